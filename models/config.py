@@ -1,0 +1,56 @@
+"""The configuration that rebuilds a parser; it is stored with every checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+LEAP_VARIANTS = ("published", "paper")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParserConfig:
+    """Everything that fixes a parser's architecture. The defaults are MM-Pyr + LEAP on LLP.
+
+    Raises ValueError where two values cannot go together.
+    """
+
+    labels: tuple[str, ...]  # C class names; their order is the order of every class axis
+    audio_dim: int = 128  # width of the audio features (VGGish)
+    visual_2d_dim: int = 2048  # width of the per-frame features (ResNet-152)
+    visual_3d_dim: int = 512  # width of the per-second features (R(2+1)D-18)
+    hidden_dim: int = 512  # D
+    feedforward_dim: int = 512
+    heads: int = 8  # attention heads of the encoder
+    levels: int = 4  # pyramid levels; level l sees 2^l seconds to each side
+    label_embedding_dim: int = 300  # width of the label embeddings (GloVe)
+    leap_blocks: int = 2
+    leap_heads: int = 8
+    leap_variant: str = "published"  # or "paper": Eq. 2-7 taken literally
+    dropout: float = 0.2
+    attention_dropout: float = 0.1
+    segments: int = 10  # T that the parser is trained on; longer videos are parsed in windows of it
+
+    def __post_init__(self) -> None:
+        if not self.labels or len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels must be a non-empty list without repetitions")
+        for heads in (self.heads, self.leap_heads):
+            if heads < 1 or self.hidden_dim % heads:
+                raise ValueError(f"{heads} heads do not divide hidden_dim {self.hidden_dim}")
+        if self.leap_variant not in LEAP_VARIANTS:
+            raise ValueError(f"leap_variant is {self.leap_variant!r}, not one of {LEAP_VARIANTS}")
+        if min(self.levels, self.leap_blocks, self.segments) < 1:
+            raise ValueError("levels, leap_blocks and segments must be at least 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready mapping; `from_dict` reverses it."""
+        return asdict(self) | {"labels": list(self.labels)}
+
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, Any]) -> ParserConfig:
+        """Rebuild from `to_dict`. Unknown names are a ValueError: they come from a newer program."""
+        unknown = sorted(set(mapping) - {field.name for field in fields(cls)})
+        if unknown:
+            raise ValueError(f"unknown parser settings: {', '.join(unknown)}")
+        return cls(**{**mapping, "labels": tuple(mapping["labels"])})

@@ -1,0 +1,109 @@
+"""MM-Pyr: the multimodal pyramid attentional encoder (Yu et al., ACM MM 2022), as LEAP's program uses it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .layers import AttentionLayer, window_mask
+
+LayerSizes = tuple[int, int, int, float, float]  # arguments of AttentionLayer
+
+
+class GatedSum(nn.Module):
+    """``sigmoid(L1 [s, c]) * s + sigmoid(L2 [s, c]) * c`` of a self-attended and a cross-attended stream."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.self_gate = nn.Linear(2 * dim, dim)
+        self.cross_gate = nn.Linear(2 * dim, dim)
+
+    def forward(self, within: Tensor, across: Tensor) -> Tensor:
+        both = torch.cat([within, across], dim=-1)
+        return torch.sigmoid(self.self_gate(both)) * within + torch.sigmoid(self.cross_gate(both)) * across
+
+
+class TemporalConv(nn.Module):
+    """``relu(x + conv1(relu(conv3(x))))`` along time, dilation 2^l, same length. (B, T, D) -> (B, T, D)."""
+
+    def __init__(self, dim: int, dilation: int) -> None:
+        super().__init__()
+        self.wide = nn.Conv1d(dim, dim, 3, padding=dilation, dilation=dilation)
+        self.point = nn.Conv1d(dim, dim, 1)
+
+    def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
+        if valid is not None:  # padding must look to the convolution like the end of the video
+            x = x * valid.unsqueeze(-1)
+        channels = x.transpose(1, 2)
+        return F.relu(x + self.point(F.relu(self.wide(channels))).transpose(1, 2))
+
+
+class PyramidLevel(nn.Module):
+    """One level: both modalities attend within and across a window of 2^l seconds to each side."""
+
+    def __init__(self, level: int, sizes: LayerSizes) -> None:
+        super().__init__()
+        dim = sizes[0]
+        self.reach = 2**level
+        self.audio_self = AttentionLayer(*sizes)
+        self.visual_self = AttentionLayer(*sizes)
+        self.cross = AttentionLayer(*sizes)  # shared by both directions
+        self.audio_gate = GatedSum(dim)
+        self.visual_gate = GatedSum(dim)
+        self.audio_conv = TemporalConv(dim, self.reach)
+        self.visual_conv = TemporalConv(dim, self.reach)
+
+    def forward(self, audio: Tensor, visual: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
+        mask = window_mask(audio.shape[1], self.reach, audio.device)
+        if valid is not None:
+            # A padded query still sees itself: a row with nothing to see would turn into NaN.
+            itself = torch.eye(len(mask), dtype=torch.bool, device=audio.device)
+            mask = (mask & valid[:, None, :]) | itself
+        # One call serves both directions of the shared layer.
+        both_masks = mask if mask.dim() == 2 else torch.cat([mask, mask])
+        crossed = self.cross(torch.cat([audio, visual]), torch.cat([visual, audio]), both_masks)
+        audio_cross, visual_cross = crossed.chunk(2)
+        audio = self.audio_gate(self.audio_self(audio, audio, mask), audio_cross)
+        visual = self.visual_gate(self.visual_self(visual, visual, mask), visual_cross)
+        return self.audio_conv(audio, valid), self.visual_conv(visual, valid)
+
+
+class LevelFusion(nn.Module):
+    """Weighted sum over pyramid levels, weights from attention among the levels of one second."""
+
+    def __init__(self, dim: int, inner_dim: int, heads: int, dropout: float, attention_dropout: float) -> None:
+        super().__init__()
+        self.interaction = AttentionLayer(dim, inner_dim, heads, dropout, attention_dropout)
+        self.select = nn.Linear(dim, 1)
+
+    def forward(self, levels: Tensor) -> Tensor:
+        """levels (B, T, L, D) -> (B, T, D)."""
+        flat = levels.flatten(0, 1)
+        mixed = self.interaction(flat, flat)
+        return (torch.sigmoid(self.select(mixed)) * mixed).sum(dim=1).unflatten(0, levels.shape[:2])
+
+
+class MMPyramid(nn.Module):
+    """audio, visual (B, T, D) -> audio, visual (B, T, D). valid (B, T) is True on real segments."""
+
+    def __init__(
+        self, *, dim: int, inner_dim: int, heads: int, levels: int, dropout: float, attention_dropout: float
+    ) -> None:
+        super().__init__()
+        sizes: LayerSizes = (dim, inner_dim, heads, dropout, attention_dropout)
+        self.levels = nn.ModuleList(PyramidLevel(level, sizes) for level in range(levels))
+        self.audio_fusion = LevelFusion(*sizes)
+        self.visual_fusion = LevelFusion(*sizes)
+
+    def forward(self, audio: Tensor, visual: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        audio_levels: list[Tensor] = []
+        visual_levels: list[Tensor] = []
+        for level in self.levels:
+            audio, visual = level(audio, visual, valid)
+            audio_levels.append(audio)
+            visual_levels.append(visual)
+        return (
+            self.audio_fusion(torch.stack(audio_levels, dim=2)),
+            self.visual_fusion(torch.stack(visual_levels, dim=2)),
+        )

@@ -1,0 +1,203 @@
+"""The parser by itself: any T, C and width, masks, the two LEAP variants, gradients."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from avvp.models import AVParser, ParserConfig, build_parser
+from avvp.models.layers import AttentionLayer, MultiHeadAttention, segment_mask, window_mask
+from avvp.models.leap import PaperBlock, PublishedBlock
+from avvp.models.parser import FeatureStem
+
+TINY = {
+    "audio_dim": 6, "visual_2d_dim": 10, "visual_3d_dim": 7, "hidden_dim": 16, "feedforward_dim": 12, "heads": 4,
+    "levels": 3, "label_embedding_dim": 5, "leap_blocks": 2, "leap_heads": 2,
+}  # fmt: skip
+
+
+def tiny_parser(classes: int = 4, variant: str = "published", **changes: object) -> AVParser:
+    torch.manual_seed(1)
+    labels = tuple(f"class {index}" for index in range(classes))
+    config = ParserConfig(labels=labels, leap_variant=variant, **{**TINY, **changes})  # pyright: ignore[reportArgumentType]
+    return build_parser(config, torch.randn(classes, config.label_embedding_dim)).double().eval()
+
+
+def inputs(batch: int, segments: int, seed: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = ((batch, segments, 6), (batch, 8 * segments, 10), (batch, segments, 7))
+    audio, visual_2d, visual_3d = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
+    return audio, visual_2d, visual_3d
+
+
+@pytest.mark.parametrize("variant", ["published", "paper"])
+@pytest.mark.parametrize(("segments", "classes"), [(1, 1), (3, 4), (23, 7)])
+def test_any_length_and_any_number_of_classes(variant: str, segments: int, classes: int) -> None:
+    output = tiny_parser(classes, variant)(*inputs(2, segments))
+    assert output.audio_segment_probs.shape == output.visual_segment_probs.shape == (2, segments, classes)
+    assert output.audio_video_probs.shape == output.video_probs.shape == (2, classes)
+    assert output.audio_hidden.shape == (2, segments, 16)
+    assert output.audio_attention is not None
+    torch.testing.assert_close(output.audio_attention.sum(-1), torch.ones(2, classes, dtype=torch.float64))
+    assert output.valid.all()
+
+
+@pytest.mark.parametrize("variant", ["published", "paper"])
+def test_a_batch_of_mixed_lengths_equals_each_alone(variant: str) -> None:
+    parser = tiny_parser(variant=variant)
+    lengths = [9, 4, 1, 6]
+    batch = [torch.full((4, 9 * rate, width), 1e3).double() for rate, width in ((1, 6), (8, 10), (1, 7))]
+    alone = []
+    for row, length in enumerate(lengths):
+        single = inputs(1, length, seed=row)
+        alone.append(parser(*single))
+        for padded, own in zip(batch, single, strict=True):
+            padded[row, : own.shape[1]] = own[0]
+    together = parser(*batch, lengths=torch.tensor(lengths))
+    for row, (length, single) in enumerate(zip(lengths, alone, strict=True)):
+        for name in ("audio_segment_probs", "visual_segment_probs", "audio_hidden", "visual_hidden"):
+            expected, got = getattr(single, name)[0], getattr(together, name)[row, :length]
+            torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
+        for name in ("audio_video_probs", "visual_video_probs", "video_probs", "audio_label_hidden"):
+            torch.testing.assert_close(getattr(together, name)[row], getattr(single, name)[0], atol=1e-5, rtol=0)
+        assert together.audio_segment_probs[row, length:].eq(0).all()
+        assert together.audio_attention[row, :, length:].eq(0).all()
+        assert together.valid[row].sum() == length
+
+
+def test_padding_has_no_gradient() -> None:
+    parser = tiny_parser()
+    audio, visual_2d, visual_3d = (tensor.requires_grad_() for tensor in inputs(2, 5))
+    parser(audio, visual_2d, visual_3d, lengths=torch.tensor([5, 2])).audio_segment_probs.sum().backward()
+    assert audio.grad is not None
+    assert audio.grad[1, :2].abs().sum() > 0
+    assert audio.grad[1, 2:].eq(0).all()
+    assert audio.grad.isfinite().all()
+
+
+def test_averaging_frames_before_the_projection_is_the_same_function() -> None:
+    parser = tiny_parser()
+    audio, visual_2d, visual_3d = inputs(2, 5)
+    averaged = visual_2d.unflatten(1, (5, 8)).mean(2)
+    torch.testing.assert_close(
+        parser(audio, visual_2d, visual_3d).visual_segment_probs,
+        parser(audio, averaged, visual_3d).visual_segment_probs,
+    )
+    stem = FeatureStem(parser.config).double()
+    projected_first = stem.visual_2d(visual_2d).unflatten(1, (5, 8)).mean(2)
+    torch.testing.assert_close(projected_first, stem.visual_2d(averaged))
+
+
+def test_segments_see_only_their_window() -> None:
+    assert window_mask(4, 1).int().tolist() == [[1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 1, 1], [0, 0, 1, 1]]
+    assert segment_mask(torch.tensor([2, 0, 3]), 3).int().tolist() == [[1, 1, 0], [0, 0, 0], [1, 1, 1]]
+
+
+def test_attention_logits_are_the_mean_over_heads() -> None:
+    attention = MultiHeadAttention(8, 2, 0.0).double()
+    query, memory = torch.randn(1, 3, 8).double(), torch.randn(1, 5, 8).double()
+    heads = [
+        attention.query(query)[..., part] @ attention.key(memory)[..., part].transpose(1, 2) / math.sqrt(4)
+        for part in (slice(0, 4), slice(4, 8))
+    ]
+    torch.testing.assert_close(attention.logits(query, memory), (heads[0] + heads[1]) / 2)
+
+
+def test_attention_is_softmax_of_the_logits_for_one_head() -> None:
+    attention = MultiHeadAttention(8, 1, 0.0).double().eval()
+    query, memory = torch.randn(1, 3, 8).double(), torch.randn(1, 5, 8).double()
+    expected = attention.output(attention.logits(query, memory).softmax(-1) @ attention.value(memory))
+    torch.testing.assert_close(attention(query, memory), expected)
+
+
+def test_layer_normalises_the_query_only() -> None:
+    layer = AttentionLayer(8, 4, 2, 0.0, 0.0).double().eval()
+    query, memory = torch.randn(1, 3, 8).double(), torch.randn(1, 5, 8).double()
+    x = query + layer.attention(layer.attention_norm(query), memory)
+    torch.testing.assert_close(layer(query, memory), x + layer.feedforward(layer.feedforward_norm(x)))
+
+
+def test_published_block_reads_the_logits_in_a_second_look() -> None:
+    block = PublishedBlock(8, 4, 2, 0.0, 0.0).double().eval()
+    labels, segments = torch.randn(1, 3, 8).double(), torch.randn(1, 5, 8).double()
+    refined, logits = block.project_with_logits(labels, segments, None)
+    updated = labels + block.attention(block.attention_norm(labels), segments)
+    torch.testing.assert_close(logits, block.attention.logits(updated, segments))
+    torch.testing.assert_close(refined, block(labels, segments))
+
+
+def test_paper_block_by_its_equations() -> None:
+    block = PaperBlock(8, 4, 2, 0.0, 0.0).double().eval()
+    labels, segments = torch.randn(1, 3, 8).double(), torch.randn(1, 5, 8).double()
+    refined, logits = block.project_with_logits(labels, segments, None)
+    attended = labels + block.attention_norm(block.attention(labels, segments))  # F + LN(softmax(A) V)
+    expected = attended + block.feedforward_norm(block.feedforward(attended))  # F + LN(FF(F))
+    torch.testing.assert_close(refined, expected)
+    torch.testing.assert_close(logits, block.attention.logits(labels, segments))  # the block's own raw logits
+
+
+def test_variants_differ() -> None:
+    published, paper = tiny_parser(), tiny_parser(variant="paper")
+    paper.load_state_dict(published.state_dict())
+    one, other = published(*inputs(1, 5)), paper(*inputs(1, 5))
+    assert not torch.allclose(one.audio_segment_probs, other.audio_segment_probs)
+    torch.testing.assert_close(one.audio_hidden, other.audio_hidden)  # the encoder is the same
+
+
+def test_union_of_modalities() -> None:
+    output = tiny_parser()(*inputs(2, 5))
+    either = (output.audio_video_probs >= 0.5) | (output.visual_video_probs >= 0.5)
+    torch.testing.assert_close(output.video_probs, either.double())
+    soft = tiny_parser(variant="paper")(*inputs(2, 5))
+    expected = 1 - (1 - soft.audio_video_probs) * (1 - soft.visual_video_probs)
+    torch.testing.assert_close(soft.video_probs, expected)
+
+
+@pytest.mark.parametrize("variant", ["published", "paper"])
+def test_every_parameter_learns(variant: str) -> None:
+    parser = tiny_parser(variant=variant)
+    output = parser(*inputs(2, 5))
+    total = output.audio_segment_logits.sum() + output.visual_segment_logits.sum()
+    (total + output.audio_video_logits.sum() + output.visual_video_logits.sum()).backward()
+    assert [name for name, parameter in parser.named_parameters() if parameter.grad is None] == []
+
+
+@pytest.mark.parametrize(
+    ("shapes", "lengths", "message"),
+    [
+        (((2, 5, 6), (2, 40, 10), (2, 4, 7)), None, "segments disagree"),
+        (((2, 5, 6), (2, 41, 10), (2, 5, 7)), None, "segments disagree"),
+        (((2, 0, 6), (2, 0, 10), (2, 0, 7)), None, "segments disagree"),
+        (((2, 5, 9), (2, 40, 10), (2, 5, 7)), None, r"audio is \(2, 5, 9\)"),
+        (((2, 5, 6), (1, 40, 10), (2, 5, 7)), None, "visual_2d"),
+        (((2, 5, 6), (2, 40, 10), (2, 5, 7)), [5, 6], "lengths"),
+        (((2, 5, 6), (2, 40, 10), (2, 5, 7)), [0, 5], "lengths"),
+        (((2, 5, 6), (2, 40, 10), (2, 5, 7)), [5], "lengths"),
+    ],
+)
+def test_shapes_that_disagree_are_named(shapes: tuple, lengths: list[int] | None, message: str) -> None:
+    tensors = [torch.zeros(shape).double() for shape in shapes]
+    with pytest.raises(ValueError, match=message):
+        tiny_parser()(*tensors, lengths=None if lengths is None else torch.tensor(lengths))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"labels": ()}, {"labels": ("a", "a")}, {"heads": 3}, {"leap_variant": "other"}, {"leap_blocks": 0}],
+)
+def test_settings_that_cannot_be(settings: dict) -> None:
+    with pytest.raises(ValueError, match=r"labels|heads|variant|at least"):
+        ParserConfig(**{"labels": ("a",), **settings})
+
+
+def test_config_survives_json() -> None:
+    config = ParserConfig(labels=("a", "b"), leap_variant="paper", segments=7)
+    assert ParserConfig.from_dict(config.to_dict()) == config
+    with pytest.raises(ValueError, match="unknown parser settings: wings"):
+        ParserConfig.from_dict({**config.to_dict(), "wings": 2})
+
+
+def test_label_embeddings_must_fit() -> None:
+    with pytest.raises(ValueError, match=r"label embeddings are \(1, 3\)"):
+        build_parser(ParserConfig(labels=("a", "b"), label_embedding_dim=3), torch.zeros(1, 3))

@@ -1,0 +1,1 @@
+"""Weight files: which exist, where they are, how to get them, whether they are genuine."""
