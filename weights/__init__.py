@@ -1,1 +1,21 @@
 """Weight files: which exist, where they are, how to get them, whether they are genuine."""
+
+from .errors import WeightsError
+from .fetch import fetch_file
+from .manifest import DEFAULT_BUNDLE, Bundle, WeightFile, list_bundles, list_files, load_bundle
+from .store import bundle_paths, find_file, search_folders, verify_file
+
+__all__ = [
+    "DEFAULT_BUNDLE",
+    "Bundle",
+    "WeightFile",
+    "WeightsError",
+    "bundle_paths",
+    "fetch_file",
+    "find_file",
+    "list_bundles",
+    "list_files",
+    "load_bundle",
+    "search_folders",
+    "verify_file",
+]

@@ -1,0 +1,48 @@
+"""The log-mel front end of VGGish (Hershey et al., ICASSP 2017), in NumPy, every frame at once."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .base import SAMPLE_RATE
+
+FRAME_LENGTH = 400  # samples: 25 ms
+FRAME_STEP = 160  # samples: 10 ms
+FFT_LENGTH = 512
+MEL_BANDS = 64
+EXAMPLE_FRAMES = 96  # frames of one example; a second has 98, the published path keeps the first 96
+MEL_MIN_HZ, MEL_MAX_HZ = 125.0, 7500.0
+LOG_OFFSET = 0.01
+
+
+def hertz_to_mel(frequency: ArrayLike) -> NDArray[np.float64]:
+    """The HTK mel scale, ``1127 ln(1 + f / 700)``."""
+    return 1127.0 * np.log1p(np.asarray(frequency, np.float64) / 700.0)
+
+
+@cache
+def mel_matrix() -> NDArray[np.float64]:
+    """(257, 64): triangles that are linear in mel, not in Hz, without area normalisation; the DC row is 0."""
+    bins = hertz_to_mel(np.linspace(0.0, SAMPLE_RATE / 2, FFT_LENGTH // 2 + 1))[:, None]
+    edges = np.linspace(hertz_to_mel(MEL_MIN_HZ), hertz_to_mel(MEL_MAX_HZ), MEL_BANDS + 2)
+    lower, center, upper = edges[:-2], edges[1:-1], edges[2:]
+    matrix = np.maximum(0.0, np.minimum((bins - lower) / (center - lower), (upper - bins) / (upper - center)))
+    matrix[0] = 0.0
+    return matrix
+
+
+def log_mel(waveform: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Log-mel frames of mono sound at 16 kHz in [-1, 1]: (..., S) -> (..., 1 + (S - 400) // 160, 64).
+
+    Frames of 400 samples every 160, no padding, periodic Hann window, magnitude of the 512-point spectrum.
+    Raises ValueError for sound shorter than one frame.
+    """
+    if waveform.shape[-1] < FRAME_LENGTH:
+        raise ValueError(f"{waveform.shape[-1]} samples of sound, at least {FRAME_LENGTH} are needed")
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FRAME_LENGTH) / FRAME_LENGTH)
+    frames = np.lib.stride_tricks.sliding_window_view(waveform, FRAME_LENGTH, axis=-1)[..., ::FRAME_STEP, :]
+    magnitude = np.abs(np.fft.rfft(frames * window, FFT_LENGTH))
+    return np.log(magnitude @ mel_matrix() + LOG_OFFSET).astype(np.float32)

@@ -1,0 +1,75 @@
+"""ResNet features of single frames; the full size is torchvision's ResNet-152."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from .base import Extractor, Stream
+from .pictures import normalize, resize_and_crop
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class ResNet(Extractor):
+    """Residual network up to its average pooling: (F, 3, 224, 224) -> (F, dim).
+
+    Assembled from torchvision's blocks under torchvision's key names, so that any depth and width can be built and
+    the published file (IMAGENET1K_V1, `resnet152-394f9c45.pth`) loads unchanged but for its classifier.
+    """
+
+    stream: ClassVar[Stream] = "visual_2d"
+    memory_format = torch.channels_last
+    unused_prefixes = ("fc.",)
+
+    def __init__(self, block: type[BasicBlock | Bottleneck], layers: Sequence[int], width: int) -> None:
+        super().__init__(dim=8 * width * block.expansion)
+        self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        channels = width
+        for index, depth in enumerate(layers):
+            planes = width * 2**index
+            stage, channels = self._stage(block, channels, planes, depth, stride=1 if index == 0 else 2)
+            self.add_module(f"layer{index + 1}", stage)
+        self.stages = len(layers)
+
+    @staticmethod
+    def _stage(
+        block: type[BasicBlock | Bottleneck], channels: int, planes: int, depth: int, stride: int
+    ) -> tuple[nn.Sequential, int]:
+        out = planes * block.expansion
+        shortcut = None
+        if stride != 1 or channels != out:
+            shortcut = nn.Sequential(nn.Conv2d(channels, out, 1, stride=stride, bias=False), nn.BatchNorm2d(out))
+        # `base_width` is ignored by BasicBlock and multiplies to `planes` in Bottleneck.
+        first = block(channels, planes, stride, shortcut)
+        return nn.Sequential(first, *(block(out, planes) for _ in range(depth - 1))), out
+
+    def preprocess(self, media: NDArray[np.generic]) -> Tensor:
+        """Short side to 256, centre crop 224, ImageNet mean and deviation."""
+        frames = cast("NDArray[np.uint8]", media)
+        return normalize(resize_and_crop(frames, short_side=256, crop=224), IMAGENET_MEAN, IMAGENET_STD)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.bn1(self.conv1(x)))
+        x = nn.functional.max_pool2d(x, 3, stride=2, padding=1)
+        for index in range(self.stages):
+            x = self.get_submodule(f"layer{index + 1}")(x)
+        return x.mean(dim=(2, 3))
+
+
+def resnet152() -> ResNet:
+    """2048 values a frame; 58.1 million parameters without the classifier."""
+    return ResNet(Bottleneck, (3, 8, 36, 3), width=64)
+
+
+def resnet_tiny() -> ResNet:
+    """The same code at a size for tests: 64 values a frame."""
+    return ResNet(BasicBlock, (1, 1, 1, 1), width=8)

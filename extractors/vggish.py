@@ -1,0 +1,67 @@
+"""VGGish features of one-second sounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from .base import Extractor, Stream
+from .mel import EXAMPLE_FRAMES, MEL_BANDS, log_mel
+
+_POOLINGS = 4  # each halves both axes of the (96, 64) input
+
+
+class VGGish(Extractor):
+    """Log-mel examples (N, 96, 64) -> (N, 128), with the published final ReLU; no PCA, no quantisation.
+
+    Key names of the published PyTorch port (`vggish-10086976.pth`); 72,141,184 parameters at full size.
+    """
+
+    stream: ClassVar[Stream] = "audio"
+
+    def __init__(self, channels: Sequence[int], hidden: int, dim: int) -> None:
+        super().__init__(dim)
+        first, second, third, fourth = channels
+        self.features = nn.Sequential(
+            *_convolution(1, first),
+            nn.MaxPool2d(2, 2),
+            *_convolution(first, second),
+            nn.MaxPool2d(2, 2),
+            *_convolution(second, third),
+            *_convolution(third, third),
+            nn.MaxPool2d(2, 2),
+            *_convolution(third, fourth),
+            *_convolution(fourth, fourth),
+            nn.MaxPool2d(2, 2),
+        )
+        flat = fourth * (EXAMPLE_FRAMES >> _POOLINGS) * (MEL_BANDS >> _POOLINGS)
+        self.embeddings = nn.Sequential(
+            nn.Linear(flat, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, dim), nn.ReLU()
+        )
+
+    def preprocess(self, media: NDArray[np.generic]) -> Tensor:
+        """(N, 16000) mono sound -> (N, 96, 64) log-mel: the first 96 of each second's 98 frames."""
+        return torch.from_numpy(log_mel(cast("NDArray[np.floating]", media))[:, :EXAMPLE_FRAMES])
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.features(x.unsqueeze(1))
+        return self.embeddings(maps.permute(0, 2, 3, 1).flatten(1))  # flattened in NHWC order, as TensorFlow did
+
+
+def _convolution(channels: int, out: int) -> tuple[nn.Module, nn.Module]:
+    return nn.Conv2d(channels, out, 3, padding=1), nn.ReLU()
+
+
+def vggish() -> VGGish:
+    """The published network: 128 values a second."""
+    return VGGish((64, 128, 256, 512), hidden=4096, dim=128)
+
+
+def vggish_tiny() -> VGGish:
+    """The same code at a size for tests: 16 values a second."""
+    return VGGish((4, 8, 8, 16), hidden=32, dim=16)

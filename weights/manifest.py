@@ -1,0 +1,97 @@
+"""The manifest: which weight files and bundles exist."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .errors import WeightsError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DEFAULT_BUNDLE = "leap-llp"
+BUNDLE_FILE = "bundle.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightFile:
+    """One downloadable file. `sha256` may be the prefix that its publisher gives, or empty where there is none."""
+
+    key: str  # its name in the manifest
+    name: str  # its name on disk
+    urls: tuple[str, ...]
+    licence: str
+    source: str
+    mib: float
+    sha256: str = ""
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """What `--weights` names: a profile, an extractor for each stream, a parser.
+
+    Values of `extractors` and the parser's entries are keys of manifest files or paths relative to `root`; with a
+    `seed` there are no files and the parameters are random.
+    """
+
+    name: str
+    description: str
+    profile: str
+    extractors: Mapping[str, str]  # extractor name -> file
+    parser: Mapping[str, str]  # "checkpoint" of our own, or "family", "file" and "label_embeddings"
+    labels: str | None = None  # name of the label set, where the parser's file does not hold it
+    seed: int | None = None
+    root: Path | None = None  # folder of a bundle on disk
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file the bundle needs."""
+        parser = (self.parser.get(part, "") for part in ("checkpoint", "file", "label_embeddings"))
+        return tuple(file for file in (*self.extractors.values(), *parser) if file)
+
+
+@cache
+def _manifest() -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name("manifest.toml").read_text(encoding="utf-8"))
+
+
+def list_files() -> dict[str, WeightFile]:
+    """Every file of the manifest by key."""
+    files = _manifest()["files"].items()
+    return {key: WeightFile(key=key, **{**entry, "urls": tuple(entry["urls"])}) for key, entry in files}
+
+
+def list_bundles() -> dict[str, Bundle]:
+    """Every bundle of the manifest by name."""
+    return {name: Bundle(name=name, **entry) for name, entry in _manifest()["bundles"].items()}
+
+
+def load_bundle(name_or_folder: str) -> Bundle:
+    """The bundle of that name, or the one that a folder holds (`bundle.toml`).
+
+    Raises WeightsError for what is neither, and for a bundle.toml that cannot be understood.
+    """
+    bundles = list_bundles()
+    if name_or_folder in bundles:
+        return bundles[name_or_folder]
+    folder = Path(name_or_folder)
+    if not folder.is_dir():
+        raise WeightsError(
+            f"unknown bundle {name_or_folder!r}: neither a folder nor one of {', '.join(bundles)} (avvp weights list)"
+        )
+    description = folder / BUNDLE_FILE
+    if not description.is_file():
+        raise WeightsError(f"{folder}: no {BUNDLE_FILE} in this folder; it is not a bundle")
+    try:
+        entry = tomllib.loads(description.read_text(encoding="utf-8"))
+        return Bundle(**{"name": folder.name, "description": "", **entry, "root": folder})
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, TypeError) as error:
+        raise WeightsError(f"{description}: not a bundle description: {error}") from error
