@@ -1,0 +1,70 @@
+"""The command line: parsing of arguments and nothing else. Each command has a file of its own.
+
+Exit status: 0 all well; 1 some input failed; 2 wrong usage or a run that cannot start; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from types import FrameType
+
+import click
+
+from ..weights.errors import WeightsError
+from .cli_parse import parse
+from .cli_weights import weights
+from .errors import AVVPError
+
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(None, "--version", package_name="avvp", prog_name="avvp")
+def avvp() -> None:
+    """Audio-visual video parsing: which events are heard, seen, or both in a video, and when.
+
+    \b
+    Examples:
+      avvp parse video.mp4 -o events.json
+      avvp parse clips/ --output-dir events/
+      avvp weights list
+    """
+
+
+avvp.add_command(parse)
+avvp.add_command(weights)
+
+
+def main() -> None:
+    """The program `avvp`."""
+    _run(avvp, "avvp")
+
+
+def parse_main() -> None:
+    """The program `avvp-parse`, which is `avvp parse`."""
+    _run(parse, "avvp-parse")
+
+
+def _run(command: click.Command, name: str) -> None:
+    # A terminated run unwinds like an interrupted one: decoders are stopped, temporary files removed.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        status = command.main(prog_name=name, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        status = INTERRUPTED
+    except (AVVPError, WeightsError) as error:
+        if "--debug" in sys.argv:
+            traceback.print_exc()
+        click.echo(f"Error: {error}", err=True)
+        status = 2
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

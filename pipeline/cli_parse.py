@@ -1,0 +1,199 @@
+"""`avvp parse`: arguments to a job, checked before any weights are loaded."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..weights.manifest import DEFAULT_BUNDLE, load_bundle
+from .errors import AVVPError, SetupError, printable
+
+if TYPE_CHECKING:
+    from .batch import Hooks, Outcome, ParseJob
+    from .console import Messages
+
+_STDOUT = "-"
+
+
+@click.command(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""\b
+Examples:
+  avvp-parse video.mp4 -o events.json
+  avvp-parse video.mp4 --segments -q | jq .events
+  avvp-parse clips/ --recursive --output-dir events/
+  avvp-parse -- "-odd name.mp4"
+
+Exit status: 0 all well; 1 some input failed (named at the end); 2 wrong usage or a run that cannot start.""",
+)
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("-o", "--output", metavar="FILE", help="Result of a single input; '-', the default, is standard output.")
+@click.option("--output-dir", type=click.Path(path_type=Path), help="Folder for the results of several inputs.")
+@click.option("--recursive", is_flag=True, help="Also look in the folders below a folder.")
+@click.option("--segments", is_flag=True, help="Add the per-second probabilities to the result.")
+@click.option(
+    "--weights",
+    default=DEFAULT_BUNDLE,
+    show_default=True,
+    metavar="NAME|FOLDER",
+    help="Bundle of networks; see 'avvp weights list'.",
+)
+@click.option("--weights-dir", type=click.Path(path_type=Path), help="Folder to look for weight files in first.")
+@click.option("--offline", is_flag=True, help="Never download; say what is missing instead.")
+@click.option("--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="For all decisions.")
+@click.option("--video-threshold", type=click.FloatRange(0, 1), help="For the video-level decision alone.")
+@click.option(
+    "--thresholds",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="TOML or JSON file with thresholds per class and modality.",
+)
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]", help="Where networks run.")
+@click.option(
+    "--decoder",
+    type=click.Choice(["auto", "ffmpeg", "decord"]),
+    default="auto",
+    show_default=True,
+    help="Frame reader.",
+)
+@click.option("--batch-size", type=click.IntRange(1), default=4, show_default=True, help="Seconds of video at once.")
+@click.option("--threads", type=click.IntRange(1), help="Processor threads; by default all cores.")
+@click.option(
+    "--decode-timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=60,
+    show_default=True,
+    help="Seconds without progress after which decoding is stopped.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Also say which files and decoder were used, and how long it took.")
+@click.option("-q", "--quiet", is_flag=True, help="No timeline, no progress; errors only.")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.version_option(None, "--version", package_name="avvp", prog_name="avvp-parse")
+def parse(inputs: tuple[str, ...], **options: Any) -> int:
+    """Write the event timeline of each INPUT: a media file, a folder of them, or a pattern.
+
+    The result is JSON: events with modality (audio, visual, audio_visual), label, onset, offset and score, what is
+    known of the file, and what made the result. The timeline is also shown on the terminal.
+    """
+    paths, outputs = _plan(inputs, options)
+    bundle = load_bundle(options["weights"])
+
+    from .console import Messages  # noqa: PLC0415 - from here on, imports take seconds
+
+    messages = Messages(quiet=options["quiet"], verbose=options["verbose"])
+    job = _prepare(paths, outputs, bundle.profile, options, messages)
+    from .batch import run_job  # noqa: PLC0415
+
+    with messages:
+        outcome = run_job(job, _hooks(messages), debug=options["debug"])
+    _summarize(outcome, len(paths))
+    return 1 if outcome.failures else 0
+
+
+def _plan(inputs: Sequence[str], options: dict[str, Any]) -> tuple[list[Path], list[Path]]:
+    """Inputs and where their results go. Raises UsageError listing everything that is wrong."""
+    from .files import check_writable, collect_inputs  # noqa: PLC0415
+
+    paths, problems = collect_inputs(inputs, recursive=options["recursive"])
+    if problems:
+        raise click.UsageError("\n  ".join(["some inputs cannot be used:", *problems]))
+    output, folder = options["output"], options["output_dir"]
+    if output is not None and folder is not None:
+        raise click.UsageError("-o and --output-dir exclude each other")
+    if folder is None and len(paths) > 1:
+        raise click.UsageError(f"{len(paths)} inputs need --output-dir")
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            check_writable(folder)
+            outputs = [folder / f"{path.stem}.events.json" for path in paths]
+            _check_distinct(paths, outputs)
+        elif output is None or output == _STDOUT:
+            outputs = [Path(_STDOUT)]
+        else:
+            outputs = [Path(output)]
+            if outputs[0].is_dir():
+                raise click.UsageError(f"{printable(output)} is a folder; use --output-dir for folders")
+            check_writable(outputs[0].parent)
+    except (AVVPError, OSError) as error:
+        raise click.UsageError(printable(error)) from error
+    for target in outputs:
+        if any(target.exists() and path.exists() and target.samefile(path) for path in paths):
+            raise click.UsageError(f"{printable(target)} is an input; the result would overwrite it")
+    return paths, outputs
+
+
+def _check_distinct(paths: Sequence[Path], outputs: Sequence[Path]) -> None:
+    first: dict[Path, Path] = {}
+    for path, output in zip(paths, outputs, strict=True):
+        if output in first:
+            both = f"{printable(first[output])} and {printable(path)}"
+            raise click.UsageError(f"{both} would both be written to {printable(output)}; parse them apart")
+        first[output] = path
+
+
+def _prepare(
+    paths: list[Path], outputs: list[Path], profile: str, options: dict[str, Any], messages: Messages
+) -> ParseJob:
+    """Everything that takes time to load, after everything that can be wrong without it."""
+    from .thresholds import apply_tables, read_thresholds  # noqa: PLC0415
+
+    tables = read_thresholds(options["thresholds"]) if options["thresholds"] else {}
+    messages.note("loading networks")
+
+    import torch  # noqa: PLC0415
+
+    from ..extractors.profiles import get_profile  # noqa: PLC0415
+    from .batch import ParseJob  # noqa: PLC0415
+    from .bundle import load_networks  # noqa: PLC0415
+    from .features import check_decoder  # noqa: PLC0415
+
+    try:
+        check_decoder(get_profile(profile), options["decoder"])
+    except ValueError as error:
+        raise SetupError(str(error)) from error
+    if options["threads"]:
+        torch.set_num_threads(options["threads"])
+    with messages:
+        bundle = load_networks(
+            options["weights"],
+            weights_dir=options["weights_dir"],
+            offline=options["offline"],
+            device=options["device"],
+            progress=messages.download,
+        )
+    for name, digest in bundle.hashes.items():
+        messages.note(f"weights {name} {digest}")
+    threshold, video_threshold = options["threshold"], options["video_threshold"]
+    return ParseJob(
+        inputs=paths,
+        outputs=outputs,
+        bundle=bundle,
+        thresholds=apply_tables(
+            tables, bundle.parser.config.labels, threshold, threshold if video_threshold is None else video_threshold
+        ),
+        decoder=options["decoder"],
+        batch_size=options["batch_size"],
+        timeout=options["decode_timeout"],
+        segments=options["segments"],
+    )
+
+
+def _hooks(messages: Messages) -> Hooks:
+    from .batch import Hooks  # noqa: PLC0415
+
+    return Hooks(progress=messages.progress, finished=messages.finished, failed=messages.failed)
+
+
+def _summarize(outcome: Outcome, total: int) -> None:
+    """Name every failed input with its cause, at the end, where it is read."""
+    if not outcome.failures:
+        return
+    if total > 1:
+        click.echo(f"{outcome.done} of {total} parsed, {len(outcome.failures)} failed:", err=True)
+    for path, cause in outcome.failures.items():
+        click.echo(f"Error: {printable(path)}: {cause}", err=True)
+    sys.stderr.flush()

@@ -1,0 +1,128 @@
+"""Frames of a video, sampled 8 times a second by presentation time.
+
+Sample k shows what is on the screen at ``(k + 1/2) / 8`` s, counted from the container's own time zero, with
+rotation metadata applied. Variable frame rates, gaps and frames that repeat all follow from that one rule.
+
+Two readers give it, behind one interface: ffmpeg, and decord for comparison and as a way out.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import MediaError
+from .probe import MediaInfo, StreamInfo
+from .process import DEFAULT_TIMEOUT, MediaProcess
+
+FRAME_RATE = 8  # samples a second
+CHUNK_FRAMES = 8  # frames of one chunk: one second
+SHORTFALL = 0.5  # seconds that decoded and promised duration may differ before it is reported
+
+
+@dataclass
+class DecodeReport:
+    """What became of one stream. Complete once the reader is exhausted."""
+
+    decoder: str
+    decoded: int = 0  # frames, or samples of sound
+    damaged: int = 0  # frames or packets that could not be decoded, or only with errors
+    end: float = 0.0  # seconds from time zero to the end of what was decoded
+    warnings: list[str] = field(default_factory=list)
+
+
+class FrameReader(ABC):
+    """Iterating gives chunks of sampled frames, (F, H, W, 3) uint8 RGB with F = 8 but for the last.
+
+    Memory does not grow with the video. Iteration raises MediaError where not a single frame can be decoded and
+    DecodeTimeoutError where the decoder hangs; a decoder that fails later ends the iteration and says so in `report`.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, media: MediaInfo, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+        if media.video is None:
+            raise MediaError(media.path, "has no video stream")
+        self.media = media
+        self.stream: StreamInfo = media.video
+        self.timeout = timeout
+        self.report = DecodeReport(self.name)
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]: ...
+
+
+class AutoReader(FrameReader):
+    """ffmpeg, and decord where ffmpeg cannot decode a single frame; falling back is reported as a warning."""
+
+    name = "auto"
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        from .decode_decord import DecordReader  # noqa: PLC0415 - the readers are built on this module
+        from .decode_ffmpeg import FFmpegReader  # noqa: PLC0415
+
+        first = FFmpegReader(self.media, timeout=self.timeout)
+        self.report = first.report
+        started = False
+        try:
+            for chunk in first:
+                started = True
+                yield chunk
+        except MediaError as error:
+            if started:
+                raise
+            second = DecordReader(self.media, timeout=self.timeout)
+            self.report = second.report
+            try:
+                yield from second
+            except MediaError:
+                raise error from None  # decord is the way out; ffmpeg's word on the file is the better one
+            second.report.warnings.append(f"ffmpeg could not decode the video ({error.cause}); decord did")
+
+
+def build_reader(media: MediaInfo, decoder: str = "auto", *, timeout: float = DEFAULT_TIMEOUT) -> FrameReader:
+    """The reader of that name. Raises ValueError for an unknown name, MediaError for media without video."""
+    from .decode_decord import DecordReader  # noqa: PLC0415
+    from .decode_ffmpeg import FFmpegReader  # noqa: PLC0415
+
+    readers: dict[str, type[FrameReader]] = {reader.name: reader for reader in (AutoReader, FFmpegReader, DecordReader)}
+    if decoder not in readers:
+        raise ValueError(f"unknown decoder {decoder!r}; known: {', '.join(readers)}")
+    return readers[decoder](media, timeout=timeout)
+
+
+def read_pictures(process: MediaProcess) -> Iterator[NDArray[np.uint8]]:
+    """The pictures of a stream of binary PPM, (H, W, 3) uint8 RGB; one that is cut off ends it.
+
+    Every picture carries its own size, so a stream that changes its resolution cannot shift the pixels.
+    """
+    while process.read_line() == b"P6\n":
+        width, height = map(int, process.read_line().split())
+        process.read_line()  # the largest value, 255
+        frame = np.empty((height, width, 3), np.uint8)
+        if process.read_into(frame) < frame.nbytes:
+            return
+        yield frame
+
+
+def chunks(frames: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+    """Stack frames (H, W, 3) into chunks of 8; the last holds what is left."""
+    pending: list[NDArray[np.uint8]] = []
+    for frame in frames:
+        pending.append(frame)
+        if len(pending) == CHUNK_FRAMES:
+            yield np.stack(pending)
+            pending = []
+    if pending:
+        yield np.stack(pending)
+
+
+def note_shortfall(report: DecodeReport, what: str, promised: float | None) -> None:
+    """Warn where the decoded stream ends well before the container says that the file does."""
+    if promised is not None and promised - report.end > SHORTFALL:
+        report.warnings.append(f"{what} ends at {report.end:.2f} s of the {promised:.2f} s that the file promises")

@@ -1,0 +1,83 @@
+"""Frames by decord, in a process of its own: on some damaged files it hangs for good or takes the program with it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .decode import FrameReader, chunks, note_shortfall, read_pictures
+from .decode_ffmpeg import first_frame_time
+from .errors import MediaError
+from .probe import MediaInfo, ffmpeg_command, ffmpeg_input, probe
+from .process import MediaProcess
+
+REPORT_MARK = "[avvp-report] "
+
+
+class DecordReader(FrameReader):
+    """decord picks frames by index; the times it gives them decide which, by the same rule as ffmpeg's.
+
+    decord opens files by name and follows what they point at, so it is handed only what ffmpeg, unable to reach
+    anything else, has already read. It cannot be told which of several video streams to read: the chosen one is
+    copied to a temporary file first.
+    """
+
+    name = "decord"
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        if importlib.util.find_spec("decord") is None:
+            raise MediaError(self.media.path, "decord is not installed on this platform; use --decoder ffmpeg")
+        if sum(stream.kind == "video" for stream in self.media.streams) == 1:
+            yield from self._read(self.media)
+        else:
+            with tempfile.TemporaryDirectory(prefix="avvp-stream-") as folder:
+                yield from self._read(_copy_stream(self.media, self.stream.index, Path(folder), self.timeout))
+
+    def _read(self, media: MediaInfo) -> Iterator[NDArray[np.uint8]]:
+        outcome: dict[str, float] = {}
+        start = first_frame_time(media, self.timeout)
+
+        def command(descriptor: int) -> Sequence[str]:
+            return [sys.executable, "-m", "avvp.pipeline.decord_worker", str(descriptor), str(start)]
+
+        def on_line(line: str) -> None:
+            if line.startswith(REPORT_MARK):
+                outcome.update(json.loads(line.removeprefix(REPORT_MARK)))
+
+        with MediaProcess(media.path, command, timeout=self.timeout, on_line=on_line) as process:
+            yield from chunks(read_pictures(process))
+            status = process.finish()
+        self.report.decoded = int(outcome.get("decoded", 0))
+        self.report.damaged = int(outcome.get("damaged", 0))
+        self.report.end = outcome.get("end", 0.0)
+        if not self.report.decoded:
+            reason = f" (decord ended with status {status})" if status else ""
+            raise MediaError(self.media.path, f"no frames could be decoded{reason}")
+        if self.report.damaged:
+            self.report.warnings.append(f"decord cannot read past a damaged frame at {self.report.end:.2f} s")
+        if status:
+            self.report.warnings.append(f"decord ended with status {status} at {self.report.end:.2f} s")
+        note_shortfall(self.report, "the video", self.media.duration)
+
+
+def _copy_stream(media: MediaInfo, index: int, folder: Path, timeout: float) -> MediaInfo:
+    """That stream alone, its packets unchanged and on the same time line, in a Matroska file in `folder`."""
+    target = folder / "stream.mkv"
+
+    def command(descriptor: int) -> Sequence[str]:
+        source = ffmpeg_input(descriptor)[str(index)]
+        options = {"c": "copy", "f": "matroska"}
+        return ffmpeg_command(source.output(str(target), **options), log_level="error")
+
+    with MediaProcess(media.path, command, timeout=timeout) as process:
+        process.read_line()
+        if process.finish() != 0:
+            raise MediaError(media.path, f"video stream {index} cannot be copied for decord; use --decoder ffmpeg")
+    return probe(target, timeout=timeout)

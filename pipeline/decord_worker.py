@@ -1,0 +1,55 @@
+"""``python -m avvp.pipeline.decord_worker DESCRIPTOR START``: sampled frames as PPM on stdout, a report on stderr.
+
+START is when the first frame appears, in seconds from the container's time zero: decord counts from that frame. Run
+by `decode_decord`, which kills it when it hangs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import numpy as np
+
+from .decode import FRAME_RATE
+from .decode_decord import REPORT_MARK
+from .segments import sample_count, sample_times, shown_frames
+
+
+def main(descriptor: str, start: str) -> None:
+    """Write every sampled frame, then what became of the stream."""
+    import decord  # noqa: PLC0415 - the reason for this process
+
+    # Whatever the libraries print must not end up between the pictures.
+    pictures = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+    reader = decord.VideoReader(f"/proc/self/fd/{descriptor}", ctx=decord.cpu(0))
+    times = reader.get_frame_timestamp(range(len(reader))).astype(np.float64)
+    times += float(start) - times[0, 0]
+    samples = sample_times(sample_count(times[-1, 1], FRAME_RATE), FRAME_RATE)
+    shown = np.bincount(shown_frames(times[:, 0], samples), minlength=len(reader))
+    report = {"decoded": 0, "damaged": 0, "end": 0.0}
+    for index, count in enumerate(shown):
+        try:
+            frame = reader.next()  # in order, every one: skipping ahead gives wrong frames of some H.265 files
+        except decord.DECORDError:
+            report["damaged"] = 1  # decord does not get past it
+            break
+        report |= {"decoded": index + 1, "end": times[index, 1]}
+        if count:
+            pictures.write(ppm(frame.asnumpy()) * int(count))
+    pictures.close()
+    print(REPORT_MARK + json.dumps(report), file=sys.stderr)  # noqa: T201
+
+
+def ppm(frame: np.ndarray) -> bytes:
+    """One picture as PPM. decord hands over rows with their padding, as if it were more than three channels."""
+    height, width = frame.shape[:2]
+    pixels = frame.reshape(height, -1)[:, : 3 * width]
+    return b"P6\n%d %d\n255\n" % (width, height) + pixels.tobytes()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,56 @@
+"""What can go wrong with what a person hands in. Every message is one line and says what to do next.
+
+    AVVPError
+    ├── MediaError                 the input cannot be read as audio or video
+    │   └── DecodeTimeoutError     decoding stopped making progress and was killed
+    ├── SetupError                 weights, device, thresholds: the run cannot start
+    │   └── FeatureMismatchError   features and parser were made for different profiles
+    └── OutputError                a result cannot be written
+
+Weights that are missing, damaged or of another shape raise `avvp.weights.WeightsError`, which is no child of
+AVVPError because the weights package stands alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class AVVPError(Exception):
+    """Base of everything that a person, not a programmer, can mend."""
+
+
+class MediaError(AVVPError):
+    """The input cannot be read as audio or video."""
+
+    def __init__(self, path: Path, cause: str) -> None:
+        super().__init__(f"{printable(path)}: {cause}")
+        self.path = path
+        self.cause = cause
+
+
+class DecodeTimeoutError(MediaError):
+    """Decoding stopped making progress and was killed."""
+
+
+class SetupError(AVVPError):
+    """The run cannot start: weights, device or thresholds do not fit."""
+
+
+class FeatureMismatchError(SetupError):
+    """Features and parser were made for different profiles or extractors."""
+
+
+class OutputError(AVVPError):
+    """A result cannot be written."""
+
+
+def printable(text: object) -> str:
+    """Text from outside (a file name, a label) as one line that is safe on a terminal.
+
+    Newlines, escape sequences and bytes that are no text are shown as backslash escapes.
+    """
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode()
+        for character in str(text)
+    )

@@ -1,0 +1,306 @@
+"""From a media file to the features a parser reads: one decode of each stream feeds every network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..extractors.base import FRAMES_PER_SEGMENT, SAMPLE_RATE, Extractor
+from ..extractors.profiles import FeatureSpec, Profile, feature_spec, get_profile
+from .decode import DecodeReport, build_reader
+from .decode_ffmpeg import PublishedPictures
+from .errors import MediaError
+from .probe import MediaInfo, probe
+from .process import DEFAULT_TIMEOUT
+from .segments import segment_count, spread_indices
+from .sound import SoundReader
+
+# What is being worked on ("audio", "video"), seconds of it done, seconds in all where the container says so.
+Progress = Callable[[str, float, "float | None"], None]
+Frames = NDArray[np.uint8]
+
+_BLACK = np.zeros((FRAMES_PER_SEGMENT, 112, 112, 3), np.uint8)
+
+
+@dataclass(frozen=True)
+class MediaFacts:
+    """What is known of a file after decoding it. Durations in seconds; a missing stream's fields are None."""
+
+    path: str
+    format: str
+    container_duration: float | None
+    duration: float  # of what was decoded, the longer of sound and video
+    audio_codec: str | None
+    audio_duration: float | None
+    video_codec: str | None
+    video_duration: float | None
+    width: int | None
+    height: int | None
+    frame_rate: float | None
+    decoder: str  # which reader gave the frames
+    frames_decoded: int
+    frames_damaged: int
+
+    @property
+    def has_audio(self) -> bool:
+        return self.audio_codec is not None
+
+    @property
+    def has_video(self) -> bool:
+        return self.video_codec is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Features of one video of T segments. Raises ValueError where shapes or values are not what they must be.
+
+    A stream that the file lacks is there all the same, as the features of silence or of black frames; `media` says
+    that it is missing.
+    """
+
+    audio: NDArray[np.float32]  # (T, A)
+    visual_2d: NDArray[np.float32]  # (8T, V)
+    visual_3d: NDArray[np.float32]  # (T, S)
+    spec: FeatureSpec
+    duration: float  # seconds
+    media: MediaFacts | None = None
+    warnings: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        segments, frames = len(self.audio), len(self.audio) * self.spec.frames_per_segment
+        wanted = zip((segments, frames, segments), self.spec.dims, strict=True)
+        for name, shape in zip(("audio", "visual_2d", "visual_3d"), wanted, strict=True):
+            array = getattr(self, name)
+            if array.shape != shape or array.dtype != np.float32 or not segments:
+                raise ValueError(f"{name} is {array.dtype} {array.shape}, expected float32 {shape}")
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} holds values that are not finite")
+
+    @property
+    def segments(self) -> int:
+        """T."""
+        return len(self.audio)
+
+
+def extract_features(
+    path: Path | str,
+    extractors: Mapping[str, Extractor],
+    *,
+    profile: str = "llp",
+    decoder: str = "auto",
+    device: torch.device | str = "cpu",
+    batch_size: int = 4,
+    timeout: float = DEFAULT_TIMEOUT,
+    progress: Progress | None = None,
+) -> FeatureSet:
+    """Decode a file once and run one extractor of each stream over it.
+
+    extractors: name -> extractor, on `device`. batch_size: seconds that go through the networks at once; with it,
+    and not with the video, grows the memory. timeout: seconds without progress after which decoding is given up.
+    Raises MediaError for what cannot be decoded at all; what is missing or damaged is in `warnings`. ValueError for
+    unknown names and for a decoder that cannot serve the profile.
+    """
+    chosen = get_profile(profile)
+    check_decoder(chosen, decoder)
+    spec = feature_spec(profile, extractors)
+    by_stream = {extractor.stream: extractor for extractor in extractors.values()}
+    media = probe(Path(path), timeout=timeout)
+    runner = _Runner(torch.device(device), batch_size, media.duration, progress)
+
+    warnings = _stream_warnings(media)
+    failures: list[MediaError] = []
+    audio, heard = np.empty((0, spec.dims[0]), np.float32), None
+    if media.audio is not None:
+        try:
+            sound = SoundReader(media, chosen.sound, timeout=timeout)
+            audio, heard = runner.run_sound(by_stream["audio"], sound), sound.report
+        except MediaError as error:
+            failures.append(error)
+    frames_2d, clips_3d, seen = np.empty((0, spec.dims[1]), np.float32), np.empty((0, spec.dims[2]), np.float32), None
+    if media.video is not None:
+        try:
+            with _Seconds(media, chosen, decoder, heard.end if heard else 0.0, timeout) as seconds:
+                frames_2d, clips_3d = runner.run_video(by_stream["visual_2d"], by_stream["visual_3d"], seconds)
+                seen = seconds.report
+        except MediaError as error:
+            failures.append(error)
+    if heard is None and seen is None:
+        raise failures[0] if failures else MediaError(media.path, "holds neither audio nor video")
+    warnings += [error.cause for error in failures]
+    warnings += [warning for report in (heard, seen) if report for warning in report.warnings]
+
+    duration = max(report.end for report in (heard, seen) if report)
+    segments = segment_count(duration)
+    # What a stream lacks to the full length: silence, the last frame held, or black where there is no picture.
+    if len(audio) < segments:
+        audio = np.concatenate([audio, runner.silence(by_stream["audio"], segments - len(audio))])
+    if seen is None:
+        frames_2d, clips_3d = runner.run_video(by_stream["visual_2d"], by_stream["visual_3d"], [_BLACK])
+    facts = _facts(media, heard, seen, duration)
+    warnings += _length_warnings(facts, segments)
+    return FeatureSet(
+        audio=audio[:segments],
+        visual_2d=_fit(frames_2d, segments * FRAMES_PER_SEGMENT),
+        visual_3d=_fit(clips_3d, segments),
+        spec=spec,
+        duration=duration,
+        media=facts,
+        warnings=tuple(warnings),
+    )
+
+
+def check_decoder(profile: Profile, decoder: str) -> None:
+    """Raises ValueError where the decoder cannot give what the profile is made of."""
+    if profile.pictures == "jpeg" and decoder == "decord":
+        raise ValueError(f"profile {profile.name!r} is made of ffmpeg's JPEG pictures; decord cannot give them")
+
+
+class _Seconds:
+    """The frames of a video, second after second, under a profile: (8, H, W, 3), the last one completed.
+
+    A context manager. Iteration ends with the stream; how many of its seconds count is decided afterwards.
+    """
+
+    def __init__(self, media: MediaInfo, profile: Profile, decoder: str, heard: float, timeout: float) -> None:
+        self._pictures = self._reader = None
+        if profile.pictures == "jpeg":
+            self._pictures = PublishedPictures(media, timeout=timeout)
+            self.report: DecodeReport = self._pictures.report
+            # The published rule spreads the samples over all pictures, so the length must be known first.
+            self._segments = segment_count(max(heard, self.report.end))
+        else:
+            self._reader = build_reader(media, decoder, timeout=timeout)
+
+    def __enter__(self) -> _Seconds:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pictures is not None:
+            self._pictures.__exit__()
+
+    def __iter__(self) -> Iterator[Frames]:
+        if self._pictures is not None:
+            picked = spread_indices(len(self._pictures), self._segments * FRAMES_PER_SEGMENT)
+            for indices in picked.reshape(-1, FRAMES_PER_SEGMENT):
+                yield self._pictures.read(indices)
+        elif self._reader is not None:
+            for chunk in self._reader:
+                yield complete_second(chunk)
+            self.report = self._reader.report
+
+
+def complete_second(frames: Frames) -> Frames:
+    """Repeat the last frame until there are 8."""
+    missing = FRAMES_PER_SEGMENT - len(frames)
+    return np.concatenate([frames, np.repeat(frames[-1:], missing, axis=0)]) if missing else frames
+
+
+class _Runner:
+    """Runs extractors over streams, a batch of seconds at a time."""
+
+    def __init__(
+        self, device: torch.device, batch_size: int, duration: float | None, progress: Progress | None
+    ) -> None:
+        self.duration = duration
+        self.device = device
+        self.batch_size = batch_size
+        self.progress = progress
+
+    def run_sound(self, extractor: Extractor, seconds: Iterable[NDArray[np.float64]]) -> NDArray[np.float32]:
+        """(16000,) each -> (seconds, A)."""
+        rows = []
+        for batch in _batches(seconds, self.batch_size):
+            rows.append(self._rows(extractor, np.stack(batch)))
+            self._tell("audio", sum(map(len, rows)))
+        return np.concatenate(rows) if rows else np.empty((0, extractor.dim), np.float32)
+
+    def silence(self, extractor: Extractor, count: int) -> NDArray[np.float32]:
+        """Rows of digital silence, (count, A)."""
+        return np.repeat(self._rows(extractor, np.zeros((1, SAMPLE_RATE))), count, axis=0)
+
+    def run_video(
+        self, frames: Extractor, clips: Extractor, seconds: Iterable[Frames]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(8, H, W, 3) each -> (8 * seconds, V), (seconds, S): one decode for both networks."""
+        rows_2d, rows_3d = [], []
+        for batch in _batches(seconds, self.batch_size):
+            pictures = np.concatenate(batch)
+            rows_2d.append(self._distinct_rows(frames, pictures))
+            rows_3d.append(self._rows(clips, pictures))
+            self._tell("video", sum(map(len, rows_3d)))
+        return np.concatenate(rows_2d), np.concatenate(rows_3d)
+
+    def _distinct_rows(self, extractor: Extractor, frames: Frames) -> NDArray[np.float32]:
+        """A frame that repeats the one before it (slow video, a still picture) is computed once."""
+        fresh = np.array([k == 0 or not np.array_equal(frames[k], frames[k - 1]) for k in range(len(frames))])
+        return self._rows(extractor, frames[fresh])[np.cumsum(fresh) - 1]
+
+    def _rows(self, extractor: Extractor, media: NDArray[Any]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            return extractor(extractor.preprocess(media).to(self.device)).float().cpu().numpy()
+
+    def _tell(self, what: str, seconds: int) -> None:
+        if self.progress is not None:
+            self.progress(what, seconds, self.duration)
+
+
+def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _fit(rows: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """Exactly `count` rows: the tail cut, or the last row held."""
+    missing = count - len(rows)
+    return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing > 0 else rows[:count]
+
+
+def _stream_warnings(media: MediaInfo) -> list[str]:
+    warnings = []
+    for kind, chosen in (("video", media.video), ("audio", media.audio)):
+        count = sum(stream.kind == kind for stream in media.streams)
+        if chosen is None:
+            warnings.append(f"the file has no {kind} stream: no {'visual' if kind == 'video' else 'audio'} events")
+        elif count > 1:
+            warnings.append(f"the file has {count} {kind} streams; stream {chosen.index} is parsed")
+    return warnings
+
+
+def _length_warnings(facts: MediaFacts, segments: int) -> list[str]:
+    warnings = []
+    if facts.video_duration is not None and segments - facts.video_duration > 1:
+        warnings.append(f"no picture after {facts.video_duration:.2f} s: the last frame is held to {segments} s")
+    if facts.audio_duration is not None and segments - facts.audio_duration > 1:
+        warnings.append(f"no sound after {facts.audio_duration:.2f} s: silence is assumed to {segments} s")
+    return warnings
+
+
+def _facts(media: MediaInfo, heard: DecodeReport | None, seen: DecodeReport | None, duration: float) -> MediaFacts:
+    video = media.video if seen else None
+    return MediaFacts(
+        path=str(media.path),
+        format=media.format,
+        container_duration=media.duration,
+        duration=duration,
+        audio_codec=media.audio.codec if media.audio and heard else None,
+        audio_duration=heard.end if heard else None,
+        video_codec=video.codec if video else None,
+        video_duration=seen.end if seen else None,
+        width=video.width if video else None,
+        height=video.height if video else None,
+        frame_rate=video.frame_rate if video else None,
+        decoder=seen.decoder if seen else "ffmpeg",
+        frames_decoded=seen.decoded if seen else 0,
+        frames_damaged=seen.damaged if seen else 0,
+    )

@@ -1,0 +1,78 @@
+"""Files that are either whole or not there, and the inputs a person names."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from .errors import OutputError, printable
+
+_VIDEO_SUFFIXES = (
+    ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts",
+    ".vob", ".webm", ".wmv",
+)  # fmt: skip
+_SOUND_SUFFIXES = (".aac", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav")
+MEDIA_SUFFIXES = frozenset(_VIDEO_SUFFIXES + _SOUND_SUFFIXES)
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write, fsync, rename: afterwards the file is there whole, or as it was before. Raises OutputError."""
+    temporary = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".avvp-", suffix=".part")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(temporary).chmod(0o666 & ~mask)  # mkstemp's files are private; results are as readable as any other
+        Path(temporary).replace(path)
+        temporary = None
+    except OSError as error:
+        raise OutputError(f"{printable(path)}: cannot be written: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+
+
+def check_writable(folder: Path) -> None:
+    """Raises OutputError unless a file can be made in this folder. Tried, not asked: root may, on paper, do all."""
+    if not folder.is_dir():
+        raise OutputError(f"{printable(folder)}: no such folder; make it first")
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".avvp-", suffix=".part"):
+            pass
+    except OSError as error:
+        raise OutputError(f"{printable(folder)}: cannot be written to: {error.strerror or error}") from error
+
+
+def collect_inputs(arguments: Iterable[str], *, recursive: bool = False) -> tuple[list[Path], list[str]]:
+    """The files that arguments name, and what is wrong with those that name none.
+
+    A folder stands for the media files in it (by suffix; with `recursive`, in all below it), a pattern for the files
+    it matches. A name that exists is never taken for a pattern. No file is returned twice.
+    """
+    found: dict[Path, None] = {}
+    problems: list[str] = []
+    for argument in arguments:
+        path = Path(argument)
+        if path.is_dir():
+            inside = sorted(path.rglob("*") if recursive else path.iterdir())
+            media = [file for file in inside if file.suffix.lower() in MEDIA_SUFFIXES and file.is_file()]
+            if not media:
+                hint = "" if recursive else " (--recursive also looks in the folders below)"
+                problems.append(f"{printable(path)}: no media files in this folder{hint}")
+            found |= dict.fromkeys(media)
+        elif os.path.lexists(path):
+            found[path] = None
+        elif matches := sorted(glob.glob(argument, recursive=recursive)):  # noqa: PTH207 - takes absolute patterns
+            found |= dict.fromkeys(Path(match) for match in matches if Path(match).is_file())
+        else:
+            problems.append(f"{printable(path)}: no such file")
+    return list(found), problems

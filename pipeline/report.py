@@ -1,0 +1,75 @@
+"""A timeline for the eye, in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
+
+from .errors import printable
+from .timeline import MODALITIES, Event, Modality, Timeline
+
+_NAMES: dict[Modality, str] = {"audio": "heard", "visual": "seen", "audio_visual": "both"}
+_STYLES: dict[Modality, str] = {"audio": "cyan", "visual": "magenta", "audio_visual": "green"}
+_MAX_COLUMNS_PER_SECOND = 4
+_LABEL_WIDTH = 24
+_FULL, _EMPTY = "█", "·"
+
+
+def render_timeline(timeline: Timeline, width: int) -> RenderableType:
+    """A bar for every class and modality with an event, over a ruler in seconds; then the warnings."""
+    columns = max(20, width - _LABEL_WIDTH - 15)
+    per_second = min(_MAX_COLUMNS_PER_SECOND, columns / timeline.segments)
+    length = max(1, round(timeline.segments * per_second))
+    lines: list[Text] = [_title(timeline), _ruler(timeline.segments, length, per_second)]
+    if not timeline.events:
+        lines.append(Text("  no events", style="dim"))
+    for modality in MODALITIES:
+        found = [event for event in timeline.events if event.modality == modality]
+        for label in timeline.labels:
+            if events := [event for event in found if event.label == label]:
+                lines.append(_row(modality, label, events, length, per_second))
+    lines += [Text(f"  ! {printable(warning)}", style="yellow") for warning in timeline.warnings]
+    return Group(*lines)
+
+
+def print_timeline(timeline: Timeline, console: Console) -> None:
+    """Write it where results do not go: the console of messages."""
+    console.print(render_timeline(timeline, console.width), soft_wrap=True)
+
+
+def _title(timeline: Timeline) -> Text:
+    name = printable(PurePath(timeline.media.get("path", "video")).name)
+    counts = [(sum(e.modality == m for e in timeline.events), _NAMES[m]) for m in MODALITIES]
+    facts = f"  {timeline.media['duration']:.1f} s   " + ", ".join(f"{count} {what}" for count, what in counts)
+    return Text(name, style="bold").append(facts, style="dim")
+
+
+def _ruler(segments: int, length: int, per_second: float) -> Text:
+    """Seconds over the bars, at a round distance that leaves room for the numbers."""
+    step = next(s for s in (1, 2, 5, 10, 30, 60, 300, 600, 3600, segments + 1) if s * per_second >= 6 or s > segments)
+    marks = [" "] * (length + 8)
+    for second in range(0, segments + 1, step):
+        place = round(second * per_second)
+        mark = _clock(second)
+        marks[place : place + len(mark)] = mark
+    return Text(" " * (_LABEL_WIDTH + 9) + "".join(marks).rstrip(), style="dim")
+
+
+def _clock(second: int) -> str:
+    return f"{second // 60}:{second % 60:02d}"
+
+
+def _row(modality: Modality, label: str, events: Sequence[Event], length: int, per_second: float) -> Text:
+    bar = [_EMPTY] * length
+    for event in events:
+        first = min(int(event.onset * per_second), length - 1)
+        last = max(first + 1, round(event.offset * per_second))
+        bar[first:last] = _FULL * (min(last, length) - first)
+    name = printable(label)
+    shown = name if len(name) <= _LABEL_WIDTH else name[: _LABEL_WIDTH - 1] + "…"
+    text = Text(f"  {shown:<{_LABEL_WIDTH}} {_NAMES[modality]:<6}")
+    text.append("".join(bar), style=_STYLES[modality])
+    return text.append(f" {max(event.score for event in events):.2f}", style="dim")

@@ -1,0 +1,118 @@
+"""Thresholds: from which probability on a class counts as present."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import SetupError
+from .timeline import SegmentProbabilities
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DEFAULT_THRESHOLD = 0.5
+_MODALITIES = ("audio", "visual")
+_LEVELS = ("segment", "video")
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """One threshold for each class, modality and level: (C,) arrays in [0, 1]."""
+
+    labels: tuple[str, ...]
+    audio_segment: NDArray[np.float64]
+    visual_segment: NDArray[np.float64]
+    audio_video: NDArray[np.float64]
+    visual_video: NDArray[np.float64]
+
+    @classmethod
+    def uniform(cls, labels: Sequence[str], segment: float, video: float) -> Thresholds:
+        """The same for every class and modality."""
+        levels = [np.full(len(labels), float(level)) for level in (segment, segment, video, video)]
+        return cls(tuple(labels), *levels)
+
+    def decide(self, probabilities: SegmentProbabilities) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which classes are heard and which are seen in which second: two (T, C) bool.
+
+        The published rule: a class is active where its segment probability reaches the threshold and, in either
+        modality, its video probability does too.
+        """
+        present = (probabilities.audio_video >= self.audio_video) | (probabilities.visual_video >= self.visual_video)
+        heard = (probabilities.audio >= self.audio_segment) & present
+        seen = (probabilities.visual >= self.visual_segment) & present
+        return heard, seen
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the record: one number where all classes share it, else a number for each class."""
+        summary: dict[str, Any] = {}
+        for modality in _MODALITIES:
+            for level in _LEVELS:
+                values = getattr(self, f"{modality}_{level}")
+                shared = bool((values == values[0]).all())
+                summary[f"{modality}_{level}"] = (
+                    float(values[0]) if shared else dict(zip(self.labels, values.tolist(), strict=True))
+                )
+        return summary
+
+
+Tables = dict[str, dict[str, float]]  # "audio_segment", ... -> class or "default" -> threshold
+
+
+def read_thresholds(path: Path) -> Tables:
+    """The content of a TOML or JSON file of thresholds.
+
+    Its tables audio.segment, visual.segment, audio.video and visual.video map classes to numbers; the key `default`
+    stands for all classes that a table does not name. Raises SetupError for other tables and impossible values.
+    """
+    tables: Tables = {}
+    for modality, levels in _read_document(path).items():
+        if modality not in _MODALITIES or not isinstance(levels, dict):
+            raise SetupError(f"{path}: {modality!r} is not a table; expected {' and '.join(_MODALITIES)}")
+        for level, values in levels.items():
+            if level not in _LEVELS or not isinstance(values, dict):
+                raise SetupError(f"{path}: {modality}.{level} is not a table; expected {' and '.join(_LEVELS)}")
+            for label, value in values.items():
+                if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+                    raise SetupError(f"{path}: {modality}.{level}.{label} is {value!r}, not a number from 0 to 1")
+            tables[f"{modality}_{level}"] = values
+    return tables
+
+
+def apply_tables(tables: Tables, labels: Sequence[str], segment: float, video: float) -> Thresholds:
+    """Thresholds for these classes; what the tables do not name stays at `segment` and `video`.
+
+    Raises SetupError for a class that the parser does not know.
+    """
+    thresholds = Thresholds.uniform(labels, segment, video)
+    places = {label: index for index, label in enumerate(labels)}
+    for name, values in tables.items():
+        target = getattr(thresholds, name)
+        target[:] = values.get("default", target)
+        for label in values.keys() - {"default"}:
+            if label not in places:
+                raise SetupError(f"thresholds: unknown class {label!r}; known: {', '.join(labels)}")
+            target[places[label]] = values[label]
+    return thresholds
+
+
+def _read_document(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        tables = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
+    except OSError as error:
+        raise SetupError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:  # both parsers' errors and bytes that are no text
+        raise SetupError(f"{path}: not a readable thresholds file: {error}") from error
+    if not isinstance(tables, dict):
+        raise SetupError(f"{path}: expected tables, found {type(tables).__name__}")
+    return tables

@@ -1,0 +1,109 @@
+"""Events and timelines: what is heard, what is seen, and when. Pure data and arithmetic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .segments import runs
+
+Modality = Literal["audio", "visual", "audio_visual"]
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event in one modality over ``[onset, offset)`` seconds. Raises ValueError for what cannot be one."""
+
+    modality: Modality
+    label: str
+    onset: float
+    offset: float
+    score: float  # mean probability over the event's seconds
+
+    def __post_init__(self) -> None:
+        if self.modality not in MODALITIES:
+            raise ValueError(f"modality {self.modality!r} is not one of {', '.join(MODALITIES)}")
+        if not 0 <= self.onset < self.offset < math.inf:
+            raise ValueError(f"[{self.onset}, {self.offset}) is not an interval of time")
+        if not 0 <= self.score <= 1:
+            raise ValueError(f"score {self.score} is not a probability")
+
+    @property
+    def duration(self) -> float:
+        return self.offset - self.onset
+
+
+@dataclass(frozen=True)
+class SegmentProbabilities:
+    """A parser's word on one video of T segments and C classes, (T, C) each, in [0, 1].
+
+    The video-level probabilities are given for each second, too: in a video longer than the parser's window they
+    are those of the windows around it.
+    """
+
+    audio: NDArray[np.float32]
+    visual: NDArray[np.float32]
+    audio_video: NDArray[np.float32]
+    visual_video: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        for name, array in vars(self).items():
+            if array.ndim != 2 or array.shape != self.audio.shape:
+                raise ValueError(f"{name} probabilities are {array.shape}, expected {self.audio.shape}")
+            if not ((array >= 0) & (array <= 1)).all():
+                raise ValueError(f"{name} probabilities are not all in [0, 1]")
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The result for one video."""
+
+    events: tuple[Event, ...]  # ordered by onset, offset, modality, label
+    labels: tuple[str, ...]  # the C classes that were looked for
+    probabilities: SegmentProbabilities
+    media: Mapping[str, Any]  # facts of the file, see features.MediaFacts
+    provenance: Mapping[str, Any]  # weights, profile, thresholds, program, device
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def segments(self) -> int:
+        """T."""
+        return len(self.probabilities.audio)
+
+
+def find_events(
+    active: NDArray[np.bool_], probabilities: NDArray[np.floating], labels: Sequence[str], modality: Modality
+) -> list[Event]:
+    """Consecutive active seconds of a class become one event with their mean probability: (T, C) each."""
+    return [
+        Event(modality, label, float(start), float(stop), float(probabilities[start:stop, index].mean()))
+        for index, label in enumerate(labels)
+        for start, stop in runs(active[:, index])
+    ]
+
+
+def all_events(
+    audio_active: NDArray[np.bool_],
+    visual_active: NDArray[np.bool_],
+    probabilities: SegmentProbabilities,
+    labels: Sequence[str],
+) -> tuple[Event, ...]:
+    """Events of each modality, and audio-visual ones where a class is heard and seen in the same second.
+
+    The probability of an audio-visual second is the smaller of the two.
+    """
+    both = np.minimum(probabilities.audio, probabilities.visual)
+    events = [
+        *find_events(audio_active, probabilities.audio, labels, "audio"),
+        *find_events(visual_active, probabilities.visual, labels, "visual"),
+        *find_events(audio_active & visual_active, both, labels, "audio_visual"),
+    ]
+    order = {label: index for index, label in enumerate(labels)}
+    ranks = {modality: index for index, modality in enumerate(MODALITIES)}
+    return tuple(sorted(events, key=lambda e: (e.onset, e.offset, ranks[e.modality], order[e.label])))

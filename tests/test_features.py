@@ -1,0 +1,185 @@
+"""From a file to features: the published values, lengths, missing streams."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from avvp.extractors import Extractor, build_extractor
+from avvp.extractors.registry import extractor_shapes
+from avvp.pipeline import extract_features
+from avvp.pipeline.errors import MediaError
+from avvp.pipeline.features import FeatureSet
+from avvp.weights.untrained import untrained_state
+from golden import MEDIA, fill, load_npz, needs_golden, needs_media
+from media import Clips
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Mapping[str, Extractor]:
+    names = ("vggish_tiny", "resnet_tiny", "r2plus1d_tiny")
+    return {name: build_extractor(name, untrained_state(extractor_shapes(name), 7)) for name in names}
+
+
+@needs_golden
+@needs_media
+@pytest.mark.full_size
+def test_published_features_golden() -> None:
+    """The whole published path at full size, from the mp4 to the three feature files."""
+    names = ("vggish", "resnet152", "r2plus1d_18")
+    extractors = {name: build_extractor(name, fill(extractor_shapes(name))) for name in names}
+    features = extract_features(MEDIA / "BjCEufrlXm4.mp4", extractors, profile="llp")
+    golden = load_npz("features_BjCEufrlXm4.npz")
+    ours = {"vggish": features.audio, "res152": features.visual_2d[::8], "r2plus1d_18": features.visual_3d}
+    for name, rows in ours.items():
+        expected = golden[name]
+        error = np.linalg.norm(rows - expected) / np.linalg.norm(expected - expected.mean(0))
+        assert error < 1e-3, name
+    assert features.segments == 10
+    assert features.warnings == ()
+
+
+@needs_golden
+@needs_media
+def test_published_inputs_golden() -> None:
+    """What the networks see is the same to the bit, bar float rounding."""
+    golden = load_npz("features_BjCEufrlXm4.npz")
+    seen: dict[str, list] = {"frames": [], "clips": [], "sound": []}
+
+    class Spy:
+        def __init__(self, name: str, key: str) -> None:
+            self.real, self.key = build_extractor(name), key
+            self.stream, self.dim = self.real.stream, self.real.dim
+
+        def preprocess(self, media: np.ndarray):
+            x = self.real.preprocess(media)
+            seen[self.key].append(x)
+            return x
+
+        def __call__(self, x):
+            return self.real(x)
+
+    spies = {"a": Spy("vggish_tiny", "sound"), "b": Spy("resnet_tiny", "frames"), "c": Spy("r2plus1d_tiny", "clips")}
+    extract_features(MEDIA / "BjCEufrlXm4.mp4", spies, profile="llp")  # pyright: ignore[reportArgumentType]
+    frames, clips = (np.concatenate(seen[key]) for key in ("frames", "clips"))
+    np.testing.assert_allclose(frames[0], golden["input2d_frame0"], atol=1e-6)
+    np.testing.assert_allclose(frames[-1], golden["input2d_frame79"], atol=1e-6)
+    np.testing.assert_allclose(clips[0].swapaxes(0, 1), golden["input3d_clip0"], atol=1e-6)
+    np.testing.assert_allclose(np.concatenate(seen["sound"])[:10], golden["logmel"], atol=1e-6)
+
+
+@pytest.mark.parametrize("profile", ["llp", "clean"])
+class TestBothProfiles:
+    def test_shapes_and_facts(self, tiny: Mapping[str, Extractor], clips: Clips, profile: str) -> None:
+        features = extract_features(clips.steady, tiny, profile=profile)
+        assert features.audio.shape == (3, 16)
+        assert features.visual_2d.shape == (24, 64)
+        assert features.visual_3d.shape == (3, 64)
+        assert features.spec.profile == profile
+        assert features.duration == pytest.approx(3.0, abs=0.1)
+        assert features.media is not None
+        assert (features.media.frames_decoded, features.media.decoder) == (72, "ffmpeg")
+        assert features.warnings == ()
+
+    def test_the_batch_size_changes_nothing(self, tiny: Mapping[str, Extractor], clips: Clips, profile: str) -> None:
+        one, many = (extract_features(clips.steady, tiny, profile=profile, batch_size=size) for size in (1, 8))
+        for name in ("audio", "visual_2d", "visual_3d"):
+            np.testing.assert_allclose(getattr(one, name), getattr(many, name), atol=1e-5, rtol=1e-4)
+
+    def test_without_sound(self, tiny: Mapping[str, Extractor], clips: Clips, profile: str) -> None:
+        features = extract_features(clips.silent, tiny, profile=profile)
+        assert any("no audio stream" in warning for warning in features.warnings)
+        assert features.media is not None
+        assert not features.media.has_audio
+        assert features.audio.shape == (3, 16)
+        assert (features.audio == features.audio[0]).all()
+
+    def test_without_picture(self, tiny: Mapping[str, Extractor], clips: Clips, profile: str) -> None:
+        features = extract_features(clips.blind, tiny, profile=profile)
+        assert any("no video stream" in warning for warning in features.warnings)
+        assert features.media is not None
+        assert not features.media.has_video
+        assert features.visual_2d.shape == (16, 64)
+        assert (features.visual_2d == features.visual_2d[0]).all()
+
+    @pytest.mark.parametrize("name", ["blink", "still", "dot"])
+    def test_the_shortest_is_one_segment(
+        self, tiny: Mapping[str, Extractor], clips: Clips, profile: str, name: str
+    ) -> None:
+        assert extract_features(getattr(clips, name), tiny, profile=profile).segments == 1
+
+    def test_a_truncated_file_says_so(self, tiny: Mapping[str, Extractor], clips: Clips, profile: str) -> None:
+        features = extract_features(clips.truncated, tiny, profile=profile)
+        assert 1 <= features.segments < 6
+        assert any("promises" in warning for warning in features.warnings)
+
+    def test_several_streams_are_mentioned(self, tiny: Mapping[str, Extractor], clips: Clips, profile: str) -> None:
+        features = extract_features(clips.two_streams, tiny, profile=profile)
+        assert any("2 video streams; stream 1" in warning for warning in features.warnings)
+
+
+def test_the_longer_stream_decides_and_the_shorter_is_completed(tiny: Mapping[str, Extractor], clips: Clips) -> None:
+    uneven = clips.make(
+        "uneven.mkv", "-f", "lavfi", "-i", "testsrc=s=64x48:r=10:d=2", "-f", "lavfi", "-i", "sine=d=5", "-c:v", "ffv1"
+    )
+    features = extract_features(uneven, tiny, profile="clean")
+    assert features.segments == 5
+    assert any("no picture after 2.00 s" in warning for warning in features.warnings)
+    assert (features.visual_3d[2:] == features.visual_3d[1]).all()
+    assert not (features.visual_2d[0] == features.visual_2d[-1]).all()
+
+
+def test_a_frame_that_repeats_is_computed_once(tiny: Mapping[str, Extractor], clips: Clips) -> None:
+    slow = clips.numbered("slow.mkv", 4, 2)
+    rows: list[int] = []
+    resnet = tiny["resnet_tiny"]
+    original = resnet.preprocess
+    resnet.preprocess = lambda media: (rows.append(len(media)), original(media))[1]  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        features = extract_features(slow, tiny, profile="clean")
+    finally:
+        del resnet.preprocess
+    assert sum(rows) == 4
+    assert (features.visual_2d[:4] == features.visual_2d[0]).all()
+    assert (features.visual_2d[12:] == features.visual_2d[15]).all()
+    assert not np.array_equal(features.visual_2d[3], features.visual_2d[15])
+
+
+def test_clean_and_llp_differ_by_a_little(tiny: Mapping[str, Extractor], clips: Clips) -> None:
+    llp, clean = (extract_features(clips.steady, tiny, profile=profile) for profile in ("llp", "clean"))
+    assert not np.array_equal(llp.visual_2d, clean.visual_2d)
+    assert not np.array_equal(llp.audio, clean.audio)
+    assert np.corrcoef(llp.audio.ravel(), clean.audio.ravel())[0, 1] > 0.9
+
+
+def test_decord_cannot_serve_llp(tiny: Mapping[str, Extractor], clips: Clips) -> None:
+    with pytest.raises(ValueError, match="decord cannot"):
+        extract_features(clips.steady, tiny, profile="llp", decoder="decord")
+    assert extract_features(clips.steady, tiny, profile="clean", decoder="decord").media is not None
+
+
+def test_progress_is_told_in_seconds(tiny: Mapping[str, Extractor], clips: Clips) -> None:
+    told: list[tuple] = []
+    extract_features(clips.steady, tiny, profile="clean", batch_size=2, progress=lambda *at: told.append(at))
+    assert [at[:2] for at in told] == [("audio", 2), ("audio", 3), ("video", 2), ("video", 3)]
+    assert all(at[2] == pytest.approx(3.0, abs=0.1) for at in told)
+
+
+def test_what_cannot_be_decoded_at_all(tiny: Mapping[str, Extractor], clips: Clips) -> None:
+    with pytest.raises(MediaError):
+        extract_features(clips.headless, tiny, profile="clean")
+
+
+def test_a_feature_set_is_checked(tiny: Mapping[str, Extractor], clips: Clips) -> None:
+    features = extract_features(clips.blink, tiny, profile="clean")
+    for changes in (
+        {"audio": features.audio[:0]},
+        {"audio": np.vstack([features.audio] * 2)},
+        {"visual_2d": features.visual_2d.astype(np.float64)},
+        {"visual_3d": features.visual_3d * np.nan},
+    ):
+        with pytest.raises(ValueError, match=r"expected float32|not finite"):
+            replace(features, **changes)
+    assert isinstance(features, FeatureSet)
