@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import signal
 import sys
-import traceback
 from types import FrameType
 
 import click
 
-from ..weights.errors import WeightsError
 from .cli_parse import parse
 from .cli_weights import weights
-from .errors import AVVPError
 
 INTERRUPTED = 130
 
@@ -58,11 +55,6 @@ def _run(command: click.Command, name: str) -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         status = INTERRUPTED
-    except (AVVPError, WeightsError) as error:
-        if "--debug" in sys.argv:
-            traceback.print_exc()
-        click.echo(f"Error: {error}", err=True)
-        status = 2
     sys.exit(status if isinstance(status, int) else 0)
 
 

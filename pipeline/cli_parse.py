@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..weights.errors import WeightsError
 from ..weights.manifest import DEFAULT_BUNDLE, load_bundle
 from .errors import AVVPError, SetupError, printable
 
@@ -78,6 +79,22 @@ def parse(inputs: tuple[str, ...], **options: Any) -> int:
     The result is JSON: events with modality (audio, visual, audio_visual), label, onset, offset and score, what is
     known of the file, and what made the result. The timeline is also shown on the terminal.
     """
+    try:
+        outcome = _parse(inputs, options)
+    except (AVVPError, WeightsError) as error:
+        if options["debug"]:
+            raise
+        raise CannotStartError(str(error)) from error
+    return 1 if outcome.failures else 0
+
+
+class CannotStartError(click.ClickException):
+    """Shown as one error; exit status 2, for nothing was parsed."""
+
+    exit_code = 2
+
+
+def _parse(inputs: Sequence[str], options: dict[str, Any]) -> Outcome:
     paths, outputs = _plan(inputs, options)
     bundle = load_bundle(options["weights"])
 
@@ -90,7 +107,7 @@ def parse(inputs: tuple[str, ...], **options: Any) -> int:
     with messages:
         outcome = run_job(job, _hooks(messages), debug=options["debug"])
     _summarize(outcome, len(paths))
-    return 1 if outcome.failures else 0
+    return outcome
 
 
 def _plan(inputs: Sequence[str], options: dict[str, Any]) -> tuple[list[Path], list[Path]]:

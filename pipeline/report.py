@@ -49,7 +49,7 @@ def _title(timeline: Timeline) -> Text:
 
 def _ruler(segments: int, length: int, per_second: float) -> Text:
     """Seconds over the bars, at a round distance that leaves room for the numbers."""
-    step = next(s for s in (1, 2, 5, 10, 30, 60, 300, 600, 3600, segments + 1) if s * per_second >= 6 or s > segments)
+    step = next(s for s in (1, 2, 5, 10, 30, 60, 300, 600, 3600, segments + 1) if s * per_second >= 8 or s > segments)
     marks = [" "] * (length + 8)
     for second in range(0, segments + 1, step):
         place = round(second * per_second)
@@ -59,7 +59,8 @@ def _ruler(segments: int, length: int, per_second: float) -> Text:
 
 
 def _clock(second: int) -> str:
-    return f"{second // 60}:{second % 60:02d}"
+    hours, minutes = divmod(second // 60, 60)
+    return f"{hours}:{minutes:02d}:{second % 60:02d}" if hours else f"{minutes}:{second % 60:02d}"
 
 
 def _row(modality: Modality, label: str, events: Sequence[Event], length: int, per_second: float) -> Text:

@@ -80,6 +80,17 @@ def _quantize(samples: Samples) -> Samples:
     return np.trunc(32768 * np.clip(samples, -0.99, 0.99)) / 32768
 
 
+# The filter is stored once for each of rate / gcd(rate, 16000) positions between samples. 44.1 kHz has 441; a file that
+# claims 96,001 Hz would have 96,001, and gigabytes.
+MAX_PHASES = 1000
+COMMON_RATE = 48_000
+
+
+def resamplable(rate: int) -> int:
+    """The rate itself or, where its filter would be enormous, the common rate that sound is to be decoded to first."""
+    return rate if rate // math.gcd(rate, SAMPLE_RATE) <= MAX_PHASES else COMMON_RATE
+
+
 @cache
 def _resampler(rate: int) -> Any:
     import torch  # noqa: PLC0415 - not needed for the published path
@@ -89,7 +100,7 @@ def _resampler(rate: int) -> Any:
 
 
 def resample(waveform: Samples, rate: int) -> Samples:
-    """Mono sound (S,) at `rate` to 16 kHz: (ceil(16000 S / rate),), the filter of resampy's `kaiser_best`."""
+    """Mono sound (S,) at a `resamplable` rate to 16 kHz: (ceil(16000 S / rate),), resampy's `kaiser_best` filter."""
     import torch  # noqa: PLC0415
 
     resampled = _resampler(rate)(torch.from_numpy(np.ascontiguousarray(waveform))[None])

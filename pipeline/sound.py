@@ -13,7 +13,7 @@ from .decode_ffmpeg import DecodeLog, conclude
 from .errors import MediaError
 from .probe import MediaInfo, ffmpeg_command, ffmpeg_input
 from .process import DEFAULT_TIMEOUT, MediaProcess
-from .resampling import PUBLISHED_RATE, SAMPLE_RATE, Samples, published_track, resample_seconds
+from .resampling import PUBLISHED_RATE, SAMPLE_RATE, Samples, published_track, resamplable, resample_seconds
 
 
 class SoundReader:
@@ -33,7 +33,7 @@ class SoundReader:
         self.timeout = timeout
         self.report = DecodeReport("ffmpeg")
         self._filtered = sound == "filtered"
-        self._rate = self.stream.sample_rate if self._filtered else PUBLISHED_RATE
+        self._rate = resamplable(self.stream.sample_rate) if self._filtered else PUBLISHED_RATE
         self._channels = 1 if self._filtered and self.stream.channels == "mono" else 2
         self._sample = np.dtype("<f4" if self._filtered else "<i2")
 

@@ -22,6 +22,7 @@ from avvp.weights.untrained import untrained_state
 from safetensors.torch import save_file
 
 TINY = {"vggish_tiny": "vggish", "resnet_tiny": "resnet", "r2plus1d_tiny": "r2plus1d"}
+RUN_MARK = "AVVP_TEST_RUN"  # in the environment of the programs started here, and of what they start
 LABELS = ("Dog", "Speech", "Violin_fiddle")
 
 
@@ -111,9 +112,8 @@ def script() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     def start(name: str, *arguments: object) -> subprocess.Popen[str]:
         command = [str(Path(sys.executable).with_name(name)), *map(str, arguments)]
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "100"}
-        )
+        environment = {**os.environ, "COLUMNS": "100", RUN_MARK: str(os.getpid())}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
         started.append(process)
         return process
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from avvp.pipeline import batch, files
 from avvp.pipeline.export import load_schema
-from conftest import Result, copy_bundle
+from conftest import RUN_MARK, Result, copy_bundle
 from golden import MEDIA, needs_media
 from media import Clips
 from safetensors.torch import load_file, save_file
@@ -390,12 +390,14 @@ def test_interrupted_midway(
 
 
 def running_decoders() -> list[str]:
-    """Command lines of the ffmpegs that are sampling frames."""
-    lines = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+    """Command lines of the ffmpegs that are sampling frames for a program started by these tests."""
+    mark, lines = f"{RUN_MARK}={os.getpid()}".encode(), []
+    for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            lines.append(entry.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-    return [line for line in lines if "showinfo" in line]
+            line = (process / "cmdline").read_bytes()
+            if b"showinfo" in line and mark in (process / "environ").read_bytes():
+                lines.append(line.decode(errors="replace"))
+    return lines
 
 
 def test_the_installed_program(script: Callable, clips: Clips, tiny_bundle: Path, tmp_path: Path) -> None:

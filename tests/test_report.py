@@ -1,0 +1,63 @@
+"""The timeline on a terminal, character for character."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from avvp.pipeline.report import render_timeline
+from avvp.pipeline.timeline import Event, SegmentProbabilities, Timeline
+from rich.console import Console
+
+
+def timeline(segments: int, *events: Event, labels: tuple[str, ...] = ("Dog", "Cat"), path: str = "a.mp4") -> Timeline:
+    nothing = np.zeros((segments, len(labels)), np.float32)
+    media = {"path": path, "duration": segments + 0.04}
+    return Timeline(events, labels, SegmentProbabilities(*[nothing] * 4), media, {}, ("it is \x1b[31mred\n",))
+
+
+def text(shown: Timeline, width: int = 100) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, record=True, highlight=False)
+    console.print(render_timeline(shown, width), soft_wrap=True)
+    return [line.rstrip() for line in console.export_text().splitlines()]
+
+
+def test_bars_stand_under_their_seconds() -> None:
+    events = Event("audio", "Dog", 1, 3, 0.75), Event("audio_visual", "Dog", 2, 3, 0.5)
+    assert text(timeline(4, *events)) == [
+        "a.mp4  4.0 s   1 heard, 0 seen, 1 both",
+        " " * 33 + "0:00    0:02    0:04",
+        "  Dog                      heard ····████████···· 0.75",
+        "  Dog                      both  ········████···· 0.50",
+        r"  ! it is \x1b[31mred\n",
+    ]
+
+
+def test_rows_are_in_the_order_of_the_labels() -> None:
+    rows = text(timeline(4, Event("audio", "Cat", 0, 1, 1), Event("audio", "Dog", 2, 3, 1)))[2:4]
+    assert [row.split()[0] for row in rows] == ["Dog", "Cat"]
+
+
+def test_no_events() -> None:
+    assert "  no events" in text(timeline(4))
+
+
+@pytest.mark.parametrize("width", [20, 80, 200])
+@pytest.mark.parametrize("segments", [1, 9, 61, 3_700, 20_000])
+def test_every_length_fits_and_the_last_second_is_last(segments: int, width: int) -> None:
+    row = text(timeline(segments, Event("visual", "Dog", segments - 1, segments, 0.9)), width)[2]
+    bar = row[33:].rsplit(" ", 1)[0]
+    assert bar.endswith("█")
+    assert bar.count("█") <= 4
+    assert len(row) <= max(width, 60)
+
+
+def test_hours_on_the_ruler() -> None:
+    assert "1:00:00" in text(timeline(2 * 3600, Event("visual", "Dog", 0, 1, 0.9)))[1]
+
+
+def test_long_and_hostile_labels() -> None:
+    label = "[bold]x\n" + "y" * 40
+    (row,) = [line for line in text(timeline(4, Event("audio", label, 0, 1, 1), labels=(label, "z"))) if "bold" in line]
+    assert row.startswith(r"  [bold]x\nyyyyyyyyyyyyyy… heard ████")
