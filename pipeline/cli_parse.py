@@ -134,11 +134,12 @@ def _plan(inputs: Sequence[str], options: dict[str, Any]) -> tuple[list[Path], l
             outputs = [Path(output)]
             if outputs[0].is_dir():
                 raise click.UsageError(f"{printable(output)} is a folder; use --output-dir for folders")
-            check_writable(outputs[0].parent)
+            check_writable(outputs[0].resolve().parent)
     except (AVVPError, OSError) as error:
         raise click.UsageError(printable(error)) from error
+    given = {(path.stat().st_dev, path.stat().st_ino) for path in paths if path.exists()}
     for target in outputs:
-        if any(target.exists() and path.exists() and target.samefile(path) for path in paths):
+        if target.exists() and (target.stat().st_dev, target.stat().st_ino) in given:
             raise click.UsageError(f"{printable(target)} is an input; the result would overwrite it")
     return paths, outputs
 

@@ -20,9 +20,16 @@ MEDIA_SUFFIXES = frozenset(_VIDEO_SUFFIXES + _SOUND_SUFFIXES)
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write, fsync, rename: afterwards the file is there whole, or as it was before. Raises OutputError."""
+    """Write, fsync, rename: afterwards the file is there whole, or as it was before. Raises OutputError.
+
+    A link stays a link, to the new content. A device or a pipe is written to as it is, not replaced.
+    """
     temporary = None
     try:
+        path = path.resolve()
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+            return
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".avvp-", suffix=".part")
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
