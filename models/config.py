@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-LEAP_VARIANTS = ("published", "paper")
+from .leap import BLOCKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +38,8 @@ class ParserConfig:
         for heads in (self.heads, self.leap_heads):
             if heads < 1 or self.hidden_dim % heads:
                 raise ValueError(f"{heads} heads do not divide hidden_dim {self.hidden_dim}")
-        if self.leap_variant not in LEAP_VARIANTS:
-            raise ValueError(f"leap_variant is {self.leap_variant!r}, not one of {LEAP_VARIANTS}")
+        if self.leap_variant not in BLOCKS:
+            raise ValueError(f"leap_variant is {self.leap_variant!r}, not one of {', '.join(BLOCKS)}")
         if min(self.levels, self.leap_blocks, self.segments) < 1:
             raise ValueError("levels, leap_blocks and segments must be at least 1")
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from .bundle import LoadedBundle
 from .errors import AVVPError, OutputError, printable
 from .export import to_json
-from .features import Progress
 from .files import write_atomic
 from .parse import parse_video
 from .process import DEFAULT_TIMEOUT
+from .runner import Progress
 from .thresholds import Thresholds
 from .timeline import Timeline
 

@@ -167,7 +167,7 @@ def _prepare(
     from ..extractors.profiles import get_profile  # noqa: PLC0415
     from .batch import ParseJob  # noqa: PLC0415
     from .bundle import load_networks  # noqa: PLC0415
-    from .features import check_decoder  # noqa: PLC0415
+    from .seconds import check_decoder  # noqa: PLC0415
 
     try:
         check_decoder(get_profile(profile), options["decoder"])

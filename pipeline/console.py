@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from .errors import printable
 
 if TYPE_CHECKING:
-    from .features import Progress as FeatureProgress
+    from .runner import Progress as FeatureProgress
     from .timeline import Timeline
 
 

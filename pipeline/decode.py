@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from .errors import MediaError
 from .probe import MediaInfo, StreamInfo
 from .process import DEFAULT_TIMEOUT, MediaProcess
+from .segments import FRAMES_PER_SEGMENT
 
-FRAME_RATE = 8  # samples a second
-CHUNK_FRAMES = 8  # frames of one chunk: one second
+MAX_HOURS = 24  # no video is longer
+SLACK = 600  # seconds that a stream may always go on beyond its promise
 SHORTFALL = 0.5  # seconds that decoded and promised duration may differ before it is reported
 
 
@@ -57,45 +58,6 @@ class FrameReader(ABC):
     def __iter__(self) -> Iterator[NDArray[np.uint8]]: ...
 
 
-class AutoReader(FrameReader):
-    """ffmpeg, and decord where ffmpeg cannot decode a single frame; falling back is reported as a warning."""
-
-    name = "auto"
-
-    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
-        from .decode_decord import DecordReader  # noqa: PLC0415 - the readers are built on this module
-        from .decode_ffmpeg import FFmpegReader  # noqa: PLC0415
-
-        first = FFmpegReader(self.media, timeout=self.timeout)
-        self.report = first.report
-        started = False
-        try:
-            for chunk in first:
-                started = True
-                yield chunk
-        except MediaError as error:
-            if started:
-                raise
-            second = DecordReader(self.media, timeout=self.timeout)
-            self.report = second.report
-            try:
-                yield from second
-            except MediaError:
-                raise error from None  # decord is the way out; ffmpeg's word on the file is the better one
-            second.report.warnings.append(f"ffmpeg could not decode the video ({error.cause}); decord did")
-
-
-def build_reader(media: MediaInfo, decoder: str = "auto", *, timeout: float = DEFAULT_TIMEOUT) -> FrameReader:
-    """The reader of that name. Raises ValueError for an unknown name, MediaError for media without video."""
-    from .decode_decord import DecordReader  # noqa: PLC0415
-    from .decode_ffmpeg import FFmpegReader  # noqa: PLC0415
-
-    readers: dict[str, type[FrameReader]] = {reader.name: reader for reader in (AutoReader, FFmpegReader, DecordReader)}
-    if decoder not in readers:
-        raise ValueError(f"unknown decoder {decoder!r}; known: {', '.join(readers)}")
-    return readers[decoder](media, timeout=timeout)
-
-
 def read_pictures(process: MediaProcess) -> Iterator[NDArray[np.uint8]]:
     """The pictures of a stream of binary PPM, (H, W, 3) uint8 RGB; one that is cut off ends it.
 
@@ -115,11 +77,25 @@ def chunks(frames: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
     pending: list[NDArray[np.uint8]] = []
     for frame in frames:
         pending.append(frame)
-        if len(pending) == CHUNK_FRAMES:
+        if len(pending) == FRAMES_PER_SEGMENT:
             yield np.stack(pending)
             pending = []
     if pending:
         yield np.stack(pending)
+
+
+def check_length(media: MediaInfo, end: float) -> None:
+    """Raises MediaError where a stream goes on beyond a day, or far beyond the length that the file promises.
+
+    One wrong time stamp can make a frame last for hours, which would be computed second by second. Files of sound
+    alone are let off the promise, which is an estimate there.
+    """
+    limit = 3600.0 * MAX_HOURS
+    if media.duration is not None and media.video is not None:
+        limit = min(limit, 10 * media.duration + SLACK)
+    if end > limit:
+        promise = "" if media.duration is None else f", though the file promises {media.duration:.0f} s"
+        raise MediaError(media.path, f"its time stamps are damaged: they reach {end / 3600:.1f} hours{promise}")
 
 
 def note_shortfall(report: DecodeReport, what: str, promised: float | None) -> None:

@@ -12,13 +12,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .decode import FrameReader, chunks, note_shortfall, read_pictures
+from .decode import FrameReader, check_length, chunks, note_shortfall, read_pictures
 from .decode_ffmpeg import first_frame_time
 from .errors import MediaError
 from .probe import MediaInfo, ffmpeg_command, ffmpeg_input, probe
 from .process import MediaProcess
 
 REPORT_MARK = "[avvp-report] "
+# Not `-m`, which would let a file named like a library, in the folder that the program is run from, take its place.
+_WORKER = (
+    "import sys; sys.path[:] = filter(None, sys.path);from avvp.pipeline.decord_worker import main; main(*sys.argv[1:])"
+)
 
 
 class DecordReader(FrameReader):
@@ -42,14 +46,15 @@ class DecordReader(FrameReader):
 
     def _read(self, media: MediaInfo) -> Iterator[NDArray[np.uint8]]:
         outcome: dict[str, float] = {}
-        start = first_frame_time(media, self.timeout)
+        start = first_frame_time(media, media.video or self.stream, self.timeout)
 
         def command(descriptor: int) -> Sequence[str]:
-            return [sys.executable, "-m", "avvp.pipeline.decord_worker", str(descriptor), str(start)]
+            return [sys.executable, "-c", _WORKER, str(descriptor), str(start)]
 
         def on_line(line: str) -> None:
             if line.startswith(REPORT_MARK):
                 outcome.update(json.loads(line.removeprefix(REPORT_MARK)))
+                check_length(self.media, outcome["end"])
 
         with MediaProcess(media.path, command, timeout=self.timeout, on_line=on_line) as process:
             yield from chunks(read_pictures(process))
@@ -73,11 +78,12 @@ def _copy_stream(media: MediaInfo, index: int, folder: Path, timeout: float) -> 
 
     def command(descriptor: int) -> Sequence[str]:
         source = ffmpeg_input(descriptor)[str(index)]
-        options = {"c": "copy", "f": "matroska"}
-        return ffmpeg_command(source.output(str(target), **options), log_level="error")
+        output = source.output(str(target), c="copy", f="matroska").global_args("-progress", "pipe:1")
+        return ffmpeg_command(output, log_level="error")
 
     with MediaProcess(media.path, command, timeout=timeout) as process:
-        process.read_line()
+        while process.read_line():  # lines of progress: as long as they come, it is not hanging
+            pass
         if process.finish() != 0:
             raise MediaError(media.path, f"video stream {index} cannot be copied for decord; use --decoder ffmpeg")
     return probe(target, timeout=timeout)

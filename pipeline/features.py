@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import contextlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..extractors.base import FRAMES_PER_SEGMENT, SAMPLE_RATE, Extractor
-from ..extractors.profiles import FeatureSpec, Profile, feature_spec, get_profile
-from .decode import DecodeReport, build_reader
-from .decode_ffmpeg import PublishedPictures
+from ..extractors.base import Extractor
+from ..extractors.profiles import FeatureSpec, feature_spec, get_profile
+from .decode import DecodeReport
 from .errors import MediaError
 from .probe import MediaInfo, probe
 from .process import DEFAULT_TIMEOUT
-from .segments import segment_count, spread_indices
+from .runner import Progress, Runner
+from .seconds import check_decoder, open_seconds
+from .segments import FRAMES_PER_SEGMENT, segment_count
 from .sound import SoundReader
-
-# What is being worked on ("audio", "video"), seconds of it done, seconds in all where the container says so.
-Progress = Callable[[str, float, "float | None"], None]
-Frames = NDArray[np.uint8]
 
 _BLACK = np.zeros((FRAMES_PER_SEGMENT, 112, 112, 3), np.uint8)
 
@@ -60,7 +57,7 @@ class MediaFacts:
         return asdict(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FeatureSet:
     """Features of one video of T segments. Raises ValueError where shapes or values are not what they must be.
 
@@ -115,7 +112,7 @@ def extract_features(
     spec = feature_spec(profile, extractors)
     by_stream = {extractor.stream: extractor for extractor in extractors.values()}
     media = probe(Path(path), timeout=timeout)
-    runner = _Runner(torch.device(device), batch_size, media.duration, progress)
+    runner = Runner(torch.device(device), batch_size, media.duration, progress)
 
     warnings = _stream_warnings(media)
     failures: list[MediaError] = []
@@ -129,7 +126,9 @@ def extract_features(
     frames_2d, clips_3d, seen = np.empty((0, spec.dims[1]), np.float32), np.empty((0, spec.dims[2]), np.float32), None
     if media.video is not None:
         try:
-            with _Seconds(media, chosen, decoder, heard.end if heard else 0.0, timeout) as seconds:
+            known = heard.end if heard else 0.0
+            opened = open_seconds(media, chosen, decoder=decoder, heard=known, timeout=timeout, tell=runner.tell)
+            with contextlib.closing(opened) as seconds:
                 frames_2d, clips_3d = runner.run_video(by_stream["visual_2d"], by_stream["visual_3d"], seconds)
                 seen = seconds.report
         except MediaError as error:
@@ -157,107 +156,6 @@ def extract_features(
         media=facts,
         warnings=tuple(warnings),
     )
-
-
-def check_decoder(profile: Profile, decoder: str) -> None:
-    """Raises ValueError where the decoder cannot give what the profile is made of."""
-    if profile.pictures == "jpeg" and decoder == "decord":
-        raise ValueError(f"profile {profile.name!r} is made of ffmpeg's JPEG pictures; decord cannot give them")
-
-
-class _Seconds:
-    """The frames of a video, second after second, under a profile: (8, H, W, 3), the last one completed.
-
-    A context manager. Iteration ends with the stream; how many of its seconds count is decided afterwards.
-    """
-
-    def __init__(self, media: MediaInfo, profile: Profile, decoder: str, heard: float, timeout: float) -> None:
-        self._pictures = self._reader = None
-        if profile.pictures == "jpeg":
-            self._pictures = PublishedPictures(media, timeout=timeout)
-            self.report: DecodeReport = self._pictures.report
-            # The published rule spreads the samples over all pictures, so the length must be known first.
-            self._segments = segment_count(max(heard, self.report.end))
-        else:
-            self._reader = build_reader(media, decoder, timeout=timeout)
-
-    def __enter__(self) -> _Seconds:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._pictures is not None:
-            self._pictures.__exit__()
-
-    def __iter__(self) -> Iterator[Frames]:
-        if self._pictures is not None:
-            picked = spread_indices(len(self._pictures), self._segments * FRAMES_PER_SEGMENT)
-            for indices in picked.reshape(-1, FRAMES_PER_SEGMENT):
-                yield self._pictures.read(indices)
-        elif self._reader is not None:
-            for chunk in self._reader:
-                yield complete_second(chunk)
-            self.report = self._reader.report
-
-
-def complete_second(frames: Frames) -> Frames:
-    """Repeat the last frame until there are 8."""
-    missing = FRAMES_PER_SEGMENT - len(frames)
-    return np.concatenate([frames, np.repeat(frames[-1:], missing, axis=0)]) if missing else frames
-
-
-class _Runner:
-    """Runs extractors over streams, a batch of seconds at a time."""
-
-    def __init__(
-        self, device: torch.device, batch_size: int, duration: float | None, progress: Progress | None
-    ) -> None:
-        self.duration = duration
-        self.device = device
-        self.batch_size = batch_size
-        self.progress = progress
-
-    def run_sound(self, extractor: Extractor, seconds: Iterable[NDArray[np.float64]]) -> NDArray[np.float32]:
-        """(16000,) each -> (seconds, A)."""
-        rows = []
-        for batch in _batches(seconds, self.batch_size):
-            rows.append(self._rows(extractor, np.stack(batch)))
-            self._tell("audio", sum(map(len, rows)))
-        return np.concatenate(rows) if rows else np.empty((0, extractor.dim), np.float32)
-
-    def silence(self, extractor: Extractor, count: int) -> NDArray[np.float32]:
-        """Rows of digital silence, (count, A)."""
-        return np.repeat(self._rows(extractor, np.zeros((1, SAMPLE_RATE))), count, axis=0)
-
-    def run_video(
-        self, frames: Extractor, clips: Extractor, seconds: Iterable[Frames]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(8, H, W, 3) each -> (8 * seconds, V), (seconds, S): one decode for both networks."""
-        rows_2d, rows_3d = [], []
-        for batch in _batches(seconds, self.batch_size):
-            pictures = np.concatenate(batch)
-            rows_2d.append(self._distinct_rows(frames, pictures))
-            rows_3d.append(self._rows(clips, pictures))
-            self._tell("video", sum(map(len, rows_3d)))
-        return np.concatenate(rows_2d), np.concatenate(rows_3d)
-
-    def _distinct_rows(self, extractor: Extractor, frames: Frames) -> NDArray[np.float32]:
-        """A frame that repeats the one before it (slow video, a still picture) is computed once."""
-        fresh = np.array([k == 0 or not np.array_equal(frames[k], frames[k - 1]) for k in range(len(frames))])
-        return self._rows(extractor, frames[fresh])[np.cumsum(fresh) - 1]
-
-    def _rows(self, extractor: Extractor, media: NDArray[Any]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            return extractor(extractor.preprocess(media).to(self.device)).float().cpu().numpy()
-
-    def _tell(self, what: str, seconds: int) -> None:
-        if self.progress is not None:
-            self.progress(what, seconds, self.duration)
-
-
-def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
 
 
 def _fit(rows: NDArray[np.float32], count: int) -> NDArray[np.float32]:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from ..models.parser import AVParser, ParserOutput
 from ..weights.manifest import DEFAULT_BUNDLE
 from .bundle import UNTRAINED_WARNING, LoadedBundle, load_networks
-from .features import FeatureSet, Progress, extract_features
+from .features import FeatureSet, extract_features
 from .process import DEFAULT_TIMEOUT
+from .runner import Progress
 from .segments import window_starts
 from .thresholds import DEFAULT_THRESHOLD, Thresholds
 from .timeline import SegmentProbabilities, Timeline, all_events

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from .errors import MediaError
 from .process import DEFAULT_TIMEOUT, MediaProcess, open_media_file
 
-MAX_PIXELS = 64_000_000  # a picture larger than this is refused: a few bytes can claim gigabytes
+MAX_PIXELS = 36_000_000  # 8K; a larger picture is refused, for a few bytes can claim gigabytes
 
 _PLAYLIST_HEADS = {
     b"#EXTM3U": "an HLS playlist",

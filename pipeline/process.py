@@ -7,11 +7,11 @@ confuse it, and with every other protocol switched off no playlist can lead it t
 from __future__ import annotations
 
 import os
+import re
 import select
 import stat
 import subprocess
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +26,9 @@ from .errors import DecodeTimeoutError, MediaError
 CHUNK = 1 << 20
 DEFAULT_TIMEOUT = 60.0  # seconds without a byte of output after which a decoder counts as hung
 _KEPT_ERRORS = 20
+_POLL_LIMIT = 2**31 - 1  # milliseconds
+# Anchored, here and wherever the log is read: it also holds the file's metadata, which anybody can have written.
+_ERROR = re.compile(r"(\[[^\]]*\] )*\[(error|fatal)\] ")
 
 
 def open_media_file(path: Path) -> int:
@@ -55,7 +58,8 @@ class MediaProcess:
     """A running decoder: a context manager that reads its output and never leaves it behind.
 
     command: receives the number of the descriptor that the program may read the media from, returns its argument
-    list. on_line: called with every line of its log, from another thread. timeout: seconds without output.
+    list. on_line: called with every line of its log, from another thread; a MediaError that it raises ends the program
+    and is raised by `finish`. timeout: seconds without output.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class MediaProcess:
         self.errors: deque[str] = deque(maxlen=_KEPT_ERRORS)
         self._on_line = on_line
         self._buffer = bytearray()
+        self._verdict: MediaError | None = None
         descriptor = open_media_file(path)
         try:
             self._process = subprocess.Popen(
@@ -114,7 +119,10 @@ class MediaProcess:
             self._process.wait(self.timeout)
         except subprocess.TimeoutExpired as error:
             raise self._hung() from error
-        return self.close()
+        status = self.close()
+        if self._verdict is not None:
+            raise self._verdict
+        return status
 
     def read_line(self) -> bytes:
         """The next line of output with its newline; empty at the end."""
@@ -147,10 +155,10 @@ class MediaProcess:
         return bool(received)
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + self.timeout
-        while not select.select([self._stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            if time.monotonic() >= deadline:
-                raise self._hung()
+        poll = select.poll()  # unlike select(), it bears descriptors beyond 1,024
+        poll.register(self._stdout, select.POLLIN)
+        if not poll.poll(min(1000 * self.timeout, _POLL_LIMIT)):
+            raise self._hung()
 
     def _hung(self) -> DecodeTimeoutError:
         self.close()
@@ -160,7 +168,11 @@ class MediaProcess:
         assert self._process.stderr is not None
         for raw in self._process.stderr:
             line = raw.decode("utf-8", "replace").rstrip("\n")
-            if "[error]" in line or "[fatal]" in line:
+            if _ERROR.match(line):
                 self.errors.append(line)
-            if self._on_line is not None:
-                self._on_line(line)
+            try:
+                if self._on_line is not None and self._verdict is None:
+                    self._on_line(line)
+            except MediaError as error:
+                self._verdict = error
+                self._process.kill()

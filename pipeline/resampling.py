@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLE_RATE = 16_000
+from .segments import SAMPLE_RATE
+
 PUBLISHED_RATE = 44_100  # the rate that the published path decodes to before it picks samples
 
 # moviepy 1.0.3, which made LLP's sound: samples it holds, samples it writes at a time.
@@ -34,42 +35,38 @@ def published_track(read: Callable[[int], Samples], duration: float | None) -> I
     """The 16 kHz track that LLP's features were made from, in blocks (n, channels), bit for bit.
 
     read: returns that many of the next samples at 44.1 kHz, (n, channels) in [-1, 1], fewer at the end. duration: the
-    container's, in seconds. Each output sample is the nearest decoded one, with no low-pass filter, limited to 0.99
-    and truncated to 16 bits. The published reader holds a window of samples, and each time it moves it, it keeps one
-    sample too many: from then on everything is one sample late. At the end of the file that grows to a stretch that
-    is heard twice. Both are in every published feature, so both are here.
+    container's, in seconds; the published blocks follow from it. Each output sample is the nearest decoded one, with
+    no low-pass filter, limited to 0.99 and truncated to 16 bits. The published reader holds a window of samples, and
+    each time it moves it, it keeps one sample too many: from then on everything is one sample late. In the block that
+    holds the end of the sound that grows to a stretch that is heard twice. Both are in every published feature, so
+    both are here. What the container claims beyond the end of the sound, and the published program fills with more of
+    the same, is left out; what it conceals is read.
 
-    Where the published program fails (sound of under 2.3 s, no duration) the nearest samples are picked and no more.
+    Where the published program fails, on sound of under 2.3 s, the nearest samples are picked and no more.
     """
     window, origin = read(_WINDOW), 0
-    if duration is None or len(window) < _WINDOW // 2:
-        yield from _nearest_samples(window, read)
-        return
-    total = int(SAMPLE_RATE * duration)
-    edges = np.linspace(0, total, total // _BLOCK + 2, dtype=int)
-    for start, stop in itertools.pairwise(edges.tolist()):
-        wanted = _nearest(start, stop)
-        for edge in (int(wanted[0]), int(wanted[-1])):
-            if not 0 <= edge - origin < len(window):
-                moved = max(0, edge - _WINDOW // 2)
-                kept = origin + _WINDOW - moved + 1  # the one too many
-                window = np.concatenate([window[-kept:], read(_WINDOW - kept)])
-                origin = moved
-                break
-        yield _quantize(window[np.minimum(wanted - origin, len(window) - 1)])
-
-
-def _nearest_samples(first: Samples, read: Callable[[int], Samples]) -> Iterator[Samples]:
-    """The plain rule, second by second: no sample of a second is looked for in another."""
-    held = first
-    for second in itertools.count():
-        while len(held) < PUBLISHED_RATE and len(more := read(PUBLISHED_RATE)):
-            held = np.concatenate([held, more])
-        if not len(held):
+    received, ended = len(window), len(window) < _WINDOW
+    moves = received >= _WINDOW // 2
+    width = _block_width(duration)
+    for block in itertools.count():
+        wanted = _nearest(int(block * width), int((block + 1) * width))
+        edges = (int(wanted[0]), int(wanted[-1]))
+        if moves and (outside := [edge for edge in edges if not 0 <= edge - origin < len(window)]):
+            moved = max(0, outside[0] - _WINDOW // 2)
+            kept = origin + _WINDOW - moved + 1  # the one too many
+            fresh = read(_WINDOW - kept)
+            received, ended = received + len(fresh), ended or len(fresh) < _WINDOW - kept
+            window, origin = np.concatenate([window[-kept:], fresh]), moved
+        if ended and wanted[0] >= received:
             return
-        wanted = _nearest(SAMPLE_RATE * second, SAMPLE_RATE * (second + 1)) - PUBLISHED_RATE * second
-        yield _quantize(held[wanted[wanted < len(held)]])
-        held = held[PUBLISHED_RATE:]
+        places = wanted - origin
+        yield _quantize(window[np.minimum(places, len(window) - 1) if moves else places[places < len(window)]])
+
+
+def _block_width(duration: float | None) -> float:
+    """Samples that the published program writes at a time: at most 2,000, so that the blocks fill the duration."""
+    total = int(SAMPLE_RATE * duration) if duration else 0
+    return total / (total // _BLOCK + 1) if total else float(_BLOCK)
 
 
 def _nearest(start: int, stop: int) -> NDArray[np.int64]:

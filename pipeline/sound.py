@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .decode import DecodeReport, note_shortfall
+from .decode import DecodeReport, check_length, note_shortfall
 from .decode_ffmpeg import DecodeLog, conclude
 from .errors import MediaError
 from .probe import MediaInfo, ffmpeg_command, ffmpeg_input
 from .process import DEFAULT_TIMEOUT, MediaProcess
-from .resampling import PUBLISHED_RATE, SAMPLE_RATE, Samples, published_track, resamplable, resample_seconds
+from .resampling import PUBLISHED_RATE, Samples, published_track, resamplable, resample_seconds
+from .segments import SAMPLE_RATE
 
 
 class SoundReader:
@@ -68,6 +69,7 @@ class SoundReader:
         block = np.empty((max(0, count), self._channels), self._sample)
         length = process.read_into(block) // (self._sample.itemsize * self._channels)
         self.report.decoded += length
+        check_length(self.media, self.report.decoded / self._rate)
         samples = block[:length].astype(np.float64) / (1 if self._filtered else 32768)
         # A damaged file can decode to infinities, and the filter would spread one over a whole window.
         return np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0)

@@ -25,15 +25,21 @@ _MODALITIES = ("audio", "visual")
 _LEVELS = ("segment", "video")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Thresholds:
-    """One threshold for each class, modality and level: (C,) arrays in [0, 1]."""
+    """One threshold for each class, modality and level: (C,) arrays in [0, 1]. Raises ValueError for others."""
 
     labels: tuple[str, ...]
     audio_segment: NDArray[np.float64]
     visual_segment: NDArray[np.float64]
     audio_video: NDArray[np.float64]
     visual_video: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        for name in (f"{modality}_{level}" for modality in _MODALITIES for level in _LEVELS):
+            values = getattr(self, name)
+            if values.shape != (len(self.labels),) or not ((values >= 0) & (values <= 1)).all():
+                raise ValueError(f"{name} thresholds must be {len(self.labels)} numbers from 0 to 1, got {values}")
 
     @classmethod
     def uniform(cls, labels: Sequence[str], segment: float, video: float) -> Thresholds:

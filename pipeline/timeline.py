@@ -39,7 +39,7 @@ class Event:
         return self.offset - self.onset
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SegmentProbabilities:
     """A parser's word on one video of T segments and C classes, (T, C) each, in [0, 1].
 
@@ -60,7 +60,7 @@ class SegmentProbabilities:
                 raise ValueError(f"{name} probabilities are not all in [0, 1]")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Timeline:
     """The result for one video."""
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import resource
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from avvp.pipeline import decode_decord, decode_ffmpeg
-from avvp.pipeline.decode import FrameReader, build_reader
+from avvp.extractors import base
+from avvp.pipeline import decode_decord, decode_ffmpeg, segments
+from avvp.pipeline.decode import FrameReader
 from avvp.pipeline.decode_ffmpeg import PublishedPictures
 from avvp.pipeline.errors import DecodeTimeoutError, MediaError
 from avvp.pipeline.probe import probe
 from avvp.pipeline.process import MediaProcess
+from avvp.pipeline.readers import build_reader
 from avvp.pipeline.segments import sample_times, shown_frames
 from golden import MEDIA, needs_media
 from media import Clips, read_number
@@ -166,7 +171,7 @@ def test_a_crashing_decord_is_an_error_not_a_crash(clips: Clips, monkeypatch: py
 
 
 def test_published_pictures_are_counted_and_read_by_index(clips: Clips) -> None:
-    with PublishedPictures(probe(clips.steady)) as pictures:
+    with contextlib.closing(PublishedPictures(probe(clips.steady))) as pictures:
         assert len(pictures) >= 24
         frames = pictures.read([0, len(pictures) - 1])
     assert frames.shape == (2, 48, 64, 3)
@@ -187,3 +192,28 @@ def test_published_pictures_on_a_full_disk(clips: Clips, monkeypatch: pytest.Mon
     monkeypatch.setattr(decode_ffmpeg.tempfile, "TemporaryFile", lambda **_: Full())
     with pytest.raises(MediaError, match="No space left"):
         PublishedPictures(probe(clips.steady))
+
+
+def test_nothing_in_the_working_directory_is_run(clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    media = probe(clips.steady)
+    for name in ("decord", "json", "numpy", "avvp"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'owned')!r}, 'w')\nraise SystemExit\n")
+    monkeypatch.chdir(tmp_path)
+    assert len(np.concatenate(list(build_reader(media, "decord")))) == 24
+    assert not (tmp_path / "owned").exists()
+
+
+def test_more_descriptors_than_select_bears(clips: Clips) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(2048, hard), hard))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        assert len(np.concatenate(list(build_reader(probe(clips.steady), "ffmpeg")))) == 24
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_constants_agree_with_the_extractors() -> None:
+    assert (segments.FRAMES_PER_SEGMENT, segments.SAMPLE_RATE) == (base.FRAMES_PER_SEGMENT, base.SAMPLE_RATE)
