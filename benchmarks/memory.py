@@ -3,7 +3,8 @@
     python benchmarks/memory.py [--minutes 60] [--profile clean]
 
 Decoding, sampling and feature extraction run as `avvp parse` does them, with the tiny networks, in a process of their
-own; its peak and that of the decoders it starts are read from the system. Prints the ratio of the two lengths.
+own; its peak and that of the decoders it starts are read from the system. Prints the ratio of the two lengths and
+fails above 1.5.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from avvp.pipeline.probe import ffmpeg_binary
 
+LIMIT = 1.5  # of the peak for one minute
 NETWORKS = ("vggish_tiny", "resnet_tiny", "r2plus1d_tiny")
 
 
@@ -83,8 +85,12 @@ def main() -> None:
             results.append(run_child(path, options.profile))
             print(f"{minutes:g} min: {json.dumps(results[-1])}")
     short, long = results
+    worst = 0.0
     for part in ("process_mib", "decoder_mib"):
-        print(f"{part}: x{long[part] / short[part]:.2f} for x{long['segments'] / short['segments']:.0f} the video")
+        ratio = long[part] / short[part]
+        worst = max(worst, ratio)
+        print(f"{part}: x{ratio:.2f} for x{long['segments'] / short['segments']:.0f} the video")
+    sys.exit(f"memory grows with the video: x{worst:.2f}" if worst > LIMIT else 0)
 
 
 if __name__ == "__main__":

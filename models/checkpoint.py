@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 
 from .config import ParserConfig
 from .parser import AVParser, build_parser
@@ -42,15 +42,22 @@ def dump_checkpoint(parser: AVParser, feature_spec: Mapping[str, Any], record: M
     return save(tensors, metadata={_METADATA_KEY: json.dumps(description)})
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
-    """The parser, in eval mode on the CPU, and what is known of its training.
+class Description(NamedTuple):
+    """What a checkpoint says of itself, without its tensors."""
+
+    config: ParserConfig
+    feature_spec: dict[str, Any]
+    record: dict[str, Any]
+
+
+def read_description(path: Path) -> Description:
+    """The configuration and history in a checkpoint's header.
 
     Raises ValueError, naming the file, where it is damaged, foreign or of a newer format.
     """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = (file.metadata() or {}).get(_METADATA_KEY)
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path}: not a readable safetensors file: {error}") from error
     if metadata is None:
@@ -60,8 +67,21 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if description["format"] != FORMAT_VERSION:
             raise ValueError(f"format {description['format']}, this program reads {FORMAT_VERSION}")
         config = ParserConfig.from_dict(description["config"])
-        parser = build_parser(config, tensors.get("label_embeddings", torch.empty(0)))
+        return Description(config, description["feature_spec"], description["record"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: its description cannot be understood: {error}") from error
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """The parser, in eval mode on the CPU, and what is known of its training.
+
+    Raises ValueError, naming the file, where it is damaged, foreign or of a newer format.
+    """
+    description = read_description(path)
+    try:
+        tensors = load_file(path)
+        parser = build_parser(description.config, tensors.get("label_embeddings", torch.empty(0)))
         parser.load_state_dict(tensors)
-        return Checkpoint(parser.eval(), description["feature_spec"], description["record"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path}: its tensors and its description do not fit: {error}") from error
+    return Checkpoint(parser.eval(), description.feature_spec, description.record)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -40,17 +39,13 @@ LLP_LABELS = (
 LABEL_SETS: dict[str, tuple[str, ...]] = {"llp": LLP_LABELS}
 
 
-def read_published_label_embeddings(path: Path, labels: Sequence[str]) -> Tensor:
-    """(C, W) float32 from the published `llp_label_glove_embeddings.pt`, a dict of C vectors in label order.
+def stack_label_embeddings(vectors: Mapping[str, Tensor], labels: Sequence[str]) -> Tensor:
+    """(C, W) float32 from a mapping of C vectors in label order, such as `llp_label_glove_embeddings.pt` holds.
 
-    The file's own key names differ from the annotation files' (spaces, commas), so it is used by order.
-    Raises ValueError where the file holds something else.
+    The published file's own key names differ from the annotation files' (spaces, commas), so it is used by order.
+    Raises ValueError where the vectors are not one of equal width for each label.
     """
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(content, dict) or len(content) != len(labels):
-        raise ValueError(f"{path}: expected a dict of {len(labels)} label vectors")
-    try:
-        rows = [torch.as_tensor(row, dtype=torch.float32).flatten() for row in content.values()]
-        return torch.stack(rows)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path}: the label vectors are not equally long lists of numbers") from error
+    rows = [vector.flatten() for vector in vectors.values()]
+    if len(rows) != len(labels) or len({len(row) for row in rows}) != 1:
+        raise ValueError(f"expected {len(labels)} label vectors of equal width, found {len(rows)}")
+    return torch.stack(rows).float()

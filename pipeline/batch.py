@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,9 +57,8 @@ class Hooks:
 def run_job(job: ParseJob, hooks: Hooks, *, debug: bool = False) -> Outcome:
     """Parse every input and write every result.
 
-    An input that fails, for whatever reason, is recorded and the next one taken; with `debug`, what is no fault of
-    the input is raised instead. An output that cannot be written ends the job when it would hit every other, too:
-    that is the caller's to judge, who finds it among the failures.
+    An input that fails, for whatever reason, is recorded and the next one taken. With `debug`, the traceback goes to
+    standard error as well.
     """
     outcome = Outcome()
     for path, output in zip(job.inputs, job.outputs, strict=True):
@@ -74,19 +75,21 @@ def run_job(job: ParseJob, hooks: Hooks, *, debug: bool = False) -> Outcome:
             )
             _deliver(to_json(timeline, segments=job.segments), output)
         except AVVPError as error:
-            if debug:
-                raise
             cause = str(error).removeprefix(f"{printable(path)}: ")
+            failure: Exception = error
         except Exception as error:  # a defect of ours must not cost the person the other files
-            if debug:
-                raise
             cause = f"internal error, please report it: {type(error).__name__}: {printable(error)} (--debug shows more)"
+            failure = error
         else:
             outcome.done += 1
-            hooks.finished(path, timeline, time.monotonic() - started)
+            with contextlib.suppress(OSError):  # a terminal that is gone must not cost the person the other files
+                hooks.finished(path, timeline, time.monotonic() - started)
             continue
         outcome.failures[path] = cause
-        hooks.failed(path, cause)
+        if debug:
+            traceback.print_exception(failure)
+        with contextlib.suppress(OSError):
+            hooks.failed(path, cause)
     return outcome
 
 

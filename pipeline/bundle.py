@@ -15,9 +15,9 @@ from torch import Tensor
 from ..extractors.base import Extractor
 from ..extractors.profiles import FeatureSpec, feature_spec
 from ..extractors.registry import build_extractor, extractor_shapes
-from ..models.checkpoint import load_checkpoint
+from ..models.checkpoint import load_checkpoint, read_description
 from ..models.config import ParserConfig
-from ..models.labels import LABEL_SETS, read_published_label_embeddings
+from ..models.labels import LABEL_SETS, stack_label_embeddings
 from ..models.parser import AVParser, build_parser
 from ..models.published import load_published
 from ..weights.errors import WeightsError
@@ -52,7 +52,7 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise SetupError(f"unknown device {name!r}; use auto, cpu, cuda or cuda:N") from error
-    if device.type not in {"cpu", "cuda"}:
+    if device.type not in {"cpu", "cuda"} or (device.type == "cpu" and device.index):
         raise SetupError(f"device {name!r} is not supported; use auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise SetupError(f"device {name!r} is not on this machine ({torch.cuda.device_count()} CUDA devices found)")
@@ -81,6 +81,18 @@ def gather_files(
     return paths, hashes
 
 
+def known_labels(bundle: Bundle, weights_dir: Path | None = None) -> tuple[str, ...] | None:
+    """The classes of a bundle's parser, read without loading it; None where its file is not there yet."""
+    if bundle.labels is not None:
+        return LABEL_SETS.get(bundle.labels)
+    paths, _ = bundle_paths(bundle, weights_dir)
+    path = paths.get(bundle.parser.get("checkpoint", ""))
+    try:
+        return None if path is None else read_description(path).config.labels
+    except ValueError as error:
+        raise SetupError(f"bundle {bundle.name!r}: {error}") from error
+
+
 def load_networks(
     name_or_folder: str,
     *,
@@ -106,13 +118,15 @@ def load_networks(
     _check_features(bundle, spec, parser, trained_on)
     for module in (*extractors.values(), parser):
         module.to(chosen)
+    if chosen.type == "cuda":  # or convolutions round to ten bits, and results would not be the CPU's
+        torch.backends.cudnn.allow_tf32 = False
     return LoadedBundle(
         name=bundle.name,
         description=bundle.description,
         extractors=extractors,
         parser=parser,
         spec=spec,
-        hashes=hashes or {"none": f"random parameters, seed {bundle.seed}"},
+        hashes=hashes,
         untrained=bundle.seed is not None,
         device=chosen,
     )
@@ -121,15 +135,25 @@ def load_networks(
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Tensors of a .safetensors, .pt or .pth file. Nothing is unpickled but tensors. Raises WeightsError."""
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        is_ours = path.suffix == ".safetensors"
+        content = load_file(path) if is_ours else torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         reason = str(error).split("\n", 1)[0] or type(error).__name__
         raise WeightsError(f"{path}: damaged, or not a weight file: {reason}") from error
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
+    ):
         raise WeightsError(f"{path}: holds something other than a plain dictionary of tensors")
-    return content
+    return {key: _to_float32(path, key, value) for key, value in content.items()}
+
+
+def _to_float32(path: Path, key: str, value: Tensor) -> Tensor:
+    """Files in half precision are widened; NaN and infinity are damage, found here and not in the first result."""
+    if not value.is_floating_point():
+        return value
+    if not bool(torch.isfinite(value).all()):
+        raise WeightsError(f"{path}: {key} holds values that are not finite")
+    return value.float()
 
 
 def _load_extractor(name: str, file: str, seed: int | None, paths: Mapping[str, Path]) -> Extractor:
@@ -156,7 +180,7 @@ def _load_parser(bundle: Bundle, spec: FeatureSpec, paths: Mapping[str, Path]) -
         return _untrained_parser(labels, spec, bundle.seed), None
     if not {"family", "file", "label_embeddings"} <= set(entry):
         raise ValueError("its parser needs either `checkpoint` or `family`, `file` and `label_embeddings`")
-    embeddings = read_published_label_embeddings(paths[entry["label_embeddings"]], labels)
+    embeddings = stack_label_embeddings(read_state_dict(paths[entry["label_embeddings"]]), labels)
     state = read_state_dict(paths[entry["file"]])
     return load_published(state, family=entry["family"], label_embeddings=embeddings, labels=labels), None
 

@@ -5,8 +5,10 @@ Exit status: 0 all well; 1 some input failed; 2 wrong usage or a run that cannot
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 
 import click
@@ -46,7 +48,10 @@ def parse_main() -> None:
 
 def _run(command: click.Command, name: str) -> None:
     # A terminated run unwinds like an interrupted one: decoders are stopped, temporary files removed.
-    signal.signal(signal.SIGTERM, _interrupt)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _interrupt)
+    if sys.stderr is None:  # started without one
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as the program runs
     try:
         status = command.main(prog_name=name, standalone_mode=False)
     except click.ClickException as error:

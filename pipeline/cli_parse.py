@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +15,21 @@ from ..weights.manifest import DEFAULT_BUNDLE, load_bundle
 from .errors import AVVPError, SetupError, printable
 
 if TYPE_CHECKING:
+    from ..weights.manifest import Bundle
     from .batch import Hooks, Outcome, ParseJob
     from .console import Messages
 
 _STDOUT = "-"
+
+
+class FiniteRange(click.FloatRange):
+    """A range that NaN and infinity are outside of."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return number
 
 
 @click.command(
@@ -45,8 +57,8 @@ Exit status: 0 all well; 1 some input failed (named at the end); 2 wrong usage o
 )
 @click.option("--weights-dir", type=click.Path(path_type=Path), help="Folder to look for weight files in first.")
 @click.option("--offline", is_flag=True, help="Never download; say what is missing instead.")
-@click.option("--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="For all decisions.")
-@click.option("--video-threshold", type=click.FloatRange(0, 1), help="For the video-level decision alone.")
+@click.option("--threshold", type=FiniteRange(0, 1), default=0.5, show_default=True, help="For all decisions.")
+@click.option("--video-threshold", type=FiniteRange(0, 1), help="For the video-level decision alone.")
 @click.option(
     "--thresholds",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -61,10 +73,10 @@ Exit status: 0 all well; 1 some input failed (named at the end); 2 wrong usage o
     help="Frame reader.",
 )
 @click.option("--batch-size", type=click.IntRange(1), default=4, show_default=True, help="Seconds of video at once.")
-@click.option("--threads", type=click.IntRange(1), help="Processor threads; by default all cores.")
+@click.option("--threads", type=click.IntRange(1), help="Threads for the networks; by default all cores.")
 @click.option(
     "--decode-timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     default=60,
     show_default=True,
     help="Seconds without progress after which decoding is stopped.",
@@ -101,7 +113,7 @@ def _parse(inputs: Sequence[str], options: dict[str, Any]) -> Outcome:
     from .console import Messages  # noqa: PLC0415 - from here on, imports take seconds
 
     messages = Messages(quiet=options["quiet"], verbose=options["verbose"])
-    job = _prepare(paths, outputs, bundle.profile, options, messages)
+    job = _prepare(paths, outputs, bundle, options, messages)
     from .batch import run_job  # noqa: PLC0415
 
     with messages:
@@ -112,7 +124,7 @@ def _parse(inputs: Sequence[str], options: dict[str, Any]) -> Outcome:
 
 def _plan(inputs: Sequence[str], options: dict[str, Any]) -> tuple[list[Path], list[Path]]:
     """Inputs and where their results go. Raises UsageError listing everything that is wrong."""
-    from .files import check_writable, collect_inputs  # noqa: PLC0415
+    from .files import check_writable, collect_inputs, is_special  # noqa: PLC0415
 
     paths, problems = collect_inputs(inputs, recursive=options["recursive"])
     if problems:
@@ -134,7 +146,8 @@ def _plan(inputs: Sequence[str], options: dict[str, Any]) -> tuple[list[Path], l
             outputs = [Path(output)]
             if outputs[0].is_dir():
                 raise click.UsageError(f"{printable(output)} is a folder; use --output-dir for folders")
-            check_writable(outputs[0].resolve().parent)
+            if not is_special(outputs[0]):
+                check_writable(outputs[0].resolve().parent)
     except (AVVPError, OSError) as error:
         raise click.UsageError(printable(error)) from error
     given = {(path.stat().st_dev, path.stat().st_ino) for path in paths if path.exists()}
@@ -154,7 +167,7 @@ def _check_distinct(paths: Sequence[Path], outputs: Sequence[Path]) -> None:
 
 
 def _prepare(
-    paths: list[Path], outputs: list[Path], profile: str, options: dict[str, Any], messages: Messages
+    paths: list[Path], outputs: list[Path], bundle: Bundle, options: dict[str, Any], messages: Messages
 ) -> ParseJob:
     """Everything that takes time to load, after everything that can be wrong without it."""
     from .thresholds import apply_tables, read_thresholds  # noqa: PLC0415
@@ -166,33 +179,35 @@ def _prepare(
 
     from ..extractors.profiles import get_profile  # noqa: PLC0415
     from .batch import ParseJob  # noqa: PLC0415
-    from .bundle import load_networks  # noqa: PLC0415
+    from .bundle import known_labels, load_networks  # noqa: PLC0415
     from .seconds import check_decoder  # noqa: PLC0415
 
     try:
-        check_decoder(get_profile(profile), options["decoder"])
+        check_decoder(get_profile(bundle.profile), options["decoder"])
     except ValueError as error:
         raise SetupError(str(error)) from error
+    levels = {"segment": options["threshold"], "video": options["threshold"]}
+    if options["video_threshold"] is not None:
+        levels["video"] = options["video_threshold"]
+    if (labels := known_labels(bundle, options["weights_dir"])) is not None:
+        apply_tables(tables, labels, **levels)  # an unknown class is found before the weights are loaded
     if options["threads"]:
         torch.set_num_threads(options["threads"])
     with messages:
-        bundle = load_networks(
+        networks = load_networks(
             options["weights"],
             weights_dir=options["weights_dir"],
             offline=options["offline"],
             device=options["device"],
             progress=messages.download,
         )
-    for name, digest in bundle.hashes.items():
+    for name, digest in networks.hashes.items():
         messages.note(f"weights {name} {digest}")
-    threshold, video_threshold = options["threshold"], options["video_threshold"]
     return ParseJob(
         inputs=paths,
         outputs=outputs,
-        bundle=bundle,
-        thresholds=apply_tables(
-            tables, bundle.parser.config.labels, threshold, threshold if video_threshold is None else video_threshold
-        ),
+        bundle=networks,
+        thresholds=apply_tables(tables, networks.parser.config.labels, **levels),
         decoder=options["decoder"],
         batch_size=options["batch_size"],
         timeout=options["decode_timeout"],

@@ -84,7 +84,7 @@ def _fetch(file: WeightFile, weights_dir: Path | None, messages: Messages) -> st
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @_weights_dir
 def verify(names: tuple[str, ...], weights_dir: Path | None) -> int:
-    """Check sizes, hashes and, for VGGish, two published answers. Without NAME, all files that are here."""
+    """Check sizes and hashes; without a published hash, the content. Without NAME, all files that are here."""
     failed = checked = 0
     for file in _named_files(names) if names else list_files().values():
         found = find_file(file, weights_dir)
@@ -95,9 +95,7 @@ def verify(names: tuple[str, ...], weights_dir: Path | None) -> int:
         checked += 1
         try:
             digest = verify_file(file, found)
-            proof = "matches the published hash" if file.sha256 else "no hash is published"
-            if file.key == "vggish":
-                proof = _answer_for_vggish(found)
+            proof = PROOFS[file.key](found) if file.key in PROOFS else "matches the published hash"
             click.echo(f"{file.name}: ok, {proof} (sha256 {digest})")
         except WeightsError as error:
             click.echo(f"Error: {error}", err=True)
@@ -107,7 +105,8 @@ def verify(names: tuple[str, ...], weights_dir: Path | None) -> int:
     return int(failed > 0)
 
 
-def _answer_for_vggish(path: Path) -> str:
+def _prove_vggish(path: Path) -> str:
+    """The published answers of the genuine network. Raises WeightsError where it gives others."""
     from ..extractors.registry import build_extractor  # noqa: PLC0415
     from .bundle import read_state_dict  # noqa: PLC0415
     from .known_answers import TOLERANCES, check_vggish  # noqa: PLC0415
@@ -121,6 +120,24 @@ def _answer_for_vggish(path: Path) -> str:
     if wrong:
         raise WeightsError(f"{path}: does not give the published answers ({shown}): it is not the pretrained VGGish")
     return f"gives the published answers ({shown})"
+
+
+def _prove_leap(path: Path) -> str:
+    """That the file holds every tensor of the published parser. Raises WeightsError where it does not."""
+    import torch  # noqa: PLC0415
+
+    from ..models.labels import LLP_LABELS  # noqa: PLC0415
+    from ..models.published import load_published  # noqa: PLC0415
+    from .bundle import read_state_dict  # noqa: PLC0415
+
+    try:
+        load_published(read_state_dict(path), family="leap", label_embeddings=torch.zeros(len(LLP_LABELS), 300))
+    except ValueError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    return "holds every tensor of the published MM-Pyr + LEAP; no hash is published"
+
+
+PROOFS = {"vggish": _prove_vggish, "leap_llp": _prove_leap}
 
 
 @weights.command()

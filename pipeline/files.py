@@ -26,10 +26,10 @@ def write_atomic(path: Path, content: bytes) -> None:
     """
     temporary = None
     try:
-        path = path.resolve()
-        if path.exists() and not path.is_file():
+        if is_special(path):
             path.write_bytes(content)
             return
+        path = path.resolve()
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".avvp-", suffix=".part")
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -46,6 +46,11 @@ def write_atomic(path: Path, content: bytes) -> None:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 Path(temporary).unlink()
+
+
+def is_special(path: Path) -> bool:
+    """A device, a pipe: something that is there and cannot be replaced by a file."""
+    return path.exists() and not path.is_file()
 
 
 def check_writable(folder: Path) -> None:
@@ -68,18 +73,34 @@ def collect_inputs(arguments: Iterable[str], *, recursive: bool = False) -> tupl
     found: dict[Path, None] = {}
     problems: list[str] = []
     for argument in arguments:
-        path = Path(argument)
-        if path.is_dir():
-            inside = sorted(path.rglob("*") if recursive else path.iterdir())
-            media = [file for file in inside if file.suffix.lower() in MEDIA_SUFFIXES and file.is_file()]
-            if not media:
-                hint = "" if recursive else " (--recursive also looks in the folders below)"
-                problems.append(f"{printable(path)}: no media files in this folder{hint}")
-            found |= dict.fromkeys(media)
-        elif os.path.lexists(path):
-            found[path] = None
-        elif matches := sorted(glob.glob(argument, recursive=recursive)):  # noqa: PTH207 - takes absolute patterns
-            found |= dict.fromkeys(Path(match) for match in matches if Path(match).is_file())
-        else:
-            problems.append(f"{printable(path)}: no such file")
+        try:
+            files = _expand(argument, recursive=recursive)
+        except OSError as error:
+            problems.append(f"{printable(argument)}: {error.strerror or error}")
+            continue
+        if not files:
+            hint = "" if recursive else " (--recursive also looks in the folders below)"
+            what = f"no media files in this folder{hint}" if Path(argument).is_dir() else "no such file"
+            problems.append(f"{printable(argument)}: {what}")
+        found |= dict.fromkeys(files)
     return list(found), problems
+
+
+def _expand(argument: str, *, recursive: bool) -> list[Path]:
+    path = Path(argument)
+    if path.is_dir():
+        inside = _files_below(path) if recursive else [entry for entry in path.iterdir() if entry.is_file()]
+        return sorted(file for file in inside if file.suffix.lower() in MEDIA_SUFFIXES)
+    if os.path.lexists(path):
+        return [path]
+    matches = glob.glob(argument, recursive=recursive)  # noqa: PTH207 - takes absolute patterns
+    return sorted(Path(match) for match in matches if Path(match).is_file())
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """Every file in a folder and below. Raises OSError for a folder that cannot be read, rather than skip it."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    return [Path(place) / name for place, _, names in os.walk(folder, onerror=refuse) for name in names]

@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -245,7 +247,7 @@ class TestBadInput:
 
 
 class TestUsage:
-    """Found before any weights are loaded: the bundle named here does not exist."""
+    """Found before any weights are loaded: where it matters, the bundle named here does not exist or is damaged."""
 
     @pytest.fixture
     def misuse(self, run: Run) -> Run:
@@ -286,13 +288,30 @@ class TestUsage:
         assert result.status == 2
         assert "/proc/out" in result.err
 
+    def test_a_pattern_that_matches_only_folders(self, misuse: Run, tmp_path: Path) -> None:
+        (tmp_path / "clips-a").mkdir()
+        result = misuse(tmp_path / "clips-*")
+        assert (result.status, "clips-*: no such file" in result.err) == (2, True)
+
+    def test_a_name_that_is_too_long(self, misuse: Run) -> None:
+        result = misuse("x" * 300)
+        assert (result.status, "File name too long" in result.err) == (2, True)
+
     def test_output_is_a_folder(self, misuse: Run, clips: Clips, tmp_path: Path) -> None:
         result = misuse(clips.blink, "-o", tmp_path)
         assert (result.status, "use --output-dir" in result.err) == (2, True)
 
     @pytest.mark.parametrize(
         ("option", "value"),
-        [("--threshold", 1.5), ("--batch-size", 0), ("--threads", 0), ("--decoder", "x"), ("--decode-timeout", 0)],
+        [
+            ("--threshold", 1.5),
+            ("--threshold", "nan"),
+            ("--decode-timeout", "inf"),
+            ("--batch-size", 0),
+            ("--threads", 0),
+            ("--decoder", "x"),
+            ("--decode-timeout", 0),
+        ],
     )
     def test_values_out_of_range(self, misuse: Run, clips: Clips, option: str, value: object) -> None:
         result = misuse(clips.blink, option, value)
@@ -347,7 +366,9 @@ class TestUsage:
 
     def test_thresholds_of_an_unknown_class(self, run: Run, clips: Clips, tiny_bundle: Path, tmp_path: Path) -> None:
         (tmp_path / "t.toml").write_text("[audio.segment]\nUnicorn = 0.5\n")
-        result = run("parse", clips.blink, "--weights", tiny_bundle, "--thresholds", tmp_path / "t.toml")
+        folder = copy_bundle(tiny_bundle, tmp_path / "b")
+        (folder / "resnet.safetensors").write_bytes(b"damaged")
+        result = run("parse", clips.blink, "--weights", folder, "--thresholds", tmp_path / "t.toml")
         assert (result.status, "unknown class 'Unicorn'" in result.err) == (2, True)
 
 
@@ -406,6 +427,31 @@ def test_the_installed_program(script: Callable, clips: Clips, tiny_bundle: Path
     assert process.returncode == 0
     assert "steady.mp4" in err
     read(tmp_path / "events.json")
+
+
+def test_results_may_go_to_a_device(parse: Run, clips: Clips) -> None:
+    assert parse(clips.blink, "-o", os.devnull).status == 0
+    assert not Path(os.devnull).is_file()
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_messages_that_nobody_can_read_cost_no_results(
+    clips: Clips, tiny_bundle: Path, tmp_path: Path, closed: bool
+) -> None:
+    program = Path(sys.executable).with_name("avvp-parse")
+    arguments = ["--weights", tiny_bundle, "--output-dir", tmp_path / "out", clips.blink, clips.steady]
+    redirect = "2>&-" if closed else "2>/dev/full"
+    shell = ["sh", "-c", f'"$0" "$@" {redirect}', program, *arguments]
+    assert subprocess.run(shell, check=False, timeout=120).returncode == 0
+    assert leftovers(tmp_path / "out") == ["blink.events.json", "steady.events.json"]
+
+
+def test_debug_shows_the_traceback_and_goes_on(parse: Run, clips: Clips, tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").write_text("no video")
+    result = parse("--debug", tmp_path / "bad.mp4", clips.blink, "--output-dir", tmp_path / "out")
+    assert result.status == 1
+    assert "Traceback" in result.err
+    assert leftovers(tmp_path / "out") == ["blink.events.json"]
 
 
 def test_a_reader_that_goes_away(script: Callable, clips: Clips, tiny_bundle: Path) -> None:

@@ -20,6 +20,8 @@ from avvp.pipeline.known_answers import TOLERANCES, check_vggish
 from avvp.weights import list_files
 from avvp.weights.untrained import untrained_state
 from conftest import Result
+from golden import needs_golden
+from test_published import published_state
 from test_weights import CONTENT, DIGEST, Server, weight_file
 
 Run = Callable[..., Result]
@@ -103,6 +105,20 @@ def test_verify_asks_vggish_for_its_published_answers(
     result = run("weights", "verify", "vggish", "--weights-dir", tmp_path)
     assert result.status == 1
     assert "does not give the published answers" in result.err
+
+
+@pytest.mark.parametrize(("spoil", "status", "message"), [
+    (lambda state: state, 0, "holds every tensor of the published MM-Pyr + LEAP"),
+    (lambda state: {key: value for key, value in state.items() if key != "fc_la.bias"}, 1, "fc_la.bias"),
+])  # fmt: skip
+@needs_golden
+def test_verify_looks_into_the_published_parser(
+    run: Run, tmp_path: Path, spoil: Callable[[dict], dict], status: int, message: str
+) -> None:
+    torch.save(spoil(published_state()), tmp_path / "leap_llp.pt")
+    result = run("weights", "verify", "leap_llp", "--weights-dir", tmp_path)
+    assert result.status == status
+    assert message.replace("fc_la.bias", "audio_decoder.video_head.bias") in result.out + result.err
 
 
 def test_known_answers_are_compared_with_the_network_s(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from avvp.models import dump_checkpoint, load_checkpoint
+from avvp.models.labels import stack_label_embeddings
 from avvp.pipeline import SetupError, parse_video
 from avvp.pipeline.bundle import UNTRAINED_WARNING, LoadedBundle, load_networks, read_state_dict, resolve_device
 from avvp.pipeline.errors import FeatureMismatchError
@@ -177,6 +178,21 @@ class TestBadBundles:
             read_state_dict(tmp_path / "evil.pt")
         assert not (tmp_path / "owned").exists()
 
+    def test_half_precision_is_widened_and_nan_is_refused(self, tmp_path: Path) -> None:
+        torch.save({"a": torch.ones(2, dtype=torch.float16), "n": torch.zeros((), dtype=torch.long)}, tmp_path / "h.pt")
+        state = read_state_dict(tmp_path / "h.pt")
+        assert [tensor.dtype for tensor in state.values()] == [torch.float32, torch.long]
+        torch.save({"a": torch.tensor([1.0, float("nan")])}, tmp_path / "n.pt")
+        with pytest.raises(WeightsError, match="a holds values that are not finite"):
+            read_state_dict(tmp_path / "n.pt")
+
+    def test_label_vectors_that_are_none(self, tmp_path: Path) -> None:
+        (tmp_path / "glove.pt").write_bytes(b"garbage")
+        with pytest.raises(WeightsError, match="damaged, or not a weight file"):
+            read_state_dict(tmp_path / "glove.pt")
+        with pytest.raises(ValueError, match="expected 3 label vectors of equal width, found 2"):
+            stack_label_embeddings({"a": torch.zeros(4), "b": torch.zeros(4)}, LABELS)
+
     def test_something_other_than_tensors(self, tmp_path: Path) -> None:
         torch.save({"epoch": 3}, tmp_path / "x.pt")
         with pytest.raises(WeightsError, match="plain dictionary of tensors"):
@@ -208,7 +224,13 @@ def test_published_files_make_a_bundle(tmp_path: Path) -> None:
     assert "leap.pt" in bundle.hashes
 
 
-@pytest.mark.parametrize("name", ["tpu", "cuda:99", "mps", "cuda:x"])
+@pytest.mark.parametrize("threshold", [50, -1, float("nan")])
+def test_thresholds_outside_of_zero_to_one(bundle: LoadedBundle, clips: Clips, threshold: float) -> None:
+    with pytest.raises(ValueError, match="numbers from 0 to 1"):
+        parse_video(clips.blink, weights=bundle, threshold=threshold)
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda:99", "mps", "cuda:x", "cpu:3"])
 def test_devices_that_are_not_there(name: str) -> None:
     with pytest.raises(SetupError, match="device"):
         resolve_device(name)

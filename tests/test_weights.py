@@ -6,6 +6,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -66,7 +67,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         start = int(re.findall(r"\d+", wanted)[0]) if wanted and owner.ranges else 0
         if start >= len(owner.content):
-            self.send_error(416)
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(owner.content)}")
+            self.end_headers()
             return
         self.send_response(206 if start else 200)
         body = owner.content[start:]
@@ -239,7 +242,7 @@ def test_order_of_the_folders(server: Server, tmp_path: Path, monkeypatch: pytes
 
 def test_manifest_is_whole() -> None:
     files, bundles = list_files(), list_bundles()
-    assert set(bundles) == {"leap-llp", "untrained"}
+    assert set(bundles) == {"leap-llp", "untrained", "untrained-clean"}
     for bundle in bundles.values():
         assert set(bundle.files) <= set(files)
     for file in files.values():
@@ -264,7 +267,14 @@ def test_what_is_missing_says_where_to_get_it_and_where_to_put_it(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("profile = ", "not a bundle description"), ("wings = 2", "not a bundle description"), (None, "no bundle.toml")],
+    [
+        ("profile = ", "not a bundle description"),
+        ("wings = 2", "not a bundle description"),
+        ('profile = "llp"\nextractors = "vggish"\nparser = {}', "extractors must be a table"),
+        ('profile = "llp"\nextractors = { a = 1 }\nparser = {}', "extractors must be a table"),
+        ("profile = 3\nextractors = {}\nparser = {}", "profile is 3"),
+        (None, "no bundle.toml"),
+    ],
 )
 def test_a_folder_that_is_no_bundle(tmp_path: Path, text: str | None, message: str) -> None:
     if text is not None:
@@ -290,3 +300,24 @@ def test_untrained_parameters_follow_from_seed_and_key() -> None:
     assert first["b.bias"].std().item() == pytest.approx(0.1, rel=0.05)
     assert (first["b.running_var"] >= 1).all()
     assert first["b.num_batches_tracked"].item() == 0
+
+
+def test_a_part_that_is_longer_than_the_file_is_thrown_away(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "weights.bin.part").write_bytes(CONTENT + b"more")
+    assert fetch_file(weight_file(server), tmp_path)[0].read_bytes() == CONTENT
+
+
+def test_processes_that_fetch_at_once_wait_for_each_other(server: Server, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: fetch_file(weight_file(server), tmp_path), range(4)))
+    assert results == [(tmp_path / "weights.bin", DIGEST)] * 4
+    assert len(server.requests) == 1
+
+
+def test_a_web_page_is_not_taken_for_weights(server: Server, tmp_path: Path) -> None:
+    """Where no hash is published, a quota page must still not pass for the file."""
+    server.content = b"<html>quota exceeded</html>"
+    file = weight_file(server, sha256="", bytes=None)
+    with pytest.raises(WeightsError, match="not a PyTorch file"):
+        fetch_file(file, tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,13 @@ def fetch_file(
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WeightsError(f"{target.parent}: cannot be created: {error.strerror}") from error
+    with _only_one_in(target.parent):
+        if target.is_file():  # another process was faster
+            return target, verify_file(file, target)
+        return _fetch_to(file, target, part, progress)
+
+
+def _fetch_to(file: WeightFile, target: Path, part: Path, progress: Progress | None) -> tuple[Path, str]:
     failures: list[str] = []
     for url in file.urls:
         try:
@@ -51,6 +61,18 @@ def fetch_file(
     raise WeightsError(f"{file.name} could not be downloaded: {'; '.join(failures)}")
 
 
+@contextlib.contextmanager
+def _only_one_in(folder: Path) -> Iterator[None]:
+    """Downloads into one folder wait for each other: two processes must not write the same file."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 class _TransferError(Exception):
     """One address failed; another may do."""
 
@@ -64,7 +86,11 @@ def _download(url: str, part: Path, progress: Progress | None) -> None:
     try:
         with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
             if answer.status_code == requests.codes.requested_range_not_satisfiable and have:
-                return  # nothing is left to send: the check decides whether what we have is the file
+                if answer.headers.get("Content-Range", "").endswith(f"/{have}"):
+                    return  # it is all there
+                part.unlink()  # longer than the file: of something else
+                _download(url, part, progress)
+                return
             answer.raise_for_status()
             if answer.status_code != requests.codes.partial_content:
                 have = 0  # the server starts over
@@ -99,6 +125,7 @@ def _download_from_drive(identifier: str, part: Path, progress: Progress | None)
     try:
         gdown.download(id=identifier, output=str(part), quiet=True, resume=True, timeout=TIMEOUT, progress=progress)
     except (DownloadError, requests.RequestException, OSError) as error:
-        raise _TransferError(f"{type(error).__name__}: Google Drive did not hand it over; try a browser") from error
+        reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
+        raise _TransferError(f"Google Drive did not hand it over ({reason}); try a browser") from error
     if not part.is_file():
         raise _TransferError("Google Drive did not hand it over; try a browser")

@@ -51,6 +51,15 @@ class Bundle:
     seed: int | None = None
     root: Path | None = None  # folder of a bundle on disk
 
+    def __post_init__(self) -> None:
+        for name in ("extractors", "parser"):
+            table = getattr(self, name)
+            if not isinstance(table, Mapping) or not all(isinstance(value, str) for value in table.values()):
+                raise TypeError(f"{name} must be a table of names and files")
+        for name, kinds in (("profile", str), ("labels", str | None), ("seed", int | None)):
+            if not isinstance(getattr(self, name), kinds):
+                raise TypeError(f"{name} is {getattr(self, name)!r}")
+
     @property
     def files(self) -> tuple[str, ...]:
         """Every file the bundle needs."""

@@ -43,11 +43,22 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _looks_like_tensors(path: Path) -> bool:
+    """Whether a file without a published hash at least begins as PyTorch's files do: a zip archive, or protocol 2."""
+    with path.open("rb") as stream:
+        return stream.read(4).startswith((b"PK", b"\x80\x02"))
+
+
 def verify_file(file: WeightFile, path: Path) -> str:
     """The whole sha256 of a file that is what the manifest says. Raises WeightsError where it is not."""
-    size = path.stat().st_size
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
     if file.bytes is not None and size != file.bytes:
         raise WeightsError(f"{path}: {size} bytes, {file.bytes} expected: delete it and run `avvp weights fetch`")
+    if not file.sha256 and not _looks_like_tensors(path):
+        raise WeightsError(f"{path}: not a PyTorch file (a web page, perhaps): delete it and run `avvp weights fetch`")
     digest = sha256_of(path)
     if not digest.startswith(file.sha256):
         raise WeightsError(
