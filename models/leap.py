@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from .layers import AttentionLayer, FeedForward, MultiHeadAttention
+from .layers import AttentionLayer
 
 
 class LeapOutput(NamedTuple):
@@ -24,42 +24,32 @@ class LeapOutput(NamedTuple):
 
 
 class PublishedBlock(AttentionLayer):
-    """A LEAP block as the published program has it: pre-norm on the query only.
+    """A LEAP block as the published program has it: the layer of the encoder, pre-norm on the query only.
 
     The logits are read in a second look, by the query that the attention has already updated.
     """
 
-    def project(self, labels: Tensor, segments: Tensor, mask: Tensor | None) -> Tensor:
-        return self(labels, segments, mask)
-
-    def project_with_logits(self, labels: Tensor, segments: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    def project(self, labels: Tensor, segments: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Refined labels (B, C, D) and the label-to-segment logits (B, C, T)."""
         updated = self.attend(labels, segments, mask)
         return self.transform(updated), self.attention.logits(updated, segments)
 
 
-class PaperBlock(nn.Module):
+class PaperBlock(AttentionLayer):
     """A LEAP block by the letter of the paper, Eq. 2-5: ``F + LN(softmax(A) V)``, then ``F + LN(FF(F))``.
 
-    A = Q K^T / sqrt(D / H) of the block's own projections, read before the softmax.
+    The logits are A = Q K^T / sqrt(D / H) of the block's own projections, before the softmax.
     """
 
-    def __init__(self, dim: int, inner_dim: int, heads: int, dropout: float, attention_dropout: float) -> None:
-        super().__init__()
-        self.attention = MultiHeadAttention(dim, heads, attention_dropout)
-        self.feedforward = FeedForward(dim, inner_dim, dropout)
-        self.attention_norm = nn.LayerNorm(dim)
-        self.feedforward_norm = nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+    def attend(self, query: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
+        return query + self.dropout(self.attention_norm(self.attention(query, memory, mask)))
 
-    def project(self, labels: Tensor, segments: Tensor, mask: Tensor | None) -> Tensor:
-        """Refined labels (B, C, D)."""
-        labels = labels + self.dropout(self.attention_norm(self.attention(labels, segments, mask)))
-        return labels + self.dropout(self.feedforward_norm(self.feedforward(labels)))
+    def transform(self, x: Tensor) -> Tensor:
+        return x + self.dropout(self.feedforward_norm(self.feedforward(x)))
 
-    def project_with_logits(self, labels: Tensor, segments: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    def project(self, labels: Tensor, segments: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Refined labels (B, C, D) and the label-to-segment logits (B, C, T)."""
-        return self.project(labels, segments, mask), self.attention.logits(labels, segments)
+        return self(labels, segments, mask), self.attention.logits(labels, segments)
 
 
 BLOCKS = {"published": PublishedBlock, "paper": PaperBlock}
@@ -90,8 +80,8 @@ class LeapDecoder(nn.Module):
         mask = None if valid is None else valid[:, None, :]
         *earlier, last = cast("list[PublishedBlock | PaperBlock]", list(self.blocks))
         for block in earlier:
-            labels = block.project(labels, segments, mask)
-        labels, logits = last.project_with_logits(labels, segments, mask)
+            labels = block(labels, segments, mask)
+        labels, logits = last.project(labels, segments, mask)
         seen = logits if mask is None else logits.masked_fill(~mask, float("-inf"))
         return LeapOutput(
             logits.transpose(1, 2), self.video_head(labels).squeeze(-1), torch.softmax(seen, dim=-1), labels

@@ -115,14 +115,14 @@ def extract_features(
     runner = Runner(torch.device(device), batch_size, media.duration, progress)
 
     warnings = _stream_warnings(media)
-    failures: list[MediaError] = []
+    failures: dict[str, MediaError] = {}
     audio, heard = np.empty((0, spec.dims[0]), np.float32), None
     if media.audio is not None:
         try:
             sound = SoundReader(media, chosen.sound, timeout=timeout)
             audio, heard = runner.run_sound(by_stream["audio"], sound), sound.report
         except MediaError as error:
-            failures.append(error)
+            failures["no audio events"] = error
     frames_2d, clips_3d, seen = np.empty((0, spec.dims[1]), np.float32), np.empty((0, spec.dims[2]), np.float32), None
     if media.video is not None:
         try:
@@ -132,10 +132,10 @@ def extract_features(
                 frames_2d, clips_3d = runner.run_video(by_stream["visual_2d"], by_stream["visual_3d"], seconds)
                 seen = seconds.report
         except MediaError as error:
-            failures.append(error)
+            failures["no visual events"] = error
     if heard is None and seen is None:
-        raise failures[0] if failures else MediaError(media.path, "holds neither audio nor video")
-    warnings += [error.cause for error in failures]
+        raise next(iter(failures.values()), MediaError(media.path, "holds neither audio nor video"))
+    warnings += [f"{consequence}: {error.cause}" for consequence, error in failures.items()]
     warnings += [warning for report in (heard, seen) if report for warning in report.warnings]
 
     duration = max(report.end for report in (heard, seen) if report)

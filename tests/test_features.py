@@ -11,7 +11,8 @@ from avvp.extractors import Extractor, build_extractor
 from avvp.extractors.registry import extractor_shapes
 from avvp.pipeline import extract_features
 from avvp.pipeline.decode import check_length
-from avvp.pipeline.errors import MediaError
+from avvp.pipeline.decode_ffmpeg import FFmpegReader
+from avvp.pipeline.errors import DecodeTimeoutError, MediaError
 from avvp.pipeline.features import FeatureSet
 from avvp.pipeline.probe import probe
 from avvp.weights.untrained import untrained_state
@@ -216,6 +217,19 @@ def test_decord_cannot_serve_llp(tiny: Mapping[str, Extractor], clips: Clips) ->
     with pytest.raises(ValueError, match="decord cannot"):
         extract_features(clips.steady, tiny, profile="llp", decoder="decord")
     assert extract_features(clips.steady, tiny, profile="clean", decoder="decord").media is not None
+
+
+def test_a_stream_that_cannot_be_decoded_costs_its_own_events_only(
+    tiny: Mapping[str, Extractor], clips: Clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang(self: FFmpegReader) -> None:
+        raise DecodeTimeoutError(self.media.path, "decoding made no progress for 1 s and was stopped")
+
+    monkeypatch.setattr(FFmpegReader, "__iter__", hang)
+    features = extract_features(clips.steady, tiny, profile="clean", decoder="ffmpeg")
+    assert features.warnings == ("no visual events: decoding made no progress for 1 s and was stopped",)
+    assert features.media is not None
+    assert (features.media.has_audio, features.media.has_video, features.segments) == (True, False, 3)
 
 
 def test_progress_is_told_in_seconds(tiny: Mapping[str, Extractor], clips: Clips) -> None:

@@ -121,7 +121,7 @@ def test_layer_normalises_the_query_only() -> None:
 def test_published_block_reads_the_logits_in_a_second_look() -> None:
     block = PublishedBlock(8, 4, 2, 0.0, 0.0).double().eval()
     labels, segments = torch.randn(1, 3, 8).double(), torch.randn(1, 5, 8).double()
-    refined, logits = block.project_with_logits(labels, segments, None)
+    refined, logits = block.project(labels, segments, None)
     updated = labels + block.attention(block.attention_norm(labels), segments)
     torch.testing.assert_close(logits, block.attention.logits(updated, segments))
     torch.testing.assert_close(refined, block(labels, segments))
@@ -130,7 +130,7 @@ def test_published_block_reads_the_logits_in_a_second_look() -> None:
 def test_paper_block_by_its_equations() -> None:
     block = PaperBlock(8, 4, 2, 0.0, 0.0).double().eval()
     labels, segments = torch.randn(1, 3, 8).double(), torch.randn(1, 5, 8).double()
-    refined, logits = block.project_with_logits(labels, segments, None)
+    refined, logits = block.project(labels, segments, None)
     attended = labels + block.attention_norm(block.attention(labels, segments))  # F + LN(softmax(A) V)
     expected = attended + block.feedforward_norm(block.feedforward(attended))  # F + LN(FF(F))
     torch.testing.assert_close(refined, expected)
