@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..weights.toml import parse_toml
 from .errors import SetupError
 from .timeline import SegmentProbabilities
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 DEFAULT_THRESHOLD = 0.5
 _MODALITIES = ("audio", "visual")
@@ -114,7 +109,7 @@ def apply_tables(tables: Tables, labels: Sequence[str], segment: float, video: f
 def _read_document(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
-        tables = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
+        tables = json.loads(text) if path.suffix.lower() == ".json" else parse_toml(text)
     except OSError as error:
         raise SetupError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:  # both parsers' errors and bytes that are no text

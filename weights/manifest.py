@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -10,11 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import WeightsError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from .toml import parse_toml
 
 DEFAULT_BUNDLE = "leap-llp"
 BUNDLE_FILE = "bundle.toml"
@@ -69,7 +64,7 @@ class Bundle:
 
 @cache
 def _manifest() -> dict[str, Any]:
-    return tomllib.loads(Path(__file__).with_name("manifest.toml").read_text(encoding="utf-8"))
+    return parse_toml(Path(__file__).with_name("manifest.toml").read_text(encoding="utf-8"))
 
 
 def list_files() -> dict[str, WeightFile]:
@@ -100,7 +95,7 @@ def load_bundle(name_or_folder: str) -> Bundle:
     if not description.is_file():
         raise WeightsError(f"{folder}: no {BUNDLE_FILE} in this folder; it is not a bundle")
     try:
-        entry = tomllib.loads(description.read_text(encoding="utf-8"))
+        entry = parse_toml(description.read_text(encoding="utf-8"))
         return Bundle(**{"name": folder.name, "description": "", **entry, "root": folder})
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, TypeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise WeightsError(f"{description}: not a bundle description: {error}") from error
