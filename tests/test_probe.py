@@ -87,13 +87,25 @@ def test_what_is_no_media_is_refused(clips: Clips, tmp_path: Path, content: byte
         probe(path)
 
 
-def test_a_playlist_in_disguise_reaches_nothing(clips: Clips, tmp_path: Path) -> None:
-    """Past the look at the first bytes, ffmpeg itself can open nothing but the one file it was handed."""
+@pytest.mark.parametrize("kind", ["hls", "concat", "sdp"])
+def test_past_the_first_look_a_playlist_still_reaches_nothing(
+    clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """ffmpeg itself can open nothing but the one file it was handed: no other file, no port to listen on."""
+    part = tmp_path / "part.ts"
+    ffmpeg("-i", clips.steady, "-c", "copy", "-f", "mpegts", part)
+    texts = {
+        "hls": f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n{part}\n#EXT-X-ENDLIST\n",
+        "concat": f"ffconcat version 1.0\nfile '{part}'\n",
+        "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 45454 RTP/AVP 96\n"
+        "a=rtpmap:96 H264/90000\n",
+    }
     playlist = tmp_path / "list.mp4"
-    ffmpeg("-i", clips.steady, "-c", "copy", "-f", "mpegts", tmp_path / "part.ts")
-    playlist.write_bytes(b"\x00#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\npart.ts\n#EXT-X-ENDLIST\n")
-    with pytest.raises(MediaError):
-        probe(playlist)
+    playlist.write_text(texts[kind])
+    monkeypatch.setattr("avvp.pipeline.probe._refuse_playlist", lambda _: None)
+    monkeypatch.setattr("avvp.pipeline.probe._PLAYLIST_FORMATS", set())
+    with pytest.raises(MediaError, match="not a media file"):  # and not: no progress, waiting for packets
+        probe(playlist, timeout=5)
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
