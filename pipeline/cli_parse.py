@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,7 +96,7 @@ def parse(inputs: tuple[str, ...], **options: Any) -> int:
         outcome = _parse(inputs, options)
     except (AVVPError, WeightsError) as error:
         if options["debug"]:
-            raise
+            traceback.print_exc()
         raise CannotStartError(str(error)) from error
     return 1 if outcome.failures else 0
 

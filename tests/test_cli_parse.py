@@ -322,6 +322,12 @@ class TestUsage:
         assert result.status == 2
         assert "unknown bundle 'nonsense': neither a folder nor one of leap-llp, untrained" in result.err
 
+    def test_debug_shows_the_traceback(self, run: Run, clips: Clips) -> None:
+        result = run("parse", clips.blink, "--weights", "nonsense", "--debug")
+        assert result.status == 2
+        assert "Traceback" in result.err
+        assert result.err.splitlines()[-1].startswith("Error: unknown bundle")
+
     def test_unknown_device(self, run: Run, clips: Clips, tiny_bundle: Path) -> None:
         result = run("parse", clips.blink, "--weights", tiny_bundle, "--device", "tpu")
         assert (result.status, "unknown device 'tpu'" in result.err) == (2, True)
