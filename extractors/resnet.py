@@ -48,7 +48,6 @@ class ResNet(Extractor):
         shortcut = None
         if stride != 1 or channels != out:
             shortcut = nn.Sequential(nn.Conv2d(channels, out, 1, stride=stride, bias=False), nn.BatchNorm2d(out))
-        # `base_width` is ignored by BasicBlock and multiplies to `planes` in Bottleneck.
         first = block(channels, planes, stride, shortcut)
         return nn.Sequential(first, *(block(out, planes) for _ in range(depth - 1))), out
 

@@ -86,9 +86,9 @@ def run_job(job: ParseJob, hooks: Hooks, *, debug: bool = False) -> Outcome:
                 hooks.finished(path, timeline, time.monotonic() - started)
             continue
         outcome.failures[path] = cause
-        if debug:
-            traceback.print_exception(failure)
         with contextlib.suppress(OSError):
+            if debug:
+                traceback.print_exception(failure)
             hooks.failed(path, cause)
     return outcome
 

@@ -94,20 +94,21 @@ def known_labels(bundle: Bundle, weights_dir: Path | None = None) -> tuple[str, 
 
 
 def load_networks(
-    name_or_folder: str,
+    bundle: Bundle | str,
     *,
     weights_dir: Path | None = None,
     offline: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> LoadedBundle:
-    """The networks of a bundle, in eval mode on the device.
+    """The networks of a bundle (or of the one of that name or folder), in eval mode on the device.
 
     Raises SetupError for an unknown device or weights that do not fit, FeatureMismatchError where the parser was
     trained on other features than the bundle's extractors make, WeightsError for files missing or damaged.
     """
     chosen = resolve_device(device)
-    bundle = load_bundle(name_or_folder)
+    if isinstance(bundle, str):
+        bundle = load_bundle(bundle)
     paths, hashes = gather_files(bundle, weights_dir=weights_dir, offline=offline, progress=progress)
     try:
         extractors = {name: _load_extractor(name, file, bundle.seed, paths) for name, file in bundle.extractors.items()}

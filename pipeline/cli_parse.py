@@ -196,7 +196,7 @@ def _prepare(
         torch.set_num_threads(options["threads"])
     with messages:
         networks = load_networks(
-            options["weights"],
+            bundle,
             weights_dir=options["weights_dir"],
             offline=options["offline"],
             device=options["device"],

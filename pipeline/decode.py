@@ -21,6 +21,8 @@ from .probe import MediaInfo, StreamInfo
 from .process import DEFAULT_TIMEOUT, MediaProcess
 from .segments import FRAMES_PER_SEGMENT
 
+Frames = NDArray[np.uint8]  # (F, H, W, 3) RGB; a single picture is (H, W, 3)
+
 MAX_HOURS = 24  # no video is longer
 SLACK = 600  # seconds that a stream may always go on beyond its promise
 SHORTFALL = 0.5  # seconds that decoded and promised duration may differ before it is reported
@@ -55,10 +57,10 @@ class FrameReader(ABC):
         self.report = DecodeReport(self.name)
 
     @abstractmethod
-    def __iter__(self) -> Iterator[NDArray[np.uint8]]: ...
+    def __iter__(self) -> Iterator[Frames]: ...
 
 
-def read_pictures(process: MediaProcess) -> Iterator[NDArray[np.uint8]]:
+def read_pictures(process: MediaProcess) -> Iterator[Frames]:
     """The pictures of a stream of binary PPM, (H, W, 3) uint8 RGB; one that is cut off ends it.
 
     Every picture carries its own size, so a stream that changes its resolution cannot shift the pixels.
@@ -72,9 +74,9 @@ def read_pictures(process: MediaProcess) -> Iterator[NDArray[np.uint8]]:
         yield frame
 
 
-def chunks(frames: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+def chunks(frames: Iterator[Frames]) -> Iterator[Frames]:
     """Stack frames (H, W, 3) into chunks of 8; the last holds what is left."""
-    pending: list[NDArray[np.uint8]] = []
+    pending: list[Frames] = []
     for frame in frames:
         pending.append(frame)
         if len(pending) == FRAMES_PER_SEGMENT:

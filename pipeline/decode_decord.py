@@ -9,10 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .decode import FrameReader, check_length, chunks, note_shortfall, read_pictures
+from .decode import FrameReader, Frames, check_length, chunks, note_shortfall, read_pictures
 from .decode_ffmpeg import first_frame_time
 from .errors import MediaError
 from .probe import MediaInfo, ffmpeg_command, ffmpeg_input, probe
@@ -35,7 +32,7 @@ class DecordReader(FrameReader):
 
     name = "decord"
 
-    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+    def __iter__(self) -> Iterator[Frames]:
         if importlib.util.find_spec("decord") is None:
             raise MediaError(self.media.path, "decord is not installed on this platform; use --decoder ffmpeg")
         if sum(stream.kind == "video" for stream in self.media.streams) == 1:
@@ -44,7 +41,7 @@ class DecordReader(FrameReader):
             with tempfile.TemporaryDirectory(prefix="avvp-stream-") as folder:
                 yield from self._read(_copy_stream(self.media, self.stream.index, Path(folder), self.timeout))
 
-    def _read(self, media: MediaInfo) -> Iterator[NDArray[np.uint8]]:
+    def _read(self, media: MediaInfo) -> Iterator[Frames]:
         outcome: dict[str, float] = {}
         start = first_frame_time(media, media.video or self.stream, self.timeout)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .decode import DecodeReport, FrameReader, check_length, chunks, note_shortfall, read_pictures
+from .decode import DecodeReport, FrameReader, Frames, check_length, chunks, note_shortfall, read_pictures
 from .errors import MediaError
 from .probe import MediaInfo, StreamInfo, ffmpeg_command, ffmpeg_input
 from .process import DEFAULT_TIMEOUT, MediaProcess
@@ -87,7 +87,7 @@ class FFmpegReader(FrameReader):
 
     name = "ffmpeg"
 
-    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+    def __iter__(self) -> Iterator[Frames]:
         # Video that lasts less than half a sample, a still picture say, comes to nothing by rounding. There, and there
         # alone, the last frame is passed on all the same.
         for eof_action in ("round", "pass"):
@@ -100,7 +100,7 @@ class FFmpegReader(FrameReader):
                 return
         raise MediaError(self.media.path, "no frames could be sampled: all lie before the start of the video")
 
-    def _sample(self, eof_action: str) -> Iterator[NDArray[np.uint8]]:
+    def _sample(self, eof_action: str) -> Iterator[Frames]:
         def command(descriptor: int) -> Sequence[str]:
             # When the picture changes its size, ffmpeg would start the filters, and the clock of `fps`, anew: that is
             # switched off, and `scale`, which can bear it, keeps to the first size. Otherwise it does nothing.
@@ -158,7 +158,7 @@ class PublishedPictures:
             raise MediaError(media.path, "has no video stream")
         self.media = media
         self.report = DecodeReport(self.name)
-        self._spool = tempfile.TemporaryFile(prefix="avvp-pictures-")  # noqa: SIM115 - closed by __exit__
+        self._spool = tempfile.TemporaryFile(prefix="avvp-pictures-")  # noqa: SIM115 - closed by `close`
         self._places: list[tuple[int, int]] = []
         try:
             self._fill(media.video, timeout, progress)
@@ -177,11 +177,11 @@ class PublishedPictures:
     def __len__(self) -> int:
         return len(self._places)
 
-    def read(self, indices: Sequence[int] | NDArray[np.intp]) -> NDArray[np.uint8]:
+    def read(self, indices: Sequence[int] | NDArray[np.intp]) -> Frames:
         """Those pictures, decoded by PIL: (F, H, W, 3) uint8 RGB."""
         return np.stack([self._decode(int(index)) for index in indices])
 
-    def _decode(self, index: int) -> NDArray[np.uint8]:
+    def _decode(self, index: int) -> Frames:
         offset, length = self._places[index]
         self._spool.seek(offset)
         with Image.open(io.BytesIO(self._spool.read(length)), formats=["JPEG"]) as image:

@@ -20,7 +20,7 @@ from .probe import MediaInfo, probe
 from .process import DEFAULT_TIMEOUT
 from .runner import Progress, Runner
 from .seconds import check_decoder, open_seconds
-from .segments import FRAMES_PER_SEGMENT, segment_count
+from .segments import FRAMES_PER_SEGMENT, fit_rows, segment_count
 from .sound import SoundReader
 
 _BLACK = np.zeros((FRAMES_PER_SEGMENT, 112, 112, 3), np.uint8)
@@ -149,19 +149,13 @@ def extract_features(
     warnings += _length_warnings(facts, segments)
     return FeatureSet(
         audio=audio[:segments],
-        visual_2d=_fit(frames_2d, segments * FRAMES_PER_SEGMENT),
-        visual_3d=_fit(clips_3d, segments),
+        visual_2d=fit_rows(frames_2d, segments * FRAMES_PER_SEGMENT),
+        visual_3d=fit_rows(clips_3d, segments),
         spec=spec,
         duration=duration,
         media=facts,
         warnings=tuple(warnings),
     )
-
-
-def _fit(rows: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """Exactly `count` rows: the tail cut, or the last row held."""
-    missing = count - len(rows)
-    return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing > 0 else rows[:count]
 
 
 def _stream_warnings(media: MediaInfo) -> list[str]:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .decode import FrameReader
+from .decode import FrameReader, Frames
 from .decode_decord import DecordReader
 from .decode_ffmpeg import FFmpegReader
 from .errors import MediaError
@@ -20,7 +17,7 @@ class AutoReader(FrameReader):
 
     name = "auto"
 
-    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+    def __iter__(self) -> Iterator[Frames]:
         first = FFmpegReader(self.media, timeout=self.timeout)
         started = False
         try:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..extractors.base import Extractor
+from .decode import Frames
 from .segments import SAMPLE_RATE
 
 # What is being worked on ("audio", "video", ...), seconds of it done, seconds in all where the container says so.
 Progress = Callable[[str, float, "float | None"], None]
-Frames = NDArray[np.uint8]
 
 
 class Runner:

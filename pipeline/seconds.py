@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..extractors.profiles import Profile
-from .decode import DecodeReport, FrameReader
+from .decode import DecodeReport, FrameReader, Frames
 from .decode_ffmpeg import PublishedPictures
 from .probe import MediaInfo
 from .readers import build_reader
-from .segments import FRAMES_PER_SEGMENT, segment_count, spread_indices
-
-Frames = NDArray[np.uint8]
+from .segments import FRAMES_PER_SEGMENT, fit_rows, segment_count, spread_indices
 
 
 class Seconds(Protocol):
@@ -41,8 +36,7 @@ class SampledSeconds:
 
     def __iter__(self) -> Iterator[Frames]:
         for chunk in self._reader:
-            missing = FRAMES_PER_SEGMENT - len(chunk)
-            yield np.concatenate([chunk, np.repeat(chunk[-1:], missing, axis=0)]) if missing else chunk
+            yield fit_rows(chunk, FRAMES_PER_SEGMENT)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -6,6 +6,7 @@ A video of T segments has seconds 0 .. T-1; segment s is the half-open interval 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -45,6 +46,12 @@ def sample_count(end: float, rate: int) -> int:
 def spread_indices(available: int, wanted: int) -> NDArray[np.intp]:
     """``round(linspace(0, available - 1, wanted))``: the published rule that picks 8T of n pictures."""
     return np.round(np.linspace(0, available - 1, wanted)).astype(np.intp)
+
+
+def fit_rows(rows: NDArray[Any], count: int) -> NDArray[Any]:
+    """Exactly `count` rows along the first axis: the tail cut, or the last row held."""
+    missing = count - len(rows)
+    return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing > 0 else rows[:count]
 
 
 def window_starts(length: int, window: int) -> list[int]:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from avvp.pipeline.segments import (
+    fit_rows,
     runs,
     sample_count,
     sample_times,
@@ -57,6 +58,13 @@ def test_windows_cover_everything_and_overlap_by_half(length: int, starts: list[
 
 def test_a_window_of_one_segment_moves_by_one() -> None:
     assert window_starts(3, 1) == [0, 1, 2]
+
+
+def test_rows_are_cut_or_the_last_one_held() -> None:
+    rows = np.array([[1], [2], [3]])
+    assert fit_rows(rows, 2).tolist() == [[1], [2]]
+    assert fit_rows(rows, 3).tolist() == [[1], [2], [3]]
+    assert fit_rows(rows, 5).tolist() == [[1], [2], [3], [3], [3]]
 
 
 def test_runs_are_maximal_and_half_open() -> None:
