@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
@@ -80,7 +79,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     description = read_description(path)
     try:
         tensors = load_file(path)
-        parser = build_parser(description.config, tensors.get("label_embeddings", torch.empty(0)))
+        parser = build_parser(description.config, tensors.get("decoder.label_embeddings"))
         parser.load_state_dict(tensors)
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path}: its tensors and its description do not fit: {error}") from error

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from .leap import BLOCKS
+# What each named choice may be.
+CHOICES = {
+    "encoder": ("mmpyr", "han"),
+    "decoder": ("leap", "mmil"),
+    "han_order": ("parallel", "sequential"),
+    "leap_variant": ("published", "paper"),
+    "leap_prediction": ("first", "last", "average"),
+    "label_queries": ("embeddings", "learned"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +30,19 @@ class ParserConfig:
     visual_3d_dim: int = 512  # width of the per-second features (R(2+1)D-18)
     hidden_dim: int = 512  # D
     feedforward_dim: int = 512
+    encoder: str = "mmpyr"
     heads: int = 8  # attention heads of the encoder
-    levels: int = 4  # pyramid levels; level l sees 2^l seconds to each side
-    label_embedding_dim: int = 300  # width of the label embeddings (GloVe)
+    levels: int = 4  # MM-Pyr: pyramid levels; level l sees 2^l seconds to each side
+    layers: int = 1  # HAN: layers
+    han_order: str = "parallel"  # HAN: both streams read each other's input, or ("sequential", VALOR) audio goes first
+    decoder: str = "leap"
+    label_queries: str = "embeddings"  # LEAP: given label embeddings, projected; or queries learned from scratch
+    label_embedding_dim: int = 300  # LEAP: width of the given label embeddings (GloVe)
     leap_blocks: int = 2
     leap_heads: int = 8
     leap_variant: str = "published"  # or "paper": Eq. 2-7 taken literally
+    leap_prediction: str = "last"  # whose attention predicts the segments: the first block, the last, or their average
+    swap_modalities: bool = False  # MMIL: read the visual stream as audio and the reverse, as published MM-Pyr does
     dropout: float = 0.2
     attention_dropout: float = 0.1
     segments: int = 10  # T that the parser is trained on; longer videos are parsed in windows of it
@@ -35,13 +50,23 @@ class ParserConfig:
     def __post_init__(self) -> None:
         if not self.labels or len(set(self.labels)) != len(self.labels):
             raise ValueError("labels must be a non-empty list without repetitions")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, not one of {', '.join(choices)}")
         for heads in (self.heads, self.leap_heads):
             if heads < 1 or self.hidden_dim % heads:
                 raise ValueError(f"{heads} heads do not divide hidden_dim {self.hidden_dim}")
-        if self.leap_variant not in BLOCKS:
-            raise ValueError(f"leap_variant is {self.leap_variant!r}, not one of {', '.join(BLOCKS)}")
-        if min(self.levels, self.leap_blocks, self.segments) < 1:
-            raise ValueError("levels, leap_blocks and segments must be at least 1")
+        if min(self.levels, self.layers, self.leap_blocks, self.segments) < 1:
+            raise ValueError("levels, layers, leap_blocks and segments must be at least 1")
+        if not (0 <= self.dropout < 1 and 0 <= self.attention_dropout < 1):
+            raise ValueError("dropout and attention_dropout must be at least 0 and below 1")
+        if self.swap_modalities and self.decoder != "mmil":
+            raise ValueError("swap_modalities is a peculiarity of MMIL; LEAP has one decoder for each modality")
+
+    @property
+    def needs_label_embeddings(self) -> bool:
+        """Whether the decoder reads label embeddings (C, label_embedding_dim)."""
+        return self.decoder == "leap" and self.label_queries == "embeddings"
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready mapping; `from_dict` reverses it."""

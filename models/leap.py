@@ -6,21 +6,14 @@ and segment are the segment predictions; the refined label embedding of a class 
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from .config import ParserConfig
+from .decoding import Decoded, ModalityPrediction
 from .layers import AttentionLayer
-
-
-class LeapOutput(NamedTuple):
-    """Predictions of one modality."""
-
-    segment_logits: Tensor  # (B, T, C)
-    video_logits: Tensor  # (B, C)
-    attention: Tensor  # (B, C, T), softmax of the segment logits over the video's seconds
-    label_hidden: Tensor  # (B, C, D), the refined label embeddings
 
 
 class PublishedBlock(AttentionLayer):
@@ -55,34 +48,82 @@ class PaperBlock(AttentionLayer):
 BLOCKS = {"published": PublishedBlock, "paper": PaperBlock}
 
 
-class LeapDecoder(nn.Module):
+class LabelProjection(nn.Module):
     """N blocks and a video classifier for one modality."""
 
-    def __init__(
-        self,
-        *,
-        dim: int,
-        inner_dim: int,
-        heads: int,
-        blocks: int,
-        variant: str,
-        dropout: float,
-        attention_dropout: float,
-    ) -> None:
+    def __init__(self, config: ParserConfig) -> None:
         super().__init__()
-        block = BLOCKS[variant]
-        self.blocks = nn.ModuleList(block(dim, inner_dim, heads, dropout, attention_dropout) for _ in range(blocks))
-        self.video_head = nn.Linear(dim, 1)
+        block = BLOCKS[config.leap_variant]
+        sizes = (config.hidden_dim, config.feedforward_dim, config.leap_heads)
+        dropouts = (config.dropout, config.attention_dropout)
+        self.prediction = config.leap_prediction
+        self.blocks = nn.ModuleList(block(*sizes, *dropouts) for _ in range(config.leap_blocks))
+        self.video_head = nn.Linear(config.hidden_dim, 1)
 
-    def forward(self, labels: Tensor, segments: Tensor, valid: Tensor | None = None) -> LeapOutput:
-        """labels (C, D), segments (B, T, D), valid (B, T) True on real segments."""
+    def forward(self, labels: Tensor, segments: Tensor, valid: Tensor | None = None) -> ModalityPrediction:
+        """labels (C, D), segments (B, T, D), valid (B, T) True on real segments.
+
+        The video predictions come from the last block's label embeddings, whichever block predicts the segments.
+        """
         labels = labels.expand(len(segments), -1, -1)
         mask = None if valid is None else valid[:, None, :]
-        *earlier, last = cast("list[PublishedBlock | PaperBlock]", list(self.blocks))
-        for block in earlier:
-            labels = block(labels, segments, mask)
-        labels, logits = last.project(labels, segments, mask)
+        blocks = cast("list[PublishedBlock | PaperBlock]", list(self.blocks))
+        looks: list[Tensor] = []
+        for index, block in enumerate(blocks):
+            if self.prediction == "average" or index == (0 if self.prediction == "first" else len(blocks) - 1):
+                labels, look = block.project(labels, segments, mask)
+                looks.append(look)
+            else:
+                labels = block(labels, segments, mask)
+        logits = looks[0] if len(looks) == 1 else torch.stack(looks).mean(dim=0)
         seen = logits if mask is None else logits.masked_fill(~mask, float("-inf"))
-        return LeapOutput(
-            logits.transpose(1, 2), self.video_head(labels).squeeze(-1), torch.softmax(seen, dim=-1), labels
+        video_logits = self.video_head(labels).squeeze(-1)
+        return ModalityPrediction(
+            segment_logits=logits.transpose(1, 2),
+            video_probs=video_logits.sigmoid(),
+            video_logits=video_logits,
+            attention=torch.softmax(seen, dim=-1),
+            label_hidden=labels,
         )
+
+
+class LeapDecoder(nn.Module):
+    """Both modalities projected onto the same label queries.
+
+    The queries are given label embeddings (C, W), a buffer that travels with the checkpoint, through a learned
+    projection; or, where none are given, learned as they are.
+    """
+
+    def __init__(self, config: ParserConfig, label_embeddings: Tensor | None) -> None:
+        super().__init__()
+        self.variant = config.leap_variant
+        if config.needs_label_embeddings:
+            expected = (len(config.labels), config.label_embedding_dim)
+            found = None if label_embeddings is None else tuple(label_embeddings.shape)
+            if label_embeddings is None or found != expected:
+                raise ValueError(f"label embeddings are {found}, expected {expected}")
+            self.register_buffer("label_embeddings", label_embeddings.detach().clone().float())
+            self.label_projection = nn.Linear(config.label_embedding_dim, config.hidden_dim)
+        else:
+            self.label_queries = nn.Parameter(torch.randn(len(config.labels), config.hidden_dim))
+        self.audio = LabelProjection(config)
+        self.visual = LabelProjection(config)
+
+    def forward(self, audio: Tensor, visual: Tensor, valid: Tensor | None = None) -> Decoded:
+        """audio, visual (B, T, D), valid (B, T) True on real segments."""
+        given = hasattr(self, "label_embeddings")
+        labels = self.label_projection(self.label_embeddings) if given else self.label_queries
+        heard = self.audio(labels, audio, valid)
+        seen = self.visual(labels, visual, valid)
+        union = hard_union if self.variant == "published" else soft_union
+        return Decoded(heard, seen, union(heard.video_probs, seen.video_probs))
+
+
+def hard_union(audio: Tensor, visual: Tensor) -> Tensor:
+    """1 where either probability reaches 0.5, else 0; no gradient passes (published program)."""
+    return ((audio >= 0.5) | (visual >= 0.5)).to(audio.dtype)
+
+
+def soft_union(audio: Tensor, visual: Tensor) -> Tensor:
+    """``1 - (1 - a) (1 - v)``: the probability of either, were they independent."""
+    return 1 - (1 - audio) * (1 - visual)

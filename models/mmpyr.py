@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .config import ParserConfig
 from .layers import AttentionLayer, window_mask
 
 LayerSizes = tuple[int, int, int, float, float]  # arguments of AttentionLayer
@@ -87,12 +88,11 @@ class LevelFusion(nn.Module):
 class MMPyramid(nn.Module):
     """audio, visual (B, T, D) -> audio, visual (B, T, D). valid (B, T) is True on real segments."""
 
-    def __init__(
-        self, *, dim: int, inner_dim: int, heads: int, levels: int, dropout: float, attention_dropout: float
-    ) -> None:
+    def __init__(self, config: ParserConfig) -> None:
         super().__init__()
-        sizes: LayerSizes = (dim, inner_dim, heads, dropout, attention_dropout)
-        self.levels = nn.ModuleList(PyramidLevel(level, sizes) for level in range(levels))
+        dropouts = (config.dropout, config.attention_dropout)
+        sizes: LayerSizes = (config.hidden_dim, config.feedforward_dim, config.heads, *dropouts)
+        self.levels = nn.ModuleList(PyramidLevel(level, sizes) for level in range(config.levels))
         self.audio_fusion = LevelFusion(*sizes)
         self.visual_fusion = LevelFusion(*sizes)
 

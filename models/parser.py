@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from .config import ParserConfig
+from .han import HAN
 from .layers import segment_mask
 from .leap import LeapDecoder
+from .mmil import MMILDecoder
 from .mmpyr import MMPyramid
+
+ENCODERS: dict[str, Callable[[ParserConfig], nn.Module]] = {"mmpyr": MMPyramid, "han": HAN}
+DECODERS: dict[str, Callable[[ParserConfig, Tensor | None], nn.Module]] = {
+    "leap": LeapDecoder,
+    "mmil": lambda config, _: MMILDecoder(config),
+}
 
 
 @dataclass(frozen=True)
@@ -24,13 +33,13 @@ class ParserOutput:
     visual_segment_probs: Tensor  # (B, T, C)
     audio_video_probs: Tensor  # (B, C)
     visual_video_probs: Tensor  # (B, C)
-    video_probs: Tensor  # (B, C), union of the modalities
+    video_probs: Tensor  # (B, C), LEAP: union of the modalities; MMIL: pooled over both
     audio_hidden: Tensor  # (B, T, D), encoder output
     visual_hidden: Tensor  # (B, T, D)
     valid: Tensor  # (B, T) bool
-    audio_segment_logits: Tensor | None = None  # (B, T, C)
-    visual_segment_logits: Tensor | None = None  # (B, T, C)
-    audio_video_logits: Tensor | None = None  # (B, C)
+    audio_segment_logits: Tensor  # (B, T, C)
+    visual_segment_logits: Tensor  # (B, T, C)
+    audio_video_logits: Tensor | None = None  # (B, C), LEAP only
     visual_video_logits: Tensor | None = None  # (B, C)
     audio_attention: Tensor | None = None  # (B, C, T), LEAP only: label to segment, sums to 1 over T
     visual_attention: Tensor | None = None  # (B, C, T)
@@ -59,33 +68,19 @@ class FeatureStem(nn.Module):
 
 
 class AVParser(nn.Module):
-    """MM-Pyr encoder and LEAP decoder (Zhou et al., ECCV 2024), for any T, C and label-embedding width.
+    """An encoder (MM-Pyr or HAN) and a decoder (LEAP or MMIL), for any T, C and widths.
 
-    The label embeddings (C, W) are a buffer: they travel with the checkpoint.
+    label_embeddings: (C, W) where the decoder reads them (`ParserConfig.needs_label_embeddings`); they travel with
+    the checkpoint.
     """
 
-    label_embeddings: Tensor
-
-    def __init__(self, config: ParserConfig, label_embeddings: Tensor) -> None:
+    def __init__(self, config: ParserConfig, label_embeddings: Tensor | None = None) -> None:
         super().__init__()
-        expected = (len(config.labels), config.label_embedding_dim)
-        if tuple(label_embeddings.shape) != expected:
-            raise ValueError(f"label embeddings are {tuple(label_embeddings.shape)}, expected {expected}")
         self.config = config
         self.unused_keys: tuple[str, ...] = ()  # what `load_published` found in the file and had no use for
-        shared = {
-            "dim": config.hidden_dim,
-            "inner_dim": config.feedforward_dim,
-            "dropout": config.dropout,
-            "attention_dropout": config.attention_dropout,
-        }
-        leap = {"heads": config.leap_heads, "blocks": config.leap_blocks, "variant": config.leap_variant}
         self.stem = FeatureStem(config)
-        self.encoder = MMPyramid(heads=config.heads, levels=config.levels, **shared)
-        self.label_projection = nn.Linear(config.label_embedding_dim, config.hidden_dim)
-        self.audio_decoder = LeapDecoder(**leap, **shared)
-        self.visual_decoder = LeapDecoder(**leap, **shared)
-        self.register_buffer("label_embeddings", label_embeddings.detach().clone().float())
+        self.encoder = ENCODERS[config.encoder](config)
+        self.decoder = DECODERS[config.decoder](config, label_embeddings)
 
     def forward(
         self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor, *, lengths: Tensor | None = None
@@ -101,20 +96,17 @@ class AVParser(nn.Module):
         # Full-length batches run without masks: the published forward pass, and the faster one.
         valid = None if lengths is None or bool((lengths == length).all()) else segment_mask(lengths, length)
         audio, visual = self.encoder(*self.stem(audio, visual_2d, visual_3d), valid)
-        labels = self.label_projection(self.label_embeddings)
-        heard = self.audio_decoder(labels, audio, valid)
-        seen = self.visual_decoder(labels, visual, valid)
+        heard, seen, video_probs = self.decoder(audio, visual, valid)
         audio_segments, visual_segments = heard.segment_logits.sigmoid(), seen.segment_logits.sigmoid()
         if valid is not None:
             audio_segments = audio_segments * valid.unsqueeze(-1)
             visual_segments = visual_segments * valid.unsqueeze(-1)
-        audio_video, visual_video = heard.video_logits.sigmoid(), seen.video_logits.sigmoid()
         return ParserOutput(
             audio_segment_probs=audio_segments,
             visual_segment_probs=visual_segments,
-            audio_video_probs=audio_video,
-            visual_video_probs=visual_video,
-            video_probs=self._union(audio_video, visual_video),
+            audio_video_probs=heard.video_probs,
+            visual_video_probs=seen.video_probs,
+            video_probs=video_probs,
             audio_hidden=audio,
             visual_hidden=visual,
             valid=torch.ones(batch, length, dtype=torch.bool, device=audio.device) if valid is None else valid,
@@ -127,11 +119,6 @@ class AVParser(nn.Module):
             audio_label_hidden=heard.label_hidden,
             visual_label_hidden=seen.label_hidden,
         )
-
-    def _union(self, audio: Tensor, visual: Tensor) -> Tensor:
-        if self.config.leap_variant == "published":  # thresholded, hence 0 or 1 and without gradient
-            return ((audio >= 0.5) | (visual >= 0.5)).to(audio.dtype)
-        return 1 - (1 - audio) * (1 - visual)
 
     def _check(self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor, lengths: Tensor | None) -> None:
         widths = (self.config.audio_dim, self.config.visual_2d_dim, self.config.visual_3d_dim)
@@ -151,6 +138,6 @@ class AVParser(nn.Module):
             raise ValueError(f"lengths must be {len(audio)} numbers from 1 to {segments}, got {lengths.tolist()}")
 
 
-def build_parser(config: ParserConfig, label_embeddings: Tensor) -> AVParser:
-    """A parser with freshly initialised parameters. label_embeddings: (C, W) float."""
+def build_parser(config: ParserConfig, label_embeddings: Tensor | None = None) -> AVParser:
+    """A parser with freshly initialised parameters. label_embeddings: (C, W) float, where the decoder reads them."""
     return AVParser(config, label_embeddings)

@@ -64,6 +64,15 @@ def parser_inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return torch.from_numpy(audio), torch.from_numpy(visual), torch.from_numpy(clips)
 
 
+def parser_targets() -> tuple[torch.Tensor, torch.Tensor]:
+    """Audio and visual labels by second (2, 10, 25), drawn after the inputs of the parser goldens."""
+    rng = np.random.default_rng(SEED + 1)
+    for shape in ((2, 10, 128), (2, 80, 2048), (2, 10, 512)):
+        rng.standard_normal(shape)
+    heard, seen = ((rng.random((2, 10, 25)) < 0.06).astype("f4") for _ in range(2))
+    return torch.from_numpy(heard), torch.from_numpy(seen)
+
+
 def load_json(name: str) -> dict[str, Any]:
     return json.loads((GOLDEN / name).read_text())
 

@@ -118,7 +118,7 @@ def test_verify_looks_into_the_published_parser(
     torch.save(spoil(published_state()), tmp_path / "leap_llp.pt")
     result = run("weights", "verify", "leap_llp", "--weights-dir", tmp_path)
     assert result.status == status
-    assert message.replace("fc_la.bias", "audio_decoder.video_head.bias") in result.out + result.err
+    assert message.replace("fc_la.bias", "decoder.audio.video_head.bias") in result.out + result.err
 
 
 def test_known_answers_are_compared_with_the_network_s(monkeypatch: pytest.MonkeyPatch) -> None:

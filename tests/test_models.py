@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from avvp.models import AVParser, ParserConfig, build_parser
+from avvp.models.han import HAN
 from avvp.models.layers import AttentionLayer, MultiHeadAttention, segment_mask, window_mask
 from avvp.models.leap import PaperBlock, PublishedBlock
 from avvp.models.parser import FeatureStem
@@ -17,10 +18,10 @@ TINY = {
 }  # fmt: skip
 
 
-def tiny_parser(classes: int = 4, variant: str = "published", **changes: object) -> AVParser:
+def tiny_parser(classes: int = 4, **changes: object) -> AVParser:
     torch.manual_seed(1)
     labels = tuple(f"class {index}" for index in range(classes))
-    config = ParserConfig(labels=labels, leap_variant=variant, **{**TINY, **changes})  # pyright: ignore[reportArgumentType]
+    config = ParserConfig(labels=labels, **{**TINY, **changes})  # pyright: ignore[reportArgumentType]
     return build_parser(config, torch.randn(classes, config.label_embedding_dim)).double().eval()
 
 
@@ -31,21 +32,38 @@ def inputs(batch: int, segments: int, seed: int = 2) -> tuple[torch.Tensor, torc
     return audio, visual_2d, visual_3d
 
 
-@pytest.mark.parametrize("variant", ["published", "paper"])
+ALL: list[dict] = [
+    {"encoder": encoder, "decoder": decoder, "han_order": order}
+    for encoder, order in (("mmpyr", "parallel"), ("han", "parallel"), ("han", "sequential"))
+    for decoder in ("leap", "mmil")
+]
+ALL += [
+    {"leap_variant": "paper"},
+    {"label_queries": "learned"},
+    {"leap_prediction": "first"},
+    {"encoder": "han", "layers": 2},
+]
+combinations = pytest.mark.parametrize("changes", ALL, ids=lambda changes: "-".join(map(str, changes.values())))
+
+
+@combinations
 @pytest.mark.parametrize(("segments", "classes"), [(1, 1), (3, 4), (23, 7)])
-def test_any_length_and_any_number_of_classes(variant: str, segments: int, classes: int) -> None:
-    output = tiny_parser(classes, variant)(*inputs(2, segments))
+def test_any_length_and_any_number_of_classes(changes: dict, segments: int, classes: int) -> None:
+    output = tiny_parser(classes, **changes)(*inputs(2, segments))
     assert output.audio_segment_probs.shape == output.visual_segment_probs.shape == (2, segments, classes)
     assert output.audio_video_probs.shape == output.video_probs.shape == (2, classes)
     assert output.audio_hidden.shape == (2, segments, 16)
-    assert output.audio_attention is not None
-    torch.testing.assert_close(output.audio_attention.sum(-1), torch.ones(2, classes, dtype=torch.float64))
+    if changes.get("decoder") != "mmil":
+        assert output.audio_attention is not None
+        torch.testing.assert_close(output.audio_attention.sum(-1), torch.ones(2, classes, dtype=torch.float64))
     assert output.valid.all()
+    for probs in (output.audio_video_probs, output.visual_video_probs, output.video_probs):
+        assert ((probs >= 0) & (probs <= 1 + 1e-12)).all()
 
 
-@pytest.mark.parametrize("variant", ["published", "paper"])
-def test_a_batch_of_mixed_lengths_equals_each_alone(variant: str) -> None:
-    parser = tiny_parser(variant=variant)
+@combinations
+def test_a_batch_of_mixed_lengths_equals_each_alone(changes: dict) -> None:
+    parser = tiny_parser(**changes)
     lengths = [9, 4, 1, 6]
     batch = [torch.full((4, 9 * rate, width), 1e3).double() for rate, width in ((1, 6), (8, 10), (1, 7))]
     alone = []
@@ -59,10 +77,11 @@ def test_a_batch_of_mixed_lengths_equals_each_alone(variant: str) -> None:
         for name in ("audio_segment_probs", "visual_segment_probs", "audio_hidden", "visual_hidden"):
             expected, got = getattr(single, name)[0], getattr(together, name)[row, :length]
             torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
-        for name in ("audio_video_probs", "visual_video_probs", "video_probs", "audio_label_hidden"):
+        for name in ("audio_video_probs", "visual_video_probs", "video_probs"):
             torch.testing.assert_close(getattr(together, name)[row], getattr(single, name)[0], atol=1e-5, rtol=0)
         assert together.audio_segment_probs[row, length:].eq(0).all()
-        assert together.audio_attention[row, :, length:].eq(0).all()
+        if together.audio_attention is not None:
+            assert together.audio_attention[row, :, length:].eq(0).all()
         assert together.valid[row].sum() == length
 
 
@@ -138,7 +157,7 @@ def test_paper_block_by_its_equations() -> None:
 
 
 def test_variants_differ() -> None:
-    published, paper = tiny_parser(), tiny_parser(variant="paper")
+    published, paper = tiny_parser(), tiny_parser(leap_variant="paper")
     paper.load_state_dict(published.state_dict())
     one, other = published(*inputs(1, 5)), paper(*inputs(1, 5))
     assert not torch.allclose(one.audio_segment_probs, other.audio_segment_probs)
@@ -149,17 +168,17 @@ def test_union_of_modalities() -> None:
     output = tiny_parser()(*inputs(2, 5))
     either = (output.audio_video_probs >= 0.5) | (output.visual_video_probs >= 0.5)
     torch.testing.assert_close(output.video_probs, either.double())
-    soft = tiny_parser(variant="paper")(*inputs(2, 5))
+    soft = tiny_parser(leap_variant="paper")(*inputs(2, 5))
     expected = 1 - (1 - soft.audio_video_probs) * (1 - soft.visual_video_probs)
     torch.testing.assert_close(soft.video_probs, expected)
 
 
-@pytest.mark.parametrize("variant", ["published", "paper"])
-def test_every_parameter_learns(variant: str) -> None:
-    parser = tiny_parser(variant=variant)
+@combinations
+def test_every_parameter_learns(changes: dict) -> None:
+    parser = tiny_parser(**changes)
     output = parser(*inputs(2, 5))
-    total = output.audio_segment_logits.sum() + output.visual_segment_logits.sum()
-    (total + output.audio_video_logits.sum() + output.visual_video_logits.sum()).backward()
+    total = output.audio_segment_logits.sum() + output.visual_segment_logits.sum() + output.video_probs.sum()
+    (total + output.audio_video_probs.sum() + output.visual_video_probs.sum()).backward()
     assert [name for name, parameter in parser.named_parameters() if parameter.grad is None] == []
 
 
@@ -184,10 +203,13 @@ def test_shapes_that_disagree_are_named(shapes: tuple, lengths: list[int] | None
 
 @pytest.mark.parametrize(
     "settings",
-    [{"labels": ()}, {"labels": ("a", "a")}, {"heads": 3}, {"leap_variant": "other"}, {"leap_blocks": 0}],
-)
+    [
+        {"labels": ()}, {"labels": ("a", "a")}, {"heads": 3}, {"leap_variant": "other"}, {"leap_blocks": 0},
+        {"encoder": "x"}, {"decoder": "x"}, {"layers": 0}, {"dropout": 1.0}, {"swap_modalities": True},
+    ],
+)  # fmt: skip
 def test_settings_that_cannot_be(settings: dict) -> None:
-    with pytest.raises(ValueError, match=r"labels|heads|variant|at least"):
+    with pytest.raises(ValueError, match=r"labels|heads|not one of|at least|swap"):
         ParserConfig(**{"labels": ("a",), **settings})
 
 
@@ -201,3 +223,57 @@ def test_config_survives_json() -> None:
 def test_label_embeddings_must_fit() -> None:
     with pytest.raises(ValueError, match=r"label embeddings are \(1, 3\)"):
         build_parser(ParserConfig(labels=("a", "b"), label_embedding_dim=3), torch.zeros(1, 3))
+
+
+def test_label_embeddings_may_be_missing_only_where_nobody_reads_them() -> None:
+    with pytest.raises(ValueError, match="label embeddings are None"):
+        build_parser(ParserConfig(labels=("a", "b")))
+    assert not hasattr(tiny_parser(decoder="mmil").decoder, "label_embeddings")
+    assert tiny_parser(label_queries="learned").decoder.label_queries.shape == (4, 16)
+
+
+def test_han_by_its_equation() -> None:
+    """``x = LN(q + cross + self); out = LN(x + FF(x))``; VALOR's visual reads the audio already updated."""
+    audio, visual = torch.randn(1, 3, 16).double(), torch.randn(1, 3, 16).double()
+
+    def by_hand(layer, query: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        x = layer.attention_norm(query + layer.across(query, other) + layer.within(query, query))
+        return layer.feedforward_norm(x + layer.feedforward(x))
+
+    for order in ("parallel", "sequential"):
+        encoder = HAN(tiny_parser(encoder="han", han_order=order).config).double().eval()
+        heard, seen = encoder(audio, visual)
+        layer = encoder.layers[0]
+        torch.testing.assert_close(heard, by_hand(layer, audio, visual))
+        torch.testing.assert_close(seen, by_hand(layer, visual, heard if order == "sequential" else audio))
+
+
+def test_mmil_by_its_equation() -> None:
+    decoder = tiny_parser(decoder="mmil").decoder
+    audio, visual = torch.randn(2, 3, 16).double(), torch.randn(2, 3, 16).double()
+    decoded = decoder(audio, visual)
+    both = torch.stack([audio, visual], dim=2)
+    probs, over_time = decoder.prob(both).sigmoid(), decoder.frame_attention(both).softmax(1)
+    over_modalities = decoder.modality_attention(both).softmax(2)
+    torch.testing.assert_close(decoded.heard.video_probs, (over_time * probs).sum(1)[:, 0])
+    torch.testing.assert_close(decoded.seen.video_probs, (over_time * probs).sum(1)[:, 1])
+    torch.testing.assert_close(decoded.video_probs, (over_time * probs * over_modalities).sum((1, 2)))
+    torch.testing.assert_close(decoded.seen.segment_logits, decoder.prob(visual))
+
+
+def test_swapped_modalities_are_read_under_each_other_s_name() -> None:
+    straight, swapped = tiny_parser(decoder="mmil"), tiny_parser(decoder="mmil", swap_modalities=True)
+    one, other = straight(*inputs(1, 4)), swapped(*inputs(1, 4))
+    torch.testing.assert_close(one.audio_segment_probs, other.visual_segment_probs)
+    torch.testing.assert_close(one.visual_video_probs, other.audio_video_probs)
+    torch.testing.assert_close(one.video_probs, other.video_probs)
+
+
+def test_the_block_that_predicts() -> None:
+    """The average is the mean of the logits of both blocks; the video predictions are the last block's in any case."""
+    outputs = {which: tiny_parser(leap_prediction=which)(*inputs(2, 5)) for which in ("first", "last", "average")}
+    mean = (outputs["first"].audio_segment_logits + outputs["last"].audio_segment_logits) / 2
+    torch.testing.assert_close(outputs["average"].audio_segment_logits, mean)
+    assert not torch.allclose(outputs["first"].audio_segment_logits, outputs["last"].audio_segment_logits)
+    for output in outputs.values():
+        torch.testing.assert_close(output.audio_video_probs, outputs["last"].audio_video_probs)

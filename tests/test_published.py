@@ -98,7 +98,7 @@ def test_data_parallel_prefix_is_dropped(golden: dict[str, np.ndarray]) -> None:
     ("change", "message"),
     [
         (lambda s: s | {"fc_x.weight": torch.zeros(1)}, "fc_x.weight"),
-        (lambda s: {k: v for k, v in s.items() if k != "fc_lv.bias"}, "visual_decoder.video_head.bias"),
+        (lambda s: {k: v for k, v in s.items() if k != "fc_lv.bias"}, "decoder.visual.video_head.bias"),
         (lambda s: s | {"fc_lv.bias": torch.zeros(2)}, "size mismatch"),
         (lambda s: {"fc_lv.bias": s["fc_lv.bias"]}, "stem.audio.weight"),
         (lambda s: s | {"MMP.capture.vnetwork.0.conv1.bias": torch.zeros(512)}, "differ in this file"),
@@ -109,8 +109,53 @@ def test_a_file_that_does_not_fit(change, message: str) -> None:
         load_published(change(published_state()), family="leap", label_embeddings=torch.zeros(25, 300))
 
 
+MMIL_OUTPUTS = {"global_prob": "video_probs", "a_prob": "audio_video_probs", "v_prob": "visual_video_probs"}
+UNUSED = {
+    "han": r"(audio|visual|cmt)_encoder\.|hat_encoder\.norm[12]\.",
+    "mmpyr": r"MMP\.(capture|fusion)\.(multiheadattn|feedforward)\.|.*layer_norm\.|.*network\.\d\.conv[12]\.",
+    "valor": r"hat_encoder\.final_norm_[av]\.",
+}
+
+
+def family_state(family: str) -> dict[str, torch.Tensor]:
+    shapes = load_json(f"{family}_official.json")["state_dict"]
+    return fill({key: tuple(shape) for key, shape in shapes.items()})
+
+
+@pytest.mark.parametrize("family", UNUSED)
+def test_families_with_mmil(family: str) -> None:
+    """Swapped modalities of MM-Pyr included: its index 0 is the visual stream, and is read as audio."""
+    expected, state = load_npz(f"{family}_official.npz"), family_state(family)
+    parser = load_published(state, family=family).double()
+    with torch.no_grad():
+        output = parser(*(tensor.double() for tensor in parser_inputs()))
+    for name, attribute in MMIL_OUTPUTS.items():
+        np.testing.assert_allclose(getattr(output, attribute), expected[name], atol=1e-5, rtol=0, err_msg=name)
+    segments = torch.stack([output.audio_segment_probs, output.visual_segment_probs], dim=2)
+    np.testing.assert_allclose(segments, expected["frame_prob"], atol=1e-5, rtol=0)
+    if "frame_logits" in expected:
+        logits = torch.stack([output.audio_segment_logits, output.visual_segment_logits], dim=2)
+        np.testing.assert_allclose(logits, expected["frame_logits"], atol=1e-5, rtol=0)
+    assert set(parser.unused_keys) == {key for key in state if re.match(UNUSED[family], key)}
+
+
+def test_mmpyr_without_the_swap_reads_each_stream_under_its_name() -> None:
+    expected, state = load_npz("mmpyr_official.npz"), family_state("mmpyr")
+    with torch.no_grad():
+        output = load_published(state, family="mmpyr", swap_modalities=False)(*parser_inputs())
+    np.testing.assert_allclose(output.visual_video_probs, expected["a_prob"], atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="swap_modalities is for family 'mmpyr'"):
+        load_published(family_state("han"), family="han", swap_modalities=True)
+
+
+def test_packed_attention_that_cannot_be_split() -> None:
+    state = {**family_state("han"), "hat_encoder.layers.0.cm_attn.in_proj_bias": torch.zeros(7)}
+    with pytest.raises(ValueError, match=r"in_proj_bias is \(7,\)"):
+        load_published(state, family="han")
+
+
 def test_unknown_family_and_missing_embeddings() -> None:
-    with pytest.raises(ValueError, match="unknown family 'x'; known: leap"):
+    with pytest.raises(ValueError, match="unknown family 'x'; known: leap, mmpyr, han, valor"):
         load_published({}, family="x")
     with pytest.raises(ValueError, match="label_embeddings"):
         load_published({}, family="leap")
