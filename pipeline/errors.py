@@ -4,7 +4,9 @@
     ├── MediaError                 the input cannot be read as audio or video
     │   └── DecodeTimeoutError     decoding stopped making progress and was killed
     ├── SetupError                 weights, device, thresholds: the run cannot start
-    │   └── FeatureMismatchError   features and parser were made for different profiles
+    │   ├── FeatureMismatchError   features and parser were made for different profiles
+    │   └── DatasetError           annotations, features or pseudo labels that cannot be used
+    ├── TrainingError              training cannot go on: a loss that is no number
     └── OutputError                a result cannot be written
 
 Weights that are missing, damaged or of another shape raise `avvp.weights.WeightsError`, which is no child of
@@ -13,6 +15,7 @@ AVVPError because the weights package stands alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -39,6 +42,22 @@ class SetupError(AVVPError):
 
 class FeatureMismatchError(SetupError):
     """Features and parser were made for different profiles or extractors."""
+
+
+class DatasetError(SetupError):
+    """Annotations, features or pseudo labels that cannot be used."""
+
+    @classmethod
+    def listing(cls, headline: str, problems: Sequence[str], limit: int = 20) -> DatasetError:
+        """One error for many problems, each on a line of its own; past `limit` they are counted."""
+        shown = list(problems[:limit])
+        if len(problems) > limit:
+            shown.append(f"... and {len(problems) - limit} more")
+        return cls("\n  ".join([f"{headline}:", *shown]))
+
+
+class TrainingError(AVVPError):
+    """Training cannot go on."""
 
 
 class OutputError(AVVPError):

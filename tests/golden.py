@@ -19,6 +19,7 @@ import torch
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 GOLDEN = SHARED / "golden"
 MEDIA = SHARED / "media"
+LLP = SHARED / "llp"
 SEED = 20240
 
 needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no golden values at {GOLDEN}")
