@@ -1,0 +1,52 @@
+"""Pseudo labels: what other models heard and saw in each second of the training clips.
+
+As VALOR publishes them: ``CLAP/segment_pseudo_labels/<id>.npy`` for audio, ``CLIP/segment_pseudo_labels/<id>.npy`` for
+visual, (T, C) of 0 and 1. They were made with the labels of each video, those of val and test included: they are for
+training alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DatasetError, printable
+from .feature_files import read_array
+
+FOLDERS = {"audio": Path("CLAP/segment_pseudo_labels"), "visual": Path("CLIP/segment_pseudo_labels")}
+_READERS = 8
+
+
+def read_pseudo_labels(
+    root: Path, modality: str, ids: Sequence[str], lengths: Sequence[int], classes: int
+) -> tuple[NDArray[np.bool_], list[str]]:
+    """(N, T, C) padded with False to the longest clip, and what is wrong with the files that cannot be used."""
+    folder = root / FOLDERS[modality]
+    table = np.zeros((len(ids), max(lengths, default=1), classes), bool)
+    if not folder.is_dir():
+        return table, [f"{printable(folder)}: no such folder of {modality} pseudo labels"]
+
+    def read(clip_id: str, length: int) -> NDArray[np.bool_] | str:
+        path = folder / f"{clip_id}.npy"
+        try:
+            values = read_array(path)
+        except DatasetError as error:
+            return str(error)
+        if values.shape != (length, classes):
+            return f"{printable(path)}: shape {values.shape}, expected ({length}, {classes})"
+        if values.dtype.kind not in "buif" or not np.isin(values, (0, 1)).all():
+            return f"{printable(path)}: holds other values than 0 and 1"
+        return values.astype(bool)
+
+    problems: list[str] = []
+    with ThreadPoolExecutor(_READERS) as readers:
+        for index, found in enumerate(readers.map(read, ids, lengths)):
+            if isinstance(found, str):
+                problems.append(found)
+            else:
+                table[index, : len(found)] = found
+    return table, problems
