@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from .config import ParserConfig
-from .layers import FeedForward, MultiHeadAttention
+from .layers import Dropout, FeedForward, MultiHeadAttention
 
 
 class HANLayer(nn.Module):
@@ -19,7 +19,7 @@ class HANLayer(nn.Module):
         self.feedforward = FeedForward(dim, config.feedforward_dim, config.dropout)
         self.attention_norm = nn.LayerNorm(dim)
         self.feedforward_norm = nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, query: Tensor, other: Tensor, mask: Tensor | None) -> Tensor:
         """query, other (B, T, D), mask broadcastable to (B, T, T), True = attend -> (B, T, D)."""

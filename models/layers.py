@@ -23,10 +23,32 @@ def segment_mask(lengths: Tensor, length: int) -> Tensor:
     return torch.arange(length, device=lengths.device) < lengths[:, None]
 
 
+class Dropout(nn.Module):
+    """Dropout. On a CPU it draws 16 bits for each element where torch draws 64, one at a time: a fifth of its time.
+
+    The rate is rounded to 1 / 65536, and what is kept is scaled by the rounded rate, so that the mean stays exact.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not self.rate:
+            return x
+        if x.device.type != "cpu":
+            return F.dropout(x, self.rate)
+        dropped = round(self.rate * 2**16)
+        words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+        kept = words.view(torch.int16)[: x.numel()].view(x.shape) >= dropped - 2**15
+        return x * kept.to(x.dtype).mul_(2**16 / (2**16 - dropped))
+
+
 class MultiHeadAttention(nn.Module):
     """Scaled dot-product attention with H heads.
 
     forward: query (B, L, D), memory (B, S, D), mask broadcastable to (B, L, S), True = attend -> (B, L, D).
+    A query (1, L, D) stands for the same in every row of the batch, and is projected once.
     """
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
@@ -40,7 +62,7 @@ class MultiHeadAttention(nn.Module):
 
     def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
         attended = F.scaled_dot_product_attention(
-            self._split(self.query(query)),
+            self._split(self.query(query)).expand(len(memory), -1, -1, -1),
             self._split(self.key(memory)),
             self._split(self.value(memory)),
             attn_mask=None if mask is None else mask.unsqueeze(-3),
@@ -62,7 +84,7 @@ class FeedForward(nn.Sequential):
     """Linear, ReLU, dropout, linear; (..., D) -> (..., D)."""
 
     def __init__(self, dim: int, inner_dim: int, dropout: float) -> None:
-        super().__init__(nn.Linear(dim, inner_dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(inner_dim, dim))
+        super().__init__(nn.Linear(dim, inner_dim), nn.ReLU(), Dropout(dropout), nn.Linear(inner_dim, dim))
 
 
 class AttentionLayer(nn.Module):
@@ -78,7 +100,7 @@ class AttentionLayer(nn.Module):
         self.feedforward = FeedForward(dim, inner_dim, dropout)
         self.attention_norm = nn.LayerNorm(dim)
         self.feedforward_norm = nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
         return self.transform(self.attend(query, memory, mask))

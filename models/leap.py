@@ -65,7 +65,7 @@ class LabelProjection(nn.Module):
 
         The video predictions come from the last block's label embeddings, whichever block predicts the segments.
         """
-        labels = labels.expand(len(segments), -1, -1)
+        labels = labels.unsqueeze(0)  # the first block asks the same of every video
         mask = None if valid is None else valid[:, None, :]
         blocks = cast("list[PublishedBlock | PaperBlock]", list(self.blocks))
         looks: list[Tensor] = []

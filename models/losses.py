@@ -98,13 +98,12 @@ def objective_terms(output: ParserOutput, targets: Targets, objective: Objective
 
 def bce(probs: Tensor, targets: Tensor) -> Tensor:
     """Mean binary cross-entropy of probabilities, clamped as published; targets of the same shape."""
-    return F.binary_cross_entropy(_clamp(probs), targets.to(_exact(probs)))
+    return _cross_entropies(probs, targets).mean()
 
 
 def segment_bce(probs: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
     """Mean binary cross-entropy over the real segments: probs, targets (B, T, C), valid (B, T) bool."""
-    losses = F.binary_cross_entropy(_clamp(probs), targets.to(_exact(probs)), reduction="none")
-    return _mean_over_segments(losses, valid)
+    return _mean_over_segments(_cross_entropies(probs, targets), valid)
 
 
 def segment_bce_with_logits(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
@@ -190,8 +189,10 @@ def _mean_over_segments(losses: Tensor, valid: Tensor) -> Tensor:
     return (losses * valid[:, :, None]).sum() / (valid.sum() * losses.shape[-1])
 
 
-def _clamp(probs: Tensor) -> Tensor:
-    return probs.to(_exact(probs)).clamp(_FLOOR, 1 - _FLOOR)
+def _cross_entropies(probs: Tensor, targets: Tensor) -> Tensor:
+    """Element by element. NaN comes out as NaN, where torch's own function breaks off (and a GPU with it)."""
+    probs = probs.to(_exact(probs)).clamp(_FLOOR, 1 - _FLOOR)
+    return -(targets * probs.log() + (1 - targets) * torch.log1p(-probs))
 
 
 def _exact(tensor: Tensor) -> torch.dtype:

@@ -26,18 +26,23 @@ class GatedSum(nn.Module):
 
 
 class TemporalConv(nn.Module):
-    """``relu(x + conv1(relu(conv3(x))))`` along time, dilation 2^l, same length. (B, T, D) -> (B, T, D)."""
+    """``relu(x + conv1(relu(conv3(x))))`` along time, dilation 2^l, same length. (B, T, D) -> (B, T, D).
+
+    The convolutions are products with the neighbouring seconds side by side: there are far more channels than seconds.
+    """
 
     def __init__(self, dim: int, dilation: int) -> None:
         super().__init__()
-        self.wide = nn.Conv1d(dim, dim, 3, padding=dilation, dilation=dilation)
-        self.point = nn.Conv1d(dim, dim, 1)
+        self.dilation = dilation
+        self.wide = nn.Linear(3 * dim, dim)  # on the seconds t - dilation, t, t + dilation
+        self.point = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
         if valid is not None:  # padding must look to the convolution like the end of the video
             x = x * valid.unsqueeze(-1)
-        channels = x.transpose(1, 2)
-        return F.relu(x + self.point(F.relu(self.wide(channels))).transpose(1, 2))
+        length, padded = x.shape[1], F.pad(x, (0, 0, self.dilation, self.dilation))
+        shifts = [padded[:, step * self.dilation :][:, :length] for step in range(3)]
+        return F.relu(x + self.point(F.relu(self.wide(torch.cat(shifts, dim=-1)))))
 
 
 class PyramidLevel(nn.Module):

@@ -188,7 +188,8 @@ def _load(
         if name is None:
             unused.append(key)
         else:
-            placed[name] = tensor
+            # Convolutions along time are linear layers here: (out, in, kernel) -> (out, kernel * in).
+            placed[name] = tensor.permute(0, 2, 1).flatten(1) if tensor.ndim == 3 else tensor
     for key in unused:
         twin = _TWIN.sub(lambda m: f"{m[1]}net.{2 * (int(m[2]) - 1)}.", key)
         if twin != key and twin in state and not torch.equal(state[key], state[twin]):
