@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
 from ..extractors.base import Extractor
 from ..extractors.profiles import FeatureSpec, feature_spec
-from ..extractors.registry import build_extractor, extractor_shapes
+from ..extractors.registry import EXTRACTORS, build_extractor, extractor_shapes
 from ..models.checkpoint import load_checkpoint, read_description
 from ..models.config import ParserConfig
 from ..models.labels import LABEL_SETS, stack_label_embeddings
 from ..models.parser import AVParser, build_parser
 from ..models.published import load_published
-from ..weights.errors import WeightsError
-from ..weights.fetch import Progress, fetch_file
-from ..weights.manifest import Bundle, list_files, load_bundle
-from ..weights.store import bundle_paths, missing_message, sha256_of, verify_file
+from ..weights.fetch import Progress
+from ..weights.manifest import Bundle, load_bundle
+from ..weights.store import bundle_paths
 from ..weights.untrained import untrained_state
-from .errors import FeatureMismatchError, SetupError
+from .errors import FeatureMismatchError, SetupError, printable
+from .weight_files import gather_files, read_state_dict
 
 UNTRAINED_WARNING = "UNTRAINED weights: the parameters are random and these events mean nothing"
 
@@ -44,6 +40,16 @@ class LoadedBundle:
     device: torch.device
 
 
+@dataclass(frozen=True)
+class LoadedParser:
+    """A parser on its device, and the features it was trained on."""
+
+    name: str
+    parser: AVParser
+    spec: FeatureSpec
+    device: torch.device
+
+
 def resolve_device(name: str) -> torch.device:
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``. Raises SetupError for a device that is not there."""
     if name == "auto":
@@ -57,28 +63,6 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise SetupError(f"device {name!r} is not on this machine ({torch.cuda.device_count()} CUDA devices found)")
     return device
-
-
-def gather_files(
-    bundle: Bundle, *, weights_dir: Path | None = None, offline: bool = False, progress: Progress | None = None
-) -> tuple[dict[str, Path], dict[str, str]]:
-    """Paths and sha256 of the bundle's files, downloaded where they are missing and verified.
-
-    Raises WeightsError: offline, it lists what is missing, where it can be had and where to put it.
-    """
-    paths, missing = bundle_paths(bundle, weights_dir)
-    if missing and offline:
-        raise WeightsError(missing_message(missing, weights_dir))
-    known, hashes = list_files(), {}
-    for key, path in paths.items():
-        in_bundle = bundle.root is not None and path.parent == bundle.root
-        hashes[path.name] = sha256_of(path) if in_bundle or key not in known else verify_file(known[key], path)
-    for file in missing:
-        try:
-            paths[file.key], hashes[file.name] = fetch_file(file, weights_dir, progress=progress)
-        except WeightsError as error:
-            raise WeightsError(f"{error}\n{missing_message(missing, weights_dir)}") from error
-    return paths, hashes
 
 
 def known_labels(bundle: Bundle, weights_dir: Path | None = None) -> tuple[str, ...] | None:
@@ -133,28 +117,41 @@ def load_networks(
     )
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Tensors of a .safetensors, .pt or .pth file. Nothing is unpickled but tensors. Raises WeightsError."""
+def load_parser(
+    bundle: Bundle | str,
+    *,
+    weights_dir: Path | None = None,
+    offline: bool = False,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> LoadedParser:
+    """The parser of a bundle without its extractors, for features that are there already. Raises as `load_networks`."""
+    chosen = resolve_device(device)
+    if isinstance(bundle, str):
+        bundle = load_bundle(bundle)
+    parser_alone = replace(bundle, extractors={})
+    paths, _ = gather_files(parser_alone, weights_dir=weights_dir, offline=offline, progress=progress)
     try:
-        is_ours = path.suffix == ".safetensors"
-        content = load_file(path) if is_ours else torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).split("\n", 1)[0] or type(error).__name__
-        raise WeightsError(f"{path}: damaged, or not a weight file: {reason}") from error
-    if not isinstance(content, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
-    ):
-        raise WeightsError(f"{path}: holds something other than a plain dictionary of tensors")
-    return {key: _to_float32(path, key, value) for key, value in content.items()}
+        with torch.device("meta"):
+            extractors = {name: EXTRACTORS[name]() for name in bundle.extractors if name in EXTRACTORS}
+        known = len(extractors) == len(bundle.extractors)
+        made = feature_spec(bundle.profile, extractors) if known else None
+        parser, trained_on = _load_parser(bundle, made, paths)
+    except ValueError as error:
+        raise SetupError(f"bundle {bundle.name!r}: {error}") from error
+    spec = trained_on or made
+    if spec is None:
+        raise SetupError(f"bundle {bundle.name!r}: it does not say what features its parser was trained on")
+    return LoadedParser(bundle.name, parser.to(chosen), spec, chosen)
 
 
-def _to_float32(path: Path, key: str, value: Tensor) -> Tensor:
-    """Files in half precision are widened; NaN and infinity are damage, found here and not in the first result."""
-    if not value.is_floating_point():
-        return value
-    if not bool(torch.isfinite(value).all()):
-        raise WeightsError(f"{path}: {key} holds values that are not finite")
-    return value.float()
+def check_features(loaded: LoadedParser, spec: FeatureSpec, where: object) -> None:
+    """Raises FeatureMismatchError, naming both, unless features of this specification are what the parser reads."""
+    if differences := loaded.spec.differences(spec):
+        raise FeatureMismatchError(
+            f"the parser of {loaded.name!r} was trained on other features than {printable(where)} holds"
+            f" (parser / features): {'; '.join(differences)}"
+        )
 
 
 def _load_extractor(name: str, file: str, seed: int | None, paths: Mapping[str, Path]) -> Extractor:
@@ -168,7 +165,9 @@ def _load_extractor(name: str, file: str, seed: int | None, paths: Mapping[str, 
         raise ValueError(f"{paths[file]}: {error}") from error
 
 
-def _load_parser(bundle: Bundle, spec: FeatureSpec, paths: Mapping[str, Path]) -> tuple[AVParser, FeatureSpec | None]:
+def _load_parser(
+    bundle: Bundle, spec: FeatureSpec | None, paths: Mapping[str, Path]
+) -> tuple[AVParser, FeatureSpec | None]:
     """The parser, and the features it was trained on where its file says so."""
     entry = bundle.parser
     if "checkpoint" in entry:
@@ -177,11 +176,12 @@ def _load_parser(bundle: Bundle, spec: FeatureSpec, paths: Mapping[str, Path]) -
     if bundle.labels not in LABEL_SETS:
         raise ValueError(f"unknown label set {bundle.labels!r}; known: {', '.join(LABEL_SETS)}")
     labels = LABEL_SETS[bundle.labels]
-    if bundle.seed is not None:
+    if bundle.seed is not None and spec is not None:
         return _untrained_parser(labels, spec, bundle.seed), None
-    if not {"family", "file", "label_embeddings"} <= set(entry):
-        raise ValueError("its parser needs either `checkpoint` or `family`, `file` and `label_embeddings`")
-    embeddings = stack_label_embeddings(read_state_dict(paths[entry["label_embeddings"]]), labels)
+    if not {"family", "file"} <= set(entry):
+        raise ValueError("its parser needs either `checkpoint` or `family` and `file` (for leap, `label_embeddings`)")
+    given = entry.get("label_embeddings")
+    embeddings = stack_label_embeddings(read_state_dict(paths[given]), labels) if given else None
     state = read_state_dict(paths[entry["file"]])
     return load_published(state, family=entry["family"], label_embeddings=embeddings, labels=labels), None
 

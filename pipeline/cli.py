@@ -13,7 +13,10 @@ from types import FrameType
 
 import click
 
+from .cli_evaluate import evaluate, model_info
 from .cli_parse import parse
+from .cli_recipes import recipes, reproduce
+from .cli_train import pack, train
 from .cli_weights import weights
 
 INTERRUPTED = 130
@@ -28,12 +31,14 @@ def avvp() -> None:
     Examples:
       avvp parse video.mp4 -o events.json
       avvp parse clips/ --output-dir events/
+      avvp train --annotations llp/ --features feats/ --pseudo-labels valor/ -o runs/leap
+      avvp evaluate --weights runs/leap --annotations llp/ --features feats/
       avvp weights list
     """
 
 
-avvp.add_command(parse)
-avvp.add_command(weights)
+for command in (parse, pack, train, evaluate, reproduce, recipes, model_info, weights):
+    avvp.add_command(command)
 
 
 def main() -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..weights.errors import WeightsError
 from ..weights.manifest import DEFAULT_BUNDLE, load_bundle
+from .cli_options import (
+    FiniteRange,
+    debug_option,
+    device_option,
+    offline_option,
+    starting,
+    threads_option,
+    weights_dir_option,
+)
 from .errors import AVVPError, SetupError, printable
 
 if TYPE_CHECKING:
@@ -21,16 +27,6 @@ if TYPE_CHECKING:
     from .console import Messages
 
 _STDOUT = "-"
-
-
-class FiniteRange(click.FloatRange):
-    """A range that NaN and infinity are outside of."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value!r} is not a finite number", param, ctx)
-        return number
 
 
 @click.command(
@@ -56,8 +52,8 @@ Exit status: 0 all well; 1 some input failed (named at the end); 2 wrong usage o
     metavar="NAME|FOLDER",
     help="Bundle of networks; see 'avvp weights list'.",
 )
-@click.option("--weights-dir", type=click.Path(path_type=Path), help="Folder to look for weight files in first.")
-@click.option("--offline", is_flag=True, help="Never download; say what is missing instead.")
+@weights_dir_option
+@offline_option
 @click.option("--threshold", type=FiniteRange(0, 1), default=0.5, show_default=True, help="For all decisions.")
 @click.option("--video-threshold", type=FiniteRange(0, 1), help="For the video-level decision alone.")
 @click.option(
@@ -65,7 +61,7 @@ Exit status: 0 all well; 1 some input failed (named at the end); 2 wrong usage o
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="TOML or JSON file with thresholds per class and modality.",
 )
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]", help="Where networks run.")
+@device_option
 @click.option(
     "--decoder",
     type=click.Choice(["auto", "ffmpeg", "decord"]),
@@ -74,7 +70,7 @@ Exit status: 0 all well; 1 some input failed (named at the end); 2 wrong usage o
     help="Frame reader.",
 )
 @click.option("--batch-size", type=click.IntRange(1), default=4, show_default=True, help="Seconds of video at once.")
-@click.option("--threads", type=click.IntRange(1), help="Threads for the networks; by default all cores.")
+@threads_option
 @click.option(
     "--decode-timeout",
     type=FiniteRange(0, min_open=True),
@@ -84,7 +80,7 @@ Exit status: 0 all well; 1 some input failed (named at the end); 2 wrong usage o
 )
 @click.option("-v", "--verbose", is_flag=True, help="Also say which files and decoder were used, and how long it took.")
 @click.option("-q", "--quiet", is_flag=True, help="No timeline, no progress; errors only.")
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@debug_option
 @click.version_option(None, "--version", package_name="avvp", prog_name="avvp-parse")
 def parse(inputs: tuple[str, ...], **options: Any) -> int:
     """Write the event timeline of each INPUT: a media file, a folder of them, or a pattern.
@@ -92,19 +88,9 @@ def parse(inputs: tuple[str, ...], **options: Any) -> int:
     The result is JSON: events with modality (audio, visual, audio_visual), label, onset, offset and score, what is
     known of the file, and what made the result. The timeline is also shown on the terminal.
     """
-    try:
+    with starting(debug=options["debug"]):
         outcome = _parse(inputs, options)
-    except (AVVPError, WeightsError) as error:
-        if options["debug"]:
-            traceback.print_exc()
-        raise CannotStartError(str(error)) from error
     return 1 if outcome.failures else 0
-
-
-class CannotStartError(click.ClickException):
-    """Shown as one error; exit status 2, for nothing was parsed."""
-
-    exit_code = 2
 
 
 def _parse(inputs: Sequence[str], options: dict[str, Any]) -> Outcome:

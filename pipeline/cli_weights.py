@@ -108,8 +108,8 @@ def verify(names: tuple[str, ...], weights_dir: Path | None) -> int:
 def _prove_vggish(path: Path) -> str:
     """The published answers of the genuine network. Raises WeightsError where it gives others."""
     from ..extractors.registry import build_extractor  # noqa: PLC0415
-    from .bundle import read_state_dict  # noqa: PLC0415
     from .known_answers import TOLERANCES, check_vggish  # noqa: PLC0415
+    from .weight_files import read_state_dict  # noqa: PLC0415
 
     try:
         differences = check_vggish(build_extractor("vggish", read_state_dict(path)))
@@ -128,7 +128,7 @@ def _prove_leap(path: Path) -> str:
 
     from ..models.labels import LLP_LABELS  # noqa: PLC0415
     from ..models.published import load_published  # noqa: PLC0415
-    from .bundle import read_state_dict  # noqa: PLC0415
+    from .weight_files import read_state_dict  # noqa: PLC0415
 
     try:
         load_published(read_state_dict(path), family="leap", label_embeddings=torch.zeros(len(LLP_LABELS), 300))

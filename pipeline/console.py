@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -53,20 +54,36 @@ class Messages:
         if self.verbose:
             self.console.print(printable(text), style="dim", soft_wrap=True)
 
+    def say(self, text: str) -> None:
+        """A line for everybody who did not ask for silence."""
+        self._clear()
+        if not self.quiet:
+            self.console.print(printable(text), soft_wrap=True)
+
+    def count(self, description: str) -> Callable[[int, int], None]:
+        """The callback that moves a bar of things done and in all."""
+
+        def move(done: int, total: int) -> None:
+            self.show(description, done, total, f"{done}/{total}")
+            if done == total:
+                self._clear()
+
+        return move
+
     def progress(self, path: Path) -> FeatureProgress:
         """The callback that moves the bar of one file."""
         name = printable(path.name)
 
         def show(stage: str, done: float, total: float | None) -> None:
             seconds = f"{done:.0f} s" if total is None else f"{done:.0f}/{max(done, total):.0f} s"
-            self._show(f"{name}: {stage}", done, None if total is None else max(done, total), seconds)
+            self.show(f"{name}: {stage}", done, None if total is None else max(done, total), seconds)
 
         return show
 
     def download(self, done: int, total: int | None) -> None:
         """Move the bar of a download: bytes so far, bytes in all."""
         size = f"{done >> 20} MiB" if total is None else f"{done >> 20}/{total >> 20} MiB"
-        self._show("downloading weights", done, total, size)
+        self.show("downloading weights", done, total, size)
 
     def finished(self, path: Path, timeline: Timeline, seconds: float) -> None:
         """Show the result of one file."""
@@ -86,7 +103,8 @@ class Messages:
         self._clear()
         self.note(f"{path}: failed: {cause}")
 
-    def _show(self, description: str, done: float, total: float | None, unit: str) -> None:
+    def show(self, description: str, done: float, total: float | None, unit: str) -> None:
+        """Put up the bar, or move it."""
         if self._task is None:
             self._task = self._bars.add_task(description, total=total, unit=unit)
         self._bars.update(self._task, description=description, completed=done, total=total, unit=unit)

@@ -27,7 +27,7 @@ def to_document(timeline: Timeline, *, segments: bool = False) -> dict[str, Any]
     if segments:
         document["segments"] = {
             name: [[round(float(value), _DECIMALS) for value in row] for row in rows]
-            for name, rows in vars(timeline.probabilities).items()
+            for name, rows in timeline.probabilities.arrays().items()
         }
     return document
 

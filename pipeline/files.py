@@ -6,7 +6,7 @@ import contextlib
 import glob
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .errors import OutputError, printable
@@ -19,33 +19,48 @@ _SOUND_SUFFIXES = (".aac", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".w
 MEDIA_SUFFIXES = frozenset(_VIDEO_SUFFIXES + _SOUND_SUFFIXES)
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write, fsync, rename: afterwards the file is there whole, or as it was before. Raises OutputError.
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` to write to; afterwards it is fsynced and takes the place of `path` at once.
 
-    A link stays a link, to the new content. A device or a pipe is written to as it is, not replaced.
+    Where the body or the disk fails, `path` is as it was before. A link stays a link, to the new content.
+    Raises OutputError for what the system refuses.
     """
     temporary = None
     try:
-        if is_special(path):
-            path.write_bytes(content)
-            return
         path = path.resolve()
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".avvp-", suffix=".part")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".avvp-", suffix=".part")
+        temporary = Path(name)
+        os.close(descriptor)
+        yield temporary
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
         mask = os.umask(0)
         os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)  # mkstemp's files are private; results are as readable as any other
-        Path(temporary).replace(path)
+        temporary.chmod(0o666 & ~mask)  # mkstemp's files are private; results are as readable as any other
+        temporary.replace(path)
         temporary = None
     except OSError as error:
         raise OutputError(f"{printable(path)}: cannot be written: {error.strerror or error}") from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
-                Path(temporary).unlink()
+                temporary.unlink()
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write, fsync, rename: afterwards the file is there whole, or as it was before. Raises OutputError.
+
+    A link stays a link, to the new content. A device or a pipe is written to as it is, not replaced.
+    """
+    if not is_special(path):
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+        return
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise OutputError(f"{printable(path)}: cannot be written: {error.strerror or error}") from error
 
 
 def is_special(path: Path) -> bool:

@@ -7,21 +7,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from ..models.parser import AVParser, ParserOutput
+from ..models.parser import AVParser
 from ..weights.manifest import DEFAULT_BUNDLE
 from .bundle import UNTRAINED_WARNING, LoadedBundle, load_networks
 from .features import FeatureSet, extract_features
+from .predict import predict_video
 from .process import DEFAULT_TIMEOUT
 from .runner import Progress
-from .segments import window_starts
 from .thresholds import DEFAULT_THRESHOLD, Thresholds
 from .timeline import SegmentProbabilities, Timeline, all_events
-
-_WINDOWS_AT_ONCE = 32
 
 
 def parse_video(
@@ -87,41 +83,8 @@ def make_timeline(features: FeatureSet, bundle: LoadedBundle, thresholds: Thresh
 
 
 def parse_features(features: FeatureSet, parser: AVParser, device: torch.device | str = "cpu") -> SegmentProbabilities:
-    """Probabilities for every second of a video of any length.
-
-    Up to the parser's trained length that is one forward pass. A longer video is parsed in windows of that length,
-    each overlapping the next by half, and every second gets the mean over the windows that hold it.
-    """
-    length, window = features.segments, parser.config.segments
-    per_segment = features.spec.frames_per_segment
-    starts = window_starts(length, window)
-    width = min(length, window)
-    sums = np.zeros((4, length, len(parser.config.labels)))
-    counts = np.zeros((length, 1))
-    for first in range(0, len(starts), _WINDOWS_AT_ONCE):
-        batch = starts[first : first + _WINDOWS_AT_ONCE]
-        cut = [
-            np.stack([rows[rate * start : rate * (start + width)] for start in batch])
-            for rows, rate in ((features.audio, 1), (features.visual_2d, per_segment), (features.visual_3d, 1))
-        ]
-        with torch.inference_mode():
-            output = parser(*(torch.from_numpy(rows).to(device) for rows in cut))
-        for start, probabilities in zip(batch, _window_probabilities(output), strict=True):
-            sums[:, start : start + width] += probabilities
-            counts[start : start + width] += 1
-    return SegmentProbabilities(*(sums / counts).astype(np.float32))
-
-
-def _window_probabilities(output: ParserOutput) -> NDArray[np.float32]:
-    """(B, 4, T, C): audio, visual, and the video-level ones repeated for every second."""
-    segments = output.audio_segment_probs.shape[1]
-    parts = (
-        output.audio_segment_probs,
-        output.visual_segment_probs,
-        output.audio_video_probs[:, None].expand(-1, segments, -1),
-        output.visual_video_probs[:, None].expand(-1, segments, -1),
-    )
-    return torch.stack(parts, dim=1).float().cpu().numpy()
+    """Probabilities for every second of a video of any length; see `predict.predict_video`."""
+    return predict_video(parser, (features.audio, features.visual_2d, features.visual_3d), torch.device(device))
 
 
 def _provenance(bundle: LoadedBundle, thresholds: Thresholds) -> dict[str, Any]:

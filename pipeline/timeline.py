@@ -51,13 +51,18 @@ class SegmentProbabilities:
     visual: NDArray[np.float32]
     audio_video: NDArray[np.float32]
     visual_video: NDArray[np.float32]
+    video: NDArray[np.float32] | None = None  # of the whole video, where the decoder pools one (MMIL)
 
     def __post_init__(self) -> None:
-        for name, array in vars(self).items():
+        for name, array in self.arrays().items():
             if array.ndim != 2 or array.shape != self.audio.shape:
                 raise ValueError(f"{name} probabilities are {array.shape}, expected {self.audio.shape}")
             if not ((array >= 0) & (array <= 1)).all():
                 raise ValueError(f"{name} probabilities are not all in [0, 1]")
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Those that there are, by name."""
+        return {name: array for name, array in vars(self).items() if array is not None}
 
 
 @dataclass(frozen=True, eq=False)

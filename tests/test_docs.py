@@ -7,35 +7,53 @@ import io
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from avvp.pipeline import cli_weights
+from avvp.pipeline.bundle import load_parser
 from avvp.weights import list_bundles
-from conftest import Result
+from conftest import LABELS, Result, copy_bundle
+from llp_like import Recipe, generate
 from media import Clips
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CHANGELOG.md"]
 
 
-def blocks(language: str) -> Iterator[str]:
+def blocks(language: str, *without: Path) -> Iterator[str]:
     for page in PAGES:
-        yield from re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+        if page not in without:
+            yield from code(page, language)
 
 
-COMMANDS = list(dict.fromkeys(line for block in blocks("bash") for line in block.splitlines() if line))
+def code(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+TRAINING = ROOT / "docs" / "training.md"
+COMMANDS = list(dict.fromkeys(line for block in blocks("bash", TRAINING) for line in block.splitlines() if line))
 
 
 @pytest.fixture
-def desk(clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def desk(clips: Clips, tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that the documentation speaks of."""
     (tmp_path / "video.mp4").write_bytes(clips.blink.read_bytes())
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips" / "one.mp4").write_bytes(clips.blink.read_bytes())
     thresholds = next(block for block in blocks("toml") if "[audio.segment]" in block)
     (tmp_path / "thresholds.toml").write_text(thresholds.replace("Dog", "Violin_fiddle"))
+    generate(
+        tmp_path, Recipe({"train": 6, "val": 3, "test": 3}, labels=LABELS, dims=load_parser(str(tiny_bundle)).spec.dims)
+    )
+    for made, name in (("annotations", "llp"), ("features", "feats"), ("pseudo_labels", "valor")):
+        (tmp_path / made).rename(tmp_path / name)
+    np.save(tmp_path / "vectors.npy", np.eye(len(LABELS), dtype=np.float32))
+    (tmp_path / "runs").mkdir()
+    copy_bundle(tiny_bundle, tmp_path / "runs" / "tiny")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -52,11 +70,15 @@ def test_commands(
     program, *arguments = shlex.split(line)
     if program == "avvp-parse":
         arguments = ["parse", *arguments, "--weights", str(tiny_bundle)]
+    if arguments[0] == "train":
+        arguments += ["--label-embeddings", "vectors.npy", "--epochs", "1", "--set", "model.hidden_dim=16"]
+    if arguments[0] == "evaluate":
+        arguments += ["--weights", "runs/tiny"]
     result = run(*arguments)
     assert result.status == 0, result.err
     if "fetch" in arguments:
         assert asked
-    if "-o" in arguments:
+    if program == "avvp-parse" and "-o" in arguments:
         assert (desk / "events.json").is_file()
     if "--output-dir" in arguments:
         assert [path.name for path in (desk / "events").iterdir()] == ["one.events.json"]
@@ -90,7 +112,8 @@ def test_links_lead_somewhere(page: Path) -> None:
         linked = page.parent / name
         assert linked.exists(), target
         if anchor:
-            assert f"\n## {anchor.capitalize()}\n" in linked.read_text(encoding="utf-8")
+            headings = re.findall(r"^##+ (.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in [re.sub(r"[^\w-]", "", heading.lower().replace(" ", "-")) for heading in headings]
 
 
 def test_the_weights_page_names_every_bundle() -> None:
@@ -103,3 +126,29 @@ def test_benchmarks_that_the_pages_name_exist() -> None:
     for page in PAGES:
         for name in re.findall(r"benchmarks/\w+\.py", page.read_text(encoding="utf-8")):
             assert (ROOT / name).is_file()
+
+
+@pytest.mark.timeout(600)
+def test_the_training_page_from_top_to_bottom(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every command in order; afterwards LEAP has learned, and the tables are there."""
+    monkeypatch.chdir(tmp_path)
+    recipe = next(block for block in code(TRAINING, "toml") if "[training]" in block)
+    (tmp_path / "small.toml").write_text(recipe, encoding="utf-8")
+    printed: dict[str, str] = {}
+    for line in (line for block in code(TRAINING, "bash") for line in block.splitlines()):
+        program, *arguments = shlex.split(line)
+        if program == "python":
+            subprocess.run([sys.executable, str(ROOT / arguments[0]), *arguments[1:]], check=True)
+            continue
+        result = run(*arguments)
+        assert result.status == 0, (line, result.err)
+        printed[line] = result.out
+    evaluations = [text for line, text in printed.items() if line.startswith("avvp evaluate")]
+    mean = re.search(r"all clips \(120\).* ([\d.]+) *\n", evaluations[0])
+    assert mean is not None
+    assert float(mean[1]) > 60
+    assert (tmp_path / "mmil.md").read_text().startswith("**mmil, test split**")
+    assert "[audio.segment]" in (tmp_path / "thresholds.toml").read_text()
+    assert any("MM-Pyr + LEAP: paper" in text for text in printed.values())

@@ -59,6 +59,10 @@ def test_bce_by_hand() -> None:
     assert sure_and_wrong == pytest.approx(-math.log(2**-23), rel=1e-3)  # what float32 makes of 1 - (1 - 1e-7)
 
 
+def test_what_is_no_number_stays_none() -> None:
+    assert bce(torch.tensor([float("nan"), 0.5]), torch.ones(2)).isnan()
+
+
 def test_padded_segments_cost_nothing() -> None:
     probs = torch.tensor([[[0.5], [0.25]], [[0.9], [0.99]]])
     valid = torch.tensor([[True, True], [True, False]])

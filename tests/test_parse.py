@@ -13,12 +13,13 @@ import torch
 from avvp.models import dump_checkpoint, load_checkpoint
 from avvp.models.labels import stack_label_embeddings
 from avvp.pipeline import SetupError, parse_video
-from avvp.pipeline.bundle import UNTRAINED_WARNING, LoadedBundle, load_networks, read_state_dict, resolve_device
+from avvp.pipeline.bundle import UNTRAINED_WARNING, LoadedBundle, load_networks, resolve_device
 from avvp.pipeline.errors import FeatureMismatchError
 from avvp.pipeline.export import load_schema, to_document, to_json
 from avvp.pipeline.features import FeatureSet
 from avvp.pipeline.parse import make_timeline, parse_features
 from avvp.pipeline.thresholds import Thresholds
+from avvp.pipeline.weight_files import read_state_dict
 from avvp.weights import WeightsError
 from conftest import LABELS, copy_bundle, write_tiny_bundle
 from golden import MEDIA, needs_golden, needs_media
@@ -123,7 +124,7 @@ def test_a_file_name_that_is_no_text_survives(bundle: LoadedBundle, clips: Clips
 def test_provenance_names_weights_and_thresholds(bundle: LoadedBundle) -> None:
     timeline = make_timeline(features_of(bundle, 2), bundle, Thresholds.uniform(LABELS, 0.4, 0.6))
     assert timeline.provenance["thresholds"] == {
-        "audio_segment": 0.4, "visual_segment": 0.4, "audio_video": 0.6, "visual_video": 0.6,
+        "audio_segment": 0.4, "visual_segment": 0.4, "audio_video": 0.6, "visual_video": 0.6, "video": 0.6,
     }  # fmt: skip
     assert set(timeline.provenance["weights"]) == {
         "vggish.safetensors", "resnet.safetensors", "r2plus1d.safetensors", "parser.safetensors",

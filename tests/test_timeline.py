@@ -98,7 +98,26 @@ def test_thresholds_from_toml(tmp_path: Path) -> None:
     assert thresholds.to_dict() == {
         "audio_segment": {"Dog": 0.2, "Speech": 0.5}, "audio_video": 0.6,
         "visual_segment": {"Dog": 0.3, "Speech": 0.4}, "visual_video": {"Dog": 1.0, "Speech": 0.6},
+        "video": 0.6,
     }  # fmt: skip
+
+
+def test_a_decoder_that_pools_the_video_decides_by_that(tmp_path: Path) -> None:
+    """MMIL: the modalities' own video probabilities have no say."""
+    one = np.ones((2, 2), np.float32)
+    given_ = SegmentProbabilities(one, one, one, one, video=np.array([[0.6, 0.3]] * 2, np.float32))
+    heard, _ = Thresholds.uniform(LABELS, 0.5, 0.5).decide(given_)
+    assert heard.tolist() == [[True, False]] * 2
+    (tmp_path / "t.toml").write_text("[video]\nDog = 0.7\ndefault = 0.2\n")
+    heard, _ = apply_tables(read_thresholds(tmp_path / "t.toml"), LABELS, 0.5, 0.5).decide(given_)
+    assert heard.tolist() == [[False, True]] * 2
+
+
+def test_thresholds_survive_toml(tmp_path: Path) -> None:
+    thresholds = Thresholds.uniform(LABELS, 0.3, 0.6)
+    thresholds.audio_segment[1] = 0.15
+    (tmp_path / "t.toml").write_text(thresholds.to_toml())
+    assert apply_tables(read_thresholds(tmp_path / "t.toml"), LABELS, 0.5, 0.5).to_dict() == thresholds.to_dict()
 
 
 def test_thresholds_from_json(tmp_path: Path) -> None:

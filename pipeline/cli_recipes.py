@@ -1,0 +1,134 @@
+"""`avvp recipes` and `avvp reproduce`: what can be trained, and the paper's experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .cli_evaluate import deliver, format_option
+from .cli_options import (
+    annotations_option,
+    debug_option,
+    device_option,
+    features_option,
+    offline_option,
+    quiet_option,
+    set_threads,
+    starting,
+    threads_option,
+    weights_dir_option,
+    working,
+)
+from .cli_train import absolute, training_hooks
+
+if TYPE_CHECKING:
+    from .training_setup import TrainingPlan
+
+TABLES = ("table1", "table2", "table3", "table6", "table7", "table8", "fig3")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+def recipes() -> None:
+    """List the recipes for --recipe, and where their files are."""
+    from .recipe import RECIPES_FOLDER, list_recipes, load_recipe  # noqa: PLC0415 - takes seconds to import
+
+    for name in list_recipes():
+        click.echo(f"{name}\n    {load_recipe(name).description}")
+    click.echo(f"\nCopy one from {RECIPES_FOLDER} to make your own.")
+
+
+@click.command(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""\b
+Tables of the LEAP paper:
+  table1  number of blocks, kind of label embeddings    table6  weight of the similarity loss
+  table2  MMIL and LEAP on HAN and MM-Pyr               table7  which block predicts
+  table3  clips with and without overlapping events     table8  learnable queries
+  fig3    each class alone
+
+\b
+Examples:
+  avvp reproduce table2 --annotations llp/ --features feats.packed --pseudo-labels valor/ -o runs/ --dry-run
+  avvp reproduce table2 --annotations llp/ --features feats.packed --pseudo-labels valor/ -o runs/""",
+)
+@click.argument("table", type=click.Choice(TABLES))
+@annotations_option
+@features_option
+@click.option(
+    "--pseudo-labels",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with CLIP/segment_pseudo_labels/ and CLAP/segment_pseudo_labels/.",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the runs.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and what it costs; train nothing.")
+@click.option(
+    "--recipe", default="leap-published", show_default=True, metavar="NAME|FILE", help="What runs start from."
+)
+@click.option("--set", "changes", multiple=True, metavar="TABLE.KEY=VALUE", help="Change it for every run.")
+@click.option("--epochs", type=click.IntRange(1), help="training.epochs of every run.")
+@click.option("--label-embeddings", metavar="SOURCE", help="As for 'avvp train'.")
+@click.option("--bert", default="bert-base-uncased", show_default=True, metavar="MODEL", help="For table1.")
+@click.option("--clip", default="openai/clip-vit-base-patch32", show_default=True, metavar="MODEL", help="For table1.")
+@click.option("--extractors", metavar="NAME|FOLDER", help="As for 'avvp train'.")
+@format_option
+@device_option
+@threads_option
+@weights_dir_option
+@offline_option
+@quiet_option
+@debug_option
+def reproduce(table: str, **options: Any) -> int:
+    """Train and score the runs of a table of the LEAP paper; print ours beside the paper's.
+
+    The same command goes on where it was stopped. Tables share runs: what one has trained, another only scores.
+    """
+    if missing := [name for name in ("annotations", "features") if options[name] is None]:
+        raise click.UsageError(f"missing --{' and --'.join(missing)}")
+    with starting(debug=options["debug"]):
+        from .bundle import resolve_device  # noqa: PLC0415 - from here on, imports take seconds
+        from .console import Messages  # noqa: PLC0415
+        from .reproduce import make_study, plan_table, result_tables, run_study  # noqa: PLC0415
+        from .speed import matmul_rate  # noqa: PLC0415
+        from .training_setup import open_data  # noqa: PLC0415
+
+        messages = Messages(quiet=options["quiet"], verbose=False)
+        device = resolve_device(options["device"])
+        set_threads(options["threads"])
+        changes = [*options["changes"], *([f"training.epochs={options['epochs']}"] if options["epochs"] else [])]
+        plan = _base_plan(options)
+        encoders = {"bert": f"bert:{options['bert']}", "clip": f"clip:{options['clip']}"}
+        study = make_study(table, plan, options["recipe"], options["output"], changes=tuple(changes), encoders=encoders)
+        data = open_data(study.plans[0][1], ("train", "val", "test"))
+        if options["dry_run"]:
+            deliver({}, [plan_table(study, data, matmul_rate(device))], {**options, "output": None, "form": "table"})
+            return 0
+    with working(debug=options["debug"]), messages:
+        results = run_study(
+            study,
+            data,
+            device=device,
+            weights_dir=options["weights_dir"],
+            offline=options["offline"],
+            hooks=lambda name, own: training_hooks(own.recipe.training.epochs, messages, name=name),
+            progress=messages.count,
+        )
+    document = {cell.name: {"paper": list(cell.paper), **found.to_dict()} for cell, found in results}
+    deliver(document, result_tables(study, results), {**options, "output": None})
+    return 0
+
+
+def _base_plan(options: Mapping[str, Any]) -> TrainingPlan:
+    from .recipe import load_recipe  # noqa: PLC0415
+    from .training_setup import PUBLISHED_EMBEDDINGS, TrainingPlan  # noqa: PLC0415
+
+    return TrainingPlan(
+        annotations=options["annotations"].resolve(),
+        features=options["features"].resolve(),
+        pseudo_labels=options["pseudo_labels"] and options["pseudo_labels"].resolve(),
+        recipe=load_recipe(options["recipe"]),
+        label_embeddings=absolute(options["label_embeddings"] or PUBLISHED_EMBEDDINGS),
+        extractors=options["extractors"] and absolute(options["extractors"]),
+    )

@@ -1,0 +1,108 @@
+"""A parser over features: one video of any length, or all the clips of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..models.parser import AVParser, ParserOutput
+from .dataset import Clips
+from .loader import iterate_batches
+from .segments import window_starts
+from .timeline import SegmentProbabilities
+
+_WINDOWS_AT_ONCE = 32
+_CLIPS_AT_ONCE = 64
+
+Streams = tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]  # (T, A), (kT, V), (T, S)
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """A parser's word on N clips, padded with 0 to the longest; `Thresholds.decide` turns it into decisions."""
+
+    audio: NDArray[np.float32]  # (N, T, C)
+    visual: NDArray[np.float32]
+    audio_video: NDArray[np.float32]  # (N, T, C): in a clip longer than the window, of the windows around a second
+    visual_video: NDArray[np.float32]
+    video: NDArray[np.float32] | None = None  # where the decoder pools one probability for the whole video
+
+
+def predict_video(parser: AVParser, streams: Streams, device: torch.device) -> SegmentProbabilities:
+    """Probabilities for every second of a video of T segments, any T, in evaluation mode.
+
+    Up to the parser's trained length that is one forward pass. A longer video is parsed in windows of that length,
+    each overlapping the next by half, and every second gets the mean over the windows that hold it.
+    """
+    length, window = len(streams[0]), parser.config.segments
+    starts = window_starts(length, window)
+    width = min(length, window)
+    sums: NDArray[np.float64] | None = None
+    counts = np.zeros((length, 1))
+    for first in range(0, len(starts), _WINDOWS_AT_ONCE):
+        batch = starts[first : first + _WINDOWS_AT_ONCE]
+        cut = []
+        for rows in streams:
+            rate = len(rows) // length
+            cut.append(np.stack([rows[rate * start : rate * (start + width)] for start in batch]))
+        with torch.inference_mode():
+            found = _stack(parser(*(torch.from_numpy(rows).to(device) for rows in cut)))
+        if sums is None:
+            sums = np.zeros((found.shape[1], length, found.shape[3]))
+        for start, probabilities in zip(batch, found, strict=True):
+            sums[:, start : start + width] += probabilities
+            counts[start : start + width] += 1
+    assert sums is not None  # a video has at least one segment
+    return SegmentProbabilities(*(sums / counts).astype(np.float32))
+
+
+def predict_clips(
+    parser: AVParser,
+    clips: Clips,
+    device: torch.device,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Predictions:
+    """The same for every clip of a split; short clips go through the parser together."""
+    parser.eval()
+    table: NDArray[np.float32] | None = None
+    short = np.flatnonzero(clips.lengths <= parser.config.segments)
+    done = 0
+
+    def put(indices: NDArray[np.int64], found: NDArray[np.float32]) -> NDArray[np.float32]:
+        nonlocal done
+        shape = (found.shape[1], len(clips), int(clips.lengths.max()), found.shape[3])
+        whole = np.zeros(shape, np.float32) if table is None else table
+        whole[:, indices, : found.shape[2]] = found.transpose(1, 0, 2, 3)
+        done += len(indices)
+        progress(done, len(clips))
+        return whole
+
+    # Clips of like length go together: less padding.
+    order = short[np.argsort(clips.lengths[short], kind="stable")]
+    for first, batch in enumerate(iterate_batches(clips, order, _CLIPS_AT_ONCE)):
+        there = batch.to(device)
+        with torch.inference_mode():
+            found = _stack(parser(there.audio, there.visual_2d, there.visual_3d, lengths=there.lengths))
+        table = put(order[first * _CLIPS_AT_ONCE :][: len(batch.filenames)], found)
+    dims = np.cumsum(clips.features.spec.dims)[:-1]
+    for index in np.flatnonzero(clips.lengths > parser.config.segments):
+        audio, visual_2d, visual_3d = np.split(clips.features.read(clips.ids[index]).astype(np.float32), dims, axis=1)
+        alone = predict_video(parser, (audio, visual_2d, visual_3d), device)
+        table = put(np.array([index]), np.stack(list(alone.arrays().values()))[None])
+    assert table is not None  # a split has at least one clip
+    return Predictions(*table)
+
+
+def _stack(output: ParserOutput) -> NDArray[np.float32]:
+    """(B, 4 or 5, T, C): audio, visual, and the video-level ones repeated for every second."""
+    segments = output.audio_segment_probs.shape[1]
+    videos = [output.audio_video_probs, output.visual_video_probs]
+    if output.audio_video_logits is None:  # MMIL pools the video by itself; LEAP's is the union of its modalities
+        videos.append(output.video_probs)
+    parts = [output.audio_segment_probs, output.visual_segment_probs]
+    parts += [video[:, None].expand(-1, segments, -1) for video in videos]
+    return torch.stack(parts, dim=1).float().cpu().numpy()

@@ -1,0 +1,128 @@
+"""Recipes: what ships, what may be changed, how the learning rate goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from avvp.models.labels import LLP_LABELS
+from avvp.pipeline.errors import SetupError
+from avvp.pipeline.recipe import DEFAULT_RECIPE, Schedule, list_recipes, load_recipe, make_recipe
+
+# Encoder, decoder, epochs, batch size, learning rate, seed: as published.
+SHIPPED = {
+    "leap-published": ("mmpyr", "leap", 30, 32, 1e-4, 1),
+    "leap-paper": ("mmpyr", "leap", 20, 32, 1e-4, 1),
+    "han": ("han", "mmil", 40, 16, 3e-4, 1),
+    "mmpyr": ("mmpyr", "mmil", 40, 16, 1e-4, 1),
+    "valor": ("han", "mmil", 60, 64, 1e-4, 1000),
+}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_recipes(name: str) -> None:
+    recipe = load_recipe(name)
+    config = recipe.parser_config(LLP_LABELS, (128, 2048, 512), 10, 300)
+    training = recipe.training
+    found = (
+        config.encoder,
+        config.decoder,
+        training.epochs,
+        training.batch_size,
+        training.learning_rate,
+        training.seed,
+    )
+    assert found == SHIPPED[name]
+    assert recipe.description
+    assert make_recipe(recipe.to_dict()) == recipe
+
+
+def test_all_shipped_recipes_are_known_here() -> None:
+    assert list_recipes() == sorted(SHIPPED)
+    assert DEFAULT_RECIPE in SHIPPED
+
+
+def test_what_the_paper_and_the_program_differ_in() -> None:
+    paper, published = load_recipe("leap-paper"), load_recipe("leap-published")
+    assert (paper.objective.union, paper.objective.similarity) == ("soft", "eiou")
+    assert (published.objective.union, published.objective.similarity) == ("published", "published")
+    assert (paper.model["leap_variant"], published.model["leap_variant"]) == ("paper", "published")
+
+
+def test_valor_s_configuration() -> None:
+    recipe = load_recipe("valor")
+    config = recipe.parser_config(LLP_LABELS, (128, 2048, 512), 10, None)
+    assert (config.han_order, config.heads, config.feedforward_dim, config.dropout) == ("sequential", 8, 1024, 0.1)
+    training = recipe.training
+    assert (training.optimizer, training.weight_decay, training.beta1, training.clip_norm) == ("adamw", 1e-3, 0.5, 1.0)
+
+
+def test_steps_are_those_of_torch() -> None:
+    schedule = Schedule(learning_rate=1.0, step_epochs=10, step_factor=0.1)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    reference = torch.optim.lr_scheduler.StepLR(optimizer, 10, 0.1)
+    for epoch in range(35):
+        assert schedule.rate(epoch) == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        reference.step()
+
+
+def test_warm_up_and_cosine_by_hand() -> None:
+    """VALOR counts epochs from 1: a tenth of the rate in the first, all of it in the tenth, 1e-6 in the last."""
+    training = load_recipe("valor").training
+    assert training.rate(0) == pytest.approx(1e-5)
+    assert training.rate(9) == pytest.approx(1e-4)
+    assert training.rate(34) == pytest.approx((1e-4 + 1e-6) / 2)  # half way from 10 to 60
+    assert training.rate(59) == pytest.approx(1e-6)
+
+
+def test_changes(tmp_path: Path) -> None:
+    changes = ["training.epochs=5", "model.leap_blocks=4", "objective.union=soft", 'objective.similarity="eiou"']
+    recipe = load_recipe("leap-published", [*changes, "training.learning_rate=1"])
+    assert recipe.training.epochs == 5
+    assert recipe.model["leap_blocks"] == 4
+    assert (recipe.objective.union, recipe.objective.similarity) == ("soft", "eiou")
+    assert recipe.training.learning_rate == 1.0
+    own = tmp_path / "own.toml"
+    own.write_text('[model]\nencoder = "han"\nheads = 2\n')
+    assert load_recipe(str(own)).name == "own"
+    assert load_recipe(str(own)).model == {"encoder": "han", "heads": 2}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("training.epochs=0", "at least 1"),
+        ("training.epochs=two", "training.epochs is 'two', expected int"),
+        ("training.epochs=2.5", "training.epochs is 2.5, expected int"),
+        ("training.optimizer=sgd", "not one of adam, adamw"),
+        ("training.learning_rate=0", "above 0"),
+        ("training.learning_rate=nan", "not negative"),
+        ("training.wings=2", "unknown setting training.wings; known: epochs"),
+        ("model.labels=2", "unknown setting model.labels"),
+        ("objective.union=x", "union is 'x'"),
+        ("wings.x=2", "unknown table wings"),
+        ("name.x=2", "unknown table name; known: model, objective, training"),
+        ("model.leap_blocks=2.5", "model.leap_blocks is 2.5, expected int"),
+        ("epochs=2", "not a change like training.epochs=5"),
+        ("training.epochs", "not a change like training.epochs=5"),
+    ],
+)
+def test_changes_that_cannot_be(change: str, message: str) -> None:
+    with pytest.raises(SetupError) as error:
+        load_recipe("leap-published", [change])
+    assert message in str(error.value)
+
+
+def test_model_settings_are_checked_with_the_data() -> None:
+    with pytest.raises(SetupError, match="recipe leap-published: 7 heads do not divide"):
+        load_recipe("leap-published", ["model.heads=7"]).parser_config(LLP_LABELS, (1, 1, 1), 10, 300)
+
+
+def test_recipes_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="neither a file nor one of han, leap-paper"):
+        load_recipe("nonsense")
+    (tmp_path / "x.toml").write_text("[model")
+    with pytest.raises(SetupError, match="not a readable recipe"):
+        load_recipe(str(tmp_path / "x.toml"))
