@@ -53,9 +53,9 @@ class ParserConfig:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, not one of {', '.join(choices)}")
-        for heads in (self.heads, self.leap_heads):
-            if heads < 1 or self.hidden_dim % heads:
-                raise ValueError(f"{heads} heads do not divide hidden_dim {self.hidden_dim}")
+        for name in ("heads", "leap_heads") if self.decoder == "leap" else ("heads",):
+            if getattr(self, name) < 1 or self.hidden_dim % getattr(self, name):
+                raise ValueError(f"{name} {getattr(self, name)} does not divide hidden_dim {self.hidden_dim}")
         if min(self.levels, self.layers, self.leap_blocks, self.segments) < 1:
             raise ValueError("levels, layers, leap_blocks and segments must be at least 1")
         if not (0 <= self.dropout < 1 and 0 <= self.attention_dropout < 1):

@@ -16,13 +16,11 @@ from .cli_options import (
     FiniteRange,
     annotations_option,
     debug_option,
-    device_option,
     features_option,
     offline_option,
-    quiet_option,
+    running_options,
     set_threads,
     starting,
-    threads_option,
     weights_dir_option,
     working,
 )
@@ -78,12 +76,7 @@ Exit status: 0 all well; 2 wrong usage, or data that cannot be used.""",
 )
 @format_option
 @output_option
-@device_option
-@threads_option
-@weights_dir_option
-@offline_option
-@quiet_option
-@debug_option
+@running_options
 def evaluate(**options: Any) -> int:
     """Score a parser, or timelines on disk, by the published protocol: ten F-scores and their mean.
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import math
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from ..weights.errors import WeightsError
 from .errors import AVVPError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 weights_dir_option = click.option(
     "--weights-dir", type=click.Path(path_type=Path), help="Folder to look for weight files in first."
@@ -37,6 +39,21 @@ features_option = click.option(
     type=click.Path(exists=True, path_type=Path),
     help="Folder with vggish/, res152/ and r2plus1d_18/, or a packed store.",
 )
+
+
+pseudo_labels_option = click.option(
+    "--pseudo-labels",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with CLIP/segment_pseudo_labels/ and CLAP/segment_pseudo_labels/, for recipes that learn from them.",
+)
+
+
+def running_options(command: Command) -> Command:
+    """What every command has that runs a parser: where it runs, where weights are, how much is said."""
+    options = (device_option, threads_option, weights_dir_option, offline_option, quiet_option, debug_option)
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 class FiniteRange(click.FloatRange):

@@ -11,15 +11,11 @@ import click
 from .cli_evaluate import deliver, format_option
 from .cli_options import (
     annotations_option,
-    debug_option,
-    device_option,
     features_option,
-    offline_option,
-    quiet_option,
+    pseudo_labels_option,
+    running_options,
     set_threads,
     starting,
-    threads_option,
-    weights_dir_option,
     working,
 )
 from .cli_train import absolute, training_hooks
@@ -57,11 +53,7 @@ Examples:
 @click.argument("table", type=click.Choice(TABLES))
 @annotations_option
 @features_option
-@click.option(
-    "--pseudo-labels",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with CLIP/segment_pseudo_labels/ and CLAP/segment_pseudo_labels/.",
-)
+@pseudo_labels_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the runs.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and what it costs; train nothing.")
 @click.option(
@@ -74,12 +66,7 @@ Examples:
 @click.option("--clip", default="openai/clip-vit-base-patch32", show_default=True, metavar="MODEL", help="For table1.")
 @click.option("--extractors", metavar="NAME|FOLDER", help="As for 'avvp train'.")
 @format_option
-@device_option
-@threads_option
-@weights_dir_option
-@offline_option
-@quiet_option
-@debug_option
+@running_options
 def reproduce(table: str, **options: Any) -> int:
     """Train and score the runs of a table of the LEAP paper; print ours beside the paper's.
 

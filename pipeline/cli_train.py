@@ -11,14 +11,12 @@ import click
 from .cli_options import (
     annotations_option,
     debug_option,
-    device_option,
     features_option,
-    offline_option,
+    pseudo_labels_option,
     quiet_option,
+    running_options,
     set_threads,
     starting,
-    threads_option,
-    weights_dir_option,
     working,
 )
 from .errors import printable
@@ -47,11 +45,7 @@ Exit status: 0 all well; 1 training broke off; 2 wrong usage or a run that canno
 )
 @annotations_option
 @features_option
-@click.option(
-    "--pseudo-labels",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with CLIP/segment_pseudo_labels/ and CLAP/segment_pseudo_labels/, for recipes that learn from them.",
-)
+@pseudo_labels_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder of the run; it becomes a bundle.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --output; its data and recipe are known.")
 @click.option("--check", is_flag=True, help="Read every file and list what is wrong; train nothing.")
@@ -75,12 +69,7 @@ Exit status: 0 all well; 1 training broke off; 2 wrong usage or a run that canno
     help="Bundle whose extractors made the features, where they are not the published ones.",
 )
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard logs (needs the extra [tensorboard]).")
-@device_option
-@threads_option
-@weights_dir_option
-@offline_option
-@quiet_option
-@debug_option
+@running_options
 @click.pass_context
 def train(context: click.Context, **options: Any) -> int:
     """Train a parser on extracted features; the best epoch on the validation split is kept.

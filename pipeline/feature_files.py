@@ -30,7 +30,7 @@ PUBLISHED_SPEC = FeatureSpec("llp", 1, ("vggish", "resnet152", "r2plus1d_18"), (
 _FOLDER_NAMES = {"resnet152": "res152"}  # where the published folder is not named like the extractor
 # numpy parses headers with `ast`, which in Python 3.11 fails now and then when two threads do it at once.
 _one_parser_at_a_time = Lock()
-_READERS = 8  # threads: small files are waited for, not computed
+READERS = 8  # threads: small files are waited for, not computed
 
 
 class FeatureSource(Protocol):
@@ -116,7 +116,7 @@ class FeatureFolders:
 
     def lengths(self, ids: Sequence[str]) -> tuple[dict[str, int], list[str]]:
         """T of each clip whose headers look right, and what is wrong with the others."""
-        with ThreadPoolExecutor(_READERS) as readers:
+        with ThreadPoolExecutor(READERS) as readers:
             checked = list(readers.map(self._check, ids))
         good = {clip_id: found for clip_id, found in zip(ids, checked, strict=True) if isinstance(found, int)}
         return good, [problem for found in checked if not isinstance(found, int) for problem in found]

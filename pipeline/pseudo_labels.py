@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DatasetError, printable
-from .feature_files import read_array
+from .feature_files import READERS, read_array
 
 FOLDERS = {"audio": Path("CLAP/segment_pseudo_labels"), "visual": Path("CLIP/segment_pseudo_labels")}
-_READERS = 8
 
 
 def read_pseudo_labels(
@@ -43,7 +42,7 @@ def read_pseudo_labels(
         return values.astype(bool)
 
     problems: list[str] = []
-    with ThreadPoolExecutor(_READERS) as readers:
+    with ThreadPoolExecutor(READERS) as readers:
         for index, found in enumerate(readers.map(read, ids, lengths)):
             if isinstance(found, str):
                 problems.append(found)

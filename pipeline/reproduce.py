@@ -152,7 +152,7 @@ def plan_table(study: Study, data: PlanData, flops_per_second: float) -> Table:
         rows.append((cell.name, root.name, f"{done}/{schedule.epochs}", f"{cost / 1e12:,.1f}"))
     hours = left / flops_per_second / 3600
     note = (
-        f"{left / 1e12:,.1f} TFLOP to go: {hours:.1f} h if training reached all of the {flops_per_second / 1e9:,.0f}"
+        f"{left / 1e12:,.1f} TFLOP to go: {hours:.2g} h if training reached all of the {flops_per_second / 1e9:,.0f}"
         " GFLOP/s that matrix products reach here; count on two to three times that."
     )
     header = ("run", "folder", "epochs", "TFLOP")

@@ -15,7 +15,7 @@ import os
 import platform
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ def write_bundle(root: Path, spec: FeatureSpec, extractors: Bundle, *, weights_d
     """
     files = {name: extractors.extractors.get(name, "") for name in spec.extractors}
     if extractors.root is not None:
-        paths, _ = gather_files(extractors, weights_dir=weights_dir, offline=True)
+        paths, _ = gather_files(replace(extractors, parser={}), weights_dir=weights_dir, offline=True)
         for name, file in files.items():
             if file and file not in list_files():
                 files[name] = _copy(paths[file], root)

@@ -23,13 +23,12 @@ from numpy.typing import NDArray
 
 from ..extractors.profiles import FeatureSpec
 from .errors import DatasetError, OutputError, printable
-from .feature_files import FeatureFolders, FeatureSource, read_header
+from .feature_files import READERS, FeatureFolders, FeatureSource, read_header
 
 INDEX_FILE = "index.json"
 ARRAY_FILE = "features.npy"
 FORMAT_VERSION = 1
 DTYPES = {"float32": np.float32, "float16": np.float16}
-_READERS = 8
 _AT_ONCE = 64  # clips in memory while packing
 
 
@@ -153,7 +152,7 @@ def _read_all(source: FeatureFolders, ids: Sequence[str]) -> Iterator[tuple[str,
         except DatasetError as error:
             return str(error)
 
-    with ThreadPoolExecutor(_READERS) as readers:
+    with ThreadPoolExecutor(READERS) as readers:
         for first in range(0, len(ids), _AT_ONCE):
             some = ids[first : first + _AT_ONCE]
             yield from zip(some, readers.map(attempt, some), strict=True)

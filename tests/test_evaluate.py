@@ -15,6 +15,7 @@ from avvp.pipeline.bundle import load_parser
 from avvp.pipeline.dataset import Clips, load_clips
 from avvp.pipeline.errors import DatasetError, FeatureMismatchError
 from avvp.pipeline.evaluate import Decisions, Judge, evaluate, evaluate_timelines, read_timeline
+from avvp.pipeline.feature_files import PUBLISHED_SPEC
 from avvp.pipeline.metrics import score
 from avvp.pipeline.model_info import count_parts, recipe_parser, unused_when_published
 from avvp.pipeline.predict import Predictions, predict_clips, predict_video
@@ -25,6 +26,7 @@ from avvp.pipeline.tuning import tune_thresholds
 from golden import load_json, needs_golden
 from llp_like import FRAMES, Recipe, Truth, generate
 from test_models import tiny_parser
+from test_published import family_state
 
 LABELS = ("class 0", "class 1", "class 2", "class 3")  # those of tiny_parser
 DIMS = (6, 10, 7)
@@ -272,3 +274,19 @@ def test_unused_parameters_of_other_programs(recipe: str) -> None:
     own = sum(parameter.numel() for parameter in parser.parameters())
     unused = sum(unused_when_published(parser.config).values())
     assert own + unused == load_json(f"{recipe}_official.json")["parameters"]
+
+
+@needs_golden
+@pytest.mark.parametrize("family", ["han", "mmpyr", "valor"])
+def test_a_published_file_as_a_bundle(tmp_path: Path, family: str) -> None:
+    """Named by its family; nothing else is needed where there are no label embeddings."""
+    torch.save(family_state(family), tmp_path / "published.pt")
+    (tmp_path / "bundle.toml").write_text(
+        'profile = "llp"\nlabels = "llp"\n'
+        'extractors = { vggish = "vggish", resnet152 = "resnet152", r2plus1d_18 = "r2plus1d_18" }\n'
+        f'parser = {{ family = "{family}", file = "published.pt" }}\n'
+    )
+    loaded = load_parser(str(tmp_path))
+    assert loaded.spec == PUBLISHED_SPEC
+    assert loaded.parser.config.decoder == "mmil"
+    assert loaded.parser.config.swap_modalities == (family == "mmpyr")

@@ -8,8 +8,9 @@ import pytest
 import torch
 from avvp.models import AVParser, ParserConfig, build_parser
 from avvp.models.han import HAN
-from avvp.models.layers import AttentionLayer, MultiHeadAttention, segment_mask, window_mask
+from avvp.models.layers import AttentionLayer, Dropout, MultiHeadAttention, segment_mask, window_mask
 from avvp.models.leap import PaperBlock, PublishedBlock
+from avvp.models.mmpyr import TemporalConv
 from avvp.models.parser import FeatureStem
 
 TINY = {
@@ -277,3 +278,38 @@ def test_the_block_that_predicts() -> None:
     assert not torch.allclose(outputs["first"].audio_segment_logits, outputs["last"].audio_segment_logits)
     for output in outputs.values():
         torch.testing.assert_close(output.audio_video_probs, outputs["last"].audio_video_probs)
+
+
+def test_temporal_convolution_is_torch_s() -> None:
+    """The same numbers as two Conv1d, dilated and padded to the same length."""
+    ours = TemporalConv(4, 2).double()
+    wide, point = (torch.nn.Conv1d(4, 4, size, padding=pad, dilation=2).double() for size, pad in ((3, 2), (1, 0)))
+    with torch.no_grad():
+        wide.weight.copy_(ours.wide.weight.unflatten(1, (3, 4)).permute(0, 2, 1))
+        wide.bias.copy_(ours.wide.bias)
+        point.weight.copy_(ours.point.weight.unsqueeze(-1))
+        point.bias.copy_(ours.point.bias)
+    x = torch.randn(2, 7, 4).double()
+    expected = torch.relu(x + point(torch.relu(wide(x.transpose(1, 2)))).transpose(1, 2))
+    torch.testing.assert_close(ours(x, None), expected)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.2, 0.5])
+@pytest.mark.parametrize("shape", [(1000, 7), (333, 31)])
+def test_dropout_drops_at_its_rate_and_keeps_the_mean(rate: float, shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    dropout, x = Dropout(rate), torch.ones(shape)
+    dropped = dropout(x)
+    assert (dropped == 0).float().mean().item() == pytest.approx(rate, abs=0.02)
+    assert dropped.unique().tolist() == pytest.approx([0, 1 / (1 - rate)], rel=1e-4)
+    assert not torch.equal(dropped, dropout(x))
+    torch.manual_seed(0)
+    assert torch.equal(dropped, dropout(x))
+    assert dropout.eval()(x) is x
+
+
+def test_dropout_passes_gradients_of_what_it_kept() -> None:
+    x = torch.ones(5, 5, requires_grad=True)
+    dropped = Dropout(0.5)(x)
+    dropped.sum().backward()
+    assert torch.equal(x.grad, dropped)

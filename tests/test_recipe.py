@@ -116,7 +116,7 @@ def test_changes_that_cannot_be(change: str, message: str) -> None:
 
 
 def test_model_settings_are_checked_with_the_data() -> None:
-    with pytest.raises(SetupError, match="recipe leap-published: 7 heads do not divide"):
+    with pytest.raises(SetupError, match="recipe leap-published: heads 7 does not divide"):
         load_recipe("leap-published", ["model.heads=7"]).parser_config(LLP_LABELS, (1, 1, 1), 10, 300)
 
 
