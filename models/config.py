@@ -16,6 +16,12 @@ CHOICES = {
     "label_queries": ("embeddings", "learned"),
 }
 
+_COUNTS = (
+    "audio_dim", "visual_2d_dim", "visual_3d_dim", "hidden_dim", "feedforward_dim", "levels", "layers",
+    "label_embedding_dim", "leap_blocks", "segments",
+)  # fmt: skip
+_MAX_LEVELS = 16
+
 
 @dataclass(frozen=True, kw_only=True)
 class ParserConfig:
@@ -56,8 +62,11 @@ class ParserConfig:
         for name in ("heads", "leap_heads") if self.decoder == "leap" else ("heads",):
             if getattr(self, name) < 1 or self.hidden_dim % getattr(self, name):
                 raise ValueError(f"{name} {getattr(self, name)} does not divide hidden_dim {self.hidden_dim}")
-        if min(self.levels, self.layers, self.leap_blocks, self.segments) < 1:
-            raise ValueError("levels, layers, leap_blocks and segments must be at least 1")
+        for name in _COUNTS:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.levels > _MAX_LEVELS:
+            raise ValueError(f"levels is {self.levels}; {_MAX_LEVELS} see nine hours to each side")
         if not (0 <= self.dropout < 1 and 0 <= self.attention_dropout < 1):
             raise ValueError("dropout and attention_dropout must be at least 0 and below 1")
         if self.swap_modalities and self.decoder != "mmil":

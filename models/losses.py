@@ -5,6 +5,7 @@ Shapes: B batch, T segments, C classes, D width. Targets are float tensors of 0 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -59,8 +60,10 @@ class Objective:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, not one of {', '.join(allowed)}")
         for name, value in vars(self).items():
-            if isinstance(value, float) and value < 0:
-                raise ValueError(f"{name} is {value}; it cannot be negative")
+            if isinstance(value, float) and not 0 <= value < math.inf:
+                raise ValueError(f"{name} is {value}; it must be a number that is not negative")
+        if not any(value for name, value in vars(self).items() if name.endswith("_weight")):
+            raise ValueError("every weight is 0: there is nothing to learn")
         if max(self.audio_smoothing, self.visual_smoothing) > 1:
             raise ValueError("label smoothing must be at most 1")
         if self.needs_segment_labels and self.targets == "weak":

@@ -40,8 +40,10 @@ class TemporalConv(nn.Module):
     def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
         if valid is not None:  # padding must look to the convolution like the end of the video
             x = x * valid.unsqueeze(-1)
-        length, padded = x.shape[1], F.pad(x, (0, 0, self.dilation, self.dilation))
-        shifts = [padded[:, step * self.dilation :][:, :length] for step in range(3)]
+        length = x.shape[1]
+        reach = min(self.dilation, length)  # what lies further away is past the end in any case
+        padded = F.pad(x, (0, 0, reach, reach))
+        shifts = [padded[:, step * reach :][:, :length] for step in range(3)]
         return F.relu(x + self.point(F.relu(self.wide(torch.cat(shifts, dim=-1)))))
 
 

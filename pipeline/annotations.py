@@ -8,7 +8,6 @@ per line.
 
 from __future__ import annotations
 
-import csv
 import difflib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,6 +25,7 @@ from .errors import DatasetError, printable
 SPLIT_FILES = {"train": "AVVP_train.csv", "val": "AVVP_val_pd.csv", "test": "AVVP_test_pd.csv"}
 EVENT_FILES = {"audio": "AVVP_eval_audio.csv", "visual": "AVVP_eval_visual.csv"}
 LABEL_FILE = "labels.txt"
+_MAX_SECONDS = 86_400  # an offset beyond is a slip of the pen
 _CLIP_COLUMNS = ("filename", "event_labels")
 _EVENT_COLUMNS = ("filename", "onset", "offset", "event_labels")
 
@@ -69,8 +69,10 @@ class Annotations:
 
     @cached_property
     def segments(self) -> int:
-        """The last annotated second of the data set: 10 for LLP. At least 1."""
-        return max((row.offset for rows in self.events.values() for row in rows), default=1)
+        """The last annotated second of the clips in the splits: 10 for LLP. At least 1."""
+        known = {name for split in self.splits.values() for name in split.filenames}
+        ends = (row.offset for rows in self.events.values() for row in rows if row.filename in known)
+        return max([1, *ends])
 
     def dense(self, split: Split, modality: str, segments: int) -> NDArray[np.bool_]:
         """(N, T, C): the class is heard (or seen) in that second, for T = `segments`.
@@ -111,6 +113,7 @@ def read_annotations(folder: Path) -> Annotations:
         for modality, file in EVENT_FILES.items()
         if (folder / file).exists()
     }
+    problems += _leaks(splits)
     if not splits and not problems:
         problems.append(f"{printable(folder)}: holds none of {', '.join(SPLIT_FILES.values())}")
     if problems:
@@ -121,13 +124,16 @@ def read_annotations(folder: Path) -> Annotations:
 def read_labels(path: Path) -> tuple[str, ...]:
     """Class names, one per line; empty lines are skipped. Raises DatasetError for none, and for repeated ones."""
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        names = [line.strip() for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     except (OSError, ValueError) as error:
         raise DatasetError(f"{printable(path)}: cannot be read: {error}") from error
-    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
-    if not names or repeated or any("," in name for name in names):
-        what = f"names {', '.join(repeated)} twice" if repeated else "has a comma in a name" if names else "is empty"
-        raise DatasetError(f"{printable(path)}: the label list {what}")
+    problems = [f"names {name} twice" for name, count in Counter(names).items() if count > 1]
+    problems += [f"has a comma or a tab in {name}" for name in names if "," in name or "\t" in name]
+    problems += [
+        f"has a class {name}, which means all classes in a file of thresholds" for name in names if name == "default"
+    ]
+    if problems or not names:
+        raise DatasetError(f"{printable(path)}: the label list {printable(problems[0]) if problems else 'is empty'}")
     return tuple(names)
 
 
@@ -170,20 +176,21 @@ def _rows(path: Path, columns: Sequence[str], problems: list[str]) -> Iterator[t
     except (OSError, ValueError) as error:
         problems.append(f"{path.name}: cannot be read: {error}")
         return
-    reader = csv.reader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
-    header = next(reader, [])
+    lines = text.replace("\r\n", "\n").split("\n")  # only these end a line: a name may hold what else Python splits at
+    header = lines[0].split("\t")
     missing = [name for name in columns if name not in header]
     if missing:
         problems.append(f"{path.name}: has no column {', '.join(missing)}; expected tab-separated {', '.join(columns)}")
         return
     places = [header.index(name) for name in columns]
-    for values in reader:
-        if not any(value.strip() for value in values):
+    for number, line in enumerate(lines[1:], 2):
+        values = line.split("\t")
+        if not line.strip():
             continue
         if len(values) != len(header):
-            problems.append(f"{path.name}:{reader.line_num}: {len(values)} columns, expected {len(header)}")
+            problems.append(f"{path.name}:{number}: {len(values)} columns, expected {len(header)}")
             continue
-        yield reader.line_num, [values[place].strip() for place in places]
+        yield number, [values[place].strip() for place in places]
 
 
 def _class_finder(labels: Sequence[str]) -> Callable[[str], int]:
@@ -206,7 +213,20 @@ def _whole(text: str) -> int:
             raise ValueError
     except (ValueError, OverflowError):
         raise ValueError(f"{printable(text)!r} is not a whole number of seconds") from None
+    if abs(number) > _MAX_SECONDS:
+        raise ValueError(f"{printable(text)} seconds are more than a day")
     return int(number)
+
+
+def _leaks(splits: dict[str, Split]) -> list[str]:
+    """A line for every clip that is in two splits."""
+    first: dict[str, str] = {}
+    return [
+        f"{printable(filename)} is in {first[filename]} and in {split.name}: what is scored must not be trained on"
+        for split in splits.values()
+        for filename in split.filenames
+        if first.setdefault(filename, split.name) != split.name
+    ]
 
 
 def _dirt(splits: dict[str, Split], events: dict[str, tuple[EventRow, ...]]) -> Iterator[str]:

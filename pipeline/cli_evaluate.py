@@ -49,7 +49,7 @@ Examples:
   avvp evaluate --timelines events/ --annotations llp/ -f json -o scores.json
   avvp evaluate --weights runs/leap --annotations llp/ --features feats/ --tune-thresholds thresholds.toml
 
-Exit status: 0 all well; 2 wrong usage, or data that cannot be used.""",
+Exit status: 0 all well; 1 the result cannot be written; 2 wrong usage, or data that cannot be used.""",
 )
 @annotations_option
 @click.option("--weights", metavar="NAME|FOLDER", help="Bundle with the parser to score; a run is a bundle.")
@@ -62,7 +62,7 @@ Exit status: 0 all well; 2 wrong usage, or data that cannot be used.""",
 @click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="Which clips.")
 @click.option("--per-class", is_flag=True, help="Also each class alone, at the event level.")
 @click.option("--allow-missing", is_flag=True, help="Score the clips that there are timelines of; the result says so.")
-@click.option("--threshold", type=FiniteRange(0, 1), default=0.5, show_default=True, help="For all decisions.")
+@click.option("--threshold", type=FiniteRange(0, 1), help="For all decisions.  [default: 0.5]")
 @click.option(
     "--thresholds",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -86,8 +86,12 @@ def evaluate(**options: Any) -> int:
     _check_usage(options)
     with starting(debug=options["debug"]):
         from .console import Messages  # noqa: PLC0415 - from here on, imports take seconds
+        from .files import check_writable  # noqa: PLC0415
 
         messages = Messages(quiet=options["quiet"], verbose=False)
+        for path in (options["output"], options["tuned"]):
+            if path is not None:
+                check_writable(path.resolve().parent)
         set_threads(options["threads"])
         with messages:
             result = _of_timelines(options) if options["timelines"] else _of_parser(options, messages)
@@ -107,18 +111,19 @@ def _check_usage(options: Mapping[str, Any]) -> None:
     if (options["timelines"] is None) == (options["weights"] is None):
         raise click.UsageError("name what to score: either --weights and --features, or --timelines")
     if options["timelines"] is not None:
-        if clash := [name for name in ("features", "thresholds", "tuned") if options[name] is not None]:
+        decided = ("features", "weights_dir", "threads", "threshold", "thresholds", "tuned")
+        if clash := [name for name in decided if options[name] is not None]:
             raise click.UsageError(f"--timelines are decided already; leave out {_option(clash[0])}")
     elif options["features"] is None:
         raise click.UsageError("--weights needs --features")
     if options["allow_missing"] and options["timelines"] is None:
         raise click.UsageError("--allow-missing is for --timelines")
-    if options["tuned"] is not None and options["thresholds"] is not None:
-        raise click.UsageError("--thresholds and --tune-thresholds exclude each other")
+    if sum(options[name] is not None for name in ("threshold", "thresholds", "tuned")) > 1:
+        raise click.UsageError("--threshold, --thresholds and --tune-thresholds exclude each other")
 
 
 def _option(name: str) -> str:
-    return "--tune-thresholds" if name == "tuned" else f"--{name}"
+    return "--tune-thresholds" if name == "tuned" else f"--{name.replace('_', '-')}"
 
 
 def _of_timelines(options: Mapping[str, Any]) -> Evaluation:
@@ -135,7 +140,7 @@ def _of_parser(options: Mapping[str, Any], messages: Messages) -> Evaluation:
     from .bundle import load_parser  # noqa: PLC0415
     from .evaluate import Judge  # noqa: PLC0415
     from .files import write_atomic  # noqa: PLC0415
-    from .thresholds import apply_tables, read_thresholds  # noqa: PLC0415
+    from .thresholds import DEFAULT_THRESHOLD, apply_tables, read_thresholds  # noqa: PLC0415
 
     tables = read_thresholds(options["thresholds"]) if options["thresholds"] else {}
     loaded = load_parser(
@@ -146,7 +151,8 @@ def _of_parser(options: Mapping[str, Any], messages: Messages) -> Evaluation:
         progress=messages.download,
     )
     judge = Judge(loaded, options["annotations"], options["features"], progress=messages.count)
-    thresholds = apply_tables(tables, loaded.parser.config.labels, options["threshold"], options["threshold"])
+    level = DEFAULT_THRESHOLD if options["threshold"] is None else options["threshold"]
+    thresholds = apply_tables(tables, loaded.parser.config.labels, level, level)
     notes: list[str] = []
     if options["tuned"] is not None:
         thresholds = judge.tune()
@@ -193,7 +199,7 @@ Examples:
   avvp model-info --recipe leap-paper --set model.leap_blocks=4
   avvp model-info --weights runs/leap -f markdown""",
 )
-@click.option("--recipe", default="leap-published", show_default=True, metavar="NAME|FILE", help="Of LLP's classes.")
+@click.option("--recipe", metavar="NAME|FILE", help="For the classes of LLP.  [default: leap-published]")
 @click.option("--set", "changes", multiple=True, metavar="TABLE.KEY=VALUE", help="Change the recipe.")
 @click.option("--weights", metavar="NAME|FOLDER", help="Instead of a recipe: the parser of a bundle.")
 @click.option("--segments", type=click.IntRange(1), help="Seconds of video to count for; by default the trained T.")
@@ -204,8 +210,11 @@ Examples:
 @debug_option
 def model_info(**options: Any) -> int:
     """Parameters and multiply-adds of a parser, part by part."""
+    if options["weights"] and (options["recipe"] or options["changes"]):
+        raise click.UsageError("--weights names a parser that is made already; leave out --recipe and --set")
     with starting(debug=options["debug"]):
         from .model_info import count_parts, info_table, recipe_parser  # noqa: PLC0415 - takes seconds
+        from .recipe import DEFAULT_RECIPE  # noqa: PLC0415
 
         if options["weights"]:
             from .bundle import load_parser  # noqa: PLC0415
@@ -213,7 +222,8 @@ def model_info(**options: Any) -> int:
             where = {"weights_dir": options["weights_dir"], "offline": options["offline"]}
             name, parser = options["weights"], load_parser(options["weights"], device="cpu", **where).parser
         else:
-            name, parser = options["recipe"], recipe_parser(options["recipe"], options["changes"])
+            name = options["recipe"] or DEFAULT_RECIPE
+            parser = recipe_parser(name, options["changes"])
         parts = count_parts(parser, options["segments"])
         table = info_table(name, parser, parts, options["segments"])
     deliver({"name": name, "parts": [part._asdict() for part in parts]}, [table], options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +17,10 @@ from .cli_options import (
     starting,
     working,
 )
-from .cli_train import absolute, training_hooks
+from .cli_train import plan_of, training_hooks
 
 if TYPE_CHECKING:
-    from .training_setup import TrainingPlan
+    pass
 
 TABLES = ("table1", "table2", "table3", "table6", "table7", "table8", "fig3")
 
@@ -77,7 +76,7 @@ def reproduce(table: str, **options: Any) -> int:
     with starting(debug=options["debug"]):
         from .bundle import resolve_device  # noqa: PLC0415 - from here on, imports take seconds
         from .console import Messages  # noqa: PLC0415
-        from .reproduce import make_study, plan_table, result_tables, run_study  # noqa: PLC0415
+        from .reproduce import check_study, make_study, plan_table, result_tables, run_study  # noqa: PLC0415
         from .speed import matmul_rate  # noqa: PLC0415
         from .training_setup import open_data  # noqa: PLC0415
 
@@ -85,37 +84,25 @@ def reproduce(table: str, **options: Any) -> int:
         device = resolve_device(options["device"])
         set_threads(options["threads"])
         changes = [*options["changes"], *([f"training.epochs={options['epochs']}"] if options["epochs"] else [])]
-        plan = _base_plan(options)
+        plan = plan_of(options, ())
         encoders = {"bert": f"bert:{options['bert']}", "clip": f"clip:{options['clip']}"}
         study = make_study(table, plan, options["recipe"], options["output"], changes=tuple(changes), encoders=encoders)
         data = open_data(study.plans[0][1], ("train", "val", "test"))
+        where = {"weights_dir": options["weights_dir"], "offline": options["offline"]}
+        check_study(study, data, device=device, **where)
         if options["dry_run"]:
-            deliver({}, [plan_table(study, data, matmul_rate(device))], {**options, "output": None, "form": "table"})
+            table_of_plan = plan_table(study, data, matmul_rate(device))
+            deliver(table_of_plan.to_dict(), [table_of_plan], {**options, "output": None})
             return 0
     with working(debug=options["debug"]), messages:
         results = run_study(
             study,
             data,
             device=device,
-            weights_dir=options["weights_dir"],
-            offline=options["offline"],
+            **where,
             hooks=lambda name, own: training_hooks(own.recipe.training.epochs, messages, name=name),
             progress=messages.count,
         )
     document = {cell.name: {"paper": list(cell.paper), **found.to_dict()} for cell, found in results}
     deliver(document, result_tables(study, results), {**options, "output": None})
     return 0
-
-
-def _base_plan(options: Mapping[str, Any]) -> TrainingPlan:
-    from .recipe import load_recipe  # noqa: PLC0415
-    from .training_setup import PUBLISHED_EMBEDDINGS, TrainingPlan  # noqa: PLC0415
-
-    return TrainingPlan(
-        annotations=options["annotations"].resolve(),
-        features=options["features"].resolve(),
-        pseudo_labels=options["pseudo_labels"] and options["pseudo_labels"].resolve(),
-        recipe=load_recipe(options["recipe"]),
-        label_embeddings=absolute(options["label_embeddings"] or PUBLISHED_EMBEDDINGS),
-        extractors=options["extractors"] and absolute(options["extractors"]),
-    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from .cli_options import (
     starting,
     working,
 )
-from .errors import printable
+from .errors import DatasetError, printable
 
 if TYPE_CHECKING:
     from .console import Messages
@@ -81,8 +82,8 @@ def train(context: click.Context, **options: Any) -> int:
     with starting(debug=options["debug"]):
         from .bundle import resolve_device  # noqa: PLC0415 - from here on, imports take seconds
         from .console import Messages  # noqa: PLC0415
-        from .run_folder import write_config  # noqa: PLC0415
-        from .training_setup import check_data, open_data, prepare_job, start_run  # noqa: PLC0415
+        from .run_folder import CONFIG_FILE, write_json  # noqa: PLC0415
+        from .training_setup import check_data, check_resumable, open_data, prepare_job, start_run  # noqa: PLC0415
 
         messages = Messages(quiet=options["quiet"], verbose=False)
         plan = _plan(options)
@@ -91,16 +92,17 @@ def train(context: click.Context, **options: Any) -> int:
         with messages:
             data = open_data(plan, ("train", "val", "test") if options["check"] else ("train", "val"))
             _tell(data, messages)
+            root = options["output"] or Path()
+            where = {"weights_dir": options["weights_dir"], "offline": options["offline"]}
+            job = prepare_job(plan, data, root, device=device, **where)
             if options["check"]:
                 check_data(data, lambda split: messages.count(f"reading {split}"))
                 messages.say("all files are there and can be used")
                 return 0
-            root = options["output"]
-            where = {"weights_dir": options["weights_dir"], "offline": options["offline"]}
-            job = prepare_job(plan, data, root, device=device, **where)
             board = _tensorboard(root) if options["tensorboard"] else None
             if options["resume"]:
-                write_config(root, plan.to_dict())  # --epochs may have changed it
+                check_resumable(job)
+                write_json(root / CONFIG_FILE, plan.to_dict())  # --epochs may have changed it
             else:
                 missing = start_run(job, plan, weights_dir=options["weights_dir"])
                 if missing:
@@ -115,7 +117,8 @@ def train(context: click.Context, **options: Any) -> int:
         try:
             progress = run(job, hooks)
         except KeyboardInterrupt:
-            messages.say(f"stopped; go on with: avvp train -o {printable(root)} --resume")
+            threads = f" --threads {options['threads']}" if options["threads"] else ""
+            messages.say(f"stopped; go on with: avvp train -o {shlex.quote(str(root))} --resume{threads}")
             raise
     messages.say(f"best epoch {progress.best_epoch} of {progress.epochs}: {printable(root)}/best.safetensors")
     return 0
@@ -136,28 +139,38 @@ def _check_usage(context: click.Context, options: Mapping[str, Any]) -> None:
 def _plan(options: Mapping[str, Any]) -> TrainingPlan:
     from dataclasses import replace  # noqa: PLC0415
 
-    from .recipe import load_recipe  # noqa: PLC0415
     from .run_folder import read_config  # noqa: PLC0415
-    from .training_setup import PUBLISHED_EMBEDDINGS, TrainingPlan, longer  # noqa: PLC0415
+    from .training_setup import TrainingPlan, longer  # noqa: PLC0415
 
     if options["resume"]:
         plan = TrainingPlan.from_dict(read_config(options["output"]))
         return plan if options["epochs"] is None else replace(plan, recipe=longer(plan.recipe, options["epochs"]))
     changes = [*options["changes"]]
     changes += [f"training.{name}={options[name]}" for name in _SHORTCUTS if options[name] is not None]
+    return plan_of(options, changes)
+
+
+def plan_of(options: Mapping[str, Any], changes: Sequence[str]) -> TrainingPlan:
+    """The data and the recipe that options name. Raises SetupError for a recipe that cannot be."""
+    from .recipe import load_recipe  # noqa: PLC0415
+    from .training_setup import PUBLISHED_EMBEDDINGS, TrainingPlan  # noqa: PLC0415
+
     return TrainingPlan(
         annotations=options["annotations"].resolve(),
         features=options["features"].resolve(),
         pseudo_labels=options["pseudo_labels"] and options["pseudo_labels"].resolve(),
         recipe=load_recipe(options["recipe"], changes),
-        label_embeddings=absolute(options["label_embeddings"] or PUBLISHED_EMBEDDINGS),
-        extractors=options["extractors"] and absolute(options["extractors"]),
+        label_embeddings=_absolute(options["label_embeddings"]) or PUBLISHED_EMBEDDINGS,
+        extractors=_absolute(options["extractors"]),
     )
 
 
-def absolute(name_or_path: str) -> str:
+def _absolute(name_or_path: str | None) -> str | None:
     """What names a file or folder, in full; any other name as it is."""
-    return str(Path(name_or_path).resolve()) if Path(name_or_path).exists() else name_or_path
+    try:
+        return str(Path(name_or_path).resolve()) if name_or_path and Path(name_or_path).exists() else name_or_path
+    except OSError:  # longer than a path may be
+        return name_or_path
 
 
 def _tell(data: PlanData, messages: Messages) -> None:
@@ -251,8 +264,11 @@ def pack(features: Path, store: Path, **options: Any) -> int:
     with starting(debug=options["debug"]):
         from .console import Messages  # noqa: PLC0415
         from .feature_files import FeatureFolders  # noqa: PLC0415
-        from .store import pack_features  # noqa: PLC0415
+        from .store import INDEX_FILE, check_target, pack_features  # noqa: PLC0415
 
+        if (features / INDEX_FILE).exists():
+            raise DatasetError(f"{printable(features)}: is a packed store already")
+        check_target(store)
         source = FeatureFolders(features)
     messages = Messages(quiet=options["quiet"], verbose=False)
     with working(debug=options["debug"]), messages:

@@ -21,6 +21,7 @@ from ..models.labels import stack_label_embeddings
 from ..weights.errors import WeightsError
 from .errors import SetupError, printable
 from .feature_files import read_array
+from .files import is_file
 from .weight_files import read_state_dict
 
 _TENSOR_SUFFIXES = (".pt", ".pth", ".safetensors")
@@ -33,7 +34,7 @@ def load_label_embeddings(source: str, labels: Sequence[str], *, offline: bool =
     if colon and kind in _ENCODERS:
         return _checked(source, _encode(kind, model, labels, offline=offline), labels)
     path = Path(source)
-    if not path.is_file():
+    if not is_file(path):
         raise SetupError(f"{printable(source)}: no such file of label embeddings, nor bert:MODEL or clip:MODEL")
     if path.suffix in _TENSOR_SUFFIXES:
         try:
@@ -65,6 +66,8 @@ def _checked(source: str, vectors: Tensor, labels: Sequence[str]) -> Tensor:
 
 def _average_words(path: Path, labels: Sequence[str]) -> Tensor:
     """Read line by line: only the vectors of the labels' words are kept, and reading ends with the last of them."""
+    if wordless := [label for label in labels if not label_words(label)]:
+        raise SetupError(f"no words in {', '.join(map(printable, wordless))}: word vectors cannot stand for them")
     wanted = {word for label in labels for word in label_words(label)}
     vectors: dict[str, np.ndarray] = {}
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,8 @@ from .thresholds import DEFAULT_THRESHOLD, Thresholds
 from .tuning import tune_thresholds
 
 _TIMELINE_SUFFIX = ".events.json"
+_MODALITIES = {"audio": ("audio",), "visual": ("visual",), "audio_visual": ("audio", "visual")}
+_ROUNDING = 1e-9  # of sums of seconds
 _MIN_COVER = 0.5  # share of a second from which on an event counts as being in it
 
 
@@ -122,7 +125,7 @@ def evaluate_timelines(
 ) -> Evaluation:
     """Score the timelines in a folder: `<filename>.events.json` or `<id>.events.json`, of any program.
 
-    Only `events` is read of each: modality ("audio" or "visual"; what is both follows), label, onset and offset in
+    Only `events` is read of each: modality ("audio", "visual" or, for both, "audio_visual"), label, onset and offset in
     seconds. A second is active where events of the class cover at least half of it. What lies past the last
     annotated second of the data set is not scored. Raises DatasetError listing timelines that are missing (unless
     `allow_missing`: then only what is there is scored, and `notes` says so) or cannot be understood.
@@ -149,9 +152,9 @@ def evaluate_timelines(
         seen.append(visual)
     if missing and (not allow_missing or not rows):
         problems += [f"missing: {name}" for name in missing]
-        problems.append("--allow-missing scores the clips that there are timelines of")
     if problems:
-        raise DatasetError.listing(f"the timelines in {printable(folder)} cannot be scored", problems)
+        hint = "" if allow_missing or not missing else " (--allow-missing scores what is there)"
+        raise DatasetError.listing(f"the timelines in {printable(folder)} cannot be scored{hint}", problems)
     notes = [f"{len(rows)} of {len(chosen)} clips: the others have no timeline"] if missing else []
     truth = (annotations.dense(chosen, modality, annotations.segments)[rows] for modality in ("audio", "visual"))
     return evaluate(
@@ -163,23 +166,39 @@ def evaluate_timelines(
 def read_timeline(path: Path, labels: Sequence[str], segments: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which classes are heard and which are seen in which second, (T, C) each. Raises DatasetError."""
     places = {label: index for index, label in enumerate(labels)}
-    cover = {modality: np.zeros((segments, len(labels))) for modality in ("audio", "visual")}
-    starts = np.arange(segments)
+    spans: dict[tuple[str, int], list[tuple[float, float]]] = {}
     try:
         for event in json.loads(path.read_text(encoding="utf-8"))["events"]:
             modality, label = event["modality"], event["label"]
             onset, offset = float(event["onset"]), float(event["offset"])
             if label not in places:
                 raise ValueError(f"unknown class {label!r}")
-            if modality in cover:
-                shares = np.clip(np.minimum(starts + 1, offset) - np.maximum(starts, onset), 0, 1)
-                cover[modality][:, places[label]] += shares
-            elif modality != "audio_visual":
+            if modality not in _MODALITIES:
                 raise ValueError(f"unknown modality {modality!r}")
-    except (OSError, ValueError, TypeError, KeyError) as error:
+            if not -math.inf < onset <= offset < math.inf:
+                raise ValueError(f"[{onset}, {offset}) is not an interval of time")
+            for one in _MODALITIES[modality]:
+                spans.setdefault((one, places[label]), []).append((onset, offset))
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else printable(error)
         raise DatasetError(f"{printable(path)}: not a timeline: {what}") from error
-    return cover["audio"] >= _MIN_COVER, cover["visual"] >= _MIN_COVER
+    active = {modality: np.zeros((segments, len(labels)), bool) for modality in ("audio", "visual")}
+    for (modality, index), own in spans.items():
+        active[modality][:, index] = _covered(own, segments)
+    return active["audio"], active["visual"]
+
+
+def _covered(spans: Sequence[tuple[float, float]], segments: int) -> NDArray[np.bool_]:
+    """(T,): the seconds that intervals, overlapping ones counted once, cover by at least half."""
+    starts = np.arange(segments)
+    shares = np.zeros(segments)
+    reached = -math.inf
+    for onset, offset in sorted(spans):
+        onset = max(onset, reached)  # noqa: PLW2901 - what an earlier one covers is counted
+        if offset > onset:
+            shares += np.clip(np.minimum(starts + 1, offset) - np.maximum(starts, onset), 0, 1)
+            reached = offset
+    return shares >= _MIN_COVER - _ROUNDING
 
 
 class Judge:

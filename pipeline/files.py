@@ -16,6 +16,7 @@ _VIDEO_SUFFIXES = (
     ".vob", ".webm", ".wmv",
 )  # fmt: skip
 _SOUND_SUFFIXES = (".aac", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav")
+PART_PREFIX = ".avvp-"  # of files that are being written
 MEDIA_SUFFIXES = frozenset(_VIDEO_SUFFIXES + _SOUND_SUFFIXES)
 
 
@@ -29,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = None
     try:
         path = path.resolve()
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".avvp-", suffix=".part")
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=PART_PREFIX, suffix=".part")
         temporary = Path(name)
         os.close(descriptor)
         yield temporary
@@ -63,6 +64,14 @@ def write_atomic(path: Path, content: bytes) -> None:
         raise OutputError(f"{printable(path)}: cannot be written: {error.strerror or error}") from error
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that the system refuses (too long, say) is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def is_special(path: Path) -> bool:
     """A device, a pipe: something that is there and cannot be replaced by a file."""
     return path.exists() and not path.is_file()
@@ -73,7 +82,7 @@ def check_writable(folder: Path) -> None:
     if not folder.is_dir():
         raise OutputError(f"{printable(folder)}: no such folder; make it first")
     try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".avvp-", suffix=".part"):
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=PART_PREFIX, suffix=".part"):
             pass
     except OSError as error:
         raise OutputError(f"{printable(folder)}: cannot be written to: {error.strerror or error}") from error

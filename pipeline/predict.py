@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..models.parser import AVParser, ParserOutput
 from .dataset import Clips
+from .errors import SetupError
 from .loader import iterate_batches
 from .segments import window_starts
 from .timeline import SegmentProbabilities
@@ -105,4 +106,7 @@ def _stack(output: ParserOutput) -> NDArray[np.float32]:
         videos.append(output.video_probs)
     parts = [output.audio_segment_probs, output.visual_segment_probs]
     parts += [video[:, None].expand(-1, segments, -1) for video in videos]
-    return torch.stack(parts, dim=1).float().cpu().numpy()
+    found = torch.stack(parts, dim=1).float().cpu().numpy()
+    if not np.isfinite(found).all():
+        raise SetupError("the parser's answers are no numbers: its parameters are damaged or have diverged")
+    return found

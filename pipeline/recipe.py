@@ -12,12 +12,14 @@ from ..models.config import ParserConfig
 from ..models.losses import Objective
 from ..weights.toml import parse_toml
 from .errors import SetupError, printable
+from .files import is_file
 
 RECIPES_FOLDER = Path(__file__).with_name("recipes")
 DEFAULT_RECIPE = "leap-published"
 OPTIMIZERS = ("adam", "adamw")
 SCHEDULES = ("step", "cosine")
 PRECISIONS = ("fp32", "bf16", "fp16")
+_MAX_SEED = 2**32 - 1
 _TABLES = ("model", "objective", "training")
 # What the data decides, not the recipe.
 _FROM_DATA = {"labels", "audio_dim", "visual_2d_dim", "visual_3d_dim", "label_embedding_dim", "segments"}
@@ -54,6 +56,8 @@ class Schedule:
         for name, value in numbers.items():
             if not 0 <= value < math.inf:
                 raise ValueError(f"{name} is {value}; it must be a number that is not negative")
+        if self.seed > _MAX_SEED:
+            raise ValueError(f"seed is {self.seed}; it must be at most {_MAX_SEED}")
         if self.learning_rate == 0 or max(self.beta1, self.beta2) >= 1:
             raise ValueError("learning_rate must be above 0, beta1 and beta2 below 1")
 
@@ -122,7 +126,7 @@ def load_recipe(name_or_file: str, changes: Iterable[str] = ()) -> Recipe:
     Raises SetupError for what is neither, and for settings that do not exist or cannot be.
     """
     path = RECIPES_FOLDER / f"{name_or_file}.toml" if name_or_file in list_recipes() else Path(name_or_file)
-    if not path.is_file():
+    if not is_file(path):
         known = ", ".join(list_recipes())
         raise SetupError(f"unknown recipe {printable(name_or_file)!r}: neither a file nor one of {known}")
     try:
@@ -138,6 +142,9 @@ def make_recipe(document: Mapping[str, Any]) -> Recipe:
     """A recipe from its tables. Raises SetupError for settings that do not exist or cannot be."""
     name = document.get("name", "recipe")
     try:
+        for entry in ("name", "description"):
+            if not isinstance(document.get(entry, ""), str):
+                raise ValueError(f"{entry} is {document[entry]!r}, expected text")
         unknown = set(document) - {entry.name for entry in fields(Recipe)}
         if unknown:
             raise ValueError(f"unknown table {', '.join(sorted(unknown))}")
@@ -160,7 +167,10 @@ def _checked(
 ) -> dict[str, Any]:
     """The entries of a table, each of the type of its field's default."""
     defaults = {entry.name: entry.default for entry in fields(kind) if entry.name not in hidden}
-    values = dict(document.get(table, {}))
+    values = document.get(table, {})
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{table} is {values!r}, expected a table")
+    values = dict(values)
     for name, value in values.items():
         if name not in defaults:
             raise ValueError(f"unknown setting {table}.{name}; known: {', '.join(defaults)}")
@@ -178,9 +188,13 @@ def _apply(document: dict[str, Any], change: str) -> None:
     if not separator or not dot:
         raise SetupError(f"{printable(change)!r} is not a change like training.epochs=5")
     try:
-        value = parse_toml(f"value = {text}")["value"]
+        parsed = parse_toml(f"value = {text}")
     except ValueError:
-        value = text.strip()  # a bare word is a string
+        parsed = {"value": text.strip()}  # a bare word is a string
+    if len(parsed) != 1:
+        raise SetupError(f"{printable(change)!r} is more than one change")
     if table not in _TABLES:
         raise SetupError(f"{printable(change)!r}: unknown table {printable(table)}; known: {', '.join(_TABLES)}")
-    document.setdefault(table, {})[name] = value
+    if not isinstance(document.setdefault(table, {}), dict):
+        raise SetupError(f"{printable(change)!r}: {table} is no table in this recipe")
+    document[table][name] = parsed["value"]

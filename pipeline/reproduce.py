@@ -28,6 +28,7 @@ _MMPYR_LEAP = (64.8, 67.7, 61.8, 64.8, 63.6, 59.2, 64.9, 56.5, 60.2, 57.4, 62.1)
 
 _HAN = ("model.encoder=han", "model.heads=1", "model.dropout=0.1")
 _MMIL = ("model.decoder=mmil",)
+_MAY_BE_SET = {"model.heads", "model.dropout"}  # what comes with HAN, and is not what a table compares
 _NO_SIMILARITY = ("objective.similarity_weight=0.0",)
 
 
@@ -131,6 +132,9 @@ def make_study(
     """
     if name not in GRIDS:
         raise SetupError(f"unknown table {name!r}; known: {', '.join(GRIDS)}")
+    compared = {change.partition("=")[0] for cell in GRIDS[name].cells for change in cell.changes}
+    if clash := sorted((compared - _MAY_BE_SET) & {change.partition("=")[0].strip() for change in changes}):
+        raise SetupError(f"{name} compares {', '.join(clash)}; it cannot be set for every run")
     plans = []
     for cell in GRIDS[name].cells:
         embeddings = plan.label_embeddings if cell.embeddings is None else (encoders or {})[cell.embeddings]
@@ -139,6 +143,21 @@ def make_study(
         own = replace(plan, recipe=load_recipe(recipe, (*cell.changes, *changes)), label_embeddings=embeddings)
         plans.append((cell, own, root / folder))
     return Study(name, GRIDS[name], tuple(plans))
+
+
+def check_study(
+    study: Study, data: PlanData, *, device: torch.device, weights_dir: Path | None = None, offline: bool = False
+) -> None:
+    """Whatever can be wrong with any of the runs, before the first is trained.
+
+    Raises SetupError: no test split, label embeddings that cannot be had, a folder with a run of another plan.
+    """
+    for split in ("val", "test"):
+        data.annotations.split(split)
+    for _, plan, root in study.plans:
+        prepare_job(plan, data, root, device=device, weights_dir=weights_dir, offline=offline)
+        if (root / CONFIG_FILE).exists() and TrainingPlan.from_dict(read_config(root)) != plan:
+            raise SetupError(f"{root}: holds a run of another plan; remove it or choose another --output")
 
 
 def plan_table(study: Study, data: PlanData, flops_per_second: float) -> Table:
@@ -175,8 +194,6 @@ def run_study(
         job = prepare_job(plan, data, root, device=device, weights_dir=weights_dir, offline=offline)
         if not (root / CONFIG_FILE).exists():
             start_run(job, plan, weights_dir=weights_dir)
-        elif TrainingPlan.from_dict(read_config(root)) != plan:
-            raise SetupError(f"{root}: holds a run of another plan; remove it or choose another --output")
         train(job, hooks(cell.name, plan))
         loaded = load_parser(str(root), weights_dir=weights_dir, offline=offline, device=str(device))
         judge = Judge(loaded, plan.annotations, plan.features, progress=progress)

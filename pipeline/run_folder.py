@@ -10,11 +10,13 @@ log.jsonl           a line for each epoch
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -30,8 +32,9 @@ from ..extractors.profiles import FeatureSpec
 from ..models.checkpoint import dump_checkpoint
 from ..models.parser import AVParser
 from ..weights.manifest import BUNDLE_FILE, Bundle, list_files
+from ..weights.toml import toml_string
 from .errors import OutputError, SetupError, printable
-from .files import replacing, write_atomic
+from .files import PART_PREFIX, check_writable, replacing, write_atomic
 from .weight_files import gather_files
 
 CONFIG_FILE = "config.json"
@@ -56,13 +59,38 @@ class Progress:
 
 
 def create_folder(root: Path) -> None:
-    """Make the folder. Raises OutputError where it cannot be made or holds a run already."""
+    """Make the folder. Raises OutputError where it cannot be made or holds a run, or a bundle, already."""
     if (root / CONFIG_FILE).exists():
         raise OutputError(f"{printable(root)}: holds a run already; go on with --resume, or choose another folder")
+    if found := [name for name in (STATE_FILE, BEST_FILE, LAST_FILE, LOG_FILE, BUNDLE_FILE) if (root / name).exists()]:
+        raise OutputError(f"{printable(root)}: holds {', '.join(found)} already; choose another folder")
     try:
+        str(root.resolve()).encode()
         root.mkdir(parents=True, exist_ok=True)
+        check_writable(root)
+    except UnicodeEncodeError:
+        raise OutputError(f"{printable(root)}: a run needs a folder whose name is text in UTF-8") from None
     except OSError as error:
         raise OutputError(f"{printable(root)}: cannot be made: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Keep other processes from training in the same folder, and clear what a killed one left half-written.
+
+    Raises SetupError where another one is at it.
+    """
+    descriptor = os.open(root, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise SetupError(f"{printable(root)}: another process is training in this folder") from error
+        for left in root.glob(f"{PART_PREFIX}*"):
+            left.unlink(missing_ok=True)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_config(root: Path, config: Mapping[str, Any]) -> None:
@@ -78,7 +106,7 @@ def read_config(root: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
         if config.get("format") != _FORMAT_VERSION:
             raise ValueError(f"format {config.get('format')}, this program reads {_FORMAT_VERSION}")
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise SetupError(f"{printable(root)}: not a run to go on with: {printable(error)}") from error
     return config
 
@@ -113,11 +141,11 @@ def write_bundle(root: Path, spec: FeatureSpec, extractors: Bundle, *, weights_d
         paths, _ = gather_files(replace(extractors, parser={}), weights_dir=weights_dir, offline=True)
         for name, file in files.items():
             if file and file not in list_files():
-                files[name] = _copy(paths[file], root)
-    entries = ", ".join(f"{name} = {json.dumps(file)}" for name, file in files.items())
+                files[name] = _copy(paths[file], root, f"{name}{paths[file].suffix}")
+    entries = ", ".join(f"{toml_string(name)} = {toml_string(file)}" for name, file in files.items())
     text = (
-        f"description = {json.dumps(f'trained by avvp train in {root.resolve().name}')}\n"
-        f"profile = {json.dumps(spec.profile)}\n"
+        f"description = {toml_string(f'trained by avvp train in {root.resolve().name}')}\n"
+        f"profile = {toml_string(spec.profile)}\n"
         f"extractors = {{ {entries} }}\n"
         f'parser = {{ checkpoint = "{BEST_FILE}" }}\n'
     )
@@ -125,13 +153,11 @@ def write_bundle(root: Path, spec: FeatureSpec, extractors: Bundle, *, weights_d
     return [name for name, file in files.items() if not file]
 
 
-def _copy(source: Path, folder: Path) -> str:
-    """The name of the copy."""
-    try:
-        shutil.copyfile(source, folder / source.name)
-    except OSError as error:
-        raise OutputError(f"{printable(folder)}: cannot be written: {error.strerror or error}") from error
-    return source.name
+def _copy(source: Path, folder: Path, name: str) -> str:
+    """The name of the copy, which is whole or not there."""
+    with replacing(folder / name) as temporary:
+        shutil.copyfile(source, temporary)
+    return name
 
 
 def write_parser(path: Path, parser: AVParser, spec: FeatureSpec, record: Mapping[str, Any]) -> None:
@@ -150,7 +176,8 @@ def save_state(root: Path, parser: nn.Module, optimizer: torch.optim.Optimizer, 
     for name, parameter in parser.named_parameters():
         for key, value in optimizer.state[parameter].items():
             tensors[f"optimizer.{name}.{key}"] = value.detach().cpu().contiguous()
-    metadata = {_METADATA_KEY: json.dumps({"format": _FORMAT_VERSION, **vars(progress)})}
+    description = {"format": _FORMAT_VERSION, "tensors": len(tensors), "progress": vars(progress)}
+    metadata = {_METADATA_KEY: json.dumps(description)}
     with replacing(root / STATE_FILE) as temporary:
         try:
             save_file(tensors, temporary, metadata=metadata)
@@ -188,9 +215,15 @@ def _read_state(path: Path, *, tensors: bool) -> tuple[Progress, dict[str, Tenso
     try:
         with safe_open(path, framework="pt") as file:
             description = json.loads((file.metadata() or {})[_METADATA_KEY])
-            found = {key: file.get_tensor(key) for key in file.keys()} if tensors else {}  # noqa: SIM118
-        if description.pop("format") != _FORMAT_VERSION:
+            names = list(file.keys())
+            found = {name: file.get_tensor(name) for name in names} if tensors else {}
+        if description["format"] != _FORMAT_VERSION:
             raise ValueError("of another version of this program")
-        return Progress(**description), found
+        if description["tensors"] != len(names):
+            raise ValueError(f"holds {len(names)} tensors of {description['tensors']}")
+        progress = Progress(**description["progress"])
+        if type(progress.epochs) is not int or len(progress.log) != progress.epochs:
+            raise ValueError("its epochs and its log do not go together")
+        return progress, found
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise SetupError(f"{printable(path)}: cannot be gone on with: {printable(error)}") from error

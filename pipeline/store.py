@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from ..extractors.profiles import FeatureSpec
 from .errors import DatasetError, OutputError, printable
 from .feature_files import READERS, FeatureFolders, FeatureSource, read_header
+from .files import check_writable
 
 INDEX_FILE = "index.json"
 ARRAY_FILE = "features.npy"
@@ -64,9 +65,13 @@ class FeatureStore:
         return found, missing
 
     def read(self, clip_id: str) -> NDArray[np.floating]:
-        """(T, A + V + S), a copy. Values were checked when they were packed."""
+        """(T, A + V + S), a copy. Raises DatasetError for values that are not finite."""
         start, stop = self._places[clip_id]
-        return np.array(self._rows[start:stop])
+        rows = np.array(self._rows[start:stop])
+        if not np.isfinite(rows).all():
+            where = printable(self.root / ARRAY_FILE)
+            raise DatasetError(f"{where}: holds values that are not finite, in clip {printable(clip_id)}")
+        return rows
 
     def release(self) -> None:
         """Give back the memory of what was read; the pages stay in the system's cache."""
@@ -87,6 +92,13 @@ class Packed(NamedTuple):
     left_out: tuple[str, ...]  # what is wrong with the clips that are not in the store
 
 
+def check_target(target: Path) -> None:
+    """Raises OutputError where a store of this name cannot be made."""
+    if os.path.lexists(target):
+        raise OutputError(f"{printable(target)}: exists already; remove it or choose another name")
+    check_writable(target.resolve().parent)
+
+
 def pack_features(
     source: FeatureFolders,
     target: Path,
@@ -100,8 +112,7 @@ def pack_features(
     skip_bad: leave out clips that cannot be used. Raises DatasetError listing them otherwise, and where no clip is
     left; OutputError where the target exists or cannot be written.
     """
-    if target.exists():
-        raise OutputError(f"{printable(target)}: exists already; remove it or choose another name")
+    check_target(target)
     expected, problems = source.lengths(sorted(source.ids()))
     temporary = None
     try:
@@ -182,7 +193,7 @@ def _read_index(root: Path) -> dict[str, Any]:
     path = root / INDEX_FILE
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(f"{printable(path)}: cannot be read: {printable(error)}") from error
     if not isinstance(index, dict):
         raise DatasetError(f"{printable(path)}: not the index of a store")
@@ -191,10 +202,11 @@ def _read_index(root: Path) -> dict[str, Any]:
 
 def _map_array(path: Path, shape: tuple[int, int]) -> tuple[mmap.mmap, NDArray[np.floating]]:
     header = read_header(path)
-    if header.shape != shape or header.dtype not in DTYPES.values():
+    if header.shape != shape or header.dtype not in DTYPES.values() or header.fortran_order:
         raise DatasetError(f"{printable(path)}: {header.dtype} {header.shape}, but the index speaks of {shape}")
+    size = header.dtype.itemsize * shape[0] * shape[1]
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    size = header.dtype.itemsize * shape[0] * shape[1]
-    rows = np.ndarray(shape, header.dtype, buffer=mapped, offset=len(mapped) - size)
-    return mapped, rows
+    if len(mapped) != header.start + size:
+        raise DatasetError(f"{printable(path)}: {len(mapped)} bytes, expected {header.start + size}")
+    return mapped, np.ndarray(shape, header.dtype, buffer=mapped, offset=header.start)

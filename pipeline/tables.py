@@ -36,6 +36,11 @@ class Table:
         lines += [f"\n{note}" for note in self.notes]
         return "\n".join(lines) + "\n"
 
+    def to_dict(self) -> dict[str, object]:
+        """A JSON-ready mapping."""
+        rows = [dict(zip(self.header, row, strict=True)) for row in self.rows]
+        return {"title": self.title, "rows": rows, "notes": list(self.notes)}
+
     def print(self, console: Console) -> None:
         """For the eye, in a terminal."""
         shown = RichTable(title=self.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..weights.toml import parse_toml
+from ..weights.toml import parse_toml, toml_string
 from .errors import SetupError
 
 DEFAULT_THRESHOLD = 0.5
@@ -89,7 +89,7 @@ class Thresholds:
         for name in _NAMES:
             lines.append(f"[{name.replace('_', '.')}]")
             values = zip(self.labels, getattr(self, name).tolist(), strict=True)
-            lines += [f"{json.dumps(label)} = {value}" for label, value in values]
+            lines += [f"{toml_string(label)} = {value}" for label, value in values]
             lines.append("")
         return "\n".join(lines)
 

@@ -27,6 +27,7 @@ from .run_folder import (
     BEST_FILE,
     LAST_FILE,
     Progress,
+    alone,
     load_state,
     save_state,
     write_log,
@@ -68,15 +69,20 @@ def train(job: TrainingJob, hooks: Hooks | None = None) -> Progress:
     the seed and its number alone.
     Raises TrainingError for a loss that is no number; SetupError for data or a state that do not fit the recipe.
     """
-    recipe, schedule, clips, hooks = job.recipe, job.recipe.training, job.clips, hooks or Hooks()
     check_job(job)
+    with alone(job.root):
+        return _train(job, hooks or Hooks())
+
+
+def _train(job: TrainingJob, hooks: Hooks) -> Progress:
+    recipe, schedule, clips = job.recipe, job.recipe.training, job.clips
     torch.manual_seed(schedule.seed)
     parser = build_parser(job.config, job.label_embeddings).to(job.device)
     optimizer = make_optimizer(schedule, parser)
     progress = load_state(job.root, parser, optimizer)
-    fingerprint = data_fingerprint(clips)
+    fingerprint = "-".join(data_fingerprint(part) for part in (clips, job.validation) if part is not None)
     if progress.epochs and progress.data != fingerprint:
-        raise SetupError("the training clips or their labels are not those that this run was started with")
+        raise SetupError("the training or validation clips, or their labels, are not those this run was started with")
     progress.data = fingerprint
     scaler = GradScaler(job.device.type, enabled=schedule.precision == "fp16")
     if progress.scaler:
@@ -97,6 +103,8 @@ def train(job: TrainingJob, hooks: Hooks | None = None) -> Progress:
             means.add(terms, len(batch.filenames))
             hooks.step(epoch + 1, means.clips, len(clips), means.values())
         seconds = time.monotonic() - started
+        if not all(bool(parameter.isfinite().all()) for parameter in parser.parameters()):
+            raise TrainingError(_diverged(job, progress, "its last update left parameters that are no numbers"))
 
         scores = score_clips(parser, job.validation, job.device) if job.validation is not None else None
         judged = float(epoch) if scores is None else scores.segment.type_av
@@ -196,7 +204,7 @@ def check_job(job: TrainingJob) -> None:
 
 
 def data_fingerprint(clips: Clips) -> str:
-    """What makes two training splits the same: names, lengths and labels, in order."""
+    """What makes two splits the same: names, lengths and labels, in order."""
     digest = hashlib.sha256("\n".join(clips.filenames).encode(errors="surrogateescape"))
     for array in (clips.lengths, clips.video_labels, clips.audio_labels, clips.visual_labels):
         digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
@@ -206,9 +214,11 @@ def data_fingerprint(clips: Clips) -> str:
 def _no_number(job: TrainingJob, progress: Progress, clips: int, batch: Batch, terms: Mapping[str, float]) -> str:
     bad = ", ".join(name for name, value in terms.items() if not math.isfinite(value)) or "total"
     names = ", ".join(map(printable, batch.filenames[:3])) + (", ..." if len(batch.filenames) > 3 else "")
+    what = f"the loss is no number (term {bad}) after {clips} clips, in the batch of {names}"
+    return _diverged(job, progress, what)
+
+
+def _diverged(job: TrainingJob, progress: Progress, what: str) -> str:
     last = printable(job.root / LAST_FILE)
     kept = f"{last} is of epoch {progress.epochs}" if progress.epochs else "nothing was saved"
-    return (
-        f"the loss is no number (term {bad}) in epoch {progress.epochs + 1}, after {clips} clips, in the batch of"
-        f" {names}; {kept}. A smaller learning rate, clip_norm or fp32 may help"
-    )
+    return f"epoch {progress.epochs + 1}: {what}; {kept}. A smaller learning rate, clip_norm or fp32 may help"

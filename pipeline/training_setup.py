@@ -16,9 +16,9 @@ from ..weights.manifest import DEFAULT_BUNDLE, Bundle, load_bundle
 from .annotations import Annotations, read_annotations
 from .dataset import Clips, check_values, load_clips
 from .embeddings import load_label_embeddings
-from .errors import DatasetError, SetupError
+from .errors import DatasetError, SetupError, printable
 from .recipe import Recipe, make_recipe
-from .run_folder import create_folder, write_bundle, write_config
+from .run_folder import STATE_FILE, create_folder, load_progress, write_bundle, write_config
 from .store import open_features
 from .train import TrainingJob, check_job
 from .weight_files import gather_files
@@ -51,7 +51,7 @@ class TrainingPlan:
             for name in ("annotations", "features", "pseudo_labels"):
                 given[name] = None if given[name] is None else Path(given[name])
             return cls(recipe=make_recipe(mapping["recipe"]), **given)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise SetupError(f"not the configuration of a run: {error}") from error
 
 
@@ -64,7 +64,7 @@ class PlanData:
 
 
 def longer(recipe: Recipe, epochs: int) -> Recipe:
-    """The same recipe for more epochs. Raises SetupError where the epochs so far would have been others."""
+    """The same recipe for another number of epochs. Raises SetupError where those so far would have been others."""
     if recipe.training.schedule != "step" and epochs != recipe.training.epochs:
         raise SetupError(f"a {recipe.training.schedule} schedule depends on the number of epochs; start a new run")
     return replace(recipe, training=replace(recipe.training, epochs=epochs))
@@ -120,6 +120,15 @@ def prepare_job(
     job = TrainingJob(recipe, config, embeddings, clips, data.clips.get("val"), root, device)
     check_job(job)
     return job
+
+
+def check_resumable(job: TrainingJob) -> None:
+    """Raises SetupError where a run cannot be gone on with, or has more epochs than are asked for."""
+    if not (job.root / STATE_FILE).exists():
+        return  # stopped in its first epoch
+    done = load_progress(job.root).epochs
+    if done > job.recipe.training.epochs:
+        raise SetupError(f"{printable(job.root)}: has {done} epochs already, more than {job.recipe.training.epochs}")
 
 
 def start_run(job: TrainingJob, plan: TrainingPlan, *, weights_dir: Path | None = None) -> list[str]:

@@ -97,6 +97,9 @@ def test_what_lies_past_the_end_is_cut(folder: Path) -> None:
             "'nan' is not a whole number",
         ),
         ("AVVP_eval_visual.csv", "filename\tonset\toffset\tevent_labels\nx\t0\t1\tWolf\n", "unknown class 'Wolf'"),
+        ("AVVP_eval_visual.csv", "filename\tonset\toffset\tevent_labels\nx\t0\t3000000000\tDog\n", "more than a day"),
+        ("AVVP_test_pd.csv", "filename\tevent_labels\none_0_10\tDog\n", "one_0_10 is in train and in test"),
+        ("labels.txt", "Dog\ndefault\n", "means all classes"),
         ("labels.txt", "", "the label list is empty"),
         ("labels.txt", "Dog\nDog\n", "names Dog twice"),
         ("labels.txt", "Dog, big\n", "comma"),
@@ -158,3 +161,9 @@ def test_llp() -> None:
     heard = annotations.dense(annotations.split("test"), "audio", 10)
     assert (~heard.any((1, 2))).sum() >= 5
     assert np.count_nonzero(annotations.split("train").labels.sum(1) == 0) == 0
+
+
+def test_names_that_other_programs_would_tear(folder: Path) -> None:
+    name = "odd\u2028name\x0b \x85 " + "x" * 200_000
+    (folder / "AVVP_train.csv").write_bytes(f"filename\tevent_labels\r\n{name}\tDog\r\n".encode())
+    assert read_annotations(folder).split("train").filenames == (name,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import torch
 from avvp.pipeline.bundle import load_networks
 from avvp.pipeline.reproduce import GRIDS
 from avvp.pipeline.run_folder import load_progress
-from conftest import LABELS, Result
+from conftest import LABELS, Result, copy_bundle
 from llp_like import Recipe, generate
 from media import Clips
 
@@ -106,7 +107,7 @@ def test_the_folder_of_a_run(trained: Path) -> None:
     names = {path.name for path in trained.iterdir()}
     assert names >= {
         "config.json", "environment.json", "bundle.toml", "log.jsonl", "state.safetensors", "best.safetensors",
-        "last.safetensors", "vggish.safetensors", "resnet.safetensors", "r2plus1d.safetensors",
+        "last.safetensors", "vggish_tiny.safetensors", "resnet_tiny.safetensors", "r2plus1d_tiny.safetensors",
     }  # fmt: skip
     config = json.loads((trained / "config.json").read_text())
     assert config["recipe"]["training"]["epochs"] == 2
@@ -213,7 +214,7 @@ def test_training_that_breaks_off_ends_with_status_1(
     monkeypatch.setattr("avvp.pipeline.train.training_step", lambda *_: {"audio": float("nan")})
     result = train("-o", tmp_path / "run", "--epochs", 1)
     assert result.status == 1
-    assert "the loss is no number (term audio) in epoch 1" in result.err
+    assert "epoch 1: the loss is no number (term audio)" in result.err
     assert "Traceback" not in result.err
 
 
@@ -224,8 +225,10 @@ def test_pack(run: Run, data: Path, tmp_path: Path) -> None:
     packed = run("train", *data_options(data)[:2], "--features", tmp_path / "packed", "--recipe", "han", "--check")
     assert packed.status == 0, packed.err
     again = run("pack", data / "features", tmp_path / "packed")
-    assert again.status == 1
+    assert again.status == 2
     assert "exists already" in again.err
+    assert "is a packed store already" in run("pack", tmp_path / "packed", tmp_path / "other").err
+    assert "no such folder" in run("pack", data / "features", tmp_path / "nowhere" / "x").err
 
 
 def test_pack_leaves_out_what_is_bad_when_asked(run: Run, data: Path, tmp_path: Path) -> None:
@@ -370,7 +373,7 @@ def test_a_run_of_another_plan_in_the_same_folder_is_noticed(run: Run, data: Pat
     document["recipe"]["training"]["seed"] = 9
     config.write_text(json.dumps(document))
     result = run("reproduce", "table3", *options)
-    assert result.status == 1
+    assert result.status == 2
     assert "holds a run of another plan" in result.err
 
 
@@ -389,10 +392,53 @@ def test_every_table_of_the_command_line_has_a_grid() -> None:
     assert set(TABLES) == set(GRIDS)
 
 
-def test_table1_says_what_it_lacks(run: Run, data: Path, tmp_path: Path) -> None:
-    """Its BERT and CLIP embeddings are downloaded; offline the error says so, and what was trained before stays."""
+def test_what_a_table_lacks_is_said_before_anything_is_trained(run: Run, data: Path, tmp_path: Path) -> None:
     options = [*reproduce_options(data, tmp_path / "runs"), "--offline", "--bert", tmp_path / "nowhere"]
     result = run("reproduce", "table1", *options)
-    assert result.status == 1
+    assert result.status == 2
     assert "cannot be loaded" in result.err or "pip install 'avvp[text]'" in result.err
-    assert len(list((tmp_path / "runs").glob("*/best.safetensors"))) == 3
+    shutil.copytree(data / "annotations", tmp_path / "annotations")
+    (tmp_path / "annotations" / "AVVP_test_pd.csv").unlink()
+    result = run("reproduce", "table2", *options, "--annotations", tmp_path / "annotations")
+    assert result.status == 2
+    assert "no test split" in result.err
+    result = run("reproduce", "table3", *options, "--set", "model.decoder=mmil")
+    assert result.status == 2
+    assert "table3 compares model.decoder; it cannot be set for every run" in result.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_with_somebody_s_bundle_is_not_written_to(train: Run, tmp_path: Path, tiny_bundle: Path) -> None:
+    copy_bundle(tiny_bundle, tmp_path / "bundle")
+    before = (tmp_path / "bundle" / "bundle.toml").read_bytes()
+    result = train("-o", tmp_path / "bundle", "--epochs", 1)
+    assert result.status == 2
+    assert "holds bundle.toml already; choose another folder" in result.err
+    assert (tmp_path / "bundle" / "bundle.toml").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["emoji \U0001f600", "quote ' and \" and \\", "new\nline", "-dash"])
+def test_odd_names_of_runs(train: Run, run: Run, data: Path, tmp_path: Path, name: str) -> None:
+    assert train("-o", tmp_path / name, "--epochs", 1).status == 0
+    result = run("evaluate", "--weights", tmp_path / name, *data_options(data, pseudo=False))
+    assert result.status == 0, result.err
+    assert run("train", "-o", tmp_path / name, "--resume", "--epochs", 2).status == 0
+
+
+def test_a_folder_whose_name_is_no_text(train: Run, tmp_path: Path) -> None:
+    result = train("-o", os.fsdecode(os.fsencode(tmp_path) + b"/x\xff"), "--epochs", 1)
+    assert result.status == 2
+    assert "a run needs a folder whose name is text" in result.err
+
+
+def test_fewer_epochs_than_there_are(train: Run, run: Run, tmp_path: Path) -> None:
+    assert train("-o", tmp_path / "run", "--epochs", 2).status == 0
+    result = run("train", "-o", tmp_path / "run", "--resume", "--epochs", 1)
+    assert result.status == 2
+    assert "has 2 epochs already, more than 1" in result.err
+
+
+def test_check_knows_what_the_recipe_needs(run: Run, data: Path) -> None:
+    result = run("train", *data_options(data, pseudo=False), "--check")
+    assert result.status == 2
+    assert "--pseudo-labels" in result.err or "published label embeddings" in result.err

@@ -150,6 +150,7 @@ def test_values_are_checked_when_asked(data: tuple[Path, dict[str, Truth]]) -> N
     problems = check_values(clips_of(root, "val"), lambda done, _total: counted.append(done))
     assert counted == [1, 2, 3]
     assert len(problems) == 1
+    assert check_values(clips_of(root, "test")) == []
     assert f"{name}.npy: holds values that are not finite" in problems[0]
 
 
@@ -169,9 +170,13 @@ def test_batches_come_in_order_whoever_reads_them(data: tuple[Path, dict[str, Tr
 
 def test_a_loader_that_is_left_early_stops_reading(data: tuple[Path, dict[str, Truth]]) -> None:
     clips = clips_of(data[0], "train")
-    batches = iterate_batches(clips, range(7), 1)
+    read: list[str] = []
+    original = clips.features.read
+    clips.features.read = lambda name: (read.append(name), original(name))[1]
+    batches = iterate_batches(clips, [0] * 500, 1)
     next(batches)
     batches.close()
+    assert 1 <= len(read) < 20
 
 
 def test_the_order_follows_from_seed_and_epoch() -> None:

@@ -13,7 +13,7 @@ from avvp.models.parser import AVParser
 from avvp.pipeline.annotations import read_annotations
 from avvp.pipeline.bundle import load_parser
 from avvp.pipeline.dataset import Clips, load_clips
-from avvp.pipeline.errors import DatasetError, FeatureMismatchError
+from avvp.pipeline.errors import DatasetError, FeatureMismatchError, SetupError
 from avvp.pipeline.evaluate import Decisions, Judge, evaluate, evaluate_timelines, read_timeline
 from avvp.pipeline.feature_files import PUBLISHED_SPEC
 from avvp.pipeline.metrics import score
@@ -145,7 +145,7 @@ def test_missing_timelines_are_listed_or_allowed(data: tuple[Path, dict[str, Tru
     name = truths["test"].filenames[3]
     (folder / f"{name}.events.json").unlink()
     annotations = read_annotations(root / "annotations")
-    with pytest.raises(DatasetError, match=rf"missing: {name}\.events\.json(.|\n)*--allow-missing"):
+    with pytest.raises(DatasetError, match=rf"--allow-missing(.|\n)*missing: {name}\.events\.json"):
         evaluate_timelines(folder, annotations, "test")
     result = evaluate_timelines(folder, annotations, "test", allow_missing=True)
     assert result.whole.clips == 11
@@ -156,16 +156,16 @@ def test_missing_timelines_are_listed_or_allowed(data: tuple[Path, dict[str, Tru
 
 
 def test_seconds_of_timelines_of_other_programs(tmp_path: Path) -> None:
-    """A second is active where at least half of it is covered, also by several events; past the end is cut."""
+    """A second is active where at least half of it is covered, once; what is both is heard and seen; the end is cut."""
     events = [
         ("audio", "a", 0.5, 2.4), ("audio", "b", 0.0, 0.3), ("audio", "b", 0.7, 0.9), ("visual", "a", 2.6, 9.0),
-        ("audio_visual", "b", 0.0, 3.0),
+        ("audio", "b", 1.1, 1.6), ("audio", "c", 0.0, 0.3), ("audio", "c", 0.1, 0.3), ("audio_visual", "c", 3.0, 4.0),
     ]  # fmt: skip
     document = [dict(zip(("modality", "label", "onset", "offset"), event, strict=True)) for event in events]
     (tmp_path / "x.json").write_text(json.dumps({"events": document}))
-    heard, seen = read_timeline(tmp_path / "x.json", ("a", "b"), 4)
-    assert heard.T.tolist() == [[True, True, False, False], [True, False, False, False]]
-    assert seen.T.tolist() == [[False, False, False, True], [False] * 4]
+    heard, seen = read_timeline(tmp_path / "x.json", ("a", "b", "c"), 4)
+    assert heard.T.tolist() == [[True, True, False, False], [True, True, False, False], [False, False, False, True]]
+    assert seen.T.tolist() == [[False, False, False, True], [False] * 4, [False, False, False, True]]
 
 
 @pytest.mark.parametrize(
@@ -178,6 +178,13 @@ def test_seconds_of_timelines_of_other_programs(tmp_path: Path) -> None:
         ('{"events": [{"modality": "smell", "label": "a", "onset": 0, "offset": 1}]}', "unknown modality 'smell'"),
         ('{"events": [{"modality": "audio", "label": "a", "onset": "x", "offset": 1}]}', "could not convert"),
         ('{"events": [{"modality": "audio", "label": "a", "onset": 0}]}', "no 'offset'"),
+        ('{"events": [{"modality": "audio", "label": "a", "onset": NaN, "offset": 1}]}', "not an interval"),
+        ('{"events": [{"modality": "audio", "label": "a", "onset": 2, "offset": 1}]}', "not an interval"),
+        (
+            '{"events": [{"modality": "audio", "label": "a", "onset": 0, "offset": 1' + "0" * 400 + "}]}",
+            "not a timeline",
+        ),
+        ("[" * 100_000, "not a timeline"),
     ],
 )
 def test_timelines_that_cannot_be_understood(tmp_path: Path, text: str, message: str) -> None:
@@ -290,3 +297,13 @@ def test_a_published_file_as_a_bundle(tmp_path: Path, family: str) -> None:
     assert loaded.spec == PUBLISHED_SPEC
     assert loaded.parser.config.decoder == "mmil"
     assert loaded.parser.config.swap_modalities == (family == "mmpyr")
+
+
+def test_a_parser_that_has_diverged_is_not_scored(data: tuple[Path, dict[str, Truth]], tmp_path: Path) -> None:
+    """NaN is below every threshold: without this it would be scored as silence."""
+    parser = tiny_parser().float()
+    with torch.no_grad():
+        parser.stem.audio.weight.fill_(float("nan"))
+    judge = judge_of(data[0], write_bundle(tmp_path / "b", parser))
+    with pytest.raises(SetupError, match="no numbers"):
+        judge.evaluate("test", Thresholds.uniform(LABELS, 0.5, 0.5))

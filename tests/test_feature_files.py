@@ -220,6 +220,10 @@ def test_a_full_disk_leaves_nothing_behind(folders: Path, monkeypatch: pytest.Mo
     assert [path.name for path in folders.parent.iterdir()] == ["feats"]
 
 
+def append_bytes(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"abcd")
+
+
 def change_index(root: Path, **changes: object) -> None:
     index = json.loads((root / INDEX_FILE).read_text())
     (root / INDEX_FILE).write_text(json.dumps({**index, **changes}))
@@ -238,6 +242,8 @@ def change_index(root: Path, **changes: object) -> None:
         (lambda root: truncate(root / "features.npy"), "features.npy: truncated"),
         (lambda root: (root / "features.npy").unlink(), "features.npy: no such file"),
         (lambda root: np.save(root / "features.npy", np.zeros((7, 12), int)), "int64"),
+        (lambda root: np.save(root / "features.npy", np.zeros((7, 12), np.float32, order="F")), "the index speaks of"),
+        (lambda root: append_bytes(root / "features.npy"), "468 bytes, expected 464"),
     ],
 )
 def test_damaged_stores(folders: Path, spoil: Callable[[Path], object], message: str) -> None:
@@ -255,3 +261,15 @@ def test_a_store_is_an_ordinary_npy_file(folders: Path) -> None:
     rows = np.load(io.BytesIO((root / "features.npy").read_bytes()))
     assert rows.shape == (7, 12)
     assert isinstance(open_features(root), FeatureStore)
+
+
+def test_values_of_a_store_that_are_not_finite(folders: Path) -> None:
+    root = folders.with_name("packed")
+    pack_features(FeatureFolders(folders), root)
+    rows = np.load(root / "features.npy")
+    rows[-1, 3] = np.nan
+    np.save(root / "features.npy", rows)
+    store = open_features(root)
+    assert store.read("one").any()
+    with pytest.raises(DatasetError, match="not finite, in clip two"):
+        store.read("two")

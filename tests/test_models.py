@@ -207,10 +207,11 @@ def test_shapes_that_disagree_are_named(shapes: tuple, lengths: list[int] | None
     [
         {"labels": ()}, {"labels": ("a", "a")}, {"heads": 3}, {"leap_variant": "other"}, {"leap_blocks": 0},
         {"encoder": "x"}, {"decoder": "x"}, {"layers": 0}, {"dropout": 1.0}, {"swap_modalities": True},
+        {"hidden_dim": -4}, {"feedforward_dim": 0}, {"levels": 80},
     ],
 )  # fmt: skip
 def test_settings_that_cannot_be(settings: dict) -> None:
-    with pytest.raises(ValueError, match=r"labels|heads|not one of|at least|swap"):
+    with pytest.raises(ValueError, match=r"labels|heads|not one of|at least|swap|nine hours|below 1"):
         ParserConfig(**{"labels": ("a",), **settings})
 
 
@@ -313,3 +314,12 @@ def test_dropout_passes_gradients_of_what_it_kept() -> None:
     dropped = Dropout(0.5)(x)
     dropped.sum().backward()
     assert torch.equal(x.grad, dropped)
+
+
+def test_levels_that_reach_past_the_end_cost_nothing() -> None:
+    """A dilation beyond the video's length sees nothing but the second itself."""
+    far, farther = TemporalConv(4, 8).double(), TemporalConv(4, 2**15).double()
+    farther.load_state_dict(far.state_dict())
+    x = torch.randn(1, 5, 4).double()
+    torch.testing.assert_close(far(x, None), farther(x, None))
+    assert Dropout(0.999999)(torch.ones(100)).isfinite().all()

@@ -105,6 +105,8 @@ def test_changes(tmp_path: Path) -> None:
         ("wings.x=2", "unknown table wings"),
         ("name.x=2", "unknown table name; known: model, objective, training"),
         ("model.leap_blocks=2.5", "model.leap_blocks is 2.5, expected int"),
+        ("training.seed=99999999999999999999", "at most 4294967295"),
+        ("training.epochs=5\nbatch_size=3", "is more than one change"),
         ("epochs=2", "not a change like training.epochs=5"),
         ("training.epochs", "not a change like training.epochs=5"),
     ],
@@ -126,3 +128,14 @@ def test_recipes_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text("[model")
     with pytest.raises(SetupError, match="not a readable recipe"):
         load_recipe(str(tmp_path / "x.toml"))
+
+
+@pytest.mark.parametrize("text", ["model = 5", "name = 5", "training = [1]"])
+def test_recipe_files_of_another_kind(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.toml").write_text(text)
+    with pytest.raises(SetupError, match="expected"):
+        load_recipe(str(tmp_path / "x.toml"))
+    with pytest.raises(SetupError):
+        load_recipe(str(tmp_path / "x.toml"), ["model.levels=2"])
+    with pytest.raises(SetupError, match="neither a file nor"):
+        load_recipe("x" * 5000)

@@ -26,14 +26,15 @@ from avvp.pipeline.feature_files import FeatureFolders
 from avvp.pipeline.metrics import score
 from avvp.pipeline.predict import predict_clips
 from avvp.pipeline.recipe import load_recipe
-from avvp.pipeline.run_folder import BEST_FILE, LAST_FILE, LOG_FILE, STATE_FILE, Progress, load_progress
+from avvp.pipeline.run_folder import BEST_FILE, LAST_FILE, LOG_FILE, STATE_FILE, alone, load_progress
 from avvp.pipeline.store import open_features, pack_features
 from avvp.pipeline.thresholds import Thresholds
 from avvp.pipeline.train import Hooks, TrainingJob, train
 from golden import LLP
 from llp_like import Recipe as Data
 from llp_like import generate
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from test_losses import WEAK
 
 LABELS = ("Speech", "Dog", "Car", "Violin_fiddle", "Singing", "Cello", "Banjo", "Helicopter")
@@ -246,24 +247,43 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_epoch(few: Path,
     job = make_job(few, tmp_path / "run", "training.epochs=3", "training.batch_size=8")
     train(with_epochs(job, 1))
     kept = {name: (tmp_path / "run" / name).read_bytes() for name in (LAST_FILE, BEST_FILE, STATE_FILE)}
-    poisoned = replace(job, label_embeddings=torch.full((3, 12), 1.0))
-    state = load_file(tmp_path / "run" / STATE_FILE)
     original = AVParser.forward
 
     def poison(self: AVParser, audio: torch.Tensor, *rest: torch.Tensor, **options: object):
-        return original(self, audio * (float("nan") if self.training else 1.0), *rest, **options)  # pyright: ignore[reportArgumentType]
+        return original(self, audio * float("nan"), *rest, **options)  # pyright: ignore[reportArgumentType]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(AVParser, "forward", poison)
         with pytest.raises(TrainingError) as error:
-            train(poisoned)
+            train(job)
     message = str(error.value)
-    assert "in epoch 2, after 0 clips" in message
-    assert "term audio" in message
+    assert "epoch 2: the loss is no number (term audio" in message
+    assert "after 0 clips" in message
     assert "last.safetensors is of epoch 1" in message
-    assert state
     assert kept == {name: (tmp_path / "run" / name).read_bytes() for name in kept}
     assert train(job).epochs == 3
+
+
+def test_parameters_that_diverge_in_the_last_step_of_an_epoch_are_not_saved(few: Path, tmp_path: Path) -> None:
+    """The loss was a number before the update; the next one would come an epoch too late."""
+    job = make_job(few, tmp_path / "run", "training.epochs=3", "training.batch_size=20")
+    train(with_epochs(job, 1))
+    kept = {name: (tmp_path / "run" / name).read_bytes() for name in (LAST_FILE, BEST_FILE, STATE_FILE)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("avvp.pipeline.recipe.Schedule.rate", lambda *_: float("inf"))
+        with pytest.raises(TrainingError, match="epoch 2: its last update left parameters that are no numbers"):
+            train(job)
+    assert kept == {name: (tmp_path / "run" / name).read_bytes() for name in kept}
+    assert train(job).epochs == 3
+
+
+def test_two_processes_do_not_train_in_one_folder(few: Path, tmp_path: Path) -> None:
+    job = make_job(few, tmp_path / "run", "training.epochs=1")
+    with alone(tmp_path / "run"), pytest.raises(SetupError, match="another process is training"):
+        train(job)
+    (tmp_path / "run" / ".avvp-left.part").write_bytes(b"half")
+    train(job)
+    assert not list((tmp_path / "run").glob(".avvp-*"))
 
 
 def test_a_full_disk_keeps_the_last_good_epoch(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,8 +340,11 @@ def test_killed_in_the_middle_of_writing_a_checkpoint(few: Path, tmp_path: Path,
         assert_same(weights(tmp_path / "whole", name), weights(root, name))
 
 
-def spoil_state(change: Callable[[Path], object]) -> Callable[[Path], None]:
-    return lambda root: change(root / STATE_FILE) and None
+def drop_optimizer(path: Path) -> None:
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    kept = {key: value for key, value in load_file(path).items() if not key.startswith("optimizer.")}
+    save_file(kept, path, metadata=metadata)
 
 
 @pytest.mark.parametrize(
@@ -330,6 +353,7 @@ def spoil_state(change: Callable[[Path], object]) -> Callable[[Path], None]:
         (("model.hidden_dim=16",), None, "is of another parser"),
         ((), lambda path: path.write_bytes(path.read_bytes()[:100]), "cannot be gone on with"),
         ((), lambda path: path.write_bytes(b""), "cannot be gone on with"),
+        ((), drop_optimizer, r"holds \d+ tensors of \d+"),
     ],
 )
 def test_states_that_do_not_fit(
@@ -346,12 +370,10 @@ def test_other_training_clips_are_noticed(few: Path, tmp_path: Path) -> None:
     job = make_job(few, tmp_path / "run", "training.epochs=1")
     train(job)
     fewer = replace(job.clips, filenames=job.clips.filenames[::-1])
-    with pytest.raises(SetupError, match="not those that this run was started with"):
+    with pytest.raises(SetupError, match="not those this run was started with"):
         train(with_epochs(replace(job, clips=fewer), 2))
-
-
-def test_progress_of_a_new_run() -> None:
-    assert Progress().epochs == 0
+    with pytest.raises(SetupError, match="not those this run was started with"):
+        train(with_epochs(replace(job, validation=None), 2))
 
 
 @pytest.fixture(scope="module")

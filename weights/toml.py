@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Any
 
@@ -14,3 +15,9 @@ else:
 def parse_toml(text: str) -> dict[str, Any]:
     """The content of a TOML document. Raises ValueError for anything else."""
     return tomllib.loads(text)
+
+
+def toml_string(text: str) -> str:
+    """A quoted TOML string, for values and keys. What is no text (lone surrogates) is replaced."""
+    clean = text.encode("utf-8", "replace").decode("utf-8")
+    return json.dumps(clean, ensure_ascii=False).replace("\x7f", "\\u007F")
