@@ -18,6 +18,7 @@ _SHORT = {"audio": "A", "visual": "V", "audio_visual": "AV", "type_av": "Type", 
 _LEVELS = {"segment": "seg", "event": "ev"}
 SCORE_HEADER = (*(f"{_LEVELS[level]} {_SHORT[name]}" for level in LEVELS for name in SCORE_NAMES), "mean")
 _NOTHING = "-"
+_PADDING = 3  # spaces between columns
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,29 @@ class Table:
         return {"title": self.title, "rows": rows, "notes": list(self.notes)}
 
     def print(self, console: Console) -> None:
-        """For the eye, in a terminal."""
-        shown = RichTable(title=self.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-        for index, name in enumerate(self.header):
-            shown.add_column(name, justify="right" if index else "left", no_wrap=index > 0)
-        for row in self.rows:
-            shown.add_row(*row)
-        console.print(shown)
+        """For the eye, in a terminal: what is too wide for it goes below, under the same first column."""
+        for number, columns in enumerate(self._fitting(console.width)):
+            title = None if number else self.title
+            shown = RichTable(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+            for index in columns:
+                shown.add_column(self.header[index], justify="right" if index else "left", no_wrap=index > 0)
+            for row in self.rows:
+                shown.add_row(*(row[index] for index in columns))
+            console.print(shown)
         for note in self.notes:
             console.print(f"  {note}", style="dim", soft_wrap=True)
+
+    def _fitting(self, width: int) -> list[list[int]]:
+        """The columns of each part, the first one in all of them."""
+        widths = [max(map(len, column)) + _PADDING for column in zip(self.header, *self.rows, strict=True)]
+        parts, room = [[0]], width - widths[0] - _PADDING
+        for index, needed in enumerate(widths[1:], 1):
+            if needed > room and len(parts[-1]) > 1:
+                parts.append([0])
+                room = width - widths[0] - _PADDING
+            parts[-1].append(index)
+            room -= needed
+        return parts
 
 
 def score_cells(scores: Scores | None) -> tuple[str, ...]:

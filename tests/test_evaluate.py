@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from avvp.pipeline.thresholds import Thresholds, apply_tables, read_thresholds
 from avvp.pipeline.tuning import tune_thresholds
 from golden import load_json, needs_golden
 from llp_like import FRAMES, Recipe, Truth, generate
+from rich.console import Console
 from test_models import tiny_parser
 from test_published import family_state
 
@@ -255,6 +257,20 @@ def test_thresholds_are_never_tuned_on_the_test_split(data: tuple[Path, dict[str
 def test_markdown() -> None:
     table = Table("A title", ("run", "mean"), (("a|b", "61.0"),), ("A note.",))
     assert table.to_markdown() == "**A title**\n\n|run|mean|\n|---|---:|\n|a\\|b|61.0|\n\nA note.\n"
+
+
+def test_a_table_too_wide_for_the_terminal_goes_on_below() -> None:
+    """Every number is there, whole, under the same first column."""
+    header = ("run", *(f"column {index}" for index in range(8)))
+    rows = tuple((f"row {row}", *(f"{row}{index}.5" for index in range(8))) for row in range(2))
+    for width in (200, 60, 25):
+        drawing = io.StringIO()
+        Table("A title", header, rows).print(Console(file=drawing, width=width))
+        lines = drawing.getvalue().splitlines()
+        assert max(map(len, lines)) <= width
+        for text in (*header, *(cell for row in rows for cell in row)):
+            assert any(text in line for line in lines), (width, text)
+        assert sum("A title" in line for line in lines) == 1
 
 
 def test_parts_of_the_published_parsers() -> None:
