@@ -199,6 +199,13 @@ def check_job(job: TrainingJob) -> None:
             f"recipe {job.recipe.name} learns from pseudo labels by second; give their folder with --pseudo-labels,"
             " or take a recipe for weak labels (han, mmpyr)"
         )
+    objective = job.recipe.objective
+    others = (objective.audio_weight, objective.visual_weight, objective.audio_segment_weight,
+              objective.visual_segment_weight, objective.similarity_weight)  # fmt: skip
+    if job.config.decoder == "leap" and objective.union == "published" and not any(others):
+        raise SetupError(
+            "LEAP's published union has no gradient, and every other loss has weight 0: set union = 'soft'"
+        )
     if job.recipe.training.precision == "fp16" and job.device.type == "cpu":
         raise SetupError("fp16 needs a GPU; on a CPU use bf16 or fp32")
 

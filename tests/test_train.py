@@ -164,6 +164,14 @@ def test_weak_recipes_need_no_pseudo_labels_and_others_say_so(few: Path, tmp_pat
         train(replace(make_job(few, tmp_path / "strong", "training.epochs=1"), clips=weak))
 
 
+def test_an_objective_without_gradient_is_refused(few: Path, tmp_path: Path) -> None:
+    names = ("audio", "visual", "audio_segment", "visual_segment", "similarity")
+    alone_ = [f"objective.{name}_weight=0.0" for name in names]
+    with pytest.raises(SetupError, match="has no gradient"):
+        train(make_job(few, tmp_path / "hard", "training.epochs=1", *alone_))
+    assert train(make_job(few, tmp_path / "soft", "training.epochs=1", "objective.union=soft", *alone_)).epochs == 1
+
+
 def test_the_log_says_what_happened(few: Path, tmp_path: Path) -> None:
     records: list[dict] = []
     steps: list[tuple[int, int, int]] = []
