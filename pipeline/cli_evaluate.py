@@ -128,7 +128,7 @@ def _option(name: str) -> str:
 
 def _of_timelines(options: Mapping[str, Any]) -> Evaluation:
     from .annotations import read_annotations  # noqa: PLC0415
-    from .evaluate import evaluate_timelines  # noqa: PLC0415
+    from .score_timelines import evaluate_timelines  # noqa: PLC0415
 
     annotations = read_annotations(options["annotations"])
     return evaluate_timelines(
@@ -138,8 +138,8 @@ def _of_timelines(options: Mapping[str, Any]) -> Evaluation:
 
 def _of_parser(options: Mapping[str, Any], messages: Messages) -> Evaluation:
     from .bundle import load_parser  # noqa: PLC0415
-    from .evaluate import Judge  # noqa: PLC0415
     from .files import write_atomic  # noqa: PLC0415
+    from .score_parser import Judge  # noqa: PLC0415
     from .thresholds import DEFAULT_THRESHOLD, apply_tables, read_thresholds  # noqa: PLC0415
 
     tables = read_thresholds(options["thresholds"]) if options["thresholds"] else {}

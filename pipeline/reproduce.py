@@ -11,10 +11,11 @@ import torch
 from ..models.parser import build_parser
 from .bundle import load_parser
 from .errors import SetupError
-from .evaluate import Evaluation, Judge
+from .evaluate import Evaluation
 from .model_info import Part, count_parts
 from .recipe import load_recipe
 from .run_folder import CONFIG_FILE, STATE_FILE, load_progress, read_config
+from .score_parser import Judge
 from .tables import SCORE_HEADER, Table, class_table, score_cells
 from .thresholds import DEFAULT_THRESHOLD, Thresholds
 from .train import Hooks, train

@@ -15,11 +15,13 @@ from avvp.pipeline.annotations import read_annotations
 from avvp.pipeline.bundle import load_parser
 from avvp.pipeline.dataset import Clips, load_clips
 from avvp.pipeline.errors import DatasetError, FeatureMismatchError, SetupError
-from avvp.pipeline.evaluate import Decisions, Judge, evaluate, evaluate_timelines, read_timeline
+from avvp.pipeline.evaluate import Decisions, evaluate
 from avvp.pipeline.feature_files import PUBLISHED_SPEC
 from avvp.pipeline.metrics import score
 from avvp.pipeline.model_info import count_parts, recipe_parser, unused_when_published
 from avvp.pipeline.predict import Predictions, predict_clips, predict_video
+from avvp.pipeline.score_parser import Judge
+from avvp.pipeline.score_timelines import evaluate_timelines, read_timeline
 from avvp.pipeline.store import open_features
 from avvp.pipeline.tables import Table, class_table, score_table
 from avvp.pipeline.thresholds import Thresholds, apply_tables, read_thresholds
