@@ -14,7 +14,7 @@ from ..models.parser import AVParser
 from .dataset import Clips
 from .metrics import Scores, class_scores, overlapping, score
 from .predict import predict_clips
-from .thresholds import DEFAULT_THRESHOLD, Thresholds
+from .thresholds import Thresholds
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Decisions:
 def score_clips(parser: AVParser, clips: Clips, device: torch.device) -> Scores:
     """The ten scores by the published decision, every threshold at 0.5."""
     labels = parser.config.labels
-    uniform = Thresholds.uniform(labels, DEFAULT_THRESHOLD, DEFAULT_THRESHOLD)
+    uniform = Thresholds.uniform(labels)
     heard, seen = uniform.decide(predict_clips(parser, clips, device))
     return score(heard, seen, *clips.segment_labels)
 

@@ -48,6 +48,11 @@ def _take(waiting: deque[Future[Batch]], clips: Clips) -> Batch:
     return batch
 
 
+def epoch_seed(seed: int, epoch: int) -> int:
+    """What an epoch's chances follow from, so that a resumed run repeats them: the seed and the epoch alone."""
+    return seed * 100_003 + epoch
+
+
 def shuffled(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order of an epoch's clips: it follows from the seed and the epoch alone, so a resumed run repeats it."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed * 100_003 + epoch)).numpy()
+    """The order of an epoch's clips."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(epoch_seed(seed, epoch))).numpy()

@@ -69,32 +69,26 @@ def predict_clips(
 ) -> Predictions:
     """The same for every clip of a split; short clips go through the parser together."""
     parser.eval()
-    table: NDArray[np.float32] | None = None
+    parts = 5 if parser.config.decoder == "mmil" else 4  # of _stack
+    table = np.zeros((parts, len(clips), int(clips.lengths.max()), len(parser.config.labels)), np.float32)
     short = np.flatnonzero(clips.lengths <= parser.config.segments)
-    done = 0
-
-    def put(indices: NDArray[np.int64], found: NDArray[np.float32]) -> NDArray[np.float32]:
-        nonlocal done
-        shape = (found.shape[1], len(clips), int(clips.lengths.max()), found.shape[3])
-        whole = np.zeros(shape, np.float32) if table is None else table
-        whole[:, indices, : found.shape[2]] = found.transpose(1, 0, 2, 3)
-        done += len(indices)
-        progress(done, len(clips))
-        return whole
-
     # Clips of like length go together: less padding.
     order = short[np.argsort(clips.lengths[short], kind="stable")]
-    for first, batch in enumerate(iterate_batches(clips, order, _CLIPS_AT_ONCE)):
+    done = 0
+    for batch in iterate_batches(clips, order, _CLIPS_AT_ONCE):
         there = batch.to(device)
         with torch.inference_mode():
             found = _stack(parser(there.audio, there.visual_2d, there.visual_3d, lengths=there.lengths))
-        table = put(order[first * _CLIPS_AT_ONCE :][: len(batch.filenames)], found)
+        table[:, order[done : done + len(found)], : found.shape[2]] = found.transpose(1, 0, 2, 3)
+        done += len(found)
+        progress(done, len(clips))
     dims = np.cumsum(clips.features.spec.dims)[:-1]
     for index in np.flatnonzero(clips.lengths > parser.config.segments):
         audio, visual_2d, visual_3d = np.split(clips.features.read(clips.ids[index]).astype(np.float32), dims, axis=1)
         alone = predict_video(parser, (audio, visual_2d, visual_3d), device)
-        table = put(np.array([index]), np.stack(list(alone.arrays().values()))[None])
-    assert table is not None  # a split has at least one clip
+        table[:, index, : len(audio)] = list(alone.arrays().values())
+        done += 1
+        progress(done, len(clips))
     return Predictions(*table)
 
 

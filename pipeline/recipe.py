@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..models.config import ParserConfig
 from ..models.losses import Objective
 from ..weights.toml import parse_toml
@@ -16,7 +18,7 @@ from .files import is_file
 
 RECIPES_FOLDER = Path(__file__).with_name("recipes")
 DEFAULT_RECIPE = "leap-published"
-OPTIMIZERS = ("adam", "adamw")
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 SCHEDULES = ("step", "cosine")
 PRECISIONS = ("fp32", "bf16", "fp16")
 _MAX_SEED = 2**32 - 1

@@ -17,7 +17,7 @@ from .recipe import load_recipe
 from .run_folder import CONFIG_FILE, STATE_FILE, load_progress, read_config
 from .score_parser import Judge
 from .tables import SCORE_HEADER, Table, class_table, score_cells
-from .thresholds import DEFAULT_THRESHOLD, Thresholds
+from .thresholds import Thresholds
 from .train import Hooks, train
 from .training_setup import PlanData, TrainingPlan, prepare_job, start_run
 
@@ -198,7 +198,7 @@ def run_study(
         train(job, hooks(cell.name, plan))
         loaded = load_parser(str(root), weights_dir=weights_dir, offline=offline, device=str(device))
         judge = Judge(loaded, plan.annotations, plan.features, progress=progress)
-        uniform = Thresholds.uniform(data.annotations.labels, DEFAULT_THRESHOLD, DEFAULT_THRESHOLD)
+        uniform = Thresholds.uniform(data.annotations.labels)
         results.append((cell, judge.evaluate("test", uniform)))
     return results
 

@@ -54,8 +54,10 @@ class Thresholds:
                 raise ValueError(f"{name} thresholds must be {len(self.labels)} numbers from 0 to 1, got {values}")
 
     @classmethod
-    def uniform(cls, labels: Sequence[str], segment: float, video: float) -> Thresholds:
-        """The same for every class and modality."""
+    def uniform(
+        cls, labels: Sequence[str], segment: float = DEFAULT_THRESHOLD, video: float = DEFAULT_THRESHOLD
+    ) -> Thresholds:
+        """The same for every class and modality; as published, unless said otherwise."""
         levels = [np.full(len(labels), float(level)) for level in (segment, segment, video, video, video)]
         return cls(tuple(labels), *levels)
 

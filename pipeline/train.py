@@ -21,8 +21,8 @@ from ..models.parser import AVParser, build_parser
 from .dataset import Batch, Clips
 from .errors import SetupError, TrainingError, printable
 from .evaluate import score_clips
-from .loader import iterate_batches, shuffled
-from .recipe import Recipe, Schedule
+from .loader import epoch_seed, iterate_batches, shuffled
+from .recipe import OPTIMIZERS, Recipe, Schedule
 from .run_folder import (
     BEST_FILE,
     LAST_FILE,
@@ -34,7 +34,6 @@ from .run_folder import (
     write_parser,
 )
 
-OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 _AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -90,7 +89,7 @@ def _train(job: TrainingJob, hooks: Hooks) -> Progress:
 
     for epoch in range(progress.epochs, schedule.epochs):
         started = time.monotonic()
-        torch.manual_seed(schedule.seed * 100_003 + epoch)
+        torch.manual_seed(epoch_seed(schedule.seed, epoch))
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(epoch)
         parser.train()

@@ -9,7 +9,7 @@ import numpy as np
 from .dataset import Clips
 from .metrics import score
 from .predict import Predictions
-from .thresholds import DEFAULT_THRESHOLD, Thresholds
+from .thresholds import Thresholds
 
 _GRID = np.round(np.arange(0.05, 1.0, 0.05), 2)
 
@@ -29,7 +29,7 @@ def tune_thresholds(
     if clips.split != "val":
         raise ValueError(f"thresholds are tuned on the validation split, not on {clips.split}")
     truth = clips.segment_labels
-    thresholds = Thresholds.uniform(tuple(labels), DEFAULT_THRESHOLD, DEFAULT_THRESHOLD)
+    thresholds = Thresholds.uniform(tuple(labels))
 
     def judge() -> float:
         return score(*thresholds.decide(predictions), *truth).mean
