@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import ClassVar, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-Stream = Literal["audio", "visual_2d", "visual_3d"]
-STREAMS: tuple[Stream, ...] = ("audio", "visual_2d", "visual_3d")
-
-FRAMES_PER_SEGMENT = 8  # sampled pictures a second; also the length of an R(2+1)D clip
-SAMPLE_RATE = 16_000  # samples of sound a second
+from .inputs import InputFormat, Stream
 
 
 class Extractor(nn.Module):
     """A network in eval mode without gradients.
 
-    `stream` says which part of a FeatureSet it fills, `dim` the width of its rows. `preprocess` turns decoded media
-    into the network's input (on the CPU), `forward` turns that into rows:
-
-    - visual_2d: frames (F, H, W, 3) uint8 RGB -> (F, dim)
-    - visual_3d: frames (8N, H, W, 3) uint8 RGB -> (N, dim)
-    - audio: seconds of mono sound (N, 16000) float in [-1, 1] -> (N, dim)
+    Three steps lead from decoded media to rows of features, each where it costs least: `input_format.reduce` to
+    compact arrays (NumPy, in whatever process decodes), `prepare` to what the network computes with (on its device),
+    `forward` to rows (N, dim). `preprocess` is the first two in one.
     """
 
-    stream: ClassVar[Stream]
+    input_format: ClassVar[InputFormat]
     memory_format: ClassVar[torch.memory_format] = torch.contiguous_format
     unused_prefixes: ClassVar[tuple[str, ...]] = ()  # parts of the published file that features do not need
 
@@ -36,8 +29,18 @@ class Extractor(nn.Module):
         super().__init__()
         self.dim = dim
 
+    @property
+    def stream(self) -> Stream:
+        """The part of a FeatureSet that it fills."""
+        return self.input_format.stream
+
+    def prepare(self, reduced: Tensor) -> Tensor:
+        """Reduced inputs (N, *input_format.shape) -> the network's input, on the device that they are on."""
+        return reduced
+
     def preprocess(self, media: NDArray[np.generic]) -> Tensor:
-        raise NotImplementedError
+        """Decoded media, as `input_format` takes it -> the network's input, on the CPU."""
+        return self.prepare(torch.from_numpy(self.input_format.reduce(media)))
 
     def load_published(self, state_dict: Mapping[str, Tensor]) -> tuple[str, ...]:
         """Take the published file's tensors under their own key names; returns the keys that are not needed.
@@ -57,6 +60,12 @@ class Extractor(nn.Module):
         counters = {key: torch.zeros((), dtype=torch.long) for key in own.keys() - given.keys()}
         self.load_state_dict(given | counters, assign=True)
         return unused
+
+
+def normalize(pictures: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """(..., S, S, 3) uint8 -> float32 of the same shape, ``(x / 255 - mean) / std``."""
+    average, deviation = (torch.tensor(values, device=pictures.device) for values in (mean, std))
+    return pictures.float().div_(255).sub_(average).div_(deviation)
 
 
 def _name_keys(what: str, keys: Iterable[str]) -> list[str]:

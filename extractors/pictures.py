@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 _MAX_ASPECT = 4  # long side to short side, beyond which a resized picture is mostly thrown away
 
@@ -42,9 +38,3 @@ def _trim(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return frames
     start = (max(width, height) - limit) // 2
     return frames[:, :, start : start + limit] if width > height else frames[:, start : start + limit]
-
-
-def normalize(pictures: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """(F, S, S, 3) uint8 -> (F, 3, S, S) float32 in channels-last memory, ``(x / 255 - mean) / std``."""
-    scaled = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(255)
-    return scaled.sub_(torch.tensor(mean).view(3, 1, 1)).div_(torch.tensor(std).view(3, 1, 1))

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from .base import FRAMES_PER_SEGMENT, SAMPLE_RATE, STREAMS, Extractor
+from .inputs import STREAMS
+from .rates import FRAMES_PER_SEGMENT, SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from .base import Extractor
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D
 
-from .base import FRAMES_PER_SEGMENT, Extractor, Stream
-from .pictures import normalize, resize
+from .base import Extractor, normalize
+from .inputs import CLIP
 
 KINETICS_MEAN = (0.43216, 0.394666, 0.37645)
 KINETICS_STD = (0.22803, 0.22145, 0.216989)
@@ -25,7 +22,7 @@ class R2Plus1D(Extractor):
     `r2plus1d_18-91a641e6.pth`) loads unchanged but for its classifier.
     """
 
-    stream: ClassVar[Stream] = "visual_3d"
+    input_format = CLIP
     memory_format = torch.channels_last_3d
     unused_prefixes = ("fc.",)
 
@@ -55,11 +52,9 @@ class R2Plus1D(Extractor):
         first = BasicBlock(channels, planes, Conv2Plus1D, stride, shortcut)
         return nn.Sequential(first, *(BasicBlock(planes, planes, Conv2Plus1D) for _ in range(depth - 1)))
 
-    def preprocess(self, media: NDArray[np.generic]) -> Tensor:
-        """Squashed to 112 x 112 without a crop, Kinetics mean and deviation, 8 consecutive frames a clip."""
-        frames = cast("NDArray[np.uint8]", media)
-        pictures = normalize(resize(frames, 112, 112), KINETICS_MEAN, KINETICS_STD)
-        return pictures.unflatten(0, (-1, FRAMES_PER_SEGMENT)).transpose(1, 2)
+    def prepare(self, reduced: Tensor) -> Tensor:
+        """Kinetics mean and deviation: (N, 8, 112, 112, 3) -> (N, 3, 8, 112, 112) in channels-last memory."""
+        return normalize(reduced, KINETICS_MEAN, KINETICS_STD).permute(0, 4, 1, 2, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)

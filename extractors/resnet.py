@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from .base import Extractor, Stream
-from .pictures import normalize, resize_and_crop
+from .base import Extractor, normalize
+from .inputs import PICTURE
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -25,7 +22,7 @@ class ResNet(Extractor):
     the published file (IMAGENET1K_V1, `resnet152-394f9c45.pth`) loads unchanged but for its classifier.
     """
 
-    stream: ClassVar[Stream] = "visual_2d"
+    input_format = PICTURE
     memory_format = torch.channels_last
     unused_prefixes = ("fc.",)
 
@@ -51,10 +48,9 @@ class ResNet(Extractor):
         first = block(channels, planes, stride, shortcut)
         return nn.Sequential(first, *(block(out, planes) for _ in range(depth - 1))), out
 
-    def preprocess(self, media: NDArray[np.generic]) -> Tensor:
-        """Short side to 256, centre crop 224, ImageNet mean and deviation."""
-        frames = cast("NDArray[np.uint8]", media)
-        return normalize(resize_and_crop(frames, short_side=256, crop=224), IMAGENET_MEAN, IMAGENET_STD)
+    def prepare(self, reduced: Tensor) -> Tensor:
+        """ImageNet mean and deviation: (F, 224, 224, 3) -> (F, 3, 224, 224) in channels-last memory."""
+        return normalize(reduced, IMAGENET_MEAN, IMAGENET_STD).permute(0, 3, 1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         x = torch.relu(self.bn1(self.conv1(x)))

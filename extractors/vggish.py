@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, cast
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .base import Extractor, Stream
-from .mel import EXAMPLE_FRAMES, MEL_BANDS, log_mel
+from .base import Extractor
+from .inputs import LOG_MEL
+from .mel import EXAMPLE_FRAMES, MEL_BANDS
 
 _POOLINGS = 4  # each halves both axes of the (96, 64) input
 
@@ -22,7 +19,7 @@ class VGGish(Extractor):
     Key names of the published PyTorch port (`vggish-10086976.pth`); 72,141,184 parameters at full size.
     """
 
-    stream: ClassVar[Stream] = "audio"
+    input_format = LOG_MEL
 
     def __init__(self, channels: Sequence[int], hidden: int, dim: int) -> None:
         super().__init__(dim)
@@ -43,10 +40,6 @@ class VGGish(Extractor):
         self.embeddings = nn.Sequential(
             nn.Linear(flat, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, dim), nn.ReLU()
         )
-
-    def preprocess(self, media: NDArray[np.generic]) -> Tensor:
-        """(N, 16000) mono sound -> (N, 96, 64) log-mel: the first 96 of each second's 98 frames."""
-        return torch.from_numpy(log_mel(cast("NDArray[np.floating]", media))[:, :EXAMPLE_FRAMES])
 
     def forward(self, x: Tensor) -> Tensor:
         maps = self.features(x.unsqueeze(1))

@@ -14,9 +14,9 @@ from .bundle import LoadedBundle
 from .errors import AVVPError, OutputError, printable
 from .export import to_json
 from .files import write_atomic
+from .media_inputs import Progress
 from .parse import parse_video
 from .process import DEFAULT_TIMEOUT
-from .runner import Progress
 from .thresholds import Thresholds
 from .timeline import Timeline
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 
 from ..extractors.base import Extractor
+from ..extractors.fused import fuse
+from ..extractors.inputs import Stream
 from ..extractors.profiles import FeatureSpec, feature_spec
 from ..extractors.registry import EXTRACTORS, build_extractor, extractor_shapes
 from ..models.checkpoint import load_checkpoint, read_description
@@ -37,6 +39,16 @@ class LoadedBundle:
     spec: FeatureSpec
     hashes: Mapping[str, str]  # file name -> sha256
     untrained: bool
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class LoadedExtractors:
+    """Extractors on their device, by stream; `made_with` tells their weights apart."""
+
+    extractors: Mapping[Stream, Extractor]
+    spec: FeatureSpec
+    made_with: Mapping[Stream, str]
     device: torch.device
 
 
@@ -101,10 +113,9 @@ def load_networks(
     except ValueError as error:
         raise SetupError(f"bundle {bundle.name!r}: {error}") from error
     _check_features(bundle, spec, parser, trained_on)
-    for module in (*extractors.values(), parser):
-        module.to(chosen)
-    if chosen.type == "cuda":  # or convolutions round to ten bits, and results would not be the CPU's
-        torch.backends.cudnn.allow_tf32 = False
+    extractors = {name: fuse(extractor.to(chosen)) for name, extractor in extractors.items()}
+    parser.to(chosen)
+    _round_as_told(chosen)
     return LoadedBundle(
         name=bundle.name,
         description=bundle.description,
@@ -115,6 +126,41 @@ def load_networks(
         untrained=bundle.seed is not None,
         device=chosen,
     )
+
+
+def load_extractors(
+    bundle: Bundle,
+    *,
+    weights_dir: Path | None = None,
+    offline: bool = False,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    progress: Progress | None = None,
+) -> LoadedExtractors:
+    """The extractors of a bundle without its parser, for features alone. Raises as `load_networks`."""
+    paths, hashes = gather_files(
+        replace(bundle, parser={}), weights_dir=weights_dir, offline=offline, progress=progress
+    )
+    try:
+        plain = {name: _load_extractor(name, file, bundle.seed, paths) for name, file in bundle.extractors.items()}
+        spec = feature_spec(bundle.profile, plain)
+    except ValueError as error:
+        raise SetupError(f"bundle {bundle.name!r}: {error}") from error
+    seeded = f"untrained, seed {bundle.seed}"
+    made_with: dict[Stream, str] = {
+        extractor.stream: hashes[paths[bundle.extractors[name]].name] if bundle.seed is None else seeded
+        for name, extractor in plain.items()
+    }
+    extractors: dict[Stream, Extractor] = {
+        extractor.stream: fuse(extractor.to(device), dtype=dtype) for extractor in plain.values()
+    }
+    _round_as_told(device)
+    return LoadedExtractors(extractors, spec, made_with, device)
+
+
+def _round_as_told(device: torch.device) -> None:
+    if device.type == "cuda":  # or convolutions round to ten bits, and results would not be the CPU's
+        torch.backends.cudnn.allow_tf32 = False
 
 
 def load_parser(

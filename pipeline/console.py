@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from .errors import printable
 
 if TYPE_CHECKING:
-    from .runner import Progress as FeatureProgress
+    from .media_inputs import Progress as FeatureProgress
     from .timeline import Timeline
 
 

@@ -16,10 +16,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..extractors.rates import FRAMES_PER_SEGMENT
 from .errors import MediaError
 from .probe import MediaInfo, StreamInfo
 from .process import DEFAULT_TIMEOUT, MediaProcess
-from .segments import FRAMES_PER_SEGMENT
 
 Frames = NDArray[np.uint8]  # (F, H, W, 3) RGB; a single picture is (H, W, 3)
 

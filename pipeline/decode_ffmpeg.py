@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..extractors.rates import FRAMES_PER_SEGMENT
 from .decode import DecodeReport, FrameReader, Frames, check_length, chunks, note_shortfall, read_pictures
 from .errors import MediaError
 from .probe import MediaInfo, StreamInfo, ffmpeg_command, ffmpeg_input
 from .process import DEFAULT_TIMEOUT, MediaProcess
-from .segments import FRAMES_PER_SEGMENT
 
 _FRAME = re.compile(
     r"\[Parsed_showinfo_\d+ @ 0x[0-9a-f]+\] \[info\] n: *\d+ .* pts_time:\s*(?P<start>-?[\d.]+)"

@@ -14,8 +14,9 @@ import sys
 
 import numpy as np
 
+from ..extractors.rates import FRAMES_PER_SEGMENT
 from .decode_decord import REPORT_MARK
-from .segments import FRAMES_PER_SEGMENT, sample_count, sample_times, shown_frames
+from .segments import sample_count, sample_times, shown_frames
 
 
 def main(descriptor: str, start: str) -> None:

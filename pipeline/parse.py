@@ -13,9 +13,9 @@ from ..models.parser import AVParser
 from ..weights.manifest import DEFAULT_BUNDLE
 from .bundle import UNTRAINED_WARNING, LoadedBundle, load_networks
 from .features import FeatureSet, extract_features
+from .media_inputs import Progress
 from .predict import predict_video
 from .process import DEFAULT_TIMEOUT
-from .runner import Progress
 from .thresholds import DEFAULT_THRESHOLD, Thresholds
 from .timeline import SegmentProbabilities, Timeline, all_events
 

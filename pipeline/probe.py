@@ -92,10 +92,13 @@ def ffmpeg_binary() -> str:
 
 
 def ffmpeg_input(descriptor: int, **options: Any) -> Any:
-    """An ffmpeg-python input that reads an open descriptor and can reach nothing else."""
+    """An ffmpeg-python input that reads an open descriptor and can reach nothing else.
+
+    One thread decodes: with several, what ffmpeg makes of a damaged frame changes from run to run.
+    """
     import ffmpeg  # noqa: PLC0415
 
-    return ffmpeg.input("fd:", protocol_whitelist="fd", fd=descriptor, max_pixels=MAX_PIXELS, **options)
+    return ffmpeg.input("fd:", protocol_whitelist="fd", fd=descriptor, max_pixels=MAX_PIXELS, threads=1, **options)
 
 
 def ffmpeg_command(output: Any, *, log_level: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .segments import SAMPLE_RATE
+from ..extractors.rates import SAMPLE_RATE
 
 PUBLISHED_RATE = 44_100  # the rate that the published path decodes to before it picks samples
 

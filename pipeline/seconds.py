@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from ..extractors.profiles import Profile
+from ..extractors.rates import FRAMES_PER_SEGMENT
 from .decode import DecodeReport, FrameReader, Frames
 from .decode_ffmpeg import PublishedPictures
 from .probe import MediaInfo
 from .readers import build_reader
-from .segments import FRAMES_PER_SEGMENT, fit_rows, segment_count, spread_indices
+from .segments import fit_rows, segment_count, spread_indices
 
 
 class Seconds(Protocol):

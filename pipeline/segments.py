@@ -11,9 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-FRAMES_PER_SEGMENT = 8  # sampled frames of a second
-SAMPLE_RATE = 16_000  # samples of sound of a second
-
 
 def segment_count(duration: float) -> int:
     """T of a video of `duration` seconds: the nearest whole number, halves up, at least 1.

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..extractors.rates import SAMPLE_RATE
 from .decode import DecodeReport, check_length, note_shortfall
 from .decode_ffmpeg import DecodeLog, conclude
 from .errors import MediaError
 from .probe import MediaInfo, ffmpeg_command, ffmpeg_input
 from .process import DEFAULT_TIMEOUT, MediaProcess
 from .resampling import PUBLISHED_RATE, Samples, published_track, resamplable, resample_seconds
-from .segments import SAMPLE_RATE
 
 
 class SoundReader:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from avvp.extractors import base
-from avvp.pipeline import decode_decord, decode_ffmpeg, segments
+from avvp.pipeline import decode_decord, decode_ffmpeg
 from avvp.pipeline.decode import FrameReader
 from avvp.pipeline.decode_ffmpeg import PublishedPictures
 from avvp.pipeline.errors import DecodeTimeoutError, MediaError
@@ -213,7 +212,3 @@ def test_more_descriptors_than_select_bears(clips: Clips) -> None:
         for descriptor in held:
             os.close(descriptor)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def test_constants_agree_with_the_extractors() -> None:
-    assert (segments.FRAMES_PER_SEGMENT, segments.SAMPLE_RATE) == (base.FRAMES_PER_SEGMENT, base.SAMPLE_RATE)

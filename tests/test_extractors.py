@@ -7,8 +7,9 @@ import pytest
 import torch
 import torchvision
 from avvp.extractors import EXTRACTORS, FeatureSpec, build_extractor, feature_spec, get_profile
+from avvp.extractors.base import normalize
 from avvp.extractors.mel import hertz_to_mel, log_mel, mel_matrix
-from avvp.extractors.pictures import normalize, resize, resize_and_crop
+from avvp.extractors.pictures import resize, resize_and_crop
 from avvp.extractors.registry import extractor_shapes
 from golden import fill, load_json, load_npz, needs_golden
 from PIL import Image
@@ -107,11 +108,13 @@ def test_clips_are_squashed_not_cropped() -> None:
     x = build_extractor("r2plus1d_tiny").preprocess(frames)
     assert x.shape == (1, 3, 8, 112, 112)
     mean, std = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
-    torch.testing.assert_close(x[0].transpose(0, 1), normalize(resize(frames, 112, 112), mean, std))
+    torch.testing.assert_close(
+        x[0].transpose(0, 1), normalize(torch.from_numpy(resize(frames, 112, 112)), mean, std).permute(0, 3, 1, 2)
+    )
 
 
 def test_normalisation_by_hand() -> None:
-    picture = np.full((1, 1, 1, 3), 255, np.uint8)
+    picture = torch.full((1, 1, 1, 3), 255, dtype=torch.uint8)
     assert normalize(picture, (0.5, 0.5, 0.0), (0.5, 0.25, 1.0)).flatten().tolist() == [1.0, 2.0, 1.0]
 
 

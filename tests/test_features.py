@@ -7,13 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from avvp.extractors import Extractor, build_extractor
+from avvp.extractors.inputs import CLIP, LOG_MEL, PICTURE
 from avvp.extractors.registry import extractor_shapes
 from avvp.pipeline import extract_features
 from avvp.pipeline.decode import check_length
 from avvp.pipeline.decode_ffmpeg import FFmpegReader
 from avvp.pipeline.errors import DecodeTimeoutError, MediaError
 from avvp.pipeline.features import FeatureSet
+from avvp.pipeline.media_inputs import MediaInputs
 from avvp.pipeline.probe import probe
 from avvp.weights.untrained import untrained_state
 from golden import MEDIA, fill, load_npz, needs_golden, needs_media
@@ -54,10 +57,10 @@ def test_published_inputs_golden() -> None:
     class Spy:
         def __init__(self, name: str, key: str) -> None:
             self.real, self.key = build_extractor(name), key
-            self.stream, self.dim = self.real.stream, self.real.dim
+            self.stream, self.dim, self.input_format = self.real.stream, self.real.dim, self.real.input_format
 
-        def preprocess(self, media: np.ndarray):
-            x = self.real.preprocess(media)
+        def prepare(self, reduced: torch.Tensor) -> torch.Tensor:
+            x = self.real.prepare(reduced)
             seen[self.key].append(x)
             return x
 
@@ -178,29 +181,22 @@ class TestUnevenStreams:
     ) -> None:
         """One second is prepared before the next is asked for, whatever the batch."""
         order: list[str] = []
-        clip_network = tiny["r2plus1d_tiny"]
-        original = clip_network.preprocess
+        form = tiny["r2plus1d_tiny"].input_format
 
-        def prepare(media: np.ndarray):
-            order.append(f"prepare {len(media)}")
-            return original(media)
+        def reduce(media: np.ndarray) -> np.ndarray:
+            order.append(f"reduce {len(media)}")
+            return form.reduce(media)
 
-        monkeypatch.setattr(clip_network, "preprocess", prepare)
+        monkeypatch.setattr(type(tiny["r2plus1d_tiny"]), "input_format", replace(form, reduce=reduce))
         extract_features(clips.steady, tiny, profile=profile, batch_size=8)
-        assert order == ["prepare 8"] * 3
+        assert order == ["reduce 8"] * 3
 
 
 def test_a_frame_that_repeats_is_computed_once(tiny: Mapping[str, Extractor], clips: Clips) -> None:
     slow = clips.numbered("slow.mkv", 4, 2)
-    rows: list[int] = []
-    resnet = tiny["resnet_tiny"]
-    original = resnet.preprocess
-    resnet.preprocess = lambda media: (rows.append(len(media)), original(media))[1]  # pyright: ignore[reportAttributeAccessIssue]
-    try:
-        features = extract_features(slow, tiny, profile="clean")
-    finally:
-        del resnet.preprocess
-    assert sum(rows) == 4
+    given = [stream for stream, inputs in MediaInputs(slow, [PICTURE], profile="clean") for _ in inputs]
+    assert given == ["visual_2d"] * 4
+    features = extract_features(slow, tiny, profile="clean")
     assert (features.visual_2d[:4] == features.visual_2d[0]).all()
     assert (features.visual_2d[12:] == features.visual_2d[15]).all()
     assert not np.array_equal(features.visual_2d[3], features.visual_2d[15])
@@ -235,7 +231,7 @@ def test_a_stream_that_cannot_be_decoded_costs_its_own_events_only(
 def test_progress_is_told_in_seconds(tiny: Mapping[str, Extractor], clips: Clips) -> None:
     told: list[tuple] = []
     extract_features(clips.steady, tiny, profile="clean", batch_size=2, progress=lambda *at: told.append(at))
-    assert [at[:2] for at in told] == [("audio", 2), ("audio", 3), ("video", 2), ("video", 3)]
+    assert [at[:2] for at in told] == [(what, second) for what in ("audio", "video") for second in (1, 2, 3)]
     assert all(at[2] == pytest.approx(3.0, abs=0.1) for at in told)
 
 
@@ -255,3 +251,25 @@ def test_a_feature_set_is_checked(tiny: Mapping[str, Extractor], clips: Clips) -
         with pytest.raises(ValueError, match=r"expected float32|not finite"):
             replace(features, **changes)
     assert isinstance(features, FeatureSet)
+
+
+def test_what_stands_still_is_made_once_for_all_seconds(clips: Clips) -> None:
+    """A still picture for two seconds with digital silence: one picture, one clip, one second of sound."""
+    sources = ("-f", "lavfi", "-i", "color=red:s=64x48:r=25:d=2", "-f", "lavfi", "-i", "anullsrc=r=16000:d=2")
+    path = clips.make("calm.mkv", *sources, "-t", 2, "-c:v", "ffv1", "-c:a", "pcm_s16le")
+    inputs = MediaInputs(path, [LOG_MEL, PICTURE, CLIP], profile="clean")
+    assert [(stream, len(given)) for stream, given in inputs] == [("audio", 1), ("visual_2d", 1), ("visual_3d", 1)]
+    assert inputs.summary.rows == {"audio": [0, 0], "visual_2d": [0] * 16, "visual_3d": [0, 0]}
+
+
+def test_a_clip_in_which_something_moved_is_made_anew(clips: Clips) -> None:
+    """Frames 0..3 in the first second, 3 for all of the next two: the second clip is new, the third is the second."""
+    pace = "setpts='min(N,3)/4/TB',tpad=stop_mode=clone:stop_duration=2"
+    path = clips.numbered("halting.mkv", 4, 4, "-vf", pace, "-r", 8)
+    inputs = MediaInputs(path, [PICTURE, CLIP], profile="clean")
+    given = [stream for stream, some in inputs for _ in some]
+    pictures, shown = given.count("visual_2d"), inputs.summary.rows["visual_2d"]
+    assert pictures == 4
+    assert shown[:8] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert set(shown[8:]) == {3}
+    assert inputs.summary.rows["visual_3d"] == [0, 1, 1]

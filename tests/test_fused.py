@@ -1,0 +1,87 @@
+"""The fast arrangement of the networks is held to the plain one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from avvp.extractors.base import Extractor
+from avvp.extractors.fused import FusedConv, fuse
+from avvp.extractors.registry import build_extractor, extractor_shapes
+from avvp.weights.untrained import untrained_state
+from torch import Tensor, nn
+
+TINY = ("vggish_tiny", "resnet_tiny", "r2plus1d_tiny")
+FULL = ("vggish", "resnet152", "r2plus1d_18")
+
+
+def make(name: str) -> tuple[Extractor, Tensor]:
+    """A network whose batch norms do something, and inputs that differ from each other."""
+    torch.manual_seed(3)
+    plain = build_extractor(name, untrained_state(extractor_shapes(name), 5))
+    count = 3
+    shape = plain.input_format.shape
+    if plain.input_format.stream == "audio":
+        return plain, torch.randn(count, *shape)
+    levels = torch.linspace(20, 230, count).view(count, *[1] * len(shape))
+    return plain, (levels + 20 * torch.randn(count, *shape)).clamp(0, 255).to(torch.uint8)
+
+
+def error(rows: Tensor, expected: Tensor) -> float:
+    """Relative to what distinguishes the rows."""
+    return float((rows - expected).norm() / (expected - expected.mean(0)).norm())
+
+
+@pytest.mark.parametrize("onednn", [True, False])
+@pytest.mark.parametrize("name", [*TINY, *(pytest.param(name, marks=pytest.mark.full_size) for name in FULL)])
+def test_rows_equal_those_of_the_plain_network(name: str, onednn: bool) -> None:
+    plain, reduced = make(name)
+    fused = fuse(plain, onednn=onednn)
+    with torch.inference_mode():
+        expected = plain(plain.prepare(reduced))
+        assert error(fused(fused.prepare(reduced)), expected) < 1e-4
+        assert torch.equal(plain(plain.prepare(reduced)), expected), "the plain network was changed"
+    assert (fused.stream, fused.dim, fused.input_format) == (plain.stream, plain.dim, plain.input_format)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_row_does_not_depend_on_the_rest_of_its_batch(name: str) -> None:
+    """To the bit: files are put into batches as they come, and results must not tell."""
+    plain, reduced = make(name)
+    fused = fuse(plain)
+    with torch.inference_mode():
+        rows = fused(fused.prepare(reduced))
+        turned = fused(fused.prepare(reduced.flip(0)))
+        alone = reduced.clone()
+        alone[1:] = 0
+        assert torch.equal(turned.flip(0), rows)
+        assert torch.equal(fused(fused.prepare(alone))[0], rows[0])
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_bfloat16_is_near(name: str) -> None:
+    plain, reduced = make(name)
+    fused = fuse(plain, dtype=torch.bfloat16)
+    with torch.inference_mode():
+        rows, expected = fused(fused.prepare(reduced)), plain(plain.prepare(reduced))
+    assert rows.dtype == torch.float32
+    assert torch.nn.functional.cosine_similarity(rows, expected).min() > 0.99
+    assert not torch.equal(rows, expected)
+
+
+def test_every_convolution_is_fused() -> None:
+    plain, reduced = make("resnet_tiny")
+    fused = fuse(plain)
+    convolutions = sum(isinstance(module, nn.Conv2d) for module in plain.modules())
+    assert sum(isinstance(module, FusedConv) for module in fused.modules()) == convolutions
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in fused.modules())
+    with torch.inference_mode():
+        assert not any(part.requires_grad for part in fused.parameters())
+        assert fused(fused.prepare(reduced)).shape == (3, plain.dim)
+
+
+def test_a_network_of_another_kind_is_refused() -> None:
+    class Other(Extractor):
+        pass
+
+    with pytest.raises(ValueError, match="no fused form of Other; known: ResNet, R2Plus1D, VGGish"):
+        fuse(Other(4))
