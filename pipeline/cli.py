@@ -14,6 +14,7 @@ from types import FrameType
 import click
 
 from .cli_evaluate import evaluate, model_info
+from .cli_extract import extract
 from .cli_parse import parse
 from .cli_recipes import recipes, reproduce
 from .cli_train import pack, train
@@ -31,13 +32,14 @@ def avvp() -> None:
     Examples:
       avvp parse video.mp4 -o events.json
       avvp parse clips/ --output-dir events/
+      avvp extract clips/ -o feats/
       avvp train --annotations llp/ --features feats/ --pseudo-labels valor/ -o runs/leap
       avvp evaluate --weights runs/leap --annotations llp/ --features feats/
       avvp weights list
     """
 
 
-for command in (parse, pack, train, evaluate, reproduce, recipes, model_info, weights):
+for command in (parse, extract, pack, train, evaluate, reproduce, recipes, model_info, weights):
     avvp.add_command(command)
 
 

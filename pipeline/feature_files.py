@@ -105,14 +105,15 @@ class FeatureFolders:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.spec = read_spec(root)
-        self.folders = [root / _FOLDER_NAMES.get(name, name) for name in self.spec.extractors]
+        self.folders = [root / folder_name(name) for name in self.spec.extractors]
         if missing := [folder for folder in self.folders if not folder.is_dir()]:
             names = ", ".join(printable(folder.name) for folder in missing)
             raise DatasetError(f"{printable(root)}: no folder {names} of features in it")
 
     def ids(self) -> frozenset[str]:
         """Clips that any folder has a file of: one that is missing elsewhere is a problem, not absent."""
-        return frozenset(path.stem for folder in self.folders for path in folder.glob("*.npy"))
+        found = ((folder, path) for folder in self.folders for path in folder.rglob("*.npy"))
+        return frozenset(path.relative_to(folder).as_posix().removesuffix(".npy") for folder, path in found)
 
     def lengths(self, ids: Sequence[str]) -> tuple[dict[str, int], list[str]]:
         """T of each clip whose headers look right, and what is wrong with the others."""
@@ -159,6 +160,11 @@ class FeatureFolders:
             seconds = ", ".join(f"{folder.name} {count}" for folder, count in zip(self.folders, rows, strict=True))
             problems.append(f"{printable(clip_id)}: its files disagree on the number of seconds: {seconds}")
         return problems or rows[0]
+
+
+def folder_name(extractor: str) -> str:
+    """The folder of an extractor's files."""
+    return _FOLDER_NAMES.get(extractor, extractor)
 
 
 def read_spec(root: Path) -> FeatureSpec:

@@ -12,6 +12,7 @@ import select
 import stat
 import subprocess
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ DEFAULT_TIMEOUT = 60.0  # seconds without a byte of output after which a decoder
 _KEPT_ERRORS = 20
 _POLL_LIMIT = 2**31 - 1  # milliseconds
 # Anchored, here and wherever the log is read: it also holds the file's metadata, which anybody can have written.
+_running: weakref.WeakSet[MediaProcess] = weakref.WeakSet()
 _ERROR = re.compile(r"(\[[^\]]*\] )*\[(error|fatal)\] ")
 
 
@@ -52,6 +54,12 @@ def open_media_file(path: Path) -> int:
         os.close(descriptor)
         raise MediaError(path, cause)
     return descriptor
+
+
+def kill_all() -> None:
+    """Kill every decoder that runs, from whatever thread, before the program leaves without unwinding."""
+    for process in list(_running):
+        process.kill()
 
 
 class MediaProcess:
@@ -89,6 +97,7 @@ class MediaProcess:
             )
         finally:
             os.close(descriptor)
+        _running.add(self)
         assert self._process.stdout is not None
         self._stdout = self._process.stdout.fileno()
         self._log_reader = threading.Thread(target=self._read_log, daemon=True)
@@ -101,6 +110,10 @@ class MediaProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def kill(self) -> None:
+        """End the program at once."""
+        self._process.kill()
 
     def close(self) -> int:
         """End the program if it still runs; returns its exit status. Its log has then been read to the end."""

@@ -76,7 +76,7 @@ def create_folder(root: Path) -> None:
 
 @contextlib.contextmanager
 def alone(root: Path) -> Iterator[None]:
-    """Keep other processes from training in the same folder, and clear what a killed one left half-written.
+    """Keep other processes from working in the same folder, and clear what a killed one left half-written.
 
     Raises SetupError where another one is at it.
     """
@@ -85,7 +85,7 @@ def alone(root: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise SetupError(f"{printable(root)}: another process is training in this folder") from error
+            raise SetupError(f"{printable(root)}: another process is at work in this folder") from error
         for left in root.glob(f"{PART_PREFIX}*"):
             left.unlink(missing_ok=True)
         yield

@@ -1,0 +1,312 @@
+"""`avvp extract`: against the plain road, restarted, killed, and over everything that can be wrong with files."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from avvp.pipeline import decode_pool
+from avvp.pipeline.bundle import load_networks
+from avvp.pipeline.decode_pool import DecodeOptions, DecodeProcess
+from avvp.pipeline.errors import DecodeTimeoutError, MediaError
+from avvp.pipeline.feature_files import FeatureFolders
+from avvp.pipeline.features import extract_features
+from avvp.pipeline.journal import Journal
+from conftest import RUN_MARK, Result, copy_bundle, write_tiny_bundle
+from media import Clips
+
+FOLDERS = {"vggish_tiny": "audio", "resnet_tiny": "visual_2d", "r2plus1d_tiny": "visual_3d"}
+GOOD = ("steady", "silent", "blind", "variable", "rotated", "two_streams", "blink", "truncated", "damaged")
+Run = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def videos(clips: Clips, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Good files and three that nobody can decode."""
+    folder = tmp_path_factory.mktemp("videos")
+    for name in GOOD:
+        source = getattr(clips, name)
+        shutil.copy(source, folder / f"{name}{source.suffix}")
+    (folder / "empty.mp4").touch()
+    (folder / "text.mp4").write_text("not a video\n" * 50)
+    shutil.copy(clips.headless, folder / "headless.mp4")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.npy")}
+
+
+def records(folder: Path, status: str) -> list[str]:
+    lines = [line for path in (folder / "journal").glob("*.jsonl") for line in path.read_text().splitlines()]
+    return [record["id"] for record in map(json.loads, lines) if record["status"] == status]
+
+
+@pytest.mark.parametrize("bundle_name", ["tiny_bundle", "tiny_llp_bundle"])
+def test_features_equal_those_of_the_plain_road(
+    run: Run, videos: Path, tmp_path: Path, bundle_name: str, request: pytest.FixtureRequest
+) -> None:
+    bundle = request.getfixturevalue(bundle_name)
+    profile = "clean" if bundle_name == "tiny_bundle" else "llp"
+    result = run("extract", videos, "-o", tmp_path, "--weights", bundle, "--device", "cpu")
+    assert result.status == 1
+    assert "9 done, 0 done before, 3 failed" in result.err
+    extractors = load_networks(str(bundle)).extractors
+    for path in sorted(videos.iterdir()):
+        if path.stem not in GOOD:
+            assert f"{path}: " in result.err
+            continue
+        expected = extract_features(path, extractors, profile=profile)
+        for folder, stream in FOLDERS.items():
+            rows, wanted = np.load(tmp_path / folder / f"{path.stem}.npy"), getattr(expected, stream)
+            assert rows.dtype == np.float32
+            np.testing.assert_allclose(rows, wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
+        if path.stem == "damaged":  # ffmpeg's count of damaged frames, unlike its pictures, varies by one or two
+            continue
+        made = Journal(tmp_path).records[path.stem]
+        assert (made.status, tuple(made.warnings)) == ("done", expected.warnings)
+        assert expected.media is not None
+        assert made.media == expected.media.to_dict()
+    with (tmp_path / "failures.csv").open(newline="") as file:
+        assert [row["id"] for row in csv.DictReader(file)] == ["empty", "headless", "text"]
+    source = FeatureFolders(tmp_path)
+    assert source.spec.profile == profile
+    assert source.lengths(sorted(source.ids()))[1] == []
+
+
+def test_a_video_alone_and_among_others_is_the_same_to_the_bit(
+    run: Run, videos: Path, tmp_path: Path, tiny_bundle: Path
+) -> None:
+    run("extract", videos, "-o", tmp_path / "all", "--weights", tiny_bundle, "--workers", 3)
+    run("extract", videos / "steady.mp4", "-o", tmp_path / "one", "--weights", tiny_bundle, "--threads", 1)
+    alone = contents(tmp_path / "one")
+    assert len(alone) == 3
+    assert {name: content for name, content in contents(tmp_path / "all").items() if "steady" in name} == alone
+
+
+class TestAgain:
+    """What a second run does."""
+
+    @pytest.fixture
+    def some(self, videos: Path, tmp_path: Path) -> Path:
+        folder = tmp_path / "some"
+        folder.mkdir()
+        for name in ("blink.mp4", "blind.wav", "empty.mp4"):
+            shutil.copy(videos / name, folder / name)
+        return folder
+
+    @pytest.fixture
+    def extract(self, run: Run, some: Path, tmp_path: Path, tiny_bundle: Path) -> Callable[..., Result]:
+        return lambda *more: run("extract", some, "-o", tmp_path / "feats", "--weights", tiny_bundle, *more)
+
+    def test_nothing(self, extract: Callable[..., Result], tmp_path: Path) -> None:
+        assert "2 done, 0 done before, 1 failed" in extract().err
+        before = contents(tmp_path / "feats")
+        again = extract()
+        assert again.status == 1
+        assert "0 done, 2 done before, 1 failed" in again.err
+        assert "empty.mp4: the file is empty" in again.err
+        assert contents(tmp_path / "feats") == before
+        assert sorted(records(tmp_path / "feats", "done")) == ["blind", "blink"]
+
+    def test_a_failed_one_is_tried_again_when_asked_or_when_it_changed(
+        self, extract: Callable[..., Result], some: Path, tmp_path: Path
+    ) -> None:
+        extract()
+        assert "0 done, 2 done before, 1 failed" in extract("--retry-failed").err
+        assert records(tmp_path / "feats", "failed") == ["empty", "empty"]
+        shutil.copy(some / "blink.mp4", some / "empty.mp4")
+        mended = extract()
+        assert (mended.status, "1 done, 2 done before, 0 failed" in mended.err) == (0, True)
+        assert not (tmp_path / "feats/failures.csv").exists()
+
+    def test_an_input_that_breaks_loses_its_features(
+        self, extract: Callable[..., Result], some: Path, tmp_path: Path
+    ) -> None:
+        extract()
+        (some / "blink.mp4").write_bytes(b"")
+        assert "0 done, 1 done before, 2 failed" in extract().err
+        assert not any("blink" in name for name in contents(tmp_path / "feats"))
+
+    @pytest.mark.parametrize("spoil", ["unlink", "cut", "edit"])
+    def test_a_spoilt_output_is_made_again(self, extract: Callable[..., Result], tmp_path: Path, spoil: str) -> None:
+        extract()
+        before = contents(tmp_path / "feats")
+        path = tmp_path / "feats/resnet_tiny/blink.npy"
+        if spoil == "unlink":
+            path.unlink()
+        elif spoil == "cut":
+            path.write_bytes(path.read_bytes()[:-4])
+        else:
+            path.write_bytes(path.read_bytes()[:-1] + b"\0")
+        plan = extract("--dry-run")
+        assert plan.out.splitlines()[0] == "compute  blink  visual_2d  (an output is missing or was changed)"
+        assert "1 done, 1 done before" in extract().err
+        assert contents(tmp_path / "feats") == before
+
+    def test_other_weights(
+        self, extract: Callable[..., Result], run: Run, some: Path, tmp_path: Path, tiny_bundle: Path
+    ) -> None:
+        extract()
+        before = contents(tmp_path / "feats")
+        other = copy_bundle(tiny_bundle, tmp_path / "other")
+        shutil.copy(write_tiny_bundle(tmp_path / "seeded", "clean", seed=8) / "vggish.safetensors", other)
+        result = run("extract", some, "-o", tmp_path / "feats", "--weights", other)
+        assert "2 done, 0 done before" in result.err
+        after = contents(tmp_path / "feats")
+        assert {name for name in before if before[name] != after[name]} == {
+            "vggish_tiny/blink.npy",
+            "vggish_tiny/blind.npy",
+        }
+
+    def test_one_extractor_and_then_the_others(self, extract: Callable[..., Result], tmp_path: Path) -> None:
+        extract("--extractors", "vggish_tiny")
+        assert set(contents(tmp_path / "feats")) == {"vggish_tiny/blink.npy", "vggish_tiny/blind.npy"}
+        plan = extract("--dry-run", "--retry-failed").out
+        assert "compute  blink  visual_2d, visual_3d  (other parameters, or a stream not made yet)" in plan
+        assert "2 done, 0 done before" in extract().err
+        assert len(contents(tmp_path / "feats")) == 6
+        assert "0 done, 2 done before" in extract().err
+
+    def test_overwrite(self, extract: Callable[..., Result], tmp_path: Path) -> None:
+        extract()
+        assert "2 done, 0 done before" in extract("--overwrite").err
+        assert sorted(records(tmp_path / "feats", "done")) == ["blind", "blind", "blink", "blink"]
+
+    def test_files_of_another_program_are_kept(self, extract: Callable[..., Result], tmp_path: Path) -> None:
+        theirs = tmp_path / "feats/vggish_tiny/blink.npy"
+        theirs.parent.mkdir(parents=True)
+        theirs.write_bytes(b"precious")
+        result = extract()
+        assert result.status == 2
+        assert "vggish_tiny/blink.npy were not made by `avvp extract`; --overwrite replaces them" in result.err
+        assert theirs.read_bytes() == b"precious"
+        assert "2 done" in extract("--overwrite").err
+
+    def test_features_of_another_kind_are_not_mixed(self, extract: Callable[..., Result]) -> None:
+        extract()
+        result = extract("--profile", "llp")
+        assert result.status == 2
+        assert "profile: clean / llp" in result.err
+
+    def test_fail_fast(self, extract: Callable[..., Result], some: Path) -> None:
+        for number in range(30):
+            shutil.copy(some / "blink.mp4", some / f"later{number}.mp4")
+        result = extract("--fail-fast", "--workers", 1)
+        assert result.status == 1
+        assert "not tried" in result.err
+
+
+def test_names(run: Run, clips: Clips, tmp_path: Path, tiny_bundle: Path) -> None:
+    for folder in ("one", "two/deep"):
+        (tmp_path / "tree" / folder).mkdir(parents=True)
+        shutil.copy(clips.blink, tmp_path / "tree" / folder / "-a 'b\n.mp4")
+    common = (tmp_path / "tree", "--recursive", "--weights", tiny_bundle, "-o", tmp_path / "feats")
+    clash = run("extract", *common)
+    assert clash.status == 2
+    assert "--keep-tree" in clash.err
+    assert run("extract", *common, "--keep-tree").status == 0
+    assert FeatureFolders(tmp_path / "feats").ids() == {"one/-a 'b\n", "two/deep/-a 'b\n"}
+
+
+def test_lists(run: Run, clips: Clips, tmp_path: Path, tiny_bundle: Path) -> None:
+    common = ("--weights", tiny_bundle, "-o", tmp_path / "feats")
+    (tmp_path / "list.txt").write_text(f"{clips.blink}\n\n{clips.blind}\n")
+    (tmp_path / "list.csv").write_text(f"label,Path\nx,{clips.blink}\n")
+    assert run("extract", "--list", tmp_path / "list.txt", *common).status == 0
+    assert "0 done, 1 done before" in run("extract", "--list", tmp_path / "list.csv", *common).err
+    (tmp_path / "list.csv").write_text("label,name\nx,y\n")
+    assert (
+        "no column path, file, video (found: label, name)"
+        in run("extract", "--list", tmp_path / "list.csv", *common).err
+    )
+    assert "no inputs" in run("extract", *common).err
+
+
+def test_killed_at_random_it_ends_with_the_same_files(
+    script: Callable[..., subprocess.Popen[str]], run: Run, clips: Clips, tmp_path: Path, tiny_bundle: Path
+) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(24):
+        shutil.copy(clips.steady if number % 3 else clips.blink, folder / f"clip{number}.mp4")
+    shutil.copy(clips.headless, folder / "bad.mp4")
+    command = ("extract", folder, "--weights", tiny_bundle, "-q", "-o")
+    assert run(*command, tmp_path / "whole").status == 1
+    chance = random.Random(5)  # noqa: S311
+    for _ in range(6):
+        process = script("avvp", *command, tmp_path / "killed")
+        time.sleep(chance.uniform(3.5, 7))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    deadline = time.monotonic() + 10
+    while _left_running() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _left_running(), "decoding processes outlive the run"
+    assert run(*command, tmp_path / "killed").status == 1
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    finished = records(tmp_path / "killed", "done")
+    assert sorted(finished) == sorted({f"clip{number}" for number in range(24)}), "something was computed twice"
+    assert not list((tmp_path / "killed").rglob(".avvp-*"))
+
+
+def _left_running() -> list[str]:
+    mark, found = f"{RUN_MARK}={os.getpid()}".encode(), []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                if mark in (process / "environ").read_bytes().split(b"\0"):
+                    found.append((process / "cmdline").read_text())
+            except OSError:
+                continue
+    return found
+
+
+def test_two_runs_do_not_share_a_folder(run: Run, videos: Path, tmp_path: Path, tiny_bundle: Path) -> None:
+    (tmp_path / "feats").mkdir()
+    held = os.open(tmp_path / "feats", os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    result = run("extract", videos, "-o", tmp_path / "feats", "--weights", tiny_bundle)
+    os.close(held)
+    assert result.status == 2
+    assert "another process is at work in this folder" in result.err
+
+
+class TestDecodeProcess:
+    """The long clip does not fit the shared memory: its decoding is still going on when the first inputs come."""
+
+    @pytest.fixture
+    def long(self, clips: Clips) -> Path:
+        return clips.numbered("longer.mkv", 240, 8)
+
+    def test_one_that_dies_costs_one_file(self, clips: Clips, long: Path) -> None:
+        process = DecodeProcess(DecodeOptions("clean"))
+        with pytest.raises(MediaError, match="killed by signal 9"):
+            process.decode(long, ["visual_2d"], lambda *_: os.kill(process.pid or 0, signal.SIGKILL))
+        assert process.decode(clips.steady, ["visual_3d"], lambda *_: None).rows == {"visual_3d": [0, 1, 2]}
+        process.close()
+
+    def test_one_that_hangs_is_stopped(self, long: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(decode_pool, "_GRACE", 0.5)
+        process = DecodeProcess(DecodeOptions("clean", timeout=0.5))
+        with pytest.raises(DecodeTimeoutError, match="made no progress for 1 s"):
+            process.decode(long, ["visual_2d"], lambda *_: os.kill(process.pid or 0, signal.SIGSTOP))
+        process.close()
+
+    def test_inputs_larger_than_the_shared_memory_pass_through_it(self, long: Path) -> None:
+        process, sizes = DecodeProcess(DecodeOptions("clean")), []
+        summary = process.decode(long, ["visual_2d", "visual_3d"], lambda _, given: sizes.append(given.nbytes))
+        process.close()
+        assert len(summary.rows["visual_2d"]) == 240
+        assert sum(sizes) > decode_pool._SLOTS * decode_pool._SLOT_BYTES
