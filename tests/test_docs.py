@@ -74,6 +74,8 @@ def test_commands(
         arguments += ["--label-embeddings", "vectors.npy", "--epochs", "1", "--set", "model.hidden_dim=16"]
     if arguments[0] == "evaluate":
         arguments += ["--weights", "runs/tiny"]
+    if arguments[0] == "extract":
+        arguments += ["--weights", str(tiny_bundle)]
     result = run(*arguments)
     assert result.status == 0, result.err
     if "fetch" in arguments:
