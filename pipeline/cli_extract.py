@@ -68,7 +68,7 @@ in failures.csv); 2 wrong usage or a run that cannot start.""",
 @click.option("--verify", is_flag=True, help="Read every output that is there and compare its checksum.")
 @click.option("--hash-inputs", is_flag=True, help="Know inputs by their content, not by path, size and time.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and why; load and write nothing else.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and why; compute nothing.")
 @running_options
 def extract(inputs: tuple[str, ...], **options: Any) -> int:
     """Turn each INPUT (a media file, a folder of them, a pattern) into feature files in the layout of LLP.
@@ -89,6 +89,8 @@ def extract(inputs: tuple[str, ...], **options: Any) -> int:
     messages = Messages(quiet=options["quiet"], verbose=False)
     with starting(debug=options["debug"]), alone(options["output"]):
         journal = Journal(options["output"])
+        if journal.unreadable:
+            messages.say(f"{journal.unreadable} lines of the journal cannot be read and are left out of account")
         try:
             return _extract(named, bundle, options, journal, messages)
         finally:
@@ -150,7 +152,7 @@ def _extract(
     engine = Engine(
         make_lanes({stream: loaded.extractors[stream] for stream in job.streams}, device, options["threads"]),
         batch_sizes(device, options["batch_size"]),
-        DecodeOptions(bundle.profile, options["decoder"], options["decode_timeout"]),
+        DecodeOptions(bundle.profile, options["decoder"], options["decode_timeout"], debug=options["debug"]),
         lambda video: save_features(job, video),
         workers=min(options["workers"] or decode_workers(device), max(1, len(plan.todo))),
     )

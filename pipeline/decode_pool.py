@@ -40,6 +40,7 @@ class DecodeOptions:
     profile: str
     decoder: str = "auto"
     timeout: float = DEFAULT_TIMEOUT
+    debug: bool = False  # tracebacks of defects appear on standard error
 
 
 class DecodeProcess:
@@ -112,13 +113,13 @@ class DecodeProcess:
         with _memory_file() as file:
             file.truncate(_SLOTS * _SLOT_BYTES)
             self._memory = mmap.mmap(file.fileno(), _SLOTS * _SLOT_BYTES)
-            settings = json.dumps(vars(self._options))
+            settings = {name: value for name, value in vars(self._options).items() if name != "debug"}
             numbers = [str(number) for number in (file.fileno(), _SLOT_BYTES, _SLOTS)]
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, *numbers, settings],
+                [sys.executable, "-c", _PROGRAM, *numbers, json.dumps(settings)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                stderr=None if self._options.debug else subprocess.DEVNULL,
                 pass_fds=(file.fileno(),),
                 start_new_session=True,  # Ctrl-C is for us to handle
             )

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from ..extractors.base import Extractor
 from ..extractors.inputs import Stream
 from .decode_pool import DecodeOptions, DecodeProcess
-from .errors import MediaError
+from .errors import MediaError, OutputError, SetupError
 from .media_inputs import MediaSummary
 from .spool import Spool
 
@@ -268,6 +269,11 @@ class Engine:
         """What goes wrong in a thread is told where the results are read."""
         try:
             loop()
+        except torch.OutOfMemoryError as error:
+            self._results.put(SetupError(f"the device is out of memory; use a smaller --batch-size ({error})"))
+        except OSError as error:
+            where = tempfile.gettempdir()
+            self._results.put(OutputError(f"rows of features cannot be kept in {where}: {error.strerror or error}"))
         except BaseException as error:
             self._results.put(error)
 
