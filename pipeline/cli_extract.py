@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -68,6 +69,9 @@ in failures.csv); 2 wrong usage or a run that cannot start.""",
 @click.option("--verify", is_flag=True, help="Read every output that is there and compare its checksum.")
 @click.option("--hash-inputs", is_flag=True, help="Know inputs by their content, not by path, size and time.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails.")
+@click.option(
+    "--json-log", type=click.File("a", lazy=False), help="Append a JSON line for each finished file; '-' is stdout."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and why; compute nothing.")
 @running_options
 def extract(inputs: tuple[str, ...], **options: Any) -> int:
@@ -148,7 +152,7 @@ def _extract(
     if options["dry_run"]:
         _show_plan(plan)
         return 1 if plan.failed else 0
-    teller = _Teller(messages, len(plan.todo))
+    teller = _Teller(messages, len(plan.todo), options["json_log"])
     engine = Engine(
         make_lanes({stream: loaded.extractors[stream] for stream in job.streams}, device, options["threads"]),
         batch_sizes(device, options["batch_size"]),
@@ -181,10 +185,10 @@ def _job(named: dict[str, Path], bundle: Bundle, options: dict[str, Any], loaded
 
 
 class _Teller:
-    """Shows how a run goes: a bar, or a line now and then."""
+    """Shows how a run goes: a bar, or a line now and then; for programs, a JSON line for each file."""
 
-    def __init__(self, messages: Messages, total: int) -> None:
-        self._messages, self._total = messages, total
+    def __init__(self, messages: Messages, total: int, log: IO[str] | None) -> None:
+        self._messages, self._total, self._log = messages, total, log
         self._started = self._spoken = time.monotonic()
         self._seconds = 0.0  # of media
 
@@ -192,6 +196,8 @@ class _Teller:
         if result.summary is not None:
             self._seconds += result.summary.facts.duration
         now, done = time.monotonic(), self._total - outcome.left
+        if self._log is not None:
+            click.echo(json.dumps(self._describe(result, outcome)), file=self._log)
         rate = f"{self._seconds / (now - self._started):.1f}x real time"
         failed = f", {len(outcome.failures)} failed" if outcome.failures else ""
         if self._messages.console.is_terminal:
@@ -200,6 +206,19 @@ class _Teller:
             self._spoken = now
             left = (now - self._started) / done * outcome.left
             self._messages.say(f"{done}/{self._total} files, {rate}{failed}, {left:.0f} s left")
+
+    def _describe(self, result: Result, outcome: Outcome) -> dict[str, Any]:
+        return {
+            "id": result.work.id,
+            "path": str(result.work.path),
+            "status": "done" if result.cause is None else "failed",
+            "cause": result.cause,
+            "warnings": list(result.summary.warnings) if result.summary is not None else [],
+            "media_seconds": result.summary.facts.duration if result.summary is not None else None,
+            "seconds": round(result.seconds, 3),
+            "left": outcome.left,
+            "failed": len(outcome.failures),
+        }
 
 
 def _show_plan(plan: Plan) -> None:

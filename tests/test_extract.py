@@ -200,6 +200,17 @@ class TestAgain:
         assert result.status == 2
         assert "profile: clean / llp" in result.err
 
+    def test_a_log_for_programs(self, extract: Callable[..., Result], tmp_path: Path) -> None:
+        said = [json.loads(line) for line in extract("--json-log", "-").out.splitlines()]
+        assert {(line["id"], line["status"]) for line in said} == {
+            ("blink", "done"), ("blind", "done"), ("empty", "failed"),
+        }  # fmt: skip
+        assert said[-1]["left"] == 0
+        assert next(line for line in said if line["id"] == "blind")["media_seconds"] == pytest.approx(2, abs=0.1)
+        extract("--json-log", tmp_path / "log.jsonl", "--retry-failed")
+        (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
+        assert json.loads(line)["cause"] == "the file is empty"
+
     def test_fail_fast(self, extract: Callable[..., Result], some: Path) -> None:
         for number in range(30):
             shutil.copy(some / "blink.mp4", some / f"later{number}.mp4")
