@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .inputs import InputFormat, Stream
+from .inputs import InputFormat
+from .rates import Stream
 
 
 class Extractor(nn.Module):

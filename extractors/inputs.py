@@ -5,17 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .mel import EXAMPLE_FRAMES, MEL_BANDS, log_mel
 from .pictures import resize, resize_and_crop
-from .rates import FRAMES_PER_SEGMENT
-
-Stream = Literal["audio", "visual_2d", "visual_3d"]
-STREAMS: tuple[Stream, ...] = ("audio", "visual_2d", "visual_3d")
+from .rates import FRAMES_PER_SEGMENT, Stream
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
-from .inputs import STREAMS
-from .rates import FRAMES_PER_SEGMENT, SAMPLE_RATE
+from .rates import FRAMES_PER_SEGMENT, SAMPLE_RATE, STREAMS
 
 if TYPE_CHECKING:
     from .base import Extractor

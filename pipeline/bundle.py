@@ -10,8 +10,8 @@ import torch
 
 from ..extractors.base import Extractor
 from ..extractors.fused import fuse
-from ..extractors.inputs import Stream
 from ..extractors.profiles import FeatureSpec, feature_spec
+from ..extractors.rates import Stream
 from ..extractors.registry import EXTRACTORS, build_extractor, extractor_shapes
 from ..models.checkpoint import load_checkpoint, read_description
 from ..models.config import ParserConfig

@@ -17,7 +17,7 @@ from .cli_options import FiniteRange, running_options, starting, working
 from .errors import SetupError, printable
 
 if TYPE_CHECKING:
-    from ..extractors.inputs import Stream
+    from ..extractors.rates import Stream
     from ..weights.manifest import Bundle
     from .console import Messages
     from .engine import Result
@@ -167,7 +167,7 @@ def _extract(
 
 
 def _job(named: dict[str, Path], bundle: Bundle, options: dict[str, Any], loaded: Any) -> ExtractionJob:
-    from ..extractors.inputs import STREAMS  # noqa: PLC0415
+    from ..extractors.rates import STREAMS  # noqa: PLC0415
     from .extraction import ExtractionJob, parameter_hashes  # noqa: PLC0415
 
     spec = loaded.spec

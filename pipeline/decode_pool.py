@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..extractors.inputs import INPUT_FORMATS, Stream
+from ..extractors.inputs import INPUT_FORMATS
+from ..extractors.rates import Stream
 from .errors import DecodeTimeoutError, MediaError
 from .media_inputs import MediaFacts, MediaSummary
 from .process import DEFAULT_TIMEOUT

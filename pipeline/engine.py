@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..extractors.base import Extractor
-from ..extractors.inputs import Stream
+from ..extractors.rates import Stream
 from .decode_pool import DecodeOptions, DecodeProcess
 from .errors import MediaError, OutputError, SetupError
 from .media_inputs import MediaSummary

@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..extractors.inputs import STREAMS, Stream
 from ..extractors.profiles import FeatureSpec
+from ..extractors.rates import STREAMS, Stream
 from .engine import Engine, Result, Video, Work
 from .errors import MediaError, SetupError, printable
 from .feature_files import SPEC_FILE, folder_name, read_spec

@@ -14,9 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from ..extractors.base import Extractor
-from ..extractors.inputs import Stream
 from ..extractors.profiles import FeatureSpec, feature_spec
-from ..extractors.rates import FRAMES_PER_SEGMENT
+from ..extractors.rates import FRAMES_PER_SEGMENT, Stream
 from .media_inputs import MediaFacts, MediaInputs, Progress
 from .process import DEFAULT_TIMEOUT
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 
 from ..extractors.base import Extractor
-from ..extractors.inputs import Stream
+from ..extractors.rates import Stream
 from .errors import SetupError
 
 # Inputs in a batch, for each second of `--batch-size`. VGGish is nearly all weights: its batch must be larger.

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..extractors.inputs import InputFormat, Stream
+from ..extractors.inputs import InputFormat
 from ..extractors.profiles import get_profile
-from ..extractors.rates import FRAMES_PER_SEGMENT, SAMPLE_RATE
+from ..extractors.rates import FRAMES_PER_SEGMENT, SAMPLE_RATE, Stream
 from .decode import DecodeReport, Frames
 from .errors import MediaError
 from .probe import MediaInfo, probe

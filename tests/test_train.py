@@ -287,7 +287,7 @@ def test_parameters_that_diverge_in_the_last_step_of_an_epoch_are_not_saved(few:
 
 def test_two_processes_do_not_train_in_one_folder(few: Path, tmp_path: Path) -> None:
     job = make_job(few, tmp_path / "run", "training.epochs=1")
-    with alone(tmp_path / "run"), pytest.raises(SetupError, match="another process is training"):
+    with alone(tmp_path / "run"), pytest.raises(SetupError, match="another process is at work"):
         train(job)
     (tmp_path / "run" / ".avvp-left.part").write_bytes(b"half")
     train(job)
