@@ -11,13 +11,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from ..extractors.profiles import PROFILES
+from ..extractors.profiles import PROFILES, get_profile
+from ..extractors.rates import STREAMS, Stream
 from ..weights.manifest import DEFAULT_BUNDLE, load_bundle
-from .cli_options import FiniteRange, running_options, starting, working
+from .cli_options import decode_timeout_option, decoder_option, running_options, starting, working
 from .errors import SetupError, printable
 
 if TYPE_CHECKING:
-    from ..extractors.rates import Stream
     from ..weights.manifest import Bundle
     from .console import Messages
     from .engine import Result
@@ -56,14 +56,8 @@ in failures.csv); 2 wrong usage or a run that cannot start.""",
 )
 @click.option("--batch-size", type=click.IntRange(1), help="Seconds of video at once; by default as the device likes.")
 @click.option("--workers", type=click.IntRange(1), help="Decoding processes; by default as the device needs.")
-@click.option("--decoder", type=click.Choice(["auto", "ffmpeg", "decord"]), default="auto", show_default=True)
-@click.option(
-    "--decode-timeout",
-    type=FiniteRange(0, min_open=True),
-    default=60,
-    show_default=True,
-    help="Seconds without progress after which decoding is stopped.",
-)
+@decoder_option
+@decode_timeout_option
 @click.option("--retry-failed", is_flag=True, help="Try again what failed before.")
 @click.option("--overwrite", is_flag=True, help="Do everything anew, and replace files of other programs.")
 @click.option("--verify", is_flag=True, help="Read every output that is there and compare its checksum.")
@@ -114,7 +108,6 @@ def _name(inputs: Sequence[str], options: dict[str, Any]) -> dict[str, Path]:
 
 def _choose(options: dict[str, Any]) -> Bundle:
     """The bundle, with the profile that was asked for."""
-    from ..extractors.profiles import get_profile  # noqa: PLC0415
     from .seconds import check_decoder  # noqa: PLC0415
 
     bundle = load_bundle(options["weights"])
@@ -167,7 +160,6 @@ def _extract(
 
 
 def _job(named: dict[str, Path], bundle: Bundle, options: dict[str, Any], loaded: Any) -> ExtractionJob:
-    from ..extractors.rates import STREAMS  # noqa: PLC0415
     from .extraction import ExtractionJob, parameter_hashes  # noqa: PLC0415
 
     spec = loaded.spec

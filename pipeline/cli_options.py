@@ -66,6 +66,22 @@ class FiniteRange(click.FloatRange):
         return number
 
 
+decoder_option = click.option(
+    "--decoder",
+    type=click.Choice(["auto", "ffmpeg", "decord"]),
+    default="auto",
+    show_default=True,
+    help="Frame reader.",
+)
+decode_timeout_option = click.option(
+    "--decode-timeout",
+    type=FiniteRange(0, min_open=True),
+    default=60,
+    show_default=True,
+    help="Seconds without progress after which decoding is stopped.",
+)
+
+
 class CannotStartError(click.ClickException):
     """Shown as one error; exit status 2, for nothing was done."""
 

@@ -13,6 +13,8 @@ from ..weights.manifest import DEFAULT_BUNDLE, load_bundle
 from .cli_options import (
     FiniteRange,
     debug_option,
+    decode_timeout_option,
+    decoder_option,
     device_option,
     offline_option,
     starting,
@@ -62,22 +64,10 @@ Exit status: 0 all well; 1 some input failed (named at the end); 2 wrong usage o
     help="TOML or JSON file with thresholds per class and modality.",
 )
 @device_option
-@click.option(
-    "--decoder",
-    type=click.Choice(["auto", "ffmpeg", "decord"]),
-    default="auto",
-    show_default=True,
-    help="Frame reader.",
-)
+@decoder_option
 @click.option("--batch-size", type=click.IntRange(1), default=4, show_default=True, help="Seconds of video at once.")
 @threads_option
-@click.option(
-    "--decode-timeout",
-    type=FiniteRange(0, min_open=True),
-    default=60,
-    show_default=True,
-    help="Seconds without progress after which decoding is stopped.",
-)
+@decode_timeout_option
 @click.option("-v", "--verbose", is_flag=True, help="Also say which files and decoder were used, and how long it took.")
 @click.option("-q", "--quiet", is_flag=True, help="No timeline, no progress; errors only.")
 @debug_option

@@ -25,6 +25,7 @@ from .errors import MediaError, SetupError, printable
 from .feature_files import SPEC_FILE, folder_name, read_spec
 from .files import replacing, write_atomic
 from .journal import InputFingerprint, Journal, OutputFingerprint, Record, hash_values
+from .store import write_header
 
 FAILURES_FILE = "failures.csv"
 _PARAMETERS_VERSION = 1  # grows when the same parameters make other features
@@ -161,9 +162,7 @@ def save_features(job: ExtractionJob, video: Video) -> dict[Stream, OutputFinger
         path = job.output / target
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary, temporary.open("wb") as file:
-            shape = (video.length(stream), widths[stream])
-            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
+            write_header(file, "float32", video.length(stream), widths[stream])
             for rows in video.blocks(stream):
                 if not np.isfinite(rows).all():
                     raise MediaError(video.work.path, f"its {stream} features are not finite")

@@ -119,7 +119,7 @@ def pack_features(
         temporary = Path(tempfile.mkdtemp(dir=target.resolve().parent, prefix=f".{target.name}-", suffix=".part"))
         lengths: dict[str, int] = {}
         with (temporary / ARRAY_FILE).open("wb") as file:
-            _write_header(file, dtype, 0, sum(source.spec.dims))
+            write_header(file, dtype, 0, sum(source.spec.dims))
             for done, (clip_id, rows) in enumerate(_read_all(source, list(expected)), 1):
                 problem = rows if isinstance(rows, str) else _too_large(clip_id, rows, dtype)
                 if isinstance(rows, str) or problem:
@@ -132,7 +132,7 @@ def pack_features(
                 empty = f"{printable(source.root)}: holds no features"
                 raise DatasetError.listing("nothing was packed", problems or [empty])
             file.seek(0)
-            _write_header(file, dtype, sum(lengths.values()), sum(source.spec.dims))
+            write_header(file, dtype, sum(lengths.values()), sum(source.spec.dims))
             size = _flush(file)
         index = {
             "format": FORMAT_VERSION,
@@ -177,7 +177,7 @@ def _too_large(clip_id: str, rows: NDArray[np.floating], dtype: str) -> str:
     return f"{printable(clip_id)}: holds {largest:g}, more than {dtype} can; pack it as float32"
 
 
-def _write_header(file: IO[bytes], dtype: str, rows: int, width: int) -> None:
+def write_header(file: IO[bytes], dtype: str, rows: int, width: int) -> None:
     """numpy leaves room in it for any number of rows, so that it can be written again when they are counted."""
     description = {"descr": np.dtype(DTYPES[dtype]).str, "fortran_order": False, "shape": (rows, width)}
     np.lib.format.write_array_header_1_0(file, description)
