@@ -1,6 +1,6 @@
 """Feature extraction, ours against a plain rendition of the published scripts, in one run on one machine.
 
-    python benchmarks/extraction.py [CLIP...] [--copies N] [--precision fp32|bf16|fp16]
+    python benchmarks/extraction.py [CLIP...] [--copies N] [--precision fp32|bf16|fp16] [--rounds N] [--compile]
 
 The plain rendition does what the published scripts do: ffmpeg writes JPEG files, PIL reads them, ResNet-152 and
 R(2+1)D-18 run eagerly in torch's default layout in two passes over them, VGGish in a third over the sound. Ours is
@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +27,20 @@ from avvp.extractors.base import Extractor
 from avvp.extractors.fused import fuse
 from avvp.extractors.profiles import feature_spec
 from avvp.extractors.registry import build_extractor, extractor_shapes
+from avvp.pipeline.batch import BatchJob, make_plan, run_plan
+from avvp.pipeline.bundle import LoadedExtractors
 from avvp.pipeline.decode_pool import DecodeOptions
-from avvp.pipeline.engine import Engine
-from avvp.pipeline.extraction import ExtractionJob, make_plan, parameter_hashes, run_plan, save_features
+from avvp.pipeline.devices import PRECISIONS, Arithmetic, available_cores
+from avvp.pipeline.extraction import ExtractTask
 from avvp.pipeline.journal import Journal
-from avvp.pipeline.lanes import PRECISIONS, available_cores, batch_sizes, decode_workers, make_lanes
+from avvp.pipeline.lanes import batch_sizes, warm_up
 from avvp.pipeline.probe import ffmpeg_binary, probe
 from avvp.pipeline.segments import segment_count, spread_indices
 from avvp.pipeline.sound import SoundReader
 from avvp.pipeline.speed import matmul_rate
+from avvp.pipeline.storage import open_storage
+from avvp.pipeline.tasks import Settings
+from avvp.weights.manifest import load_bundle
 from avvp.weights.untrained import untrained_state
 from PIL import Image
 
@@ -73,24 +79,35 @@ def extract_plainly(clip: Path, networks: dict[str, Extractor], folder: Path) ->
     return rows
 
 
-def extract_ours(clips: list[Path], plain: dict[str, Extractor], precision: str, output: Path) -> float:
+@dataclass(frozen=True)
+class RandomTask(ExtractTask):
+    """`avvp extract` with networks that are here already."""
+
+    loaded: LoadedExtractors | None = None
+
+    def load(self, progress: object = None) -> LoadedExtractors:  # noqa: ARG002
+        assert self.loaded is not None
+        return self.loaded
+
+
+def extract_ours(clips: list[Path], plain: dict[str, Extractor], arithmetic: Arithmetic, output: Path) -> float:
     """Seconds that the engine takes for all clips."""
-    named = dict(zip(NAMES, plain.values(), strict=True))
-    spec = feature_spec("llp", named)
-    fused = {extractor.stream: fuse(extractor, dtype=PRECISIONS[precision]) for extractor in plain.values()}
-    parameters = parameter_hashes(spec, dict.fromkeys(fused, "random"), precision=precision, decoder="auto")
-    job = ExtractionJob({clip.stem: clip for clip in clips}, output, spec, tuple(fused), parameters)
-    lanes, sizes = make_lanes(fused, CPU), batch_sizes(CPU)
-    with torch.inference_mode():  # weights are laid out at first use
-        for stream, network in fused.items():
-            form = network.input_format
-            network(network.prepare(torch.from_numpy(np.zeros((sizes[stream], *form.shape), form.dtype))))
-    output.mkdir()
-    journal = Journal(output)
+    spec = feature_spec("llp", dict(zip(NAMES, plain.values(), strict=True)))
+    fused = {
+        extractor.stream: fuse(extractor, dtype=arithmetic.dtype, compiled=arithmetic.compiled)
+        for extractor in plain.values()
+    }
+    networks = ((CPU, fused),)
+    loaded = LoadedExtractors("random", "", networks, spec, dict.fromkeys(fused, "random"), {}, True, arithmetic)
+    settings = Settings(DecodeOptions("llp"), arithmetic=arithmetic)
+    task = RandomTask(load_bundle("untrained"), settings, loaded=loaded)
+    storage, products = open_storage(output), task.products(loaded)
+    engine = task.engine(loaded, products, storage, videos=len(clips))
+    warm_up(networks, batch_sizes(CPU))  # weights are laid out at first use
+    journal = Journal(storage)
     started = time.perf_counter()
-    with Engine(
-        lanes, sizes, DecodeOptions("llp"), lambda video: save_features(job, video), workers=decode_workers(CPU)
-    ) as engine:
+    with engine:
+        job = BatchJob({clip.stem: clip for clip in clips}, storage, products)
         outcome = run_plan(job, make_plan(job, journal), journal, engine)
     seconds = time.perf_counter() - started
     journal.close()
@@ -103,6 +120,8 @@ def main() -> None:
     parser.add_argument("clips", nargs="*", type=Path)
     parser.add_argument("--copies", type=int, default=1, help="how often ours gets each clip: a longer run")
     parser.add_argument("--precision", choices=list(PRECISIONS), nargs="+", default=["fp32", "bf16"])
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--compile", action="store_true", help="ours through torch.compile")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         run(options, Path(temporary))
@@ -110,14 +129,6 @@ def main() -> None:
 
 def run(options: argparse.Namespace, folder: Path) -> None:
     clips = options.clips or [generate(folder / f"generated{number}.mp4", number) for number in range(3)]
-    copies = [
-        clip if not number else folder / f"{clip.stem}-{number}.mp4"
-        for number in range(options.copies)
-        for clip in clips
-    ]
-    for copy, clip in zip(copies, clips * options.copies, strict=True):
-        if copy != clip:
-            shutil.copy(clip, copy)
     made = [build_extractor(name, untrained_state(extractor_shapes(name), 1)) for name in NAMES]
     plain = {extractor.stream: extractor for extractor in made}
     eager = {
@@ -126,20 +137,39 @@ def run(options: argparse.Namespace, folder: Path) -> None:
         )
         for name, extractor in zip(NAMES, made, strict=True)
     }
-    peaks = [matmul_rate(CPU)]
+    print(f"{available_cores()} cores")
+    for number in range(options.rounds):
+        measure_round(clips, plain, eager, options, folder / str(number))
+
+
+def measure_round(
+    clips: list[Path],
+    plain: dict[str, Extractor],
+    eager: dict[str, Extractor],
+    options: argparse.Namespace,
+    folder: Path,
+) -> None:
+    """Plain, then ours in each precision, with the yardstick before and after each."""
+    folder.mkdir()
+    copies = list(clips)
+    for number in range(1, options.copies):
+        copies += [Path(shutil.copy(clip, folder / f"{clip.stem}-{number}.mp4")) for clip in clips]
+    threads = torch.get_num_threads()
+    peaks = [measure_peak()]
     expected, started = {}, time.perf_counter()
     for clip in clips:
         (folder / clip.stem).mkdir()
         expected[clip.stem] = extract_plainly(clip, eager, folder / clip.stem)
     theirs = (time.perf_counter() - started) / len(clips)
+    peaks.append(measure_peak())
     seconds = sum(len(rows["visual_3d"]) for rows in expected.values()) / len(clips)
-    threads = torch.get_num_threads()
-    print(f"{available_cores()} cores; a clip has {seconds:.1f} s")
-    print(f"plain: {theirs:.2f} s a clip")
+    flop = seconds * FLOP_A_SECOND
+    print(f"plain: {theirs:.2f} s for {seconds:.1f} s; efficiency {flop / theirs / np.mean(peaks):.2f}")
     for precision in options.precision:
-        took = extract_ours(copies, plain, precision, folder / precision) / len(copies)
+        arithmetic = Arithmetic(precision, options.compile)
+        took = extract_ours(copies, plain, arithmetic, folder / precision) / len(copies)
         torch.set_num_threads(threads)
-        peaks.append(matmul_rate(CPU))
+        peaks.append(measure_peak())
         peak = float(np.mean(peaks[-2:]))
         worst = {
             stream: max(
@@ -150,9 +180,14 @@ def run(options: argparse.Namespace, folder: Path) -> None:
         }
         errors = ", ".join(f"{stream} {error:.1e}" for stream, error in worst.items())
         print(
-            f"ours {precision}: {took:.2f} s a clip, x{theirs / took:.2f}; efficiency"
-            f" {seconds * FLOP_A_SECOND / took / peak:.2f} of {peak / 1e9:.0f} GFLOP/s; relative difference: {errors}"
+            f"ours {precision}: {took:.2f} s a clip, x{theirs / took:.2f}; efficiency {flop / took / peak:.2f} of"
+            f" {peak / 1e9:.0f} GFLOP/s; relative difference: {errors}"
         )
+
+
+def measure_peak() -> float:
+    """FLOP a second of large products, over some seconds: a shared machine's rate is not steady."""
+    return float(np.mean([matmul_rate(CPU) for _ in range(6)]))
 
 
 def difference(rows: np.ndarray, expected: np.ndarray) -> float:

@@ -1,10 +1,11 @@
-"""Does memory grow with the video? Peak memory for a generated video of one minute and one of an hour.
+"""Does memory grow with the video, or with their number? Peak memory of runs over generated videos.
 
     python benchmarks/memory.py [--minutes 60] [--profile clean]
+    python benchmarks/memory.py --batch [--minutes 120] [--videos 200] [--profile clean]
 
-Decoding, sampling and feature extraction run as `avvp parse` does them, with the tiny networks, in a process of their
-own; its peak and that of the decoders it starts are read from the system. Prints the ratio of the two lengths and
-fails above 1.5.
+The first parses a video of one minute and a long one as `avvp parse` does; the second runs `avvp extract` over one of
+ten seconds, over many of them, and over a long one. All with the tiny networks; the peaks of the program and of
+the largest process that it starts are read from the system. Prints ratios and fails above 1.5.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ NETWORKS = ("vggish_tiny", "resnet_tiny", "r2plus1d_tiny")
 
 
 def make_video(path: Path, minutes: float) -> None:
-    """A 320 x 240 video with sound; one minute is coded, the rest repeats it."""
-    minute = path.with_name("minute.mp4")
-    sources = ["-f", "lavfi", "-i", "testsrc2=s=320x240:r=25:d=60", "-f", "lavfi", "-i", "sine=f=440:b=4:d=60"]
+    """A 320 x 240 video with sound; one minute is coded at most, the rest repeats it."""
+    minute, seconds = path.with_name("minute.mp4"), min(60, 60 * minutes)
+    picture, sound = f"testsrc2=s=320x240:r=25:d={seconds:g}", f"sine=f=440:b=4:d={seconds:g}"
+    sources = ["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound]
     coded = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac"]
     quiet = [ffmpeg_binary(), "-y", "-loglevel", "error"]
     subprocess.run([*quiet, *sources, *coded, str(minute)], check=True)
@@ -46,10 +48,40 @@ def peak_mib(pid: int | str) -> float:
 def watch_decoders(peaks: list[float]) -> None:
     """Note, for ever, the peaks of the processes that this one has started."""
     while True:
-        for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
-            with contextlib.suppress(OSError, IndexError):  # it may be gone by now
-                peaks.append(peak_mib(pid))
+        peaks += descendants_mib(os.getpid())
         time.sleep(0.05)
+
+
+def descendants_mib(pid: int) -> list[float]:
+    """The peaks of the processes that one has started, and those they have."""
+    found = []
+    with contextlib.suppress(OSError, IndexError):  # it may be gone by now
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            for child in (thread / "children").read_text().split():
+                found += [peak_mib(child), *descendants_mib(int(child))]
+    return found
+
+
+def measure_batch(clips: list[Path], profile: str, folder: Path) -> dict[str, float]:
+    """`avvp extract` over some clips: seconds of video, peaks of the program and of the largest process it started."""
+    bundle = folder / "bundle"
+    bundle.mkdir(parents=True)
+    names = ", ".join(f'{name} = ""' for name in NETWORKS)
+    (bundle / "bundle.toml").write_text(f'profile = "{profile}"\nseed = 1\nextractors = {{ {names} }}\nparser = {{}}\n')
+    (folder / "list.txt").write_text("".join(f"{clip}\n" for clip in clips))
+    arguments = ["--list", folder / "list.txt", "-o", folder / "features", "--weights", bundle, "-q"]
+    program = Path(sys.executable).with_name("avvp")
+    process = subprocess.Popen([program, "extract", *arguments], stderr=subprocess.DEVNULL)
+    own = started = 0.0
+    while process.poll() is None:
+        with contextlib.suppress(OSError, IndexError):
+            own = max(own, peak_mib(process.pid))
+        started = max([started, *descendants_mib(process.pid)])
+        time.sleep(0.05)
+    made = len(list((folder / "features" / NETWORKS[0]).iterdir()))
+    if made != len(clips):
+        sys.exit(f"only {made} of {len(clips)} videos were done")
+    return {"videos": made, "process_mib": own, "decoder_mib": started}
 
 
 def measure(path: Path, profile: str) -> dict[str, float]:
@@ -70,27 +102,42 @@ def run_child(path: Path, profile: str) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--batch", action="store_true")
+    parser.add_argument("--videos", type=int, default=200)
     parser.add_argument("--profile", choices=["clean", "llp"], default="clean")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         print(json.dumps(measure(options.measure, options.profile)))
         return
-    with tempfile.TemporaryDirectory() as folder:
-        results = []
-        for minutes in (1.0, options.minutes):
-            path = Path(folder) / f"{minutes:g}-minutes.mp4"
-            make_video(path, minutes)
-            results.append(run_child(path, options.profile))
-            print(f"{minutes:g} min: {json.dumps(results[-1])}")
-    short, long = results
+    minutes = options.minutes or (120 if options.batch else 60)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        short, long = folder / "short.mp4", folder / "long.mp4"
+        make_video(short, 1 / 6 if options.batch else 1)
+        make_video(long, minutes)
+        if options.batch:
+            copies = [folder / f"copy{number}.mp4" for number in range(options.videos)]
+            for copy in copies:
+                copy.hardlink_to(short)
+            cases = {"1 video of 10 s": [short], f"{options.videos} videos": copies, f"{minutes:g} min": [long]}
+            results = {
+                case: measure_batch(clips, options.profile, folder / str(number))
+                for number, (case, clips) in enumerate(cases.items())
+            }
+        else:
+            paths = {"1 min": short, f"{minutes:g} min": long}
+            results = {case: run_child(path, options.profile) for case, path in paths.items()}
+    (_, first), *others = results.items()
+    print(f"{next(iter(results))}: {json.dumps(first)}")
     worst = 0.0
-    for part in ("process_mib", "decoder_mib"):
-        ratio = long[part] / short[part]
-        worst = max(worst, ratio)
-        print(f"{part}: x{ratio:.2f} for x{long['segments'] / short['segments']:.0f} the video")
-    sys.exit(f"memory grows with the video: x{worst:.2f}" if worst > LIMIT else 0)
+    for case, result in others:
+        ratios = {part: result[part] / first[part] for part in ("process_mib", "decoder_mib")}
+        worst = max(worst, *ratios.values())
+        told = ", ".join(f"{part} x{ratio:.2f}" for part, ratio in ratios.items())
+        print(f"{case}: {json.dumps(result)}: {told}")
+    sys.exit(f"memory grows: x{worst:.2f}" if worst > LIMIT else 0)
 
 
 if __name__ == "__main__":

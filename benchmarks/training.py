@@ -30,8 +30,8 @@ from avvp.models.layers import Dropout
 from avvp.models.leap import LabelProjection
 from avvp.models.losses import Objective, Targets, objective_terms
 from avvp.models.mmpyr import MMPyramid, PyramidLevel, TemporalConv
-from avvp.pipeline.bundle import resolve_device
 from avvp.pipeline.dataset import Clips
+from avvp.pipeline.devices import resolve_device
 from avvp.pipeline.feature_files import PUBLISHED_SPEC, FeatureFolders
 from avvp.pipeline.loader import iterate_batches
 from avvp.pipeline.metrics import score

@@ -31,23 +31,30 @@ _CHANNEL_BLOCK = 16  # float32 values of a vector register: channels between two
 _packing = Lock()
 
 
-def fuse(extractor: Extractor, *, dtype: torch.dtype = torch.float32, onednn: bool | None = None) -> Extractor:
+def fuse(
+    extractor: Extractor,
+    *,
+    dtype: torch.dtype = torch.float32,
+    onednn: bool | None = None,
+    compiled: bool = False,
+) -> Extractor:
     """A network that makes the same rows faster; the given one is left as it is.
 
     dtype: of weights and computation; rows stay float32. onednn: whether to call oneDNN directly; by default where
-    the extractor is on a CPU and PyTorch has it. Raises ValueError for extractors that this is not written for.
+    the extractor is on a CPU and PyTorch has it. compiled: by torch.compile, which takes a minute at the first batch
+    of a size. Raises ValueError for extractors that this is not written for.
     """
     if type(extractor) not in _BODIES:
         known = ", ".join(kind.__name__ for kind in _BODIES)
         raise ValueError(f"no fused form of {type(extractor).__name__}; known: {known}")
     device = next(extractor.parameters()).device
-    chosen = device.type == "cpu" and _has_onednn() if onednn is None else onednn
+    chosen = device.type == "cpu" and not compiled and _has_onednn() if onednn is None else onednn
     body = _BODIES[type(extractor)](extractor)
     for module in body.modules():
         if isinstance(module, FusedConv):
             module.onednn = chosen
     body.to(device, dtype).eval().requires_grad_(False)
-    return _FusedExtractor(extractor, body, dtype)
+    return _FusedExtractor(extractor, torch.compile(body, dynamic=False) if compiled else body, dtype)
 
 
 def _has_onednn() -> bool:
@@ -61,7 +68,7 @@ def _operators() -> Any:
 
 
 class _FusedExtractor(Extractor):
-    def __init__(self, plain: Extractor, body: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(self, plain: Extractor, body: Callable[[Tensor], Tensor], dtype: torch.dtype) -> None:
         super().__init__(plain.dim)
         self.body = body
         self.dtype = dtype

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import torch
 from ..extractors.base import Extractor
 from ..extractors.fused import fuse
 from ..extractors.profiles import FeatureSpec, feature_spec
-from ..extractors.rates import Stream
+from ..extractors.rates import STREAMS, Stream
 from ..extractors.registry import EXTRACTORS, build_extractor, extractor_shapes
 from ..models.checkpoint import load_checkpoint, read_description
 from ..models.config import ParserConfig
@@ -22,34 +22,46 @@ from ..weights.fetch import Progress
 from ..weights.manifest import Bundle, load_bundle
 from ..weights.store import bundle_paths
 from ..weights.untrained import untrained_state
+from .devices import PLAIN, Arithmetic, resolve_device, resolve_devices
 from .errors import FeatureMismatchError, SetupError, printable
 from .weight_files import gather_files, read_state_dict
 
 UNTRAINED_WARNING = "UNTRAINED weights: the parameters are random and these events mean nothing"
 
 
-@dataclass(frozen=True)
-class LoadedBundle:
-    """Networks on their device, and what a result must say of where they came from."""
-
-    name: str
-    description: str
-    extractors: Mapping[str, Extractor]  # name -> extractor, one of each stream
-    parser: AVParser
-    spec: FeatureSpec
-    hashes: Mapping[str, str]  # file name -> sha256
-    untrained: bool
-    device: torch.device
+Networks = tuple[torch.device, Mapping[Stream, Extractor]]
 
 
 @dataclass(frozen=True)
 class LoadedExtractors:
-    """Extractors on their device, by stream; `made_with` tells their weights apart."""
+    """Extractors of a bundle, and what a result must say of where they came from."""
 
-    extractors: Mapping[Stream, Extractor]
+    name: str
+    description: str
+    networks: tuple[Networks, ...]  # on each device the same
     spec: FeatureSpec
-    made_with: Mapping[Stream, str]
-    device: torch.device
+    made_with: Mapping[Stream, str]  # tells the weights of an extractor apart
+    hashes: Mapping[str, str]  # file name -> sha256
+    untrained: bool
+    arithmetic: Arithmetic
+
+    @property
+    def device(self) -> torch.device:
+        """The first, which is also the parser's."""
+        return self.networks[0][0]
+
+    @property
+    def extractors(self) -> Mapping[str, Extractor]:
+        """By name, on the first device."""
+        by_stream = self.networks[0][1]
+        return {name: by_stream[stream] for name, stream in zip(self.spec.extractors, STREAMS, strict=True)}
+
+
+@dataclass(frozen=True)
+class LoadedBundle(LoadedExtractors):
+    """Extractors and the parser that reads their features."""
+
+    parser: AVParser
 
 
 @dataclass(frozen=True)
@@ -60,21 +72,6 @@ class LoadedParser:
     parser: AVParser
     spec: FeatureSpec
     device: torch.device
-
-
-def resolve_device(name: str) -> torch.device:
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``. Raises SetupError for a device that is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise SetupError(f"unknown device {name!r}; use auto, cpu, cuda or cuda:N") from error
-    if device.type not in {"cpu", "cuda"} or (device.type == "cpu" and device.index):
-        raise SetupError(f"device {name!r} is not supported; use auto, cpu, cuda or cuda:N")
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        raise SetupError(f"device {name!r} is not on this machine ({torch.cuda.device_count()} CUDA devices found)")
-    return device
 
 
 def known_labels(bundle: Bundle, weights_dir: Path | None = None) -> tuple[str, ...] | None:
@@ -95,37 +92,27 @@ def load_networks(
     weights_dir: Path | None = None,
     offline: bool = False,
     device: str = "auto",
+    arithmetic: Arithmetic = PLAIN,
     progress: Progress | None = None,
 ) -> LoadedBundle:
     """The networks of a bundle (or of the one of that name or folder), in eval mode on the device.
 
-    Raises SetupError for an unknown device or weights that do not fit, FeatureMismatchError where the parser was
-    trained on other features than the bundle's extractors make, WeightsError for files missing or damaged.
+    device: one, or several GPUs, each of which gets the extractors (``cuda:0,cuda:1``). arithmetic: of the extractors;
+    the parser's is float32. Raises SetupError for an unknown device or weights that do not fit, FeatureMismatchError
+    where the parser was trained on other features than the bundle's extractors make, WeightsError for files missing or
+    damaged.
     """
-    chosen = resolve_device(device)
     if isinstance(bundle, str):
         bundle = load_bundle(bundle)
+    devices = resolve_devices(device)
     paths, hashes = gather_files(bundle, weights_dir=weights_dir, offline=offline, progress=progress)
+    extractors = _load_extractors(bundle, paths, hashes, devices, arithmetic)
     try:
-        extractors = {name: _load_extractor(name, file, bundle.seed, paths) for name, file in bundle.extractors.items()}
-        spec = feature_spec(bundle.profile, extractors)
-        parser, trained_on = _load_parser(bundle, spec, paths)
+        parser, trained_on = _load_parser(bundle, extractors.spec, paths)
     except ValueError as error:
         raise SetupError(f"bundle {bundle.name!r}: {error}") from error
-    _check_features(bundle, spec, parser, trained_on)
-    extractors = {name: fuse(extractor.to(chosen)) for name, extractor in extractors.items()}
-    parser.to(chosen)
-    _round_as_told(chosen)
-    return LoadedBundle(
-        name=bundle.name,
-        description=bundle.description,
-        extractors=extractors,
-        parser=parser,
-        spec=spec,
-        hashes=hashes,
-        untrained=bundle.seed is not None,
-        device=chosen,
-    )
+    _check_features(bundle, extractors.spec, parser, trained_on)
+    return LoadedBundle(**vars(extractors), parser=parser.to(extractors.device))
 
 
 def load_extractors(
@@ -133,14 +120,27 @@ def load_extractors(
     *,
     weights_dir: Path | None = None,
     offline: bool = False,
-    device: torch.device,
-    dtype: torch.dtype = torch.float32,
+    device: str = "auto",
+    arithmetic: Arithmetic = PLAIN,
     progress: Progress | None = None,
 ) -> LoadedExtractors:
     """The extractors of a bundle without its parser, for features alone. Raises as `load_networks`."""
+    devices = resolve_devices(device)
     paths, hashes = gather_files(
         replace(bundle, parser={}), weights_dir=weights_dir, offline=offline, progress=progress
     )
+    return _load_extractors(bundle, paths, hashes, devices, arithmetic)
+
+
+def _load_extractors(
+    bundle: Bundle,
+    paths: Mapping[str, Path],
+    hashes: Mapping[str, str],
+    devices: Sequence[torch.device],
+    arithmetic: Arithmetic,
+) -> LoadedExtractors:
+    for device in devices:
+        arithmetic.prepare(device)
     try:
         plain = {name: _load_extractor(name, file, bundle.seed, paths) for name, file in bundle.extractors.items()}
         spec = feature_spec(bundle.profile, plain)
@@ -151,16 +151,24 @@ def load_extractors(
         extractor.stream: hashes[paths[bundle.extractors[name]].name] if bundle.seed is None else seeded
         for name, extractor in plain.items()
     }
-    extractors: dict[Stream, Extractor] = {
-        extractor.stream: fuse(extractor.to(device), dtype=dtype) for extractor in plain.values()
-    }
-    _round_as_told(device)
-    return LoadedExtractors(extractors, spec, made_with, device)
+    networks: tuple[Networks, ...] = tuple(
+        (device, {extractor.stream: _arrange(extractor.to(device), arithmetic) for extractor in plain.values()})
+        for device in devices
+    )
+    return LoadedExtractors(
+        name=bundle.name,
+        description=bundle.description,
+        networks=networks,
+        spec=spec,
+        made_with=made_with,
+        hashes=hashes,
+        untrained=bundle.seed is not None,
+        arithmetic=arithmetic,
+    )
 
 
-def _round_as_told(device: torch.device) -> None:
-    if device.type == "cuda":  # or convolutions round to ten bits, and results would not be the CPU's
-        torch.backends.cudnn.allow_tf32 = False
+def _arrange(extractor: Extractor, arithmetic: Arithmetic) -> Extractor:
+    return fuse(extractor, dtype=arithmetic.dtype, compiled=arithmetic.compiled)
 
 
 def load_parser(

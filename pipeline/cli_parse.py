@@ -1,34 +1,30 @@
-"""`avvp parse`: arguments to a job, checked before any weights are loaded."""
+"""`avvp parse`: one video, or a batch of them; arguments are checked before any weights are loaded."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Sequence
+import time
+import traceback
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ..weights.manifest import DEFAULT_BUNDLE, load_bundle
-from .cli_options import (
-    FiniteRange,
-    debug_option,
-    decode_timeout_option,
-    decoder_option,
-    device_option,
-    offline_option,
-    starting,
-    threads_option,
-    weights_dir_option,
-)
-from .errors import AVVPError, SetupError, printable
+from .cli_batch import BATCH_NAMES, batch_options, name_all, precision_option, read_settings, run_batch
+from .cli_options import FiniteRange, decode_timeout_option, decoder_option, running_options, starting
+from .errors import AVVPError, OutputError, SetupError, printable
 
 if TYPE_CHECKING:
     from ..weights.manifest import Bundle
-    from .batch import Hooks, Outcome, ParseJob
     from .console import Messages
+    from .parsing import ParseTask
 
 _STDOUT = "-"
+_BATCH_SECONDS = 4  # of video at once, for a single file
 
 
 @click.command(
@@ -40,11 +36,12 @@ Examples:
   avvp-parse clips/ --recursive --output-dir events/
   avvp-parse -- "-odd name.mp4"
 
-Exit status: 0 all well; 1 some input failed (named at the end); 2 wrong usage or a run that cannot start.""",
+With --output-dir, the same command again continues where it stopped. Exit status: 0 all well; 1 some input failed
+(named at the end); 2 wrong usage or a run that cannot start.""",
 )
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.argument("inputs", nargs=-1, metavar="INPUT...")
 @click.option("-o", "--output", metavar="FILE", help="Result of a single input; '-', the default, is standard output.")
-@click.option("--output-dir", type=click.Path(path_type=Path), help="Folder for the results of several inputs.")
+@click.option("--output-dir", metavar="FOLDER", help="For the results of many inputs: a folder, or an s3:// address.")
 @click.option("--recursive", is_flag=True, help="Also look in the folders below a folder.")
 @click.option("--segments", is_flag=True, help="Add the per-second probabilities to the result.")
 @click.option(
@@ -54,8 +51,6 @@ Exit status: 0 all well; 1 some input failed (named at the end); 2 wrong usage o
     metavar="NAME|FOLDER",
     help="Bundle of networks; see 'avvp weights list'.",
 )
-@weights_dir_option
-@offline_option
 @click.option("--threshold", type=FiniteRange(0, 1), default=0.5, show_default=True, help="For all decisions.")
 @click.option("--video-threshold", type=FiniteRange(0, 1), help="For the video-level decision alone.")
 @click.option(
@@ -63,147 +58,174 @@ Exit status: 0 all well; 1 some input failed (named at the end); 2 wrong usage o
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="TOML or JSON file with thresholds per class and modality.",
 )
-@device_option
+@precision_option
+@click.option("--batch-size", type=click.IntRange(1), help="Seconds of video at once; by default as the device likes.")
 @decoder_option
-@click.option("--batch-size", type=click.IntRange(1), default=4, show_default=True, help="Seconds of video at once.")
-@threads_option
 @decode_timeout_option
+@batch_options
+@running_options
 @click.option("-v", "--verbose", is_flag=True, help="Also say which files and decoder were used, and how long it took.")
-@click.option("-q", "--quiet", is_flag=True, help="No timeline, no progress; errors only.")
-@debug_option
 @click.version_option(None, "--version", package_name="avvp", prog_name="avvp-parse")
-def parse(inputs: tuple[str, ...], **options: Any) -> int:
+@click.pass_context
+def parse(context: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
     """Write the event timeline of each INPUT: a media file, a folder of them, or a pattern.
 
     The result is JSON: events with modality (audio, visual, audio_visual), label, onset, offset and score, what is
-    known of the file, and what made the result. The timeline is also shown on the terminal.
+    known of the file, and what made the result. The timeline of a single file is also shown on the terminal. Results of
+    a folder are journalled: what is done is not done again.
     """
     with starting(debug=options["debug"]):
-        outcome = _parse(inputs, options)
-    return 1 if outcome.failures else 0
+        if options["output_dir"] is not None:
+            return _parse_batch(inputs, options)
+        _refuse_batch_options(context)
+        return _parse_one(inputs, options)
 
 
-def _parse(inputs: Sequence[str], options: dict[str, Any]) -> Outcome:
-    paths, outputs = _plan(inputs, options)
+def _parse_batch(inputs: Sequence[str], options: dict[str, Any]) -> int:
+    if options["output"] is not None:
+        raise click.UsageError("-o and --output-dir exclude each other")
+    named = name_all(inputs, options)
+
+    from .storage import open_storage  # noqa: PLC0415
+
+    storage = open_storage(options["output_dir"])
+    bundle = load_bundle(options["weights"])
+    from .console import Messages  # noqa: PLC0415 - from here on, imports take seconds
+
+    with storage.alone():
+        messages = Messages(quiet=options["quiet"], verbose=options["verbose"])
+        return run_batch(_task(bundle, options), named, storage, options, messages)
+
+
+def _refuse_batch_options(context: click.Context) -> None:
+    given = [name for name in BATCH_NAMES if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    if given:
+        options = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+        raise click.UsageError(f"{options[given[0]]} goes with --output-dir")
+
+
+def _parse_one(inputs: Sequence[str], options: dict[str, Any]) -> int:
+    path, output = _plan(inputs, options)
     bundle = load_bundle(options["weights"])
 
     from .console import Messages  # noqa: PLC0415 - from here on, imports take seconds
 
     messages = Messages(quiet=options["quiet"], verbose=options["verbose"])
-    job = _prepare(paths, outputs, bundle, options, messages)
-    from .batch import run_job  # noqa: PLC0415
+    task = _task(bundle, options)
+    loaded = _load(task, options, messages)
 
-    with messages:
-        outcome = run_job(job, _hooks(messages), debug=options["debug"])
-    _summarize(outcome, len(paths))
-    return outcome
+    from .export import to_json  # noqa: PLC0415
+    from .files import write_atomic  # noqa: PLC0415
+    from .parse import parse_video  # noqa: PLC0415
+
+    started, cause = time.monotonic(), None
+    try:
+        with messages:
+            timeline = parse_video(
+                path,
+                weights=loaded,
+                thresholds=task.thresholds(loaded),
+                decoder=options["decoder"],
+                batch_size=options["batch_size"] or _BATCH_SECONDS,
+                timeout=options["decode_timeout"],
+                progress=messages.progress(path),
+            )
+            content = to_json(timeline, segments=options["segments"])
+            if output is None:
+                _print(content)
+            else:
+                write_atomic(output, content)
+            with contextlib.suppress(OSError):  # the result is there, whether or not anybody hears of it
+                messages.finished(path, timeline, time.monotonic() - started)
+    except AVVPError as error:
+        cause, failure = str(error).removeprefix(f"{printable(path)}: "), error
+    except Exception as error:
+        text = f"{type(error).__name__}: {printable(error)}"
+        cause, failure = f"internal error, please report it: {text} (--debug shows more)", error
+    else:
+        return 0
+    if options["debug"]:
+        traceback.print_exception(failure)
+    click.echo(f"Error: {printable(path)}: {cause}", err=True)
+    return 1
 
 
-def _plan(inputs: Sequence[str], options: dict[str, Any]) -> tuple[list[Path], list[Path]]:
-    """Inputs and where their results go. Raises UsageError listing everything that is wrong."""
+def _plan(inputs: Sequence[str], options: dict[str, Any]) -> tuple[Path, Path | None]:
+    """The input and where its result goes, None for standard output. Raises UsageError for what is wrong."""
     from .files import check_writable, collect_inputs, is_special  # noqa: PLC0415
 
+    if not inputs:
+        raise click.UsageError("Missing argument 'INPUT...'.")
     paths, problems = collect_inputs(inputs, recursive=options["recursive"])
     if problems:
         raise click.UsageError("\n  ".join(["some inputs cannot be used:", *problems]))
-    output, folder = options["output"], options["output_dir"]
-    if output is not None and folder is not None:
-        raise click.UsageError("-o and --output-dir exclude each other")
-    if folder is None and len(paths) > 1:
+    if len(paths) > 1:
         raise click.UsageError(f"{len(paths)} inputs need --output-dir")
+    if options["output"] is None or options["output"] == _STDOUT:
+        return paths[0], None
+    output = Path(options["output"])
+    if output.is_dir():
+        raise click.UsageError(f"{printable(output)} is a folder; use --output-dir for folders")
+    if not is_special(output):
+        with _misused():
+            check_writable(output.resolve().parent)
+    if output.exists() and paths[0].exists() and output.samefile(paths[0]):
+        raise click.UsageError(f"{printable(output)} is an input; the result would overwrite it")
+    return paths[0], output
+
+
+@contextlib.contextmanager
+def _misused() -> Iterator[None]:
     try:
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            check_writable(folder)
-            outputs = [folder / f"{path.stem}.events.json" for path in paths]
-            _check_distinct(paths, outputs)
-        elif output is None or output == _STDOUT:
-            outputs = [Path(_STDOUT)]
-        else:
-            outputs = [Path(output)]
-            if outputs[0].is_dir():
-                raise click.UsageError(f"{printable(output)} is a folder; use --output-dir for folders")
-            if not is_special(outputs[0]):
-                check_writable(outputs[0].resolve().parent)
+        yield
     except (AVVPError, OSError) as error:
         raise click.UsageError(printable(error)) from error
-    given = {(path.stat().st_dev, path.stat().st_ino) for path in paths if path.exists()}
-    for target in outputs:
-        if target.exists() and (target.stat().st_dev, target.stat().st_ino) in given:
-            raise click.UsageError(f"{printable(target)} is an input; the result would overwrite it")
-    return paths, outputs
 
 
-def _check_distinct(paths: Sequence[Path], outputs: Sequence[Path]) -> None:
-    first: dict[Path, Path] = {}
-    for path, output in zip(paths, outputs, strict=True):
-        if output in first:
-            both = f"{printable(first[output])} and {printable(path)}"
-            raise click.UsageError(f"{both} would both be written to {printable(output)}; parse them apart")
-        first[output] = path
-
-
-def _prepare(
-    paths: list[Path], outputs: list[Path], bundle: Bundle, options: dict[str, Any], messages: Messages
-) -> ParseJob:
-    """Everything that takes time to load, after everything that can be wrong without it."""
+def _task(bundle: Bundle, options: dict[str, Any]) -> ParseTask:
+    """What is wrong without loading anything is found here."""
+    from .bundle import known_labels  # noqa: PLC0415
+    from .parsing import ParseTask  # noqa: PLC0415
     from .thresholds import apply_tables, read_thresholds  # noqa: PLC0415
 
     tables = read_thresholds(options["thresholds"]) if options["thresholds"] else {}
-    messages.note("loading networks")
-
-    import torch  # noqa: PLC0415
-
-    from ..extractors.profiles import get_profile  # noqa: PLC0415
-    from .batch import ParseJob  # noqa: PLC0415
-    from .bundle import known_labels, load_networks  # noqa: PLC0415
-    from .seconds import check_decoder  # noqa: PLC0415
-
-    try:
-        check_decoder(get_profile(bundle.profile), options["decoder"])
-    except ValueError as error:
-        raise SetupError(str(error)) from error
     levels = {"segment": options["threshold"], "video": options["threshold"]}
     if options["video_threshold"] is not None:
         levels["video"] = options["video_threshold"]
     if (labels := known_labels(bundle, options["weights_dir"])) is not None:
         apply_tables(tables, labels, **levels)  # an unknown class is found before the weights are loaded
-    if options["threads"]:
-        torch.set_num_threads(options["threads"])
-    with messages:
-        networks = load_networks(
-            bundle,
-            weights_dir=options["weights_dir"],
-            offline=options["offline"],
-            device=options["device"],
-            progress=messages.download,
-        )
-    for name, digest in networks.hashes.items():
-        messages.note(f"weights {name} {digest}")
-    return ParseJob(
-        inputs=paths,
-        outputs=outputs,
-        bundle=networks,
-        thresholds=apply_tables(tables, networks.parser.config.labels, **levels),
-        decoder=options["decoder"],
-        batch_size=options["batch_size"],
-        timeout=options["decode_timeout"],
+    return ParseTask(
+        bundle,
+        read_settings(bundle.profile, options),
+        weights_dir=options["weights_dir"],
+        offline=options["offline"],
+        tables=tables,
+        levels=levels,
         segments=options["segments"],
     )
 
 
-def _hooks(messages: Messages) -> Hooks:
-    from .batch import Hooks  # noqa: PLC0415
+def _load(task: ParseTask, options: dict[str, Any], messages: Messages) -> Any:
+    """Everything that takes time to load, after everything that can be wrong without it."""
+    from .cli_options import set_threads  # noqa: PLC0415
+    from .devices import resolve_devices  # noqa: PLC0415
 
-    return Hooks(progress=messages.progress, finished=messages.finished, failed=messages.failed)
+    if len(resolve_devices(options["device"])) > 1:
+        raise SetupError("one video is parsed on one device; several go with --output-dir")
+    messages.note("loading networks")
+    set_threads(options["threads"])
+    with messages:
+        loaded = task.load(messages.download)
+    for name, digest in loaded.hashes.items():
+        messages.note(f"weights {name} {digest}")
+    task.thresholds(loaded)
+    return loaded
 
 
-def _summarize(outcome: Outcome, total: int) -> None:
-    """Name every failed input with its cause, at the end, where it is read."""
-    if not outcome.failures:
-        return
-    if total > 1:
-        click.echo(f"{outcome.done} of {total} parsed, {len(outcome.failures)} failed:", err=True)
-    for path, cause in outcome.failures.items():
-        click.echo(f"Error: {printable(path)}: {cause}", err=True)
-    sys.stderr.flush()
+def _print(content: bytes) -> None:
+
+    try:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        raise OutputError(f"standard output cannot be written: {error.strerror}") from error

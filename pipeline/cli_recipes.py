@@ -74,8 +74,8 @@ def reproduce(table: str, **options: Any) -> int:
     if missing := [name for name in ("annotations", "features") if options[name] is None]:
         raise click.UsageError(f"missing --{' and --'.join(missing)}")
     with starting(debug=options["debug"]):
-        from .bundle import resolve_device  # noqa: PLC0415 - from here on, imports take seconds
         from .console import Messages  # noqa: PLC0415
+        from .devices import resolve_device  # noqa: PLC0415 - from here on, imports take seconds
         from .reproduce import check_study, make_study, plan_table, result_tables, run_study  # noqa: PLC0415
         from .speed import matmul_rate  # noqa: PLC0415
         from .training_setup import open_data  # noqa: PLC0415

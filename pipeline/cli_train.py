@@ -80,8 +80,8 @@ def train(context: click.Context, **options: Any) -> int:
     """
     _check_usage(context, options)
     with starting(debug=options["debug"]):
-        from .bundle import resolve_device  # noqa: PLC0415 - from here on, imports take seconds
         from .console import Messages  # noqa: PLC0415
+        from .devices import resolve_device  # noqa: PLC0415 - from here on, imports take seconds
         from .run_folder import CONFIG_FILE, write_json  # noqa: PLC0415
         from .training_setup import check_data, check_resumable, open_data, prepare_job, start_run  # noqa: PLC0415
 

@@ -98,11 +98,6 @@ class Messages:
             f" {media['frames_damaged']} damaged; {seconds:.1f} s"
         )
 
-    def failed(self, path: Path, cause: str) -> None:
-        """Take down the bar; the causes are listed at the end."""
-        self._clear()
-        self.note(f"{path}: failed: {cause}")
-
     def show(self, description: str, done: float, total: float | None, unit: str) -> None:
         """Put up the bar, or move it."""
         if self._task is None:

@@ -31,6 +31,7 @@ from .decode_pool import DecodeOptions, DecodeProcess
 from .errors import MediaError, OutputError, SetupError
 from .media_inputs import MediaSummary
 from .spool import Spool
+from .storage import OutputFingerprint
 
 _TICK = 0.2  # seconds after which a waiting thread looks whether it is to stop
 _FINISHERS = 2
@@ -42,7 +43,18 @@ class Work:
 
     id: str
     path: Path
-    streams: tuple[Stream, ...]
+    streams: tuple[Stream, ...]  # what of it is to be computed
+    products: tuple[str, ...] = ()  # what is to be made of that
+
+
+@dataclass(frozen=True)
+class Made:
+    """What was made of a video."""
+
+    outputs: Mapping[str, OutputFingerprint]  # product -> file
+    warnings: tuple[str, ...] = ()
+    media: Mapping[str, Any] = field(default_factory=dict)  # facts of the file, see `media_inputs.MediaFacts`
+    note: str = ""  # for the person who waits
 
 
 class Video:
@@ -80,10 +92,10 @@ class Video:
             self.summary, self.cause, self._ended = summary, cause, True
             return self._complete()
 
-    def blocks(self, stream: Stream) -> Iterator[NDArray[np.float32]]:
-        """The features of a stream in order, some thousands of rows at a time."""
+    def blocks(self, stream: Stream, at_once: int = 4096) -> Iterator[NDArray[np.float32]]:
+        """The features of a stream in order, so many rows at a time."""
         assert self.summary is not None
-        return self._spools[stream].blocks(self.summary.rows[stream])
+        return self._spools[stream].blocks(self.summary.rows[stream], at_once)
 
     def length(self, stream: Stream) -> int:
         """Rows of a stream's features."""
@@ -100,12 +112,11 @@ class Video:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a video: what `finish` returned and the summary, or the cause of failure."""
+    """What became of a video: what was made of it, or the cause of failure."""
 
     work: Work
     seconds: float
-    outcome: Any = None
-    summary: MediaSummary | None = None
+    made: Made | None = None
     cause: str | None = None
 
 
@@ -121,15 +132,17 @@ class Engine:
 
     lanes: for each lane its device and the networks on it; lanes on a CPU share theirs and compute with one thread
     each (see `make_lanes`). sizes: inputs in a batch of each stream. finish: called, in some thread, with every
-    complete video; what it returns is in the result.
+    complete video, to make something of it.
     """
+
+    at_once = 1
 
     def __init__(
         self,
         lanes: list[tuple[torch.device, Mapping[Stream, Extractor]]],
         sizes: Mapping[Stream, int],
         options: DecodeOptions,
-        finish: Callable[[Video], Any],
+        finish: Callable[[Video], Made],
         *,
         workers: int,
     ) -> None:
@@ -241,7 +254,7 @@ class Engine:
             self._offer(self._batches, batch)
 
     def _lane_loop(self, device: torch.device, networks: Mapping[Stream, Extractor]) -> None:
-        with torch.inference_mode():
+        with torch.inference_mode(), _own_stream(device):
             while (batch := self._take(self._batches)) is not None:
                 network = networks[batch.stream]
                 reduced = torch.from_numpy(batch.inputs)
@@ -254,14 +267,14 @@ class Engine:
 
     def _finish_loop(self) -> None:
         while (video := self._take(self._complete)) is not None:
-            outcome, cause = None, video.cause
+            made, cause = None, video.cause
             if cause is None:
                 try:
-                    outcome = self._finish(video)
+                    made = self._finish(video)
                 except MediaError as error:
                     cause = error.cause
             seconds = time.monotonic() - video.started
-            self._results.put(Result(video.work, seconds, outcome, video.summary, cause))
+            self._results.put(Result(video.work, seconds, made, cause))
             video.close()
             self._videos.discard(video)
 
@@ -288,3 +301,10 @@ class Engine:
             with contextlib.suppress(queue.Full):
                 target.put(item, timeout=_TICK)
                 return
+
+
+def _own_stream(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """So that the copies of one lane and the networks of another go on together."""
+    if device.type != "cuda":
+        return contextlib.nullcontext()
+    return torch.cuda.stream(torch.cuda.Stream(device))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import glob
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from .errors import OutputError, printable
+from .errors import OutputError, SetupError, printable
 
 _VIDEO_SUFFIXES = (
     ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts",
@@ -64,6 +66,34 @@ def write_atomic(path: Path, content: bytes) -> None:
         raise OutputError(f"{printable(path)}: cannot be written: {error.strerror or error}") from error
 
 
+@contextlib.contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Keep other processes from working in the same folder, and clear what a killed one left half-written.
+
+    Raises SetupError where another one is at it.
+    """
+    descriptor = os.open(root, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise SetupError(f"{printable(root)}: another process is at work in this folder") from error
+        for left in root.rglob(f"{PART_PREFIX}*"):
+            left.unlink(missing_ok=True)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def hash_file(path: Path) -> str:
+    """sha256 of a file's content."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
 def is_file(path: Path) -> bool:
     """Whether there is such a file; a name that the system refuses (too long, say) is none."""
     try:
@@ -113,12 +143,12 @@ def collect_inputs(arguments: Iterable[str], *, recursive: bool = False) -> tupl
 def _expand(argument: str, *, recursive: bool) -> list[Path]:
     path = Path(argument)
     if path.is_dir():
-        inside = _files_below(path) if recursive else [entry for entry in path.iterdir() if entry.is_file()]
+        inside = _files_below(path) if recursive else [entry for entry in path.iterdir() if not entry.is_dir()]
         return sorted(file for file in inside if file.suffix.lower() in MEDIA_SUFFIXES)
     if os.path.lexists(path):
         return [path]
     matches = glob.glob(argument, recursive=recursive)  # noqa: PTH207 - takes absolute patterns
-    return sorted(Path(match) for match in matches if Path(match).is_file())
+    return sorted(Path(match) for match in matches if not Path(match).is_dir())
 
 
 def _files_below(folder: Path) -> list[Path]:

@@ -1,6 +1,6 @@
 """The journal of a batch run: what has been made of which input, with what, so that a run can be continued.
 
-    FOLDER/journal/<run>.jsonl   one JSON object a line, appended and fsynced; one file for each run
+    journal/<run>.jsonl   one JSON object a line, appended and fsynced; one file (or several parts) for each run
 
 A line that was being written when the machine failed is left out of account; so is everything else that is no record.
 The last record of an id counts.
@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .errors import OutputError, printable
+from .files import hash_file
+from .storage import Log, OutputFingerprint, Storage, unique_name
 
 JOURNAL_FOLDER = "journal"
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -44,32 +42,6 @@ class InputFingerprint:
         if self.sha256 and other.sha256:
             return self.sha256 == other.sha256
         return (self.path, self.size, self.mtime_ns) == (other.path, other.size, other.mtime_ns)
-
-
-@dataclass(frozen=True)
-class OutputFingerprint:
-    """A file that was made; path relative to the folder."""
-
-    path: str
-    size: int
-    mtime_ns: int
-    sha256: str
-
-    @classmethod
-    def of(cls, folder: Path, path: str) -> OutputFingerprint:
-        status = (folder / path).stat()
-        return cls(path, status.st_size, status.st_mtime_ns, hash_file(folder / path))
-
-    def intact(self, folder: Path, *, verify: bool = False) -> bool:
-        """Whether the file is there as it was made. Its content is read only if its time has changed, or to verify."""
-        path = folder / self.path
-        try:
-            status = path.stat()
-            if status.st_size != self.size:
-                return False
-            return (status.st_mtime_ns == self.mtime_ns and not verify) or hash_file(path) == self.sha256
-        except OSError:
-            return False
 
 
 @dataclass(frozen=True)
@@ -97,62 +69,39 @@ class Record:
 
 
 class Journal:
-    """The journals of a folder, open for reading and for one run's records. Raises OutputError."""
+    """The journals of a batch run's results, open for reading and for one run's records. Raises OutputError."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / JOURNAL_FOLDER
-        self._file: int | None = None
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._log: Log | None = None
         self.records: dict[str, Record] = {}
         self.unreadable = 0  # lines
         for record in sorted(self._read(), key=lambda record: record.time):
             self.records[record.id] = record
 
-    def append(self, record: Record) -> None:
-        """Write a record through to the disk."""
-        record = Record(**{**vars(record), "time": time.time()})
-        line = json.dumps(asdict(record)).encode() + b"\n"
-        try:
-            if self._file is None:
-                self._file = self._create()
-            while line:
-                line = line[os.write(self._file, line) :]
-            os.fsync(self._file)
-        except OSError as error:
-            raise OutputError(f"{printable(self._folder)}: cannot be written: {error.strerror}") from error
-        self.records[record.id] = record
+    def append(self, *records: Record) -> None:
+        """Write records through to where they are kept."""
+        if self._log is None:
+            self._log = self._storage.log(f"{JOURNAL_FOLDER}/{unique_name()}")
+        dated = [Record(**{**vars(record), "time": time.time()}) for record in records]
+        self._log.append(b"".join(json.dumps(asdict(record)).encode() + b"\n" for record in dated))
+        self.records.update((record.id, record) for record in dated)
 
     def close(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-
-    def _create(self) -> int:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
-        return os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+        if self._log is not None:
+            self._log.close()
+            self._log = None
 
     def _read(self) -> list[Record]:
         records = []
-        try:
-            for path in sorted(self._folder.glob("*.jsonl")):
-                for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-                    try:
-                        if line:
-                            records.append(Record.from_json(line))
-                    except (ValueError, TypeError, KeyError, AttributeError):
-                        self.unreadable += 1
-        except OSError as error:
-            raise OutputError(f"{printable(self._folder)}: cannot be read: {error.strerror}") from error
+        for name in self._storage.names(JOURNAL_FOLDER, ".jsonl"):
+            for line in (self._storage.read(name) or b"").decode(errors="replace").split("\n"):
+                try:
+                    if line:
+                        records.append(Record.from_json(line))
+                except (ValueError, TypeError, KeyError, AttributeError):
+                    self.unreadable += 1
         return records
-
-
-def hash_file(path: Path) -> str:
-    """sha256 of a file's content."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def hash_values(values: Mapping[str, Any]) -> str:

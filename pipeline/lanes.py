@@ -1,37 +1,35 @@
-"""How a machine's cores or its GPU are cut into lanes, and how large their batches are."""
+"""How a machine's cores or its GPUs are cut into lanes, and how large their batches are."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 
 from ..extractors.base import Extractor
 from ..extractors.rates import Stream
-from .errors import SetupError
+from .bundle import Networks
+from .devices import available_cores
 
 # Inputs in a batch, for each second of `--batch-size`. VGGish is nearly all weights: its batch must be larger.
 _PER_SECOND: dict[Stream, int] = {"audio": 4, "visual_2d": 8, "visual_3d": 1}
 _SMALLEST_SOUND_BATCH = 32
 _CPU_SECONDS, _GPU_SECONDS = 1, 32  # eight pictures of ResNet-152 still fit a core's cache
 _MOST_CPU_LANES = 16
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-Lane = tuple[torch.device, Mapping[Stream, Extractor]]
 
 
-def make_lanes(extractors: Mapping[Stream, Extractor], device: torch.device, threads: int | None = None) -> list[Lane]:
+def make_lanes(networks: Sequence[Networks], threads: int | None = None) -> list[Networks]:
     """Lanes for `Engine`; from then on, PyTorch computes with one thread (or a few) in each.
 
     Two single-thread lanes are faster than one of two threads: no layer ends with one core waiting for the other.
     """
-    if device.type == "cuda":
-        return [(device, extractors)] * 2  # one copies while the other computes
+    if networks[0][0].type == "cuda":
+        return [*networks] * 2  # on each GPU, one copies while the other computes
     cores = threads or available_cores()
     lanes = min(cores, _MOST_CPU_LANES)
     torch.set_num_threads(max(1, cores // lanes))
-    return [(device, extractors)] * lanes
+    return [networks[0]] * lanes
 
 
 def batch_sizes(device: torch.device, seconds: int | None = None) -> dict[Stream, int]:
@@ -42,21 +40,24 @@ def batch_sizes(device: torch.device, seconds: int | None = None) -> dict[Stream
     return sizes
 
 
-def decode_workers(device: torch.device) -> int:
+def decode_workers(device: torch.device, cores: int | None = None) -> int:
     """Decoding processes that keep a device busy: on a CPU the networks need nearly all of the time themselves."""
-    cores = available_cores()
-    return max(1, cores - 1) if device.type == "cuda" else max(2, cores // 8)
+    found = cores or available_cores()
+    return max(1, found - 1) if device.type == "cuda" else max(2, found // 8)
 
 
-def check_precision(precision: str, device: torch.device) -> torch.dtype:
-    """Raises SetupError for a precision that is unknown or that the device cannot compute in."""
-    if precision not in PRECISIONS:
-        raise SetupError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
-    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        raise SetupError(f"{device} does not compute in bf16; use fp16 or fp32")
-    return PRECISIONS[precision]
+def warm_up(networks: Sequence[Networks], sizes: Mapping[Stream, int]) -> None:
+    """One batch of zeros through each network: what is compiled or laid out at first use, is afterwards."""
+    with torch.inference_mode():
+        for device, extractors in networks:
+            for stream, extractor in extractors.items():
+                form = extractor.input_format
+                empty = torch.from_numpy(np.zeros((sizes[stream], *form.shape), form.dtype)).to(device)
+                extractor(extractor.prepare(empty))
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def on_device(networks: Networks, streams: Sequence[Stream]) -> Networks:
+    """Those of some streams alone."""
+    device, extractors = networks
+    chosen: dict[Stream, Extractor] = {stream: extractors[stream] for stream in streams}
+    return device, chosen

@@ -13,7 +13,7 @@ from ..models.parser import AVParser
 from ..weights.manifest import DEFAULT_BUNDLE
 from .bundle import UNTRAINED_WARNING, LoadedBundle, load_networks
 from .features import FeatureSet, extract_features
-from .media_inputs import Progress
+from .media_inputs import MediaFacts, Progress
 from .predict import predict_video
 from .process import DEFAULT_TIMEOUT
 from .thresholds import DEFAULT_THRESHOLD, Thresholds
@@ -64,19 +64,38 @@ def parse_video(
 
 
 def make_timeline(features: FeatureSet, bundle: LoadedBundle, thresholds: Thresholds) -> Timeline:
-    """Parse extracted features and decide. A stream that the file lacks gives no events."""
+    """Parse extracted features and decide."""
     probabilities = parse_features(features, bundle.parser, bundle.device)
+    return decide_timeline(
+        probabilities,
+        bundle,
+        thresholds,
+        duration=features.duration,
+        media=features.media,
+        warnings=features.warnings,
+    )
+
+
+def decide_timeline(
+    probabilities: SegmentProbabilities,
+    bundle: LoadedBundle,
+    thresholds: Thresholds,
+    *,
+    duration: float,
+    media: MediaFacts | None,
+    warnings: tuple[str, ...],
+) -> Timeline:
+    """Events of a parser's probabilities. A stream that the file lacks gives none."""
     heard, seen = thresholds.decide(probabilities)
-    media = features.media
     if media is not None:
         heard &= media.has_audio
         seen &= media.has_video
-    warnings = ((UNTRAINED_WARNING,) if bundle.untrained else ()) + features.warnings
+    warnings = ((UNTRAINED_WARNING,) if bundle.untrained else ()) + warnings
     return Timeline(
         events=all_events(heard, seen, probabilities, bundle.parser.config.labels),
         labels=bundle.parser.config.labels,
         probabilities=probabilities,
-        media=media.to_dict() if media is not None else {"duration": features.duration},
+        media=media.to_dict() if media is not None else {"duration": duration},
         provenance=_provenance(bundle, thresholds),
         warnings=warnings,
     )
@@ -98,7 +117,7 @@ def _provenance(bundle: LoadedBundle, thresholds: Thresholds) -> dict[str, Any]:
         "window": bundle.parser.config.segments,
         "thresholds": thresholds.to_dict(),
         "device": str(bundle.device),
-        "precision": "float32",
+        "precision": bundle.arithmetic.precision,
         "torch": torch.__version__,
         "python": platform.python_version(),
     }

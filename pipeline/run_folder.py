@@ -10,13 +10,11 @@ log.jsonl           a line for each epoch
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -34,7 +32,7 @@ from ..models.parser import AVParser
 from ..weights.manifest import BUNDLE_FILE, Bundle, list_files
 from ..weights.toml import toml_string
 from .errors import OutputError, SetupError, printable
-from .files import PART_PREFIX, check_writable, replacing, write_atomic
+from .files import check_writable, replacing, write_atomic
 from .weight_files import gather_files
 
 CONFIG_FILE = "config.json"
@@ -72,25 +70,6 @@ def create_folder(root: Path) -> None:
         raise OutputError(f"{printable(root)}: a run needs a folder whose name is text in UTF-8") from None
     except OSError as error:
         raise OutputError(f"{printable(root)}: cannot be made: {error.strerror}") from error
-
-
-@contextlib.contextmanager
-def alone(root: Path) -> Iterator[None]:
-    """Keep other processes from working in the same folder, and clear what a killed one left half-written.
-
-    Raises SetupError where another one is at it.
-    """
-    descriptor = os.open(root, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise SetupError(f"{printable(root)}: another process is at work in this folder") from error
-        for left in root.glob(f"{PART_PREFIX}*"):
-            left.unlink(missing_ok=True)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def write_config(root: Path, config: Mapping[str, Any]) -> None:

@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-_AT_ONCE = 4096  # rows in memory while they are read back
-
 
 class Spool:
     """Rows (n, width) float32 of one stream, written in any order, in a temporary file that has no name."""
@@ -27,10 +25,10 @@ class Spool:
             written = os.pwrite(self._file.fileno(), content, offset)
             content, offset = content[written:], offset + written
 
-    def blocks(self, order: Sequence[int]) -> Iterator[NDArray[np.float32]]:
-        """The stored rows in this order, some thousands at a time."""
-        for first in range(0, len(order), _AT_ONCE):
-            some = np.asarray(order[first : first + _AT_ONCE], np.intp)
+    def blocks(self, order: Sequence[int], at_once: int = 4096) -> Iterator[NDArray[np.float32]]:
+        """The stored rows in this order, so many at a time."""
+        for first in range(0, len(order), at_once):
+            some = np.asarray(order[first : first + at_once], np.intp)
             start, stop = int(some.min()), int(some.max()) + 1
             block = np.empty((stop - start, self.width), np.float32)
             view, offset = block.reshape(-1).view(np.uint8).data, start * self.width * 4

@@ -1,7 +1,8 @@
 """The packed store: thousands of small feature files as one memory-mapped array.
 
-    FOLDER/index.json    format, feature specification, clip ids and lengths
-    FOLDER/features.npy  (sum of T, A + V + S) float32 or float16: a row for each second of each clip, clip after clip
+    FOLDER/index.json    format, feature specification, clip ids and lengths, name of the array
+    FOLDER/features.npy  (sum of T, A + V + S) float32 or float16: a row for each second of each clip, clip after clip;
+                         features-*.npy where clips are still added by `avvp extract --layout packed`
 
 What a training step needs of a clip is one contiguous read, and only what is read is in memory.
 """
@@ -13,7 +14,7 @@ import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -28,7 +29,8 @@ from .files import check_writable
 
 INDEX_FILE = "index.json"
 ARRAY_FILE = "features.npy"
-FORMAT_VERSION = 1
+ARRAY_PREFIX = "features-"
+FORMAT_VERSION = 2
 DTYPES = {"float32": np.float32, "float16": np.float16}
 _AT_ONCE = 64  # clips in memory while packing
 
@@ -40,8 +42,11 @@ class FeatureStore:
         self.root = root
         index = _read_index(root)
         try:
-            if index["format"] != FORMAT_VERSION:
+            if index["format"] not in {1, FORMAT_VERSION}:
                 raise ValueError(f"format {index['format']}, this program reads {FORMAT_VERSION}")
+            array = index.get("array", ARRAY_FILE)  # format 1 had one name for it
+            if not isinstance(array, str) or Path(array).name != array:
+                raise ValueError(f"array {array!r}, expected the name of a file beside it")
             self.spec = FeatureSpec.from_dict(index["spec"])
             lengths = np.asarray(index["lengths"], np.int64)
             ids = [str(clip_id) for clip_id in index["ids"]]
@@ -52,7 +57,8 @@ class FeatureStore:
         stops = np.cumsum(lengths)
         places = zip((stops - lengths).tolist(), stops.tolist(), strict=True)
         self._places: dict[str, tuple[int, int]] = dict(zip(ids, places, strict=True))
-        self._map, self._rows = _map_array(root / ARRAY_FILE, (int(lengths.sum()), sum(self.spec.dims)))
+        self._array = root / array
+        self._map, self._rows = _map_array(self._array, (int(lengths.sum()), sum(self.spec.dims)))
 
     def ids(self) -> frozenset[str]:
         """The clips in the store."""
@@ -69,7 +75,7 @@ class FeatureStore:
         start, stop = self._places[clip_id]
         rows = np.array(self._rows[start:stop])
         if not np.isfinite(rows).all():
-            where = printable(self.root / ARRAY_FILE)
+            where = printable(self._array)
             raise DatasetError(f"{where}: holds values that are not finite, in clip {printable(clip_id)}")
         return rows
 
@@ -134,14 +140,8 @@ def pack_features(
             file.seek(0)
             write_header(file, dtype, sum(lengths.values()), sum(source.spec.dims))
             size = _flush(file)
-        index = {
-            "format": FORMAT_VERSION,
-            "spec": source.spec.to_dict(),
-            "ids": list(lengths),
-            "lengths": list(lengths.values()),
-        }
-        with (temporary / INDEX_FILE).open("w", encoding="utf-8") as file:
-            json.dump(index, file)
+        with (temporary / INDEX_FILE).open("wb") as file:
+            file.write(describe_store(source.spec, lengths, ARRAY_FILE))
             size += _flush(file)
         temporary.chmod(0o755)
         temporary.rename(target)
@@ -175,6 +175,18 @@ def _too_large(clip_id: str, rows: NDArray[np.floating], dtype: str) -> str:
     if largest <= float(np.finfo(DTYPES[dtype]).max):
         return ""
     return f"{printable(clip_id)}: holds {largest:g}, more than {dtype} can; pack it as float32"
+
+
+def describe_store(spec: FeatureSpec, lengths: Mapping[str, int], array: str) -> bytes:
+    """The index of a store: T of each clip in the order of the array's rows, and the array's file."""
+    index = {
+        "format": FORMAT_VERSION,
+        "spec": spec.to_dict(),
+        "ids": list(lengths),
+        "lengths": list(lengths.values()),
+        "array": array,
+    }
+    return json.dumps(index).encode()
 
 
 def write_header(file: IO[bytes], dtype: str, rows: int, width: int) -> None:

@@ -21,13 +21,13 @@ from ..models.parser import AVParser, build_parser
 from .dataset import Batch, Clips
 from .errors import SetupError, TrainingError, printable
 from .evaluate import score_clips
+from .files import alone
 from .loader import epoch_seed, iterate_batches, shuffled
 from .recipe import OPTIMIZERS, Recipe, Schedule
 from .run_folder import (
     BEST_FILE,
     LAST_FILE,
     Progress,
-    alone,
     load_state,
     save_state,
     write_log,

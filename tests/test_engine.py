@@ -10,7 +10,7 @@ import torch
 from avvp.extractors.fused import fuse
 from avvp.extractors.registry import build_extractor
 from avvp.pipeline.decode_pool import DecodeOptions
-from avvp.pipeline.engine import Engine, Video, Work
+from avvp.pipeline.engine import Engine, Made, Result, Video, Work
 from avvp.pipeline.errors import AVVPError, OutputError, SetupError
 from avvp.pipeline.spool import Spool
 from media import Clips
@@ -21,12 +21,16 @@ CPU = torch.device("cpu")
 def make_engine(finish: object = None, *, lanes: int = 2) -> Engine:
     network = fuse(build_extractor("r2plus1d_tiny"))
     made = [(CPU, {"visual_3d": network})] * lanes
-    ends = finish or (lambda video: video.length("visual_3d"))
+    ends = finish or (lambda video: Made({}, note=str(video.length("visual_3d"))))
     return Engine(made, {"visual_3d": 4}, DecodeOptions("clean"), ends, workers=2)  # pyright: ignore[reportArgumentType]
 
 
 def works(*paths: Path) -> list[Work]:
     return [Work(str(number), path, ("visual_3d",)) for number, path in enumerate(paths)]
+
+
+def length(result: Result) -> str:
+    return "" if result.made is None else result.made.note
 
 
 def test_every_work_has_one_result(clips: Clips) -> None:
@@ -35,8 +39,8 @@ def test_every_work_has_one_result(clips: Clips) -> None:
         asked = works(clips.steady, clips.headless, clips.blink, clips.silent)
         results = {result.work.id: result for result in engine.run(asked)}
         assert list(engine.run([])) == []
-        assert [result.outcome for result in engine.run(works(clips.blink))] == [1]
-    assert {name: result.outcome for name, result in results.items()} == {"0": 3, "1": None, "2": 1, "3": 3}
+        assert [length(result) for result in engine.run(works(clips.blink))] == ["1"]
+    assert {name: length(result) for name, result in results.items()} == {"0": "3", "1": "", "2": "1", "3": "3"}
     assert results["1"].cause is not None
     assert threading.active_count() == before
 

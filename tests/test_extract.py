@@ -23,6 +23,8 @@ from avvp.pipeline.errors import DecodeTimeoutError, MediaError
 from avvp.pipeline.feature_files import FeatureFolders
 from avvp.pipeline.features import extract_features
 from avvp.pipeline.journal import Journal
+from avvp.pipeline.storage import LocalStorage
+from avvp.pipeline.store import open_features
 from conftest import RUN_MARK, Result, copy_bundle, write_tiny_bundle
 from media import Clips
 
@@ -74,7 +76,7 @@ def test_features_equal_those_of_the_plain_road(
             np.testing.assert_allclose(rows, wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
         if path.stem == "damaged":  # ffmpeg's count of damaged frames, unlike its pictures, varies by one or two
             continue
-        made = Journal(tmp_path).records[path.stem]
+        made = Journal(LocalStorage(tmp_path)).records[path.stem]
         assert (made.status, tuple(made.warnings)) == ("done", expected.warnings)
         assert expected.media is not None
         assert made.media == expected.media.to_dict()
@@ -174,7 +176,7 @@ class TestAgain:
         extract("--extractors", "vggish_tiny")
         assert set(contents(tmp_path / "feats")) == {"vggish_tiny/blink.npy", "vggish_tiny/blind.npy"}
         plan = extract("--dry-run", "--retry-failed").out
-        assert "compute  blink  visual_2d, visual_3d  (other parameters, or a stream not made yet)" in plan
+        assert "compute  blink  visual_2d, visual_3d  (other parameters, or not made yet)" in plan
         assert "2 done, 0 done before" in extract().err
         assert len(contents(tmp_path / "feats")) == 6
         assert "0 done, 2 done before" in extract().err
@@ -190,7 +192,7 @@ class TestAgain:
         theirs.write_bytes(b"precious")
         result = extract()
         assert result.status == 2
-        assert "vggish_tiny/blink.npy were not made by `avvp extract`; --overwrite replaces them" in result.err
+        assert "vggish_tiny/blink.npy were not made by an earlier run; --overwrite replaces them" in result.err
         assert theirs.read_bytes() == b"precious"
         assert "2 done" in extract("--overwrite").err
 
@@ -321,3 +323,103 @@ class TestDecodeProcess:
         process.close()
         assert len(summary.rows["visual_2d"]) == 240
         assert sum(sizes) > decode_pool._SLOTS * decode_pool._SLOT_BYTES
+
+
+class TestPacked:
+    """`--layout packed`: the store that training reads."""
+
+    @pytest.fixture
+    def extract(self, run: Run, tmp_path: Path, tiny_bundle: Path) -> Callable[..., Result]:
+        return lambda *more: run("extract", *more, "-o", tmp_path / "store", "--weights", tiny_bundle)
+
+    def test_it_holds_what_packing_the_files_gives(
+        self, extract: Callable[..., Result], run: Run, videos: Path, tmp_path: Path, tiny_bundle: Path
+    ) -> None:
+        good = [path for path in sorted(videos.iterdir()) if path.stem in {"steady", "blink", "silent", "blind"}]
+        assert "the store holds 4 clips" in extract(*good, "--layout", "packed").err
+        assert run("extract", *good, "-o", tmp_path / "llp", "--weights", tiny_bundle).status == 0
+        assert run("pack", tmp_path / "llp", tmp_path / "packed").status == 0
+        store, expected = open_features(tmp_path / "store"), open_features(tmp_path / "packed")
+        assert (store.spec, store.ids()) == (expected.spec, expected.ids())
+        assert store.lengths(sorted(store.ids())) == expected.lengths(sorted(store.ids()))
+        for name in store.ids():
+            np.testing.assert_array_equal(store.read(name), expected.read(name))
+
+    def test_clips_are_added_and_what_is_there_is_left_alone(
+        self, extract: Callable[..., Result], videos: Path, tmp_path: Path
+    ) -> None:
+        extract(videos / "blink.mp4", "--layout", "packed")
+        before = open_features(tmp_path / "store")
+        (array,) = (tmp_path / "store").glob("features-*.npy")
+        state = array.stat()
+        assert "0 done, 1 done before" in extract(videos / "blink.mp4", "--layout", "packed").err
+        assert array.stat() == state
+        assert "1 done, 1 done before" in extract(videos / "blink.mp4", videos / "steady.mp4", "--layout", "packed").err
+        after = open_features(tmp_path / "store")
+        assert (before.ids(), after.ids()) == ({"blink"}, {"blink", "steady"})
+        np.testing.assert_array_equal(before.read("blink"), after.read("blink"))
+        assert not array.exists()
+
+    def test_a_store_that_was_lost_is_put_together_again(
+        self, extract: Callable[..., Result], videos: Path, tmp_path: Path
+    ) -> None:
+        extract(videos / "blink.mp4", "--layout", "packed")
+        content = contents(tmp_path / "store")
+        for path in (*(tmp_path / "store").glob("features-*.npy"), tmp_path / "store/index.json"):
+            path.unlink()
+        assert "0 done, 1 done before" in extract(videos / "blink.mp4", "--layout", "packed").err
+        assert contents(tmp_path / "store") == content
+
+    def test_it_needs_every_stream(self, extract: Callable[..., Result], videos: Path) -> None:
+        result = extract(videos / "blink.mp4", "--layout", "packed", "--extractors", "vggish_tiny")
+        assert (result.status, "--extractors goes with --layout llp" in result.err) == (2, True)
+        result = extract(videos / "blink.mp4", "--extractors", "vggish")
+        assert (result.status, "has no extractor 'vggish'; it has vggish_tiny" in result.err) == (2, True)
+
+
+def test_to_an_address(run: Run, videos: Path, tmp_path: Path, tiny_bundle: Path) -> None:
+    """Through fsspec, the same files, journal and failures; the second run finds them."""
+    common = (videos / "blink.mp4", videos / "empty.mp4", "--weights", tiny_bundle)
+    for layout in ("llp", "packed"):
+        there, here = f"file://{tmp_path}/there-{layout}", tmp_path / f"here-{layout}"
+        for counts in ("1 done, 0 done before, 1 failed", "0 done, 1 done before, 1 failed"):
+            assert counts in run("extract", *common, "-o", there, "--layout", layout).err
+        assert run("extract", *common, "-o", here, "--layout", layout).status == 1
+        assert contents(tmp_path / f"there-{layout}") == contents(here)
+        assert (tmp_path / f"there-{layout}/failures.csv").read_text() == (here / "failures.csv").read_text()
+    (tmp_path / "there-llp/vggish_tiny/blink.npy").write_bytes(b"spoilt")
+    assert "1 done, 0 done before, 1 failed" in run("extract", *common, "-o", f"file://{tmp_path}/there-llp").err
+    assert contents(tmp_path / "there-llp") == contents(tmp_path / "here-llp")
+
+
+@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="torch.compile needs a C++ compiler")
+def test_compiled_networks_make_the_same_features(
+    run: Run, script: Callable[..., subprocess.Popen[str]], videos: Path, tmp_path: Path, tiny_bundle: Path
+) -> None:
+    common = ("extract", videos / "steady.mp4", videos / "blink.mp4", "--weights", tiny_bundle, "--device", "cpu")
+    assert run(*common, "-o", tmp_path / "plain").status == 0
+    process = script("avvp", *common, "-o", tmp_path / "compiled", "--compile")
+    _, err = process.communicate(timeout=280)
+    assert process.returncode == 0, err
+    plain, compiled = contents(tmp_path / "plain"), contents(tmp_path / "compiled")
+    assert plain.keys() == compiled.keys()
+    for name in plain:
+        expected = np.load(tmp_path / "plain" / name)
+        np.testing.assert_allclose(np.load(tmp_path / "compiled" / name), expected, atol=1e-5 * np.abs(expected).max())
+    again = script("avvp", *common, "-o", tmp_path / "plain", "--compile", "--dry-run")
+    assert "2 to compute" in again.communicate(timeout=100)[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--precision", "tf32", "--device", "cpu"), "tf32 is arithmetic of NVIDIA GPUs; on cpu, use fp32"),
+        (("--device", "cpu,cpu"), "several devices must be GPUs with their numbers"),
+        (("--cpus-per-actor", "2"), "--cpus-per-actor goes with --engine ray"),
+    ],
+)
+def test_what_cannot_be(
+    run: Run, videos: Path, tmp_path: Path, tiny_bundle: Path, options: tuple[str, ...], message: str
+) -> None:
+    result = run("extract", videos / "blink.mp4", "-o", tmp_path, "--weights", tiny_bundle, *options)
+    assert (result.status, message in result.err) == (2, True)

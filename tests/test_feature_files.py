@@ -234,7 +234,8 @@ def change_index(root: Path, **changes: object) -> None:
     [
         (lambda root: (root / INDEX_FILE).write_text("[]"), "not the index of a store"),
         (lambda root: (root / INDEX_FILE).write_text("{"), "cannot be read"),
-        (lambda root: change_index(root, format=2), "format 2, this program reads 1"),
+        (lambda root: change_index(root, format=3), "format 3, this program reads 2"),
+        (lambda root: change_index(root, array="../features.npy"), "expected the name of a file beside it"),
         (lambda root: change_index(root, lengths=[1, 2]), "do not go together"),
         (lambda root: change_index(root, ids=["one", "one", "two"]), "do not go together"),
         (lambda root: change_index(root, lengths=[5, 1, 2]), "but the index speaks of"),

@@ -91,3 +91,11 @@ def test_inputs(tmp_path: Path) -> None:
     assert [problem.rsplit(": ", 1)[1] for problem in problems] == [
         "no such file", "no media files in this folder (--recursive also looks in the folders below)", "no such file",
     ]  # fmt: skip
+
+
+def test_a_link_that_leads_nowhere_is_an_input_like_any_other(tmp_path: Path) -> None:
+    """Or its absence would go unnoticed: it is named where it is opened."""
+    (tmp_path / "lost.mp4").symlink_to("nowhere.mp4")
+    (tmp_path / "folder.mp4").mkdir()
+    for named, recursive in ((tmp_path, False), (tmp_path, True), (tmp_path / "*.mp4", False)):
+        assert collect_inputs([str(named)], recursive=recursive) == ([tmp_path / "lost.mp4"], [])

@@ -13,7 +13,8 @@ import torch
 from avvp.models import dump_checkpoint, load_checkpoint
 from avvp.models.labels import stack_label_embeddings
 from avvp.pipeline import SetupError, parse_video
-from avvp.pipeline.bundle import UNTRAINED_WARNING, LoadedBundle, load_networks, resolve_device
+from avvp.pipeline.bundle import UNTRAINED_WARNING, LoadedBundle, load_networks
+from avvp.pipeline.devices import resolve_device
 from avvp.pipeline.errors import FeatureMismatchError
 from avvp.pipeline.export import load_schema, to_document, to_json
 from avvp.pipeline.features import FeatureSet

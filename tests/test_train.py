@@ -23,10 +23,11 @@ from avvp.pipeline.dataset import Clips, load_clips
 from avvp.pipeline.errors import OutputError, SetupError, TrainingError
 from avvp.pipeline.evaluate import score_clips
 from avvp.pipeline.feature_files import FeatureFolders
+from avvp.pipeline.files import alone
 from avvp.pipeline.metrics import score
 from avvp.pipeline.predict import predict_clips
 from avvp.pipeline.recipe import load_recipe
-from avvp.pipeline.run_folder import BEST_FILE, LAST_FILE, LOG_FILE, STATE_FILE, alone, load_progress
+from avvp.pipeline.run_folder import BEST_FILE, LAST_FILE, LOG_FILE, STATE_FILE, load_progress
 from avvp.pipeline.store import open_features, pack_features
 from avvp.pipeline.thresholds import Thresholds
 from avvp.pipeline.train import Hooks, TrainingJob, train

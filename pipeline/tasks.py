@@ -1,0 +1,103 @@
+"""What a batch run computes, in a form that can be sent to other machines: each makes its own engine of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from ..extractors.rates import STREAMS, Stream
+from ..weights.fetch import Progress
+from ..weights.manifest import Bundle
+from .batch import Product
+from .bundle import LoadedExtractors
+from .decode_pool import DecodeOptions
+from .devices import PLAIN, Arithmetic
+from .engine import Engine, Made, Video
+from .journal import Journal, hash_values
+from .lanes import batch_sizes, decode_workers, make_lanes, on_device, warm_up
+from .storage import Storage
+
+_PARAMETERS_VERSION = 1  # grows when the same parameters make other features
+Loaded = TypeVar("Loaded", bound=LoadedExtractors)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a machine computes. Only `arithmetic` and `decoding` are part of what the results are."""
+
+    decoding: DecodeOptions
+    device: str = "auto"
+    arithmetic: Arithmetic = PLAIN
+    batch_size: int | None = None  # seconds of video
+    threads: int | None = None
+    workers: int | None = None  # decoding processes
+
+
+@dataclass(frozen=True)
+class Task(ABC, Generic[Loaded]):
+    """The networks of a bundle, and what is made with them of each video."""
+
+    bundle: Bundle
+    settings: Settings
+    weights_dir: Path | None = field(default=None, kw_only=True)
+    offline: bool = field(default=False, kw_only=True)
+
+    @abstractmethod
+    def load(self, progress: Progress | None = None) -> Loaded:
+        """The networks on this machine's devices. Raises as `bundle.load_networks`."""
+
+    @abstractmethod
+    def products(self, loaded: Loaded) -> dict[str, Product]:
+        """What is made of each video."""
+
+    @abstractmethod
+    def make(self, loaded: Loaded, products: Mapping[str, Product], storage: Storage, video: Video) -> Made:
+        """Make the products that the video's work asks for."""
+
+    def check(self, loaded: Loaded, storage: Storage) -> None:
+        """Before the plan is made. Raises SetupError where the storage holds what does not go with the results."""
+
+    def prepare(self, loaded: Loaded, storage: Storage) -> None:
+        """Before the first video."""
+
+    def conclude(
+        self, loaded: Loaded, products: Mapping[str, Product], storage: Storage, journal: Journal
+    ) -> str | None:
+        """After the last video; returns what the person should know of it."""
+
+    def engine(self, loaded: Loaded, products: Mapping[str, Product], storage: Storage, *, videos: int) -> Engine:
+        """An engine for at most so many videos at a time."""
+        settings, needed = self.settings, {stream for product in products.values() for stream in product.streams}
+        streams: list[Stream] = [stream for stream in STREAMS if stream in needed]
+        networks = [on_device(one, streams) for one in loaded.networks]
+        lanes = make_lanes(networks, settings.threads)
+        sizes = batch_sizes(loaded.device, settings.batch_size)
+        if settings.arithmetic.compiled:
+            warm_up(networks, sizes)
+        return Engine(
+            lanes,
+            sizes,
+            settings.decoding,
+            lambda video: self.make(loaded, products, storage, video),
+            workers=min(settings.workers or decode_workers(loaded.device, settings.threads), max(1, videos)),
+        )
+
+    def stream_parameters(self, loaded: LoadedExtractors) -> dict[str, str]:
+        """For each stream a hash of everything that decides what its features are."""
+        spec, settings = loaded.spec, self.settings
+        common = {
+            "version": _PARAMETERS_VERSION,
+            "profile": [spec.profile, spec.profile_version],
+            "precision": settings.arithmetic.precision,
+            "decoder": settings.decoding.decoder,
+        }
+        if settings.arithmetic.compiled:
+            common["compiled"] = True
+        extractors = dict(zip(STREAMS, spec.extractors, strict=True))
+        return {
+            stream: hash_values({**common, "extractor": extractors[stream], "weights": weights})
+            for stream, weights in loaded.made_with.items()
+        }

@@ -1,0 +1,67 @@
+"""Devices by name, and how they are cut into lanes. No GPU is needed: what PyTorch would say of one is put in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from avvp.pipeline.devices import PLAIN, Arithmetic, resolve_devices
+from avvp.pipeline.errors import SetupError
+from avvp.pipeline.lanes import batch_sizes, decode_workers, make_lanes
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_several_gpus() -> None:
+    assert resolve_devices("cuda:0, cuda:1") == (torch.device("cuda:0"), torch.device("cuda:1"))
+    assert resolve_devices("cuda:1") == (torch.device("cuda:1"),)
+    for wrong in ("cuda:0,cuda:0", "cuda,cuda:1", "cpu,cuda:0", "cuda:0,cuda:2", "cuda:0,"):
+        with pytest.raises(SetupError):
+            resolve_devices(wrong)
+
+
+def test_lanes_and_batches() -> None:
+    both = [(GPU, {}), (torch.device("cuda:1"), {})]
+    assert [device.index for device, _ in make_lanes(both)] == [0, 1, 0, 1]
+    assert batch_sizes(GPU) == {"audio": 128, "visual_2d": 256, "visual_3d": 32}
+    assert batch_sizes(CPU) == {"audio": 32, "visual_2d": 8, "visual_3d": 1}
+    assert batch_sizes(CPU, 20) == {"audio": 80, "visual_2d": 160, "visual_3d": 20}
+    assert (decode_workers(GPU, 16), decode_workers(CPU, 16), decode_workers(CPU, 1)) == (15, 2, 2)
+
+
+@pytest.fixture
+def rounding() -> Iterator[None]:
+    """What PyTorch keeps for the whole process is as it was before."""
+    kept = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    yield
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = kept
+
+
+@pytest.mark.usefixtures("rounding")
+def test_tf32_is_off_unless_it_is_asked_for() -> None:
+    PLAIN.prepare(GPU)
+    assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == (False, False)
+    Arithmetic("tf32").prepare(GPU)
+    assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == (True, True)
+    assert Arithmetic("tf32").dtype == torch.float32
+
+
+def test_what_a_device_cannot_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    for arithmetic, device in (
+        (Arithmetic("bf16"), GPU),
+        (Arithmetic("tf32"), CPU),
+        (Arithmetic(compiled=True), CPU),
+        (Arithmetic("int4"), CPU),
+    ):
+        with pytest.raises(SetupError):
+            arithmetic.prepare(device)

@@ -1,0 +1,125 @@
+"""Storages: the same contract for a folder and for addresses of fsspec."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from avvp.pipeline import remote_storage
+from avvp.pipeline.errors import OutputError, SetupError
+from avvp.pipeline.storage import LocalStorage, Storage, open_storage
+
+
+@pytest.fixture(params=["folder", "file://", "memory://"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    if request.param == "folder":
+        return open_storage(tmp_path / "out")
+    place = f"{tmp_path}/out" if request.param == "file://" else uuid4().hex
+    return open_storage(f"{request.param}{place}")
+
+
+def test_files_are_made_replaced_read_and_removed(storage: Storage) -> None:
+    assert (storage.read("a/b.npy"), storage.exists("a/b.npy"), storage.names("a", "")) == (None, False, [])
+    made = storage.store("a/b.npy", lambda path: path.write_bytes(b"one"))
+    assert (made.path, made.size, made.sha256[:8]) == ("a/b.npy", 3, "7692c3ad")
+    assert (storage.read("a/b.npy"), storage.exists("a/b.npy")) == (b"one", True)
+    storage.write("a/b.npy", b"two!")
+    storage.write("a/a.txt", b"")
+    storage.write("top.npy", b"")
+    assert storage.read("a/b.npy") == b"two!"
+    assert (storage.names("a", ".npy"), storage.names("a", "")) == (["a/b.npy"], ["a/a.txt", "a/b.npy"])
+    assert storage.names("", ".npy") == ["top.npy"]
+    storage.remove("a/b.npy")
+    storage.remove("a/b.npy")
+    assert storage.read("a/b.npy") is None
+
+
+def test_what_fails_while_it_is_made_leaves_what_was_there(storage: Storage) -> None:
+    storage.write("a", b"before")
+
+    def fail(path: Path) -> None:
+        path.write_bytes(b"half of it")
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        storage.store("a", fail)
+    assert storage.read("a") == b"before"
+    assert storage.names("", "") == ["a"]
+
+
+def test_an_output_is_intact_until_its_content_changes(storage: Storage) -> None:
+    made = storage.store("a", lambda path: path.write_bytes(b"12345"))
+    for listed in (False, True):
+        with storage.listed() if listed else storage.alone():
+            assert storage.intact(made)
+            assert storage.intact(made, verify=True)
+    for other in (b"1234", b"12346"):
+        storage.write("a", other)
+        assert not storage.intact(made)
+    storage.write("a", b"12345")  # another time, the same content
+    assert storage.intact(made)
+    storage.remove("a")
+    assert not storage.intact(made)
+
+
+def test_only_reading_a_file_of_the_same_time_and_size_can_tell(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    made = storage.store("a", lambda path: path.write_bytes(b"12345"))
+    (tmp_path / "a").write_bytes(b"12346")
+    os.utime(tmp_path / "a", ns=(made.mtime_ns, made.mtime_ns))
+    assert storage.intact(made)
+    assert not storage.intact(made, verify=True)
+
+
+def test_a_log_keeps_every_line(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_storage, "_PART_BYTES", 100)
+    log = storage.log("journal/run")
+    for number in range(100):
+        log.append(b"%03d\n" % number)
+    log.close()
+    content = b"".join(storage.read(name) or b"" for name in storage.names("journal", ".jsonl"))
+    assert content == b"".join(b"%03d\n" % number for number in range(100))
+
+
+def test_a_remote_log_is_written_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(remote_storage.time, "monotonic", lambda: now[0])
+    storage = open_storage(f"memory://{uuid4().hex}")
+    log = storage.log("run")
+    for line in (b"a\n", b"b\n"):
+        log.append(line)
+    assert storage.read("run-000000.jsonl") == b"a\n"
+    now[0] += 6
+    log.append(b"c\n")
+    assert storage.read("run-000000.jsonl") == b"a\nb\nc\n"
+
+
+def test_half_written_files_of_a_killed_run_are_cleared(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path)
+    storage.write("deep/down/a", b"")
+    (tmp_path / "deep" / "down" / ".avvp-left.part").write_bytes(b"half")
+    with storage.alone():
+        assert storage.names("deep/down", "") == ["deep/down/a"]
+        with pytest.raises(SetupError, match="another process is at work"), open_storage(tmp_path).alone():
+            pass
+
+
+def test_places_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(SetupError, match="is not a folder"):
+        open_storage(tmp_path / "file")
+    with pytest.raises(OutputError, match="cannot be made"):
+        open_storage("/proc/nowhere")
+    with pytest.raises(SetupError, match="nosuch://place: Protocol not known: nosuch"):
+        open_storage("nosuch://place")
+    with pytest.raises(OutputError, match="cannot be written"):
+        open_storage("file:///proc/nowhere").write("a", b"")
+
+
+def test_what_arrives_short_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = open_storage(f"memory://{uuid4().hex}")
+    monkeypatch.setattr(storage._files, "info", lambda _: {"size": 2})  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(OutputError, match="2 bytes arrived of 3"):
+        storage.write("a", b"abc")
