@@ -30,11 +30,12 @@ from avvp.extractors.registry import build_extractor, extractor_shapes
 from avvp.pipeline.batch import BatchJob, make_plan, run_plan
 from avvp.pipeline.bundle import LoadedExtractors
 from avvp.pipeline.decode_pool import DecodeOptions
-from avvp.pipeline.devices import PRECISIONS, Arithmetic, available_cores
+from avvp.pipeline.devices import PRECISIONS, Arithmetic
 from avvp.pipeline.extraction import ExtractTask
 from avvp.pipeline.journal import Journal
 from avvp.pipeline.lanes import batch_sizes, warm_up
 from avvp.pipeline.probe import ffmpeg_binary, probe
+from avvp.pipeline.process import available_cores
 from avvp.pipeline.segments import segment_count, spread_indices
 from avvp.pipeline.sound import SoundReader
 from avvp.pipeline.speed import matmul_rate

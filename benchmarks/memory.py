@@ -52,13 +52,19 @@ def watch_decoders(peaks: list[float]) -> None:
         time.sleep(0.05)
 
 
+def command(pid: int | str) -> bytes:
+    """Its command line."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def descendants_mib(pid: int) -> list[float]:
     """The peaks of the processes that one has started, and those they have."""
     found = []
     with contextlib.suppress(OSError, IndexError):  # it may be gone by now
         for thread in Path(f"/proc/{pid}/task").iterdir():
             for child in (thread / "children").read_text().split():
-                found += [peak_mib(child), *descendants_mib(int(child))]
+                if command(child) != command(pid):  # or it was split off a moment ago, and still is what started it
+                    found += [peak_mib(child), *descendants_mib(int(child))]
     return found
 
 

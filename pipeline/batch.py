@@ -13,7 +13,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
 
 from ..extractors.rates import STREAMS, Stream
@@ -91,16 +91,23 @@ class Outcome:
 
 
 def make_plan(job: BatchJob, journal: Journal) -> Plan:
-    """Compare inputs, parameters and outputs with the journal. Raises SetupError where there are files that no run
-    has made and this one would overwrite."""
-    plan, foreign = Plan(), []
+    """Compare inputs, parameters and outputs with the journal. Raises SetupError where this run would overwrite
+    files that no run has made, or what was made of another input of the same id that is still there."""
+    plan, foreign, others = Plan(), [], []
     with job.storage.listed():
+        if not journal.records and not job.overwrite and job.storage.exists(FAILURES_FILE):
+            foreign.append(FAILURES_FILE)
         for name, path in job.inputs.items():
             record = journal.records.get(name)
-            if record is None and not job.overwrite:
-                foreign += [target for target in _targets(job, name).values() if job.storage.exists(target)]
+            if not job.overwrite:
+                foreign += _foreign(job, name, record)
+                others += _others(job, path, record)
             decision, status = _decide(job, name, path, record)
             {"todo": plan.todo, "done": plan.done, "failed": plan.failed}[status].append(decision)
+    if others:
+        raise SetupError(
+            "\n  ".join(["of another file of the same name there are results already (--overwrite):", *others[:20]])
+        )
     if foreign:
         more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
         names = ", ".join(map(printable, foreign[:3]))
@@ -111,9 +118,28 @@ def make_plan(job: BatchJob, journal: Journal) -> Plan:
     return plan
 
 
+def _foreign(job: BatchJob, name: str, record: Record | None) -> list[str]:
+    """Targets that are there, though no run that is journalled has made or begun them."""
+    if record is not None and record.status == "started":
+        return []
+    made = {} if record is None else record.outputs
+    targets = _targets(job, name).items()
+    return [target for product, target in targets if product not in made and job.storage.exists(target)]
+
+
+def _others(job: BatchJob, path: Path, record: Record | None) -> list[str]:
+    """Where results are of another file, that is still there: a line that names both."""
+    if record is None or record.status != "done" or _same_input(job, path, record):
+        return []
+    before = Path(record.input.path)
+    if before == path.resolve() or not before.exists():
+        return []
+    return [f"{printable(path)}: there are results of {printable(before)}"]
+
+
 def _decide(job: BatchJob, name: str, path: Path, record: Record | None) -> tuple[Decision, str]:
     everything = tuple(job.products)
-    if record is not None and not job.overwrite and record.status != "started" and _same_input(job, path, record):
+    if record is not None and not job.overwrite and _same_input(job, path, record):
         changed = [
             product for product, wanted in job.products.items() if record.parameters.get(product) != wanted.parameters
         ]
@@ -125,14 +151,17 @@ def _decide(job: BatchJob, name: str, path: Path, record: Record | None) -> tupl
         spoilt = [product for product in there if not job.storage.intact(record.outputs[product], verify=job.verify)]
         if not changed and not spoilt:
             return Decision(name, path, (), "done before"), "done"
-        reason = "an output is missing or was changed" if spoilt else "other parameters, or not made yet"
+        if record.status == "started":
+            reason = "broken off before"
+        else:
+            reason = "an output is missing or was changed" if spoilt else "other parameters, or not made yet"
         return Decision(name, path, tuple(p for p in everything if p in changed or p in spoilt), reason), "todo"
     if record is None:
         reason = "new"
     elif job.overwrite:
         reason = "to be overwritten"
     else:
-        reason = "broken off before" if record.status == "started" else "the input has changed"
+        reason = "the input has changed"
     return Decision(name, path, everything, reason), "todo"
 
 
@@ -162,8 +191,12 @@ def run_plan(
     outcome = Outcome(skipped=len(plan.done), left=len(plan.todo))
     outcome.failures = {failed.id: (failed.path, failed.reason) for failed in plan.failed}
     inputs: dict[str, InputFingerprint] = {}
+    job.storage.clear(
+        {str(PurePosixPath(place).parent) for one in plan.todo for place in _targets(job, one.id).values()}
+    )
+    at_once = max(runner.at_once, job.storage.at_once)
     try:
-        for result in runner.run(_start(job, plan, journal, inputs, at_once=runner.at_once)):
+        for result in runner.run(_start(job, plan, journal, inputs, at_once=at_once)):
             record = _record(job, result, inputs.pop(result.work.id), journal.records[result.work.id])
             journal.append(record)
             outcome.left -= 1

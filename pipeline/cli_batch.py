@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from .errors import SetupError, printable
 if TYPE_CHECKING:
     from .batch import BatchJob, Outcome, Plan
     from .console import Messages
-    from .engine import Result
+    from .engine import Result, Work
     from .storage import Storage
     from .tasks import Settings, Task
 
@@ -82,9 +82,11 @@ def name_all(inputs: Sequence[str], options: Mapping[str, Any]) -> dict[str, Pat
     """Every input by its id. Raises UsageError for none, SetupError for names that lead nowhere or clash."""
     from .worklist import name_inputs, read_list  # noqa: PLC0415 - help needs none of this
 
-    for name in _RAY_ONLY if options["engine"] == "local" else ():
+    on_ray = options["engine"] == "ray"
+    for name in ("threads",) if on_ray else _RAY_ONLY:
         if options[name] is not None:
-            raise click.UsageError(f"--{name.replace('_', '-')} goes with --engine ray")
+            hint = "is for this machine; on a cluster, use --cpus-per-actor" if on_ray else "goes with --engine ray"
+            raise click.UsageError(f"--{name.replace('_', '-')} {hint}")
     listed = read_list(options["listing"]) if options["listing"] is not None else []
     if not inputs and not listed:
         raise click.UsageError("no inputs: name files or folders, or a --list of them")
@@ -123,30 +125,42 @@ def run_batch(
     journal = Journal(storage)
     if journal.unreadable:
         messages.say(f"{journal.unreadable} lines of the journal cannot be read and are left out of account")
-    try:
-        on_ray = options["engine"] == "ray"
-        with messages:
-            loaded = (_on_cpu(task) if on_ray else task).load(messages.download)
-        products = task.products(loaded)
-        task.check(loaded, storage)
-        kept = ("overwrite", "retry_failed", "verify", "hash_inputs", "fail_fast")
-        job = BatchJob(named, storage, products, **{name: options[name] for name in kept})
-        plan = make_plan(job, journal)
-        if options["dry_run"]:
-            _show_plan(plan)
-            return 1 if plan.failed else 0
-        teller = Teller(messages, len(plan.todo), options["json_log"])
+    on_ray = options["engine"] == "ray"
+    with messages:
+        loaded = (_on_cpu(task) if on_ray else task).load(messages.download)
+    products = task.products(loaded)
+    task.check(loaded, storage, overwrite=options["overwrite"])
+    kept = ("overwrite", "retry_failed", "verify", "hash_inputs", "fail_fast")
+    job = BatchJob(named, storage, products, **{name: options[name] for name in kept})
+    plan = make_plan(job, journal)
+    if options["dry_run"]:
+        _show_plan(plan)
+        return 1 if plan.failed else 0
+    teller, runner = Teller(messages, len(plan.todo), options["json_log"]), _Idle()
+    if plan.todo:
         runner = _ray(task, job, options) if on_ray else task.engine(loaded, products, storage, videos=len(plan.todo))
-        with working(debug=options["debug"]), messages:
-            with runner if plan.todo else contextlib.nullcontext():
-                task.prepare(loaded, storage)
-                outcome = run_plan(job, plan, journal, runner, teller)
-            if note := task.conclude(loaded, products, storage, journal):
-                messages.say(note)
-    finally:
-        journal.close()
-    _summarize(outcome)
+    with runner, working(debug=options["debug"]):
+        with messages, contextlib.closing(journal):
+            task.prepare(loaded, storage)
+            outcome = run_plan(job, plan, journal, runner, teller)
+        _summarize(outcome)
+        if note := task.conclude(loaded, products, storage, journal):
+            messages.say(note)
     return 1 if outcome.failures else 0
+
+
+class _Idle(contextlib.AbstractContextManager["_Idle"]):
+    """Runs nothing."""
+
+    at_once = 1
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def run(self, works: Iterable[Work]) -> Iterator[Result]:
+        """Nothing was asked for."""
+        assert not list(works)
+        return iter(())
 
 
 def _on_cpu(task: Task[Any]) -> Task[Any]:

@@ -68,8 +68,3 @@ def resolve_devices(names: str) -> tuple[torch.device, ...]:
         if len(set(devices)) < len(devices):
             raise SetupError(f"--device {names}: names a device twice")
     return tuple(devices)
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

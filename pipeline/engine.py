@@ -12,6 +12,7 @@ that a row is the same to the bit whatever it shares its batch with.
 from __future__ import annotations
 
 import contextlib
+import errno
 import queue
 import tempfile
 import threading
@@ -273,6 +274,10 @@ class Engine:
                     made = self._finish(video)
                 except MediaError as error:
                     cause = error.cause
+                except OutputError as error:
+                    if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.ENAMETOOLONG:
+                        raise
+                    cause = "its name is too long for a result to be named after it"
             seconds = time.monotonic() - video.started
             self._results.put(Result(video.work, seconds, made, cause))
             video.close()

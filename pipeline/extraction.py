@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,21 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..extractors.profiles import FeatureSpec
-from ..extractors.rates import FRAMES_PER_SEGMENT, STREAMS, Stream
+from ..extractors.rates import STREAMS, Stream
 from ..weights.fetch import Progress
 from .batch import Product
 from .bundle import LoadedExtractors, load_extractors
 from .engine import Made, Video
-from .errors import MediaError, SetupError, printable
+from .errors import OutputError, SetupError, printable
 from .feature_files import SPEC_FILE, folder_name
 from .journal import Journal, hash_values
-from .storage import Storage
+from .storage import OutputFingerprint, Storage
 from .store import ARRAY_PREFIX, INDEX_FILE, describe_store, write_header
-from .tasks import Task
+from .tasks import Task, check_finite, second_rows
 
 LAYOUTS = ("llp", "packed")
 _PACKED = "rows"  # the product of that layout
-_SECONDS_AT_ONCE = 512  # in memory while rows are written
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,10 @@ class ExtractTask(Task[LoadedExtractors]):
             raise SetupError("a packed store holds all streams; --extractors goes with --layout llp")
         return {_PACKED: Product("clips/{id}.npy", hash_values(hashes), STREAMS)}
 
-    def check(self, loaded: LoadedExtractors, storage: Storage) -> None:
+    def check(self, loaded: LoadedExtractors, storage: Storage, *, overwrite: bool) -> None:
         check_spec(storage, loaded.spec)
+        if self.layout == "packed" and not overwrite:
+            check_index(storage)
 
     def prepare(self, loaded: LoadedExtractors, storage: Storage) -> None:
         storage.write(SPEC_FILE, json.dumps(loaded.spec.to_dict(), indent=1).encode() + b"\n")
@@ -81,8 +82,7 @@ class ExtractTask(Task[LoadedExtractors]):
     ) -> str | None:
         if self.layout != "packed":
             return None
-        clips = assemble_store(storage, loaded.spec, products[_PACKED], journal)
-        return f"the store holds {clips} clips" if clips else None
+        return assemble_store(storage, loaded.spec, products[_PACKED], journal)
 
     def make(self, loaded: LoadedExtractors, products: Mapping[str, Product], storage: Storage, video: Video) -> Made:
         made = {}
@@ -90,7 +90,7 @@ class ExtractTask(Task[LoadedExtractors]):
             place, streams = products[product].place(video.work.id), products[product].streams
             widths = [width for stream, width in zip(STREAMS, loaded.spec.dims, strict=True) if stream in streams]
             shape = (video.length(streams[0]), sum(widths))
-            rows = _packed_rows(video) if product == _PACKED else video.blocks(streams[0])
+            rows = _side_by_side(video) if product == _PACKED else video.blocks(streams[0])
             made[product] = storage.store(
                 place, lambda path, rows=rows, shape=shape: _write_rows(path, rows, shape, video)
             )
@@ -98,23 +98,15 @@ class ExtractTask(Task[LoadedExtractors]):
         return Made(made, video.summary.warnings, asdict(video.summary.facts))
 
 
-def _packed_rows(video: Video) -> Iterable[NDArray[np.float32]]:
-    """All streams side by side, one row for each second."""
-    at_once: dict[Stream, int] = {
-        stream: _SECONDS_AT_ONCE * (FRAMES_PER_SEGMENT if stream == "visual_2d" else 1) for stream in STREAMS
-    }
-    for parts in zip(*(video.blocks(stream, at_once[stream]) for stream in STREAMS), strict=True):
-        audio, frames, clips = parts
-        per_second = frames.reshape(len(audio), FRAMES_PER_SEGMENT, -1).mean(axis=1)
-        yield np.concatenate([audio, per_second, clips], axis=1)
+def _side_by_side(video: Video) -> Iterator[NDArray[np.float32]]:
+    return (np.concatenate(parts, axis=1) for parts in second_rows(video))
 
 
 def _write_rows(path: Path, blocks: Iterable[NDArray[np.float32]], shape: tuple[int, int], video: Video) -> None:
     with path.open("wb") as file:
         write_header(file, "float32", *shape)
         for rows in blocks:
-            if not np.isfinite(rows).all():
-                raise MediaError(video.work.path, "its features are not finite")
+            check_finite(video, rows)
             file.write(rows.astype("<f4", copy=False).tobytes())
 
 
@@ -135,39 +127,55 @@ def check_spec(storage: Storage, spec: FeatureSpec) -> None:
         )
 
 
-def assemble_store(storage: Storage, spec: FeatureSpec, product: Product, journal: Journal) -> int:
-    """Put the packed store together of every clip that was made with these parameters; returns their number.
+def check_index(storage: Storage) -> None:
+    """Raises SetupError where there is a store that was packed at once, of files that are not in it."""
+    content = storage.read(INDEX_FILE)
+    if content is not None and ARRAY_PREFIX.encode() not in content:
+        raise SetupError(
+            f"{printable(storage.where)}: holds a store that `avvp pack` has made; --overwrite replaces it, another"
+            " folder keeps it"
+        )
 
-    The index is replaced last: a store that was there stays whole until then. Does nothing where it is up to date.
+
+def assemble_store(storage: Storage, spec: FeatureSpec, product: Product, journal: Journal) -> str | None:
+    """Put the packed store together of every clip that was made with these parameters; returns what it holds.
+
+    The index is replaced last: a store that was there stays whole until then. Nothing is written where it is up to
+    date.
     """
-    clips = {
-        name: record.outputs[_PACKED]
-        for name, record in sorted(journal.records.items())
-        if record.status == "done" and record.parameters.get(_PACKED) == product.parameters
-    }
+    made = {name: record for name, record in sorted(journal.records.items()) if _PACKED in record.outputs}
+    with storage.listed():
+        clips = {
+            name: record.outputs[_PACKED]
+            for name, record in made.items()
+            if record.parameters[_PACKED] == product.parameters and storage.exists(record.outputs[_PACKED].path)
+        }
     if not clips:
-        return 0
+        return None
+    left_out = len(made) - len(clips)
+    note = f"; {left_out} are left out: made with other parameters, or gone" if left_out else ""
     array = f"{ARRAY_PREFIX}{hash_values({name: clip.sha256 for name, clip in clips.items()})[:16]}.npy"
     width = sum(spec.dims)
     write_header(beginning := io.BytesIO(), "float32", 0, width)
     header = len(beginning.getvalue())  # whatever the number of rows
     lengths = {name: (clip.size - header) // (4 * width) for name, clip in clips.items()}
     index = describe_store(spec, lengths, array)
-    if storage.read(INDEX_FILE) == index and storage.exists(array):
-        return len(clips)
-
-    def write(path: Path) -> None:
-        with path.open("wb") as file:
-            write_header(file, "float32", sum(lengths.values()), width)
-            for clip in clips.values():
-                content = storage.read(clip.path)
-                if content is None or len(content) != clip.size:
-                    raise SetupError(f"{printable(clip.path)}: was changed while the store was put together")
-                file.write(content[header:])
-
-    storage.store(array, write)
-    storage.write(INDEX_FILE, index)
+    if storage.read(INDEX_FILE) != index or not storage.exists(array):
+        storage.store(array, lambda path: _concatenate(storage, clips, (sum(lengths.values()), width), header, path))
+        storage.write(INDEX_FILE, index)
     for name in storage.names("", ".npy"):
         if name.startswith(ARRAY_PREFIX) and name != array:
             storage.remove(name)
-    return len(clips)
+    return f"the store holds {len(clips)} clips{note}"
+
+
+def _concatenate(
+    storage: Storage, clips: Mapping[str, OutputFingerprint], shape: tuple[int, int], header: int, path: Path
+) -> None:
+    with path.open("wb") as file:
+        write_header(file, "float32", *shape)
+        for clip in clips.values():
+            content = storage.read(clip.path)
+            if content is None or len(content) != clip.size:
+                raise OutputError(f"{printable(clip.path)}: was changed while the store was put together")
+            file.write(content[header:])

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from .errors import OutputError, SetupError, printable
 
-_VIDEO_SUFFIXES = (
+VIDEO_SUFFIXES = (
     ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts",
     ".vob", ".webm", ".wmv",
 )  # fmt: skip
-_SOUND_SUFFIXES = (".aac", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav")
+SOUND_SUFFIXES = (".aac", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav")
 PART_PREFIX = ".avvp-"  # of files that are being written
-MEDIA_SUFFIXES = frozenset(_VIDEO_SUFFIXES + _SOUND_SUFFIXES)
+MEDIA_SUFFIXES = frozenset(VIDEO_SUFFIXES + SOUND_SUFFIXES)
 
 
 @contextlib.contextmanager
@@ -76,9 +76,11 @@ def alone(root: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise SetupError(f"{printable(root)}: another process is at work in this folder") from error
-        for left in root.rglob(f"{PART_PREFIX}*"):
+        except OSError:  # a file system without locks, as some that are shared
+            pass
+        for left in root.glob(f"{PART_PREFIX}*.part"):
             left.unlink(missing_ok=True)
         yield
     finally:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -35,6 +36,7 @@ class InputFingerprint:
     def of(cls, path: Path, *, content: bool = False) -> InputFingerprint:
         """Raises OSError for what is not there."""
         status = path.stat()
+        content = content and stat.S_ISREG(status.st_mode)  # a pipe would be waited for, for ever
         return cls(str(path.resolve()), status.st_size, status.st_mtime_ns, hash_file(path) if content else "")
 
     def same(self, other: InputFingerprint) -> bool:
@@ -84,7 +86,9 @@ class Journal:
         if self._log is None:
             self._log = self._storage.log(f"{JOURNAL_FOLDER}/{unique_name()}")
         dated = [Record(**{**vars(record), "time": time.time()}) for record in records]
-        self._log.append(b"".join(json.dumps(asdict(record)).encode() + b"\n" for record in dated))
+        lines = b"".join(json.dumps(asdict(record)).encode() + b"\n" for record in dated)
+        # That a file was begun must be known before it is there; that it is done may be found out again.
+        self._log.append(lines, at_once=any(record.status == "started" for record in dated))
         self.records.update((record.id, record) for record in dated)
 
     def close(self) -> None:

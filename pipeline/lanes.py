@@ -10,7 +10,7 @@ import torch
 from ..extractors.base import Extractor
 from ..extractors.rates import Stream
 from .bundle import Networks
-from .devices import available_cores
+from .process import available_cores
 
 # Inputs in a batch, for each second of `--batch-size`. VGGish is nearly all weights: its batch must be larger.
 _PER_SECOND: dict[Stream, int] = {"audio": 4, "visual_2d": 8, "visual_3d": 1}

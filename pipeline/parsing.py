@@ -4,29 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..extractors.rates import FRAMES_PER_SEGMENT, STREAMS
+from ..extractors.rates import STREAMS
 from ..weights.fetch import Progress
 from .batch import Product
 from .bundle import LoadedBundle, load_networks
 from .engine import Made, Video
-from .errors import MediaError
 from .export import SCHEMA_VERSION, to_json
 from .journal import hash_values
 from .parse import decide_timeline
 from .predict import predict_video
 from .storage import Storage
-from .tasks import Task
+from .tasks import Task, second_rows
 from .thresholds import Tables, Thresholds, apply_tables
 from .timeline import Timeline
 
 EVENTS = "events"
 EVENTS_SUFFIX = ".events.json"
-_SECONDS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,8 @@ class ParseTask(Task[LoadedBundle]):
     def make(self, loaded: LoadedBundle, products: Mapping[str, Product], storage: Storage, video: Video) -> Made:
         assert video.summary is not None
         facts, warnings = video.summary.facts, video.summary.warnings
-        probabilities = predict_video(loaded.parser, _features(video), loaded.device)
+        audio, frames, clips = (np.concatenate(parts) for parts in zip(*second_rows(video), strict=True))
+        probabilities = predict_video(loaded.parser, (audio, frames, clips), loaded.device)
         timeline = decide_timeline(
             probabilities, loaded, self.thresholds(loaded), duration=facts.duration, media=facts, warnings=warnings
         )
@@ -73,20 +70,6 @@ class ParseTask(Task[LoadedBundle]):
         place = products[EVENTS].place(video.work.id)
         output = storage.store(place, lambda path: path.write_bytes(content))
         return Made({EVENTS: output}, warnings, asdict(facts), _note(timeline))
-
-
-def _features(video: Video) -> Any:
-    """(T, A), (T, V), (T, S): the frames of a second averaged, which changes nothing that a parser computes."""
-    audio = np.concatenate(list(video.blocks("audio")))
-    frames = [_per_second(rows) for rows in video.blocks("visual_2d", _SECONDS_AT_ONCE * FRAMES_PER_SEGMENT)]
-    features = (audio, np.concatenate(frames), np.concatenate(list(video.blocks("visual_3d"))))
-    if not all(np.isfinite(rows).all() for rows in features):
-        raise MediaError(video.work.path, "its features are not finite")
-    return features
-
-
-def _per_second(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    return rows.reshape(-1, FRAMES_PER_SEGMENT, rows.shape[1]).mean(axis=1)
 
 
 def _note(timeline: Timeline) -> str:

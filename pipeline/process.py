@@ -189,3 +189,8 @@ class MediaProcess:
             except MediaError as error:
                 self._verdict = error
                 self._process.kill()
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

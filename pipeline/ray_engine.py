@@ -7,19 +7,23 @@ videos to others.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import logging
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from ..weights.errors import WeightsError
 from .batch import Product
 from .engine import Engine, Made, Result, Work
 from .errors import AVVPError, SetupError, printable
-from .storage import OutputFingerprint, open_storage
+from .journal import JOURNAL_FOLDER
+from .storage import OutputFingerprint, Storage, open_storage
 from .tasks import Task
 
 _VIDEOS_AT_ONCE = {"cpu": 4, "cuda": 64}  # that an actor is given: what is lost with it, and what fills its batches
@@ -50,25 +54,38 @@ class RayEngine:
             raise SetupError("--engine ray needs Ray Data: pip install 'avvp[ray]'")
         if task.settings.device not in {"auto", "cpu", "cuda"}:
             raise SetupError("on a cluster, Ray chooses the GPUs: --device auto, cpu or cuda")
-        self._task, self._products = task, products
+        if task.settings.device == "cuda" and gpus == 0:
+            raise SetupError("--gpus-per-actor 0 and --device cuda exclude each other")
+        self._task, self._products = _for_other_folders(task), products
         self._where = where if "://" in where else str(Path(where).absolute())
         self._address, self._actors, self._cpus, self._gpus = address, actors, cpus, gpus
+        self._reserved = (1, 0.0, 1)
         self._started = False
+        self._token = f"{JOURNAL_FOLDER}/{secrets.token_hex(8)}.run"
 
     def __enter__(self) -> RayEngine:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or its warnings are mixed into ours
-        import ray  # noqa: PLC0415 - an optional part
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of this program; that of the cluster is its own
+        with _muted():
+            import ray  # noqa: PLC0415 - an optional part
 
-        if not ray.is_initialized():
-            try:
-                ray.init(self._address, log_to_driver=False, logging_level=logging.ERROR)
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                raise SetupError(f"the Ray cluster cannot be reached: {printable(error)}") from error
-            self._started = True
+            if not ray.is_initialized():
+                try:
+                    ray.init(self._address, log_to_driver=False, logging_level=logging.ERROR)
+                except (ConnectionError, ValueError, RuntimeError) as error:
+                    raise SetupError(f"the Ray cluster cannot be reached: {printable(error)}") from error
+                self._started = True
+        try:
+            self._reserved = self._reserve(ray)
+            open_storage(self._where).write(self._token, b"")  # by which actors know that it is the same storage
+        except AVVPError:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(AVVPError):
+            open_storage(self._where).remove(self._token)
         if self._started:
             import ray  # noqa: PLC0415
 
@@ -82,14 +99,20 @@ class RayEngine:
         import ray  # noqa: PLC0415
         from ray.exceptions import RayError  # noqa: PLC0415
 
-        cpus, gpus, most = self._reserve(ray)
+        cpus, gpus, most = self._reserved
         settings = replace(self._task.settings, device="cuda" if gpus else "cpu", threads=cpus)
         at_once = min(_VIDEOS_AT_ONCE["cuda" if gpus else "cpu"], -(-len(asked) // most))
         items = [{"work": json.dumps({**asdict(work), "path": str(work.path.absolute())})} for work in asked.values()]
         _be_quiet(ray)
         rows = ray.data.from_items(items, override_num_blocks=-(-len(items) // at_once)).map_batches(
             _Actor,
-            fn_constructor_args=(replace(self._task, settings=settings), dict(self._products), self._where, at_once),
+            fn_constructor_args=(
+                replace(self._task, settings=settings),
+                dict(self._products),
+                self._where,
+                self._token,
+                at_once,
+            ),
             compute=ray.data.ActorPoolStrategy(
                 min_size=1, initial_size=most, max_size=most, max_tasks_in_flight_per_actor=2
             ),
@@ -132,17 +155,18 @@ class RayEngine:
 class _Actor:
     """On a node: an engine that stays while videos come. What goes wrong with all of them is told once, as a row."""
 
-    def __init__(self, task: Task[Any], products: Mapping[str, Product], where: str, videos: int) -> None:
+    def __init__(self, task: Task[Any], products: Mapping[str, Product], where: str, token: str, videos: int) -> None:
         self._engine: Engine | None = None
         self._ended = ""
         try:
+            storage = self._open(where, token)
             loaded = task.load()
             if task.products(loaded) != products:
                 raise SetupError("the weights on this node are not those of the machine that started the run")
-            self._engine = task.engine(loaded, products, open_storage(where), videos=videos)
+            self._engine = task.engine(loaded, products, storage, videos=videos)
             self._engine.__enter__()
         except Exception as error:
-            self._ended = f"{type(error).__name__}: {error}"
+            self._ended = _describe_end(error)
 
     def __call__(self, batch: Mapping[str, Any]) -> Iterator[dict[str, list[str]]]:
         works = [_read_work(json.loads(text)) for text in batch["work"]]
@@ -152,8 +176,36 @@ class _Actor:
                     yield {"result": [json.dumps(_describe(result))]}
                 return
             except Exception as error:
-                self._ended = str(error) if isinstance(error, AVVPError) else f"{type(error).__name__}: {error}"
+                self._ended = _describe_end(error)
         yield {"result": [json.dumps({"ended": self._ended})]}
+
+    @staticmethod
+    def _open(where: str, token: str) -> Storage:
+        """Raises SetupError unless it is where the machine that started the run looks for the results."""
+        if "://" in where or Path(where).is_dir():
+            storage = open_storage(where)
+            if storage.exists(token):
+                return storage
+        raise SetupError(f"{where}: not the same folder on every node; use one that all share, or an address")
+
+
+def _describe_end(error: Exception) -> str:
+    told = isinstance(error, AVVPError | WeightsError)
+    return (
+        f"on a node: {error}"
+        if told
+        else f"internal error on a node, please report it: {type(error).__name__}: {error}"
+    )
+
+
+def _for_other_folders(task: Task[Any]) -> Task[Any]:
+    """Actors do not run in the folder that this program runs in."""
+    root, weights_dir = task.bundle.root, task.weights_dir
+    return replace(
+        task,
+        bundle=replace(task.bundle, root=None if root is None else root.absolute()),
+        weights_dir=None if weights_dir is None else weights_dir.absolute(),
+    )
 
 
 def _read_work(told: dict[str, Any]) -> Work:
@@ -171,6 +223,19 @@ def _read_result(told: dict[str, Any], work: Work) -> Result:
         outputs = {product: OutputFingerprint(**output) for product, output in made["outputs"].items()}
         made = Made(outputs, tuple(made["warnings"]), made["media"], made["note"])
     return Result(work, told["seconds"], made, told["cause"])
+
+
+@contextlib.contextmanager
+def _muted() -> Iterator[None]:
+    """What Ray's own core says at its start goes nowhere; what is wrong comes as an exception."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _be_quiet(ray: Any) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,22 +16,21 @@ from .errors import OutputError, SetupError, printable
 from .files import hash_file
 from .storage import Log, OutputFingerprint, Storage
 
-_FLUSH_EVERY = 5.0  # seconds between two writes of a log to a place that cannot append
-_PART_BYTES = 1 << 20  # of such a log
+_FLUSH_AFTER = 5.0  # seconds after which lines of a log are written, if they could wait
 
 
 class RemoteStorage(Storage):
     """What fsspec has an address for. Files are made on this machine and sent whole.
 
-    There is no lock: two runs at once do the same work twice, into the same files.
+    There is no lock, and nothing to clear: two runs at once do the same work twice, into the same files.
     """
 
     def __init__(self, address: str) -> None:
-        super().__init__(address.rstrip("/"))
+        super().__init__(address.rstrip("/"), at_once=64)
         try:
             self._files, self._root = fsspec.core.url_to_fs(self.where)
-        except (ImportError, ValueError) as error:  # the protocol's package is missing; there is no such protocol
-            raise SetupError(f"{printable(address)}: {error}") from error
+        except Exception as error:  # there is no such protocol, its package is missing, nobody answers, ...
+            raise SetupError(f"{printable(address)}: {printable(error)}") from error
         self._known: dict[str, Any] | None = None
 
     def read(self, name: str) -> bytes | None:
@@ -100,6 +99,9 @@ class RemoteStorage(Storage):
     def alone(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
+    def clear(self, folders: Iterable[str]) -> None:
+        pass
+
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
 
@@ -125,26 +127,47 @@ class RemoteStorage(Storage):
 
 
 class _RemoteLog(Log):
-    """Parts that are written whole, again and again until they are large."""
+    """Parts that are written once: lines that matter at once, the others together, some seconds later."""
 
     def __init__(self, storage: Storage, name: str) -> None:
         self._storage, self._name = storage, name
-        self._number, self._part, self._unsaved, self._saved = 0, b"", False, 0.0
+        self._number, self._unsaved = 0, b""
+        self._lock = threading.Lock()
+        self._later: threading.Timer | None = None
+        self._failure: OutputError | None = None
 
-    def append(self, lines: bytes) -> None:
-        self._part, self._unsaved = self._part + lines, True
-        if time.monotonic() - self._saved > _FLUSH_EVERY or len(self._part) > _PART_BYTES:
-            self._flush()
-        if len(self._part) > _PART_BYTES:
-            self._number, self._part = self._number + 1, b""
+    def append(self, lines: bytes, *, at_once: bool) -> None:
+        with self._lock:
+            if self._failure is not None:
+                raise self._failure
+            self._unsaved += lines
+            if at_once:
+                self._flush()
+            elif self._later is None:
+                self._later = threading.Timer(_FLUSH_AFTER, self._flush_later)
+                self._later.daemon = True
+                self._later.start()
 
     def close(self) -> None:
-        if self._unsaved:
+        with self._lock:
             self._flush()
+        if self._failure is not None:
+            raise self._failure
+
+    def _flush_later(self) -> None:
+        with self._lock:
+            try:
+                self._flush()
+            except OutputError as error:  # whoever appends next is told
+                self._failure = error
 
     def _flush(self) -> None:
-        self._storage.write(f"{self._name}-{self._number:06}.jsonl", self._part)
-        self._unsaved, self._saved = False, time.monotonic()
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        if self._unsaved:
+            self._storage.write(f"{self._name}-{self._number:06}.jsonl", self._unsaved)
+            self._number, self._unsaved = self._number + 1, b""
 
 
 def _time(told: dict[str, Any]) -> int:

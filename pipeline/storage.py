@@ -7,12 +7,12 @@ import os
 import secrets
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import OutputError, SetupError, printable
-from .files import alone, hash_file, replacing
+from .files import PART_PREFIX, alone, hash_file, replacing
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,9 @@ class OutputFingerprint:
 class Storage(ABC):
     """Files by relative name, each whole or not there. What the system refuses is an OutputError."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, *, at_once: int) -> None:
         self.where = where
+        self.at_once = at_once  # lines of a log that had better be written together
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:
@@ -57,7 +58,7 @@ class Storage(ABC):
 
     @abstractmethod
     def log(self, name: str) -> Log:
-        """A new log file; `name` without its suffix."""
+        """A new log; `name` without its suffix."""
 
     @abstractmethod
     def listed(self) -> contextlib.AbstractContextManager[None]:
@@ -67,17 +68,21 @@ class Storage(ABC):
     def alone(self) -> contextlib.AbstractContextManager[None]:
         """Keeps other runs out, where that is possible. Raises SetupError where one is at work already."""
 
+    @abstractmethod
+    def clear(self, folders: Iterable[str]) -> None:
+        """Remove what a killed run left half-written in these folders."""
+
     def write(self, name: str, content: bytes) -> None:
         """Make or replace a file."""
         self.store(name, lambda path: path.write_bytes(content))
 
 
 class Log(ABC):
-    """Lines that are kept whatever happens afterwards (`LocalStorage`) or some seconds later (an address)."""
+    """Lines that are kept whatever happens afterwards."""
 
     @abstractmethod
-    def append(self, lines: bytes) -> None:
-        """Whole lines."""
+    def append(self, lines: bytes, *, at_once: bool) -> None:
+        """Whole lines. Those that need not be kept `at_once` may be written some seconds later."""
 
     @abstractmethod
     def close(self) -> None:
@@ -93,10 +98,8 @@ def open_storage(location: str | Path) -> Storage:
     root = Path(location)
     if root.exists() and not root.is_dir():
         raise SetupError(f"{printable(root)}: is not a folder")
-    try:
+    with _told(root, "made"):
         root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{printable(root)}: cannot be made: {error.strerror or error}") from error
     return LocalStorage(root)
 
 
@@ -104,7 +107,7 @@ class LocalStorage(Storage):
     """A folder. Every file is written beside its place, fsynced and renamed."""
 
     def __init__(self, root: Path) -> None:
-        super().__init__(str(root))
+        super().__init__(str(root), at_once=1)
         self.root = root
 
     def read(self, name: str) -> bytes | None:
@@ -117,10 +120,8 @@ class LocalStorage(Storage):
 
     def store(self, name: str, write: Callable[[Path], object]) -> OutputFingerprint:
         path = self.root / name
-        try:
+        with _told(path.parent, "made"):
             path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{printable(path.parent)}: cannot be made: {error.strerror or error}") from error
         with replacing(path) as temporary:
             write(temporary)
             digest = hash_file(temporary)
@@ -128,13 +129,24 @@ class LocalStorage(Storage):
         return OutputFingerprint(name, status.st_size, status.st_mtime_ns, digest)
 
     def remove(self, name: str) -> None:
-        (self.root / name).unlink(missing_ok=True)
+        if self.exists(name):
+            with _told(self.root / name, "removed"):
+                (self.root / name).unlink(missing_ok=True)
 
     def names(self, folder: str, suffix: str) -> list[str]:
-        return sorted(path.relative_to(self.root).as_posix() for path in (self.root / folder).glob(f"*{suffix}"))
+        place = self.root / folder
+        with _told(place, "listed"):
+            entries = list(place.iterdir()) if place.exists() else []
+        return sorted(entry.relative_to(self.root).as_posix() for entry in entries if entry.name.endswith(suffix))
 
     def exists(self, name: str) -> bool:
-        return (self.root / name).exists()
+        return os.path.lexists(self.root / name)  # False, too, for names that the system refuses
+
+    def clear(self, folders: Iterable[str]) -> None:
+        for folder in folders:
+            for left in (self.root / folder).glob(f"{PART_PREFIX}*.part"):
+                with _told(left, "removed"):
+                    left.unlink(missing_ok=True)
 
     def intact(self, output: OutputFingerprint, *, verify: bool = False) -> bool:
         path = self.root / output.path
@@ -159,12 +171,12 @@ class LocalStorage(Storage):
 class _LocalLog(Log):
     def __init__(self, path: Path) -> None:
         self._path = path
-        with self._refused():
+        with _told(path, "written"):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
 
-    def append(self, lines: bytes) -> None:
-        with self._refused():
+    def append(self, lines: bytes, *, at_once: bool) -> None:  # noqa: ARG002 - always
+        with _told(self._path, "written"):
             while lines:
                 lines = lines[os.write(self._file, lines) :]
             os.fsync(self._file)
@@ -172,12 +184,14 @@ class _LocalLog(Log):
     def close(self) -> None:
         os.close(self._file)
 
-    @contextlib.contextmanager
-    def _refused(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise OutputError(f"{printable(self._path)}: cannot be written: {error.strerror or error}") from error
+
+@contextlib.contextmanager
+def _told(path: Path, what: str) -> Iterator[None]:
+    """What the system refuses, as an OutputError."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{printable(path)}: cannot be {what}: {error.strerror or error}") from error
 
 
 def unique_name() -> str:

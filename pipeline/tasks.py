@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from ..extractors.rates import STREAMS, Stream
+import numpy as np
+from numpy.typing import NDArray
+
+from ..extractors.rates import FRAMES_PER_SEGMENT, STREAMS, Stream
 from ..weights.fetch import Progress
 from ..weights.manifest import Bundle
 from .batch import Product
@@ -16,10 +19,13 @@ from .bundle import LoadedExtractors
 from .decode_pool import DecodeOptions
 from .devices import PLAIN, Arithmetic
 from .engine import Engine, Made, Video
+from .errors import MediaError
 from .journal import Journal, hash_values
 from .lanes import batch_sizes, decode_workers, make_lanes, on_device, warm_up
 from .storage import Storage
 
+Rows = NDArray[np.float32]
+_SECONDS_AT_ONCE = 512  # in memory while rows are read
 _PARAMETERS_VERSION = 1  # grows when the same parameters make other features
 Loaded = TypeVar("Loaded", bound=LoadedExtractors)
 
@@ -57,7 +63,7 @@ class Task(ABC, Generic[Loaded]):
     def make(self, loaded: Loaded, products: Mapping[str, Product], storage: Storage, video: Video) -> Made:
         """Make the products that the video's work asks for."""
 
-    def check(self, loaded: Loaded, storage: Storage) -> None:
+    def check(self, loaded: Loaded, storage: Storage, *, overwrite: bool) -> None:
         """Before the plan is made. Raises SetupError where the storage holds what does not go with the results."""
 
     def prepare(self, loaded: Loaded, storage: Storage) -> None:
@@ -101,3 +107,22 @@ class Task(ABC, Generic[Loaded]):
             stream: hash_values({**common, "extractor": extractors[stream], "weights": weights})
             for stream, weights in loaded.made_with.items()
         }
+
+
+def second_rows(video: Video) -> Iterator[tuple[Rows, Rows, Rows]]:
+    """Features by second, (n, A), (n, V), (n, S), some hundred seconds at a time: the frames of a second averaged.
+
+    That changes nothing that a parser computes. Raises MediaError for features that are not finite.
+    """
+    at_once: dict[Stream, int] = {
+        stream: _SECONDS_AT_ONCE * (FRAMES_PER_SEGMENT if stream == "visual_2d" else 1) for stream in STREAMS
+    }
+    for audio, frames, clips in zip(*(video.blocks(stream, at_once[stream]) for stream in STREAMS), strict=True):
+        check_finite(video, audio, frames, clips)
+        yield audio, frames.reshape(len(audio), FRAMES_PER_SEGMENT, -1).mean(axis=1), clips
+
+
+def check_finite(video: Video, *rows: Rows) -> None:
+    """Raises MediaError for infinity and NaN, which damaged weights or half precision make."""
+    if not all(np.isfinite(some).all() for some in rows):
+        raise MediaError(video.work.path, "its features are not finite")

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -196,6 +197,41 @@ class TestAgain:
         assert theirs.read_bytes() == b"precious"
         assert "2 done" in extract("--overwrite").err
 
+    def test_their_stream_is_kept_where_another_is_ours(self, extract: Callable[..., Result], tmp_path: Path) -> None:
+        extract("--extractors", "vggish_tiny")
+        theirs = tmp_path / "feats/resnet_tiny/blink.npy"
+        theirs.parent.mkdir()
+        theirs.write_bytes(b"precious")
+        result = extract()
+        assert (result.status, "resnet_tiny/blink.npy were not made by" in result.err) == (2, True)
+
+    def test_results_of_another_file_of_the_name_are_kept(
+        self, extract: Callable[..., Result], run: Run, some: Path, clips: Clips, tmp_path: Path, tiny_bundle: Path
+    ) -> None:
+        extract()
+        before = contents(tmp_path / "feats")
+        (tmp_path / "other").mkdir()
+        shutil.copy(clips.steady, tmp_path / "other/blink.mp4")
+        again = ("extract", tmp_path / "other", "-o", tmp_path / "feats", "--weights", tiny_bundle)
+        result = run(*again)
+        assert result.status == 2
+        assert f"other/blink.mp4: there are results of {some.resolve()}/blink.mp4" in result.err
+        assert contents(tmp_path / "feats") == before
+        (some / "blink.mp4").rename(some / "gone")  # what is not there any more may be replaced
+        assert run(*again).status == 0
+
+    def test_a_kept_stream_survives_a_run_that_was_broken_off(
+        self, extract: Callable[..., Result], tmp_path: Path
+    ) -> None:
+        extract("--extractors", "vggish_tiny")
+        storage = LocalStorage(tmp_path / "feats")
+        journal = Journal(storage)
+        done = journal.records["blink"]
+        journal.append(replace(done, status="started"))
+        journal.close()
+        plan = extract("--dry-run", "--retry-failed").out
+        assert "compute  blink  visual_2d, visual_3d  (broken off before)" in plan
+
     def test_features_of_another_kind_are_not_mixed(self, extract: Callable[..., Result]) -> None:
         extract()
         result = extract("--profile", "llp")
@@ -370,11 +406,66 @@ class TestPacked:
         assert "0 done, 1 done before" in extract(videos / "blink.mp4", "--layout", "packed").err
         assert contents(tmp_path / "store") == content
 
+    def test_a_store_of_another_program_is_kept(
+        self, extract: Callable[..., Result], run: Run, videos: Path, tmp_path: Path, tiny_bundle: Path
+    ) -> None:
+        run("extract", videos / "steady.mp4", "-o", tmp_path / "llp", "--weights", tiny_bundle)
+        assert run("pack", tmp_path / "llp", tmp_path / "store").status == 0
+        result = extract(videos / "blink.mp4", "--layout", "packed")
+        assert (result.status, "holds a store that `avvp pack` has made" in result.err) == (2, True)
+        assert open_features(tmp_path / "store").ids() == {"steady"}
+        assert extract(videos / "blink.mp4", "--layout", "packed", "--overwrite").status == 0
+        assert open_features(tmp_path / "store").ids() == {"blink"}
+
+    def test_what_is_gone_or_of_other_parameters_is_left_out_and_told(
+        self, extract: Callable[..., Result], videos: Path, tmp_path: Path
+    ) -> None:
+        good = [videos / name for name in ("blink.mp4", "steady.mp4", "silent.mp4")]
+        extract(*good, "--layout", "packed")
+        (tmp_path / "store/clips/silent.npy").unlink()
+        result = extract(videos / "blink.mp4", videos / "empty.mp4", "--layout", "packed", "--precision", "bf16")
+        assert "the store holds 1 clips; 2 are left out: made with other parameters, or gone" in result.err
+        assert "empty.mp4: the file is empty" in result.err
+        assert open_features(tmp_path / "store").ids() == {"blink"}
+        assert "2 done, 1 done before" in extract(*good, "--layout", "packed").err
+        assert open_features(tmp_path / "store").ids() == {"blink", "steady", "silent"}
+
     def test_it_needs_every_stream(self, extract: Callable[..., Result], videos: Path) -> None:
         result = extract(videos / "blink.mp4", "--layout", "packed", "--extractors", "vggish_tiny")
         assert (result.status, "--extractors goes with --layout llp" in result.err) == (2, True)
         result = extract(videos / "blink.mp4", "--extractors", "vggish")
         assert (result.status, "has no extractor 'vggish'; it has vggish_tiny" in result.err) == (2, True)
+
+
+def test_odd_inputs_cost_only_themselves(run: Run, clips: Clips, tmp_path: Path, tiny_bundle: Path) -> None:
+    """A pipe is not waited for; a name too long for a result is one video's fault."""
+    (tmp_path / "in").mkdir()
+    os.mkfifo(tmp_path / "in/pipe.mp4")
+    shutil.copy(clips.blink, tmp_path / "in/blink.mp4")
+    shutil.copy(clips.blink, tmp_path / "in" / f"{'x' * 250}.mp4")
+    common = ("--weights", tiny_bundle, "--hash-inputs")
+    result = run("parse", tmp_path / "in", "--output-dir", tmp_path / "out", *common)
+    assert result.status == 1
+    assert "1 done, 0 done before, 2 failed" in result.err
+    assert "pipe.mp4: is not a regular file" in result.err
+    assert "its name is too long for a result to be named after it" in result.err
+
+
+def test_killed_while_writing_to_an_address(
+    script: Callable[..., subprocess.Popen[str]], run: Run, clips: Clips, tmp_path: Path, tiny_bundle: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(24):
+        shutil.copy(clips.steady, tmp_path / f"in/clip{number}.mp4")
+    command = ("extract", tmp_path / "in", "-o", f"file://{tmp_path}/out", "--weights", tiny_bundle, "-q")
+    process = script("avvp", *command)
+    deadline = time.monotonic() + 60
+    while len(list((tmp_path / "out").rglob("*.npy"))) < 8 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert run(*command).status == 0
+    assert len(contents(tmp_path / "out")) == 72
 
 
 def test_to_an_address(run: Run, videos: Path, tmp_path: Path, tiny_bundle: Path) -> None:

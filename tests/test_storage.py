@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -73,37 +74,52 @@ def test_only_reading_a_file_of_the_same_time_and_size_can_tell(tmp_path: Path) 
     assert not storage.intact(made, verify=True)
 
 
-def test_a_log_keeps_every_line(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_storage, "_PART_BYTES", 100)
+def test_a_log_keeps_every_line(storage: Storage) -> None:
     log = storage.log("journal/run")
     for number in range(100):
-        log.append(b"%03d\n" % number)
+        log.append(b"%03d\n" % number, at_once=number % 10 == 0)
     log.close()
     content = b"".join(storage.read(name) or b"" for name in storage.names("journal", ".jsonl"))
     assert content == b"".join(b"%03d\n" % number for number in range(100))
 
 
 def test_a_remote_log_is_written_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-    monkeypatch.setattr(remote_storage.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(remote_storage, "_FLUSH_AFTER", 0.2)
     storage = open_storage(f"memory://{uuid4().hex}")
     log = storage.log("run")
-    for line in (b"a\n", b"b\n"):
-        log.append(line)
+    log.append(b"a\n", at_once=True)
     assert storage.read("run-000000.jsonl") == b"a\n"
-    now[0] += 6
-    log.append(b"c\n")
-    assert storage.read("run-000000.jsonl") == b"a\nb\nc\n"
+    log.append(b"b\n", at_once=False)
+    log.append(b"c\n", at_once=False)
+    assert storage.names("", ".jsonl") == ["run-000000.jsonl"]
+    time.sleep(0.6)
+    assert storage.read("run-000001.jsonl") == b"b\nc\n"
+
+
+def test_a_remote_log_that_cannot_be_written_later_says_so_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_storage, "_FLUSH_AFTER", 0.05)
+    storage = open_storage(f"memory://{uuid4().hex}")
+    log = storage.log("run")
+
+    def full(*_: object) -> None:
+        raise OutputError("no room")
+
+    monkeypatch.setattr(storage, "write", full)
+    log.append(b"a\n", at_once=False)
+    time.sleep(0.3)
+    with pytest.raises(OutputError, match="no room"):
+        log.append(b"b\n", at_once=False)
 
 
 def test_half_written_files_of_a_killed_run_are_cleared(tmp_path: Path) -> None:
     storage = open_storage(tmp_path)
     storage.write("deep/down/a", b"")
     (tmp_path / "deep" / "down" / ".avvp-left.part").write_bytes(b"half")
-    with storage.alone():
-        assert storage.names("deep/down", "") == ["deep/down/a"]
-        with pytest.raises(SetupError, match="another process is at work"), open_storage(tmp_path).alone():
-            pass
+    storage.clear(["deep/down"])
+    assert storage.names("deep/down", "") == ["deep/down/a"]
+    blocked = pytest.raises(SetupError, match="another process is at work")
+    with storage.alone(), blocked, open_storage(tmp_path).alone():
+        pass
 
 
 def test_places_that_cannot_be(tmp_path: Path) -> None:
@@ -112,6 +128,11 @@ def test_places_that_cannot_be(tmp_path: Path) -> None:
         open_storage(tmp_path / "file")
     with pytest.raises(OutputError, match="cannot be made"):
         open_storage("/proc/nowhere")
+    with pytest.raises(SetupError, match=r"ftp://127\.0\.0\.1:1/x"):
+        open_storage("ftp://127.0.0.1:1/x")
+    assert not LocalStorage(tmp_path).exists("x" * 300)
+    with pytest.raises(OutputError, match="cannot be removed"):
+        LocalStorage(tmp_path).remove("")
     with pytest.raises(SetupError, match="nosuch://place: Protocol not known: nosuch"):
         open_storage("nosuch://place")
     with pytest.raises(OutputError, match="cannot be written"):
