@@ -68,6 +68,11 @@ def r2plus1d_18() -> R2Plus1D:
     return R2Plus1D((2, 2, 2, 2), width=64, stem_width=45)
 
 
+def r2plus1d_small() -> R2Plus1D:
+    """For generated clips: 64 values a second."""
+    return R2Plus1D((1, 1, 1, 1), width=8, stem_width=8)
+
+
 def r2plus1d_tiny() -> R2Plus1D:
     """The same code at a size for tests: 64 values a second."""
     return R2Plus1D((1, 1, 1, 1), width=8, stem_width=6)

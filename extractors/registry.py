@@ -8,14 +8,17 @@ import torch
 from torch import Tensor
 
 from .base import Extractor
-from .r2plus1d import r2plus1d_18, r2plus1d_tiny
-from .resnet import resnet152, resnet_tiny
-from .vggish import vggish, vggish_tiny
+from .r2plus1d import r2plus1d_18, r2plus1d_small, r2plus1d_tiny
+from .resnet import resnet152, resnet_small, resnet_tiny
+from .vggish import vggish, vggish_small, vggish_tiny
 
 EXTRACTORS: dict[str, Callable[[], Extractor]] = {
     "vggish": vggish,
     "resnet152": resnet152,
     "r2plus1d_18": r2plus1d_18,
+    "vggish_small": vggish_small,
+    "resnet_small": resnet_small,
+    "r2plus1d_small": r2plus1d_small,
     "vggish_tiny": vggish_tiny,
     "resnet_tiny": resnet_tiny,
     "r2plus1d_tiny": r2plus1d_tiny,

@@ -65,6 +65,11 @@ def resnet152() -> ResNet:
     return ResNet(Bottleneck, (3, 8, 36, 3), width=64)
 
 
+def resnet_small() -> ResNet:
+    """For generated clips: 128 values a frame."""
+    return ResNet(BasicBlock, (1, 1, 1, 1), width=16)
+
+
 def resnet_tiny() -> ResNet:
     """The same code at a size for tests: 64 values a frame."""
     return ResNet(BasicBlock, (1, 1, 1, 1), width=8)

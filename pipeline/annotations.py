@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 from ..models.labels import LLP_LABELS
 from .errors import DatasetError, printable
+from .files import write_atomic
+from .segments import runs
 
 SPLIT_FILES = {"train": "AVVP_train.csv", "val": "AVVP_val_pd.csv", "test": "AVVP_test_pd.csv"}
 EVENT_FILES = {"audio": "AVVP_eval_audio.csv", "visual": "AVVP_eval_visual.csv"}
@@ -119,6 +121,37 @@ def read_annotations(folder: Path) -> Annotations:
     if problems:
         raise DatasetError.listing(f"the annotations in {printable(folder)} cannot be used", problems)
     return Annotations(folder, labels, splits, events, tuple(_dirt(splits, events)))
+
+
+class DenseClip(NamedTuple):
+    """A clip with labels by second, (T, C) of bool each."""
+
+    filename: str
+    heard: NDArray[np.bool_]
+    seen: NDArray[np.bool_]
+
+
+def write_annotations(folder: Path, labels: Sequence[str], splits: Mapping[str, Sequence[DenseClip]]) -> None:
+    """Write the files of a data set that `read_annotations` reads: classes of each video, events of val and test.
+
+    Raises OutputError.
+    """
+    if tuple(labels) != LLP_LABELS:
+        write_atomic(folder / LABEL_FILE, "".join(f"{label}\n" for label in labels).encode())
+    for name, clips in splits.items():
+        lines = ["\t".join(_CLIP_COLUMNS)]
+        for clip in clips:
+            there = np.flatnonzero(clip.heard.any(axis=0) | clip.seen.any(axis=0)).tolist()
+            lines.append(f"{clip.filename}\t{','.join(labels[int(index)] for index in there)}")
+        write_atomic(folder / SPLIT_FILES[name], "".join(f"{line}\n" for line in lines).encode())
+    dense = [clip for name in ("val", "test") for clip in splits.get(name, ())]
+    for modality, file in EVENT_FILES.items():
+        lines = ["\t".join(_EVENT_COLUMNS)]
+        for clip in dense:
+            table = clip.heard if modality == "audio" else clip.seen
+            for index, label in enumerate(labels):
+                lines += [f"{clip.filename}\t{start}\t{stop}\t{label}" for start, stop in runs(table[:, index])]
+        write_atomic(folder / file, "".join(f"{line}\n" for line in lines).encode())
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

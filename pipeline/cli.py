@@ -17,7 +17,9 @@ from .cli_evaluate import evaluate, model_info
 from .cli_extract import extract
 from .cli_parse import parse
 from .cli_recipes import recipes, reproduce
+from .cli_synth import synth
 from .cli_train import pack, train
+from .cli_train_extractors import train_extractors
 from .cli_weights import weights
 
 INTERRUPTED = 130
@@ -35,11 +37,24 @@ def avvp() -> None:
       avvp extract clips/ -o feats/
       avvp train --annotations llp/ --features feats/ --pseudo-labels valor/ -o runs/leap
       avvp evaluate --weights runs/leap --annotations llp/ --features feats/
+      avvp synth clips/ --clips 100
       avvp weights list
     """
 
 
-for command in (parse, extract, pack, train, evaluate, reproduce, recipes, model_info, weights):
+for command in (
+    parse,
+    extract,
+    pack,
+    train,
+    evaluate,
+    reproduce,
+    recipes,
+    model_info,
+    synth,
+    train_extractors,
+    weights,
+):
     avvp.add_command(command)
 
 

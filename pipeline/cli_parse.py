@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..weights.manifest import Bundle
     from .console import Messages
     from .parsing import ParseTask
+    from .score_timelines import ClipTruth
 
 _STDOUT = "-"
 _BATCH_SECONDS = 4  # of video at once, for a single file
@@ -58,6 +59,11 @@ With --output-dir, the same command again continues where it stopped. Exit statu
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="TOML or JSON file with thresholds per class and modality.",
 )
+@click.option(
+    "--annotations",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with annotations of the file, in the form of LLP: shows the truth beside the result.",
+)
 @precision_option
 @click.option("--batch-size", type=click.IntRange(1), help="Seconds of video at once; by default as the device likes.")
 @decoder_option
@@ -84,6 +90,8 @@ def parse(context: click.Context, inputs: tuple[str, ...], **options: Any) -> in
 def _parse_batch(inputs: Sequence[str], options: dict[str, Any]) -> int:
     if options["output"] is not None:
         raise click.UsageError("-o and --output-dir exclude each other")
+    if options["annotations"] is not None:
+        raise click.UsageError("--annotations is for one file; avvp evaluate --timelines scores a folder of results")
     named = name_all(inputs, options)
 
     from .storage import open_storage  # noqa: PLC0415
@@ -112,6 +120,7 @@ def _parse_one(inputs: Sequence[str], options: dict[str, Any]) -> int:
 
     messages = Messages(quiet=options["quiet"], verbose=options["verbose"])
     task = _task(bundle, options)
+    truth = _read_truth(path, options)
     loaded = _load(task, options, messages)
 
     from .export import to_json  # noqa: PLC0415
@@ -136,7 +145,7 @@ def _parse_one(inputs: Sequence[str], options: dict[str, Any]) -> int:
             else:
                 write_atomic(output, content)
             with contextlib.suppress(OSError):  # the result is there, whether or not anybody hears of it
-                messages.finished(path, timeline, time.monotonic() - started)
+                messages.finished(path, timeline, time.monotonic() - started, truth.of(timeline) if truth else None)
     except AVVPError as error:
         cause, failure = str(error).removeprefix(f"{printable(path)}: "), error
     except Exception as error:
@@ -148,6 +157,14 @@ def _parse_one(inputs: Sequence[str], options: dict[str, Any]) -> int:
         traceback.print_exception(failure)
     click.echo(f"Error: {printable(path)}: {cause}", err=True)
     return 1
+
+
+def _read_truth(path: Path, options: dict[str, Any]) -> ClipTruth | None:
+    if options["annotations"] is None:
+        return None
+    from .score_timelines import read_truth  # noqa: PLC0415
+
+    return read_truth(options["annotations"], path)
 
 
 def _plan(inputs: Sequence[str], options: dict[str, Any]) -> tuple[Path, Path | None]:

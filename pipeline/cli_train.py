@@ -62,7 +62,7 @@ Exit status: 0 all well; 1 training broke off; 2 wrong usage or a run that canno
 @click.option(
     "--label-embeddings",
     metavar="SOURCE",
-    help="For LEAP: a .pt, .npy or GloVe .txt file, bert:MODEL or clip:MODEL; by default the published GloVe vectors.",
+    help="For LEAP: a .pt, .npy or GloVe .txt file, one-hot, bert:MODEL, clip:MODEL; by default published GloVe.",
 )
 @click.option(
     "--extractors",

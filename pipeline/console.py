@@ -16,6 +16,7 @@ from .errors import printable
 
 if TYPE_CHECKING:
     from .media_inputs import Progress as FeatureProgress
+    from .report import Truth
     from .timeline import Timeline
 
 
@@ -85,13 +86,13 @@ class Messages:
         size = f"{done >> 20} MiB" if total is None else f"{done >> 20}/{total >> 20} MiB"
         self.show("downloading weights", done, total, size)
 
-    def finished(self, path: Path, timeline: Timeline, seconds: float) -> None:
-        """Show the result of one file."""
+    def finished(self, path: Path, timeline: Timeline, seconds: float, truth: Truth | None = None) -> None:
+        """Show the result of one file, beside the truth where it is known."""
         from .report import print_timeline  # noqa: PLC0415
 
         self._clear()
         if not self.quiet:
-            print_timeline(timeline, self.console)
+            print_timeline(timeline, self.console, truth)
         media = timeline.media
         self.note(
             f"{path}: {media['format']}, frames by {media['decoder']}: {media['frames_decoded']} decoded,"

@@ -3,6 +3,7 @@
 NAME.pt, .pth, .safetensors  a dictionary of C vectors in label order, as the published file is
 NAME.npy                     (C, W)
 NAME.txt, .vec               word vectors in GloVe's or word2vec's text form; a label is the mean of its words
+one-hot                      vectors at right angles to each other: for classes whose names say nothing
 bert:MODEL, clip:MODEL       a text encoder of Hugging Face, by name or folder; needs the extra [text]
 """
 
@@ -30,12 +31,16 @@ _TEXT_SUFFIXES = (".txt", ".vec")
 
 def load_label_embeddings(source: str, labels: Sequence[str], *, offline: bool = False) -> Tensor:
     """(C, W) float32 in the order of the labels. Raises SetupError for a source that does not give it."""
+    if source == "one-hot":
+        return torch.eye(len(labels))
     kind, colon, model = source.partition(":")
     if colon and kind in _ENCODERS:
         return _checked(source, _encode(kind, model, labels, offline=offline), labels)
     path = Path(source)
     if not is_file(path):
-        raise SetupError(f"{printable(source)}: no such file of label embeddings, nor bert:MODEL or clip:MODEL")
+        raise SetupError(
+            f"{printable(source)}: no such file of label embeddings, nor one-hot, bert:MODEL or clip:MODEL"
+        )
     if path.suffix in _TENSOR_SUFFIXES:
         try:
             return _checked(source, stack_label_embeddings(read_state_dict(path), labels), labels)

@@ -7,6 +7,7 @@ training alone.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,8 +17,18 @@ from numpy.typing import NDArray
 
 from .errors import DatasetError, printable
 from .feature_files import READERS, read_array
+from .files import write_atomic
 
 FOLDERS = {"audio": Path("CLAP/segment_pseudo_labels"), "visual": Path("CLIP/segment_pseudo_labels")}
+
+
+def write_pseudo_labels(root: Path, modality: str, clip_id: str, labels: NDArray[np.bool_]) -> None:
+    """The labels (T, C) of one clip, as uint8. Raises OutputError."""
+    content = io.BytesIO()
+    np.save(content, labels.astype(np.uint8))
+    folder = root / FOLDERS[modality]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / f"{clip_id}.npy", content.getvalue())
 
 
 def read_pseudo_labels(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from .errors import printable
+from .segments import runs
 from .timeline import MODALITIES, Event, Modality, Timeline
 
 _NAMES: dict[Modality, str] = {"audio": "heard", "visual": "seen", "audio_visual": "both"}
@@ -18,8 +22,20 @@ _LABEL_WIDTH = 24
 _FULL, _EMPTY = "█", "·"
 
 
-def render_timeline(timeline: Timeline, width: int) -> RenderableType:
-    """A bar for every class and modality with an event, over a ruler in seconds; then the warnings."""
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What an annotator heard and saw, (T, C) each, and how well a timeline agrees: words for the last line."""
+
+    heard: NDArray[np.bool_]
+    seen: NDArray[np.bool_]
+    agreement: str = ""
+
+
+def render_timeline(timeline: Timeline, width: int, truth: Truth | None = None) -> RenderableType:
+    """A bar for every class and modality with an event, over a ruler in seconds; then the warnings.
+
+    truth: shown below each bar, and alone where the timeline has nothing of a class.
+    """
     columns = max(20, width - _LABEL_WIDTH - 15)
     per_second = min(_MAX_COLUMNS_PER_SECOND, columns / timeline.segments)
     length = max(1, round(timeline.segments * per_second))
@@ -28,16 +44,25 @@ def render_timeline(timeline: Timeline, width: int) -> RenderableType:
         lines.append(Text("  no events", style="dim"))
     for modality in MODALITIES:
         found = [event for event in timeline.events if event.modality == modality]
-        for label in timeline.labels:
-            if events := [event for event in found if event.label == label]:
+        for index, label in enumerate(timeline.labels):
+            events = [event for event in found if event.label == label]
+            spans = _true_spans(truth, modality, index)
+            if events:
                 lines.append(_row(modality, label, events, length, per_second))
+            elif spans:
+                lines.append(_missed(modality, label, length))
+            if spans:
+                bar = _bar([(start, stop) for start, stop in spans], length, per_second)
+                lines.append(Text(f"  {'':<{_LABEL_WIDTH}} {'truth':<6}{bar}", style="dim"))
+    if truth is not None and truth.agreement:
+        lines.append(Text(f"  {truth.agreement}", style="bold"))
     lines += [Text(f"  ! {printable(warning)}", style="yellow") for warning in timeline.warnings]
     return Group(*lines)
 
 
-def print_timeline(timeline: Timeline, console: Console) -> None:
+def print_timeline(timeline: Timeline, console: Console, truth: Truth | None = None) -> None:
     """Write it where results do not go: the console of messages."""
-    console.print(render_timeline(timeline, console.width), soft_wrap=True)
+    console.print(render_timeline(timeline, console.width, truth), soft_wrap=True)
 
 
 def _title(timeline: Timeline) -> Text:
@@ -64,13 +89,32 @@ def _clock(second: int) -> str:
 
 
 def _row(modality: Modality, label: str, events: Sequence[Event], length: int, per_second: float) -> Text:
-    bar = [_EMPTY] * length
-    for event in events:
-        first = min(int(event.onset * per_second), length - 1)
-        last = max(first + 1, round(event.offset * per_second))
-        bar[first:last] = _FULL * (min(last, length) - first)
+    bar = _bar([(event.onset, event.offset) for event in events], length, per_second)
+    text = _beginning(modality, label).append(bar, style=_STYLES[modality])
+    return text.append(f" {max(event.score for event in events):.2f}", style="dim")
+
+
+def _missed(modality: Modality, label: str, length: int) -> Text:
+    return _beginning(modality, label).append(_EMPTY * length, style=_STYLES[modality]).append(" missed", style="dim")
+
+
+def _beginning(modality: Modality, label: str) -> Text:
     name = printable(label)
     shown = name if len(name) <= _LABEL_WIDTH else name[: _LABEL_WIDTH - 1] + "…"
-    text = Text(f"  {shown:<{_LABEL_WIDTH}} {_NAMES[modality]:<6}")
-    text.append("".join(bar), style=_STYLES[modality])
-    return text.append(f" {max(event.score for event in events):.2f}", style="dim")
+    return Text(f"  {shown:<{_LABEL_WIDTH}} {_NAMES[modality]:<6}")
+
+
+def _bar(spans: Sequence[tuple[float, float]], length: int, per_second: float) -> str:
+    bar = [_EMPTY] * length
+    for onset, offset in spans:
+        first = min(int(onset * per_second), length - 1)
+        last = max(first + 1, round(offset * per_second))
+        bar[first:last] = _FULL * (min(last, length) - first)
+    return "".join(bar)
+
+
+def _true_spans(truth: Truth | None, modality: Modality, label: int) -> list[tuple[int, int]]:
+    if truth is None:
+        return []
+    tables = {"audio": truth.heard, "visual": truth.seen, "audio_visual": truth.heard & truth.seen}
+    return runs(tables[modality][:, label])

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .annotations import Annotations
+from .annotations import Annotations, read_annotations
 from .dataset import clip_id
 from .errors import DatasetError, printable
 from .evaluate import Decisions, Evaluation, evaluate
+from .metrics import score
+from .report import Truth
+from .timeline import Timeline
 
 _TIMELINE_SUFFIX = ".events.json"
 _MODALITIES = {"audio": ("audio",), "visual": ("visual",), "audio_visual": ("audio", "visual")}
@@ -62,6 +66,53 @@ def evaluate_timelines(
         Decisions(np.stack(heard), np.stack(seen)), *truth, split=split, source=printable(folder.resolve().name),
         labels=annotations.labels, notes=notes,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class ClipTruth:
+    """What the annotations say of one clip, (T, C) each."""
+
+    labels: tuple[str, ...]
+    heard: NDArray[np.bool_]
+    seen: NDArray[np.bool_]
+
+    def of(self, timeline: Timeline) -> Truth:
+        """For the timeline of this clip: the truth by its classes, and the F-scores by seconds and by events."""
+        length, places = timeline.segments, [self.labels.index(label) for label in timeline.labels]
+        truth = [_fit(table, length)[:, places] for table in (self.heard, self.seen)]
+        found = [np.zeros((length, len(places)), bool) for _ in truth]
+        for event in timeline.events:
+            for one in _MODALITIES[event.modality]:
+                table = found[("audio", "visual").index(one)]
+                table[round(event.onset) : round(event.offset), timeline.labels.index(event.label)] = True
+        scores = score(*(table[None] for table in (*found, *truth)))
+        told = "; ".join(
+            f"{level} A {part.audio:.0f}, V {part.visual:.0f}, AV {part.audio_visual:.0f}"
+            for level, part in (("F-scores by second", scores.segment), ("by event", scores.event))
+        )
+        return Truth(*truth, agreement=told)
+
+
+def read_truth(folder: Path, path: Path) -> ClipTruth:
+    """Of the clip that a media file holds: its name without suffix is the clip's filename or id.
+
+    Raises DatasetError where the annotations have no labels by second of such a clip.
+    """
+    annotations = read_annotations(folder)
+    for name in ("val", "test"):
+        split = annotations.splits.get(name)
+        for index, filename in enumerate(split.filenames if split is not None else ()):
+            if path.stem in {filename, clip_id(filename)}:
+                assert split is not None
+                heard, seen = (annotations.dense(split, m, annotations.segments)[index] for m in ("audio", "visual"))
+                return ClipTruth(annotations.labels, heard, seen)
+    raise DatasetError(f"{printable(folder)}: no labels by second of {printable(path.stem)}")
+
+
+def _fit(table: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
+    fitted = np.zeros((length, table.shape[1]), bool)
+    fitted[: min(length, len(table))] = table[:length]
+    return fitted
 
 
 def read_timeline(path: Path, labels: Sequence[str], segments: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -16,9 +16,8 @@ from pathlib import Path
 
 import numpy as np
 from avvp.models.labels import LLP_LABELS
-from avvp.pipeline.annotations import EVENT_FILES, SPLIT_FILES, read_annotations
-from avvp.pipeline.pseudo_labels import FOLDERS
-from avvp.pipeline.segments import runs
+from avvp.pipeline.annotations import SPLIT_FILES, DenseClip, read_annotations, write_annotations
+from avvp.pipeline.pseudo_labels import write_pseudo_labels
 
 SEGMENTS = 10
 FRAMES = 8
@@ -65,7 +64,12 @@ def generate(folder: Path, recipe: Recipe) -> dict[str, Truth]:
         name: _real(name, count, recipe, rng) if recipe.llp else _invented(name, count, recipe, rng)
         for name, count in recipe.counts.items()
     }
-    _write_annotations(folder / "annotations", truths, recipe)
+    (folder / "annotations").mkdir(parents=True, exist_ok=True)
+    splits = {
+        name: [DenseClip(*clip) for clip in zip(truth.filenames, truth.heard, truth.seen, strict=True)]
+        for name, truth in truths.items()
+    }
+    write_annotations(folder / "annotations", recipe.labels, splits)
     for truth in truths.values():
         _write_features(folder / "features", truth, prototypes, recipe, rng)
     if "train" in truths:
@@ -119,25 +123,6 @@ def _place(truth: Truth, clip: int, label: int, rng: np.random.Generator) -> Non
             table[clip, onset:offset, label] = True
 
 
-def _write_annotations(folder: Path, truths: dict[str, Truth], recipe: Recipe) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    if recipe.labels != LLP_LABELS:
-        (folder / "labels.txt").write_text("".join(f"{label}\n" for label in recipe.labels), encoding="utf-8")
-    for name, truth in truths.items():
-        names = [",".join(recipe.labels[index] for index in np.flatnonzero(row)) for row in truth.video]
-        lines = [f"{filename}\t{labels}\n" for filename, labels in zip(truth.filenames, names, strict=True)]
-        (folder / SPLIT_FILES[name]).write_text("filename\tevent_labels\n" + "".join(lines), encoding="utf-8")
-    for modality, file in EVENT_FILES.items():
-        rows = ["filename\tonset\toffset\tevent_labels\n"]
-        for name in ("val", "test"):
-            if name in truths:
-                table = truths[name].heard if modality == "audio" else truths[name].seen
-                for filename, clip in zip(truths[name].filenames, table, strict=True):
-                    for index, label in enumerate(recipe.labels):
-                        rows += [f"{filename}\t{start}\t{stop}\t{label}\n" for start, stop in runs(clip[:, index])]
-        (folder / file).write_text("".join(rows), encoding="utf-8")
-
-
 def _write_features(
     folder: Path, truth: Truth, prototypes: list[np.ndarray], recipe: Recipe, rng: np.random.Generator
 ) -> None:
@@ -159,12 +144,10 @@ def _write_features(
 
 def _write_pseudo_labels(folder: Path, truth: Truth, rng: np.random.Generator) -> None:
     for modality, table in (("audio", truth.heard), ("visual", truth.seen)):
-        place = folder / FOLDERS[modality]
-        place.mkdir(parents=True, exist_ok=True)
         missed, invented = rng.random(table.shape) < _MISSED, rng.random(table.shape) < _INVENTED
         pseudo = (table & ~missed) | (invented & truth.video[:, None, :])
         for filename, labels in zip(truth.filenames, pseudo, strict=True):
-            np.save(place / f"{filename.rsplit('_', 2)[0]}.npy", labels.astype(np.float32))
+            write_pseudo_labels(folder, modality, filename.rsplit("_", 2)[0], labels)
 
 
 def main() -> None:

@@ -80,7 +80,7 @@ def test_arrays_of_another_shape(tmp_path: Path, array: np.ndarray, message: str
 
 
 def test_a_source_that_is_none() -> None:
-    with pytest.raises(SetupError, match="no such file of label embeddings, nor bert:MODEL or clip:MODEL"):
+    with pytest.raises(SetupError, match="no such file of label embeddings, nor one-hot, bert:MODEL or clip:MODEL"):
         load_label_embeddings("nowhere.pt", LABELS)
 
 

@@ -17,6 +17,7 @@ SHIPPED = {
     "han": ("han", "mmil", 40, 16, 3e-4, 1),
     "mmpyr": ("mmpyr", "mmil", 40, 16, 1e-4, 1),
     "valor": ("han", "mmil", 60, 64, 1e-4, 1000),
+    "demo": ("mmpyr", "leap", 40, 32, 5e-4, 1),
 }
 
 
@@ -123,7 +124,7 @@ def test_model_settings_are_checked_with_the_data() -> None:
 
 
 def test_recipes_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match="neither a file nor one of han, leap-paper"):
+    with pytest.raises(SetupError, match="neither a file nor one of demo, han, leap-paper"):
         load_recipe("nonsense")
     (tmp_path / "x.toml").write_text("[model")
     with pytest.raises(SetupError, match="not a readable recipe"):

@@ -74,8 +74,10 @@ def list_files() -> dict[str, WeightFile]:
 
 
 def list_bundles() -> dict[str, Bundle]:
-    """Every bundle of the manifest by name."""
-    return {name: Bundle(name=name, **entry) for name, entry in _manifest()["bundles"].items()}
+    """Every bundle that has a name: those of the manifest, and those whose files are shipped beside it."""
+    listed = {name: Bundle(name=name, **entry) for name, entry in _manifest()["bundles"].items()}
+    shipped = (folder for folder in Path(__file__).parent.iterdir() if (folder / BUNDLE_FILE).is_file())
+    return listed | {folder.name: _read_bundle(folder) for folder in sorted(shipped)}
 
 
 def load_bundle(name_or_folder: str) -> Bundle:
@@ -91,9 +93,13 @@ def load_bundle(name_or_folder: str) -> Bundle:
         raise WeightsError(
             f"unknown bundle {name_or_folder!r}: neither a folder nor one of {', '.join(bundles)} (avvp weights list)"
         )
-    description = folder / BUNDLE_FILE
-    if not description.is_file():
+    if not (folder / BUNDLE_FILE).is_file():
         raise WeightsError(f"{folder}: no {BUNDLE_FILE} in this folder; it is not a bundle")
+    return _read_bundle(folder)
+
+
+def _read_bundle(folder: Path) -> Bundle:
+    description = folder / BUNDLE_FILE
     try:
         entry = parse_toml(description.read_text(encoding="utf-8"))
         return Bundle(**{"name": folder.name, "description": "", **entry, "root": folder})

@@ -1,0 +1,124 @@
+"""`avvp train-extractors`: small extractors from clips with labels by second."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..extractors.profiles import PROFILES
+from .cli_options import (
+    annotations_option,
+    debug_option,
+    decode_timeout_option,
+    device_option,
+    quiet_option,
+    set_threads,
+    starting,
+    threads_option,
+    working,
+)
+from .errors import SetupError, printable
+
+if TYPE_CHECKING:
+    from .annotations import Annotations
+    from .console import Messages
+
+
+@click.command(
+    "train-extractors",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""\b
+Examples:
+  avvp synth synth/ --clips 1500 --seed 101 --shares 0,0,100
+  avvp train-extractors synth/videos --annotations synth/annotations -o extractors/
+  avvp extract clips/ -o feats/ --weights extractors/""",
+)
+@click.argument("videos", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@annotations_option
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder of the new bundle.")
+@click.option("--split", "splits", multiple=True, type=click.Choice(["val", "test"]), help="By default both.")
+@click.option(
+    "--profile", type=click.Choice(sorted(PROFILES)), default="clean", show_default=True, help="How to decode."
+)
+@click.option("--epochs", type=click.IntRange(1), help="Of each extractor; by default as the demo's were trained.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of parameters and of order.")
+@click.option("--workers", type=click.IntRange(1), help="Decoding processes; by default one for each core.")
+@decode_timeout_option
+@device_option
+@threads_option
+@quiet_option
+@debug_option
+def train_extractors(videos: Path, **options: Any) -> int:
+    """Train vggish_small, resnet_small and r2plus1d_small on the clips of VIDEOS that have labels by second.
+
+    VIDEOS holds <id>.mp4 (or another suffix) for each clip of the annotations' val and test splits. Each network learns
+    to tell the classes of single seconds; its classifier is thrown away, and the rest is a bundle of extractors.
+    """
+    with starting(debug=options["debug"]):
+        if options["annotations"] is None:
+            raise click.UsageError("--annotations: which folder holds the labels?")
+        from .annotations import read_annotations  # noqa: PLC0415
+        from .console import Messages  # noqa: PLC0415 - from here on, imports take seconds
+        from .devices import resolve_device  # noqa: PLC0415
+        from .files import collect_inputs  # noqa: PLC0415
+        from .run_folder import create_folder  # noqa: PLC0415
+
+        messages = Messages(quiet=options["quiet"], verbose=False)
+        device = resolve_device(options["device"])
+        set_threads(options["threads"])
+        annotations = read_annotations(options["annotations"])
+        splits = options["splits"] or [name for name in ("val", "test") if name in annotations.splits]
+        if not splits:
+            raise SetupError(f"{printable(options['annotations'])}: holds no split with labels by second")
+        paths, problems = collect_inputs([str(videos)])
+        if problems:
+            raise SetupError(problems[0])
+        create_folder(options["output"])
+    with working(debug=options["debug"]), messages:
+        _train({path.stem: path for path in paths}, annotations, splits, {**options, "device": device}, messages)
+    messages.say(f"{options['output']}: a bundle of extractors, for avvp extract --weights and avvp train --extractors")
+    return 0
+
+
+def _train(
+    videos: dict[str, Path],
+    annotations: Annotations,
+    splits: Sequence[str],
+    options: dict[str, Any],
+    messages: Messages,
+) -> None:
+    from .decode_pool import DecodeOptions  # noqa: PLC0415
+    from .extractor_data import decode_examples  # noqa: PLC0415
+    from .process import available_cores  # noqa: PLC0415
+    from .train_extractors import SCHEDULES, SMALL, train_extractor, write_extractors  # noqa: PLC0415
+
+    states = {}
+    with tempfile.TemporaryDirectory(dir=options["output"], prefix=".avvp-examples-") as folder:
+        examples = decode_examples(
+            videos,
+            annotations,
+            splits,
+            Path(folder),
+            DecodeOptions(options["profile"], timeout=options["decode_timeout"], debug=options["debug"]),
+            workers=options["workers"] or available_cores(),
+            progress=messages.count("decoding"),
+        )
+        for stream, name in SMALL.items():
+            schedule = replace(SCHEDULES[stream], seed=options["seed"])
+            if options["epochs"] is not None:
+                schedule = replace(schedule, epochs=options["epochs"])
+
+            def told(epoch: int, epochs: int, loss: float, name: str = name) -> None:
+                messages.say(f"{name}: epoch {epoch}/{epochs}, loss {loss:.4f}")
+
+            states[name] = train_extractor(name, examples[stream], schedule, device=options["device"], told=told)
+        seconds = len(examples["audio"].labels)
+    description = (
+        f"small extractors trained by avvp train-extractors on {seconds} seconds of {len(annotations.labels)} classes"
+    )
+    write_extractors(options["output"], options["profile"], states, description)

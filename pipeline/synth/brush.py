@@ -1,0 +1,67 @@
+"""Drawing in the coordinates of one thing: -1 to 1 across it, wherever it is, however large, whichever way it looks."""
+
+from __future__ import annotations
+
+import colorsys
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from PIL import Image, ImageDraw
+
+Color = tuple[int, int, int]
+Point = tuple[float, float]
+
+
+@dataclass
+class Brush:
+    """Draws on a picture. Coordinates: x to the right, y downwards, both -1 to 1 for what the thing measures."""
+
+    picture: Image.Image
+    x: float  # of the middle, in pixels
+    y: float
+    size: float  # of the thing from -1 to 1, in pixels
+    tilt: float = 0.0  # radians, clockwise
+    mirrored: bool = False
+    _draw: ImageDraw.ImageDraw = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._draw = ImageDraw.Draw(self.picture)
+
+    def at(self, x: float, y: float) -> Point:
+        """In pixels."""
+        x = -x if self.mirrored else x
+        turned = x * math.cos(self.tilt) - y * math.sin(self.tilt), x * math.sin(self.tilt) + y * math.cos(self.tilt)
+        return self.x + turned[0] * self.size / 2, self.y + turned[1] * self.size / 2
+
+    def polygon(self, points: Sequence[Point], color: Color) -> None:
+        """A filled polygon."""
+        self._draw.polygon([self.at(*point) for point in points], fill=color)
+
+    def box(self, left: float, top: float, right: float, bottom: float, color: Color) -> None:
+        """A filled rectangle."""
+        self.polygon([(left, top), (right, top), (right, bottom), (left, bottom)], color)
+
+    def disc(self, x: float, y: float, width: float, height: float, color: Color) -> None:
+        """A filled ellipse around a point; width and height are half its axes."""
+        points = [
+            (x + width * math.cos(angle), y + height * math.sin(angle))
+            for angle in (2 * math.pi * step / 20 for step in range(20))
+        ]
+        self.polygon(points, color)
+
+    def line(self, points: Sequence[Point], color: Color, width: float = 0.08) -> None:
+        """A line of this width through points."""
+        pixels = max(1, round(width * self.size / 2))
+        self._draw.line([self.at(*point) for point in points], fill=color, width=pixels, joint="curve")
+
+    def ring(self, x: float, y: float, radius: float, color: Color, width: float = 0.1) -> None:
+        """A circle's line."""
+        angles = [2 * math.pi * step / 16 for step in range(17)]
+        self.line([(x + radius * math.cos(a), y + radius * math.sin(a)) for a in angles], color, width)
+
+
+def paint(hue: float, saturation: float = 0.8, value: float = 0.8) -> Color:
+    """A colour; hue in turns: 0 red, 1/3 green, 2/3 blue."""
+    red, green, blue = colorsys.hsv_to_rgb(hue % 1, min(1, saturation), min(1, value))
+    return round(255 * red), round(255 * green), round(255 * blue)

@@ -1,0 +1,121 @@
+"""Training small extractors, each with a linear classifier on top that is thrown away afterwards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..extractors.base import Extractor
+from ..extractors.rates import Stream
+from ..extractors.registry import EXTRACTORS
+from ..weights.manifest import BUNDLE_FILE
+from ..weights.toml import toml_string
+from .extractor_data import Examples
+from .files import write_atomic
+
+_BATCH = 64
+_WARM_UP = 0.1  # share of the steps in which the rate grows
+_POSITIVE_WEIGHT = 3.0  # most classes are absent from most seconds
+
+
+@dataclass(frozen=True)
+class ExtractorSchedule:
+    """How long and how fast an extractor learns."""
+
+    epochs: int = 6
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    per_epoch: int | None = None  # examples of an epoch, drawn anew for each; by default all
+    seed: int = 0
+
+
+def train_extractor(
+    name: str,
+    examples: Examples,
+    schedule: ExtractorSchedule,
+    *,
+    device: torch.device | str = "cpu",
+    told: Callable[[int, int, float], None] = lambda *_: None,
+) -> dict[str, Tensor]:
+    """The parameters of an extractor that tells the classes of its examples apart, on the CPU.
+
+    Adam with decoupled decay, a rate that grows and then falls as a cosine, binary cross-entropy by class. The same
+    seed gives the same parameters on the same machine. told: called after each epoch with its number, their number
+    and the mean loss.
+    """
+    torch.manual_seed(schedule.seed)
+    rng = np.random.default_rng(schedule.seed)
+    network = EXTRACTORS[name]().to(device).train()
+    if network.memory_format is torch.channels_last:  # 3-d convolutions learn twice as fast in the default layout
+        network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - a gap in torch's stubs
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Conv3d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    head = nn.Linear(network.dim, examples.labels.shape[1]).to(device)
+    parameters = [*network.parameters(), *head.parameters()]
+    optimizer = torch.optim.AdamW(parameters, schedule.learning_rate, weight_decay=schedule.weight_decay)
+    count = min(schedule.per_epoch or len(examples.labels), len(examples.labels))
+    steps, step = schedule.epochs * math.ceil(count / _BATCH), 0
+    weight = torch.full((examples.labels.shape[1],), _POSITIVE_WEIGHT, device=device)
+    for epoch in range(schedule.epochs):
+        order, total = rng.permutation(len(examples.labels))[:count], 0.0
+        for first in range(0, count, _BATCH):
+            chosen = np.sort(order[first : first + _BATCH])
+            for group in optimizer.param_groups:
+                group["lr"] = schedule.learning_rate * _rate(step / steps)
+            logits = head(network(_load(network, examples, chosen, device)))
+            wanted = torch.from_numpy(examples.labels[chosen]).float().to(device)
+            loss = F.binary_cross_entropy_with_logits(logits, wanted, pos_weight=weight)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(chosen)
+            step += 1
+        told(epoch + 1, schedule.epochs, total / count)
+    return {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+
+
+def _load(network: Extractor, examples: Examples, chosen: np.ndarray, device: torch.device | str) -> Tensor:
+    x = network.prepare(torch.from_numpy(np.ascontiguousarray(examples.inputs[chosen])).to(device))
+    return x.contiguous() if x.ndim == 5 else x
+
+
+def _rate(part: float) -> float:
+    """Factor of the learning rate after this part of the steps."""
+    if part < _WARM_UP:
+        return part / _WARM_UP
+    return 0.5 * (1 + math.cos(math.pi * (part - _WARM_UP) / (1 - _WARM_UP)))
+
+
+# What the demo's extractors were trained with; a stream's examples differ in number and cost.
+SCHEDULES: dict[Stream, ExtractorSchedule] = {
+    "audio": ExtractorSchedule(epochs=10, learning_rate=1e-3),
+    "visual_2d": ExtractorSchedule(epochs=5, per_epoch=12_000),
+    "visual_3d": ExtractorSchedule(epochs=5, per_epoch=4_000),
+}
+SMALL: dict[Stream, str] = {"audio": "vggish_small", "visual_2d": "resnet_small", "visual_3d": "r2plus1d_small"}
+
+
+def write_extractors(folder: Path, profile: str, states: Mapping[str, Mapping[str, Tensor]], description: str) -> None:
+    """A bundle of extractors alone: `avvp extract --weights FOLDER`, `avvp train --extractors FOLDER`.
+
+    states: name of each extractor -> its parameters. Raises OutputError.
+    """
+    for name, state in states.items():
+        write_atomic(folder / f"{name}.safetensors", save(dict(state)))
+    entries = ", ".join(f"{name} = {toml_string(f'{name}.safetensors')}" for name in states)
+    text = (
+        f"description = {toml_string(description)}\nprofile = {toml_string(profile)}\n"
+        f"extractors = {{ {entries} }}\nparser = {{}}\n"
+    )
+    write_atomic(folder / BUNDLE_FILE, text.encode())
