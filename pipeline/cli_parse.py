@@ -122,6 +122,8 @@ def _parse_one(inputs: Sequence[str], options: dict[str, Any]) -> int:
     task = _task(bundle, options)
     truth = _read_truth(path, options)
     loaded = _load(task, options, messages)
+    if truth is not None:
+        truth.check(loaded.parser.config.labels)
 
     from .export import to_json  # noqa: PLC0415
     from .files import write_atomic  # noqa: PLC0415

@@ -26,7 +26,7 @@ The same command again goes on where it stopped. The same seed gives the same cl
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--clips", type=click.IntRange(1), required=True, help="Clips in all.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Everything follows from it.")
-@click.option("--seconds", type=click.IntRange(1, 3600), default=10, show_default=True, help="Length of each clip.")
+@click.option("--seconds", type=click.IntRange(1, 600), default=10, show_default=True, help="Length of each clip.")
 @click.option("--shares", default="70,15,15", show_default=True, help="Percent of train, val and test.")
 @click.option(
     "--sources",
@@ -69,7 +69,7 @@ def _split(clips: int, shares: str) -> dict[str, int]:
         percents = [float(part) for part in shares.split(",")]
     except ValueError:
         percents = []
-    if len(percents) != len(_SPLITS) or min(percents) < 0 or abs(sum(percents) - 100) > 1e-6:
+    if len(percents) != len(_SPLITS) or not all(part >= 0 for part in percents) or abs(sum(percents) - 100) > 1e-6:
         raise SetupError(f"--shares {shares}: expected three percentages that make 100, as 70,15,15")
     counts = [int(clips * percent / 100) for percent in percents]
     counts[percents.index(max(percents))] += clips - sum(counts)

@@ -35,13 +35,19 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   avvp synth synth/ --clips 1500 --seed 101 --shares 0,0,100
-  avvp train-extractors synth/videos --annotations synth/annotations -o extractors/
+  avvp train-extractors synth/videos --annotations synth/annotations -o extractors/ --split test
   avvp extract clips/ -o feats/ --weights extractors/""",
 )
 @click.argument("videos", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @annotations_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder of the new bundle.")
-@click.option("--split", "splits", multiple=True, type=click.Choice(["val", "test"]), help="By default both.")
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    type=click.Choice(["val", "test"]),
+    help="Whose labels; by default val. What is trained on cannot be scored.",
+)
 @click.option(
     "--profile", type=click.Choice(sorted(PROFILES)), default="clean", show_default=True, help="How to decode."
 )
@@ -65,22 +71,25 @@ def train_extractors(videos: Path, **options: Any) -> int:
         from .annotations import read_annotations  # noqa: PLC0415
         from .console import Messages  # noqa: PLC0415 - from here on, imports take seconds
         from .devices import resolve_device  # noqa: PLC0415
-        from .files import collect_inputs  # noqa: PLC0415
+        from .files import VIDEO_SUFFIXES, collect_inputs  # noqa: PLC0415
         from .run_folder import create_folder  # noqa: PLC0415
 
         messages = Messages(quiet=options["quiet"], verbose=False)
         device = resolve_device(options["device"])
         set_threads(options["threads"])
         annotations = read_annotations(options["annotations"])
-        splits = options["splits"] or [name for name in ("val", "test") if name in annotations.splits]
-        if not splits:
-            raise SetupError(f"{printable(options['annotations'])}: holds no split with labels by second")
+        splits = options["splits"] or ("val",)
         paths, problems = collect_inputs([str(videos)])
         if problems:
             raise SetupError(problems[0])
+        files = [path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES]
+        named = {path.stem: path for path in files}
+        if len(named) < len(files):
+            twice = next(path for path in files if named[path.stem] != path)
+            raise SetupError(f"{printable(twice)} and {printable(named[twice.stem])}: which is the clip?")
         create_folder(options["output"])
     with working(debug=options["debug"]), messages:
-        _train({path.stem: path for path in paths}, annotations, splits, {**options, "device": device}, messages)
+        _train(named, annotations, splits, {**options, "device": device}, messages)
     messages.say(f"{options['output']}: a bundle of extractors, for avvp extract --weights and avvp train --extractors")
     return 0
 
@@ -118,7 +127,8 @@ def _train(
 
             states[name] = train_extractor(name, examples[stream], schedule, device=options["device"], told=told)
         seconds = len(examples["audio"].labels)
-    description = (
-        f"small extractors trained by avvp train-extractors on {seconds} seconds of {len(annotations.labels)} classes"
+    described = (
+        f"{seconds} seconds of the {' and '.join(splits)} split of {options['annotations'].resolve().parent.name}"
     )
+    description = f"small extractors trained by avvp train-extractors on {described}"
     write_extractors(options["output"], options["profile"], states, description)

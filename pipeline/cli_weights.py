@@ -162,7 +162,14 @@ def _named_files(names: tuple[str, ...]) -> list[WeightFile]:
     files, bundles = list_files(), list_bundles()
     chosen: dict[str, WeightFile] = {}
     for name in names:
-        if name in bundles:
+        if name in bundles and (root := bundles[name].root) is not None:
+            missing = [file for file in bundles[name].files if not (root / file).is_file()]
+            if missing:
+                raise click.UsageError(
+                    f"{name} is shipped with the program, but {missing[0]} is not there: reinstall it"
+                )
+            click.echo(f"{name}: shipped with the program, in {root}")
+        elif name in bundles:
             chosen |= {key: files[key] for key in bundles[name].files}
         elif matches := [file for file in files.values() if name in {file.key, file.name}]:
             chosen |= {file.key: file for file in matches}

@@ -31,6 +31,10 @@ class MediaError(AVVPError):
         self.path = path
         self.cause = cause
 
+    def __reduce__(self) -> tuple[type[MediaError], tuple[Path, str]]:
+        """So that it can come from another process."""
+        return type(self), (self.path, self.cause)
+
 
 class DecodeTimeoutError(MediaError):
     """Decoding stopped making progress and was killed."""

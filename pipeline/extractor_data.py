@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,12 @@ from numpy.typing import NDArray
 from ..extractors.inputs import INPUT_FORMATS
 from ..extractors.rates import FRAMES_PER_SEGMENT, STREAMS, Stream
 from .annotations import Annotations
+from .dataset import clip_id
 from .decode_pool import DecodeOptions, DecodeProcess
-from .errors import DatasetError, MediaError, printable
+from .errors import DatasetError, OutputError, printable
 
 _FORMATS = {form.stream: form for form in INPUT_FORMATS.values()}
+_AHEAD = 16  # files decoded before they are written
 PICTURES_A_SECOND = 2  # of eight: neighbours are much alike
 
 
@@ -44,10 +47,10 @@ def decode_examples(
     """Decode the annotated clips of some splits. videos: clip id -> file; folder: for temporary files.
 
     Every second is an example: of sound with what is heard in it, of the moving picture and of some of its frames with
-    what is seen. Raises DatasetError where clips have no file, MediaError for one that cannot be decoded.
+    what is seen; a stream that a file lacks gives none. Raises DatasetError where clips have no file or another length
+    than annotated, MediaError for one that cannot be decoded, OutputError where there is no room.
     """
-    names = [name for split in splits for name in annotations.split(split).filenames]
-    ids = [name.rsplit("_", 2)[0] for name in names]
+    ids = [clip_id(name) for split in splits for name in annotations.split(split).filenames]
     if missing := [clip for clip in ids if clip not in videos]:
         raise DatasetError.listing("some clips have no video", [printable(clip) for clip in missing])
     length = annotations.segments
@@ -56,51 +59,69 @@ def decode_examples(
         for modality in ("audio", "visual")
     }
     tables: dict[Stream, list[NDArray[np.bool_]]] = {stream: [] for stream in STREAMS}
-    files: dict[Stream, Any] = {stream: tempfile.TemporaryFile(dir=folder) for stream in STREAMS}  # noqa: SIM115
+    with contextlib.ExitStack() as opened, _told(folder):
+        files: dict[Stream, Any] = {
+            stream: opened.enter_context(tempfile.TemporaryFile(dir=folder)) for stream in STREAMS
+        }
+        for index, made in enumerate(_decode_all([videos[clip] for clip in ids], options, workers)):
+            for stream, seconds in made.items():
+                if len(seconds) != length:
+                    path = printable(videos[ids[index]])
+                    raise DatasetError(f"{path}: {len(seconds)} seconds, but clips are annotated for {length}")
+                files[stream].write(np.ascontiguousarray(seconds).tobytes())
+                table = truth["audio" if stream == "audio" else "visual"][index]
+                tables[stream].append(np.repeat(table, seconds.shape[1], axis=0))
+            progress(index + 1, len(ids))
+        return {stream: _map(files[stream], stream, tables[stream]) for stream in STREAMS}
+
+
+def _map(file: Any, stream: Stream, tables: Sequence[NDArray[np.bool_]]) -> Examples:
+    """What was written; the map stays when the file is closed."""
+    if not tables:
+        raise DatasetError(f"no clip has a stream for {stream}")
+    file.flush()
+    labels, form = np.concatenate(tables), _FORMATS[stream]
+    return Examples(np.memmap(file, form.dtype, "r", shape=(len(labels), *form.shape)), labels)
+
+
+@contextlib.contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{printable(folder)}: no room for examples: {error.strerror or error}") from error
+
+
+def _decode_all(paths: Sequence[Path], options: DecodeOptions, workers: int) -> Iterator[dict[Stream, NDArray[Any]]]:
+    """What `_decode` gives of each file, in their order."""
     pool: Queue[DecodeProcess] = Queue()
     for _ in range(workers):
         pool.put(DecodeProcess(options))
 
-    def decode(clip: str) -> dict[Stream, NDArray[Any]]:
+    def decode(path: Path) -> dict[Stream, NDArray[Any]]:
         process = pool.get()
         try:
-            return _decode(process, videos[clip])
+            return _decode(process, path)
         finally:
             pool.put(process)
 
     try:
         with ThreadPoolExecutor(workers) as threads:
-            for done, made in enumerate(threads.map(decode, ids), 1):
-                for stream, inputs in made.items():
-                    seconds = inputs[:length]  # (T, rate, *shape)
-                    files[stream].write(np.ascontiguousarray(seconds).tobytes())
-                    table = truth["audio" if stream == "audio" else "visual"][done - 1, : len(seconds)]
-                    tables[stream].append(np.repeat(table, seconds.shape[1], axis=0))
-                progress(done, len(ids))
-    except BaseException:
-        for file in files.values():
-            file.close()
-        raise
+            for first in range(0, len(paths), _AHEAD):
+                yield from threads.map(decode, paths[first : first + _AHEAD])
     finally:
         while not pool.empty():
             pool.get().close()
-    found: dict[Stream, Examples] = {}
-    for stream, file in files.items():
-        labels, form = np.concatenate(tables[stream]), _FORMATS[stream]
-        file.flush()
-        found[stream] = Examples(np.memmap(file, form.dtype, "r", shape=(len(labels), *form.shape)), labels)
-        file.close()  # the map stays
-    return found
 
 
 def _decode(process: DecodeProcess, path: Path) -> dict[Stream, NDArray[Any]]:
-    """(T, rate, *shape) of each stream: what the networks see of each second."""
+    """(T, rate, *shape) of each stream that the file has: what the networks see of each second."""
     parts: dict[Stream, list[NDArray[Any]]] = {stream: [] for stream in STREAMS}
     summary = process.decode(path, STREAMS, lambda stream, inputs: parts[stream].append(inputs.copy()))
     found: dict[Stream, NDArray[Any]] = {}
     for stream, given in parts.items():
-        if not given:
-            raise MediaError(path, f"gives no {stream} inputs")
+        if not (summary.facts.has_audio if stream == "audio" else summary.facts.has_video):
+            continue
         rows = np.concatenate(given)[summary.rows[stream]]
         if stream == "visual_2d":
             step = FRAMES_PER_SEGMENT // PICTURES_A_SECOND

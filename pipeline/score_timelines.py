@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,15 +76,17 @@ class ClipTruth:
     heard: NDArray[np.bool_]
     seen: NDArray[np.bool_]
 
+    def check(self, labels: Sequence[str]) -> None:
+        """Raises DatasetError unless the annotations know these classes."""
+        if unknown := [label for label in labels if label not in self.labels]:
+            raise DatasetError(f"the annotations do not know {printable(unknown[0])}, which the parser looks for")
+
     def of(self, timeline: Timeline) -> Truth:
         """For the timeline of this clip: the truth by its classes, and the F-scores by seconds and by events."""
         length, places = timeline.segments, [self.labels.index(label) for label in timeline.labels]
         truth = [_fit(table, length)[:, places] for table in (self.heard, self.seen)]
-        found = [np.zeros((length, len(places)), bool) for _ in truth]
-        for event in timeline.events:
-            for one in _MODALITIES[event.modality]:
-                table = found[("audio", "visual").index(one)]
-                table[round(event.onset) : round(event.offset), timeline.labels.index(event.label)] = True
+        events = ((event.modality, event.label, event.onset, event.offset) for event in timeline.events)
+        found = _tables(events, timeline.labels, length)
         scores = score(*(table[None] for table in (*found, *truth)))
         told = "; ".join(
             f"{level} A {part.audio:.0f}, V {part.visual:.0f}, AV {part.audio_visual:.0f}"
@@ -117,23 +119,30 @@ def _fit(table: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
 
 def read_timeline(path: Path, labels: Sequence[str], segments: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which classes are heard and which are seen in which second, (T, C) each. Raises DatasetError."""
-    places = {label: index for index, label in enumerate(labels)}
-    spans: dict[tuple[str, int], list[tuple[float, float]]] = {}
     try:
-        for event in json.loads(path.read_text(encoding="utf-8"))["events"]:
-            modality, label = event["modality"], event["label"]
-            onset, offset = float(event["onset"]), float(event["offset"])
-            if label not in places:
-                raise ValueError(f"unknown class {label!r}")
-            if modality not in _MODALITIES:
-                raise ValueError(f"unknown modality {modality!r}")
-            if not -math.inf < onset <= offset < math.inf:
-                raise ValueError(f"[{onset}, {offset}) is not an interval of time")
-            for one in _MODALITIES[modality]:
-                spans.setdefault((one, places[label]), []).append((onset, offset))
+        events = json.loads(path.read_text(encoding="utf-8"))["events"]
+        read = ((e["modality"], e["label"], float(e["onset"]), float(e["offset"])) for e in events)
+        return _tables(read, labels, segments)
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else printable(error)
         raise DatasetError(f"{printable(path)}: not a timeline: {what}") from error
+
+
+def _tables(
+    events: Iterable[tuple[str, str, float, float]], labels: Sequence[str], segments: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Of events (modality, label, onset, offset). Raises ValueError for what cannot be one."""
+    places = {label: index for index, label in enumerate(labels)}
+    spans: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    for modality, label, onset, offset in events:
+        if label not in places:
+            raise ValueError(f"unknown class {label!r}")
+        if modality not in _MODALITIES:
+            raise ValueError(f"unknown modality {modality!r}")
+        if not -math.inf < onset <= offset < math.inf:
+            raise ValueError(f"[{onset}, {offset}) is not an interval of time")
+        for one in _MODALITIES[modality]:
+            spans.setdefault((one, places[label]), []).append((onset, offset))
     active = {modality: np.zeros((segments, len(labels)), bool) for modality in ("audio", "visual")}
     for (modality, index), own in spans.items():
         active[modality][:, index] = _covered(own, segments)

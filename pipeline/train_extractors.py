@@ -16,8 +16,10 @@ from torch.nn import functional as F
 from ..extractors.base import Extractor
 from ..extractors.rates import Stream
 from ..extractors.registry import EXTRACTORS
+from ..extractors.vggish import VGGish
 from ..weights.manifest import BUNDLE_FILE
 from ..weights.toml import toml_string
+from .errors import TrainingError
 from .extractor_data import Examples
 from .files import write_atomic
 
@@ -76,13 +78,30 @@ def train_extractor(
             logits = head(network(_load(network, examples, chosen, device)))
             wanted = torch.from_numpy(examples.labels[chosen]).float().to(device)
             loss = F.binary_cross_entropy_with_logits(logits, wanted, pos_weight=weight)
+            if not torch.isfinite(loss):
+                raise TrainingError(f"{name}: the loss of epoch {epoch + 1} is no number; lower the learning rate")
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             total += loss.item() * len(chosen)
             step += 1
         told(epoch + 1, schedule.epochs, total / count)
+    if isinstance(network, VGGish):
+        _to_unit_scale(network, _load(network, examples, np.arange(min(count, _BATCH)), device))
     return {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+
+
+def _to_unit_scale(network: VGGish, x: Tensor) -> None:
+    """Without batch norm, features come out at any scale, and parsers learn nothing from values around 20.
+
+    The last layer ends in ReLU: a factor on its parameters is a factor on the features; a power of two rounds nothing.
+    """
+    with torch.inference_mode():
+        size = float(network(x).square().mean().sqrt())
+    last = [layer for layer in network.embeddings if isinstance(layer, nn.Linear)][-1]
+    with torch.no_grad():
+        for parameter in (last.weight, last.bias):
+            parameter.mul_(2.0 ** -round(math.log2(max(size, 1e-6))))
 
 
 def _load(network: Extractor, examples: Examples, chosen: np.ndarray, device: torch.device | str) -> Tensor:

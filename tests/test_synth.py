@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from collections.abc import Callable
 from itertools import islice
@@ -12,6 +13,7 @@ import pytest
 from avvp.extractors.mel import log_mel
 from avvp.models.labels import LLP_LABELS
 from avvp.pipeline.annotations import read_annotations
+from avvp.pipeline.errors import MediaError
 from avvp.pipeline.media_inputs import MediaInputs
 from avvp.pipeline.probe import probe
 from avvp.pipeline.pseudo_labels import read_pseudo_labels
@@ -207,3 +209,43 @@ class TestSources:
         assert "Wolf is no class" in run("synth", tmp_path / "set", "--clips", 1, "--sources", sources).err
         (tmp_path / "none").mkdir()
         assert "no sounds, pictures" in run("synth", tmp_path / "set", "--clips", 1, "--sources", tmp_path / "none").err
+
+
+def test_a_long_clip_has_room_for_all_that_is_seen() -> None:
+    """One event overlaps four others that come one after another."""
+    seen = (Event(0, 4, 6), Event(1, 6, 8), Event(2, 8, 10), Event(3, 2, 4), Event(4, 2, 10))
+    for seed in range(30):
+        plan = ClipPlan("a", 12, (), seen, (seed,))
+        assert next(draw_pictures(plan, LLP_LABELS)).shape == (240, 320, 3)
+
+
+def test_what_is_there_is_never_overwritten(run: Run, tmp_path: Path) -> None:
+    truth = tmp_path / "llp/annotations/AVVP_test_pd.csv"
+    truth.parent.mkdir(parents=True)
+    truth.write_text("precious")
+    result = run("synth", tmp_path / "llp", "--clips", 1)
+    assert (result.status, "holds files that avvp synth has not made" in result.err) == (1, True)
+    assert truth.read_text() == "precious"
+
+
+@pytest.mark.parametrize("place", ["/proc/nowhere", "{file}", "{file}/below"])
+def test_folders_that_cannot_be(run: Run, tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    result = run("synth", place.format(file=tmp_path / "file"), "--clips", 1)
+    assert (result.status, "Traceback" not in result.err, "cannot be written" in result.err) == (1, True, True)
+
+
+def test_a_source_that_cannot_be_read_is_named(run: Run, clips: Clips, tmp_path: Path) -> None:
+    (tmp_path / "own/Dog").mkdir(parents=True)
+    common = ("synth", tmp_path / "set", "--clips", 4, "--sources", tmp_path / "own", "--workers", 2)
+    (tmp_path / "own/Dog/junk.wav").write_bytes(b"junk")
+    assert "junk.wav: " in run(*common).err
+    (tmp_path / "own/Dog/junk.wav").unlink()
+    clips.make("quiet.wav", "-f", "lavfi", "-i", "anullsrc=r=16000:d=2")
+    shutil.copy(clips.folder / "quiet.wav", tmp_path / "own/Dog")
+    assert "quiet.wav: nothing is heard in it" in run(*common).err
+
+
+def test_errors_of_media_come_from_other_processes() -> None:
+    error = pickle.loads(pickle.dumps(MediaError(Path("a"), "b")))  # noqa: S301
+    assert (type(error), error.path, error.cause, str(error)) == (MediaError, Path("a"), "b", "a: b")

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from ...models.labels import LLP_LABELS
 from ..annotations import SPLIT_FILES, DenseClip, write_annotations
-from ..errors import SetupError, printable
-from ..files import write_atomic
+from ..errors import OutputError, SetupError, printable
+from ..files import PART_PREFIX, alone, write_atomic
 from ..pseudo_labels import write_pseudo_labels
 from .plan import ClipPlan, plan_clip
-from .render import render
+from .render import end_with_parent, render
 from .sources import NO_SOURCES, Sources
 
 CONFIG_FILE = "synth.json"
@@ -62,15 +62,30 @@ def write_dataset(
 ) -> int:
     """Make what is missing of a data set; returns the number of clips that were rendered.
 
-    Raises SetupError where the folder holds another data set, OutputError where it cannot be written.
+    Raises SetupError where the folder holds something else, OutputError where it cannot be written, MediaError for a
+    source that cannot be read.
     """
-    config = {"version": _VERSION, **asdict(job), "sources": job.sources.names()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with alone(folder):
+            return _write_dataset(folder, job, workers, progress)
+    except OSError as error:
+        raise OutputError(f"{printable(folder)}: cannot be written: {error.strerror or error}") from error
+
+
+def _write_dataset(folder: Path, job: SynthJob, workers: int, progress: Callable[[int, int], None]) -> int:
+    config = {"version": _VERSION, **asdict(job), "sources": job.sources.describe()}
     content = json.dumps(config, indent=1).encode() + b"\n"
     known = folder / CONFIG_FILE
     if known.exists() and known.read_bytes() != content:
         raise SetupError(f"{printable(folder)}: holds clips that were made with other settings; choose another folder")
-    for name in ("videos", "annotations"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+    for name in ("videos", "annotations", "pseudo_labels"):
+        place = folder / name
+        if not known.exists() and place.exists() and any(place.iterdir()):
+            raise SetupError(f"{printable(place)}: holds files that avvp synth has not made; choose another folder")
+        place.mkdir(exist_ok=True)
+    for left in (folder / "videos").glob(f"{PART_PREFIX}*.part"):
+        left.unlink()
     write_atomic(known, content)
     plans = {split: job.plans(split) for split, count in job.counts.items() if count}
     missing = [plan for some in plans.values() for plan in some if not _place(folder, plan).exists()]
@@ -113,5 +128,5 @@ def _render_all(folder: Path, plans: list[ClipPlan], sources: Sources, workers: 
         yield from map(make, plans, paths)
         return
     context = multiprocessing.get_context("spawn")  # a fork would copy threads that hold locks
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
         yield from pool.map(make, plans, paths)

@@ -42,7 +42,7 @@ class ClipPlan:
 
 
 def plan_clip(name: str, seed: Sequence[int], length: int, classes: int) -> ClipPlan:
-    """One to four classes with events, more in clips of more than ten seconds; the same for the same seed."""
+    """One to three classes with events, more in clips of more than ten seconds; the same for the same seed."""
     rng = np.random.default_rng(seed)
     count = min(classes, int(rng.integers(1, 4 + max(0, length - 10) // 10)))
     heard: list[Event] = []

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -38,18 +41,25 @@ def render(plan: ClipPlan, path: Path, labels: Sequence[str], sources: Sources =
         command += ["-c:v", "libx264", "-preset", "veryfast", "-crf", "26", "-pix_fmt", "yuv420p", "-threads", "1"]
         command += ["-c:a", "aac", "-b:a", "64k", "-map_metadata", "-1", "-fflags", "+bitexact"]
         command += ["-flags:v", "+bitexact", "-flags:a", "+bitexact", "-f", "mp4", str(target)]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as coder:
+        said = Path(folder) / "said"
+        with said.open("wb") as errors, subprocess.Popen(command, stdin=subprocess.PIPE, stderr=errors) as coder:
             assert coder.stdin is not None
-            assert coder.stderr is not None
             try:
                 for picture in draw_pictures(plan, labels, sources):
                     coder.stdin.write(picture.tobytes())
                 coder.stdin.close()
             except BrokenPipeError:
                 pass  # it says why
-            message = coder.stderr.read().decode(errors="replace").strip()
+        message = said.read_text(errors="replace").strip()
         if coder.returncode:
             raise OutputError(f"{path}: ffmpeg could not code the clip: {message.splitlines()[-1] if message else '?'}")
+
+
+def end_with_parent() -> None:
+    """In a worker: leave when the process that started it is gone, however it went."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def mix_sound(plan: ClipPlan, labels: Sequence[str], sources: Sources = NO_SOURCES) -> Sound:
@@ -93,21 +103,33 @@ def draw_pictures(plan: ClipPlan, labels: Sequence[str], sources: Sources = NO_S
 
 def _place(events: Sequence[Event], rng: np.random.Generator) -> list[tuple[float, float, float, bool, Look]]:
     """A place, size and look for each; those that are seen together do not cover each other."""
-    taken: dict[int, list[Event]] = {}
     placed = []
-    for event in events:
-        free = [
-            cell
-            for cell in range(4)
-            if all(event.onset >= other.offset or other.onset >= event.offset for other in taken.get(cell, []))
-        ]
-        cell = int(rng.choice(free))
-        taken.setdefault(cell, []).append(event)
+    for cell in _cells(events, rng):
         x = WIDTH / 2 + (cell % 2 - 0.5) * _CELL + rng.uniform(-5, 5)
         y = HEIGHT / 2 + (cell // 2 - 0.5) * _CELL + rng.uniform(-5, 5)
         look = Look(rng.uniform(-0.02, 0.02), rng.uniform(0.85, 1.12), rng.uniform(0.8, 1.2), rng.random())
         placed.append((x, y, _CELL * rng.uniform(0.72, 0.98), bool(rng.random() < 0.5), look))
     return placed
+
+
+def _cells(events: Sequence[Event], rng: np.random.Generator) -> list[int]:
+    """One of four cells for each event; at most three are seen at once."""
+    cells: dict[int, int] = {}
+    for order in (range(len(events)), sorted(range(len(events)), key=lambda index: events[index].onset)):
+        cells.clear()
+        for index in order:
+            event = events[index]
+            met = {
+                cell
+                for other, cell in cells.items()
+                if event.onset < events[other].offset and events[other].onset < event.offset
+            }
+            if len(met) == 4:  # of a long event and four that come one after another: begin with the earliest
+                break
+            cells[index] = int(rng.choice([cell for cell in range(4) if cell not in met]))
+        if len(cells) == len(events):
+            break
+    return [cells[index] for index in range(len(events))]
 
 
 def _background(rng: np.random.Generator) -> Image.Image:

@@ -11,10 +11,10 @@ import contextlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from ...extractors.profiles import get_profile
@@ -29,6 +29,7 @@ from .tones import RATE, Sound, level
 
 _PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 _MOST_SECONDS = 30  # of a file that are used
+_SILENCE = 1e-3  # of full scale
 _SIDE = 128  # pixels that films are kept at
 _PROFILE = "clean"
 
@@ -52,16 +53,19 @@ class Sources:
     sounds: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     sights: Mapping[str, Sequence[Path]] = field(default_factory=dict)
 
-    def names(self) -> list[str]:
-        """Of all files."""
-        return sorted({str(path) for files in (self.sounds, self.sights) for some in files.values() for path in some})
+    def describe(self) -> list[str]:
+        """Class, name and size of every file, sorted."""
+        files = {path for found in (self.sounds, self.sights) for some in found.values() for path in some}
+        return sorted(f"{path.parent.name}/{path.name} {path.stat().st_size}" for path in files)
 
     def sound(self, label: str, rng: np.random.Generator, length: int) -> Sound | None:
         """So many samples of one of the class's files, from somewhere in it; None where there is none."""
         if not self.sounds.get(label):
             return None
-        samples = _read_sound(self.sounds[label][int(rng.integers(len(self.sounds[label])))])
-        return level(np.roll(np.resize(samples, max(length, len(samples))), -rng.integers(len(samples)))[:length])
+        seconds = _read_sound(self.sounds[label][int(rng.integers(len(self.sounds[label])))])
+        start, count = int(rng.integers(len(seconds))), -(-length // RATE)
+        chosen = [seconds[(start + number) % len(seconds)] for number in range(count)]
+        return level(np.concatenate(chosen)[:length])
 
     def sight(self, label: str, rng: np.random.Generator) -> Film | None:
         """One of the class's pictures or films; None where there is none."""
@@ -75,7 +79,7 @@ NO_SOURCES = Sources()
 
 def find_sources(folder: Path, labels: Sequence[str]) -> Sources:
     """The files below a folder. Raises SetupError for folders that are no class, and where nothing is found;
-    MediaError for films that cannot be read."""
+    MediaError for files that cannot be read, and for silent sounds."""
     if not folder.is_dir():
         raise SetupError(f"{printable(folder)}: no such folder of sources")
     unknown = [entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name not in labels]
@@ -90,6 +94,10 @@ def find_sources(folder: Path, labels: Sequence[str]) -> Sources:
     found = Sources(sounds, sights)
     if not any(found.sounds.values()) and not any(found.sights.values()):
         raise SetupError(f"{printable(folder)}: no sounds, pictures or films in folders named by class")
+    for path in {path for some in found.sounds.values() for path in some}:
+        _read_sound(path)
+    for path in {path for some in found.sights.values() for path in some}:
+        _read_sight(path)
     return found
 
 
@@ -97,17 +105,20 @@ def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.suffix.lower() in suffixes)
 
 
-def _read_sound(path: Path) -> Sound:
-    seconds: list[NDArray[np.float64]] = []
+@cache
+def _read_sound(path: Path) -> list[Sound]:
+    """The seconds in which something is heard: what is labelled is there."""
+    seconds: list[Sound] = []
     for second in itertools.islice(SoundReader(probe(path), get_profile(_PROFILE).sound), _MOST_SECONDS):
         seconds.append(np.asarray(second, np.float64))
-    if not seconds:
-        raise MediaError(path, "holds no sound")
-    samples = np.concatenate(seconds)
-    assert len(samples) == len(seconds) * RATE
-    return samples
+    loudest = max((float(np.abs(second).max()) for second in seconds), default=0.0)
+    heard = [second for second in seconds if np.abs(second).max() > max(_SILENCE, loudest / 30)]
+    if not heard:
+        raise MediaError(path, "nothing is heard in it")
+    return heard
 
 
+@cache
 def _read_sight(path: Path) -> Film:
     if path.suffix.lower() in _PICTURE_SUFFIXES:
         try:

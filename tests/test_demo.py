@@ -1,0 +1,131 @@
+"""The shipped demo model on clips it has never met; and that these scores can fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from avvp.extractors import inputs
+from avvp.models.labels import LLP_LABELS
+from avvp.pipeline.annotations import read_annotations
+from avvp.pipeline.metrics import Scores, score
+from avvp.pipeline.score_timelines import evaluate_timelines
+from avvp.pipeline.sound import SoundReader
+from avvp.pipeline.synth.dataset import SynthJob, write_dataset
+from avvp.weights import load_bundle
+from conftest import Result
+
+CLIPS = 24
+Run = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def held_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clips of a seed that was in no training."""
+    folder = tmp_path_factory.mktemp("held-out") / "set"
+    folder.mkdir()
+    write_dataset(folder, SynthJob({"test": CLIPS}, seed=77), workers=2)
+    return folder
+
+
+@pytest.fixture
+def parse(run: Run, held_out: Path, tmp_path: Path) -> Callable[[], Scores]:
+    def call() -> Scores:
+        result = run("parse", held_out / "videos", "--output-dir", tmp_path / "events", "--weights", "demo", "-q")
+        assert result.status == 0, result.err
+        return evaluate_timelines(tmp_path / "events", read_annotations(held_out / "annotations"), "test").scores
+
+    return call
+
+
+def good(scores: Scores) -> bool:
+    """What is asked of the model on a hundred clips, with a margin for few."""
+    segment, event = scores.segment, scores.event
+    return (
+        min(segment.audio, segment.visual) >= 82
+        and min(segment.type_av, segment.event_av) >= 77
+        and event.type_av >= 67
+    )
+
+
+def test_clips_it_has_never_met(parse: Callable[[], Scores]) -> None:
+    scores = parse()
+    assert good(scores), scores
+
+
+class TestTheScoresCanFail:
+    """Decoding happens in this process, so that it can be spoilt."""
+
+    @pytest.fixture
+    def plain(self, held_out: Path) -> Callable[[], tuple[np.ndarray, ...]]:
+        from avvp.pipeline.bundle import load_networks
+        from avvp.pipeline.parse import parse_video
+
+        bundle, annotations = load_networks("demo", device="cpu"), read_annotations(held_out / "annotations")
+        split = annotations.split("test")
+        truth = [annotations.dense(split, modality, 10) for modality in ("audio", "visual")]
+
+        def call() -> tuple[np.ndarray, ...]:
+            found = np.zeros((2, CLIPS, 10, len(LLP_LABELS)), bool)
+            for index, filename in enumerate(split.filenames):
+                timeline = parse_video(held_out / "videos" / f"{filename.rsplit('_', 2)[0]}.mp4", weights=bundle)
+                for event in timeline.events:
+                    for place, modality in enumerate(("audio", "visual")):
+                        if event.modality == modality:
+                            label = LLP_LABELS.index(event.label)
+                            found[place, index, round(event.onset) : round(event.offset), label] = True
+            return (*found, *truth)
+
+        return call
+
+    def test_sound_that_comes_half_a_second_late(
+        self, plain: Callable[[], tuple[np.ndarray, ...]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read = SoundReader.__iter__
+
+        def late(reader: SoundReader) -> Iterator[np.ndarray]:
+            samples = np.concatenate([np.zeros(8000), *read(reader)])
+            return iter(samples[: len(samples) // 16000 * 16000].reshape(-1, 16000))
+
+        monkeypatch.setattr(SoundReader, "__iter__", late)
+        spoilt = score(*plain())
+        assert not good(spoilt), spoilt
+
+    def test_blue_for_red(self, plain: Callable[[], tuple[np.ndarray, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("resize", "resize_and_crop"):
+            work = getattr(inputs, name)
+            monkeypatch.setattr(
+                inputs, name, lambda frames, *a, work=work, **k: work(frames[..., ::-1].copy(), *a, **k)
+            )
+        spoilt = score(*plain())
+        assert not good(spoilt), spoilt
+
+    def test_swapped_modalities(self, plain: Callable[[], tuple[np.ndarray, ...]]) -> None:
+        heard, seen, true_heard, true_seen = plain()
+        assert not good(score(seen, heard, true_heard, true_seen))
+
+
+def test_the_bundle_is_small_and_says_what_it_is() -> None:
+    bundle = load_bundle("demo")
+    assert bundle.root is not None
+    assert sum(path.stat().st_size for path in bundle.root.iterdir()) < 20e6
+    assert "generated clips" in bundle.description
+    assert "generated clips" in (bundle.root / "README.md").read_text(encoding="utf-8")
+
+
+def test_truth_beside_the_result(run: Run, held_out: Path, tmp_path: Path) -> None:
+    video = sorted((held_out / "videos").iterdir())[0]
+    common = ("parse", video, "--weights", "demo", "-o", tmp_path / "events.json", "--annotations")
+    result = run(*common, held_out / "annotations")
+    assert result.status == 0
+    assert " truth " in result.err
+    assert "F-scores by second A" in result.err
+    (tmp_path / "other.mp4").write_bytes(video.read_bytes())
+    result = run("parse", tmp_path / "other.mp4", "--weights", "demo", "--annotations", held_out / "annotations")
+    assert (result.status, "no labels by second of other" in result.err) == (2, True)
+    result = run(
+        "parse", video, "--weights", "demo", "--annotations", held_out / "annotations", "--output-dir", tmp_path
+    )
+    assert (result.status, "avvp evaluate --timelines" in result.err) == (2, True)
