@@ -35,7 +35,9 @@ def code(page: Path, language: str) -> list[str]:
 
 
 TRAINING = ROOT / "docs" / "training.md"
-COMMANDS = list(dict.fromkeys(line for block in blocks("bash", TRAINING) for line in block.splitlines() if line))
+DEMO_MODEL = ROOT / "docs" / "demo-model.md"
+ALONE = blocks("bash", TRAINING, DEMO_MODEL)  # the commands of these two pages build on each other
+COMMANDS = list(dict.fromkeys(line for block in ALONE for line in block.splitlines() if line))
 
 
 @pytest.fixture
@@ -154,3 +156,14 @@ def test_the_training_page_from_top_to_bottom(
     assert (tmp_path / "mmil.md").read_text().startswith("**mmil, test split**")
     assert "[audio.segment]" in (tmp_path / "thresholds.toml").read_text()
     assert any("MM-Pyr + LEAP: paper" in text for text in printed.values())
+
+
+def test_the_page_of_the_demo_model(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for line in (line for block in code(DEMO_MODEL, "bash") for line in block.splitlines()):
+        _, *arguments = shlex.split(line)
+        result = run(*arguments)
+        assert result.status == 0, result.err
+    assert "all clips (2)" in result.out
