@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -17,7 +18,7 @@ from avvp.extractors.registry import extractor_shapes
 from avvp.pipeline import cli_weights
 from avvp.pipeline.cli import avvp
 from avvp.pipeline.known_answers import TOLERANCES, check_vggish
-from avvp.weights import list_files
+from avvp.weights import list_bundles, list_files
 from avvp.weights.untrained import untrained_state
 from conftest import Result
 from golden import needs_golden
@@ -175,3 +176,15 @@ def test_wrong_usage(run: Run, arguments: tuple[str, ...]) -> None:
     result = run(*arguments)
     assert result.status == 2
     assert "Error: No such" in result.err
+
+
+def test_a_bundle_that_is_shipped_has_nothing_to_fetch(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for command in ("fetch", "verify"):
+        result = run("weights", command, "demo")
+        assert (result.status, result.out.startswith("demo: shipped with the program, in ")) == (0, True)
+    lost = replace(list_bundles()["demo"], root=tmp_path)
+    monkeypatch.setattr(cli_weights, "list_bundles", lambda: {"demo": lost})
+    result = run("weights", "verify", "demo")
+    assert (result.status, "is not there: reinstall it" in result.err) == (2, True)

@@ -242,9 +242,12 @@ def test_order_of_the_folders(server: Server, tmp_path: Path, monkeypatch: pytes
 
 def test_manifest_is_whole() -> None:
     files, bundles = list_files(), list_bundles()
-    assert set(bundles) == {"leap-llp", "untrained", "untrained-clean"}
+    assert set(bundles) == {"leap-llp", "untrained", "untrained-clean", "demo"}
     for bundle in bundles.values():
-        assert set(bundle.files) <= set(files)
+        if bundle.root is None:
+            assert set(bundle.files) <= set(files)
+        else:  # shipped
+            assert all((bundle.root / file).is_file() for file in bundle.files)
     for file in files.values():
         assert file.urls
         assert file.licence
