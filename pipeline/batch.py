@@ -99,10 +99,15 @@ def make_plan(job: BatchJob, journal: Journal) -> Plan:
             foreign.append(FAILURES_FILE)
         for name, path in job.inputs.items():
             record = journal.records.get(name)
+            same = record is not None and not job.overwrite and _same_input(job, path, record)
             if not job.overwrite:
                 foreign += _foreign(job, name, record)
-                others += _others(job, path, record)
-            decision, status = _decide(job, name, path, record)
+                others += [] if same else _others(path, record)
+            if record is not None and same:
+                decision, status = _decide(job, name, path, record)
+            else:
+                reason = "new" if record is None else "to be overwritten" if job.overwrite else "the input has changed"
+                decision, status = Decision(name, path, tuple(job.products), reason), "todo"
             {"todo": plan.todo, "done": plan.done, "failed": plan.failed}[status].append(decision)
     if others:
         raise SetupError(
@@ -127,9 +132,9 @@ def _foreign(job: BatchJob, name: str, record: Record | None) -> list[str]:
     return [target for product, target in targets if product not in made and job.storage.exists(target)]
 
 
-def _others(job: BatchJob, path: Path, record: Record | None) -> list[str]:
+def _others(path: Path, record: Record | None) -> list[str]:
     """Where results are of another file, that is still there: a line that names both."""
-    if record is None or record.status != "done" or _same_input(job, path, record):
+    if record is None or record.status != "done":
         return []
     before = Path(record.input.path)
     if before == path.resolve() or not before.exists():
@@ -137,32 +142,25 @@ def _others(job: BatchJob, path: Path, record: Record | None) -> list[str]:
     return [f"{printable(path)}: there are results of {printable(before)}"]
 
 
-def _decide(job: BatchJob, name: str, path: Path, record: Record | None) -> tuple[Decision, str]:
+def _decide(job: BatchJob, name: str, path: Path, record: Record) -> tuple[Decision, str]:
+    """For an input that is as it was when the record was written."""
     everything = tuple(job.products)
-    if record is not None and not job.overwrite and _same_input(job, path, record):
-        changed = [
-            product for product, wanted in job.products.items() if record.parameters.get(product) != wanted.parameters
-        ]
-        if record.status == "failed":
-            if not job.retry_failed and not set(changed) & record.parameters.keys():
-                return Decision(name, path, (), record.cause), "failed"
-            return Decision(name, path, everything, "failed before"), "todo"
-        there = [product for product in everything if product not in changed]
-        spoilt = [product for product in there if not job.storage.intact(record.outputs[product], verify=job.verify)]
-        if not changed and not spoilt:
-            return Decision(name, path, (), "done before"), "done"
-        if record.status == "started":
-            reason = "broken off before"
-        else:
-            reason = "an output is missing or was changed" if spoilt else "other parameters, or not made yet"
-        return Decision(name, path, tuple(p for p in everything if p in changed or p in spoilt), reason), "todo"
-    if record is None:
-        reason = "new"
-    elif job.overwrite:
-        reason = "to be overwritten"
+    changed = [
+        product for product, wanted in job.products.items() if record.parameters.get(product) != wanted.parameters
+    ]
+    if record.status == "failed":
+        if not job.retry_failed and not set(changed) & record.parameters.keys():
+            return Decision(name, path, (), record.cause), "failed"
+        return Decision(name, path, everything, "failed before"), "todo"
+    there = [product for product in everything if product not in changed]
+    spoilt = [product for product in there if not job.storage.intact(record.outputs[product], verify=job.verify)]
+    if not changed and not spoilt:
+        return Decision(name, path, (), "done before"), "done"
+    if record.status == "started":
+        reason = "broken off before"
     else:
-        reason = "the input has changed"
-    return Decision(name, path, everything, reason), "todo"
+        reason = "an output is missing or was changed" if spoilt else "other parameters, or not made yet"
+    return Decision(name, path, tuple(p for p in everything if p in changed or p in spoilt), reason), "todo"
 
 
 def _same_input(job: BatchJob, path: Path, record: Record) -> bool:

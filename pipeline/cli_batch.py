@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from .cli_options import Command, working
+from .cli_options import Command, decode_timeout_option, decoder_option, working
 from .errors import SetupError, printable
 
 if TYPE_CHECKING:
@@ -26,6 +26,18 @@ _SPEAK_EVERY = 10.0  # seconds, where there is no terminal to draw a bar on
 _RAY_ONLY = ("address", "actors", "cpus_per_actor", "gpus_per_actor")
 
 _OPTIONS = (
+    click.option(
+        "--precision",
+        type=click.Choice(["fp32", "tf32", "bf16", "fp16"]),
+        default="fp32",
+        show_default=True,
+        help="What the extractors compute in; features are float32 in any case.",
+    ),
+    click.option(
+        "--batch-size", type=click.IntRange(1), help="Seconds of video at once; by default as the device likes."
+    ),
+    decoder_option,
+    decode_timeout_option,
     click.option("--list", "listing", metavar="FILE", help="More inputs: a text or CSV file; '-' is standard input."),
     click.option("--keep-tree", is_flag=True, help="Name outputs by their path below the folder, not by name alone."),
     click.option("--workers", type=click.IntRange(1), help="Decoding processes; by default as the device needs."),
@@ -67,15 +79,6 @@ def batch_options(command: Command) -> Command:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
-
-
-precision_option = click.option(
-    "--precision",
-    type=click.Choice(["fp32", "tf32", "bf16", "fp16"]),
-    default="fp32",
-    show_default=True,
-    help="What the extractors compute in; features are float32 in any case.",
-)
 
 
 def name_all(inputs: Sequence[str], options: Mapping[str, Any]) -> dict[str, Path]:

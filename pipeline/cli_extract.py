@@ -9,8 +9,8 @@ import click
 
 from ..extractors.profiles import PROFILES
 from ..weights.manifest import DEFAULT_BUNDLE, load_bundle
-from .cli_batch import batch_options, name_all, precision_option, read_settings, run_batch
-from .cli_options import decode_timeout_option, decoder_option, running_options, starting
+from .cli_batch import batch_options, name_all, read_settings, run_batch
+from .cli_options import running_options, starting
 
 if TYPE_CHECKING:
     from .extraction import ExtractTask
@@ -42,10 +42,6 @@ in failures.csv); 2 wrong usage or a run that cannot start.""",
 @click.option("--weights", default=DEFAULT_BUNDLE, show_default=True, metavar="NAME|FOLDER", help="Whose extractors.")
 @click.option("--profile", type=click.Choice(sorted(PROFILES)), help="Instead of the one of the bundle.")
 @click.option("--extractors", metavar="NAME,NAME", help="Only these of the bundle's extractors.")
-@precision_option
-@click.option("--batch-size", type=click.IntRange(1), help="Seconds of video at once; by default as the device likes.")
-@decoder_option
-@decode_timeout_option
 @batch_options
 @running_options
 def extract(inputs: tuple[str, ...], **options: Any) -> int:

@@ -14,8 +14,8 @@ import click
 from click.core import ParameterSource
 
 from ..weights.manifest import DEFAULT_BUNDLE, load_bundle
-from .cli_batch import BATCH_NAMES, batch_options, name_all, precision_option, read_settings, run_batch
-from .cli_options import FiniteRange, decode_timeout_option, decoder_option, running_options, starting
+from .cli_batch import BATCH_NAMES, batch_options, name_all, read_settings, run_batch
+from .cli_options import FiniteRange, running_options, starting
 from .errors import AVVPError, OutputError, SetupError, printable
 
 if TYPE_CHECKING:
@@ -64,10 +64,6 @@ With --output-dir, the same command again continues where it stopped. Exit statu
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder with annotations of the file, in the form of LLP: shows the truth beside the result.",
 )
-@precision_option
-@click.option("--batch-size", type=click.IntRange(1), help="Seconds of video at once; by default as the device likes.")
-@decoder_option
-@decode_timeout_option
 @batch_options
 @running_options
 @click.option("-v", "--verbose", is_flag=True, help="Also say which files and decoder were used, and how long it took.")

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from ..extractors.profiles import FeatureSpec
 from ..extractors.rates import STREAMS, Stream
-from ..weights.fetch import Progress
 from .batch import Product
 from .bundle import LoadedExtractors, load_extractors
 from .engine import Made, Video
@@ -38,18 +37,9 @@ _PACKED = "rows"  # the product of that layout
 class ExtractTask(Task[LoadedExtractors]):
     """Features of some streams in one layout."""
 
+    loader = staticmethod(load_extractors)
     layout: str = "llp"
     extractors: tuple[str, ...] | None = None  # names; by default all
-
-    def load(self, progress: Progress | None = None) -> LoadedExtractors:
-        return load_extractors(
-            self.bundle,
-            weights_dir=self.weights_dir,
-            offline=self.offline,
-            device=self.settings.device,
-            arithmetic=self.settings.arithmetic,
-            progress=progress,
-        )
 
     def products(self, loaded: LoadedExtractors) -> dict[str, Product]:
         """Raises SetupError for extractors that the bundle has not, or that the layout cannot do without."""

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from ..extractors.rates import STREAMS
-from ..weights.fetch import Progress
 from .batch import Product
 from .bundle import LoadedBundle, load_networks
 from .engine import Made, Video
@@ -30,19 +29,10 @@ class ParseTask(Task[LoadedBundle]):
     """Timelines. tables, levels: as `thresholds.apply_tables` takes them. segments: per-second probabilities go into
     the result, too."""
 
+    loader = staticmethod(load_networks)
     tables: Tables = field(default_factory=dict)
     levels: Mapping[str, float] = field(default_factory=dict)
     segments: bool = False
-
-    def load(self, progress: Progress | None = None) -> LoadedBundle:
-        return load_networks(
-            self.bundle,
-            weights_dir=self.weights_dir,
-            offline=self.offline,
-            device=self.settings.device,
-            arithmetic=self.settings.arithmetic,
-            progress=progress,
-        )
 
     def thresholds(self, loaded: LoadedBundle) -> Thresholds:
         """For the classes of the bundle. Raises as `apply_tables`."""

@@ -52,7 +52,7 @@ def render_timeline(timeline: Timeline, width: int, truth: Truth | None = None) 
             elif spans:
                 lines.append(_missed(modality, label, length))
             if spans:
-                bar = _bar([(start, stop) for start, stop in spans], length, per_second)
+                bar = _bar(spans, length, per_second)
                 lines.append(Text(f"  {'':<{_LABEL_WIDTH}} {'truth':<6}{bar}", style="dim"))
     if truth is not None and truth.agreement:
         lines.append(Text(f"  {truth.agreement}", style="bold"))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,9 +51,18 @@ class Task(ABC, Generic[Loaded]):
     weights_dir: Path | None = field(default=None, kw_only=True)
     offline: bool = field(default=False, kw_only=True)
 
-    @abstractmethod
+    loader: ClassVar[Callable[..., Any]]  # `bundle.load_networks` or `bundle.load_extractors`
+
     def load(self, progress: Progress | None = None) -> Loaded:
-        """The networks on this machine's devices. Raises as `bundle.load_networks`."""
+        """The networks on this machine's devices. Raises as the loader does."""
+        return type(self).loader(
+            self.bundle,
+            weights_dir=self.weights_dir,
+            offline=self.offline,
+            device=self.settings.device,
+            arithmetic=self.settings.arithmetic,
+            progress=progress,
+        )
 
     @abstractmethod
     def products(self, loaded: Loaded) -> dict[str, Product]:
