@@ -6,6 +6,7 @@ and segment are the segment predictions; the refined label embedding of a class 
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import cast
 
 import torch
@@ -65,16 +66,10 @@ class LabelProjection(nn.Module):
 
         The video predictions come from the last block's label embeddings, whichever block predicts the segments.
         """
-        labels = labels.unsqueeze(0)  # the first block asks the same of every video
         mask = None if valid is None else valid[:, None, :]
-        blocks = cast("list[PublishedBlock | PaperBlock]", list(self.blocks))
-        looks: list[Tensor] = []
-        for index, block in enumerate(blocks):
-            if self.prediction == "average" or index == (0 if self.prediction == "first" else len(blocks) - 1):
-                labels, look = block.project(labels, segments, mask)
-                looks.append(look)
-            else:
-                labels = block(labels, segments, mask)
+        every = range(len(self.blocks))
+        predicting = {"first": every[:1], "last": every[-1:], "average": every}[self.prediction]
+        labels, looks = self._pass(labels, segments, mask, predicting)
         logits = looks[0] if len(looks) == 1 else torch.stack(looks).mean(dim=0)
         seen = logits if mask is None else logits.masked_fill(~mask, float("-inf"))
         video_logits = self.video_head(labels).squeeze(-1)
@@ -85,6 +80,30 @@ class LabelProjection(nn.Module):
             attention=torch.softmax(seen, dim=-1),
             label_hidden=labels,
         )
+
+    def attention_logits(self, labels: Tensor, segments: Tensor, valid: Tensor | None = None) -> Tensor:
+        """What `forward` is given, looked at in every block: (B, N, C, T), -inf at padded segments."""
+        mask = None if valid is None else valid[:, None, :]
+        _, looks = self._pass(labels, segments, mask, range(len(self.blocks)))
+        logits = torch.stack(looks, dim=1)
+        return logits if mask is None else logits.masked_fill(~mask[:, None], float("-inf"))
+
+    def _pass(
+        self, labels: Tensor, segments: Tensor, mask: Tensor | None, looked_at: Container[int]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Labels refined by every block (B, C, D), and the logits (B, C, T) of the blocks that are looked at.
+
+        Only those pay for a look: the logits are no by-product of the fused attention.
+        """
+        labels = labels.unsqueeze(0)  # the first block asks the same of every video
+        looks: list[Tensor] = []
+        for index, block in enumerate(cast("list[PublishedBlock | PaperBlock]", list(self.blocks))):
+            if index in looked_at:
+                labels, look = block.project(labels, segments, mask)
+                looks.append(look)
+            else:
+                labels = block(labels, segments, mask)
+        return labels, looks
 
 
 class LeapDecoder(nn.Module):
@@ -111,12 +130,24 @@ class LeapDecoder(nn.Module):
 
     def forward(self, audio: Tensor, visual: Tensor, valid: Tensor | None = None) -> Decoded:
         """audio, visual (B, T, D), valid (B, T) True on real segments."""
-        given = hasattr(self, "label_embeddings")
-        labels = self.label_projection(self.label_embeddings) if given else self.label_queries
+        labels = self._queries()
         heard = self.audio(labels, audio, valid)
         seen = self.visual(labels, visual, valid)
         union = hard_union if self.variant == "published" else soft_union
         return Decoded(heard, seen, union(heard.video_probs, seen.video_probs))
+
+    def attention_logits(self, audio: Tensor, visual: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Label-to-segment logits of every block, audio and visual: two (B, N, C, T), -inf at padded segments.
+
+        The paper shows them, and their softmax over T, in Figs. 5 and 6. The sigmoid of the block that predicts, or of
+        the mean over the blocks, is the segment probability.
+        """
+        labels = self._queries()
+        return self.audio.attention_logits(labels, audio, valid), self.visual.attention_logits(labels, visual, valid)
+
+    def _queries(self) -> Tensor:
+        given = hasattr(self, "label_embeddings")
+        return self.label_projection(self.label_embeddings) if given else self.label_queries
 
 
 def hard_union(audio: Tensor, visual: Tensor) -> Tensor:

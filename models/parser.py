@@ -91,11 +91,8 @@ class AVParser(nn.Module):
         segments of each video where a batch mixes them: what is past the end has no influence on the rest.
         Raises ValueError where the shapes disagree.
         """
-        self._check(audio, visual_2d, visual_3d, lengths)
+        audio, visual, valid = self._encode(audio, visual_2d, visual_3d, lengths)
         batch, length, _ = audio.shape
-        # Full-length batches run without masks: the published forward pass, and the faster one.
-        valid = None if lengths is None or bool((lengths == length).all()) else segment_mask(lengths, length)
-        audio, visual = self.encoder(*self.stem(audio, visual_2d, visual_3d), valid)
         heard, seen, video_probs = self.decoder(audio, visual, valid)
         audio_segments, visual_segments = heard.segment_logits.sigmoid(), seen.segment_logits.sigmoid()
         if valid is not None:
@@ -119,6 +116,30 @@ class AVParser(nn.Module):
             audio_label_hidden=heard.label_hidden,
             visual_label_hidden=seen.label_hidden,
         )
+
+    def attention_maps(
+        self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor, *, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Label-to-segment logits of every LEAP block, audio and visual: two (B, blocks, C, T).
+
+        Takes what `forward` takes. The softmax over T is the attention of a block; at padded segments the logits are
+        -inf. Raises ValueError where the shapes disagree and where the decoder is not LEAP, which alone attends.
+        """
+        if not isinstance(self.decoder, LeapDecoder):
+            raise ValueError(f"the decoder {self.config.decoder!r} has no label-to-segment attention; leap has")
+        audio, visual, valid = self._encode(audio, visual_2d, visual_3d, lengths)
+        return self.decoder.attention_logits(audio, visual, valid)
+
+    def _encode(
+        self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor, lengths: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The encoder's audio and visual (B, T, D), and which segments are real (B, T); None where all are."""
+        self._check(audio, visual_2d, visual_3d, lengths)
+        length = audio.shape[1]
+        # Full-length batches run without masks: the published forward pass, and the faster one.
+        valid = None if lengths is None or bool((lengths == length).all()) else segment_mask(lengths, length)
+        audio, visual = self.encoder(*self.stem(audio, visual_2d, visual_3d), valid)
+        return audio, visual, valid
 
     def _check(self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor, lengths: Tensor | None) -> None:
         widths = (self.config.audio_dim, self.config.visual_2d_dim, self.config.visual_3d_dim)

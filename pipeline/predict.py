@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..models.parser import AVParser, ParserOutput
 from .dataset import Clips
@@ -20,6 +21,7 @@ _WINDOWS_AT_ONCE = 32
 _CLIPS_AT_ONCE = 64
 
 Streams = tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]  # (T, A), (kT, V), (T, S)
+WindowAnswers = Callable[[Tensor, Tensor, Tensor], NDArray[np.float32]]  # (B, T, A), (B, kT, V), (B, T, S)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +41,18 @@ def predict_video(parser: AVParser, streams: Streams, device: torch.device) -> S
     Up to the parser's trained length that is one forward pass. A longer video is parsed in windows of that length,
     each overlapping the next by half, and every second gets the mean over the windows that hold it.
     """
-    length, window = len(streams[0]), parser.config.segments
+    averaged = average_windows(lambda *batch: _stack(parser(*batch)), streams, parser.config.segments, device)
+    return SegmentProbabilities(*averaged)
+
+
+def average_windows(answer: WindowAnswers, streams: Streams, window: int, device: torch.device) -> NDArray[np.float32]:
+    """What a parser answers for every second of a video of T segments, (P, T, C), any T.
+
+    answer: gets B windows of up to `window` segments on the device, in inference mode, and says (B, P, T, C). A video
+    that fits one window is asked about once; a longer one in windows that overlap the next by half, and every second
+    gets the mean over the windows that hold it.
+    """
+    length = len(streams[0])
     starts = window_starts(length, window)
     width = min(length, window)
     sums: NDArray[np.float64] | None = None
@@ -51,14 +64,15 @@ def predict_video(parser: AVParser, streams: Streams, device: torch.device) -> S
             rate = len(rows) // length
             cut.append(np.stack([rows[rate * start : rate * (start + width)] for start in batch]))
         with torch.inference_mode():
-            found = _stack(parser(*(torch.from_numpy(rows).to(device) for rows in cut)))
+            audio, visual_2d, visual_3d = (torch.from_numpy(rows).to(device) for rows in cut)
+            found = answer(audio, visual_2d, visual_3d)
         if sums is None:
             sums = np.zeros((found.shape[1], length, found.shape[3]))
-        for start, probabilities in zip(batch, found, strict=True):
-            sums[:, start : start + width] += probabilities
+        for start, values in zip(batch, found, strict=True):
+            sums[:, start : start + width] += values
             counts[start : start + width] += 1
     assert sums is not None  # a video has at least one segment
-    return SegmentProbabilities(*(sums / counts).astype(np.float32))
+    return (sums / counts).astype(np.float32)
 
 
 def predict_clips(
@@ -100,7 +114,12 @@ def _stack(output: ParserOutput) -> NDArray[np.float32]:
         videos.append(output.video_probs)
     parts = [output.audio_segment_probs, output.visual_segment_probs]
     parts += [video[:, None].expand(-1, segments, -1) for video in videos]
-    found = torch.stack(parts, dim=1).float().cpu().numpy()
+    return finite_numbers(torch.stack(parts, dim=1))
+
+
+def finite_numbers(answers: Tensor) -> NDArray[np.float32]:
+    """A parser's answers, any shape, on the host. Raises SetupError where some are not finite."""
+    found = answers.float().cpu().numpy()
     if not np.isfinite(found).all():
         raise SetupError("the parser's answers are no numbers: its parameters are damaged or have diverged")
     return found

@@ -1,0 +1,1 @@
+"""What becomes of a timeline: files of other programs, pictures, pages, and the way back."""
