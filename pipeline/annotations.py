@@ -29,7 +29,7 @@ EVENT_FILES = {"audio": "AVVP_eval_audio.csv", "visual": "AVVP_eval_visual.csv"}
 LABEL_FILE = "labels.txt"
 _MAX_SECONDS = 86_400  # an offset beyond is a slip of the pen
 _CLIP_COLUMNS = ("filename", "event_labels")
-_EVENT_COLUMNS = ("filename", "onset", "offset", "event_labels")
+EVENT_COLUMNS = ("filename", "onset", "offset", "event_labels")
 
 
 class EventRow(NamedTuple):
@@ -145,8 +145,10 @@ def write_annotations(folder: Path, labels: Sequence[str], splits: Mapping[str, 
             lines.append(f"{clip.filename}\t{','.join(labels[int(index)] for index in there)}")
         write_atomic(folder / SPLIT_FILES[name], "".join(f"{line}\n" for line in lines).encode())
     dense = [clip for name in ("val", "test") for clip in splits.get(name, ())]
+    if not {"val", "test"} & set(splits):
+        return
     for modality, file in EVENT_FILES.items():
-        lines = ["\t".join(_EVENT_COLUMNS)]
+        lines = ["\t".join(EVENT_COLUMNS)]
         for clip in dense:
             table = clip.heard if modality == "audio" else clip.seen
             for index, label in enumerate(labels):
@@ -194,7 +196,7 @@ def _read_split(name: str, path: Path, labels: Sequence[str], problems: list[str
 def _read_events(path: Path, labels: Sequence[str], problems: list[str]) -> tuple[EventRow, ...]:
     find = _class_finder(labels)
     rows: list[EventRow] = []
-    for line, (filename, onset, offset, label) in _rows(path, _EVENT_COLUMNS, problems):
+    for line, (filename, onset, offset, label) in _rows(path, EVENT_COLUMNS, problems):
         try:
             rows.append(EventRow(filename, _whole(onset), _whole(offset), find(label.strip())))
         except ValueError as error:

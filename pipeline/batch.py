@@ -19,10 +19,9 @@ from typing import NamedTuple, Protocol
 from ..extractors.rates import STREAMS, Stream
 from .engine import Result, Work
 from .errors import SetupError, printable
+from .files import FAILURES_FILE
 from .journal import InputFingerprint, Journal, Record
 from .storage import Storage
-
-FAILURES_FILE = "failures.csv"
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,12 @@ from types import FrameType
 
 import click
 
+from .cli_convert import convert
 from .cli_evaluate import evaluate, model_info
 from .cli_extract import extract
 from .cli_parse import parse
 from .cli_recipes import recipes, reproduce
+from .cli_report import report
 from .cli_synth import synth
 from .cli_train import pack, train
 from .cli_train_extractors import train_extractors
@@ -34,6 +36,8 @@ def avvp() -> None:
     Examples:
       avvp parse video.mp4 -o events.json
       avvp parse clips/ --output-dir events/
+      avvp convert events.json -f vtt,csv -o video
+      avvp report events.json --html report.html --plot timeline.png
       avvp extract clips/ -o feats/
       avvp train --annotations llp/ --features feats/ --pseudo-labels valor/ -o runs/leap
       avvp evaluate --weights runs/leap --annotations llp/ --features feats/
@@ -44,6 +48,8 @@ def avvp() -> None:
 
 for command in (
     parse,
+    convert,
+    report,
     extract,
     pack,
     train,

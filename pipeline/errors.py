@@ -64,6 +64,13 @@ class TrainingError(AVVPError):
     """Training cannot go on."""
 
 
+class FormatError(AVVPError):
+    """A file of events cannot be understood."""
+
+    def __init__(self, path: object, cause: str) -> None:
+        super().__init__(f"{printable(path)}: {printable(cause)}")
+
+
 class OutputError(AVVPError):
     """A result cannot be written."""
 

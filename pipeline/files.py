@@ -18,6 +18,7 @@ VIDEO_SUFFIXES = (
     ".vob", ".webm", ".wmv",
 )  # fmt: skip
 SOUND_SUFFIXES = (".aac", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav")
+FAILURES_FILE = "failures.csv"  # of a batch run: what failed, and why
 PART_PREFIX = ".avvp-"  # of files that are being written
 MEDIA_SUFFIXES = frozenset(VIDEO_SUFFIXES + SOUND_SUFFIXES)
 

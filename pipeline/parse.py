@@ -46,21 +46,17 @@ def parse_video(
         if isinstance(weights, LoadedBundle)
         else load_networks(weights, weights_dir=weights_dir, offline=offline, device=device)
     )
-    features = extract_features(
-        path,
-        bundle.extractors,
-        profile=bundle.spec.profile,
-        decoder=decoder,
-        device=bundle.device,
-        batch_size=batch_size,
-        timeout=timeout,
-        progress=progress,
-    )
+    features = extract_with(bundle, path, decoder=decoder, batch_size=batch_size, timeout=timeout, progress=progress)
     labels = bundle.parser.config.labels
     if thresholds is None:
         video_level = threshold if video_threshold is None else video_threshold
         thresholds = Thresholds.uniform(labels, threshold, video_level)
     return make_timeline(features, bundle, thresholds)
+
+
+def extract_with(bundle: LoadedBundle, path: Path | str, **options: Any) -> FeatureSet:
+    """The features that a bundle's parser is fed; options: as `extract_features` takes them."""
+    return extract_features(path, bundle.extractors, profile=bundle.spec.profile, device=bundle.device, **options)
 
 
 def make_timeline(features: FeatureSet, bundle: LoadedBundle, thresholds: Thresholds) -> Timeline:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -11,8 +13,10 @@ from ..extractors.rates import STREAMS
 from .batch import Product
 from .bundle import LoadedBundle, load_networks
 from .engine import Made, Video
-from .export import SCHEMA_VERSION, to_json
 from .journal import hash_values
+from .outputs.events_json import SCHEMA_VERSION
+from .outputs.formats import FORMATS, Format
+from .outputs.refine import NO_REFINEMENT, Refinement, refine
 from .parse import decide_timeline
 from .predict import predict_video
 from .storage import Storage
@@ -21,18 +25,20 @@ from .thresholds import Tables, Thresholds, apply_tables
 from .timeline import Timeline
 
 EVENTS = "events"
-EVENTS_SUFFIX = ".events.json"
+EVENTS_SUFFIX = "events.json"
 
 
 @dataclass(frozen=True)
 class ParseTask(Task[LoadedBundle]):
     """Timelines. tables, levels: as `thresholds.apply_tables` takes them. segments: per-second probabilities go into
-    the result, too."""
+    the result, too. formats: of the results, names in `FORMATS`; refinement: what is done to events afterwards."""
 
     loader = staticmethod(load_networks)
     tables: Tables = field(default_factory=dict)
     levels: Mapping[str, float] = field(default_factory=dict)
     segments: bool = False
+    formats: tuple[str, ...] = ("json",)
+    refinement: Refinement = NO_REFINEMENT
 
     def thresholds(self, loaded: LoadedBundle) -> Thresholds:
         """For the classes of the bundle. Raises as `apply_tables`."""
@@ -46,7 +52,18 @@ class ParseTask(Task[LoadedBundle]):
             "segments": self.segments,
             "schema": SCHEMA_VERSION,
         }
-        return {EVENTS: Product(f"{{id}}{EVENTS_SUFFIX}", hash_values(parameters), STREAMS)}
+        if asked := self.refinement.to_dict():
+            parameters["refinement"] = asked
+        hashed = hash_values(parameters)
+        return {name: Product(f"{{id}}.{suffix}", hashed, STREAMS) for name, (suffix, _, _) in self._files().items()}
+
+    def _files(self) -> dict[str, tuple[str, Format, int]]:
+        """Product -> suffix, the form that it is in, which of that form's files it is."""
+        files = {}
+        for form in (FORMATS[name] for name in self.formats):
+            for place, suffix in enumerate(form.suffixes):
+                files |= {EVENTS: (EVENTS_SUFFIX, form, place)} if suffix == "json" else {suffix: (suffix, form, place)}
+        return files
 
     def make(self, loaded: LoadedBundle, products: Mapping[str, Product], storage: Storage, video: Video) -> Made:
         assert video.summary is not None
@@ -56,10 +73,19 @@ class ParseTask(Task[LoadedBundle]):
         timeline = decide_timeline(
             probabilities, loaded, self.thresholds(loaded), duration=facts.duration, media=facts, warnings=warnings
         )
-        content = to_json(timeline, segments=self.segments)
-        place = products[EVENTS].place(video.work.id)
-        output = storage.store(place, lambda path: path.write_bytes(content))
-        return Made({EVENTS: output}, warnings, asdict(facts), _note(timeline))
+        timeline = refine(timeline, self.refinement)
+        kept = timeline if self.segments else timeline.without_probabilities()
+        contents = {name: FORMATS[name].write(kept) for name in self.formats}
+        outputs = {
+            product: storage.store(products[product].place(video.work.id), partial(_put, contents[form.name][place]))
+            for product, (_, form, place) in self._files().items()
+            if product in video.work.products
+        }
+        return Made(outputs, warnings, asdict(facts), _note(timeline))
+
+
+def _put(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
 
 
 def _note(timeline: Timeline) -> str:

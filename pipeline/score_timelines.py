@@ -17,12 +17,11 @@ from .errors import DatasetError, printable
 from .evaluate import Decisions, Evaluation, evaluate
 from .metrics import score
 from .report import Truth
+from .segments import covered_seconds
 from .timeline import Timeline
 
 _TIMELINE_SUFFIX = ".events.json"
 _MODALITIES = {"audio": ("audio",), "visual": ("visual",), "audio_visual": ("audio", "visual")}
-_ROUNDING = 1e-9  # of sums of seconds
-_MIN_COVER = 0.5  # share of a second from which on an event counts as being in it
 
 
 def evaluate_timelines(
@@ -145,18 +144,5 @@ def _tables(
             spans.setdefault((one, places[label]), []).append((onset, offset))
     active = {modality: np.zeros((segments, len(labels)), bool) for modality in ("audio", "visual")}
     for (modality, index), own in spans.items():
-        active[modality][:, index] = _covered(own, segments)
+        active[modality][:, index] = covered_seconds(own, segments)
     return active["audio"], active["visual"]
-
-
-def _covered(spans: Sequence[tuple[float, float]], segments: int) -> NDArray[np.bool_]:
-    """(T,): the seconds that intervals, overlapping ones counted once, cover by at least half."""
-    starts = np.arange(segments)
-    shares = np.zeros(segments)
-    reached = -math.inf
-    for onset, offset in sorted(spans):
-        onset = max(onset, reached)  # noqa: PLW2901 - what an earlier one covers is counted
-        if offset > onset:
-            shares += np.clip(np.minimum(starts + 1, offset) - np.maximum(starts, onset), 0, 1)
-            reached = offset
-    return shares >= _MIN_COVER - _ROUNDING

@@ -6,10 +6,14 @@ A video of T segments has seconds 0 .. T-1; segment s is the half-open interval 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+_MIN_COVER = 0.5  # share of a second from which on an event counts as being in it
+_ROUNDING = 1e-9  # of sums of seconds
 
 
 def segment_count(duration: float) -> int:
@@ -68,3 +72,16 @@ def runs(active: ArrayLike) -> list[tuple[int, int]]:
     padded = np.concatenate(([False], np.asarray(active, bool), [False]))
     edges = np.flatnonzero(padded[1:] != padded[:-1])
     return [(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def covered_seconds(spans: Sequence[tuple[float, float]], segments: int) -> NDArray[np.bool_]:
+    """(T,): the seconds that intervals, overlapping ones counted once, cover by at least half."""
+    starts = np.arange(segments)
+    shares = np.zeros(segments)
+    reached = -math.inf
+    for onset, offset in sorted(spans):
+        onset = max(onset, reached)  # noqa: PLW2901 - what an earlier one covers is counted
+        if offset > onset:
+            shares += np.clip(np.minimum(starts + 1, offset) - np.maximum(starts, onset), 0, 1)
+            reached = offset
+    return shares >= _MIN_COVER - _ROUNDING

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .segments import runs
+from .segments import runs, segment_count
 
 Modality = Literal["audio", "visual", "audio_visual"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
@@ -71,15 +72,43 @@ class Timeline:
 
     events: tuple[Event, ...]  # ordered by onset, offset, modality, label
     labels: tuple[str, ...]  # the C classes that were looked for
-    probabilities: SegmentProbabilities
+    probabilities: SegmentProbabilities | None  # None where only events are known
     media: Mapping[str, Any]  # facts of the file, see features.MediaFacts
     provenance: Mapping[str, Any]  # weights, profile, thresholds, program, device
     warnings: tuple[str, ...] = field(default=())
+    processing: tuple[Mapping[str, Any], ...] = field(default=())  # what was done to the events afterwards
 
     @property
     def segments(self) -> int:
         """T."""
-        return len(self.probabilities.audio)
+        if self.probabilities is not None:
+            return len(self.probabilities.audio)
+        return int(self.media.get("segments") or segment_count(self.media["duration"]))
+
+    def without_probabilities(self) -> Timeline:
+        """The events alone, over as many seconds."""
+        return replace(self, probabilities=None, media={**self.media, "segments": self.segments})
+
+    @property
+    def name(self) -> str:
+        """Of the media file, without folder and suffix."""
+        return PurePath(str(self.media.get("path", "video"))).stem
+
+    @classmethod
+    def of_events(
+        cls, events: Iterable[Event], *, path: str, duration: float | None = None, labels: Sequence[str] | None = None
+    ) -> Timeline:
+        """Of events that came from elsewhere. By default it ends with its last event, and its classes are theirs.
+
+        Raises ValueError where `labels` lacks one.
+        """
+        events = tuple(events)
+        known = tuple(sorted({event.label for event in events})) if labels is None else tuple(labels)
+        if unknown := {event.label for event in events}.difference(known):
+            raise ValueError(f"class {min(unknown)!r} is not among the labels")
+        if duration is None:
+            duration = max((event.offset for event in events), default=0.0)
+        return cls(sort_events(events, known), known, None, {"path": path, "duration": duration}, {})
 
 
 def find_events(
@@ -87,7 +116,9 @@ def find_events(
 ) -> list[Event]:
     """Consecutive active seconds of a class become one event with their mean probability: (T, C) each."""
     return [
-        Event(modality, label, float(start), float(stop), float(probabilities[start:stop, index].mean()))
+        Event(
+            modality, label, float(start), float(stop), float(probabilities[start:stop, index].mean(dtype=np.float64))
+        )
         for index, label in enumerate(labels)
         for start, stop in runs(active[:, index])
     ]
@@ -109,6 +140,11 @@ def all_events(
         *find_events(visual_active, probabilities.visual, labels, "visual"),
         *find_events(audio_active & visual_active, both, labels, "audio_visual"),
     ]
+    return sort_events(events, labels)
+
+
+def sort_events(events: Iterable[Event], labels: Sequence[str]) -> tuple[Event, ...]:
+    """By onset, offset, modality and class: the order of a timeline."""
     order = {label: index for index, label in enumerate(labels)}
     ranks = {modality: index for index, modality in enumerate(MODALITIES)}
     return tuple(sorted(events, key=lambda e: (e.onset, e.offset, ranks[e.modality], order[e.label])))

@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 import torch
 from avvp.pipeline import files
-from avvp.pipeline.export import load_schema
+from avvp.pipeline.outputs.events_json import load_schema
 from conftest import RUN_MARK, Result, copy_bundle
 from golden import MEDIA, needs_media
 from media import Clips
@@ -231,7 +231,7 @@ class TestBadInput:
         def broken(*_: object, **__: object) -> None:
             raise KeyError("oops")
 
-        monkeypatch.setattr("avvp.pipeline.parse.parse_video", broken)
+        monkeypatch.setattr("avvp.pipeline.parse.extract_with", broken)
         self.fails(parse, clips.blink, tmp_path, "internal error, please report it: KeyError")
 
     def test_a_hanging_decoder(self, parse: Run, clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,8 @@ from avvp.pipeline import SetupError, parse_video
 from avvp.pipeline.bundle import UNTRAINED_WARNING, LoadedBundle, load_networks
 from avvp.pipeline.devices import resolve_device
 from avvp.pipeline.errors import FeatureMismatchError
-from avvp.pipeline.export import load_schema, to_document, to_json
 from avvp.pipeline.features import FeatureSet
+from avvp.pipeline.outputs.events_json import load_schema, to_document, to_json
 from avvp.pipeline.parse import make_timeline, parse_features
 from avvp.pipeline.thresholds import Thresholds
 from avvp.pipeline.weight_files import read_state_dict

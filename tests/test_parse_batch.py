@@ -12,7 +12,7 @@ import jsonschema
 import numpy as np
 import pytest
 from avvp.pipeline.engine import Video
-from avvp.pipeline.export import load_schema
+from avvp.pipeline.outputs.events_json import load_schema
 from conftest import Result
 from media import Clips
 

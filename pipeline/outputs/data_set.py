@@ -1,0 +1,73 @@
+"""Timelines, corrected by people say, as a data set that parsers are trained on and scored by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...models.labels import LLP_LABELS
+from ..annotations import LABEL_FILE, SPLIT_FILES, DenseClip, Split, read_annotations, read_labels, write_annotations
+from ..errors import SetupError, printable
+from ..pseudo_labels import write_pseudo_labels
+from ..segments import covered_seconds
+from ..timeline import Modality, Timeline
+
+PSEUDO_LABELS = "pseudo_labels"
+
+
+def write_data_set(folder: Path, timelines: Mapping[str, Timeline], split: str, *, overwrite: bool = False) -> None:
+    """Write the annotations of a split of these clips: for val and test the events by second, for train the classes of
+    each clip, and its seconds as pseudo labels below `pseudo_labels/`.
+
+    timelines: clip -> its events; a second is active where events cover half of it. Raises SetupError where the folder
+    holds the split already, one of the clips in another, or other classes; OutputError.
+    """
+    if (folder / SPLIT_FILES[split]).exists() and not overwrite:
+        raise SetupError(f"{printable(folder / SPLIT_FILES[split])}: is there already; --overwrite replaces it")
+    if split != "train" and any((folder / SPLIT_FILES[other]).exists() for other in {"val", "test"} - {split}):
+        raise SetupError(f"{printable(folder)}: val and test share their files of events; use another folder")
+    known_clips = {clip for other in _splits(folder).values() if other.name != split for clip in other.filenames}
+    if shared := known_clips & timelines.keys():
+        raise SetupError(
+            f"{printable(min(shared))}: is in another split already; what is scored must not be trained on"
+        )
+    labels = common_labels(timelines.values())
+    known = read_labels(folder / LABEL_FILE) if (folder / LABEL_FILE).exists() else LLP_LABELS
+    if any((folder / file).exists() for file in SPLIT_FILES.values()) and known != labels:
+        raise SetupError(f"{printable(folder)}: is a data set of other classes than {printable(', '.join(labels))}")
+    folder.mkdir(parents=True, exist_ok=True)
+    clips = {name: _dense(name, timeline, labels) for name, timeline in timelines.items()}
+    write_annotations(folder, labels, {split: list(clips.values())})
+    if split == "train":
+        for name, clip in clips.items():
+            for modality, table in (("audio", clip.heard), ("visual", clip.seen)):
+                write_pseudo_labels(folder / PSEUDO_LABELS, modality, name, table)
+
+
+def _splits(folder: Path) -> Mapping[str, Split]:
+    there = any((folder / file).exists() for file in SPLIT_FILES.values())
+    return read_annotations(folder).splits if there else {}
+
+
+def common_labels(timelines: Iterable[Timeline]) -> tuple[str, ...]:
+    """LLP's classes where no timeline has others, else those of all, in the order in which they come up."""
+    found = tuple(dict.fromkeys(label for timeline in timelines for label in timeline.labels))
+    return LLP_LABELS if set(found) <= set(LLP_LABELS) else found
+
+
+def _dense(name: str, timeline: Timeline, labels: Sequence[str]) -> DenseClip:
+    length = max([timeline.segments, *(math.ceil(event.offset) for event in timeline.events)])
+
+    def table(modality: Modality) -> NDArray[np.bool_]:
+        active = np.zeros((length, len(labels)), bool)
+        for index, label in enumerate(labels):
+            spans = [(e.onset, e.offset) for e in timeline.events if (e.modality, e.label) == (modality, label)]
+            if spans:
+                active[:, index] = covered_seconds(spans, length)
+        return active
+
+    return DenseClip(name, table("audio"), table("visual"))

