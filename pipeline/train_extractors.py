@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..extractors.base import Extractor
+from ..extractors.mel import LOG_OFFSET
 from ..extractors.rates import Stream
 from ..extractors.registry import EXTRACTORS
 from ..extractors.vggish import VGGish
@@ -25,6 +26,7 @@ from .files import write_atomic
 
 _BATCH = 64
 _WARM_UP = 0.1  # share of the steps in which the rate grows
+_GAIN_DB = 6.0  # of a sound that is laid over another
 _POSITIVE_WEIGHT = 3.0  # most classes are absent from most seconds
 
 
@@ -36,6 +38,7 @@ class ExtractorSchedule:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     per_epoch: int | None = None  # examples of an epoch, drawn anew for each; by default all
+    mixed: float = 0.0  # share of the sounds over which another of the batch is laid
     seed: int = 0
 
 
@@ -75,8 +78,11 @@ def train_extractor(
             chosen = np.sort(order[first : first + _BATCH])
             for group in optimizer.param_groups:
                 group["lr"] = schedule.learning_rate * _rate(step / steps)
-            logits = head(network(_load(network, examples, chosen, device)))
-            wanted = torch.from_numpy(examples.labels[chosen]).float().to(device)
+            x = _load(network, examples, chosen, device)
+            wanted = torch.from_numpy(examples.labels[chosen]).to(device)
+            if schedule.mixed:
+                x, wanted = lay_over(x, wanted, schedule.mixed, rng)
+            logits, wanted = head(network(x)), wanted.float()
             loss = F.binary_cross_entropy_with_logits(logits, wanted, pos_weight=weight)
             if not torch.isfinite(loss):
                 raise TrainingError(f"{name}: the loss of epoch {epoch + 1} is no number; lower the learning rate")
@@ -89,6 +95,20 @@ def train_extractor(
     if isinstance(network, VGGish):
         _to_unit_scale(network, _load(network, examples, np.arange(min(count, _BATCH)), device))
     return {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+
+
+def lay_over(x: Tensor, labels: Tensor, share: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Log-mel examples (N, 96, 64), some with another one of them on top, and what is heard in them then, (N, C) bool.
+
+    Sounds that have nothing to do with each other add their power. The second one is up to 6 dB louder or softer.
+    """
+    count = len(x)
+    other = torch.from_numpy(rng.permutation(count)).to(x.device)
+    gain = 10 ** (rng.uniform(-_GAIN_DB, _GAIN_DB, count) / 20) * (rng.random(count) < share)
+    gains = torch.from_numpy(gain).to(x)
+    mel = x.exp() - LOG_OFFSET
+    together = mel.square() + (gains[:, None, None] * mel[other]).square()
+    return (together.sqrt() + LOG_OFFSET).log(), labels | (labels[other] & (gains > 0)[:, None])
 
 
 def _to_unit_scale(network: VGGish, x: Tensor) -> None:
@@ -118,7 +138,7 @@ def _rate(part: float) -> float:
 
 # What the demo's extractors were trained with; a stream's examples differ in number and cost.
 SCHEDULES: dict[Stream, ExtractorSchedule] = {
-    "audio": ExtractorSchedule(epochs=10, learning_rate=1e-3),
+    "audio": ExtractorSchedule(epochs=15, learning_rate=1e-3, mixed=0.5),
     "visual_2d": ExtractorSchedule(epochs=5, per_epoch=12_000),
     "visual_3d": ExtractorSchedule(epochs=5, per_epoch=4_000),
 }

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
+import torch
 from avvp.extractors.inputs import CLIP, LOG_MEL, PICTURE
+from avvp.extractors.mel import LOG_OFFSET
 from avvp.extractors.rates import STREAMS
 from avvp.pipeline.annotations import read_annotations
 from avvp.pipeline.decode_pool import DecodeOptions
@@ -15,7 +18,7 @@ from avvp.pipeline.errors import DatasetError
 from avvp.pipeline.extractor_data import PICTURES_A_SECOND, Examples, decode_examples
 from avvp.pipeline.media_inputs import MediaInputs
 from avvp.pipeline.synth.dataset import SynthJob, write_dataset
-from avvp.pipeline.train_extractors import ExtractorSchedule, train_extractor
+from avvp.pipeline.train_extractors import ExtractorSchedule, lay_over, train_extractor
 from conftest import Result
 
 
@@ -60,6 +63,29 @@ def test_a_network_learns_what_its_labels_say() -> None:
     assert losses[-1] < 0.3 * losses[0]
     again = train_extractor("vggish_tiny", examples, schedule)
     assert all((first[key] == again[key]).all() for key in first)
+
+
+class _Dice:
+    """Draws the next example for each, 0 dB, and lays over the first alone."""
+
+    def permutation(self, count: int) -> np.ndarray:
+        return np.roll(np.arange(count), -1)
+
+    def uniform(self, _low: float, _high: float, count: int) -> np.ndarray:
+        return np.zeros(count)
+
+    def random(self, count: int) -> np.ndarray:
+        return np.linspace(0, 0.9, count)
+
+
+def test_sounds_that_are_laid_over_each_other_add_their_power() -> None:
+    """Magnitudes 3 and 4 are 5 together; what is heard is what either has."""
+    magnitudes = torch.tensor([3.0, 4.0, 7.0])
+    x = (magnitudes + LOG_OFFSET).log()[:, None, None].expand(3, 96, 64)
+    labels = torch.eye(3, dtype=torch.bool)
+    mixed, heard = lay_over(x, labels, 0.4, cast("np.random.Generator", _Dice()))
+    torch.testing.assert_close(mixed.exp()[:, 0, 0] - LOG_OFFSET, torch.tensor([5.0, 4.0, 7.0]))
+    assert heard.int().tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
 
 
 def test_from_generated_clips_to_features(run: Callable[..., Result], data: Path, tmp_path: Path) -> None:
