@@ -9,8 +9,9 @@ OUT := demo-output
 # A clip that the demo model has never met (seed 2113 was in no training), its timeline beside the truth.
 demo: $(INSTALLED)
 	$(BIN)/avvp synth $(OUT) --clips 1 --seed 2113 --shares 0,0,100 --quiet
-	$(BIN)/avvp-parse $(OUT)/videos/s2113200000.mp4 --weights demo --annotations $(OUT)/annotations -o $(OUT)/events.json
-	@echo "The clip is $(OUT)/videos/s2113200000.mp4, its timeline $(OUT)/events.json."
+	$(BIN)/avvp-parse $(OUT)/videos/s2113200000.mp4 --weights demo --annotations $(OUT)/annotations \
+	  -o $(OUT)/events.json --plot $(OUT)/timeline.png --html $(OUT)/report.html
+	@echo "Open $(OUT)/report.html to play the clip beside its timeline; events.json and timeline.png lie there, too."
 
 test: $(INSTALLED) lint
 	$(BIN)/python -m pytest

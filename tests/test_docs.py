@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 import shlex
 import subprocess
@@ -15,6 +16,8 @@ import numpy as np
 import pytest
 from avvp.pipeline import cli_weights
 from avvp.pipeline.bundle import load_parser
+from avvp.pipeline.outputs.events_json import from_document
+from avvp.pipeline.outputs.formats import FORMATS
 from avvp.weights import list_bundles
 from conftest import LABELS, Result, copy_bundle
 from llp_like import Recipe, generate
@@ -36,7 +39,8 @@ def code(page: Path, language: str) -> list[str]:
 
 TRAINING = ROOT / "docs" / "training.md"
 DEMO_MODEL = ROOT / "docs" / "demo-model.md"
-ALONE = blocks("bash", TRAINING, DEMO_MODEL)  # the commands of these two pages build on each other
+OUTPUTS = ROOT / "docs" / "outputs.md"
+ALONE = blocks("bash", TRAINING, DEMO_MODEL, OUTPUTS)  # the commands of these pages build on each other
 COMMANDS = list(dict.fromkeys(line for block in ALONE for line in block.splitlines() if line))
 
 
@@ -130,6 +134,31 @@ def test_benchmarks_that_the_pages_name_exist() -> None:
     for page in PAGES:
         for name in re.findall(r"benchmarks/\w+\.py", page.read_text(encoding="utf-8")):
             assert (ROOT / name).is_file()
+
+
+def test_the_outputs_page_from_top_to_bottom(run: Callable[..., Result], desk: Path, tiny_bundle: Path) -> None:
+    for line in "".join(code(OUTPUTS, "bash")).splitlines():
+        program, *arguments = shlex.split(line)
+        if "parse" in line.split(" -", 1)[0]:
+            arguments = ["parse"] * (program == "avvp-parse") + [*arguments, "--weights", str(tiny_bundle)]
+        result = run(*arguments)
+        assert result.status == 0, (line, result.err)
+    made = {path.name for path in desk.iterdir()}
+    assert {"events.audio.vtt", "video.TextGrid", "timeline.svg", "attention.png", "report.html", "tidy.json"} <= made
+    assert (desk / "site" / "one.html").is_file()
+    assert (desk / "my-training" / "pseudo_labels").is_dir()
+
+
+def test_every_format_is_described_with_an_example() -> None:
+    """Written anew from the one in JSON."""
+    page = OUTPUTS.read_text(encoding="utf-8")
+    examples = dict(re.findall(r"^`example\.(\S+)`\n\n```\w+\n(.*?)```$", page, re.DOTALL | re.MULTILINE))
+    timeline = from_document(json.loads(examples["json"]), "example")
+    for form in FORMATS.values():
+        written = [content.decode().replace("\r\n", "\n") for content in form.write(timeline)]
+        assert [examples.pop(suffix) for suffix in form.suffixes] == written
+        assert f"`{form.name}`" in page
+    assert not examples
 
 
 @pytest.mark.timeout(600)
