@@ -47,6 +47,7 @@ Examples:
   avvp evaluate --weights runs/leap --annotations llp/ --features feats/
   avvp evaluate --weights leap-llp --annotations llp/ --features feats.packed --per-class -f markdown
   avvp evaluate --timelines events/ --annotations llp/ -f json -o scores.json
+  avvp evaluate --pseudo-labels valor/ --annotations llp/ --split val
   avvp evaluate --weights runs/leap --annotations llp/ --features feats/ --tune-thresholds thresholds.toml
 
 Exit status: 0 all well; 1 the result cannot be written; 2 wrong usage, or data that cannot be used.""",
@@ -59,9 +60,14 @@ Exit status: 0 all well; 1 the result cannot be written; 2 wrong usage, or data 
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Instead of a parser: folder of NAME.events.json files, of any program.",
 )
+@click.option(
+    "--pseudo-labels",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Instead of a parser: folder with CLIP/segment_pseudo_labels/ and CLAP/segment_pseudo_labels/.",
+)
 @click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="Which clips.")
 @click.option("--per-class", is_flag=True, help="Also each class alone, at the event level.")
-@click.option("--allow-missing", is_flag=True, help="Score the clips that there are timelines of; the result says so.")
+@click.option("--allow-missing", is_flag=True, help="Score the clips that there are results of; it is said.")
 @click.option("--threshold", type=FiniteRange(0, 1), help="For all decisions.  [default: 0.5]")
 @click.option(
     "--thresholds",
@@ -78,7 +84,7 @@ Exit status: 0 all well; 1 the result cannot be written; 2 wrong usage, or data 
 @output_option
 @running_options
 def evaluate(**options: Any) -> int:
-    """Score a parser, or timelines on disk, by the published protocol: ten F-scores and their mean.
+    """Score a parser, timelines on disk or pseudo labels by the published protocol: ten F-scores and their mean.
 
     Overlapping and non-overlapping clips are scored apart as well; a clip is overlapping if some second has two or
     more events of one modality.
@@ -94,7 +100,7 @@ def evaluate(**options: Any) -> int:
                 check_writable(path.resolve().parent)
         set_threads(options["threads"])
         with messages:
-            result = _of_timelines(options) if options["timelines"] else _of_parser(options, messages)
+            result = _of_parser(options, messages) if options["weights"] else _of_files(options)
     from .tables import class_table, score_table  # noqa: PLC0415
 
     tables = [score_table(result), *([class_table(result)] if options["per_class"] else [])]
@@ -108,16 +114,17 @@ def evaluate(**options: Any) -> int:
 def _check_usage(options: Mapping[str, Any]) -> None:
     if options["annotations"] is None:
         raise click.UsageError("missing --annotations")
-    if (options["timelines"] is None) == (options["weights"] is None):
-        raise click.UsageError("name what to score: either --weights and --features, or --timelines")
-    if options["timelines"] is not None:
+    named = [name for name in ("weights", "timelines", "pseudo_labels") if options[name] is not None]
+    if len(named) != 1:
+        raise click.UsageError("name what to score: --weights and --features, or --timelines, or --pseudo-labels")
+    if options["weights"] is None:
         decided = ("features", "weights_dir", "threads", "threshold", "thresholds", "tuned")
         if clash := [name for name in decided if options[name] is not None]:
-            raise click.UsageError(f"--timelines are decided already; leave out {_option(clash[0])}")
+            raise click.UsageError(f"{_option(named[0])} are decided already; leave out {_option(clash[0])}")
     elif options["features"] is None:
         raise click.UsageError("--weights needs --features")
-    if options["allow_missing"] and options["timelines"] is None:
-        raise click.UsageError("--allow-missing is for --timelines")
+    elif options["allow_missing"]:
+        raise click.UsageError("--allow-missing is for --timelines and --pseudo-labels")
     if sum(options[name] is not None for name in ("threshold", "thresholds", "tuned")) > 1:
         raise click.UsageError("--threshold, --thresholds and --tune-thresholds exclude each other")
 
@@ -126,14 +133,15 @@ def _option(name: str) -> str:
     return "--tune-thresholds" if name == "tuned" else f"--{name.replace('_', '-')}"
 
 
-def _of_timelines(options: Mapping[str, Any]) -> Evaluation:
+def _of_files(options: Mapping[str, Any]) -> Evaluation:
     from .annotations import read_annotations  # noqa: PLC0415
+    from .score_pseudo_labels import evaluate_pseudo_labels  # noqa: PLC0415
     from .score_timelines import evaluate_timelines  # noqa: PLC0415
 
-    annotations = read_annotations(options["annotations"])
-    return evaluate_timelines(
-        options["timelines"], annotations, options["split"], allow_missing=options["allow_missing"]
-    )
+    annotations, split = read_annotations(options["annotations"]), options["split"]
+    if options["timelines"] is not None:
+        return evaluate_timelines(options["timelines"], annotations, split, allow_missing=options["allow_missing"])
+    return evaluate_pseudo_labels(options["pseudo_labels"], annotations, split, allow_missing=options["allow_missing"])
 
 
 def _of_parser(options: Mapping[str, Any], messages: Messages) -> Evaluation:

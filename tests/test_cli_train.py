@@ -305,7 +305,7 @@ def test_timelines_that_avvp_parse_wrote_are_scored(
     ("arguments", "message"),
     [
         (["--weights", "x"], "missing --annotations"),
-        (["--annotations", "."], "either --weights and --features, or --timelines"),
+        (["--annotations", "."], "name what to score: --weights and --features"),
         (["--annotations", ".", "--weights", "x"], "--weights needs --features"),
         (["--annotations", ".", "--timelines", ".", "--features", "."], "leave out --features"),
         (["--annotations", ".", "--timelines", ".", "--tune-thresholds", "t"], "leave out --tune-thresholds"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +21,15 @@ from avvp.pipeline.feature_files import PUBLISHED_SPEC
 from avvp.pipeline.metrics import score
 from avvp.pipeline.model_info import count_parts, recipe_parser, unused_when_published
 from avvp.pipeline.predict import Predictions, predict_clips, predict_video
+from avvp.pipeline.pseudo_labels import write_pseudo_labels
 from avvp.pipeline.score_parser import Judge
+from avvp.pipeline.score_pseudo_labels import evaluate_pseudo_labels
 from avvp.pipeline.score_timelines import evaluate_timelines, read_timeline
 from avvp.pipeline.store import open_features
 from avvp.pipeline.tables import Table, class_table, score_table
 from avvp.pipeline.thresholds import Thresholds, apply_tables, read_thresholds
 from avvp.pipeline.tuning import tune_thresholds
+from conftest import Result
 from golden import load_json, needs_golden
 from llp_like import FRAMES, Recipe, Truth, generate
 from rich.console import Console
@@ -157,6 +161,33 @@ def test_missing_timelines_are_listed_or_allowed(data: tuple[Path, dict[str, Tru
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="missing"):
         evaluate_timelines(tmp_path / "empty", annotations, "test", allow_missing=True)
+
+
+def test_pseudo_labels_on_disk(data: tuple[Path, dict[str, Truth]], run: Callable[..., Result], tmp_path: Path) -> None:
+    """Perfect ones but for one clip, in which nothing is heard; then one that is missing."""
+    root, truths = data
+    truth, annotations = truths["test"], read_annotations(root / "annotations")
+    ids = [name.rsplit("_", 2)[0] for name in truth.filenames]
+    for number, name in enumerate(ids):
+        write_pseudo_labels(tmp_path, "audio", name, truth.heard[number] & (number != 4))
+        write_pseudo_labels(tmp_path, "visual", name, truth.seen[number])
+    heard = truth.heard.copy()
+    heard[4] = False
+    result = evaluate_pseudo_labels(tmp_path, annotations, "test")
+    assert result.scores == score(heard, truth.seen, truth.heard, truth.seen)
+    (tmp_path / "CLIP/segment_pseudo_labels" / f"{ids[4]}.npy").unlink()
+    with pytest.raises(DatasetError, match=ids[4]):
+        evaluate_pseudo_labels(tmp_path, annotations, "test")
+    partial = evaluate_pseudo_labels(tmp_path, annotations, "test", allow_missing=True)
+    assert partial.scores.mean == 100
+    assert partial.notes == ("11 of 12 clips: the others have no pseudo labels",)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DatasetError, match="of both kinds"):
+        evaluate_pseudo_labels(tmp_path / "none", annotations, "test", allow_missing=True)
+    where = ("evaluate", "--annotations", root / "annotations", "--pseudo-labels", tmp_path)
+    assert "11 of 12 clips" in run(*where, "--allow-missing").out
+    assert "decided already" in run(*where, "--threshold", "0.3").err
+    assert "name what to score" in run(*where, "--timelines", tmp_path).err
 
 
 def test_seconds_of_timelines_of_other_programs(tmp_path: Path) -> None:
