@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +12,16 @@ from .cli_options import debug_option, quiet_option, starting, working
 from .cli_outputs import (
     formats_option,
     name_targets,
-    read_refinement,
     read_timelines,
     refinement_options,
     refuse_inputs,
     write_target,
 )
 from .errors import SetupError, printable
+from .files import file_name, is_file, make_folder
 
 if TYPE_CHECKING:
-    from .outputs.refine import Refinement
+    from .outputs.event_files import EventFiles
     from .outputs.targets import Target
     from .timeline import Timeline
 
@@ -50,6 +51,7 @@ Read are json, csv, tsv, llp, audacity, textgrid and eaf files; what they are is
     help="Folder for annotations in the form of LLP, one split of all the timelines.",
 )
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="Of the data set.")
+@click.option("--seconds", type=click.IntRange(1), help="Length of the clips, where files of events do not say.")
 @refinement_options
 @click.option("--overwrite", is_flag=True, help="Replace files in the folder.")
 @quiet_option
@@ -64,17 +66,14 @@ def convert(inputs: tuple[Path, ...], **options: Any) -> int:
             raise click.UsageError("--data-set and --split go together")
         if options["data_set"] is not None and options["formats"]:
             raise click.UsageError("a data set has a form of its own: leave out --format")
-        refinement = read_refinement(options)
+        if options["seconds"] is not None and options["data_set"] is None:
+            raise click.UsageError("--seconds goes with --data-set")
         if options["data_set"] is None and options["output_dir"] is None:
-            return _convert_one(inputs, refinement, options)
-        timelines = read_timelines(inputs, refinement)
-        from .outputs.data_set import write_data_set  # noqa: PLC0415
-
+            return _convert_one(inputs, options)
+        found = read_timelines(inputs, options)
         if options["data_set"] is not None:
-            write_data_set(options["data_set"], timelines, options["split"], overwrite=options["overwrite"])
-            _say(options, f"{options['data_set']}: {len(timelines)} clips, the {options['split']} split")
-            return 0
-        planned = _plan_all(timelines, inputs, options)
+            return _write_data_set(found.timelines, options)
+        planned = _plan_all(found, options)
     with working(debug=options["debug"]):
         for timeline, targets in planned:
             for target in targets:
@@ -85,41 +84,52 @@ def convert(inputs: tuple[Path, ...], **options: Any) -> int:
     return 0
 
 
-def _convert_one(inputs: tuple[Path, ...], refinement: Refinement, options: dict[str, Any]) -> int:
+def _write_data_set(timelines: Mapping[str, Timeline], options: Mapping[str, Any]) -> int:
+    from .outputs.data_set import write_data_set  # noqa: PLC0415
+
+    folder, split = options["data_set"], options["split"]
+    write_data_set(folder, timelines, split, seconds=options["seconds"], overwrite=options["overwrite"])
+    _say(options, f"{folder}: {len(timelines)} clips, the {split} split")
+    return 0
+
+
+def _convert_one(inputs: tuple[Path, ...], options: Mapping[str, Any]) -> int:
+    if options["overwrite"]:
+        raise click.UsageError("--overwrite goes with --output-dir and --data-set; -o replaces what is there")
     output = None if options["output"] in {None, _STDOUT} else Path(options["output"])
     targets = name_targets(output, options["formats"])
-    refuse_inputs((path for target in targets for path in target.paths), inputs)
-    timelines = read_timelines(inputs, refinement)
-    if len(timelines) > 1:
-        raise SetupError(f"{len(timelines)} timelines need --output-dir or --data-set")
-    (timeline,) = timelines.values()
+    found = read_timelines(inputs, options)
+    refuse_inputs((path for target in targets for path in target.paths), found.files)
+    if len(found.timelines) > 1:
+        raise SetupError(f"{len(found.timelines)} timelines need --output-dir or --data-set")
+    (timeline,) = found.timelines.values()
     with working(debug=options["debug"]):
         for target in targets:
             write_target(timeline, target)
     return 0
 
 
-def _plan_all(
-    timelines: dict[str, Timeline], inputs: tuple[Path, ...], options: dict[str, Any]
-) -> list[tuple[Timeline, list[Target]]]:
-    """Which files each timeline becomes. Raises SetupError where one is there, or two timelines share a name."""
-    folder = options["output_dir"]
-    folder.mkdir(parents=True, exist_ok=True)
-    planned, taken = [], set()
-    for name, timeline in timelines.items():
-        base = name.replace("/", "_").lstrip(".") or "_"
-        if base in taken:
-            raise SetupError(f"two timelines would be written to {printable(folder / base)}")
-        taken.add(base)
-        targets = name_targets(folder / f"{base}.events.json", options["formats"])
-        written = [path for target in targets for path in target.paths]
-        refuse_inputs(written, inputs)
-        if not options["overwrite"] and (there := [path for path in written if path.exists()]):
-            raise SetupError(f"{printable(there[0])}: is there already; --overwrite replaces it")
-        planned.append((timeline, targets))
+def _plan_all(found: EventFiles, options: Mapping[str, Any]) -> list[tuple[Timeline, list[Target]]]:
+    """Which files each timeline becomes. Raises SetupError where one is there, or is an input."""
+    from .outputs.formats import FORMATS  # noqa: PLC0415
+    from .outputs.targets import Target, parse_formats  # noqa: PLC0415
+
+    folder, formats = options["output_dir"], parse_formats(options["formats"]) or (FORMATS["json"],)
+    make_folder(folder)
+    planned = []
+    for name, timeline in found.timelines.items():
+        base = folder / file_name(name)
+        json_file = base.with_name(f"{base.name}.events.json")
+        planned.append(
+            (timeline, [Target(f, (json_file,) if f.name == "json" else tuple(f.files(base))) for f in formats])
+        )
+    written = [path for _, targets in planned for target in targets for path in target.paths]
+    refuse_inputs(written, found.files)
+    if not options["overwrite"] and (there := [path for path in written if is_file(path)]):
+        raise SetupError(f"{printable(there[0])}: is there already; --overwrite replaces it")
     return planned
 
 
-def _say(options: dict[str, Any], text: str) -> None:
+def _say(options: Mapping[str, Any], text: str) -> None:
     if not options["quiet"]:
         click.echo(printable(text), err=True)

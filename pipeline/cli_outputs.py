@@ -11,10 +11,12 @@ import click
 
 from .cli_options import Command, FiniteRange
 from .errors import OutputError, SetupError, printable
+from .files import is_file
 
 if TYPE_CHECKING:
     from .bundle import LoadedBundle
     from .features import FeatureSet
+    from .outputs.event_files import EventFiles
     from .outputs.refine import Refinement
     from .outputs.targets import Target
     from .report import Truth
@@ -58,12 +60,20 @@ def read_refinement(options: Mapping[str, Any]) -> Refinement:
     return Refinement(classes, options["merge_gap"], options["min_duration"], options["min_score"])
 
 
-def read_timelines(inputs: Iterable[Path], refinement: Refinement) -> dict[str, Timeline]:
-    """Of files of events, and of folders of them, by name. Raises SetupError, FormatError."""
-    from .outputs.event_files import find_event_files, read_all  # noqa: PLC0415
+def read_timelines(inputs: Iterable[Path], options: Mapping[str, Any]) -> EventFiles:
+    """Of files of events, and of folders of them, refined as the options ask; what was left out is told.
+
+    Raises SetupError, FormatError.
+    """
+    from .outputs.event_files import read_event_files  # noqa: PLC0415
     from .outputs.refine import refine  # noqa: PLC0415
 
-    return {name: refine(timeline, refinement) for name, timeline in read_all(find_event_files(inputs)).items()}
+    refinement, found = read_refinement(options), read_event_files(inputs)
+    if not options["quiet"]:
+        for note in found.notes:
+            click.echo(note, err=True)
+    found.timelines = {name: refine(timeline, refinement) for name, timeline in found.timelines.items()}
+    return found
 
 
 def name_targets(output: Path | None, formats: tuple[str, ...]) -> list[Target]:
@@ -83,11 +93,14 @@ def name_targets(output: Path | None, formats: tuple[str, ...]) -> list[Target]:
 
 
 def refuse_inputs(written: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Raises SetupError where a result would take the place of what it is made from."""
-    given_files = list(inputs)
+    """Raises SetupError where a result would take the place of what it is made from, or of another result."""
+    given, taken = [path for path in inputs if is_file(path)], set[Path]()
     for path in written:
-        if path.exists() and any(given.exists() and path.samefile(given) for given in given_files):
+        if is_file(path) and any(path.samefile(one) for one in given):
             raise SetupError(f"{printable(path)} is an input; the result would overwrite it")
+        if path.absolute() in taken:
+            raise SetupError(f"{printable(path)}: two results would be written to it")
+        taken.add(path.absolute())
 
 
 def write_target(timeline: Timeline, target: Target) -> None:
@@ -151,7 +164,7 @@ def check_pictures(options: Mapping[str, Any]) -> list[Path]:
         path = options[name]
         if path is not None and path.suffix.lower() not in suffixes:
             raise SetupError(f"--{name} {printable(path)}: expected a name that ends in {', '.join(suffixes)}")
-    if options["embed_video"] and options["html"] is None:
+    if options["embed_video"] and options["html"] is None and options.get("output_dir") is None:
         raise SetupError("--embed-video goes with --html")
     return [options[name] for name in PICTURES if options.get(name) is not None]
 

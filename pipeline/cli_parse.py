@@ -86,8 +86,9 @@ def _parse_batch(inputs: Sequence[str], options: dict[str, Any]) -> int:
         raise click.UsageError("-o and --output-dir exclude each other")
     if options["annotations"] is not None:
         raise click.UsageError("--annotations is for one file; avvp evaluate --timelines scores a folder of results")
-    if pictures := [name for name in PICTURES if options[name] is not None]:
-        raise click.UsageError(f"--{pictures[0]} is for one file; avvp report draws a folder of results")
+    if pictures := [name for name in (*PICTURES, "embed_video") if options[name]]:
+        option = pictures[0].replace("_", "-")
+        raise click.UsageError(f"--{option} is for one file; avvp report draws a folder of results")
     named = name_all(inputs, options)
 
     from .storage import open_storage  # noqa: PLC0415
@@ -116,6 +117,9 @@ def _task(bundle: Bundle, options: dict[str, Any]) -> ParseTask:
     from .thresholds import apply_tables, read_thresholds  # noqa: PLC0415
 
     refinement = read_refinement(options)
+    formats = tuple(form.name for form in parse_formats(options["formats"])) or ("json",)
+    if options["segments"] and options["output_dir"] is not None and "json" not in formats:
+        raise click.UsageError("--segments goes into the JSON result, and none is asked for")
     tables = read_thresholds(options["thresholds"]) if options["thresholds"] else {}
     levels = {"segment": options["threshold"], "video": options["threshold"]}
     if options["video_threshold"] is not None:
@@ -124,13 +128,13 @@ def _task(bundle: Bundle, options: dict[str, Any]) -> ParseTask:
         apply_tables(tables, labels, **levels)  # an unknown class is found before the weights are loaded
         refinement.check(labels)
     return ParseTask(
-        bundle,
-        read_settings(bundle.profile, options),
+        bundle=bundle,
+        settings=read_settings(bundle.profile, options),
         weights_dir=options["weights_dir"],
         offline=options["offline"],
         tables=tables,
         levels=levels,
         segments=options["segments"],
-        formats=tuple(form.name for form in parse_formats(options["formats"])) or ("json",),
+        formats=formats,
         refinement=refinement,
     )

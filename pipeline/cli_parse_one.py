@@ -115,6 +115,12 @@ def _plan(inputs: Sequence[str], options: Mapping[str, Any]) -> tuple[Path, list
             with _misused():
                 check_writable(file.resolve().parent)
     refuse_inputs(written, paths)
+    if options["segments"] and not any(target.form.name == "json" for target in targets):
+        raise click.UsageError("--segments goes into the JSON result, and none is asked for")
+    if options["embed_video"]:
+        from .outputs.page import check_embeddable  # noqa: PLC0415
+
+        check_embeddable(paths[0])
     return paths[0], targets
 
 
@@ -140,4 +146,8 @@ def _load(task: ParseTask, options: Mapping[str, Any], messages: Messages) -> Lo
         messages.note(f"weights {name} {digest}")
     task.thresholds(loaded)
     task.refinement.check(loaded.parser.config.labels)
+    if options["explain"] is not None:
+        from .outputs.explain import check_explainable  # noqa: PLC0415
+
+        check_explainable(loaded.parser)
     return loaded

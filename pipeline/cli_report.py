@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,12 @@ from .cli_outputs import (
     check_pictures,
     draw_pictures,
     picture_options,
-    read_refinement,
     read_timelines,
     refinement_options,
     refuse_inputs,
 )
 from .errors import SetupError, printable
+from .files import MEDIA_SUFFIXES, file_name, is_file, make_folder
 
 if TYPE_CHECKING:
     from .report import Truth
@@ -57,26 +57,34 @@ def report(inputs: tuple[Path, ...], **options: Any) -> int:
     The page plays the video beside its timeline: threshold, filters, corrections that are saved as JSON or in the form
     of LLP. It is one file and fetches nothing.
     """
+    from .outputs.index import write_index  # noqa: PLC0415
+    from .outputs.page import write_page  # noqa: PLC0415
+
     with starting(debug=options["debug"]):
         asked = check_pictures(options)
         folder = options["output_dir"]
         if (folder is None) == (not asked):
             raise click.UsageError("say what to draw: --plot and --html for one file, or --output-dir")
-        if folder is None and options["media"] is not None and options["media"].is_dir():
-            raise click.UsageError("--media: one timeline has one video")
-        timelines = read_timelines(inputs, read_refinement(options))
-        truths = {name: _truth(timeline, options) for name, timeline in timelines.items()}
-        found = {name: _find_media(timeline, options["media"]) for name, timeline in timelines.items()}
+        found = read_timelines(inputs, options)
+        timelines = found.timelines
         if folder is None and len(timelines) > 1:
             raise click.UsageError(f"{len(timelines)} timelines need --output-dir")
-        refuse_inputs(asked, [*inputs, *(media for media in found.values() if media is not None)])
-    lost = [name for name, media in found.items() if media is None]
+        if options["media"] is not None and len(timelines) > 1 and not options["media"].is_dir():
+            raise click.UsageError("--media: several timelines have several videos; name their folder")
+        truths = {name: _truth(timeline, options) for name, timeline in timelines.items()}
+        media = {name: _find_media(timeline, options["media"]) for name, timeline in timelines.items()}
+        pages = {} if folder is None else _plan_pages(folder, timelines)
+        given = [*found.files, *(one for one in media.values() if one is not None)]
+        refuse_inputs([*asked, *pages.values()], given)
+    lost = [name for name, one in media.items() if one is None]
     with working(debug=options["debug"]):
         if folder is None:
             (name,) = timelines
-            draw_pictures(timelines[name], options, media=found[name], truth=truths[name])
+            draw_pictures(timelines[name], options, media=media[name], truth=truths[name])
         else:
-            _write_pages(folder, timelines, found, truths, embed=options["embed_video"])
+            for name, page in pages.items():
+                write_page(timelines[name], page, media=media[name], truth=truths[name], embed=options["embed_video"])
+            write_index(folder, {page: timelines[name] for name, page in pages.items()}, folder.resolve().name)
     if not options["quiet"]:
         if lost:
             shown = ", ".join(map(printable, lost[:3])) + (", ..." if len(lost) > 3 else "")
@@ -86,26 +94,20 @@ def report(inputs: tuple[Path, ...], **options: Any) -> int:
     return 0
 
 
-def _write_pages(
-    folder: Path,
-    timelines: Mapping[str, Timeline],
-    media: Mapping[str, Path | None],
-    truths: Mapping[str, Truth | None],
-    *,
-    embed: bool,
-) -> None:
-    from .outputs.index import INDEX, write_index  # noqa: PLC0415
-    from .outputs.page import write_page  # noqa: PLC0415
+def _plan_pages(folder: Path, timelines: Iterable[str]) -> dict[str, Path]:
+    """Timeline -> page. Raises SetupError where a page would take the place of the index, or of a page of others."""
+    from .outputs.index import INDEX  # noqa: PLC0415
+    from .outputs.page import is_ours  # noqa: PLC0415
 
-    folder.mkdir(parents=True, exist_ok=True)
-    pages: dict[Path, Timeline] = {}
-    for name, timeline in timelines.items():
-        page = folder / f"{name.replace('/', '_').lstrip('.') or '_'}.html"
-        if page in pages or page.name == INDEX:
-            raise SetupError(f"two pages would be written to {printable(page)}")
-        write_page(timeline, page, media=media[name], truth=truths[name], embed=embed)
-        pages[page] = timeline
-    write_index(folder, pages, title=folder.resolve().name)
+    make_folder(folder)
+    pages = {name: folder / f"{file_name(name)}.html" for name in timelines}
+    for page in pages.values():
+        if page.name == INDEX:
+            raise SetupError(f"{printable(page)}: is the list of all pages; rename the timeline of this name")
+    for page in (*pages.values(), folder / INDEX):
+        if is_file(page) and not is_ours(page):
+            raise SetupError(f"{printable(page)}: was not written by avvp; choose another folder")
+    return pages
 
 
 def _truth(timeline: Timeline, options: Mapping[str, Any]) -> Truth | None:
@@ -120,8 +122,6 @@ def _truth(timeline: Timeline, options: Mapping[str, Any]) -> Truth | None:
 
 def _find_media(timeline: Timeline, given: Path | None) -> Path | None:
     """The file itself, or the one in a folder that has the name; None where there is none."""
-    from .files import MEDIA_SUFFIXES, is_file  # noqa: PLC0415
-
     known = Path(str(timeline.media.get("path", "")))
     if given is None:
         return known if known.suffix.lower() in MEDIA_SUFFIXES and is_file(known) else None

@@ -98,11 +98,24 @@ def hash_file(path: Path) -> str:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file; a name that the system refuses (too long, say) is none."""
+    """Whether there is such a file; a name that the system refuses (too long, or with a zero byte) is none."""
     try:
         return path.is_file()
-    except OSError:
+    except (OSError, ValueError):
         return False
+
+
+def file_name(name: str) -> str:
+    """A name for a file in a folder: neither another folder's nor hidden."""
+    return name.replace("/", "_").replace("\0", "_").lstrip(".") or "_"
+
+
+def make_folder(folder: Path) -> None:
+    """A folder and those above it, if they are not there. Raises OutputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{printable(folder)}: cannot be made: {error.strerror or error}") from error
 
 
 def is_special(path: Path) -> bool:

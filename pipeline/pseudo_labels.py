@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .errors import DatasetError, printable
 from .feature_files import READERS, read_array
-from .files import write_atomic
+from .files import make_folder, write_atomic
 
 FOLDERS = {"audio": Path("CLAP/segment_pseudo_labels"), "visual": Path("CLIP/segment_pseudo_labels")}
 
@@ -27,7 +27,7 @@ def write_pseudo_labels(root: Path, modality: str, clip_id: str, labels: NDArray
     content = io.BytesIO()
     np.save(content, labels.astype(np.uint8))
     folder = root / FOLDERS[modality]
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_atomic(folder / f"{clip_id}.npy", content.getvalue())
 
 

@@ -11,10 +11,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from .files import MEDIA_SUFFIXES
 from .segments import runs, segment_count
 
 Modality = Literal["audio", "visual", "audio_visual"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
+MAX_SECONDS = 100 * 3600  # longer media are none, and tables of their seconds would fill the memory
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Timeline:
     provenance: Mapping[str, Any]  # weights, profile, thresholds, program, device
     warnings: tuple[str, ...] = field(default=())
     processing: tuple[Mapping[str, Any], ...] = field(default=())  # what was done to the events afterwards
+    length_known: bool = True  # False where the duration is only that of the last event
 
     @property
     def segments(self) -> int:
@@ -91,8 +94,9 @@ class Timeline:
 
     @property
     def name(self) -> str:
-        """Of the media file, without folder and suffix."""
-        return PurePath(str(self.media.get("path", "video"))).stem
+        """Of the media file, without folder and without the suffix of one."""
+        path = PurePath(str(self.media.get("path", "video")))
+        return path.stem if path.suffix.lower() in MEDIA_SUFFIXES else path.name
 
     @classmethod
     def of_events(
@@ -100,15 +104,17 @@ class Timeline:
     ) -> Timeline:
         """Of events that came from elsewhere. By default it ends with its last event, and its classes are theirs.
 
-        Raises ValueError where `labels` lacks one.
+        Raises ValueError where `labels` lacks one, and for more than `MAX_SECONDS`.
         """
         events = tuple(events)
+        end = max([event.offset for event in events] + [duration or 0.0])
+        if end > MAX_SECONDS:
+            raise ValueError(f"{end:g} seconds are more than {MAX_SECONDS // 3600} hours")
         known = tuple(sorted({event.label for event in events})) if labels is None else tuple(labels)
         if unknown := {event.label for event in events}.difference(known):
             raise ValueError(f"class {min(unknown)!r} is not among the labels")
-        if duration is None:
-            duration = max((event.offset for event in events), default=0.0)
-        return cls(sort_events(events, known), known, None, {"path": path, "duration": duration}, {})
+        media = {"path": path, "duration": end if duration is None else duration}
+        return cls(sort_events(events, known), known, None, media, {}, length_known=duration is not None)
 
 
 def find_events(

@@ -129,6 +129,28 @@ def test_folders_of_results(run: Callable[..., Result], tmp_path: Path) -> None:
     assert "two timelines are called one" in run("convert", tmp_path / "events", tmp_path / "tables", "-o", "-").err
 
 
+def test_folders_as_they_are(run: Callable[..., Result], tmp_path: Path) -> None:
+    """Several forms of the same timelines: JSON counts. What is no file of events is left out, and that is said."""
+    folder = tmp_path / "events"
+    folder.mkdir()
+    for name in ("one", "abc_", "abc-"):
+        write(folder, name)
+        assert run("convert", folder / f"{name}.events.json", "-f", "all", "-o", folder / name).status == 0
+        (folder / f"{name}.json").unlink()
+    (folder / "package.json").write_text("{}")
+    (folder / "README.txt").write_text("hello")
+    result = run("convert", folder, "-f", "csv", "--output-dir", tmp_path / "tables")
+    assert result.status == 0, result.err
+    assert names(tmp_path / "tables") == ["abc-.csv", "abc_.csv", "one.csv"]
+    assert "left out" in result.err
+    assert "package.json" in result.err
+    both = (folder / "one.audio.txt", folder / "one.visual.txt")
+    assert run("convert", *both, "-f", "csv").status == 0
+    before = (folder / "one.events.json").read_bytes()
+    assert "is an input" in run("convert", folder, "-f", "json", "--output-dir", folder, "--overwrite").err
+    assert (folder / "one.events.json").read_bytes() == before
+
+
 def test_corrections_become_a_data_set(run: Callable[..., Result], tmp_path: Path) -> None:
     """What people corrected is what parsers are scored by and trained on."""
     (tmp_path / "corrected").mkdir()
@@ -156,12 +178,25 @@ def test_corrections_to_learn_from(run: Callable[..., Result], tmp_path: Path) -
     own = [Event("audio", "Glass", 0, 2, 1.0), Event("visual", "Cup", 1, 3, 1.0)]
     timeline = Timeline.of_events(own, path="a.mp4", duration=4.0)
     (tmp_path / "corrected" / "a.csv").write_bytes(FORMATS["csv"].write(timeline)[0])
-    assert run("convert", tmp_path / "corrected", "--data-set", tmp_path / "data", "--split", "train").status == 0
+    common = ("convert", tmp_path / "corrected", "--data-set", tmp_path / "data", "--split", "train")
+    assert "a: how long is the clip?" in run(*common).err
+    assert run(*common, "--seconds", "4").status == 0
     annotations = read_annotations(tmp_path / "data")
     assert annotations.labels == ("Cup", "Glass")
-    table, problems = read_pseudo_labels(tmp_path / "data" / "pseudo_labels", "visual", ["a"], [3], 2)
+    assert not (tmp_path / "data" / "AVVP_eval_audio.csv").exists()
+    table, problems = read_pseudo_labels(tmp_path / "data" / "pseudo_labels", "visual", ["a"], [4], 2)
     assert not problems
-    assert table[0].tolist() == [[False, False], [True, False], [True, False]]
+    assert table[0].tolist() == [[False, False], [True, False], [True, False], [False, False]]
+
+
+@pytest.mark.parametrize(("clip", "label"), [("a", "Dog, barking"), ("a\tb", "Dog"), ("a", " ")])
+def test_names_that_a_data_set_cannot_hold(run: Callable[..., Result], tmp_path: Path, clip: str, label: str) -> None:
+    timeline = Timeline.of_events([Event("audio", label, 0, 1, 1.0)], path=f"{clip}.mp4", duration=2.0)
+    (tmp_path / "x.json").write_bytes(FORMATS["json"].write(timeline)[0])
+    result = run("convert", tmp_path / "x.json", "--data-set", tmp_path / "data", "--split", "val")
+    assert result.status == 2
+    assert "in a data set it needs" in result.err
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize(
@@ -178,6 +213,10 @@ def test_corrections_to_learn_from(run: Callable[..., Result], tmp_path: Path) -
         (["{folder}"], "no files of events in this folder"),
         (["{source}", "--min-score", "nan"], "finite"),
         (["{source}", "--classes", ","], "name at least one"),
+        (["{source}", "-o", "x", "--overwrite"], "--overwrite goes with"),
+        (["{source}", "--seconds", "3"], "--seconds goes with"),
+        (["{source}", "--output-dir", "/proc/nowhere"], "cannot be made"),
+        (["{source}", "--data-set", "{source}/x", "--split", "val"], "cannot be made"),
     ],
 )
 def test_wrong_usage_is_said(run: Callable[..., Result], tmp_path: Path, arguments: list[str], said: str) -> None:
@@ -214,6 +253,9 @@ def test_parse_writes_what_is_asked_for(
         (("--html", clips.steady.with_suffix(".html").parent / "none" / "x.html"), "no such folder"),
         (("--classes", "Cow"), "unknown class Cow"),
         (("-o", tmp_path, "-f", "csv"), "is a folder"),
+        (("--segments", "-f", "csv"), "none is asked for"),
+        (("-o", tmp_path / "z.svg", "--plot", tmp_path / "z.svg"), "two results"),
+        (("--output-dir", tmp_path / "d", "--embed-video"), "is for one file"),
         (("--output-dir", tmp_path / "d", "--plot", tmp_path / "y.png"), "avvp report"),
     ):
         refused = run(*common, *wrong)
@@ -256,3 +298,11 @@ def test_report_of_one_file(run: Callable[..., Result], tmp_path: Path, clips: A
     lost = run("report", source, "--html", tmp_path / "y.html")
     assert "1 without their video" in lost.err
     assert run("report", source).status == 2
+    other = write(tmp_path, "other")
+    site = ("report", source, other, "--output-dir", tmp_path / "site")
+    assert "have several videos" in run(*site, "--media", clips.steady).err
+    assert run(*site, "--embed-video").status == 0
+    assert run(*site).status == 0
+    (tmp_path / "site" / "index.html").write_text("somebody's own")
+    assert "was not written by avvp" in run(*site).err
+    assert "is the list of all pages" in run("report", write(tmp_path, "index"), "--output-dir", tmp_path / "new").err

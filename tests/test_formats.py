@@ -23,8 +23,8 @@ from avvp.pipeline.errors import FormatError
 from avvp.pipeline.outputs.captions import make_cues
 from avvp.pipeline.outputs.events_json import load_schema, to_document
 from avvp.pipeline.outputs.formats import FORMATS, find_format, read_events, write_events
-from avvp.pipeline.outputs.refine import both_events, merge_events
-from avvp.pipeline.timeline import MODALITIES, Event, SegmentProbabilities, Timeline
+from avvp.pipeline.outputs.refine import both_events, merge_events, sensed
+from avvp.pipeline.timeline import Event, SegmentProbabilities, Timeline
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from praatio import textgrid as praatio_reader
@@ -48,16 +48,16 @@ def timelines(draw: st.DrawFn) -> Timeline:
     labels = draw(st.lists(_names, min_size=1, max_size=4, unique=True))
     event = st.builds(
         lambda modality, label, span, score: Event(modality, label, *span, score),
-        st.sampled_from(MODALITIES), st.sampled_from(labels), _times, _scores,
+        st.sampled_from(("audio", "visual")), st.sampled_from(labels), _times, _scores,
     )  # fmt: skip
     events = draw(st.lists(event, max_size=8, unique_by=lambda e: (e.modality, e.label, e.onset, e.offset)))
-    return Timeline.of_events(events, path="clip.mp4", duration=4_100.0, labels=labels)
+    return Timeline.of_events(both_events(events), path="clip.mp4", duration=4_100.0, labels=labels)
 
 
 def rounded(timeline: Timeline, form: str) -> list[tuple[object, ...]]:
     """The events of a timeline, as far as a form keeps them, in an order of their own."""
     keep = FORMATS[form].scores
-    return sorted((e.modality, e.label, e.onset, e.offset, e.score if keep else 1.0) for e in timeline.events)
+    return sorted((e.modality, e.label, e.onset, e.offset, round(e.score, 6) if keep else 1.0) for e in timeline.events)
 
 
 def round_trip(timeline: Timeline, form: str) -> list[Timeline]:
@@ -182,7 +182,8 @@ def test_textgrid_in_other_readers(label: str, tmp_path: Path) -> None:
         again = tmp_path / "again.TextGrid"
         grid.save(str(again), "short_textgrid" if short else "long_textgrid", includeBlankSpaces=True)
         again.write_bytes(again.read_text(encoding="utf-8").encode("utf-16"))
-        assert rounded(read_events(again)[0], "textgrid") == rounded(timeline, "textgrid")
+        expected = Timeline.of_events(both_events(timeline.events), path="x")
+        assert rounded(read_events(again)[0], "textgrid") == rounded(expected, "textgrid")
 
 
 @pytest.mark.parametrize("label", HOSTILE)
@@ -260,6 +261,46 @@ def test_labels_made_by_hand_in_audacity(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_what_is_only_both_is_heard_and_seen() -> None:
+    """As another program may put it: 0 to 3 both, of which 1 to 2 is heard already."""
+    timeline = make(("audio_visual", "Dog", 0, 3), ("audio", "Dog", 1, 2))
+    own = [(e.modality, e.onset, e.offset) for e in sensed(timeline.events)]
+    assert sorted(own) == [("audio", 0, 1), ("audio", 1, 2), ("audio", 2, 3), ("visual", 0, 3)]
+    assert text(timeline, "llp", 1).splitlines()[1] == "my clip\t0\t3\tDog"
+    assert "[dog]" in text(timeline, "vtt", 1)
+    assert text(timeline, "rttm", 1).split()[3:5] == ["0.000", "3.000"]
+
+
+def test_a_moved_event_moves_what_is_both(tmp_path: Path) -> None:
+    """Annotation programs keep the old tier of what is both; it follows from the others."""
+    paths = FORMATS["textgrid"].files(tmp_path / "x")
+    timeline = make(("audio", "Dog", 0, 2), ("visual", "Dog", 1, 3), ("audio_visual", "Dog", 1, 2))
+    write_events(timeline, FORMATS["textgrid"], paths)
+    grid = praatio_reader.openTextgrid(str(paths[0]), includeEmptyIntervals=False)
+    grid.replaceTier("audio", grid.getTier("audio").new(entries=[(0, 1.5, "Dog")]))
+    grid.save(str(paths[0]), "long_textgrid", includeBlankSpaces=True)
+    (back,) = read_events(paths[0])
+    assert ("audio_visual", 1.0, 1.5) in [(e.modality, e.onset, e.offset) for e in back.events]
+
+
+def test_tables_as_spreadsheets_write_them(tmp_path: Path) -> None:
+    rows = "Modality;Label;Onset;Offset;Score\r\naudio;Dog;0;2;\r\n;;;;\r\n"
+    for name, content in (("a.csv", rows.encode("utf-8-sig")), ("b.csv", rows.encode("utf-16"))):
+        (tmp_path / name).write_bytes(content)
+        (timeline,) = read_events(tmp_path / name)
+        assert timeline.events == (Event("audio", "Dog", 0.0, 2.0, 1.0),)
+        assert not timeline.length_known
+
+
+def test_dots_and_dashes_in_names_stay(tmp_path: Path) -> None:
+    for name in ("my.video.1", "abc_", "x-"):
+        timeline = Timeline.of_events([Event("audio", "Dog", 0, 1, 1.0)], path=f"{name}.mp4", duration=2.0)
+        for form in READABLE:
+            paths = FORMATS[form].files(tmp_path / name)
+            write_events(timeline, FORMATS[form], paths)
+            assert [back.name for back in read_events(paths[0])] == [name], form
+
+
 def test_names_tell_the_format() -> None:
     for name, form in (
         ("a.json", "json"), ("a.events.json", "json"), ("a.csv", "csv"), ("a.eval_audio.csv", "llp"),
@@ -276,6 +317,8 @@ def test_names_tell_the_format() -> None:
 BROKEN = {
     "a.json": [b"", b"[]", b"{}", b'{"events": [3]}', b'{"events": [{"label": "x"}]}', b"\xff\xfe", b"[" * 99999,
                b'{"events": [], "labels": [1]}', b'{"events": [], "media": {"duration": NaN}}',
+               b'{"events": [], "media": {"duration": 1e999}}', b'{"events": [], "media": {"duration": 1e300}}',
+               b'{"events": [], "processing": [3]}', b'{"events": [], "provenance": {"x": 1e999}}',
                b'{"events": [], "segments": {"audio": [[2]]}}', b'{"events": [], "labels": ["a"], "segments": 3}',
                b'{"events": [{"modality": "audio", "label": "a", "onset": 3, "offset": 1}]}'],
     "a.csv": [b"x,y\n1,2\n", b"modality,label,onset,offset\naudio,Dog,1\n", b"modality,label,onset,offset\nx,Dog,1,2\n",
@@ -284,8 +327,11 @@ BROKEN = {
                          b"filename\tonset\toffset\tevent_labels\nx\t3\t1\tDog\n"],
     "a.audio.txt": [b"hello\n", b"2\t1\tDog\n", b"nan\t1\tDog\n"],
     "a.TextGrid": [b"", b"hello", b'"ooTextFile" "TextGrid" 0 1 <exists> 3', b'"ooTextFile" "TextGrid" 0 "x"',
-                   b'"ooTextFile" "TextGrid" 0 1 <absent>', b'"ooTextFile" "TextGrid" 0 1 <exists> inf'],
-    "a.eaf": [b"", b"<a>", b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", b"<ANNOTATION_DOCUMENT/>",
+                   b'"ooTextFile" "TextGrid" 0 1 <absent>', b'"ooTextFile" "TextGrid" 0 1e999 <exists> 0',
+                   b'"ooTextFile" "TextGrid" 0 1 <exists> 1 "IntervalTier" "audio" 0 1 1e999',
+                   b'"ooTextFile" "TextGrid" 0 1 <exists> inf'],
+    "a.eaf": [b"", b"<a>", b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>",
+              "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>".encode("utf-16"), b"<ANNOTATION_DOCUMENT/>",
               b'<D><TIER TIER_ID="audio"><ANNOTATION><ALIGNABLE_ANNOTATION TIME_SLOT_REF1="x"><ANNOTATION_VALUE>d'
               b"</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION></TIER></D>"],
 }  # fmt: skip

@@ -355,7 +355,7 @@ def test_the_index_searches_and_sorts(show: Callable[..., Opened], tmp_path: Pat
         "2",
         "2",
         "0",
-        "8",
+        "6",
     ]
     opened.page.locator("#files a", has_text="c.mp4").click()
     assert opened.page.locator("h1").text_content() == "c.mp4"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ..timeline import MODALITIES, Event, Timeline
 from .refine import both_events
+from .tiers import without_stale
 
 SUFFIXES = tuple(f"{modality}.txt" for modality in MODALITIES)
 _TIDY = str.maketrans("\t\n\r", "   ")
@@ -27,7 +28,7 @@ def write(timeline: Timeline) -> list[bytes]:
 def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
     """Labels with an extent; points and the lines of a spectral selection are skipped. Raises ValueError.
 
-    Without a file of what is heard and seen at once, such events are those of the others that coincide.
+    What is heard and seen at once follows from what is heard and what is seen, which a person may have moved.
     """
     events: list[Event] = []
     for modality, suffix in zip(MODALITIES, SUFFIXES, strict=True):
@@ -45,5 +46,4 @@ def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
                     events.append(Event(modality, label, onset, offset, 1.0))
             except ValueError as error:
                 raise ValueError(f"{suffix}, line {number}: {error}") from error
-    known = events if SUFFIXES[-1] in contents else both_events(events)
-    return [Timeline.of_events(known, path=name)]
+    return [Timeline.of_events(both_events(without_stale(events)), path=name)]

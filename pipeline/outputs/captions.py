@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from ..errors import printable
 from ..timeline import Event, Modality, Timeline
-from .refine import merge_events
+from .refine import merge_events, sensed
 
 _BRIDGED = 1.0  # seconds for which a caption stays although its event pauses
 # What a caption calls the classes of LLP, heard and seen; others go by their names.
@@ -56,14 +56,17 @@ def make_cues(events: Sequence[Event], modality: Modality) -> list[Cue]:
     A line keeps its place while it is shown: what began first is above. A caption stays on through pauses of up to a
     second, so that it does not flicker.
     """
-    shown = merge_events((event for event in events if event.modality == modality), _BRIDGED)
+    shown = merge_events((event for event in sensed(events) if event.modality == modality), _BRIDGED)
+    waiting = sorted(shown, key=lambda event: (event.onset, event.label))
     edges = sorted({edge for event in shown for edge in (event.onset, event.offset)})
-    order = sorted(shown, key=lambda event: (event.onset, event.label))
-    cues = []
+    cues, active, taken = [], list[Event](), 0
     for onset, offset in pairwise(edges):
-        lines = tuple(_words(e.label, modality) for e in order if e.onset <= onset and offset <= e.offset)
-        if lines:
-            cues.append(Cue(onset, offset, lines))
+        active = [event for event in active if event.offset > onset]
+        while taken < len(waiting) and waiting[taken].onset <= onset:
+            active.append(waiting[taken])
+            taken += 1
+        if active:
+            cues.append(Cue(onset, offset, tuple(_words(event.label, modality) for event in active)))
     return cues
 
 

@@ -11,20 +11,31 @@ from numpy.typing import NDArray
 
 from ...models.labels import LLP_LABELS
 from ..annotations import LABEL_FILE, SPLIT_FILES, DenseClip, Split, read_annotations, read_labels, write_annotations
+from ..dataset import clip_id
 from ..errors import SetupError, printable
+from ..files import make_folder
 from ..pseudo_labels import write_pseudo_labels
 from ..segments import covered_seconds
 from ..timeline import Modality, Timeline
+from .refine import sensed
 
 PSEUDO_LABELS = "pseudo_labels"
 
 
-def write_data_set(folder: Path, timelines: Mapping[str, Timeline], split: str, *, overwrite: bool = False) -> None:
+def write_data_set(
+    folder: Path,
+    timelines: Mapping[str, Timeline],
+    split: str,
+    *,
+    seconds: int | None = None,
+    overwrite: bool = False,
+) -> None:
     """Write the annotations of a split of these clips: for val and test the events by second, for train the classes of
     each clip, and its seconds as pseudo labels below `pseudo_labels/`.
 
-    timelines: clip -> its events; a second is active where events cover half of it. Raises SetupError where the folder
-    holds the split already, one of the clips in another, or other classes; OutputError.
+    timelines: clip -> its events; a second is active where events cover half of it. seconds: of clips whose timelines
+    do not know their length. Raises SetupError where the folder holds the split already, one of the clips in another,
+    or other classes; for names that the files cannot hold; for train, where nobody knows a clip's length. OutputError.
     """
     if (folder / SPLIT_FILES[split]).exists() and not overwrite:
         raise SetupError(f"{printable(folder / SPLIT_FILES[split])}: is there already; --overwrite replaces it")
@@ -39,13 +50,27 @@ def write_data_set(folder: Path, timelines: Mapping[str, Timeline], split: str, 
     known = read_labels(folder / LABEL_FILE) if (folder / LABEL_FILE).exists() else LLP_LABELS
     if any((folder / file).exists() for file in SPLIT_FILES.values()) and known != labels:
         raise SetupError(f"{printable(folder)}: is a data set of other classes than {printable(', '.join(labels))}")
-    folder.mkdir(parents=True, exist_ok=True)
-    clips = {name: _dense(name, timeline, labels) for name, timeline in timelines.items()}
+    _check_names(timelines, labels)
+    if split == "train" and seconds is None and (lost := [n for n, one in timelines.items() if not one.length_known]):
+        raise SetupError(f"{printable(lost[0])}: how long is the clip? its file does not say; --seconds does")
+    make_folder(folder)
+    clips = {name: _dense(name, timeline, labels, seconds) for name, timeline in timelines.items()}
     write_annotations(folder, labels, {split: list(clips.values())})
     if split == "train":
         for name, clip in clips.items():
-            for modality, table in (("audio", clip.heard), ("visual", clip.seen)):
-                write_pseudo_labels(folder / PSEUDO_LABELS, modality, name, table)
+            for file in {name, clip_id(name)}:  # features, too, go by either
+                write_pseudo_labels(folder / PSEUDO_LABELS, "audio", file, clip.heard)
+                write_pseudo_labels(folder / PSEUDO_LABELS, "visual", file, clip.seen)
+
+
+def _check_names(timelines: Iterable[str], labels: Iterable[str]) -> None:
+    """Tables between tabs, with classes between commas, cannot hold every name."""
+    for label in labels:
+        if not label.strip() or set(label) & set(",\t\n\r"):
+            raise SetupError(f"a class is called {printable(label)!r}; in a data set it needs a name without commas")
+    for name in timelines:
+        if set(name) & set("\t\n\r/") or not name.isprintable():
+            raise SetupError(f"a clip is called {printable(name)!r}; in a data set it needs a plain name")
 
 
 def _splits(folder: Path) -> Mapping[str, Split]:
@@ -59,13 +84,16 @@ def common_labels(timelines: Iterable[Timeline]) -> tuple[str, ...]:
     return LLP_LABELS if set(found) <= set(LLP_LABELS) else found
 
 
-def _dense(name: str, timeline: Timeline, labels: Sequence[str]) -> DenseClip:
+def _dense(name: str, timeline: Timeline, labels: Sequence[str], seconds: int | None) -> DenseClip:
     length = max([timeline.segments, *(math.ceil(event.offset) for event in timeline.events)])
+    if seconds is not None and not timeline.length_known:
+        length = seconds
+    events = sensed(timeline.events)
 
     def table(modality: Modality) -> NDArray[np.bool_]:
         active = np.zeros((length, len(labels)), bool)
         for index, label in enumerate(labels):
-            spans = [(e.onset, e.offset) for e in timeline.events if (e.modality, e.label) == (modality, label)]
+            spans = [(e.onset, e.offset) for e in events if (e.modality, e.label) == (modality, label)]
             if spans:
                 active[:, index] = covered_seconds(spans, length)
         return active

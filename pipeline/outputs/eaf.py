@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree as ET
+from xml.parsers import expat
 
 from ..timeline import Event, Timeline
 from .tiers import find_modality, from_tiers, to_tiers
@@ -69,11 +70,10 @@ def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
     A document type declaration is refused: with one, XML could grow without end or fetch other files.
     """
     (content,) = contents.values()
-    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-        raise ValueError("it has a document type declaration, which ELAN's files have not")
     try:
+        _refuse_declarations(content)
         root = ET.fromstring(content)  # noqa: S314 - without declarations there is nothing to expand
-    except (ET.ParseError, LookupError) as error:
+    except (ET.ParseError, expat.ExpatError, LookupError) as error:
         raise ValueError(str(error)) from error
     times = {slot.get("TIME_SLOT_ID"): slot.get("TIME_VALUE") for slot in root.iterfind("TIME_ORDER/TIME_SLOT")}
     events: list[Event] = []
@@ -87,6 +87,17 @@ def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
             if modality and label.strip():
                 events.append(Event(modality, label, start, stop, 1.0))
     return [from_tiers(events, names, path=name, duration=None)]
+
+
+def _refuse_declarations(content: bytes) -> None:
+    """In whatever encoding. Raises ValueError."""
+
+    def refuse(*_: object) -> None:
+        raise ValueError("it has a document type declaration, which ELAN's files have not")
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = refuse
+    parser.Parse(content, True)
 
 
 def _seconds(times: Mapping[str | None, str | None], slot: str | None) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -50,7 +51,7 @@ def write(timeline: Timeline) -> list[bytes]:
 def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
     """Of this program or another one: only `events` has to be there. Raises ValueError."""
     (content,) = contents.values()
-    return [from_document(json.loads(content, parse_constant=_refuse), name)]
+    return [from_document(json.loads(content, parse_constant=_refuse, parse_float=_finite), name)]
 
 
 def from_document(document: Any, name: str) -> Timeline:
@@ -77,7 +78,7 @@ def from_document(document: Any, name: str) -> Timeline:
         probabilities=_probabilities(document.get("segments"), timeline),
         provenance=_mapping(document, "provenance"),
         warnings=tuple(str(warning) for warning in _list(document, "warnings")),
-        processing=tuple(step for step in _list(document, "processing") if isinstance(step, dict)),
+        processing=tuple(_step(entry) for entry in _list(document, "processing")),
     )
 
 
@@ -92,6 +93,12 @@ def _event(entry: Any) -> Event:
         raise ValueError(f"an event has no {error}") from error
     except (TypeError, AttributeError) as error:
         raise ValueError(f"{entry!r} is not an event") from error
+
+
+def _step(entry: Any) -> Mapping[str, Any]:
+    if not isinstance(entry, dict) or not isinstance(entry.get("step"), str):
+        raise ValueError(f"{entry!r} is not a step of processing")
+    return entry
 
 
 def _probabilities(tables: Any, timeline: Timeline) -> SegmentProbabilities | None:
@@ -115,6 +122,13 @@ def _mapping(document: dict[str, Any], key: str) -> Mapping[str, Any]:
 def _list(document: dict[str, Any], key: str) -> list[Any]:
     value = document.get(key, [])
     return value if isinstance(value, list) else []
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        _refuse(text)
+    return number
 
 
 def _refuse(constant: str) -> NoReturn:

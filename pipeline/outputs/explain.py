@@ -65,16 +65,21 @@ class AttentionMaps:
         return {name: array for name, array in vars(self).items() if name != "labels"}
 
 
-def explain_features(features: FeatureSet, parser: AVParser, device: torch.device | str = "cpu") -> AttentionMaps:
-    """The attention of a parser on this device over a video of any length, in the windows of `predict.predict_video`.
-
-    Raises SetupError where the parser has no attention to show, or answers with what is no number.
-    """
+def check_explainable(parser: AVParser) -> None:
+    """Raises SetupError for a parser that has no attention to show."""
     if parser.config.decoder != "leap":
         raise SetupError(
             f"this parser's decoder is {printable(parser.config.decoder)}, which has no label-to-segment attention;"
             " take a bundle whose decoder is leap"
         )
+
+
+def explain_features(features: FeatureSet, parser: AVParser, device: torch.device | str = "cpu") -> AttentionMaps:
+    """The attention of a parser on this device over a video of any length, in the windows of `predict.predict_video`.
+
+    Raises SetupError where the parser has no attention to show, or answers with what is no number.
+    """
+    check_explainable(parser)
     parser.eval()
 
     def look(audio: Tensor, visual_2d: Tensor, visual_3d: Tensor) -> NDArray[np.float32]:

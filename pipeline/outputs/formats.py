@@ -75,7 +75,7 @@ def find_format(path: Path) -> tuple[Format, str, str] | None:
     if not found:
         return None
     form, suffix = max(found, key=lambda pair: len(pair[1]))
-    return form, suffix, path.name[: -len(suffix)]
+    return form, suffix, path.name[: -len(suffix) - 1]
 
 
 def read_events(path: Path) -> list[Timeline]:
@@ -92,14 +92,26 @@ def read_events(path: Path) -> list[Timeline]:
     stands_for = (form.reads or {}).get(suffix, suffix)
     contents = {stands_for: _read(path)}
     if stands_for == suffix:
-        for other in form.suffixes:
-            sibling = path.with_name(base + other)
-            if other != suffix and sibling.is_file():
-                contents[other] = _read(sibling)
+        contents |= {other: _read(sibling) for other, sibling in _siblings(path, form, suffix)}
     try:
-        return list(form.read(contents, base.rstrip("._-") or path.stem))
-    except (ValueError, RecursionError) as error:
+        return list(form.read(contents, base or path.stem))
+    except (ValueError, OverflowError, RecursionError) as error:
         raise FormatError(path, f"not {form.name} events: {error}") from error
+
+
+def all_files(path: Path) -> list[Path]:
+    """A file of events and those beside it that `read_events` reads with it."""
+    found = find_format(path)
+    return [path] if found is None else [path, *(sibling for _, sibling in _siblings(path, found[0], found[1]))]
+
+
+def _siblings(path: Path, form: Format, suffix: str) -> list[tuple[str, Path]]:
+    """Other files of the same group that there are, by suffix."""
+    if suffix not in form.suffixes:
+        return []
+    begin = path.name[: -len(suffix)]
+    others = [(other, path.with_name(begin + other)) for other in form.suffixes if other != suffix]
+    return [(other, sibling) for other, sibling in others if sibling.is_file()]
 
 
 def _read(path: Path) -> bytes:

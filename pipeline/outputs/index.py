@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from ..errors import printable
 from ..files import write_atomic
 from ..timeline import MODALITIES, Timeline
 from .page import fill, read_web, to_script
+from .refine import merge_events, sensed
 
 INDEX = "index.html"
 _COUNTS = dict(zip(MODALITIES, ("heard", "seen", "both"), strict=True))
@@ -55,7 +57,8 @@ def _count_classes(timelines: Any) -> list[dict[str, Any]]:
             )
             row["files"] += 1
         for event in timeline.events:
-            row = found[event.label]
-            row[_COUNTS[event.modality]] += 1
-            row["seconds"] += event.duration if event.modality != "audio_visual" else -event.duration
+            found[event.label][_COUNTS[event.modality]] += 1
+        either = [replace(event, modality="audio") for event in sensed(timeline.events)]
+        for event in merge_events(either, 0.0):
+            found[event.label]["seconds"] += event.duration
     return sorted(found.values(), key=lambda row: row["label"])

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from ..annotations import EVENT_COLUMNS, EVENT_FILES
 from ..segments import covered_seconds, runs
 from ..timeline import Event, Modality, Timeline
-from .refine import both_events
+from .refine import both_events, sensed
 
 SUFFIXES = ("eval_audio.csv", "eval_visual.csv")
 _MODALITIES: tuple[Modality, Modality] = ("audio", "visual")
@@ -23,11 +23,14 @@ def write(timeline: Timeline) -> list[bytes]:
 
 def _write(timeline: Timeline, modality: Modality) -> bytes:
     length = max([timeline.segments, *(math.ceil(event.offset) for event in timeline.events)])
+    spans: dict[str, list[tuple[float, float]]] = {}
+    for event in sensed(timeline.events):
+        if event.modality == modality:
+            spans.setdefault(event.label, []).append((event.onset, event.offset))
     lines = ["\t".join(EVENT_COLUMNS)]
     name = timeline.name.translate(_TIDY)
     for label in timeline.labels:
-        spans = [(e.onset, e.offset) for e in timeline.events if (e.modality, e.label) == (modality, label)]
-        for start, stop in runs(covered_seconds(spans, length)) if spans else ():
+        for start, stop in runs(covered_seconds(spans[label], length)) if label in spans else ():
             lines.append(f"{name}\t{start}\t{stop}\t{label.translate(_TIDY)}")
     return "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
 

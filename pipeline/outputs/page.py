@@ -16,11 +16,12 @@ from urllib.parse import quote
 import numpy as np
 
 from ..errors import MediaError, SetupError, printable
-from ..files import SOUND_SUFFIXES, write_atomic
+from ..files import SOUND_SUFFIXES, is_file, write_atomic
 from ..report import Truth
 from ..segments import runs
-from ..timeline import MODALITIES, Event, Timeline
+from ..timeline import MODALITIES, Event, Timeline, sort_events
 from .events_json import to_document
+from .refine import Refinement, sensed
 
 PAGE_SUFFIXES = (".html", ".htm")
 EMBED_LIMIT = 64 << 20  # bytes of a video inside a page; browsers get slow beyond
@@ -37,6 +38,25 @@ def write_page(
     events. Raises SetupError for a file too large to embed, MediaError where it cannot be read, OutputError.
     """
     write_atomic(path, render_page(timeline, path, media=media, truth=truth, embed=embed))
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a page was written by this program."""
+    try:
+        with path.open("rb") as file:
+            return b'<meta name="generator" content="avvp">' in file.read(4096)
+    except OSError:
+        return False
+
+
+def check_embeddable(media: Path) -> None:
+    """Raises SetupError for a file too large to stand in a page."""
+    size = media.stat().st_size if is_file(media) else 0
+    if size > EMBED_LIMIT:
+        raise SetupError(
+            f"{printable(media)}: has {size >> 20} MiB, more than the {EMBED_LIMIT >> 20} that a page may hold;"
+            " without --embed-video the page plays the file from where it is"
+        )
 
 
 def render_page(
@@ -68,13 +88,28 @@ def page_data(timeline: Timeline, truth: Truth | None = None) -> dict[str, Any]:
         "labels": list(timeline.labels),
         "has": {sense: media.get(f"{kind}_codec", "") is not None for sense, kind in _SENSES.items()},
         "threshold": _common_threshold(timeline.provenance.get("thresholds")),
-        "events": [_compact(event, places) for event in timeline.events],
+        "events": [_compact(event, places) for event in _displayed(timeline)],
         "probabilities": None if tables is None else {name: _base64(table) for name, table in tables.items()},
-        "refinements": [dict(step) for step in timeline.processing if step.get("step") == "refine"],
+        "refinements": [dict(step) for step in timeline.processing if _is_refinement(step)],
         "truth": None if truth is None else {"spans": _spans(truth), "agreement": truth.agreement},
         "warnings": [printable(warning) for warning in timeline.warnings],
         "document": {key: value for key, value in document.items() if key != "events"},
     }
+
+
+def _is_refinement(step: Mapping[str, Any]) -> bool:
+    """Of this program's, or like it: another may have written anything."""
+    numbers = [step.get(name) for name in ("merge_gap", "min_duration", "min_score")]
+    classes = step.get("classes")
+    known = step.get("step") == "refine" and not step.keys() - {"step", *vars(Refinement())}
+    well_formed = classes is None or (isinstance(classes, list) and all(isinstance(name, str) for name in classes))
+    return known and well_formed and all(value is None or isinstance(value, int | float) for value in numbers)
+
+
+def _displayed(timeline: Timeline) -> list[Event]:
+    """With what is heard and seen where other programs say only that it is both."""
+    both = [event for event in timeline.events if event.modality == "audio_visual"]
+    return list(sort_events([*sensed(timeline.events), *both], timeline.labels))
 
 
 def _compact(event: Event, places: Mapping[str, int]) -> list[float]:
@@ -115,13 +150,8 @@ def _player(media: Path, page: Path, *, embed: bool) -> dict[str, Any]:
     if not embed:
         way = os.path.relpath(media.resolve(), page.resolve().parent)
         return {**told, "path": printable(way), "url": quote(os.fsencode(way))}
+    check_embeddable(media)
     try:
-        size = media.stat().st_size
-        if size > EMBED_LIMIT:
-            raise SetupError(
-                f"{printable(media)}: has {size >> 20} MiB, more than the {EMBED_LIMIT >> 20} that a page may hold;"
-                " without --embed-video the page plays the file from where it is"
-            )
         content = base64.b64encode(media.read_bytes()).decode()
     except OSError as error:
         raise MediaError(media, f"cannot be read: {error.strerror or error}") from error

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..errors import SetupError, printable
-from ..timeline import Event, Timeline, sort_events
+from ..timeline import Event, Modality, Timeline, sort_events
 
-_SENSES = ("audio", "visual")
+_SENSES: tuple[Modality, Modality] = ("audio", "visual")
+_ROUNDING = 1e-9  # of differences of seconds
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def refine(timeline: Timeline, refinement: Refinement) -> Timeline:
         return timeline
     refinement.check(timeline.labels)
     events = [e for e in timeline.events if refinement.classes is None or e.label in refinement.classes]
-    own = [event for event in events if event.modality in _SENSES]
+    own = sensed(events)
     if refinement.merge_gap is not None:
         own = merge_events(own, refinement.merge_gap)
     own = [event for event in own if _stays(event, refinement)]
@@ -78,7 +79,7 @@ def merge_events(events: Iterable[Event], gap: float) -> list[Event]:
     for event in sorted(events, key=lambda e: (e.modality, e.label, e.onset, e.offset)):
         last = merged[-1] if merged else None
         same = last is not None and (last.modality, last.label) == (event.modality, event.label)
-        if last is None or not same or event.onset - last.offset > gap:
+        if last is None or not same or event.onset - last.offset > gap + _ROUNDING:
             merged.append(event)
             continue
         score = (last.score * last.duration + event.score * event.duration) / (last.duration + event.duration)
@@ -86,20 +87,54 @@ def merge_events(events: Iterable[Event], gap: float) -> list[Event]:
     return merged
 
 
-def both_events(events: Iterable[Event]) -> list[Event]:
-    """What is heard and what is seen, and where the same class is both at once: there the smaller score holds.
+def sensed(events: Iterable[Event]) -> list[Event]:
+    """What is heard and what is seen: events of a modality, and of audio-visual ones what those do not cover.
 
-    Audio-visual events that are among them are left out.
+    In timelines of this program that is nothing; other programs may say of an event only that it is both.
     """
-    own = [event for event in events if event.modality in _SENSES]
-    merged = merge_events(own, 0.0)
-    found = [
-        Event("audio_visual", heard.label, start, stop, min(heard.score, seen.score))
-        for heard in merged
-        if heard.modality == "audio"
-        for seen in merged
-        if seen.modality == "visual" and seen.label == heard.label
-        for start, stop in ((max(heard.onset, seen.onset), min(heard.offset, seen.offset)),)
-        if start < stop
-    ]
+    events = list(events)
+    found = [event for event in events if event.modality in _SENSES]
+    spans: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for event in sorted(found, key=lambda e: e.onset):
+        spans.setdefault((event.modality, event.label), []).append((event.onset, event.offset))
+    for event in events:
+        if event.modality == "audio_visual":
+            for sense in _SENSES:
+                for start, stop in _uncovered(event, spans.get((sense, event.label), [])):
+                    found.append(replace(event, modality=sense, onset=start, offset=stop))
+    return found
+
+
+def _uncovered(event: Event, spans: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]]:
+    """The parts of an event outside of intervals that are ordered by onset."""
+    reached = event.onset
+    for start, stop in spans:
+        if start >= event.offset:
+            break
+        if start > reached:
+            yield reached, start
+        reached = max(reached, stop)
+    if reached < event.offset:
+        yield reached, event.offset
+
+
+def both_events(events: Iterable[Event]) -> list[Event]:
+    """What is heard and what is seen, as `sensed` has it, and where the same class is both at once: there the smaller
+    score holds."""
+    own = sensed(events)
+    merged: dict[tuple[str, str], list[Event]] = {}
+    for event in merge_events(own, 0.0):
+        merged.setdefault((event.modality, event.label), []).append(event)
+    found = []
+    for (modality, label), heard in merged.items():
+        seen = merged.get(("visual", label), [])
+        first = 0
+        for event in heard if modality == "audio" else ():
+            while first < len(seen) and seen[first].offset <= event.onset:
+                first += 1
+            place = first
+            while place < len(seen) and seen[place].onset < event.offset:
+                other, place = seen[place], place + 1
+                start, stop = max(event.onset, other.onset), min(event.offset, other.offset)
+                found.append(Event("audio_visual", label, start, stop, min(event.score, other.score)))
     return [*own, *found]

@@ -6,6 +6,7 @@ import re
 
 from ..errors import printable
 from ..timeline import Timeline
+from .refine import sensed
 
 
 def write(timeline: Timeline) -> list[bytes]:
@@ -15,7 +16,7 @@ def write(timeline: Timeline) -> list[bytes]:
         "".join(
             f"SPEAKER {name} 1 {event.onset:.3f} {event.duration:.3f} <NA> <NA> {_field(event.label)}"
             f" {event.score:.6f} <NA>\n"
-            for event in timeline.events
+            for event in sensed(timeline.events)
             if event.modality == modality
         ).encode()
         for modality in ("audio", "visual")

@@ -13,6 +13,7 @@ from ..timeline import Event, Modality, Timeline
 COLUMNS = ("file", "modality", "label", "onset", "offset", "score")
 _NEEDED = COLUMNS[1:5]
 _DECIMALS = 6
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 csv.field_size_limit(1 << 20)
 
 
@@ -38,9 +39,10 @@ def _write(timeline: Timeline, delimiter: str) -> bytes:
 
 
 def read_csv(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
-    """Columns in any order, others are skipped; a timeline for each file that the rows name. Raises ValueError.
+    """Columns in any order and in any case, others are skipped; a timeline for each file that the rows name.
 
-    Without a column `score` events have 1, without `file` they are all of the one that the table is named after.
+    Semicolons in place of commas, UTF-16 and empty rows, as spreadsheets write them, are understood. Without a score
+    events have 1, without `file` they are all of the one that the table is named after. Raises ValueError.
     """
     return _read(contents, name, ",")
 
@@ -52,17 +54,24 @@ def read_tsv(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
 
 def _read(contents: Mapping[str, bytes], name: str, delimiter: str) -> list[Timeline]:
     (content,) = contents.values()
-    rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=delimiter, strict=True)
+    text = content.decode("utf-16" if content[:2] in _UTF_16 else "utf-8-sig")
+    head = text.split("\n", 1)[0]
+    delimiter = max((delimiter, ";", "\t"), key=head.count)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        if missing := [column for column in _NEEDED if column not in (rows.fieldnames or ())]:
+        columns = [column.strip().casefold() for column in next(rows, [])]
+        if missing := [column for column in _NEEDED if column not in columns]:
             raise ValueError(f"no column {', '.join(missing)}")
         events: dict[str, list[Event]] = {}
-        for row in rows:
-            if None in row or None in row.values():
-                raise ValueError(f"line {rows.line_num} has another number of columns than the first")
+        for values in rows:
+            if not any(values):
+                continue
+            if len(values) != len(columns):
+                raise ValueError(f"line {rows.line_num}: {len(values)} columns, expected {len(columns)}")
+            row = dict(zip(columns, values, strict=True))
             try:
-                onset, offset, score = float(row["onset"]), float(row["offset"]), float(row.get("score", 1))
-                event = Event(cast("Modality", row["modality"]), row["label"], onset, offset, score)
+                onset, offset, score = float(row["onset"]), float(row["offset"]), float(row.get("score") or 1)
+                event = Event(cast("Modality", row["modality"].strip()), row["label"], onset, offset, score)
             except ValueError as error:
                 raise ValueError(f"line {rows.line_num}: {error}") from error
             events.setdefault(row.get("file") or name, []).append(event)

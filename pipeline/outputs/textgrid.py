@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 
@@ -81,7 +82,10 @@ def _number(tokens: Iterator[tuple[str] | str]) -> float:
     token = next(tokens)
     if isinstance(token, tuple) or token.startswith("<"):
         raise ValueError(f"{token!r} stands where a number should")
-    return float(token)
+    number = float(token)
+    if not math.isfinite(number):
+        raise ValueError(f"{token} stands where a number should")
+    return number
 
 
 def _text(tokens: Iterator[tuple[str] | str]) -> str:

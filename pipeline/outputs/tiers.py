@@ -34,10 +34,15 @@ def find_modality(tier: str) -> Modality | None:
 def from_tiers(events: Iterable[Event], names: Iterable[str], *, path: str, duration: float | None) -> Timeline:
     """The timeline of what the tiers of these names hold. Raises ValueError where none of them is a modality's.
 
-    Without a tier of what is heard and seen at once, such events are those of the others that coincide.
+    What is heard and seen at once follows from what is heard and what is seen, which a person may have moved.
     """
-    known = {find_modality(name) for name in names} - {None}
-    if not known:
+    if not any(find_modality(name) for name in names):
         raise ValueError(f"no tier is called {', '.join(MODALITIES)}")
-    own = list(events)
-    return Timeline.of_events(own if "audio_visual" in known else both_events(own), path=path, duration=duration)
+    return Timeline.of_events(both_events(without_stale(events)), path=path, duration=duration)
+
+
+def without_stale(events: Iterable[Event]) -> list[Event]:
+    """Without audio-visual events of classes that are heard or seen: those may have been moved since."""
+    events = list(events)
+    own = {event.label for event in events if event.modality != "audio_visual"}
+    return [event for event in events if event.modality != "audio_visual" or event.label not in own]

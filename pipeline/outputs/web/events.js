@@ -69,7 +69,7 @@ function mergeEvents(events, gap) {
   const merged = [];
   for (const event of ordered) {
     const last = merged[merged.length - 1];
-    if (!last || last.modality !== event.modality || last.label !== event.label || event.onset - last.offset > gap) {
+    if (!last || last.modality !== event.modality || last.label !== event.label || event.onset - last.offset > gap + 1e-9) {
       merged.push({ ...event });
       continue;
     }
@@ -84,9 +84,15 @@ function mergeEvents(events, gap) {
 function withBoth(events) {
   const own = events.filter((event) => event.modality !== "audio_visual");
   const merged = mergeEvents(own, 0);
+  const seenOf = new Map();
+  for (const seen of merged.filter((event) => event.modality === "visual")) {
+    if (!seenOf.has(seen.label)) seenOf.set(seen.label, []);
+    seenOf.get(seen.label).push(seen);
+  }
   const found = [];
   for (const heard of merged.filter((event) => event.modality === "audio")) {
-    for (const seen of merged.filter((event) => event.modality === "visual" && event.label === heard.label)) {
+    for (const seen of seenOf.get(heard.label) ?? []) {
+      if (seen.onset >= heard.offset) break;
       const [onset, offset] = [Math.max(heard.onset, seen.onset), Math.min(heard.offset, seen.offset)];
       const score = Math.min(heard.score, seen.score);
       if (onset < offset) found.push({ modality: "audio_visual", label: heard.label, onset, offset, score });

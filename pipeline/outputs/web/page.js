@@ -98,6 +98,11 @@ class Page {
       this.threshold = Number(byId("threshold").value);
       this.recompute();
     });
+    on("threshold-reset", "click", () => {
+      this.threshold = null;
+      byId("threshold").value = this.data.threshold ?? 0.5;
+      this.recompute();
+    });
     on("min-score", "input", () => this.refresh());
     on("search", "input", () => this.refresh());
     on("all-classes", "change", () => this.refresh());
@@ -155,9 +160,17 @@ class Page {
   corrected(events, chosen) {
     this.events = events;
     this.saved = false;
-    this.chosen = chosen;
+    this.chosen = chosen && (events.find((event) => same(event, chosen)) ?? null);
+    if (this.chosen && !this.visible().events.includes(this.chosen)) this.showAll();
     this.refresh();
-    if (chosen) this.choose(chosen, false);
+    if (this.chosen) this.choose(this.chosen, false);
+  }
+
+  /** Filters that let everything through. */
+  showAll() {
+    byId("search").value = "";
+    byId("min-score").value = 0;
+    document.querySelectorAll("input[data-modality]").forEach((box) => (box.checked = true));
   }
 
   /** The events that the filters let through. */
@@ -169,13 +182,20 @@ class Page {
     const events = this.events.filter((e) => modalities.has(e.modality) && e.score >= least && named(e.label));
     const present = new Set(events.map((event) => event.label));
     if (this.data.truth && byId("show-truth").checked) this.data.truth.spans.forEach(([, index]) => present.add(this.data.labels[index]));
-    const all = byId("all-classes").checked || this.corrections.on;
+    const all = byId("all-classes").checked;
     return { events, rows: this.data.labels.filter((label) => named(label) && (all || present.has(label))) };
+  }
+
+  /** Whether the events are those that Python wrote. */
+  asMade() {
+    return this.threshold === null && !this.corrections.made;
   }
 
   refresh() {
     const { events, rows } = this.visible();
     this.listed = events;
+    if (!events.includes(this.chosen)) this.chosen = null; // what is not in sight must not be deleted
+    byId("threshold-reset").hidden = this.threshold === null || this.corrections.made > 0;
     byId("min-score-value").textContent = Number(byId("min-score").value).toFixed(2);
     byId("threshold-value").textContent = this.threshold === null && this.data.threshold === null ? "by class" : Number(byId("threshold").value).toFixed(2);
     byId("threshold").disabled = this.corrections.made > 0;
@@ -187,7 +207,7 @@ class Page {
     byId("timeline").hidden = rows.length === 0;
     const count = (modality) => this.events.filter((event) => event.modality === modality).length;
     const edits = this.corrections.made ? `, ${this.corrections.made} edits` : "";
-    byId("facts").textContent = `${clock(this.data.duration, 1)}, ${count("audio")} heard, ${count("visual")} seen, ${count("audio_visual")} both${edits}${this.data.truth?.agreement ? ` · ${this.data.truth.agreement}` : ""}`;
+    byId("facts").textContent = `${clock(this.data.duration, 1)}, ${count("audio")} heard, ${count("visual")} seen, ${count("audio_visual")} both${edits}${this.asMade() && this.data.truth?.agreement ? ` · ${this.data.truth.agreement}` : ""}`;
     this.view.update(events, rows, byId("show-truth").checked);
     this.list(events);
     this.editor();
@@ -318,7 +338,17 @@ class Page {
     const events = this.events.map(({ modality, label, onset, offset, score }) => ({
       modality, label, onset, offset, score: Math.round(score * 1e6) / 1e6,
     }));
-    return { ...data.document, events, ...(processing.length ? { processing } : {}) };
+    const document = { ...data.document, events, ...(processing.length ? { processing } : {}) };
+    if (data.tables) document.segments = Object.fromEntries(Object.entries(data.tables).map(([name, table]) => [name, this.rows(table)]));
+    return document;
+  }
+
+  /** A table of probabilities as rows, with six digits, as Python writes it. */
+  rows(table) {
+    const width = this.data.labels.length;
+    return Array.from({ length: this.data.segments }, (_, second) =>
+      Array.from(table.subarray(second * width, (second + 1) * width), (value) => Math.round(value * 1e6) / 1e6),
+    );
   }
 
   save(name, text, kind) {
@@ -341,7 +371,8 @@ class Page {
   key(pressed) {
     const typing = pressed.target.closest("input:not([type=range]):not([type=checkbox]), select, dialog");
     if (pressed.ctrlKey || pressed.metaKey || pressed.altKey) {
-      if (pressed.key === "z" && !typing && this.corrections.made) {
+      const inText = pressed.target.closest("input[type=search]");
+      if (pressed.key === "z" && !inText && this.corrections.made) {
         pressed.preventDefault();
         this.corrections.undo();
       }
@@ -358,6 +389,7 @@ class Page {
   }
 }
 
+const same = (a, b) => ["modality", "label", "onset", "offset"].every((key) => a[key] === b[key]);
 const NAMED = { ArrowLeft: "←", ArrowRight: "→", "shift ArrowLeft": "shift ←", "shift ArrowRight": "shift →", Delete: "delete", Backspace: "delete", "=": "+" };
 const KEYS = {
   space: ["play or pause", (page) => page.player.toggle()],
@@ -371,6 +403,7 @@ const KEYS = {
   "-": ["zoom out", (page) => page.view.zoom(1 / 1.6)],
   0: ["fit the whole video", (page) => page.view.zoom(0)],
   e: ["edit, or stop editing", (page) => page.edit(!page.corrections.on)],
+  "ctrl z": ["undo a correction", () => {}], // told here, done in `Page.key`
   delete: ["delete the chosen event, when editing", (page) => page.remove()],
   "?": ["these keys", () => byId("help").showModal()],
 };
