@@ -17,6 +17,7 @@ from .cli_convert import convert
 from .cli_evaluate import evaluate, model_info
 from .cli_extract import extract
 from .cli_parse import parse
+from .cli_pseudo_label import pseudo_label
 from .cli_recipes import recipes, reproduce
 from .cli_report import report
 from .cli_synth import synth
@@ -41,6 +42,7 @@ def avvp() -> None:
       avvp extract clips/ -o feats/
       avvp train --annotations llp/ --features feats/ --pseudo-labels valor/ -o runs/leap
       avvp evaluate --weights runs/leap --annotations llp/ --features feats/
+      avvp pseudo-label clips/ --annotations labels.csv --output-dir data/
       avvp synth clips/ --clips 100
       avvp weights list
     """
@@ -57,6 +59,7 @@ for command in (
     reproduce,
     recipes,
     model_info,
+    pseudo_label,
     synth,
     train_extractors,
     weights,

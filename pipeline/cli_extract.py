@@ -73,8 +73,8 @@ def _task(bundle: Any, options: dict[str, Any]) -> ExtractTask:
 
     chosen = options["extractors"]
     return ExtractTask(
-        bundle,
-        read_settings(bundle.profile, options),
+        bundle=bundle,
+        settings=read_settings(bundle.profile, options),
         weights_dir=options["weights_dir"],
         offline=options["offline"],
         layout=options["layout"],

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..extractors.inputs import INPUT_FORMATS
 from ..extractors.rates import Stream
+from .decode_kinds import KINDS
 from .errors import DecodeTimeoutError, MediaError
 from .media_inputs import MediaFacts, MediaSummary
 from .process import DEFAULT_TIMEOUT
@@ -27,7 +27,6 @@ from .process import DEFAULT_TIMEOUT
 _SLOTS = 6
 _SLOT_BYTES = 2 << 20  # more than a second of a video needs
 _GRACE = 30.0  # seconds beyond the decoders' own limit after which the process that runs them counts as hung
-_FORMATS = {form.stream: form for form in INPUT_FORMATS.values()}
 # Not `-m`, which would let a file named like a library, in the folder that the program is run from, take its place.
 _PROGRAM = (
     "import sys; sys.path[:] = filter(None, sys.path);from avvp.pipeline.decode_worker import main; main(*sys.argv[1:])"
@@ -42,6 +41,7 @@ class DecodeOptions:
     decoder: str = "auto"
     timeout: float = DEFAULT_TIMEOUT
     debug: bool = False  # tracebacks of defects appear on standard error
+    inputs: str = "networks"  # what for: a key of `decode_kinds.KINDS`
 
 
 class DecodeProcess:
@@ -162,7 +162,7 @@ class DecodeProcess:
         assert self._memory is not None
         found, start = [], slot * _SLOT_BYTES
         for stream, count in arrays:
-            form = _FORMATS[stream]
+            form = KINDS[self._options.inputs].formats[stream]
             shape = (count, *form.shape)
             found.append((stream, np.ndarray(shape, form.dtype, buffer=self._memory, offset=start)))
             start += count * form.nbytes

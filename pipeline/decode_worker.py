@@ -24,9 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..extractors.inputs import INPUT_FORMATS
+from .decode_kinds import KINDS
 from .errors import MediaError, printable
-from .media_inputs import MediaInputs
 from .process import kill_all
 
 
@@ -61,8 +60,9 @@ class _Slots:
 
 
 def main(descriptor: str, size: str, count: str, settings: str) -> None:
-    """Run until standard input ends. settings: the keyword arguments of `MediaInputs`, as JSON."""
+    """Run until standard input ends. settings: a key of `KINDS` and the keyword arguments of `MediaInputs`, as JSON."""
     options = json.loads(settings)
+    kind = KINDS[options.pop("inputs")]
     free: queue.Queue[int] = queue.Queue()
     for slot in range(int(count)):
         free.put(slot)
@@ -72,8 +72,8 @@ def main(descriptor: str, size: str, count: str, settings: str) -> None:
     while True:
         work = files.get()
         try:
-            formats = [form for form in INPUT_FORMATS.values() if form.stream in work["streams"]]
-            inputs = MediaInputs(Path(work["file"]), formats, progress=_Heartbeat(), **options)
+            formats = [form for stream, form in kind.formats.items() if stream in work["streams"]]
+            inputs = kind.open(Path(work["file"]), formats, progress=_Heartbeat(), **options)
             for stream, reduced in inputs:
                 slots.put(stream, reduced)
             slots.flush()

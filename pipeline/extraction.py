@@ -27,14 +27,14 @@ from .feature_files import SPEC_FILE, folder_name
 from .journal import Journal, hash_values
 from .storage import OutputFingerprint, Storage
 from .store import ARRAY_PREFIX, INDEX_FILE, describe_store, write_header
-from .tasks import Task, check_finite, second_rows
+from .tasks import BundleTask, check_finite, second_rows
 
 LAYOUTS = ("llp", "packed")
 _PACKED = "rows"  # the product of that layout
 
 
-@dataclass(frozen=True)
-class ExtractTask(Task[LoadedExtractors]):
+@dataclass(frozen=True, kw_only=True)
+class ExtractTask(BundleTask[LoadedExtractors]):
     """Features of some streams in one layout."""
 
     loader = staticmethod(load_extractors)

@@ -129,11 +129,11 @@ class MediaInputs:
         duration = max(report.end for report in (heard, seen) if report)
         segments = segment_count(duration)
         yield from self._complete(rows, segments, heard, seen)
-        facts = _facts(media, heard, seen, duration)
-        warnings = _stream_warnings(media)
+        facts = media_facts(media, heard, seen, duration)
+        warnings = stream_warnings(media)
         warnings += [f"{consequence}: {error.cause}" for consequence, error in failures.items()]
         warnings += [warning for report in (heard, seen) if report for warning in report.warnings]
-        self.summary = MediaSummary(rows, facts, (*warnings, *_length_warnings(facts, segments)))
+        self.summary = MediaSummary(rows, facts, (*warnings, *length_warnings(facts, segments)))
 
     def _hear(self, sound: SoundReader, rows: dict[Stream, list[int]]) -> Iterator[tuple[Stream, NDArray[Any]]]:
         last = None
@@ -199,7 +199,8 @@ def _same(first: Frames | None, second: Frames) -> bool:
     return first is not None and np.array_equal(first, second)
 
 
-def _stream_warnings(media: MediaInfo) -> list[str]:
+def stream_warnings(media: MediaInfo) -> list[str]:
+    """Streams that the file lacks, and those of several that are left alone."""
     warnings = []
     for kind, chosen in (("video", media.video), ("audio", media.audio)):
         count = sum(stream.kind == kind for stream in media.streams)
@@ -210,7 +211,8 @@ def _stream_warnings(media: MediaInfo) -> list[str]:
     return warnings
 
 
-def _length_warnings(facts: MediaFacts, segments: int) -> list[str]:
+def length_warnings(facts: MediaFacts, segments: int) -> list[str]:
+    """Streams that end more than a second before the last segment."""
     warnings = []
     if facts.video_duration is not None and segments - facts.video_duration > 1:
         warnings.append(f"no picture after {facts.video_duration:.2f} s: the last frame is held to {segments} s")
@@ -219,7 +221,8 @@ def _length_warnings(facts: MediaFacts, segments: int) -> list[str]:
     return warnings
 
 
-def _facts(media: MediaInfo, heard: DecodeReport | None, seen: DecodeReport | None, duration: float) -> MediaFacts:
+def media_facts(media: MediaInfo, heard: DecodeReport | None, seen: DecodeReport | None, duration: float) -> MediaFacts:
+    """heard, seen: what became of the streams that were decoded. duration: the longer of them."""
     video = media.video if seen else None
     return MediaFacts(
         path=str(media.path),

@@ -20,7 +20,7 @@ from .outputs.refine import NO_REFINEMENT, Refinement, refine
 from .parse import decide_timeline
 from .predict import predict_video
 from .storage import Storage
-from .tasks import Task, second_rows
+from .tasks import BundleTask, second_rows
 from .thresholds import Tables, Thresholds, apply_tables
 from .timeline import Timeline
 
@@ -28,8 +28,8 @@ EVENTS = "events"
 EVENTS_SUFFIX = "events.json"
 
 
-@dataclass(frozen=True)
-class ParseTask(Task[LoadedBundle]):
+@dataclass(frozen=True, kw_only=True)
+class ParseTask(BundleTask[LoadedBundle]):
     """Timelines. tables, levels: as `thresholds.apply_tables` takes them. segments: per-second probabilities go into
     the result, too. formats: of the results, names in `FORMATS`; refinement: what is done to events afterwards."""
 

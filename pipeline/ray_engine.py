@@ -56,7 +56,7 @@ class RayEngine:
             raise SetupError("on a cluster, Ray chooses the GPUs: --device auto, cpu or cuda")
         if task.settings.device == "cuda" and gpus == 0:
             raise SetupError("--gpus-per-actor 0 and --device cuda exclude each other")
-        self._task, self._products = _for_other_folders(task), products
+        self._task, self._products = task.elsewhere(), products
         self._where = where if "://" in where else str(Path(where).absolute())
         self._address, self._actors, self._cpus, self._gpus = address, actors, cpus, gpus
         self._reserved = (1, 0.0, 1)
@@ -195,16 +195,6 @@ def _describe_end(error: Exception) -> str:
         f"on a node: {error}"
         if told
         else f"internal error on a node, please report it: {type(error).__name__}: {error}"
-    )
-
-
-def _for_other_folders(task: Task[Any]) -> Task[Any]:
-    """Actors do not run in the folder that this program runs in."""
-    root, weights_dir = task.bundle.root, task.weights_dir
-    return replace(
-        task,
-        bundle=replace(task.bundle, root=None if root is None else root.absolute()),
-        weights_dir=None if weights_dir is None else weights_dir.absolute(),
     )
 
 

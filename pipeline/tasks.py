@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ..extractors.rates import FRAMES_PER_SEGMENT, STREAMS, Stream
 from ..weights.fetch import Progress
 from ..weights.manifest import Bundle
 from .batch import Product
-from .bundle import LoadedExtractors
+from .bundle import LoadedExtractors, Networks
 from .decode_pool import DecodeOptions
 from .devices import PLAIN, Arithmetic
 from .engine import Engine, Made, Video
@@ -27,7 +28,20 @@ from .storage import Storage
 Rows = NDArray[np.float32]
 _SECONDS_AT_ONCE = 512  # in memory while rows are read
 _PARAMETERS_VERSION = 1  # grows when the same parameters make other features
-Loaded = TypeVar("Loaded", bound=LoadedExtractors)
+
+
+class Networked(Protocol):
+    """What a task has loaded: networks by device, the first device's first."""
+
+    @property
+    def networks(self) -> Sequence[Networks]: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+
+Loaded = TypeVar("Loaded", bound=Networked)
+OfBundle = TypeVar("OfBundle", bound=LoadedExtractors)
 
 
 @dataclass(frozen=True)
@@ -42,27 +56,20 @@ class Settings:
     workers: int | None = None  # decoding processes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task(ABC, Generic[Loaded]):
-    """The networks of a bundle, and what is made with them of each video."""
+    """Networks, and what is made with them of each video."""
 
-    bundle: Bundle
     settings: Settings
-    weights_dir: Path | None = field(default=None, kw_only=True)
-    offline: bool = field(default=False, kw_only=True)
+    offline: bool = False
 
-    loader: ClassVar[Callable[..., Any]]  # `bundle.load_networks` or `bundle.load_extractors`
-
+    @abstractmethod
     def load(self, progress: Progress | None = None) -> Loaded:
-        """The networks on this machine's devices. Raises as the loader does."""
-        return type(self).loader(
-            self.bundle,
-            weights_dir=self.weights_dir,
-            offline=self.offline,
-            device=self.settings.device,
-            arithmetic=self.settings.arithmetic,
-            progress=progress,
-        )
+        """The networks on this machine's devices. Raises SetupError, WeightsError."""
+
+    def elsewhere(self) -> Task[Loaded]:
+        """The same task for programs that run in other folders."""
+        return self
 
     @abstractmethod
     def products(self, loaded: Loaded) -> dict[str, Product]:
@@ -98,6 +105,34 @@ class Task(ABC, Generic[Loaded]):
             settings.decoding,
             lambda video: self.make(loaded, products, storage, video),
             workers=min(settings.workers or decode_workers(loaded.device, settings.threads), max(1, videos)),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleTask(Task[OfBundle]):
+    """With the networks of a bundle."""
+
+    bundle: Bundle
+    weights_dir: Path | None = None
+
+    loader: ClassVar[Callable[..., Any]]  # `bundle.load_networks` or `bundle.load_extractors`
+
+    def load(self, progress: Progress | None = None) -> OfBundle:
+        return type(self).loader(
+            self.bundle,
+            weights_dir=self.weights_dir,
+            offline=self.offline,
+            device=self.settings.device,
+            arithmetic=self.settings.arithmetic,
+            progress=progress,
+        )
+
+    def elsewhere(self) -> BundleTask[OfBundle]:
+        root, weights_dir = self.bundle.root, self.weights_dir
+        return replace(
+            self,
+            bundle=replace(self.bundle, root=None if root is None else root.absolute()),
+            weights_dir=None if weights_dir is None else weights_dir.absolute(),
         )
 
     def stream_parameters(self, loaded: LoadedExtractors) -> dict[str, str]:

@@ -46,6 +46,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         reason = str(error).split("\n", 1)[0] or type(error).__name__
         raise WeightsError(f"{path}: damaged, or not a weight file: {reason}") from error
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):  # of a training run, beside the rest
+        content = content["state_dict"]
     if not isinstance(content, dict) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
     ):

@@ -130,7 +130,7 @@ def test_what_no_actor_can_do_ends_the_run(
 def test_usage(run: Run, videos: Path, tmp_path: Path, tiny_bundle: Path) -> None:
     command = ("extract", videos, "--weights", tiny_bundle, "-o", tmp_path)
     assert "--actors goes with --engine ray" in run(*command, "--actors", 2).err
-    task = ExtractTask(load_bundle(str(tiny_bundle)), Settings(DecodeOptions("clean"), device="cuda:1"))
+    task = ExtractTask(bundle=load_bundle(str(tiny_bundle)), settings=Settings(DecodeOptions("clean"), device="cuda:1"))
     with pytest.raises(SetupError, match="Ray chooses the GPUs"):
         RayEngine(task, {}, str(tmp_path))
 
@@ -154,5 +154,5 @@ def test_what_actors_reserve(
         def nodes() -> list[dict[str, Any]]:
             return [{"Alive": True, "Resources": node} for node in nodes] + [{"Alive": False, "Resources": {"CPU": 64}}]
 
-    task = ExtractTask(load_bundle(str(tiny_bundle)), Settings(DecodeOptions("clean")))
+    task = ExtractTask(bundle=load_bundle(str(tiny_bundle)), settings=Settings(DecodeOptions("clean")))
     assert RayEngine(task, {}, "/out", **asked)._reserve(Nodes) == expected

@@ -1,0 +1,431 @@
+"""Pseudo labels: what teachers are fed, what they say of it, and the labels that become of that."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from avvp.models.labels import LLP_LABELS
+from avvp.pipeline.decode_ffmpeg import PublishedPictures
+from avvp.pipeline.errors import DatasetError, SetupError
+from avvp.pipeline.probe import probe
+from avvp.pipeline.pseudo.calibrate import best_threshold, split_threshold
+from avvp.pipeline.pseudo.clap_checkpoint import convert_clap
+from avvp.pipeline.pseudo.clap_mel import RATE, clap_mel
+from avvp.pipeline.pseudo.prompts import Prompts, parse_prompts, read_prompts
+from avvp.pipeline.pseudo.teacher_inputs import CLAP_MEL, CLIP_PICTURE, TeacherInputs, clip_picture
+from avvp.pipeline.pseudo.weak_labels import read_weak_labels
+from avvp.pipeline.pseudo_labels import FOLDERS
+from conftest import Result
+from media import Clips, ffmpeg
+
+transformers = pytest.importorskip("transformers")
+CLASSES = ("Dog", "Speech")
+PROMPTS = """
+[[class]]
+label = "Dog"
+seen = "A photo of a dog."
+seen_threshold = 0.5
+heard = "This is a sound of dog"
+heard_threshold = -0.25
+
+[[class]]
+label = "Speech"
+seen = "A photo of people talking."
+seen_threshold = -1
+heard = "This is a sound of speech"
+heard_threshold = 0.1
+"""
+
+
+def small_clip() -> Any:
+    torch.manual_seed(1)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = {**sizes, "vocab_size": 300, "max_position_embeddings": 77, "eos_token_id": 257, "bos_token_id": 256}
+    config = transformers.CLIPConfig(
+        text_config={**text, "pad_token_id": 257}, vision_config={**sizes, "image_size": 224, "patch_size": 56},
+        projection_dim=12,
+    )  # fmt: skip
+    return transformers.CLIPModel(config).eval()
+
+
+def small_clap() -> Any:
+    torch.manual_seed(2)
+    audio = {"hidden_size": 32, "patch_embeds_hidden_size": 8, "depths": [1, 1], "num_attention_heads": [1, 2],
+             "num_hidden_layers": 2, "enable_fusion": True, "projection_dim": 12, "aff_block_r": 2}  # fmt: skip
+    text = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "vocab_size": 300, "max_position_embeddings": 80, "pad_token_id": 1}  # fmt: skip
+    config = transformers.ClapConfig(audio_config={**audio, "hidden_size": 16}, text_config=text, projection_dim=12)
+    return transformers.ClapModel(config).eval()
+
+
+def write_tokenizer(folder: Path, *, clip: bool) -> None:
+    """Bytes as tokens, in the form of the model's own tokenizer."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    special = ["<s>", "<pad>", "</s>", "<unk>"] if not clip else []
+    vocabulary = {token: index for index, token in enumerate([*special, *alphabet])}
+    ends = ("<|startoftext|>", "<|endoftext|>") if clip else ("<s>", "</s>")
+    for end in ends:
+        vocabulary.setdefault(end, len(vocabulary))
+    made = Tokenizer(models.BPE(vocabulary, [], unk_token=None))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.post_processor = processors.TemplateProcessing(
+        single=f"{ends[0]} $A {ends[1]}", special_tokens=[(end, vocabulary[end]) for end in ends]
+    )
+    pad = ends[1] if clip else "<pad>"
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token=pad, bos_token=ends[0], eos_token=ends[1], model_max_length=77
+    ).save_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def teachers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Folders of a tiny CLIP and a tiny CLAP with random parameters."""
+    folder = tmp_path_factory.mktemp("teachers")
+    for name, model in (("clip", small_clip()), ("clap", small_clap())):
+        model.save_pretrained(folder / name)
+        write_tokenizer(folder / name, clip=name == "clip")
+    return folder / "clip", folder / "clap"
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two clips of three seconds with other pictures and sounds, and one without sound."""
+    folder = tmp_path_factory.mktemp("videos")
+    for name, source, sound in (("one", "testsrc2", "sine=f=300"), ("two", "mandelbrot", "anoisesrc=c=pink:seed=3")):
+        inputs = ("-f", "lavfi", "-i", f"{source}=s=160x120:r=16", "-f", "lavfi", "-i", f"{sound}:r=44100")
+        ffmpeg(*inputs, "-t", 3, "-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac", folder / f"{name}.mp4")
+    ffmpeg("-f", "lavfi", "-i", "testsrc=s=160x120:r=16", "-t", 2, "-pix_fmt", "yuv420p", folder / "mute.mp4")
+    return folder
+
+
+def test_valor_asks_of_every_class() -> None:
+    prompts = read_prompts()
+    assert prompts.labels == LLP_LABELS
+    assert prompts.seen[LLP_LABELS.index("Vacuum_cleaner")] == "A photo of a vaccum cleaner."
+    assert prompts.heard[LLP_LABELS.index("Baby_cry_infant_cry")] == "This is a sound of baby cry, infant cry"
+    assert prompts.heard[LLP_LABELS.index("Frying_(food)")] == "This is a sound of frying (food)"
+    assert (sum(prompts.seen_threshold), sum(prompts.heard_threshold)) == (394, 44)
+    assert (prompts.seen_threshold[-1], prompts.heard_threshold[5]) == (18, -2)
+    assert parse_prompts(prompts.to_toml().encode(), "again") == prompts
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = 1", r"has no \[\[class\]\]"),
+        ("[[class", "not a readable file of prompts"),
+        ('[[class]]\nlabel = "a"', "class 1: seen is None, expected a text"),
+        (PROMPTS.replace("= -1", '= "x"'), "class 2: seen_threshold is 'x', expected a number"),
+        (PROMPTS.replace('"Speech"', '"Dog"'), "names Dog twice"),
+        ("\x00", "not a readable"),
+    ],
+)
+def test_prompts_that_cannot_be_used(text: str, said: str) -> None:
+    with pytest.raises(SetupError, match=said):
+        parse_prompts(text.encode(), "x.toml")
+
+
+@pytest.mark.parametrize("size", [(120, 160), (500, 333), (224, 224), (31, 700)])
+def test_pictures_are_squashed_as_torch_does(size: tuple[int, int]) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    tensor = torch.from_numpy(frame).permute(2, 0, 1)[None].float() / 255
+    expected = torch.nn.functional.interpolate(
+        tensor, (224, 224), mode="bilinear", align_corners=False, antialias=False
+    )
+    np.testing.assert_allclose(clip_picture(frame), expected[0].permute(1, 2, 0), atol=5e-5)
+
+
+@pytest.mark.parametrize("length", [48_000, 47_999, 150_001, 480_000, 1])
+def test_spectrograms_are_those_of_the_port(length: int) -> None:
+    sound = (0.5 * np.random.default_rng(1).standard_normal(length)).astype(np.float32)
+    port = transformers.ClapFeatureExtractor(frequency_min=50, truncation="fusion", padding="repeatpad")
+    expected = port(sound, sampling_rate=RATE, return_tensors="np")["input_features"][0]
+    assert expected.shape == (4, 1001, 64)
+    np.testing.assert_allclose(clap_mel(sound), expected[0], atol=2e-3)
+    np.testing.assert_array_equal(expected[0], expected[3])
+
+
+def test_frames_and_chunks_are_the_published_ones(clips: Clips, tmp_path: Path) -> None:
+    """Frames carry their number; the sound's loudness tells the second."""
+    clip = tmp_path / "stairs.mp4"
+    stairs = "aevalsrc='0.1*(1+floor(t))*sin(2*PI*1000*t)':s=48000:d=3"
+    chosen = ("-map", "0:v", "-map", "1:a", "-c:v", "copy", "-c:a", "flac", "-strict", "-2")
+    ffmpeg("-i", clips.steady, "-f", "lavfi", "-i", stairs, *chosen, clip)
+    inputs = TeacherInputs(clip, [CLAP_MEL, CLIP_PICTURE])
+    given: dict[str, list[np.ndarray]] = {"audio": [], "visual_2d": []}
+    for stream, some in inputs:
+        given[stream] += [*some]
+    assert inputs.summary.rows == {"audio": [0, 1, 2], "visual_2d": [0, 1, 2]}
+    pictures = PublishedPictures(probe(clip))
+    chosen = np.round(np.linspace(0, len(pictures) - 1, 3)).astype(int)
+    for index, shown in zip(chosen, given["visual_2d"], strict=True):
+        np.testing.assert_array_equal(shown, clip_picture(pictures.read([index])[0]))
+    pictures.close()
+    loudest = [float(np.median(table.max(axis=1))) for table in given["audio"]]
+    steps = np.diff(loudest)
+    np.testing.assert_allclose(steps, [20 * np.log10(2), 20 * np.log10(1.5)], atol=0.3)
+
+
+def test_a_stream_that_is_short_keeps_its_time(tmp_path: Path) -> None:
+    clip = tmp_path / "short.mkv"
+    sources = ("-f", "lavfi", "-i", "testsrc=s=64x64:r=8", "-f", "lavfi", "-i", "sine=f=500:r=48000")
+    coded = ("-t", 6, "-af", "atrim=0:2", "-c:v", "libx264", "-c:a", "flac")
+    ffmpeg(*sources, "-map", "0:v", "-map", "1:a", *coded, clip)
+    inputs = TeacherInputs(clip, [CLAP_MEL])
+    heard = [some[0].max() for _, some in inputs]
+    assert len(heard) == 6
+    assert min(heard[:2]) > 0
+    assert max(heard[2:]) == -100
+    assert "no sound after" in inputs.summary.warnings[0]
+
+
+def laion_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The port's parameters under the names of LAION's file, as its conversion documents them."""
+    made: dict[str, torch.Tensor] = {}
+    pieces = (
+        ("attention.output.dense", "attn.proj"), ("attention.self.relative", "attn.relative"),
+        ("intermediate.dense", "mlp.fc1"), ("output.dense", "mlp.fc2"), ("layernorm_before", "norm1"),
+        ("layernorm_after", "norm2"), ("batch_norm", "bn0"),
+    )  # fmt: skip
+    for key, tensor in state.items():
+        if key.startswith("text_model."):
+            made["text_branch." + key.removeprefix("text_model.")] = tensor
+        elif key.startswith("audio_model."):
+            name = "audio_branch." + key.removeprefix("audio_model.audio_encoder.")
+            for port, laion in pieces:
+                name = name.replace(port, laion)
+            if ".attention.self.query." in name:
+                parts = [state[key.replace("query", part)] for part in ("query", "key", "value")]
+                made[name.replace("attention.self.query", "attn.qkv")] = torch.cat(parts)
+            elif ".attention.self." not in name:
+                made[name] = tensor
+        elif "_projection." in key:
+            made[key.replace("linear1", "0").replace("linear2", "2")] = tensor
+        else:
+            made[key] = tensor
+    extra = {"audio_branch.logmel_extractor.melW": torch.zeros(2), "text_transform.sequential.0.weight": torch.zeros(1)}
+    return {f"module.{key}": tensor for key, tensor in {**made, **extra}.items()}
+
+
+def test_laion_s_file_becomes_the_port() -> None:
+    state = small_clap().state_dict()
+    converted = convert_clap(laion_names(state))
+    wanted = {key for key in state if "position_ids" not in key}
+    assert converted.keys() - {"text_model.embeddings.token_type_ids"} == wanted - {
+        "text_model.embeddings.token_type_ids"
+    }
+    for key in wanted & converted.keys():
+        torch.testing.assert_close(converted[key], state[key])
+
+
+def plain_scores(teachers: tuple[Path, Path], video: Path, prompts: Prompts) -> dict[str, np.ndarray]:
+    """One segment at a time, with the libraries' own processors, as the published program goes about it."""
+    clip = transformers.CLIPModel.from_pretrained(teachers[0]).eval()
+    clap = transformers.ClapModel.from_pretrained(teachers[1]).eval()
+    words = [transformers.AutoTokenizer.from_pretrained(folder) for folder in teachers]
+    port = transformers.ClapFeatureExtractor(frequency_min=50, truncation="fusion", padding="repeatpad")
+    pictures = PublishedPictures(probe(video))
+    raw = video.with_suffix(".f32")
+    ffmpeg("-i", video, "-f", "f32le", "-ac", 1, "-ar", RATE, raw)
+    sound, segments = np.fromfile(raw, "<f4"), 3
+    chunk = len(sound) // segments
+    mean, std = (
+        torch.tensor(v)[:, None, None]
+        for v in ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+    )
+    seen, heard = [], []
+    with torch.no_grad():
+        for segment, index in enumerate(np.round(np.linspace(0, len(pictures) - 1, segments)).astype(int)):
+            tensor = torch.from_numpy(pictures.read([index])[0]).permute(2, 0, 1)[None].float() / 255
+            small = torch.nn.functional.interpolate(tensor, (224, 224), mode="bilinear", align_corners=False)
+            asked = words[0](list(prompts.seen), padding=True, return_tensors="pt")
+            asked.pop("token_type_ids", None)
+            seen.append(clip(pixel_values=(small - mean) / std, **asked).logits_per_image[0])
+            mel = port(sound[segment * chunk : (segment + 1) * chunk], sampling_rate=RATE, return_tensors="pt")
+            asked = words[1](
+                list(prompts.heard), padding="max_length", truncation=True, max_length=77, return_tensors="pt"
+            )
+            asked.pop("token_type_ids", None)
+            features = mel["input_features"]
+            heard.append(
+                clap(input_features=features, is_longer=torch.zeros(1, 1, dtype=torch.bool), **asked).logits_per_audio[
+                    0
+                ]
+            )
+    pictures.close()
+    return {"visual": torch.stack(seen).numpy(), "audio": torch.stack(heard).numpy()}
+
+
+@pytest.fixture
+def labelled(
+    run: Callable[..., Result], teachers: tuple[Path, Path], videos: Path, tmp_path: Path
+) -> Iterator[Callable[..., Result]]:
+    (tmp_path / "mine.toml").write_text(PROMPTS)
+    (tmp_path / "weak.csv").write_text('filename,event_labels\none.mp4,Dog\ntwo,"Dog,Speech"\nmute,Speech\n')
+
+    def call(*options: object, output: str = "data") -> Result:
+        models = ("--clip-model", teachers[0], "--clap-model", teachers[1], "--offline", "--device", "cpu")
+        common = (videos, "--prompts", tmp_path / "mine.toml", "--output-dir", tmp_path / output)
+        return run("pseudo-label", *common, *models, *options)
+
+    yield call
+
+
+def load(folder: Path, place: str) -> np.ndarray:
+    return np.load(folder / place, allow_pickle=False)
+
+
+def test_labels_are_those_of_a_plain_loop(
+    labelled: Callable[..., Result], teachers: tuple[Path, Path], videos: Path, tmp_path: Path
+) -> None:
+    result = labelled("--annotations", tmp_path / "weak.csv", "--save-features")
+    assert result.status == 0, result.err
+    assert "3 clips have pseudo labels" in result.err
+    prompts, data = parse_prompts(PROMPTS.encode(), "x"), tmp_path / "data"
+    weak = {"one": [True, False], "two": [True, True]}
+    for name, has in weak.items():
+        expected = plain_scores(teachers, videos / f"{name}.mp4", prompts)
+        for modality, teacher, sense in (("visual", "CLIP", "seen"), ("audio", "CLAP", "heard")):
+            scores = load(data, f"{teacher}/scores/{name}.npy")
+            np.testing.assert_allclose(scores, expected[modality], atol=2e-3)
+            labels = load(data, f"{FOLDERS[modality].as_posix()}/{name}.npy")
+            assert labels.dtype == np.uint8
+            above = scores > np.array(getattr(prompts, f"{sense}_threshold"), np.float32)
+            np.testing.assert_array_equal(labels, above & has)
+            features = load(data, f"{teacher}/features/{name}.npy")
+            assert features.shape == (3, 12)
+            np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
+    assert not load(data, "CLAP/segment_pseudo_labels/mute.npy").any()  # it has no sound
+    assert load(data, "CLIP/segment_pseudo_labels/mute.npy").shape == (2, 2)
+    card = json.loads((data / "pseudo_labels.json").read_text())
+    assert card["clips"] == 3
+    assert card["weak_labels"] is True
+    assert card["prompts"]["labels"] == list(CLASSES)
+
+
+def test_thresholds_are_strict_and_changed_in_seconds(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    """A second run decodes nothing; a score that equals its threshold is no label."""
+    assert labelled("--annotations", tmp_path / "weak.csv").status == 0
+    data = tmp_path / "data"
+    score = float(load(data, "CLIP/scores/two.npy")[1, 0])
+    before = (data / "CLIP/scores/two.npy").stat().st_mtime_ns
+    (tmp_path / "mine.toml").write_text(PROMPTS.replace("seen_threshold = 0.5", f"seen_threshold = {score!r}"))
+    again = labelled("--annotations", tmp_path / "weak.csv")
+    assert "0 done, 3 done before" in again.err
+    labels = load(data, "CLIP/segment_pseudo_labels/two.npy")[:, 0]
+    np.testing.assert_array_equal(labels, load(data, "CLIP/scores/two.npy")[:, 0] > np.float32(score))
+    assert not labels[1]
+    assert (data / "CLIP/scores/two.npy").stat().st_mtime_ns == before
+    (tmp_path / "mine.toml").write_text(PROMPTS.replace("A photo of a dog.", "A picture of a dog."))
+    assert "3 done, 0 done before" in labelled("--annotations", tmp_path / "weak.csv").err
+
+
+def test_without_weak_labels(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    result = labelled("--no-weak-labels", "--review", "2")
+    assert result.status == 0, result.err
+    assert "expect many wrong ones" in result.err
+    scores = load(tmp_path / "data", "CLIP/scores/one.npy")
+    expected = scores > np.array([0.5, -1], np.float32)
+    np.testing.assert_array_equal(load(tmp_path / "data", "CLIP/segment_pseudo_labels/one.npy"), expected)
+    pages = sorted(path.name for path in (tmp_path / "data/review").iterdir())
+    assert len(pages) == 3
+    assert "index.html" in pages
+    assert "expect many wrong ones" in (tmp_path / "data/pseudo_labels.json").read_text()
+
+
+def write_annotations_folder(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "labels.txt").write_text("Dog\nSpeech\n")
+    (folder / "AVVP_train.csv").write_text("filename\tevent_labels\none\tDog,Speech\n")
+    (folder / "AVVP_val_pd.csv").write_text("filename\tevent_labels\ntwo\tDog\n")
+    (folder / "AVVP_eval_audio.csv").write_text("filename\tonset\toffset\tevent_labels\ntwo\t0\t1\tDog\n")
+    (folder / "AVVP_eval_visual.csv").write_text("filename\tonset\toffset\tevent_labels\ntwo\t1\t3\tDog\n")
+
+
+def test_only_the_split_that_is_asked_for(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    """Labels of what is scored are made with what it is scored by: never unless they are asked for."""
+    write_annotations_folder(tmp_path / "llp")
+    result = labelled("--annotations", tmp_path / "llp")
+    assert result.status == 0, result.err
+    assert "2 videos are in no split that is asked for: left out" in result.err
+    assert [path.stem for path in (tmp_path / "data" / FOLDERS["audio"]).iterdir()] == ["one"]
+    assert labelled("--annotations", tmp_path / "llp", "--split", "val", output="val").status == 0
+    assert [path.stem for path in (tmp_path / "val" / FOLDERS["audio"]).iterdir()] == ["two"]
+
+
+def test_thresholds_by_a_few_dense_labels(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    """Clip two is scored to choose thresholds by, and gets no labels; Speech, which it never has, keeps its own."""
+    write_annotations_folder(tmp_path / "llp")
+    result = labelled("--annotations", tmp_path / "llp", "--calibrate", "dense")
+    assert result.status == 0, result.err
+    assert "1 clips have pseudo labels; 1 others have scores alone" in result.err
+    data = tmp_path / "data"
+    chosen = read_prompts(data / "prompts.toml")
+    scores = load(data, "CLIP/scores/two.npy")[:, 0]
+    assert chosen.seen_threshold[0] == best_threshold(scores, np.array([False, True, True]), 0)
+    assert (chosen.seen_threshold[1], chosen.heard_threshold[1]) == (-1, 0.1)
+    assert not (data / FOLDERS["visual"] / "two.npy").exists()
+    assert labelled("--annotations", tmp_path / "weak.csv", "--calibrate", "distribution").status == 0
+
+
+def test_best_threshold_by_hand() -> None:
+    """Yes at 3 and 1, no at 2 and 0: all above 0.5 have F1 0.8, only the first 2/3."""
+    scores, truth = np.array([3.0, 2.0, 1.0, 0.0]), np.array([True, False, True, False])
+    assert best_threshold(scores, truth, 9) == 0.5
+    assert best_threshold(scores, np.zeros(4, bool), 9) == 9
+    assert best_threshold(np.array([1.0, 1.0]), np.array([True, False]), 9) == 0.5
+    assert best_threshold(np.array([2.0, 1.0]), np.array([True, False]), 9) == 1.5
+
+
+def test_split_threshold_lies_between_the_groups() -> None:
+    rng = np.random.default_rng(0)
+    scores = np.concatenate([rng.normal(10, 0.5, 300), rng.normal(20, 0.5, 100)])
+    assert 12 < split_threshold(scores, 0) < 18
+    assert split_threshold(np.full(5, 3.0), 7) == 7
+    assert split_threshold(np.empty(0), 7) == 7
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "name the classes of the videos with --annotations, or say --no-weak-labels"),
+        (("--annotations", "{weak}", "--no-weak-labels"), "or say --no-weak-labels"),
+        (("--annotations", "{weak}", "--split", "val"), "--split goes with --annotations FOLDER"),
+        (("--annotations", "{weak}", "--calibrate", "dense"), "needs --annotations FOLDER"),
+        (("--no-weak-labels", "--decoder", "decord"), "made by ffmpeg"),
+        (("--no-weak-labels", "--compile"), "for the extractors"),
+        (("--no-weak-labels", "--prompts", "{weak}"), "not a readable file of prompts"),
+        (("--no-weak-labels", "--clip-model", "nobody/nothing"), "without --offline they are downloaded"),
+        (("--no-weak-labels", "--clap-model", "nobody/nothing/x.pt"), "nobody/nothing/x.pt: cannot be loaded"),
+    ],
+)
+def test_wrong_usage_is_said(
+    labelled: Callable[..., Result], tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    result = labelled(*(option.format(weak=tmp_path / "weak.csv") for option in options))
+    assert result.status == 2
+    assert said in result.err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a,b\n", "no columns filename and event_labels"),
+        ("filename,event_labels\n", "lists no clip"),
+        ("filename,event_labels\nx,Cow\n", "line 2: unknown class Cow"),
+        ("filename\tevent_labels\nx.mp4\tDog\nx\tDog\n", "line 3: 'x' is no name, or named before"),
+    ],
+)
+def test_weak_labels_that_cannot_be_used(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(DatasetError, match=said):
+        read_weak_labels(tmp_path / "x.csv", CLASSES, ("train",))
