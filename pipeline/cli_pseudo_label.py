@@ -181,6 +181,7 @@ def _task(
         calibration=options["calibrate"],
         dense=dense,
         notes=notes,
+        data_set=options["annotations"] is None or not options["annotations"].is_dir(),
     )
 
 

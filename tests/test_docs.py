@@ -40,7 +40,8 @@ def code(page: Path, language: str) -> list[str]:
 TRAINING = ROOT / "docs" / "training.md"
 DEMO_MODEL = ROOT / "docs" / "demo-model.md"
 OUTPUTS = ROOT / "docs" / "outputs.md"
-ALONE = blocks("bash", TRAINING, DEMO_MODEL, OUTPUTS)  # the commands of these pages build on each other
+OWN_DATA = ROOT / "docs" / "own-data.md"  # run by test_own_data
+ALONE = blocks("bash", TRAINING, DEMO_MODEL, OUTPUTS, OWN_DATA)  # the commands of these pages build on each other
 COMMANDS = list(dict.fromkeys(line for block in ALONE for line in block.splitlines() if line))
 
 

@@ -20,6 +20,7 @@ from avvp.pipeline.tasks import Settings
 from avvp.weights.manifest import load_bundle
 from conftest import Result
 from media import Clips
+from teachers import write_teachers
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -102,6 +103,22 @@ def test_timelines(
     assert process.returncode == 0, err
     assert "clip0: heard: " in err
     assert run(*command, "--output-dir", tmp_path / "local").status == 0
+    assert contents(tmp_path / "ray") == contents(tmp_path / "local")
+
+
+def test_pseudo_labels(
+    script: Callable[..., subprocess.Popen[str]], run: Run, cluster: Any, videos: Path, tmp_path: Path
+) -> None:
+    clip, clap = write_teachers(tmp_path / "teachers")
+    command = ("pseudo-label", videos / "clip0.mp4", videos / "clip1.mp4", "--no-weak-labels", "--offline", "-q")
+    models = ("--clip-model", clip, "--clap-model", clap)
+    process = script(
+        "avvp", *command, *models, "--output-dir", tmp_path / "ray", "--engine", "ray", "--address", cluster.address
+    )
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert run(*command, *models, "--output-dir", tmp_path / "local").status == 0
+    assert len(contents(tmp_path / "ray")) == 8
     assert contents(tmp_path / "ray") == contents(tmp_path / "local")
 
 

@@ -47,9 +47,11 @@ def write_data_set(
             f"{printable(min(shared))}: is in another split already; what is scored must not be trained on"
         )
     labels = common_labels(timelines.values())
-    known = read_labels(folder / LABEL_FILE) if (folder / LABEL_FILE).exists() else LLP_LABELS
-    if any((folder / file).exists() for file in SPLIT_FILES.values()) and known != labels:
-        raise SetupError(f"{printable(folder)}: is a data set of other classes than {printable(', '.join(labels))}")
+    if any((folder / file).exists() for file in SPLIT_FILES.values()):
+        known = read_labels(folder / LABEL_FILE) if (folder / LABEL_FILE).exists() else LLP_LABELS
+        if foreign := {label for timeline in timelines.values() for label in timeline.labels}.difference(known):
+            raise SetupError(f"{printable(folder)}: is a data set of classes without {printable(min(foreign))}")
+        labels = known
     _check_names(timelines, labels)
     if split == "train" and seconds is None and (lost := [n for n, one in timelines.items() if not one.length_known]):
         raise SetupError(f"{printable(lost[0])}: how long is the clip? its file does not say; --seconds does")

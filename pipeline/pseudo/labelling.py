@@ -5,6 +5,7 @@ CLAP/scores/<id>.npy                  (T, C) of what is heard
 CLIP/features/<id>.npy                (T, D) float32, normalised; on request, CLAP/features/ likewise
 CLIP|CLAP/segment_pseudo_labels/      (T, C) uint8: logit above the threshold, and the video has the class
 prompts.toml, pseudo_labels.json      sentences and thresholds; the record of what the labels were made with
+AVVP_train.csv, labels.txt            where the weak labels came from no data set: the clips as one, to train on
 
 Scores take hours and are journalled; labels take seconds and are made anew at the end of every run, so thresholds and
 weak labels can be changed without decoding anything again.
@@ -24,9 +25,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.labels import LLP_LABELS
 from ...weights.fetch import Progress
+from ..annotations import LABEL_FILE, SPLIT_FILES
 from ..batch import Product
+from ..dataset import clip_id
 from ..engine import Made, Video
+from ..errors import SetupError, printable
 from ..journal import Journal, hash_values
 from ..pseudo_labels import FOLDERS
 from ..storage import Storage
@@ -72,6 +77,14 @@ class PseudoLabelTask(Task[LoadedTeachers]):
     calibration: str | None = None
     dense: Mapping[str, DenseTruth] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    data_set: bool = False  # write the clips down as the training split of a data set
+
+    def check(self, loaded: LoadedTeachers, storage: Storage, *, overwrite: bool) -> None:  # noqa: ARG002
+        """Raises SetupError where the annotations of somebody else would be overwritten."""
+        train = SPLIT_FILES["train"]
+        if self.data_set and not overwrite and storage.exists(train) and not storage.exists(CARD):
+            where = printable(storage.where)
+            raise SetupError(f"{where}: has an {train} that this command has not made; choose another folder")
 
     def load(self, progress: Progress | None = None) -> LoadedTeachers:  # noqa: ARG002 - the hub has bars of its own
         settings = self.settings
@@ -115,13 +128,18 @@ class PseudoLabelTask(Task[LoadedTeachers]):
         prompts = self._calibrated(storage, scored)
         chosen = [name for name in scored if self.weak is None or name in self.weak]
         counts = {modality: np.zeros(len(prompts.labels), int) for modality in _TEACHERS}
+        present: dict[str, NDArray[np.bool_]] = {}  # clip -> classes that it has, (C,)
         for name in chosen:
+            present[name] = np.zeros(len(prompts.labels), bool) if self.weak is None else self.weak[name]
             for modality, scores in _read_scores(storage, name).items():
                 labels = self.decide(prompts, modality, name, scores, scored[name])
                 counts[modality] += labels.sum(axis=0)
+                present[name] = present[name] | labels.any(axis=0)
                 storage.store(f"{FOLDERS[modality].as_posix()}/{name}.npy", partial(_save, labels.astype(np.uint8)))
         storage.write(PROMPTS_FILE, prompts.to_toml().encode())
         storage.write(CARD, self._card(loaded, prompts, chosen, counts))
+        if self.data_set:
+            _write_train_split(storage, prompts.labels, present)
         left = len(scored) - len(chosen)
         note = f"; {left} others have scores alone" if left else ""
         return f"{len(chosen)} clips have pseudo labels{note}"
@@ -206,6 +224,21 @@ class PseudoLabelTask(Task[LoadedTeachers]):
             "notes": list(self.notes),
         }
         return json.dumps(card, indent=1).encode() + b"\n"
+
+
+def _write_train_split(storage: Storage, labels: Sequence[str], present: Mapping[str, NDArray[np.bool_]]) -> None:
+    """Without clips that the data set's val or test has: what is scored must not be trained on."""
+    scored: set[str] = set()
+    for split in ("val", "test"):
+        lines = (storage.read(SPLIT_FILES[split]) or b"").decode("utf-8-sig").splitlines()
+        scored |= {clip_id(line.split("\t", 1)[0]) for line in lines[1:]}
+    lines = ["filename\tevent_labels"]
+    for name, has in present.items():
+        if name not in scored:
+            lines.append(f"{name}\t{','.join(labels[int(index)] for index in np.flatnonzero(has))}")
+    storage.write(SPLIT_FILES["train"], "".join(f"{line}\n" for line in lines).encode())
+    if tuple(labels) != LLP_LABELS:
+        storage.write(LABEL_FILE, "".join(f"{label}\n" for label in labels).encode())
 
 
 def _scored(products: Mapping[str, Product], journal: Journal) -> dict[str, Mapping[str, Any]]:

@@ -1,0 +1,128 @@
+"""Pseudo labels by the batch engine against one segment at a time, as published programs go about it.
+
+python benchmarks/pseudo_labels.py CLIP [--copies 3] [--size large|small]
+
+Both run CLIP and CLAP of the same size with random parameters on the same clips; scores must agree. The plain way asks
+the whole model, pictures and sentences, for every second, as `logits_per_image` is usually had. Printed are the ratio
+of the times, measured in turn, and the largest difference of a logit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from avvp.pipeline.cli import avvp
+from avvp.pipeline.decode_ffmpeg import PublishedPictures
+from avvp.pipeline.probe import probe
+from avvp.pipeline.pseudo.prompts import read_prompts
+from avvp.pipeline.pseudo.teacher_inputs import CLAP_MEL, CLIP_PICTURE, TeacherInputs
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from teachers import write_tokenizer
+
+_LARGE_VISION = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
+_SMALL_VISION = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 12, "num_attention_heads": 6}
+_LARGE_TEXT = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+_SMALL_TEXT = {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 6, "num_attention_heads": 4}
+
+
+def write_models(folder: Path, size: str) -> None:
+    """ViT-L/14 and HTSAT-tiny with fusion, or smaller ones, with random parameters."""
+    large = size == "large"
+    torch.manual_seed(0)
+    text = {**(_LARGE_TEXT if large else _SMALL_TEXT), "vocab_size": 300, "eos_token_id": 257, "pad_token_id": 257}
+    vision = {**(_LARGE_VISION if large else _SMALL_VISION), "patch_size": 14 if large else 32, "image_size": 224}
+    clip = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=768 if large else 256)
+    transformers.CLIPModel(clip).save_pretrained(folder / "clip")
+    clap = transformers.ClapConfig()
+    clap.audio_config.enable_fusion = True
+    transformers.ClapModel(clap).save_pretrained(folder / "clap")
+    for name in ("clip", "clap"):
+        write_tokenizer(folder / name, clip=name == "clip")
+
+
+def plain(folder: Path, videos: list[Path]) -> dict[str, dict[str, np.ndarray]]:
+    """Segment after segment, sentences and all."""
+    prompts = read_prompts()
+    clip = transformers.CLIPModel.from_pretrained(folder / "clip").eval()
+    clap = transformers.ClapModel.from_pretrained(folder / "clap").eval()
+    seen_words, heard_words = (transformers.AutoTokenizer.from_pretrained(folder / name) for name in ("clip", "clap"))
+    scores: dict[str, dict[str, np.ndarray]] = {}
+    with torch.inference_mode():
+        for video in videos:
+            rows: dict[str, list[Any]] = {"visual_2d": [], "audio": []}
+            for stream, inputs in TeacherInputs(video, [CLAP_MEL, CLIP_PICTURE]):
+                given = torch.from_numpy(inputs.copy())
+                if stream == "visual_2d":
+                    mean = torch.tensor((0.48145466, 0.4578275, 0.40821073))
+                    deviation = torch.tensor((0.26862954, 0.26130258, 0.27577711))
+                    words = seen_words(list(prompts.seen), padding=True, return_tensors="pt")
+                    pixels = ((given - mean) / deviation).permute(0, 3, 1, 2)
+                    answer = clip(
+                        pixel_values=pixels, input_ids=words["input_ids"], attention_mask=words["attention_mask"]
+                    )
+                    rows[stream].append(answer.logits_per_image[0])
+                else:
+                    words = heard_words(list(prompts.heard), padding="max_length", max_length=77, return_tensors="pt")
+                    asked = {key: words[key] for key in ("input_ids", "attention_mask")}
+                    short = torch.zeros(1, 1, dtype=torch.bool)
+                    answer = clap(input_features=given[:, None].expand(-1, 4, -1, -1), is_longer=short, **asked)
+                    rows[stream].append(answer.logits_per_audio[0])
+            scores[video.stem] = {stream: torch.stack(some).numpy() for stream, some in rows.items()}
+    return scores
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("clip", type=Path)
+    parser.add_argument("--copies", type=int, default=3)
+    parser.add_argument("--size", choices=["large", "small"], default="large")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        (work / "videos").mkdir()
+        videos = [work / "videos" / f"v{number}{options.clip.suffix}" for number in range(options.copies)]
+        for video in videos:
+            shutil.copy(options.clip, video)
+        write_models(work, options.size)
+        started = time.monotonic()
+        expected = plain(work, videos)
+        middle = time.monotonic()
+        command = [
+            "pseudo-label",
+            work / "videos",
+            "--no-weak-labels",
+            "--output-dir",
+            work / "data",
+            "--offline",
+            "-q",
+        ]
+        models = ["--clip-model", work / "clip", "--clap-model", work / "clap"]
+        avvp.main([*map(str, (*command, *models, "--offline", "-q"))], standalone_mode=False)
+        ended = time.monotonic()
+        worst = max(
+            float(
+                np.abs(np.load(work / f"data/{teacher}/scores/{video.stem}.npy") - expected[video.stem][stream]).max()
+            )
+            for video in videos
+            for teacher, stream in (("CLIP", "visual_2d"), ("CLAP", "audio"))
+        )
+    pictures = PublishedPictures(probe(options.clip))
+    seconds = options.copies * len(pictures) / 8
+    pictures.close()
+    print(f"{seconds:.0f} s of video, {os.cpu_count()} cores, {options.size}")
+    print(f"batch engine x{(middle - started) / (ended - middle):.2f} the plain way; logits within {worst:.1e}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""docs/own-data.md from top to bottom, on generated clips, with teachers whose errors are known."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from avvp.models.labels import LLP_LABELS
+from avvp.pipeline.annotations import DenseClip, read_annotations
+from avvp.pipeline.devices import PLAIN
+from avvp.pipeline.metrics import score
+from avvp.pipeline.outputs.formats import FORMATS
+from avvp.pipeline.pseudo import labelling
+from avvp.pipeline.pseudo.prompts import VALOR, Prompts
+from avvp.pipeline.pseudo.teacher_inputs import CLAP_MEL, CLIP_PICTURE, TeacherInputs
+from avvp.pipeline.pseudo.teachers import LoadedTeachers
+from avvp.pipeline.pseudo_labels import read_pseudo_labels
+from avvp.pipeline.segments import runs
+from avvp.pipeline.synth.dataset import SynthJob, write_dataset
+from avvp.pipeline.timeline import Event, Timeline
+from conftest import Result
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "own-data.md"
+SECONDS = 3
+
+
+class Knowing(torch.nn.Module):
+    """Knows its inputs by heart: logits far above or below the thresholds, and one feature."""
+
+    def __init__(self, form: Any, answers: Mapping[bytes, np.ndarray], thresholds: tuple[float, ...]) -> None:
+        super().__init__()
+        self.input_format, self.stream, self.dim = form, form.stream, len(thresholds) + 1
+        self._answers, self._thresholds = answers, np.array(thresholds, np.float32)
+
+    def prepare(self, reduced: torch.Tensor) -> torch.Tensor:
+        return reduced
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        nothing = np.zeros(self.dim - 1, bool)
+        said = np.stack([self._answers.get(one.tobytes(), nothing) for one in x.numpy()])
+        logits = np.where(said, self._thresholds + 3, self._thresholds - 3).astype(np.float32)
+        return torch.from_numpy(np.concatenate([logits, np.ones((len(x), 1), np.float32)], axis=1))
+
+
+def mistaken(truth: np.ndarray) -> np.ndarray:
+    """What the teachers say: in second 1 they deny what is there."""
+    said = truth.copy()
+    said[1] = False
+    return said
+
+
+@pytest.fixture
+def truth(tmp_path: Path) -> dict[str, DenseClip]:
+    """The page's folders and tables, and what is really in the clips, by name."""
+    job = SynthJob({"train": 4, "val": 2, "test": 0}, seed=4, seconds=SECONDS)
+    (tmp_path / "set").mkdir()
+    write_dataset(tmp_path / "set", job, workers=1)
+    annotations = read_annotations(tmp_path / "set" / "annotations")
+    found: dict[str, DenseClip] = {}
+    val = annotations.split("val")
+    heard, seen = (annotations.dense(val, modality, SECONDS) for modality in ("audio", "visual"))
+    for folder, table in (("videos", "labels.csv"), ("checked", "checked.csv")):
+        (tmp_path / folder).mkdir()
+        rows = ["filename,event_labels"]
+        split = annotations.split("train" if folder == "videos" else "val")
+        for number, (filename, has) in enumerate(zip(split.filenames, split.labels, strict=True)):
+            name = f"{folder[0] if folder == 'videos' else 'w'}{number + 1}"
+            clip = filename.rsplit("_", 2)[0]
+            shutil.copy(tmp_path / "set" / "videos" / f"{clip}.mp4", tmp_path / folder / f"{name}.mp4")
+            classes = ",".join(LLP_LABELS[index] for index in np.flatnonzero(has).tolist())
+            rows.append(f'{name}.mp4,"{classes}"')
+            if folder == "checked":
+                found[name] = DenseClip(name, heard[number], seen[number])
+            else:  # what is in it by second is in the (noisy) pseudo labels alone: take those for the truth
+                tables = [
+                    read_pseudo_labels(tmp_path / "set" / "pseudo_labels", m, [clip], [SECONDS], 25)[0][0]
+                    for m in ("audio", "visual")
+                ]
+                found[name] = DenseClip(name, tables[0], tables[1])
+        (tmp_path / table).write_text("\n".join(rows) + "\n")
+    shutil.copy(VALOR, tmp_path / "classes.toml")
+    return found
+
+
+def correct(folder: Path, truth: Mapping[str, DenseClip]) -> None:
+    """What a person does in the pages of the checked clips."""
+    folder.mkdir()
+    for name in ("w1", "w2"):
+        events = [
+            Event(modality, LLP_LABELS[index], float(start), float(stop), 1.0)
+            for modality, table in (("audio", truth[name].heard), ("visual", truth[name].seen))
+            for index in range(len(LLP_LABELS))
+            for start, stop in runs(table[:, index])
+        ]  # type: ignore[misc]
+        timeline = Timeline.of_events(events, path=f"{name}.mp4", duration=float(SECONDS), labels=LLP_LABELS)
+        (folder / f"{name}.events.json").write_bytes(FORMATS["json"].write(timeline)[0])
+
+
+@pytest.mark.timeout(300)
+def test_the_page_from_top_to_bottom(
+    run: Callable[..., Result], truth: dict[str, DenseClip], tmp_path: Path, tiny_bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    answers: dict[str, dict[bytes, np.ndarray]] = {"audio": {}, "visual_2d": {}}
+    for name, clip in truth.items():
+        place = {"audio": 0, "visual_2d": 0}
+        folder = "videos" if name.startswith("v") else "checked"
+        for stream, inputs in TeacherInputs(tmp_path / folder / f"{name}.mp4", [CLAP_MEL, CLIP_PICTURE]):
+            said = mistaken(clip.heard if stream == "audio" else clip.seen)
+            for one in inputs:
+                answers[stream][one.tobytes()] = said[place[stream]]
+                place[stream] += 1
+
+    def load(prompts: Prompts, **_: Any) -> LoadedTeachers:
+        heard = Knowing(CLAP_MEL, answers["audio"], prompts.heard_threshold)
+        seen = Knowing(CLIP_PICTURE, answers["visual_2d"], prompts.seen_threshold)
+        networks: Any = ((torch.device("cpu"), {"audio": heard, "visual_2d": seen}),)
+        return LoadedTeachers(networks, prompts, {"stub": "1"}, PLAIN)
+
+    monkeypatch.setattr(labelling, "load_teachers", load)
+    monkeypatch.chdir(tmp_path)
+    lines = "".join(re.findall(r"```bash\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)).splitlines()
+    said: dict[str, Result] = {}
+    for line in lines:
+        if "corrected/" in line and not Path("corrected").exists():
+            correct(tmp_path / "corrected", truth)
+        arguments = [str(tiny_bundle) if word == "leap-llp" else word for word in shlex.split(line)[1:]]
+        if arguments[0] == "train":
+            arguments += ["--epochs", "1", "--set", "model.hidden_dim=16", "--set", "model.feedforward_dim=16"]
+        said[line] = run(*arguments)
+        assert said[line].status == 0, (line, said[line].err)
+    for name in ("v1", "v4"):
+        for modality, table in (("audio", truth[name].heard), ("visual", truth[name].seen)):
+            labels, problems = read_pseudo_labels(Path("data"), modality, [name], [SECONDS], 25)
+            assert not problems
+            np.testing.assert_array_equal(labels[0], mistaken(table))
+    found = [np.stack([mistaken(getattr(truth[name], sense)) for name in ("w1", "w2")]) for sense in ("heard", "seen")]
+    real = [np.stack([getattr(truth[name], sense) for name in ("w1", "w2")]) for sense in ("heard", "seen")]
+    expected = score(*found, *real)
+    assert expected.segment.type_av < 100
+    told = next(result.out for line, result in said.items() if "--pseudo-labels check/" in line)
+    assert f"{expected.segment.type_av:.1f}" in told
+    assert [path.name for path in sorted(Path("data/review").iterdir())] == [
+        "index.html", "v1.html", "v2.html", "v3.html", "v4.html",
+    ]  # fmt: skip
+    assert Path("report.html").stat().st_size > 10_000
