@@ -14,9 +14,11 @@ from .cli_options import debug_option, device_option, offline_option, quiet_opti
 from .errors import SetupError, printable
 
 if TYPE_CHECKING:
-    from .pseudo.labelling import DenseTruth, PseudoLabelTask
+    from .pseudo.labelling import PseudoLabelTask
+    from .pseudo.making import DenseTruth, LabelRules
     from .pseudo.prompts import Prompts
     from .pseudo.weak_labels import WeakLabels
+    from .storage import Storage
 
 
 @click.command(
@@ -75,13 +77,14 @@ def pseudo_label(inputs: tuple[str, ...], **options: Any) -> int:
     """
     with starting(debug=options["debug"]):
         _check_usage(options)
+        from .pseudo.making import LabelRules  # noqa: PLC0415
         from .pseudo.prompts import VALOR, read_prompts  # noqa: PLC0415
         from .storage import open_storage  # noqa: PLC0415
 
         prompts = read_prompts(options["prompts"] or VALOR)
         named = name_all(inputs, options)
         weak, dense = _read_labels(prompts, options)
-        named, notes = _choose(named, weak, dense)
+        named, weak, dense, notes = _choose(named, weak, dense)
         storage = open_storage(options["output_dir"])
         from .console import Messages  # noqa: PLC0415 - from here on, imports take seconds
 
@@ -90,11 +93,20 @@ def pseudo_label(inputs: tuple[str, ...], **options: Any) -> int:
             notes.append("made without weak labels, from scores alone: expect many wrong ones")
         for note in notes:
             messages.say(note)
-        task = _task(prompts, weak, dense, tuple(notes), options)
+        table = options["annotations"] is None or not options["annotations"].is_dir()
+        rules = LabelRules(
+            prompts=prompts,
+            weak=weak,
+            calibration=options["calibrate"],
+            dense=dense,
+            notes=tuple(notes),
+            data_set=table,
+        )
+        task = _task(rules, options)
         with storage.alone():
             status = run_batch(task, named, storage, options, messages)
             if options["review"] is not None and not options["dry_run"]:
-                messages.say(_review(task, named, storage, options))
+                messages.say(_review(weak, named, storage, options))
         return status
 
 
@@ -116,8 +128,7 @@ def _check_usage(options: Mapping[str, Any]) -> None:
 
 def _read_labels(prompts: Prompts, options: Mapping[str, Any]) -> tuple[WeakLabels | None, dict[str, DenseTruth]]:
     from .annotations import read_annotations  # noqa: PLC0415
-    from .dataset import clip_id  # noqa: PLC0415
-    from .pseudo.labelling import DenseTruth  # noqa: PLC0415
+    from .pseudo.making import DenseTruth  # noqa: PLC0415
     from .pseudo.weak_labels import read_weak_labels  # noqa: PLC0415
 
     if options["annotations"] is None:
@@ -131,40 +142,34 @@ def _read_labels(prompts: Prompts, options: Mapping[str, Any]) -> tuple[WeakLabe
         raise SetupError("--calibrate dense: the annotations and the prompts must have the same classes, in one order")
     tables = (annotations.dense(val, modality, length) for modality in ("audio", "visual"))
     dense = zip(val.filenames, *tables, strict=True)
-    return weak, {clip_id(name): DenseTruth(heard, seen) for name, heard, seen in dense}
+    return weak, {name: DenseTruth(heard, seen) for name, heard, seen in dense}
 
 
 def _choose(
     named: Mapping[str, Path], weak: WeakLabels | None, dense: Mapping[str, DenseTruth]
-) -> tuple[dict[str, Path], list[str]]:
-    """The videos that labels are wanted of, by clip id, and what is to be said of the others."""
-    from .dataset import clip_id  # noqa: PLC0415
+) -> tuple[dict[str, Path], WeakLabels | None, dict[str, DenseTruth], list[str]]:
+    """The videos that labels are wanted of, what is known of each, and what is to be said of the others."""
+    from .pseudo.weak_labels import match_videos  # noqa: PLC0415
 
     if weak is None:
-        return dict(named), []
-    wanted = weak.keys() | dense.keys()
-    chosen = {
-        name if name in wanted else clip_id(name): path
-        for name, path in named.items()
-        if name in wanted or clip_id(name) in wanted
-    }
-    if not chosen:
+        return dict(named), None, {}, []
+    clips = match_videos(named, weak.keys() | dense.keys())
+    if not clips:
         raise SetupError("no video is named like a clip of the annotations")
     notes = []
-    if left := len(named) - len(chosen):
-        notes.append(f"{left} videos are in no split that is asked for: left out")
-    if missing := sorted(weak.keys() - chosen.keys()):
+    if left := len(named) - len(clips):
+        notes.append(f"{left} videos are not among the annotated clips that are asked for: left out")
+    if missing := sorted(weak.keys() - set(clips.values())):
         notes.append(f"{len(missing)} annotated clips have no video ({printable(missing[0])}, ...)")
-    return chosen, notes
+    return (
+        {video: named[video] for video in clips},
+        {video: weak[clip] for video, clip in clips.items() if clip in weak},
+        {video: dense[clip] for video, clip in clips.items() if clip in dense},
+        notes,
+    )
 
 
-def _task(
-    prompts: Prompts,
-    weak: WeakLabels | None,
-    dense: Mapping[str, DenseTruth],
-    notes: tuple[str, ...],
-    options: Mapping[str, Any],
-) -> PseudoLabelTask:
+def _task(rules: LabelRules, options: Mapping[str, Any]) -> PseudoLabelTask:
     from .cli_batch import read_settings  # noqa: PLC0415
     from .pseudo.labelling import PseudoLabelTask  # noqa: PLC0415
     from .pseudo.teachers import CLAP_MODEL, CLIP_MODEL  # noqa: PLC0415
@@ -173,22 +178,18 @@ def _task(
     return PseudoLabelTask(
         settings=replace(settings, decoding=replace(settings.decoding, inputs="teachers")),
         offline=options["offline"],
-        prompts=prompts,
+        rules=rules,
         clip=options["clip_model"] or CLIP_MODEL,
         clap=options["clap_model"] or CLAP_MODEL,
         features=options["save_features"],
-        weak=weak,
-        calibration=options["calibrate"],
-        dense=dense,
-        notes=notes,
-        data_set=options["annotations"] is None or not options["annotations"].is_dir(),
     )
 
 
-def _review(task: PseudoLabelTask, named: Mapping[str, Path], storage: Any, options: Mapping[str, Any]) -> str:
+def _review(weak: WeakLabels | None, named: Mapping[str, Path], storage: Storage, options: Mapping[str, Any]) -> str:
+    from .pseudo.making import find_labelled, sample_labels  # noqa: PLC0415
     from .pseudo.review import write_review  # noqa: PLC0415
 
     folder = Path(options["output_dir"]) / "review"
-    clips = task.sample(storage, named, options["review"])
+    clips = sample_labels(storage, weak, find_labelled(storage), named, options["review"])
     write_review(folder, clips)
     return f"{folder / 'index.html'}: {len(clips)} clips to look at"

@@ -24,7 +24,7 @@ def evaluate_pseudo_labels(
     scored, and `notes` says so) and files that cannot be used.
     """
     chosen = annotations.split(split)
-    ids = [clip_id(name) for name in chosen.filenames]
+    ids = [_find_name(folder, name) for name in chosen.filenames]
     rows = list(range(len(ids)))
     notes = []
     if allow_missing:
@@ -46,3 +46,9 @@ def evaluate_pseudo_labels(
         Decisions(tables["audio"], tables["visual"]), *truth, split=split, source=printable(folder.resolve().name),
         labels=annotations.labels, notes=notes,
     )  # fmt: skip
+
+
+def _find_name(folder: Path, filename: str) -> str:
+    """Files are named like the clip, or by its id."""
+    named = any((folder / place / f"{filename}.npy").is_file() for place in FOLDERS.values())
+    return filename if named else clip_id(filename)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -14,6 +16,15 @@ from ..weights.errors import WeightsError
 from ..weights.fetch import Progress, fetch_file
 from ..weights.manifest import Bundle, list_files
 from ..weights.store import bundle_paths, missing_message, sha256_of, verify_file
+
+_SCALAR = type(np.float64(0)).__reduce__(np.float64(0))[0]  # what makes NumPy's numbers of bytes
+# By the names of NumPy 1 and 2; data types and numbers run no code.
+_NUMBERS: list[Any] = [
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("f8", "f4", "i8", "i4", "b1")),
+]
 
 
 def gather_files(
@@ -39,10 +50,12 @@ def gather_files(
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Tensors of a .safetensors, .pt or .pth file. Nothing is unpickled but tensors. Raises WeightsError."""
+    """Tensors of a .safetensors, .pt or .pth file. Nothing is unpickled but tensors and NumPy's numbers, which stand
+    beside them in files of training runs. Raises WeightsError."""
     try:
-        is_ours = path.suffix == ".safetensors"
-        content = load_file(path) if is_ours else torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_NUMBERS):
+            is_ours = path.suffix == ".safetensors"
+            content = load_file(path) if is_ours else torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         reason = str(error).split("\n", 1)[0] or type(error).__name__
         raise WeightsError(f"{path}: damaged, or not a weight file: {reason}") from error

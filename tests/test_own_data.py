@@ -122,7 +122,7 @@ def test_the_page_from_top_to_bottom(
         heard = Knowing(CLAP_MEL, answers["audio"], prompts.heard_threshold)
         seen = Knowing(CLIP_PICTURE, answers["visual_2d"], prompts.seen_threshold)
         networks: Any = ((torch.device("cpu"), {"audio": heard, "visual_2d": seen}),)
-        return LoadedTeachers(networks, prompts, {"stub": "1"}, PLAIN)
+        return LoadedTeachers(networks, prompts, {"CLIP": "1", "CLAP": "2"}, PLAIN)
 
     monkeypatch.setattr(labelling, "load_teachers", load)
     monkeypatch.chdir(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,8 +19,10 @@ from avvp.pipeline.pseudo.clap_checkpoint import convert_clap
 from avvp.pipeline.pseudo.clap_mel import RATE, clap_mel
 from avvp.pipeline.pseudo.prompts import Prompts, parse_prompts, read_prompts
 from avvp.pipeline.pseudo.teacher_inputs import CLAP_MEL, CLIP_PICTURE, TeacherInputs, clip_picture
-from avvp.pipeline.pseudo.weak_labels import read_weak_labels
+from avvp.pipeline.pseudo.weak_labels import match_videos, read_weak_labels
 from avvp.pipeline.pseudo_labels import FOLDERS
+from avvp.pipeline.weight_files import read_state_dict
+from avvp.weights.errors import WeightsError
 from conftest import Result
 from media import Clips, ffmpeg
 from teachers import small_clap, write_teachers
@@ -79,6 +82,7 @@ def test_valor_asks_of_every_class() -> None:
         ('[[class]]\nlabel = "a"', "class 1: seen is None, expected a text"),
         (PROMPTS.replace("= -1", '= "x"'), "class 2: seen_threshold is 'x', expected a number"),
         (PROMPTS.replace('"Speech"', '"Dog"'), "names Dog twice"),
+        (PROMPTS.replace('"Speech"', '"Speech, loud"'), "a class cannot be called 'Speech, loud'"),
         ("\x00", "not a readable"),
     ],
 )
@@ -309,7 +313,7 @@ def test_only_the_split_that_is_asked_for(labelled: Callable[..., Result], tmp_p
     write_annotations_folder(tmp_path / "llp")
     result = labelled("--annotations", tmp_path / "llp")
     assert result.status == 0, result.err
-    assert "2 videos are in no split that is asked for: left out" in result.err
+    assert "2 videos are not among the annotated clips that are asked for: left out" in result.err
     assert [path.stem for path in (tmp_path / "data" / FOLDERS["audio"]).iterdir()] == ["one"]
     assert labelled("--annotations", tmp_path / "llp", "--split", "val", output="val").status == 0
     assert [path.stem for path in (tmp_path / "val" / FOLDERS["audio"]).iterdir()] == ["two"]
@@ -382,3 +386,101 @@ def test_weak_labels_that_cannot_be_used(tmp_path: Path, text: str, said: str) -
     (tmp_path / "x.csv").write_text(text)
     with pytest.raises(DatasetError, match=said):
         read_weak_labels(tmp_path / "x.csv", CLASSES, ("train",))
+
+
+def test_files_of_others_are_kept(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    """Downloaded labels, somebody's table or prompts; what this command has written it may write again."""
+    weak = ("--annotations", tmp_path / "weak.csv")
+    for output, place in (
+        ("a", "CLIP/segment_pseudo_labels/one.npy"), ("b", "AVVP_train.csv"), ("c", "prompts.toml"),
+        ("d", "labels.txt"),
+    ):  # fmt: skip
+        path = tmp_path / output / place
+        path.parent.mkdir(parents=True)
+        path.write_text("somebody's")
+        refused = labelled(*weak, output=output)
+        assert refused.status == 2, place
+        assert "was not made by this command" in refused.err
+        assert path.read_text() == "somebody's"
+    assert labelled(*weak).status == 0
+    assert labelled(*weak).status == 0
+    (tmp_path / "data" / "AVVP_train.csv").write_text("corrected by hand")
+    assert "AVVP_train.csv: was not made" in labelled(*weak).err
+    assert labelled(*weak, "--overwrite").status == 0
+
+
+def test_what_is_no_longer_labelled_goes(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    weak = ("--annotations", tmp_path / "weak.csv")
+    assert labelled(*weak).status == 0
+    (tmp_path / "weak.csv").write_text("filename,event_labels\ntwo,Dog\n")
+    assert labelled(*weak).status == 0
+    assert [path.stem for path in (tmp_path / "data" / FOLDERS["audio"]).iterdir()] == ["two"]
+    assert (tmp_path / "data" / "CLAP/scores/one.npy").exists()
+    assert (tmp_path / "data" / "AVVP_train.csv").read_text() == "filename\tevent_labels\ntwo\tDog\n"
+
+
+def test_a_review_after_another_split(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    """Scores of a clip that has no labels any more are in the folder."""
+    write_annotations_folder(tmp_path / "llp")
+    common = ("--annotations", tmp_path / "llp")
+    assert labelled(*common, "--split", "train", "--split", "val").status == 0
+    assert labelled(*common, "--calibrate", "dense", "--review", "4").status == 0
+    assert sorted(path.name for path in (tmp_path / "data/review").iterdir()) == ["index.html", "one.html"]
+
+
+def test_names_of_clips() -> None:
+    """The whole name counts before the id; ends that look like LLP's are part of names, too."""
+    assert match_videos(["cam_1_10", "cam_10_20"], ["cam_1_10", "cam_10_20"]) == {
+        "cam_1_10": "cam_1_10", "cam_10_20": "cam_10_20",
+    }  # fmt: skip
+    assert match_videos(["abc", "x"], ["abc_30_40"]) == {"abc": "abc_30_40"}
+    assert match_videos(["abc_0_10"], ["abc"]) == {"abc_0_10": "abc"}
+    assert match_videos(["films/abc"], ["abc"]) == {"films/abc": "abc"}
+    with pytest.raises(DatasetError, match="both are named like the clip abc"):
+        match_videos(["abc", "abc_0_10"], ["abc"])
+
+
+def test_dots_in_names(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("filename,event_labels\ntake.1.mp4,Dog\ntake.2,Dog\n")
+    assert list(read_weak_labels(tmp_path / "x.csv", CLASSES, ("train",))) == ["take.1", "take.2"]
+
+
+def test_models_that_are_none(labelled: Callable[..., Result], teachers: tuple[Path, Path], tmp_path: Path) -> None:
+    """Parameters that a file lacks would be random, and the labels, too."""
+    swapped = labelled("--no-weak-labels", "--clip-model", teachers[1])
+    assert swapped.status == 2
+    assert f"{teachers[1]}" in swapped.err
+    torn = tmp_path / "torn"
+    shutil.copytree(teachers[0], torn)
+    weights = torn / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert "torn: cannot be loaded" in labelled("--no-weak-labels", "--clip-model", torn).err
+    (tmp_path / "mine.toml").write_text(PROMPTS.replace("A photo of a dog.", "A photo of a dog. " * 9))
+    assert "reads at most 77 tokens" in labelled("--no-weak-labels").err
+
+
+def test_other_files_of_a_teacher_are_another_teacher(
+    labelled: Callable[..., Result], teachers: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The same files elsewhere are the same teacher; CLAP's scores do not depend on CLIP's files."""
+    moved = tmp_path / "moved"
+    shutil.copytree(teachers[0], moved)
+    assert labelled("--no-weak-labels").status == 0
+    assert "0 done, 3 done before" in labelled("--no-weak-labels", "--clip-model", moved).err
+    heard = (tmp_path / "data" / "CLAP/scores/one.npy").stat().st_mtime_ns
+    model = transformers.CLIPModel.from_pretrained(moved)
+    with torch.no_grad():
+        model.visual_projection.weight.mul_(-1)
+    model.save_pretrained(moved)
+    assert "3 done, 0 done before" in labelled("--no-weak-labels", "--clip-model", moved).err
+    assert (tmp_path / "data" / "CLAP/scores/one.npy").stat().st_mtime_ns == heard
+
+
+def test_a_file_of_a_training_run_is_read(tmp_path: Path) -> None:
+    """LAION's file holds numbers of NumPy beside the parameters; code in it would not be run."""
+    state = {"a": torch.ones(2)}
+    torch.save({"epoch": 3, "best": np.float64(0.5), "state_dict": state}, tmp_path / "run.pt")
+    torch.testing.assert_close(read_state_dict(tmp_path / "run.pt"), state)
+    torch.save({"state_dict": state, "code": print}, tmp_path / "code.pt")
+    with pytest.raises(WeightsError, match=r"code\.pt"):
+        read_state_dict(tmp_path / "code.pt")

@@ -66,6 +66,10 @@ def parse_prompts(content: bytes, path: Path | str) -> Prompts:
         for name, values in columns.items():
             values.append(_value(path, number, entry, name))
     labels = tuple(columns.pop("label"))
+    if wrong := [
+        label for label in labels if label != label.strip() or set(label) & set(",\t\n") or label == "default"
+    ]:
+        raise SetupError(f"{printable(path)}: a class cannot be called {printable(wrong[0])!r} in a data set")
     if len(set(labels)) < len(labels):
         twice = next(label for label in labels if labels.count(label) > 1)
         raise SetupError(f"{printable(path)}: names {printable(twice)} twice")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,8 +16,8 @@ from ..timeline import SegmentProbabilities, Timeline, all_events
 _LARGEST = 60.0  # of a logit, so that no exponential overflows
 
 
-def write_review(folder: Path, clips: dict[str, tuple[Path | None, Timeline]]) -> None:
-    """A page for each clip, and an index. clips: name -> its media, if it is there, and its labels as a timeline."""
+def write_review(folder: Path, clips: Mapping[str, tuple[Path, Timeline]]) -> None:
+    """A page for each clip, and an index. clips: name -> its media, and its labels as a timeline."""
     folder.mkdir(parents=True, exist_ok=True)
     pages: dict[Path, Timeline] = {}
     for name, (media, timeline) in clips.items():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ...extractors.base import normalize
@@ -18,10 +20,11 @@ from ..bundle import Networks
 from ..devices import Arithmetic, resolve_devices
 from ..errors import SetupError, printable
 from ..files import hash_file
+from ..journal import hash_values
 from ..weight_files import read_state_dict
 from .clap_checkpoint import convert_clap
 from .prompts import Prompts
-from .teacher_inputs import CLAP_MEL, CLIP_PICTURE
+from .teacher_inputs import CLAP_MEL, CLIP_PICTURE, SIZE
 
 CLIP_MODEL = "openai/clip-vit-large-patch14"
 CLAP_MODEL = "lukewys/laion_clap/630k-fusion-best.pt"  # VALOR's: fusion, trained on 630k pairs (laion_clap's model 2)
@@ -98,7 +101,7 @@ def _pooled(answer: Any) -> Tensor:
 
 @dataclass(frozen=True)
 class LoadedTeachers:
-    """Teachers on their devices. hashes: file or model -> sha256 or revision."""
+    """Teachers on their devices. hashes: "CLIP" and "CLAP" -> of their files."""
 
     networks: tuple[Networks, ...]
     prompts: Prompts
@@ -132,7 +135,8 @@ def load_teachers(
     with torch.inference_mode():
         seeing = _load_clip(transformers, clip, prompts, hashes, offline=offline)
         hearing = _load_clap(transformers, clap, prompts, hashes, offline=offline)
-    networks = tuple((one, _placed([hearing, seeing], one, arithmetic)) for one in devices)
+    copies = [[hearing, seeing], *(copy.deepcopy([hearing, seeing]) for _ in devices[1:])]
+    networks = tuple((one, _placed(own, one, arithmetic)) for one, own in zip(devices, copies, strict=True))
     return LoadedTeachers(networks, prompts, hashes, arithmetic)
 
 
@@ -153,9 +157,15 @@ def _import_transformers() -> Any:
 
 
 def _load_clip(transformers: Any, name: str, prompts: Prompts, hashes: dict[str, str], *, offline: bool) -> ClipTeacher:
-    model, tokenizer = _from_hub(transformers.CLIPModel, transformers.AutoTokenizer, name, name, offline=offline)
-    hashes[name] = str(getattr(model.config, "_commit_hash", None) or "local")
+    model, tokenizer = _from_hub(transformers.CLIPModel, transformers.AutoTokenizer, name, offline=offline)
+    if model.config.vision_config.image_size != SIZE:
+        raise SetupError(f"{printable(name)}: looks at pictures of another size than {SIZE} x {SIZE}")
+    hashes["CLIP"] = _identity(name, model)
     tokens = tokenizer(list(prompts.seen), padding=True, return_tensors="pt")
+    most = model.config.text_config.max_position_embeddings
+    if tokens["input_ids"].shape[1] > most:
+        longest = max(prompts.seen, key=len)
+        raise SetupError(f"{printable(name)}: reads at most {most} tokens, too few for {printable(longest[:60])!r}...")
     sentences = _pooled(model.get_text_features(**_known(tokens)))
     return ClipTeacher(model, CLIP_PICTURE, nn.functional.normalize(sentences, dim=-1), model.logit_scale)
 
@@ -163,29 +173,47 @@ def _load_clip(transformers: Any, name: str, prompts: Prompts, hashes: dict[str,
 def _load_clap(transformers: Any, name: str, prompts: Prompts, hashes: dict[str, str], *, offline: bool) -> ClapTeacher:
     if name.endswith(".pt"):
         path = _fetch(name, offline=offline)
-        hashes[name] = hash_file(path)
+        hashes["CLAP"] = hash_file(path)
         model = _laion_model(transformers, path)
-        _, tokenizer = _from_hub(None, transformers.AutoTokenizer, CLAP_TOKENIZER, CLAP_TOKENIZER, offline=offline)
+        _, tokenizer = _from_hub(None, transformers.AutoTokenizer, CLAP_TOKENIZER, offline=offline)
     else:
-        model, tokenizer = _from_hub(transformers.ClapModel, transformers.AutoTokenizer, name, name, offline=offline)
-        hashes[name] = str(getattr(model.config, "_commit_hash", None) or "local")
+        model, tokenizer = _from_hub(transformers.ClapModel, transformers.AutoTokenizer, name, offline=offline)
+        hashes["CLAP"] = _identity(name, model)
+    if not model.config.audio_config.enable_fusion:
+        raise SetupError(f"{printable(name)}: is a CLAP without fusion, which VALOR's has")
     options = {"padding": "max_length", "truncation": True, "max_length": _CLAP_TOKENS, "return_tensors": "pt"}
     sentences = _pooled(model.get_text_features(**_known(tokenizer(list(prompts.heard), **options))))
     return ClapTeacher(model, CLAP_MEL, nn.functional.normalize(sentences, dim=-1), model.logit_scale_a)
+
+
+def _identity(name: str, model: Any) -> str:
+    """Of a folder its files, of a name on the hub its revision."""
+    folder = Path(name)
+    if not folder.is_dir():
+        return str(getattr(model.config, "_commit_hash", None) or name)
+    files = sorted(path for path in folder.iterdir() if path.suffix in {".json", ".safetensors", ".txt"})
+    return hash_values({path.name: hash_file(path) for path in files})
 
 
 def _known(tokens: Any) -> dict[str, Tensor]:
     return {key: tokens[key] for key in ("input_ids", "attention_mask")}
 
 
-def _from_hub(kind: Any, tokenizers: Any, name: str, texts: str, *, offline: bool) -> tuple[Any, Any]:
-    """A model (None for no kind) and its tokenizer."""
+def _from_hub(kind: Any, tokenizers: Any, name: str, *, offline: bool) -> tuple[Any, Any]:
+    """A model (None for no kind) and its tokenizer. Parameters that the files lack would be random: an error."""
+    model, told = None, {}
     try:
-        model = None if kind is None else kind.from_pretrained(name, use_safetensors=True, local_files_only=offline)
-        return None if model is None else model.eval(), tokenizers.from_pretrained(texts, local_files_only=offline)
-    except (OSError, ValueError, KeyError) as error:
+        if kind is not None:
+            options = {"use_safetensors": True, "local_files_only": offline, "output_loading_info": True}
+            model, told = kind.from_pretrained(name, **options)
+        tokenizer = tokenizers.from_pretrained(name, local_files_only=offline)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         files = "config.json, tokenizer files" + (", model.safetensors" if kind is not None else "")
         raise _missing(name, files, error, offline=offline) from error
+    if wrong := sorted(map(str, [*told.get("missing_keys", ()), *told.get("mismatched_keys", ())])):
+        what = f"{len(wrong)} parameters are missing or of another shape ({wrong[0]}, ...)"
+        raise SetupError(f"{printable(name)}: does not fit the model: {printable(what)}")
+    return None if model is None else model.eval(), tokenizer
 
 
 def _missing(name: str, files: str, error: Exception, *, offline: bool) -> SetupError:

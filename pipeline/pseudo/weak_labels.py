@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from ..annotations import read_annotations
 from ..dataset import clip_id
 from ..errors import DatasetError, printable
+from ..files import MEDIA_SUFFIXES
 
-WeakLabels = dict[str, NDArray[np.bool_]]  # clip id -> (C,)
+WeakLabels = dict[str, NDArray[np.bool_]]  # clip -> (C,)
 
 
 def read_weak_labels(path: Path, labels: Sequence[str], splits: Sequence[str]) -> WeakLabels:
@@ -33,8 +34,8 @@ def read_weak_labels(path: Path, labels: Sequence[str], splits: Sequence[str]) -
         found: WeakLabels = {}
         for split in (annotations.split(name) for name in splits):
             for name, row in zip(split.filenames, split.labels, strict=True):
-                found[clip_id(name)] = np.zeros(len(labels), bool)
-                found[clip_id(name)][places] = row
+                found[name] = np.zeros(len(labels), bool)
+                found[name][places] = row
         return found
     return _read_table(path, labels)
 
@@ -52,7 +53,8 @@ def _read_table(path: Path, labels: Sequence[str]) -> WeakLabels:
     problems = []
     try:
         for row in rows:
-            name = clip_id(Path(row["filename"] or "").stem)
+            file = PurePath(row["filename"] or "")
+            name = file.stem if file.suffix.lower() in MEDIA_SUFFIXES else file.name
             named = [label.strip() for label in (row["event_labels"] or "").split(",") if label.strip()]
             if unknown := [label for label in named if label not in labels]:
                 problems.append(f"line {rows.line_num}: unknown class {printable(unknown[0])}")
@@ -63,4 +65,26 @@ def _read_table(path: Path, labels: Sequence[str]) -> WeakLabels:
         problems.append(f"line {rows.line_num}: {error}")
     if problems or not found:
         raise DatasetError.listing(f"{printable(path)} cannot be used", problems or ["it lists no clip"])
+    return found
+
+
+def match_videos(videos: Iterable[str], clips: Iterable[str]) -> dict[str, str]:
+    """Video -> the clip that it is: of the same name, or with the id of `<id>_<start>_<end>`, as LLP's are.
+
+    Videos that are no clip are left out. Raises DatasetError where two videos are the same clip.
+    """
+    clips = set(clips)
+    by_id = {clip_id(clip): clip for clip in clips}
+    found: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for video in videos:
+        last = PurePath(video).name
+        candidates = (video, last, by_id.get(last), clip_id(last), by_id.get(clip_id(last)))
+        clip = next((one for one in candidates if one in clips), None)
+        if clip is None:
+            continue
+        if clip in taken:
+            both = f"{printable(taken[clip])} and {printable(video)}"
+            raise DatasetError(f"{both}: both are named like the clip {printable(clip)}")
+        found[video], taken[clip] = clip, video
     return found
