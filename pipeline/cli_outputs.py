@@ -94,13 +94,20 @@ def name_targets(output: Path | None, formats: tuple[str, ...]) -> list[Target]:
 
 def refuse_inputs(written: Iterable[Path], inputs: Iterable[Path]) -> None:
     """Raises SetupError where a result would take the place of what it is made from, or of another result."""
-    given, taken = [path for path in inputs if is_file(path)], set[Path]()
+    given = {_place(path) for path in inputs if is_file(path)}
+    taken = set[Path]()
     for path in written:
-        if is_file(path) and any(path.samefile(one) for one in given):
+        if is_file(path) and _place(path) in given:
             raise SetupError(f"{printable(path)} is an input; the result would overwrite it")
         if path.absolute() in taken:
             raise SetupError(f"{printable(path)}: two results would be written to it")
         taken.add(path.absolute())
+
+
+def _place(path: Path) -> tuple[int, int]:
+    """The same for all names of a file."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def write_target(timeline: Timeline, target: Target) -> None:

@@ -89,9 +89,10 @@ def _parse(
 def _read_truth(path: Path, options: Mapping[str, Any]) -> ClipTruth | None:
     if options["annotations"] is None:
         return None
-    from .score_timelines import read_truth  # noqa: PLC0415
+    from .annotations import read_annotations  # noqa: PLC0415
+    from .score_timelines import find_truth  # noqa: PLC0415
 
-    return read_truth(options["annotations"], path)
+    return find_truth(read_annotations(options["annotations"]), path.stem)
 
 
 def _plan(inputs: Sequence[str], options: Mapping[str, Any]) -> tuple[Path, list[Target]]:

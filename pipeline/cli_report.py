@@ -71,7 +71,7 @@ def report(inputs: tuple[Path, ...], **options: Any) -> int:
             raise click.UsageError(f"{len(timelines)} timelines need --output-dir")
         if options["media"] is not None and len(timelines) > 1 and not options["media"].is_dir():
             raise click.UsageError("--media: several timelines have several videos; name their folder")
-        truths = {name: _truth(timeline, options) for name, timeline in timelines.items()}
+        truths = _read_truths(timelines, options["annotations"])
         media = {name: _find_media(timeline, options["media"]) for name, timeline in timelines.items()}
         pages = {} if folder is None else _plan_pages(folder, timelines)
         given = [*found.files, *(one for one in media.values() if one is not None)]
@@ -110,14 +110,19 @@ def _plan_pages(folder: Path, timelines: Iterable[str]) -> dict[str, Path]:
     return pages
 
 
-def _truth(timeline: Timeline, options: Mapping[str, Any]) -> Truth | None:
-    if options["annotations"] is None:
-        return None
-    from .score_timelines import read_truth  # noqa: PLC0415
+def _read_truths(timelines: Mapping[str, Timeline], folder: Path | None) -> dict[str, Truth | None]:
+    """Of each timeline; None where there are no annotations. Raises DatasetError for a clip that they do not know."""
+    if folder is None:
+        return dict.fromkeys(timelines)
+    from .annotations import read_annotations  # noqa: PLC0415
+    from .score_timelines import find_truth  # noqa: PLC0415
 
-    truth = read_truth(options["annotations"], Path(f"{timeline.name}.mp4"))
-    truth.check(timeline.labels)
-    return truth.of(timeline)
+    annotations, found = read_annotations(folder), dict[str, Truth | None]()
+    for name, timeline in timelines.items():
+        truth = find_truth(annotations, timeline.name)
+        truth.check(timeline.labels)
+        found[name] = truth.of(timeline)
+    return found
 
 
 def _find_media(timeline: Timeline, given: Path | None) -> Path | None:

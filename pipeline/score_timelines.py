@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .annotations import Annotations, read_annotations
+from .annotations import Annotations
 from .dataset import clip_id
 from .errors import DatasetError, printable
 from .evaluate import Decisions, Evaluation, evaluate
@@ -94,20 +94,18 @@ class ClipTruth:
         return Truth(*truth, agreement=told)
 
 
-def read_truth(folder: Path, path: Path) -> ClipTruth:
-    """Of the clip that a media file holds: its name without suffix is the clip's filename or id.
+def find_truth(annotations: Annotations, name: str) -> ClipTruth:
+    """Of the clip whose filename or id a media file's name without suffix is.
 
     Raises DatasetError where the annotations have no labels by second of such a clip.
     """
-    annotations = read_annotations(folder)
-    for name in ("val", "test"):
-        split = annotations.splits.get(name)
+    for split in (annotations.splits.get(one) for one in ("val", "test")):
         for index, filename in enumerate(split.filenames if split is not None else ()):
-            if path.stem in {filename, clip_id(filename)}:
+            if name in {filename, clip_id(filename)}:
                 assert split is not None
                 heard, seen = (annotations.dense(split, m, annotations.segments)[index] for m in ("audio", "visual"))
                 return ClipTruth(annotations.labels, heard, seen)
-    raise DatasetError(f"{printable(folder)}: no labels by second of {printable(path.stem)}")
+    raise DatasetError(f"{printable(annotations.folder)}: no labels by second of {printable(name)}")
 
 
 def _fit(table: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:

@@ -14,7 +14,6 @@ import pytest
 import torch
 from avvp.models.labels import LLP_LABELS
 from avvp.pipeline.annotations import DenseClip, read_annotations
-from avvp.pipeline.devices import PLAIN
 from avvp.pipeline.metrics import score
 from avvp.pipeline.outputs.formats import FORMATS
 from avvp.pipeline.pseudo import labelling
@@ -122,7 +121,7 @@ def test_the_page_from_top_to_bottom(
         heard = Knowing(CLAP_MEL, answers["audio"], prompts.heard_threshold)
         seen = Knowing(CLIP_PICTURE, answers["visual_2d"], prompts.seen_threshold)
         networks: Any = ((torch.device("cpu"), {"audio": heard, "visual_2d": seen}),)
-        return LoadedTeachers(networks, prompts, {"CLIP": "1", "CLAP": "2"}, PLAIN)
+        return LoadedTeachers(networks, {"CLIP": "1", "CLAP": "2"})
 
     monkeypatch.setattr(labelling, "load_teachers", load)
     monkeypatch.chdir(tmp_path)

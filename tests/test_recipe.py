@@ -17,7 +17,7 @@ SHIPPED = {
     "han": ("han", "mmil", 40, 16, 3e-4, 1),
     "mmpyr": ("mmpyr", "mmil", 40, 16, 1e-4, 1),
     "valor": ("han", "mmil", 60, 64, 1e-4, 1000),
-    "demo": ("mmpyr", "leap", 50, 32, 1e-3, 1),
+    "demo": ("mmpyr", "leap", 50, 32, 1e-3, 2),
 }
 
 

@@ -104,9 +104,7 @@ class LoadedTeachers:
     """Teachers on their devices. hashes: "CLIP" and "CLAP" -> of their files."""
 
     networks: tuple[Networks, ...]
-    prompts: Prompts
     hashes: Mapping[str, str]
-    arithmetic: Arithmetic
 
     @property
     def device(self) -> torch.device:
@@ -137,7 +135,7 @@ def load_teachers(
         hearing = _load_clap(transformers, clap, prompts, hashes, offline=offline)
     copies = [[hearing, seeing], *(copy.deepcopy([hearing, seeing]) for _ in devices[1:])]
     networks = tuple((one, _placed(own, one, arithmetic)) for one, own in zip(devices, copies, strict=True))
-    return LoadedTeachers(networks, prompts, hashes, arithmetic)
+    return LoadedTeachers(networks, hashes)
 
 
 def _placed(teachers: Sequence[Teacher], device: torch.device, arithmetic: Arithmetic) -> dict[Stream, Any]:
