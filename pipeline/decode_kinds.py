@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ class DecodeKind(NamedTuple):
     """formats: of each stream; open: called with path, formats and the keyword arguments of `MediaInputs`."""
 
     formats: Mapping[Stream, InputFormat]
-    open: Any
+    open: Callable[..., Inputs]
 
 
 KINDS = {

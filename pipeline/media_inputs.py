@@ -8,7 +8,7 @@ No torch: this runs in the processes that decode.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -129,11 +129,7 @@ class MediaInputs:
         duration = max(report.end for report in (heard, seen) if report)
         segments = segment_count(duration)
         yield from self._complete(rows, segments, heard, seen)
-        facts = media_facts(media, heard, seen, duration)
-        warnings = stream_warnings(media)
-        warnings += [f"{consequence}: {error.cause}" for consequence, error in failures.items()]
-        warnings += [warning for report in (heard, seen) if report for warning in report.warnings]
-        self.summary = MediaSummary(rows, facts, (*warnings, *length_warnings(facts, segments)))
+        self.summary = summarize(media, rows, segments, heard, seen, failures)
 
     def _hear(self, sound: SoundReader, rows: dict[Stream, list[int]]) -> Iterator[tuple[Stream, NDArray[Any]]]:
         last = None
@@ -199,7 +195,23 @@ def _same(first: Frames | None, second: Frames) -> bool:
     return first is not None and np.array_equal(first, second)
 
 
-def stream_warnings(media: MediaInfo) -> list[str]:
+def summarize(  # noqa: PLR0917
+    media: MediaInfo,
+    rows: dict[Stream, list[int]],
+    segments: int,
+    heard: DecodeReport | None,
+    seen: DecodeReport | None,
+    failures: Mapping[str, MediaError],
+) -> MediaSummary:
+    """What is known once both streams are done. heard, seen: what became of them; failures: consequence -> cause."""
+    facts = _facts(media, heard, seen)
+    warnings = _stream_warnings(media)
+    warnings += [f"{consequence}: {error.cause}" for consequence, error in failures.items()]
+    warnings += [warning for report in (heard, seen) if report for warning in report.warnings]
+    return MediaSummary(rows, facts, (*warnings, *_length_warnings(facts, segments)))
+
+
+def _stream_warnings(media: MediaInfo) -> list[str]:
     """Streams that the file lacks, and those of several that are left alone."""
     warnings = []
     for kind, chosen in (("video", media.video), ("audio", media.audio)):
@@ -211,7 +223,7 @@ def stream_warnings(media: MediaInfo) -> list[str]:
     return warnings
 
 
-def length_warnings(facts: MediaFacts, segments: int) -> list[str]:
+def _length_warnings(facts: MediaFacts, segments: int) -> list[str]:
     """Streams that end more than a second before the last segment."""
     warnings = []
     if facts.video_duration is not None and segments - facts.video_duration > 1:
@@ -221,14 +233,13 @@ def length_warnings(facts: MediaFacts, segments: int) -> list[str]:
     return warnings
 
 
-def media_facts(media: MediaInfo, heard: DecodeReport | None, seen: DecodeReport | None, duration: float) -> MediaFacts:
-    """heard, seen: what became of the streams that were decoded. duration: the longer of them."""
+def _facts(media: MediaInfo, heard: DecodeReport | None, seen: DecodeReport | None) -> MediaFacts:
     video = media.video if seen else None
     return MediaFacts(
         path=str(media.path),
         format=media.format,
         container_duration=media.duration,
-        duration=duration,
+        duration=max(report.end for report in (heard, seen) if report),
         audio_codec=media.audio.codec if media.audio and heard else None,
         audio_duration=heard.end if heard else None,
         video_codec=video.codec if video else None,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +16,9 @@ from .errors import DatasetError, printable
 from .evaluate import Decisions, Evaluation, evaluate
 from .metrics import score
 from .report import Truth
-from .segments import covered_seconds
-from .timeline import Timeline
+from .timeline import Timeline, second_tables
 
 _TIMELINE_SUFFIX = ".events.json"
-_MODALITIES = {"audio": ("audio",), "visual": ("visual",), "audio_visual": ("audio", "visual")}
 
 
 def evaluate_timelines(
@@ -85,7 +82,7 @@ class ClipTruth:
         length, places = timeline.segments, [self.labels.index(label) for label in timeline.labels]
         truth = [_fit(table, length)[:, places] for table in (self.heard, self.seen)]
         events = ((event.modality, event.label, event.onset, event.offset) for event in timeline.events)
-        found = _tables(events, timeline.labels, length)
+        found = second_tables(events, timeline.labels, length)
         scores = score(*(table[None] for table in (*found, *truth)))
         told = "; ".join(
             f"{level} A {part.audio:.0f}, V {part.visual:.0f}, AV {part.audio_visual:.0f}"
@@ -119,28 +116,7 @@ def read_timeline(path: Path, labels: Sequence[str], segments: int) -> tuple[NDA
     try:
         events = json.loads(path.read_text(encoding="utf-8"))["events"]
         read = ((e["modality"], e["label"], float(e["onset"]), float(e["offset"])) for e in events)
-        return _tables(read, labels, segments)
+        return second_tables(read, labels, segments)
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else printable(error)
         raise DatasetError(f"{printable(path)}: not a timeline: {what}") from error
-
-
-def _tables(
-    events: Iterable[tuple[str, str, float, float]], labels: Sequence[str], segments: int
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Of events (modality, label, onset, offset). Raises ValueError for what cannot be one."""
-    places = {label: index for index, label in enumerate(labels)}
-    spans: dict[tuple[str, int], list[tuple[float, float]]] = {}
-    for modality, label, onset, offset in events:
-        if label not in places:
-            raise ValueError(f"unknown class {label!r}")
-        if modality not in _MODALITIES:
-            raise ValueError(f"unknown modality {modality!r}")
-        if not -math.inf < onset <= offset < math.inf:
-            raise ValueError(f"[{onset}, {offset}) is not an interval of time")
-        for one in _MODALITIES[modality]:
-            spans.setdefault((one, places[label]), []).append((onset, offset))
-    active = {modality: np.zeros((segments, len(labels)), bool) for modality in ("audio", "visual")}
-    for (modality, index), own in spans.items():
-        active[modality][:, index] = covered_seconds(own, segments)
-    return active["audio"], active["visual"]

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .files import MEDIA_SUFFIXES
-from .segments import runs, segment_count
+from .segments import covered_seconds, runs, segment_count
 
 Modality = Literal["audio", "visual", "audio_visual"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
+_HEARD_OR_SEEN = {"audio": ("audio",), "visual": ("visual",), "audio_visual": ("audio", "visual")}
 MAX_SECONDS = 100 * 3600  # longer media are none, and tables of their seconds would fill the memory
 
 
@@ -88,6 +89,14 @@ class Timeline:
             return len(self.probabilities.audio)
         return int(self.media.get("segments") or segment_count(self.media["duration"]))
 
+    def by_second(
+        self, labels: Sequence[str], segments: int | None = None
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """`second_tables` of its events, by default over all of their seconds."""
+        length = segments or max([self.segments, *(math.ceil(event.offset) for event in self.events)])
+        events = ((event.modality, event.label, event.onset, event.offset) for event in self.events)
+        return second_tables(events, labels, length)
+
     def without_probabilities(self) -> Timeline:
         """The events alone, over as many seconds."""
         return replace(self, probabilities=None, media={**self.media, "segments": self.segments})
@@ -154,3 +163,28 @@ def sort_events(events: Iterable[Event], labels: Sequence[str]) -> tuple[Event, 
     order = {label: index for index, label in enumerate(labels)}
     ranks = {modality: index for index, modality in enumerate(MODALITIES)}
     return tuple(sorted(events, key=lambda e: (e.onset, e.offset, ranks[e.modality], order[e.label])))
+
+
+def second_tables(
+    events: Iterable[tuple[str, str, float, float]], labels: Sequence[str], segments: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """What is heard and what is seen in each second, (T, C) each, of events (modality, label, onset, offset).
+
+    A second is active where events of the class cover at least half of it; what is both is heard and seen. Raises
+    ValueError for what cannot be an event.
+    """
+    places = {label: index for index, label in enumerate(labels)}
+    spans: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    for modality, label, onset, offset in events:
+        if label not in places:
+            raise ValueError(f"unknown class {label!r}")
+        if modality not in _HEARD_OR_SEEN:
+            raise ValueError(f"unknown modality {modality!r}")
+        if not -math.inf < onset <= offset < math.inf:
+            raise ValueError(f"[{onset}, {offset}) is not an interval of time")
+        for one in _HEARD_OR_SEEN[modality]:
+            spans.setdefault((one, places[label]), []).append((onset, offset))
+    active = {modality: np.zeros((segments, len(labels)), bool) for modality in ("audio", "visual")}
+    for (modality, index), own in spans.items():
+        active[modality][:, index] = covered_seconds(own, segments)
+    return active["audio"], active["visual"]

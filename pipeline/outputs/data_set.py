@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ...models.labels import LLP_LABELS
 from ..annotations import LABEL_FILE, SPLIT_FILES, DenseClip, Split, read_annotations, read_labels, write_annotations
@@ -15,9 +11,7 @@ from ..dataset import clip_id
 from ..errors import SetupError, printable
 from ..files import make_folder
 from ..pseudo_labels import write_pseudo_labels
-from ..segments import covered_seconds
-from ..timeline import Modality, Timeline
-from .refine import sensed
+from ..timeline import Timeline
 
 PSEUDO_LABELS = "pseudo_labels"
 
@@ -56,7 +50,10 @@ def write_data_set(
     if split == "train" and seconds is None and (lost := [n for n, one in timelines.items() if not one.length_known]):
         raise SetupError(f"{printable(lost[0])}: how long is the clip? its file does not say; --seconds does")
     make_folder(folder)
-    clips = {name: _dense(name, timeline, labels, seconds) for name, timeline in timelines.items()}
+    clips = {
+        name: DenseClip(name, *timeline.by_second(labels, None if timeline.length_known else seconds))
+        for name, timeline in timelines.items()
+    }
     write_annotations(folder, labels, {split: list(clips.values())})
     if split == "train":
         for name, clip in clips.items():
@@ -84,20 +81,3 @@ def common_labels(timelines: Iterable[Timeline]) -> tuple[str, ...]:
     """LLP's classes where no timeline has others, else those of all, in the order in which they come up."""
     found = tuple(dict.fromkeys(label for timeline in timelines for label in timeline.labels))
     return LLP_LABELS if set(found) <= set(LLP_LABELS) else found
-
-
-def _dense(name: str, timeline: Timeline, labels: Sequence[str], seconds: int | None) -> DenseClip:
-    length = max([timeline.segments, *(math.ceil(event.offset) for event in timeline.events)])
-    if seconds is not None and not timeline.length_known:
-        length = seconds
-    events = sensed(timeline.events)
-
-    def table(modality: Modality) -> NDArray[np.bool_]:
-        active = np.zeros((length, len(labels)), bool)
-        for index, label in enumerate(labels):
-            spans = [(e.onset, e.offset) for e in events if (e.modality, e.label) == (modality, label)]
-            if spans:
-                active[:, index] = covered_seconds(spans, length)
-        return active
-
-    return DenseClip(name, table("audio"), table("visual"))

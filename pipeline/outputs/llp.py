@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..annotations import EVENT_COLUMNS, EVENT_FILES
-from ..segments import covered_seconds, runs
+from ..segments import runs
 from ..timeline import Event, Modality, Timeline
-from .refine import both_events, sensed
+from .refine import both_events
 
 SUFFIXES = ("eval_audio.csv", "eval_visual.csv")
 _MODALITIES: tuple[Modality, Modality] = ("audio", "visual")
@@ -18,20 +20,14 @@ assert all(file.endswith(suffix) for file, suffix in zip(EVENT_FILES.values(), S
 
 def write(timeline: Timeline) -> list[bytes]:
     """A second is active where events of the class cover at least half of it."""
-    return [_write(timeline, modality) for modality in _MODALITIES]
+    return [_write(timeline, table) for table in timeline.by_second(timeline.labels)]
 
 
-def _write(timeline: Timeline, modality: Modality) -> bytes:
-    length = max([timeline.segments, *(math.ceil(event.offset) for event in timeline.events)])
-    spans: dict[str, list[tuple[float, float]]] = {}
-    for event in sensed(timeline.events):
-        if event.modality == modality:
-            spans.setdefault(event.label, []).append((event.onset, event.offset))
-    lines = ["\t".join(EVENT_COLUMNS)]
+def _write(timeline: Timeline, table: NDArray[np.bool_]) -> bytes:
     name = timeline.name.translate(_TIDY)
-    for label in timeline.labels:
-        for start, stop in runs(covered_seconds(spans[label], length)) if label in spans else ():
-            lines.append(f"{name}\t{start}\t{stop}\t{label.translate(_TIDY)}")
+    lines = ["\t".join(EVENT_COLUMNS)]
+    for index, label in enumerate(timeline.labels):
+        lines += [f"{name}\t{start}\t{stop}\t{label.translate(_TIDY)}" for start, stop in runs(table[:, index])]
     return "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
 
 

@@ -9,6 +9,7 @@ import mimetypes
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -77,7 +78,7 @@ def render_page(
 def page_data(timeline: Timeline, truth: Truth | None = None) -> dict[str, Any]:
     """What the page's program is given, JSON-ready; probabilities as base64 of float32, row by row, (T, C)."""
     tables = None if timeline.probabilities is None else timeline.probabilities.arrays()
-    document = to_document(timeline)
+    document = to_document(replace(timeline, events=()))  # events go in a shorter form
     places = {label: index for index, label in enumerate(timeline.labels)}
     media = timeline.media
     return {

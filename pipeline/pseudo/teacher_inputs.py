@@ -16,7 +16,7 @@ from ...extractors.rates import Stream
 from ..decode import DecodeReport, check_length
 from ..decode_ffmpeg import DecodeLog, PublishedPictures, conclude
 from ..errors import MediaError
-from ..media_inputs import MediaSummary, Progress, length_warnings, media_facts, stream_warnings
+from ..media_inputs import MediaSummary, Progress, summarize
 from ..probe import MediaInfo, ffmpeg_command, ffmpeg_input, probe
 from ..process import DEFAULT_TIMEOUT, MediaProcess
 from ..segments import fit_rows, segment_count, spread_indices
@@ -107,11 +107,7 @@ class TeacherInputs:
                 yield from self._look(pictures, segments)
             if "audio" in self._formats:
                 yield from self._listen(track, heard, segments)
-        facts = media_facts(media, heard, seen, duration)
-        warnings = stream_warnings(media)
-        warnings += [f"{consequence}: {error.cause}" for consequence, error in failures.items()]
-        warnings += [warning for report in (heard, seen) if report for warning in report.warnings]
-        self.summary = MediaSummary(rows, facts, (*warnings, *length_warnings(facts, segments)))
+        self.summary = summarize(media, rows, segments, heard, seen, failures)
 
     def _look(self, pictures: PublishedPictures | None, segments: int) -> Iterator[tuple[Stream, NDArray[Any]]]:
         form = self._formats["visual_2d"]
