@@ -1,10 +1,10 @@
 """Pseudo labels by the batch engine against one segment at a time, as published programs go about it.
 
-python benchmarks/pseudo_labels.py CLIP [--copies 3] [--size large|small]
+python benchmarks/pseudo_labels.py CLIP [--copies 3] [--rounds 2] [--size large|small]
 
 Both run CLIP and CLAP of the same size with random parameters on the same clips; scores must agree. The plain way asks
 the whole model, pictures and sentences, for every second, as `logits_per_image` is usually had. Printed are the ratio
-of the times, measured in turn without loading the models, and the largest difference of a logit.
+of the times without loading the models, the best of each in rounds of both, and the largest difference of a logit.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import transformers
 from avvp.pipeline.cli import avvp
 from avvp.pipeline.decode_ffmpeg import PublishedPictures
 from avvp.pipeline.probe import probe
+from avvp.pipeline.process import available_cores
 from avvp.pipeline.pseudo import labelling
 from avvp.pipeline.pseudo.prompts import read_prompts
 from avvp.pipeline.pseudo.teacher_inputs import CLAP_MEL, CLIP_PICTURE, TeacherInputs
@@ -59,6 +60,7 @@ def plain(folder: Path, videos: list[Path]) -> tuple[dict[str, dict[str, np.ndar
     clap = transformers.ClapModel.from_pretrained(folder / "clap").eval()
     seen_words, heard_words = (transformers.AutoTokenizer.from_pretrained(folder / name) for name in ("clip", "clap"))
     scores: dict[str, dict[str, np.ndarray]] = {}
+    torch.set_num_threads(available_cores())  # the engine leaves one for each of its lanes
     started = time.monotonic()
     with torch.inference_mode():
         for video in videos:
@@ -84,7 +86,7 @@ def plain(folder: Path, videos: list[Path]) -> tuple[dict[str, dict[str, np.ndar
     return scores, time.monotonic() - started
 
 
-def batched(work: Path) -> float:
+def batched(work: Path, output: Path) -> float:
     """The seconds that the program takes, but for loading the models."""
     loading, load = [0.0], labelling.load_teachers
 
@@ -95,7 +97,7 @@ def batched(work: Path) -> float:
         return loaded
 
     labelling.load_teachers = timed
-    command = ["pseudo-label", work / "videos", "--no-weak-labels", "--output-dir", work / "data"]
+    command = ["pseudo-label", work / "videos", "--no-weak-labels", "--output-dir", output]
     models = ["--clip-model", work / "clip", "--clap-model", work / "clap"]
     started = time.monotonic()
     avvp.main([*map(str, (*command, *models, "--offline", "-q"))], standalone_mode=False)
@@ -106,6 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("clip", type=Path)
     parser.add_argument("--copies", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--size", choices=["large", "small"], default="large")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -115,20 +118,22 @@ def main() -> None:
         for video in videos:
             shutil.copy(options.clip, video)
         write_models(work, options.size)
-        expected, alone = plain(work, videos)
-        together = batched(work)
-        worst = max(
-            float(
-                np.abs(np.load(work / f"data/{teacher}/scores/{video.stem}.npy") - expected[video.stem][stream]).max()
-            )
-            for video in videos
-            for teacher, stream in (("CLIP", "visual_2d"), ("CLAP", "audio"))
-        )
+        alone, together, worst = [], [], 0.0
+        for turn in range(options.rounds):
+            output = work / f"data{turn}"
+            expected, seconds = plain(work, videos)
+            alone.append(seconds)
+            together.append(batched(work, output))
+            print(f"round {turn + 1}: x{alone[-1] / together[-1]:.2f}", flush=True)
+            for teacher, stream in (("CLIP", "visual_2d"), ("CLAP", "audio")):
+                for video in videos:
+                    scores = np.load(output / teacher / f"scores/{video.stem}.npy")
+                    worst = max(worst, float(np.abs(scores - expected[video.stem][stream]).max()))
     pictures = PublishedPictures(probe(options.clip))
     seconds = options.copies * len(pictures) / 8
     pictures.close()
     print(f"{seconds:.0f} s of video, {os.cpu_count()} cores, {options.size}")
-    print(f"batch engine x{alone / together:.2f} the plain way; logits within {worst:.1e}")
+    print(f"batch engine x{min(alone) / min(together):.2f} the plain way; logits within {worst:.1e}")
 
 
 if __name__ == "__main__":

@@ -90,13 +90,17 @@ class Task(ABC, Generic[Loaded]):
     ) -> str | None:
         """After the last video; returns what the person should know of it."""
 
+    def batch_sizes(self, device: torch.device) -> dict[Stream, int]:
+        """Inputs of each stream in a batch."""
+        return batch_sizes(device, self.settings.batch_size)
+
     def engine(self, loaded: Loaded, products: Mapping[str, Product], storage: Storage, *, videos: int) -> Engine:
         """An engine for at most so many videos at a time."""
         settings, needed = self.settings, {stream for product in products.values() for stream in product.streams}
         streams: list[Stream] = [stream for stream in STREAMS if stream in needed]
         networks = [on_device(one, streams) for one in loaded.networks]
         lanes = make_lanes(networks, settings.threads)
-        sizes = batch_sizes(loaded.device, settings.batch_size)
+        sizes = self.batch_sizes(loaded.device)
         if settings.arithmetic.compiled:
             warm_up(networks, sizes)
         return Engine(

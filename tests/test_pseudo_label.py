@@ -12,20 +12,25 @@ import pytest
 import torch
 from avvp.models.labels import LLP_LABELS
 from avvp.pipeline.decode_ffmpeg import PublishedPictures
+from avvp.pipeline.decode_pool import DecodeOptions
 from avvp.pipeline.errors import DatasetError, SetupError
 from avvp.pipeline.probe import probe
 from avvp.pipeline.pseudo.calibrate import best_threshold, split_threshold
 from avvp.pipeline.pseudo.clap_checkpoint import convert_clap
 from avvp.pipeline.pseudo.clap_mel import RATE, clap_mel
+from avvp.pipeline.pseudo.labelling import PseudoLabelTask
+from avvp.pipeline.pseudo.making import LabelRules
 from avvp.pipeline.pseudo.prompts import Prompts, parse_prompts, read_prompts
 from avvp.pipeline.pseudo.teacher_inputs import CLAP_MEL, CLIP_PICTURE, TeacherInputs, clip_picture
+from avvp.pipeline.pseudo.teachers import fold_quick_gelu
 from avvp.pipeline.pseudo.weak_labels import match_videos, read_weak_labels
 from avvp.pipeline.pseudo_labels import FOLDERS
+from avvp.pipeline.tasks import Settings
 from avvp.pipeline.weight_files import read_state_dict
 from avvp.weights.errors import WeightsError
 from conftest import Result
 from media import Clips, ffmpeg
-from teachers import small_clap, write_teachers
+from teachers import small_clap, small_clip, write_teachers
 
 transformers = pytest.importorskip("transformers")
 CLASSES = ("Dog", "Speech")
@@ -171,6 +176,39 @@ def laion_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             made[key] = tensor
     extra = {"audio_branch.logmel_extractor.melW": torch.zeros(2), "text_transform.sequential.0.weight": torch.zeros(1)}
     return {f"module.{key}": tensor for key, tensor in {**made, **extra}.items()}
+
+
+def test_clip_computes_the_same_with_its_activation_folded() -> None:
+    model = small_clip()
+    with torch.no_grad():
+        for block in model.vision_model.encoder.layers:
+            for parameter in block.mlp.parameters():  # values at which the activation is far from a line
+                parameter.copy_(torch.randn_like(parameter))
+    pictures = torch.randn(5, 3, 224, 224)
+    with torch.inference_mode():
+        expected = model.vision_model(pixel_values=pictures).last_hidden_state
+        fold_quick_gelu(model.vision_model)
+        folded = model.vision_model(pixel_values=pictures).last_hidden_state
+    assert expected.std() > 0.5
+    torch.testing.assert_close(folded, expected, rtol=1e-5, atol=1e-5)
+    assert all(isinstance(block.mlp.activation_fn, torch.nn.SiLU) for block in model.vision_model.encoder.layers)
+
+
+def test_clip_with_another_activation_is_left_as_it_is() -> None:
+    model = small_clip()
+    model.vision_model.config.hidden_act = "gelu"
+    before = {name: parameter.clone() for name, parameter in model.vision_model.named_parameters()}
+    fold_quick_gelu(model.vision_model)
+    assert all(torch.equal(parameter, before[name]) for name, parameter in model.vision_model.named_parameters())
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "inputs"), [(None, "cpu", 4), (None, "cuda", 64), (7, "cpu", 7), (7, "cuda", 7)]
+)
+def test_a_batch_holds_an_input_for_each_second(asked: int | None, device: str, inputs: int) -> None:
+    settings = Settings(DecodeOptions("llp"), batch_size=asked)
+    task = PseudoLabelTask(settings=settings, rules=LabelRules(prompts=read_prompts()))
+    assert task.batch_sizes(torch.device(device)) == {"audio": inputs, "visual_2d": inputs}
 
 
 def test_laion_s_file_becomes_the_port() -> None:

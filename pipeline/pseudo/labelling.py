@@ -20,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ...extractors.rates import Stream
 from ...weights.fetch import Progress
@@ -32,6 +33,7 @@ from .making import SENSES, TEACHERS, LabelRules, Scored, check_storage, make_la
 from .teachers import CLAP_MODEL, CLIP_MODEL, LoadedTeachers, load_teachers
 
 _STREAMS: dict[str, Stream] = {"audio": "audio", "visual": "visual_2d"}
+_CPU_SECONDS, _GPU_SECONDS = 4, 64  # in a batch
 _VERSION = 1  # grows when the same teachers would give other scores
 
 
@@ -59,6 +61,11 @@ class PseudoLabelTask(Task[LoadedTeachers]):
         here = {name: str(Path(value).absolute()) if Path(value).exists() else value
                 for name, value in (("clip", self.clip), ("clap", self.clap))}  # fmt: skip
         return replace(self, **here)
+
+    def batch_sizes(self, device: torch.device) -> dict[Stream, int]:
+        """Of each stream as many as seconds."""
+        seconds = self.settings.batch_size or (_GPU_SECONDS if device.type == "cuda" else _CPU_SECONDS)
+        return dict.fromkeys(_STREAMS.values(), seconds)
 
     def products(self, loaded: LoadedTeachers) -> dict[str, Product]:
         made = {}

@@ -32,6 +32,7 @@ CLAP_TOKENIZER = "roberta-base"
 _CLAP_TOKENS = 77
 _CLIP_MEAN, _CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _CONSTANTS = ("position_ids", "token_type_ids", "relative_position_index")  # which need not be in a file
+_QUICK_GELU = 1.702
 _FUSED = 4  # spectrograms of an input; those of short sounds are four times the same
 
 
@@ -165,7 +166,23 @@ def _load_clip(transformers: Any, name: str, prompts: Prompts, hashes: dict[str,
         longest = max(prompts.seen, key=len)
         raise SetupError(f"{printable(name)}: reads at most {most} tokens, too few for {printable(longest[:60])!r}...")
     sentences = _pooled(model.get_text_features(**_known(tokens)))
+    fold_quick_gelu(model.vision_model)
     return ClipTeacher(model, CLIP_PICTURE, nn.functional.normalize(sentences, dim=-1), model.logit_scale)
+
+
+def fold_quick_gelu(transformer: Any) -> None:
+    """Half of CLIP's activation, x sigmoid(1.702 x), into the layers around it; features stay equal within rounding.
+
+    With y = 1.702 x it is silu(y) / 1.702: one pass over memory in place, not three into new memory.
+    """
+    if transformer.config.hidden_act != "quick_gelu":
+        return
+    with torch.no_grad():
+        for layer in (block.mlp for block in transformer.encoder.layers):
+            layer.fc1.weight.mul_(_QUICK_GELU)
+            layer.fc1.bias.mul_(_QUICK_GELU)
+            layer.fc2.weight.div_(_QUICK_GELU)
+            layer.activation_fn = nn.SiLU(inplace=True)
 
 
 def _load_clap(transformers: Any, name: str, prompts: Prompts, hashes: dict[str, str], *, offline: bool) -> ClapTeacher:
