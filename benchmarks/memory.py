@@ -2,10 +2,11 @@
 
     python benchmarks/memory.py [--minutes 60] [--profile clean]
     python benchmarks/memory.py --batch [--minutes 120] [--videos 200] [--profile clean]
+    python benchmarks/memory.py --pseudo-labels [--minutes 120] [--videos 200]
 
 The first parses a video of one minute and a long one as `avvp parse` does; the second runs `avvp extract` over one of
-ten seconds, over many of them, and over a long one. All with the tiny networks; the peaks of the program and of
-the largest process that it starts are read from the system. Prints ratios and fails above 1.5.
+ten seconds, over many of them, and over a long one; the third `avvp pseudo-label`. All with tiny networks; the peaks of
+the program and of the largest process that it starts are read from the system. Prints ratios and fails above 1.5.
 """
 
 from __future__ import annotations
@@ -68,26 +69,43 @@ def descendants_mib(pid: int) -> list[float]:
     return found
 
 
-def measure_batch(clips: list[Path], profile: str, folder: Path) -> dict[str, float]:
-    """`avvp extract` over some clips: seconds of video, peaks of the program and of the largest process it started."""
+def extract(folder: Path, profile: str) -> list[str | Path]:
+    """A command that extracts features with tiny networks."""
     bundle = folder / "bundle"
-    bundle.mkdir(parents=True)
+    bundle.mkdir()
     names = ", ".join(f'{name} = ""' for name in NETWORKS)
     (bundle / "bundle.toml").write_text(f'profile = "{profile}"\nseed = 1\nextractors = {{ {names} }}\nparser = {{}}\n')
+    return ["extract", "--weights", bundle]
+
+
+def pseudo_label(folder: Path) -> list[str | Path]:
+    """A command that makes pseudo labels with tiny teachers."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+    from teachers import write_teachers
+
+    clip, clap = write_teachers(folder)
+    return ["pseudo-label", "--no-weak-labels", "--clip-model", clip, "--clap-model", clap, "--offline"]
+
+
+def measure_batch(command: list[str | Path], made: str, clips: list[Path], folder: Path) -> dict[str, float]:
+    """A command over some clips: peaks of the program and of the largest process it started.
+
+    made: the folder, of those that it writes, where each clip has a file.
+    """
     (folder / "list.txt").write_text("".join(f"{clip}\n" for clip in clips))
-    arguments = ["--list", folder / "list.txt", "-o", folder / "features", "--weights", bundle, "-q"]
+    arguments = [*command, "--list", folder / "list.txt", "-o", folder / "output", "-q"]
     program = Path(sys.executable).with_name("avvp")
-    process = subprocess.Popen([program, "extract", *arguments], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([program, *arguments], stderr=subprocess.DEVNULL)
     own = started = 0.0
     while process.poll() is None:
         with contextlib.suppress(OSError, IndexError):
             own = max(own, peak_mib(process.pid))
         started = max([started, *descendants_mib(process.pid)])
         time.sleep(0.05)
-    made = len(list((folder / "features" / NETWORKS[0]).iterdir()))
-    if made != len(clips):
-        sys.exit(f"only {made} of {len(clips)} videos were done")
-    return {"videos": made, "process_mib": own, "decoder_mib": started}
+    files = len(list((folder / "output" / made).iterdir()))
+    if files != len(clips):
+        sys.exit(f"only {files} of {len(clips)} videos were done")
+    return {"videos": files, "process_mib": own, "decoder_mib": started}
 
 
 def measure(path: Path, profile: str) -> dict[str, float]:
@@ -110,6 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--batch", action="store_true")
+    parser.add_argument("--pseudo-labels", action="store_true")
     parser.add_argument("--videos", type=int, default=200)
     parser.add_argument("--profile", choices=["clean", "llp"], default="clean")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
@@ -117,21 +136,25 @@ def main() -> None:
     if options.measure:
         print(json.dumps(measure(options.measure, options.profile)))
         return
-    minutes = options.minutes or (120 if options.batch else 60)
+    batch = options.batch or options.pseudo_labels
+    minutes = options.minutes or (120 if batch else 60)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         short, long = folder / "short.mp4", folder / "long.mp4"
-        make_video(short, 1 / 6 if options.batch else 1)
+        make_video(short, 1 / 6 if batch else 1)
         make_video(long, minutes)
-        if options.batch:
+        if batch:
             copies = [folder / f"copy{number}.mp4" for number in range(options.videos)]
             for copy in copies:
                 copy.hardlink_to(short)
             cases = {"1 video of 10 s": [short], f"{options.videos} videos": copies, f"{minutes:g} min": [long]}
-            results = {
-                case: measure_batch(clips, options.profile, folder / str(number))
-                for number, (case, clips) in enumerate(cases.items())
-            }
+            results = {}
+            for number, (case, clips) in enumerate(cases.items()):
+                own = folder / str(number)
+                own.mkdir()
+                command = pseudo_label(own) if options.pseudo_labels else extract(own, options.profile)
+                made = "CLIP/scores" if options.pseudo_labels else NETWORKS[0]
+                results[case] = measure_batch(command, made, clips, own)
         else:
             paths = {"1 min": short, f"{minutes:g} min": long}
             results = {case: run_child(path, options.profile) for case, path in paths.items()}

@@ -97,7 +97,7 @@ def batched(work: Path, output: Path) -> float:
         return loaded
 
     labelling.load_teachers = timed
-    command = ["pseudo-label", work / "videos", "--no-weak-labels", "--output-dir", output]
+    command = ["pseudo-label", work / "videos", "--no-weak-labels", "-o", output]
     models = ["--clip-model", work / "clip", "--clap-model", work / "clap"]
     started = time.monotonic()
     avvp.main([*map(str, (*command, *models, "--offline", "-q"))], standalone_mode=False)

@@ -42,7 +42,7 @@ def avvp() -> None:
       avvp extract clips/ -o feats/
       avvp train --annotations llp/ --features feats/ --pseudo-labels valor/ -o runs/leap
       avvp evaluate --weights runs/leap --annotations llp/ --features feats/
-      avvp pseudo-label clips/ --annotations labels.csv --output-dir data/
+      avvp pseudo-label clips/ --annotations labels.csv -o data/
       avvp synth clips/ --clips 100
       avvp weights list
     """

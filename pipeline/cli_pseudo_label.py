@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""\b
 Examples:
-  avvp pseudo-label clips/ --annotations llp/ --output-dir data/
-  avvp pseudo-label clips/ --annotations labels.csv --prompts mine.toml --calibrate distribution --output-dir data/
-  avvp pseudo-label clips/ --no-weak-labels --output-dir data/ --review 20
+  avvp pseudo-label clips/ --annotations llp/ -o data/
+  avvp pseudo-label clips/ --annotations labels.csv --prompts mine.toml --calibrate distribution -o data/
+  avvp pseudo-label clips/ --no-weak-labels -o data/ --review 20
 
 The same command again continues where it stopped; other thresholds or weak labels cost seconds, not hours. Exit
 status: 0 all well; 1 some input failed (named at the end); 2 wrong usage or a run that cannot start.""",
@@ -47,7 +47,7 @@ status: 0 all well; 1 some input failed (named at the end); 2 wrong usage or a r
     type=click.Choice(["train", "val", "test"]),
     help="Of the folder; by default train alone. Labels of the others are made with what they are scored by.",
 )
-@click.option("--output-dir", required=True, metavar="FOLDER", help="For scores and labels: a folder, or an address.")
+@click.option("-o", "--output", required=True, metavar="FOLDER", help="For scores and labels: a folder, or an address.")
 @click.option(
     "--prompts",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -85,7 +85,7 @@ def pseudo_label(inputs: tuple[str, ...], **options: Any) -> int:
         named = name_all(inputs, options)
         weak, dense = _read_labels(prompts, options)
         named, weak, dense, notes = _choose(named, weak, dense)
-        storage = open_storage(options["output_dir"])
+        storage = open_storage(options["output"])
         from .console import Messages  # noqa: PLC0415 - from here on, imports take seconds
 
         messages = Messages(quiet=options["quiet"], verbose=False)
@@ -122,7 +122,7 @@ def _check_usage(options: Mapping[str, Any]) -> None:
         raise click.UsageError("the teachers' pictures are made by ffmpeg: leave out --decoder decord")
     if options["compile"]:
         raise click.UsageError("--compile is for the extractors")
-    if options["review"] is not None and "://" in options["output_dir"]:
+    if options["review"] is not None and "://" in options["output"]:
         raise click.UsageError("--review needs a folder on this machine")
 
 
@@ -189,7 +189,7 @@ def _review(weak: WeakLabels | None, named: Mapping[str, Path], storage: Storage
     from .pseudo.making import find_labelled, sample_labels  # noqa: PLC0415
     from .pseudo.review import write_review  # noqa: PLC0415
 
-    folder = Path(options["output_dir"]) / "review"
+    folder = Path(options["output"]) / "review"
     clips = sample_labels(storage, weak, find_labelled(storage), named, options["review"])
     write_review(folder, clips)
     return f"{folder / 'index.html'}: {len(clips)} clips to look at"

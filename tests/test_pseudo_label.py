@@ -269,7 +269,7 @@ def labelled(
 
     def call(*options: object, output: str = "data") -> Result:
         models = ("--clip-model", teachers[0], "--clap-model", teachers[1], "--offline", "--device", "cpu")
-        common = (videos, "--prompts", tmp_path / "mine.toml", "--output-dir", tmp_path / output)
+        common = (videos, "--prompts", tmp_path / "mine.toml", "-o", tmp_path / output)
         return run("pseudo-label", *common, *models, *options)
 
     yield call

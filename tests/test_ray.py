@@ -112,12 +112,10 @@ def test_pseudo_labels(
     clip, clap = write_teachers(tmp_path / "teachers")
     command = ("pseudo-label", videos / "clip0.mp4", videos / "clip1.mp4", "--no-weak-labels", "--offline", "-q")
     models = ("--clip-model", clip, "--clap-model", clap)
-    process = script(
-        "avvp", *command, *models, "--output-dir", tmp_path / "ray", "--engine", "ray", "--address", cluster.address
-    )
+    process = script("avvp", *command, *models, "-o", tmp_path / "ray", "--engine", "ray", "--address", cluster.address)
     _, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
-    assert run(*command, *models, "--output-dir", tmp_path / "local").status == 0
+    assert run(*command, *models, "-o", tmp_path / "local").status == 0
     assert len(contents(tmp_path / "ray")) == 8
     assert contents(tmp_path / "ray") == contents(tmp_path / "local")
 
