@@ -32,6 +32,20 @@ _CLIP_COLUMNS = ("filename", "event_labels")
 EVENT_COLUMNS = ("filename", "onset", "offset", "event_labels")
 
 
+def label_fault(name: str) -> str:
+    """Why the files of a data set cannot hold a class of this name; empty where they can."""
+    if set(name) & set(",\t\r\n"):
+        return "it has a comma, a tab or the end of a line in it"
+    if not name or name != name.strip():
+        return "it is empty, or has space around it"
+    return "it means all classes in a file of thresholds" if name == "default" else ""
+
+
+def usable_clip_name(name: str) -> bool:
+    """Whether the files of a data set can hold a clip of this name."""
+    return bool(name) and name == name.strip() and not set(name) & set("\t\r\n")
+
+
 class EventRow(NamedTuple):
     """One annotated event, [onset, offset) in whole seconds."""
 
@@ -163,10 +177,8 @@ def read_labels(path: Path) -> tuple[str, ...]:
     except (OSError, ValueError) as error:
         raise DatasetError(f"{printable(path)}: cannot be read: {error}") from error
     problems = [f"names {name} twice" for name, count in Counter(names).items() if count > 1]
-    problems += [f"has a comma or a tab in {name}" for name in names if "," in name or "\t" in name]
-    problems += [
-        f"has a class {name}, which means all classes in a file of thresholds" for name in names if name == "default"
-    ]
+    faults = {name: label_fault(name) for name in names}
+    problems += [f"has a class {name!r}: {fault}" for name, fault in faults.items() if fault]
     if problems or not names:
         raise DatasetError(f"{printable(path)}: the label list {printable(problems[0]) if problems else 'is empty'}")
     return tuple(names)
@@ -235,7 +247,7 @@ def _class_finder(labels: Sequence[str]) -> Callable[[str], int]:
         if label not in places:
             close = difflib.get_close_matches(label, labels, 1)
             hint = f"; did you mean {close[0]}?" if close else ""
-            raise ValueError(f"unknown class {printable(label)!r}{hint}")
+            raise ValueError(f"unknown class {label!r}{hint}")
         return places[label]
 
     return find
@@ -247,7 +259,7 @@ def _whole(text: str) -> int:
         if number != int(number):
             raise ValueError
     except (ValueError, OverflowError):
-        raise ValueError(f"{printable(text)!r} is not a whole number of seconds") from None
+        raise ValueError(f"{text!r} is not a whole number of seconds") from None
     if abs(number) > _MAX_SECONDS:
         raise ValueError(f"{printable(text)} seconds are more than a day")
     return int(number)
@@ -269,18 +281,19 @@ def _dirt(splits: dict[str, Split], events: dict[str, tuple[EventRow, ...]]) -> 
     for modality, rows in events.items():
         strays = {row.filename for row in rows} - known
         if strays:
-            yield f"{EVENT_FILES[modality]}: {_some(strays, 'clip')} in no split: not used"
+            yield f"{EVENT_FILES[modality]}: {some(strays, 'clip')} in no split: not used"
         if backward := [row for row in rows if row.onset >= row.offset]:
-            yield f"{EVENT_FILES[modality]}: {_some((r.filename for r in backward), 'row')} with onset >= offset: empty"
+            yield f"{EVENT_FILES[modality]}: {some((r.filename for r in backward), 'row')} with onset >= offset: empty"
         if repeated := [row for row, count in Counter(rows).items() for _ in range(count - 1)]:
-            yield f"{EVENT_FILES[modality]}: {_some((row.filename for row in repeated), 'repeated row')}: counted once"
+            yield f"{EVENT_FILES[modality]}: {some((row.filename for row in repeated), 'repeated row')}: counted once"
         for name in ("val", "test"):
             if name in splits and (silent := set(splits[name].filenames) - {row.filename for row in rows}):
-                yield f"{EVENT_FILES[modality]}: {_some(silent, f'{name} clip')} without rows: no {modality} events"
+                yield f"{EVENT_FILES[modality]}: {some(silent, f'{name} clip')} without rows: no {modality} events"
 
 
-def _some(names: Iterable[str], what: str) -> str:
+def some(names: Iterable[str], what: str) -> str:
     """ "8 clips (a, b, c, ...)"."""
     ordered = sorted(names)
     shown = ", ".join(map(printable, ordered[:3])) + (", ..." if len(ordered) > 3 else "")
-    return f"{len(ordered)} {what}{'s' if len(ordered) > 1 else ''} ({shown})"
+    plural = "" if len(ordered) == 1 else "es" if what.endswith("s") else "s"
+    return f"{len(ordered)} {what}{plural} ({shown})"

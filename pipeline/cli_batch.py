@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -25,25 +25,27 @@ if TYPE_CHECKING:
 _SPEAK_EVERY = 10.0  # seconds, where there is no terminal to draw a bar on
 _RAY_ONLY = ("address", "actors", "cpus_per_actor", "gpus_per_actor")
 
-_OPTIONS = (
+_NETWORK_OPTIONS = (  # not for every network
+    decoder_option,
+    click.option(
+        "--compile", is_flag=True, help="Compile the networks with torch.compile: minutes first, then faster."
+    ),
+)
+_ENGINE_OPTIONS = (
     click.option(
         "--precision",
         type=click.Choice(["fp32", "tf32", "bf16", "fp16"]),
         default="fp32",
         show_default=True,
-        help="What the extractors compute in; features are float32 in any case.",
+        help="What the networks compute in; results are float32 in any case.",
     ),
     click.option(
         "--batch-size", type=click.IntRange(1), help="Seconds of video at once; by default as the device likes."
     ),
-    decoder_option,
     decode_timeout_option,
     click.option("--list", "listing", metavar="FILE", help="More inputs: a text or CSV file; '-' is standard input."),
     click.option("--keep-tree", is_flag=True, help="Name outputs by their path below the folder, not by name alone."),
     click.option("--workers", type=click.IntRange(1), help="Decoding processes; by default as the device needs."),
-    click.option(
-        "--compile", is_flag=True, help="Compile the networks with torch.compile: minutes first, then faster."
-    ),
     click.option("--retry-failed", is_flag=True, help="Try again what failed before."),
     click.option("--overwrite", is_flag=True, help="Do everything anew, and replace files of other programs."),
     click.option("--verify", is_flag=True, help="Read every output that is there and compare its checksum."),
@@ -75,8 +77,17 @@ BATCH_NAMES = _LOCAL_TOO + _RAY_ONLY
 
 
 def batch_options(command: Command) -> Command:
-    """What every command has that works on many files."""
-    for option in reversed(_OPTIONS):
+    """What every command has that runs a bundle's networks on many files."""
+    return _add(_add(command, _ENGINE_OPTIONS), _NETWORK_OPTIONS)
+
+
+def engine_options(command: Command) -> Command:
+    """What every command has that works on many files; to `read_settings` it says `decoder` and `compile` itself."""
+    return _add(command, _ENGINE_OPTIONS)
+
+
+def _add(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
+    for option in reversed(options):
         command = option(command)
     return command
 

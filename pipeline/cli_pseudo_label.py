@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .cli_batch import batch_options, name_all, run_batch
+from .cli_batch import engine_options, name_all, run_batch
 from .cli_options import debug_option, device_option, offline_option, quiet_option, starting, threads_option
 from .errors import SetupError, printable
 
 if TYPE_CHECKING:
     from .pseudo.labelling import PseudoLabelTask
-    from .pseudo.making import DenseTruth, LabelRules
     from .pseudo.prompts import Prompts
+    from .pseudo.rules import DenseTruth, LabelRules
     from .pseudo.weak_labels import WeakLabels
     from .storage import Storage
 
@@ -63,7 +63,7 @@ status: 0 all well; 1 some input failed (named at the end); 2 wrong usage or a r
 @click.option("--clap-model", metavar="NAME|FOLDER|FILE.pt", help="Instead of LAION's 630k-fusion-best.pt.")
 @click.option("--review", type=click.IntRange(1), metavar="N", help="Pages of so many clips, to look at and correct.")
 @click.option("--recursive", is_flag=True, help="Also look in the folders below a folder.")
-@batch_options
+@engine_options
 @device_option
 @threads_option
 @offline_option
@@ -77,36 +77,29 @@ def pseudo_label(inputs: tuple[str, ...], **options: Any) -> int:
     """
     with starting(debug=options["debug"]):
         _check_usage(options)
-        from .pseudo.making import LabelRules  # noqa: PLC0415
+        from .journal import Journal  # noqa: PLC0415
         from .pseudo.prompts import VALOR, read_prompts  # noqa: PLC0415
+        from .pseudo.review import check_review  # noqa: PLC0415
         from .storage import open_storage  # noqa: PLC0415
 
         prompts = read_prompts(options["prompts"] or VALOR)
         named = name_all(inputs, options)
-        weak, dense = _read_labels(prompts, options)
-        named, weak, dense, notes = _choose(named, weak, dense)
+        known = _read_known(prompts, options)
         storage = open_storage(options["output"])
         from .console import Messages  # noqa: PLC0415 - from here on, imports take seconds
 
         messages = Messages(quiet=options["quiet"], verbose=False)
-        if weak is None:
-            notes.append("made without weak labels, from scores alone: expect many wrong ones")
-        for note in notes:
+        earlier = [name for name, record in Journal(storage).records.items() if record.outputs]
+        named, rules = _choose(named, earlier, known, options)
+        for note in rules.notes:
             messages.say(note)
-        table = options["annotations"] is None or not options["annotations"].is_dir()
-        rules = LabelRules(
-            prompts=prompts,
-            weak=weak,
-            calibration=options["calibrate"],
-            dense=dense,
-            notes=tuple(notes),
-            data_set=table,
-        )
+        if options["review"] is not None:
+            check_review(storage)
         task = _task(rules, options)
         with storage.alone():
             status = run_batch(task, named, storage, options, messages)
             if options["review"] is not None and not options["dry_run"]:
-                messages.say(_review(weak, named, storage, options))
+                messages.say(_review(rules.weak, named, storage, options))
         return status
 
 
@@ -118,55 +111,78 @@ def _check_usage(options: Mapping[str, Any]) -> None:
         raise click.UsageError("--split goes with --annotations FOLDER")
     if options["calibrate"] == "dense" and not folder:
         raise click.UsageError("--calibrate dense needs --annotations FOLDER, with a validation split")
-    if options["decoder"] == "decord":
-        raise click.UsageError("the teachers' pictures are made by ffmpeg: leave out --decoder decord")
-    if options["compile"]:
-        raise click.UsageError("--compile is for the extractors")
     if options["review"] is not None and "://" in options["output"]:
         raise click.UsageError("--review needs a folder on this machine")
 
 
-def _read_labels(prompts: Prompts, options: Mapping[str, Any]) -> tuple[WeakLabels | None, dict[str, DenseTruth]]:
-    from .annotations import read_annotations  # noqa: PLC0415
-    from .pseudo.making import DenseTruth  # noqa: PLC0415
-    from .pseudo.weak_labels import read_weak_labels  # noqa: PLC0415
+@dataclass(frozen=True)
+class _Known:
+    """What is known of clips before the teachers are asked: their classes (None: of none), some seconds."""
 
-    if options["annotations"] is None:
-        return None, {}
-    weak = read_weak_labels(options["annotations"], prompts.labels, options["splits"] or ("train",))
-    if options["calibrate"] != "dense":
-        return weak, {}
-    annotations = read_annotations(options["annotations"])
-    val, length = annotations.split("val"), annotations.segments
-    if annotations.labels != prompts.labels:
-        raise SetupError("--calibrate dense: the annotations and the prompts must have the same classes, in one order")
-    tables = (annotations.dense(val, modality, length) for modality in ("audio", "visual"))
-    dense = zip(val.filenames, *tables, strict=True)
-    return weak, {name: DenseTruth(heard, seen) for name, heard, seen in dense}
+    prompts: Prompts
+    weak: WeakLabels | None = None
+    dense: Mapping[str, DenseTruth] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def _read_known(prompts: Prompts, options: Mapping[str, Any]) -> _Known:
+    from .annotations import read_annotations, some  # noqa: PLC0415
+    from .pseudo.rules import DenseTruth  # noqa: PLC0415
+    from .pseudo.weak_labels import annotated_labels, read_table  # noqa: PLC0415
+
+    given, splits = options["annotations"], options["splits"] or ("train",)
+    if given is None:
+        return _Known(prompts, notes=("made without weak labels, from scores alone: expect many wrong ones",))
+    if not given.is_dir():
+        return _Known(prompts, read_table(given, prompts.labels), origin={"annotations": given.name})
+    annotations = read_annotations(given)
+    labels = annotations.labels
+    if unknown := [label for label in labels if label not in prompts.labels]:
+        raise SetupError(f"{printable(given)}: nothing is asked of the class {printable(unknown[0])}; see --prompts")
+    left = set(prompts.labels).difference(labels)
+    notes = (f"{some(left, 'class')} of the prompts not in {printable(given)}: not asked for",) if left else ()
+    dense = {}
+    if options["calibrate"] == "dense":
+        val = annotations.split("val")
+        tables = (annotations.dense(val, modality, annotations.segments) for modality in ("audio", "visual"))
+        pairs = zip(val.filenames, *tables, strict=True)
+        dense = {name: DenseTruth(heard, seen) for name, heard, seen in pairs}
+    origin = {"annotations": given.resolve().name, "splits": list(splits)}
+    return _Known(prompts.of(labels), annotated_labels(annotations, splits), dense, origin, notes)
 
 
 def _choose(
-    named: Mapping[str, Path], weak: WeakLabels | None, dense: Mapping[str, DenseTruth]
-) -> tuple[dict[str, Path], WeakLabels | None, dict[str, DenseTruth], list[str]]:
-    """The videos that labels are wanted of, what is known of each, and what is to be said of the others."""
+    named: Mapping[str, Path], earlier: Collection[str], known: _Known, options: Mapping[str, Any]
+) -> tuple[dict[str, Path], LabelRules]:
+    """The videos that labels are wanted of, and how those are made. earlier: videos that have scores in the output."""
+    from .annotations import some, usable_clip_name  # noqa: PLC0415
+    from .pseudo.rules import LabelRules  # noqa: PLC0415
     from .pseudo.weak_labels import match_videos  # noqa: PLC0415
 
-    if weak is None:
-        return dict(named), None, {}, []
-    clips = match_videos(named, weak.keys() | dense.keys())
-    if not clips:
-        raise SetupError("no video is named like a clip of the annotations")
-    notes = []
-    if left := len(named) - len(clips):
-        notes.append(f"{left} videos are not among the annotated clips that are asked for: left out")
-    if missing := sorted(weak.keys() - set(clips.values())):
-        notes.append(f"{len(missing)} annotated clips have no video ({printable(missing[0])}, ...)")
-    return (
-        {video: named[video] for video in clips},
-        {video: weak[clip] for video, clip in clips.items() if clip in weak},
-        {video: dense[clip] for video, clip in clips.items() if clip in dense},
-        notes,
-    )
+    weak, dense, notes = known.weak, known.dense, list(known.notes)
+    if weak is not None:
+        asked = weak.keys() | dense.keys()
+        clips = match_videos(named, asked)
+        wanted = {video: path for video, path in named.items() if video in clips}
+        if not wanted:
+            raise SetupError("no video is named like a clip of the annotations")
+        if left := named.keys() - wanted:
+            notes.append(f"{some(left, 'video')} not among the annotated clips that are asked for: left out")
+        clips |= match_videos((name for name in earlier if name not in named), asked.difference(clips.values()))
+        if missing := weak.keys() - set(clips.values()):
+            notes.append(f"{some(missing, 'annotated clip')} without a video")
+        weak = {video: weak[clip] for video, clip in clips.items() if clip in weak}
+        dense = {video: dense[clip] for video, clip in clips.items() if clip in dense}
+        named = wanted
+    data_set = options["annotations"] is None or not options["annotations"].is_dir()
+    if data_set and (wrong := [name for name in named if not usable_clip_name(name)]):
+        where = printable(named[wrong[0]])
+        raise SetupError(f"{where}: a clip of a data set cannot be called {wrong[0]!r}; rename the file")
+    return dict(named), LabelRules(
+        prompts=known.prompts, weak=weak, calibration=options["calibrate"], dense=dense, data_set=data_set,
+        origin=known.origin, notes=tuple(notes),
+    )  # fmt: skip
 
 
 def _task(rules: LabelRules, options: Mapping[str, Any]) -> PseudoLabelTask:
@@ -174,7 +190,7 @@ def _task(rules: LabelRules, options: Mapping[str, Any]) -> PseudoLabelTask:
     from .pseudo.labelling import PseudoLabelTask  # noqa: PLC0415
     from .pseudo.teachers import CLAP_MODEL, CLIP_MODEL  # noqa: PLC0415
 
-    settings = read_settings("llp", options)
+    settings = read_settings("llp", {**options, "decoder": "auto", "compile": False})
     return PseudoLabelTask(
         settings=replace(settings, decoding=replace(settings.decoding, inputs="teachers")),
         offline=options["offline"],
@@ -189,7 +205,5 @@ def _review(weak: WeakLabels | None, named: Mapping[str, Path], storage: Storage
     from .pseudo.making import find_labelled, sample_labels  # noqa: PLC0415
     from .pseudo.review import write_review  # noqa: PLC0415
 
-    folder = Path(options["output"]) / "review"
     clips = sample_labels(storage, weak, find_labelled(storage), named, options["review"])
-    write_review(folder, clips)
-    return f"{folder / 'index.html'}: {len(clips)} clips to look at"
+    return f"{write_review(storage, Path(options['output']), clips)}: {len(clips)} clips to look at"

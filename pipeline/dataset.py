@@ -17,7 +17,7 @@ from ..models.losses import Targets
 from .annotations import Annotations, Split
 from .errors import DatasetError, printable
 from .feature_files import FeatureSource
-from .pseudo_labels import read_pseudo_labels
+from .pseudo_labels import check_record, read_pseudo_labels
 
 _CLIP_NAME = re.compile(r"(.+)_\d+_\d+")  # <id>_<start>_<end>
 
@@ -112,6 +112,8 @@ def load_clips(
         raise DatasetError.listing(f"the {split} split cannot be used", problems)
     lengths = np.array([found[name] for name in ids], np.int64)
     labels: dict[str, NDArray[np.bool_] | None] = {"audio": None, "visual": None}
+    if pseudo_labels is not None:
+        problems += check_record(pseudo_labels, annotations.labels)
     for modality in labels:
         if pseudo_labels is not None:
             classes = len(annotations.labels)

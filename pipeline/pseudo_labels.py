@@ -8,6 +8,7 @@ training alone.
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,7 @@ from .errors import DatasetError, printable
 from .feature_files import READERS, read_array
 from .files import make_folder, write_atomic
 
+RECORD = "pseudo_labels.json"  # of `avvp pseudo-label`
 FOLDERS = {"audio": Path("CLAP/segment_pseudo_labels"), "visual": Path("CLIP/segment_pseudo_labels")}
 
 
@@ -29,6 +31,28 @@ def write_pseudo_labels(root: Path, modality: str, clip_id: str, labels: NDArray
     folder = root / FOLDERS[modality]
     make_folder(folder)
     write_atomic(folder / f"{clip_id}.npy", content.getvalue())
+
+
+def check_record(root: Path, labels: Sequence[str]) -> list[str]:
+    """What the record beside pseudo labels, where there is one, says against using them for classes in this order."""
+    path = root / RECORD
+    try:
+        record = json.loads(path.read_bytes())
+        unfinished = record.get("unfinished", False)
+        made = [] if unfinished else record["prompts"]["labels"]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return [f"{printable(path)}: is no record that can be read"]
+    if unfinished:
+        return [
+            f"{printable(path)}: the run that made the labels was cut short; the same avvp pseudo-label finishes it"
+        ]
+    if list(made) != list(labels):
+        other = next((label for label in made if label not in labels), None)
+        what = "the same classes in another order" if other is None else f"other classes ({printable(other)})"
+        return [f"{printable(path)}: the labels were made for {what} than the annotations have"]
+    return []
 
 
 def read_pseudo_labels(

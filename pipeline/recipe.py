@@ -130,7 +130,7 @@ def load_recipe(name_or_file: str, changes: Iterable[str] = ()) -> Recipe:
     path = RECIPES_FOLDER / f"{name_or_file}.toml" if name_or_file in list_recipes() else Path(name_or_file)
     if not is_file(path):
         known = ", ".join(list_recipes())
-        raise SetupError(f"unknown recipe {printable(name_or_file)!r}: neither a file nor one of {known}")
+        raise SetupError(f"unknown recipe {name_or_file!r}: neither a file nor one of {known}")
     try:
         document = parse_toml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -188,15 +188,15 @@ def _apply(document: dict[str, Any], change: str) -> None:
     key, separator, text = change.partition("=")
     table, dot, name = key.strip().partition(".")
     if not separator or not dot:
-        raise SetupError(f"{printable(change)!r} is not a change like training.epochs=5")
+        raise SetupError(f"{change!r} is not a change like training.epochs=5")
     try:
         parsed = parse_toml(f"value = {text}")
     except ValueError:
         parsed = {"value": text.strip()}  # a bare word is a string
     if len(parsed) != 1:
-        raise SetupError(f"{printable(change)!r} is more than one change")
+        raise SetupError(f"{change!r} is more than one change")
     if table not in _TABLES:
-        raise SetupError(f"{printable(change)!r}: unknown table {printable(table)}; known: {', '.join(_TABLES)}")
+        raise SetupError(f"{change!r}: unknown table {printable(table)}; known: {', '.join(_TABLES)}")
     if not isinstance(document.setdefault(table, {}), dict):
-        raise SetupError(f"{printable(change)!r}: {table} is no table in this recipe")
+        raise SetupError(f"{change!r}: {table} is no table in this recipe")
     document[table][name] = parsed["value"]

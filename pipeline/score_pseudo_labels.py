@@ -10,7 +10,7 @@ from .annotations import Annotations
 from .dataset import clip_id
 from .errors import DatasetError, printable
 from .evaluate import Decisions, Evaluation, evaluate
-from .pseudo_labels import FOLDERS, read_pseudo_labels
+from .pseudo_labels import FOLDERS, check_record, read_pseudo_labels
 
 _MODALITIES = ("audio", "visual")
 
@@ -34,7 +34,7 @@ def evaluate_pseudo_labels(
         if len(rows) < len(ids):
             notes.append(f"{len(rows)} of {len(ids)} clips: the others have no pseudo labels")
     length, classes = annotations.segments, len(annotations.labels)
-    tables, problems = {}, []
+    tables, problems = {}, check_record(folder, annotations.labels)
     for modality in _MODALITIES:
         named = [ids[row] for row in rows]
         tables[modality], wrong = read_pseudo_labels(folder, modality, named, [length] * len(rows), classes)

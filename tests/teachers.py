@@ -8,6 +8,23 @@ from typing import Any
 import torch
 import transformers
 
+CLASSES = ("Dog", "Speech")
+PROMPTS = """
+[[class]]
+label = "Dog"
+seen = "A photo of a dog."
+seen_threshold = 0.5
+heard = "This is a sound of dog"
+heard_threshold = -0.25
+
+[[class]]
+label = "Speech"
+seen = "A photo of people talking."
+seen_threshold = -1
+heard = "This is a sound of speech"
+heard_threshold = 0.1
+"""
+
 
 def small_clip() -> Any:
     torch.manual_seed(1)

@@ -195,7 +195,7 @@ def test_names_that_a_data_set_cannot_hold(run: Callable[..., Result], tmp_path:
     (tmp_path / "x.json").write_bytes(FORMATS["json"].write(timeline)[0])
     result = run("convert", tmp_path / "x.json", "--data-set", tmp_path / "data", "--split", "val")
     assert result.status == 2
-    assert "in a data set it needs" in result.err
+    assert "of a data set cannot be called" in result.err
     assert not (tmp_path / "data").exists()
 
 

@@ -10,45 +10,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from avvp.models.labels import LLP_LABELS
 from avvp.pipeline.decode_ffmpeg import PublishedPictures
 from avvp.pipeline.decode_pool import DecodeOptions
-from avvp.pipeline.errors import DatasetError, SetupError
+from avvp.pipeline.errors import OutputError
 from avvp.pipeline.probe import probe
-from avvp.pipeline.pseudo.calibrate import best_threshold, split_threshold
+from avvp.pipeline.pseudo import making
+from avvp.pipeline.pseudo.calibrate import best_threshold
 from avvp.pipeline.pseudo.clap_checkpoint import convert_clap
 from avvp.pipeline.pseudo.clap_mel import RATE, clap_mel
 from avvp.pipeline.pseudo.labelling import PseudoLabelTask
-from avvp.pipeline.pseudo.making import LabelRules
 from avvp.pipeline.pseudo.prompts import Prompts, parse_prompts, read_prompts
+from avvp.pipeline.pseudo.rules import LabelRules
 from avvp.pipeline.pseudo.teacher_inputs import CLAP_MEL, CLIP_PICTURE, TeacherInputs, clip_picture
 from avvp.pipeline.pseudo.teachers import fold_quick_gelu
-from avvp.pipeline.pseudo.weak_labels import match_videos, read_weak_labels
-from avvp.pipeline.pseudo_labels import FOLDERS
+from avvp.pipeline.pseudo_labels import FOLDERS, check_record
 from avvp.pipeline.tasks import Settings
 from avvp.pipeline.weight_files import read_state_dict
 from avvp.weights.errors import WeightsError
 from conftest import Result
 from media import Clips, ffmpeg
-from teachers import small_clap, small_clip, write_teachers
+from teachers import CLASSES, PROMPTS, small_clap, small_clip, write_teachers
 
 transformers = pytest.importorskip("transformers")
-CLASSES = ("Dog", "Speech")
-PROMPTS = """
-[[class]]
-label = "Dog"
-seen = "A photo of a dog."
-seen_threshold = 0.5
-heard = "This is a sound of dog"
-heard_threshold = -0.25
-
-[[class]]
-label = "Speech"
-seen = "A photo of people talking."
-seen_threshold = -1
-heard = "This is a sound of speech"
-heard_threshold = 0.1
-"""
 
 
 @pytest.fixture(scope="module")
@@ -66,34 +49,6 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ffmpeg(*inputs, "-t", 3, "-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac", folder / f"{name}.mp4")
     ffmpeg("-f", "lavfi", "-i", "testsrc=s=160x120:r=16", "-t", 2, "-pix_fmt", "yuv420p", folder / "mute.mp4")
     return folder
-
-
-def test_valor_asks_of_every_class() -> None:
-    prompts = read_prompts()
-    assert prompts.labels == LLP_LABELS
-    assert prompts.seen[LLP_LABELS.index("Vacuum_cleaner")] == "A photo of a vaccum cleaner."
-    assert prompts.heard[LLP_LABELS.index("Baby_cry_infant_cry")] == "This is a sound of baby cry, infant cry"
-    assert prompts.heard[LLP_LABELS.index("Frying_(food)")] == "This is a sound of frying (food)"
-    assert (sum(prompts.seen_threshold), sum(prompts.heard_threshold)) == (394, 44)
-    assert (prompts.seen_threshold[-1], prompts.heard_threshold[5]) == (18, -2)
-    assert parse_prompts(prompts.to_toml().encode(), "again") == prompts
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("x = 1", r"has no \[\[class\]\]"),
-        ("[[class", "not a readable file of prompts"),
-        ('[[class]]\nlabel = "a"', "class 1: seen is None, expected a text"),
-        (PROMPTS.replace("= -1", '= "x"'), "class 2: seen_threshold is 'x', expected a number"),
-        (PROMPTS.replace('"Speech"', '"Dog"'), "names Dog twice"),
-        (PROMPTS.replace('"Speech"', '"Speech, loud"'), "a class cannot be called 'Speech, loud'"),
-        ("\x00", "not a readable"),
-    ],
-)
-def test_prompts_that_cannot_be_used(text: str, said: str) -> None:
-    with pytest.raises(SetupError, match=said):
-        parse_prompts(text.encode(), "x.toml")
 
 
 @pytest.mark.parametrize("size", [(120, 160), (500, 333), (224, 224), (31, 700)])
@@ -267,7 +222,7 @@ def labelled(
     (tmp_path / "mine.toml").write_text(PROMPTS)
     (tmp_path / "weak.csv").write_text('filename,event_labels\none.mp4,Dog\ntwo,"Dog,Speech"\nmute,Speech\n')
 
-    def call(*options: object, output: str = "data") -> Result:
+    def call(*options: object, output: str = "data", videos: Path = videos) -> Result:
         models = ("--clip-model", teachers[0], "--clap-model", teachers[1], "--offline", "--device", "cpu")
         common = (videos, "--prompts", tmp_path / "mine.toml", "-o", tmp_path / output)
         return run("pseudo-label", *common, *models, *options)
@@ -351,7 +306,7 @@ def test_only_the_split_that_is_asked_for(labelled: Callable[..., Result], tmp_p
     write_annotations_folder(tmp_path / "llp")
     result = labelled("--annotations", tmp_path / "llp")
     assert result.status == 0, result.err
-    assert "2 videos are not among the annotated clips that are asked for: left out" in result.err
+    assert "2 videos (mute, two) not among the annotated clips that are asked for: left out" in result.err
     assert [path.stem for path in (tmp_path / "data" / FOLDERS["audio"]).iterdir()] == ["one"]
     assert labelled("--annotations", tmp_path / "llp", "--split", "val", output="val").status == 0
     assert [path.stem for path in (tmp_path / "val" / FOLDERS["audio"]).iterdir()] == ["two"]
@@ -372,23 +327,6 @@ def test_thresholds_by_a_few_dense_labels(labelled: Callable[..., Result], tmp_p
     assert labelled("--annotations", tmp_path / "weak.csv", "--calibrate", "distribution").status == 0
 
 
-def test_best_threshold_by_hand() -> None:
-    """Yes at 3 and 1, no at 2 and 0: all above 0.5 have F1 0.8, only the first 2/3."""
-    scores, truth = np.array([3.0, 2.0, 1.0, 0.0]), np.array([True, False, True, False])
-    assert best_threshold(scores, truth, 9) == 0.5
-    assert best_threshold(scores, np.zeros(4, bool), 9) == 9
-    assert best_threshold(np.array([1.0, 1.0]), np.array([True, False]), 9) == 0.5
-    assert best_threshold(np.array([2.0, 1.0]), np.array([True, False]), 9) == 1.5
-
-
-def test_split_threshold_lies_between_the_groups() -> None:
-    rng = np.random.default_rng(0)
-    scores = np.concatenate([rng.normal(10, 0.5, 300), rng.normal(20, 0.5, 100)])
-    assert 12 < split_threshold(scores, 0) < 18
-    assert split_threshold(np.full(5, 3.0), 7) == 7
-    assert split_threshold(np.empty(0), 7) == 7
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -396,34 +334,25 @@ def test_split_threshold_lies_between_the_groups() -> None:
         (("--annotations", "{weak}", "--no-weak-labels"), "or say --no-weak-labels"),
         (("--annotations", "{weak}", "--split", "val"), "--split goes with --annotations FOLDER"),
         (("--annotations", "{weak}", "--calibrate", "dense"), "needs --annotations FOLDER"),
-        (("--no-weak-labels", "--decoder", "decord"), "made by ffmpeg"),
-        (("--no-weak-labels", "--compile"), "for the extractors"),
         (("--no-weak-labels", "--prompts", "{weak}"), "not a readable file of prompts"),
-        (("--no-weak-labels", "--clip-model", "nobody/nothing"), "without --offline they are downloaded"),
-        (("--no-weak-labels", "--clap-model", "nobody/nothing/x.pt"), "nobody/nothing/x.pt: cannot be loaded"),
+        (
+            ("--no-weak-labels", "--clip-model", "nobody/nothing"),
+            "without --offline it comes from the",
+        ),
+        (("--no-weak-labels", "--clap-model", "nobody/nothing/x.pt"), "nobody/nothing/x.pt: is not here (x.pt)"),
+        (("--no-weak-labels", "--clap-model", "x.pt"), "x.pt: no such file here, and not OWNER/REPOSITORY/FILE"),
+        (("--annotations", "{val}"), "name its folder, with --split"),
     ],
 )
 def test_wrong_usage_is_said(
     labelled: Callable[..., Result], tmp_path: Path, options: tuple[str, ...], said: str
 ) -> None:
-    result = labelled(*(option.format(weak=tmp_path / "weak.csv") for option in options))
+    (tmp_path / "AVVP_val_pd.csv").touch()
+    result = labelled(
+        *(option.format(weak=tmp_path / "weak.csv", val=tmp_path / "AVVP_val_pd.csv") for option in options)
+    )
     assert result.status == 2
     assert said in result.err
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("a,b\n", "no columns filename and event_labels"),
-        ("filename,event_labels\n", "lists no clip"),
-        ("filename,event_labels\nx,Cow\n", "line 2: unknown class Cow"),
-        ("filename\tevent_labels\nx.mp4\tDog\nx\tDog\n", "line 3: 'x' is no name, or named before"),
-    ],
-)
-def test_weak_labels_that_cannot_be_used(tmp_path: Path, text: str, said: str) -> None:
-    (tmp_path / "x.csv").write_text(text)
-    with pytest.raises(DatasetError, match=said):
-        read_weak_labels(tmp_path / "x.csv", CLASSES, ("train",))
 
 
 def test_files_of_others_are_kept(labelled: Callable[..., Result], tmp_path: Path) -> None:
@@ -443,7 +372,7 @@ def test_files_of_others_are_kept(labelled: Callable[..., Result], tmp_path: Pat
     assert labelled(*weak).status == 0
     assert labelled(*weak).status == 0
     (tmp_path / "data" / "AVVP_train.csv").write_text("corrected by hand")
-    assert "AVVP_train.csv: was not made" in labelled(*weak).err
+    assert "AVVP_train.csv: was not made by this command" in labelled(*weak).err
     assert labelled(*weak, "--overwrite").status == 0
 
 
@@ -466,21 +395,104 @@ def test_a_review_after_another_split(labelled: Callable[..., Result], tmp_path:
     assert sorted(path.name for path in (tmp_path / "data/review").iterdir()) == ["index.html", "one.html"]
 
 
-def test_names_of_clips() -> None:
-    """The whole name counts before the id; ends that look like LLP's are part of names, too."""
-    assert match_videos(["cam_1_10", "cam_10_20"], ["cam_1_10", "cam_10_20"]) == {
-        "cam_1_10": "cam_1_10", "cam_10_20": "cam_10_20",
-    }  # fmt: skip
-    assert match_videos(["abc", "x"], ["abc_30_40"]) == {"abc": "abc_30_40"}
-    assert match_videos(["abc_0_10"], ["abc"]) == {"abc_0_10": "abc"}
-    assert match_videos(["films/abc"], ["abc"]) == {"films/abc": "abc"}
-    with pytest.raises(DatasetError, match="both are named like the clip abc"):
-        match_videos(["abc", "abc_0_10"], ["abc"])
+def contents(folder: Path) -> dict[str, bytes]:
+    """Of labels, tables and prompts, but for the scores and the journal."""
+    own = [*folder.glob("*/segment_pseudo_labels/*"), *folder.glob("*.csv"), *folder.glob("*.t*")]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in own}
 
 
-def test_dots_in_names(tmp_path: Path) -> None:
-    (tmp_path / "x.csv").write_text("filename,event_labels\ntake.1.mp4,Dog\ntake.2,Dog\n")
-    assert list(read_weak_labels(tmp_path / "x.csv", CLASSES, ("train",))) == ["take.1", "take.2"]
+@pytest.mark.parametrize("last", ["save_table", "write_record"])
+def test_labels_that_were_cut_short_are_finished(
+    labelled: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    """The disk is full at the first label, or when only the record is missing; twice, with other prompts in between."""
+    weak = ("--annotations", tmp_path / "weak.csv")
+
+    def full(*_: object) -> None:
+        raise OutputError("data: no space left on device")
+
+    for prompts in (PROMPTS, PROMPTS.replace("= 0.1", "= 0.2")):
+        (tmp_path / "mine.toml").write_text(prompts)
+        with monkeypatch.context() as patched:
+            patched.setattr(making, last, full)
+            assert labelled(*weak).status == 1
+        assert "was cut short" in check_record(tmp_path / "data", CLASSES)[0]
+    (tmp_path / "mine.toml").write_text(PROMPTS)
+    finished = labelled(*weak)
+    assert finished.status == 0, finished.err
+    assert "0 done, 3 done before" in finished.err
+    assert check_record(tmp_path / "data", CLASSES) == []
+    assert labelled(*weak, output="whole").status == 0
+    assert contents(tmp_path / "data") == contents(tmp_path / "whole")
+
+
+def test_columns_are_those_of_the_annotations(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    """Prompts come in another order, and ask of a class that the annotations do not know."""
+    write_annotations_folder(tmp_path / "llp")
+    dog, speech = (f"[[class]]{part}" for part in PROMPTS.split("[[class]]")[1:])
+    assert labelled("--annotations", tmp_path / "llp").status == 0
+    (tmp_path / "mine.toml").write_text(speech + dog + dog.replace('"Dog"', '"Cow"'))
+    other = labelled("--annotations", tmp_path / "llp", output="other")
+    assert other.status == 0, other.err
+    assert "1 class (Cow) of the prompts not in" in other.err
+    assert contents(tmp_path / "other") == contents(tmp_path / "data")
+    (tmp_path / "mine.toml").write_text(dog)
+    assert "nothing is asked of the class Speech" in labelled("--annotations", tmp_path / "llp").err
+
+
+def test_one_folder_after_another(labelled: Callable[..., Result], videos: Path, tmp_path: Path) -> None:
+    """Clips that were scored before keep their labels, with weak labels and without."""
+    for options in (("--annotations", tmp_path / "weak.csv"), ("--no-weak-labels",)):
+        output = options[0].strip("-")
+        for name in ("one", "two"):
+            assert labelled(*options, output=output, videos=videos / f"{name}.mp4").status == 0
+        assert {path.stem for path in (tmp_path / output / FOLDERS["audio"]).iterdir()} == {"one", "two"}
+        table = (tmp_path / output / "AVVP_train.csv").read_text()
+        assert [line.split("\t")[0] for line in table.splitlines()] == ["filename", "one", "two"]
+
+
+def test_a_table_again_after_a_folder(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    write_annotations_folder(tmp_path / "llp")
+    for given in ("weak.csv", "llp", "weak.csv"):
+        result = labelled("--annotations", tmp_path / given)
+        assert result.status == 0, result.err
+    card = json.loads((tmp_path / "data" / "pseudo_labels.json").read_text())
+    assert card["origin"] == {"annotations": "weak.csv"}
+
+
+def test_names_that_a_table_cannot_hold(labelled: Callable[..., Result], videos: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    shutil.copy(videos / "mute.mp4", odd / "new\nline.mp4")
+    result = labelled("--no-weak-labels", videos=odd)
+    assert result.status == 2
+    assert "a clip of a data set cannot be called 'new\\nline'; rename the file" in result.err
+
+
+def test_a_review_replaces_its_own_pages_alone(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    review = tmp_path / "data" / "review"
+    assert labelled("--no-weak-labels", "--review", "3").status == 0
+    assert len(list(review.iterdir())) == 4
+    assert labelled("--no-weak-labels", "--review", "1").status == 0
+    assert len(list(review.iterdir())) == 2
+    (review / "mine.html").write_text("somebody's")
+    refused = labelled("--no-weak-labels", "--review", "2")
+    assert refused.status == 2
+    assert "review/mine.html: was not made by this command" in refused.err
+    shutil.rmtree(review)
+    review.touch()
+    assert "review" in labelled("--no-weak-labels", "--review", "2").err
+
+
+def test_all_that_is_missing_is_named(run: Callable[..., Result], videos: Path, tmp_path: Path) -> None:
+    result = run("pseudo-label", videos, "--no-weak-labels", "-o", tmp_path / "data", "--offline")
+    assert result.status == 2
+    for name in (
+        "lukewys/laion_clap/630k-fusion-best.pt: is not here",
+        "roberta-base: is not here",
+        "large-patch14: is not",
+    ):
+        assert name in result.err
 
 
 def test_models_that_are_none(labelled: Callable[..., Result], teachers: tuple[Path, Path], tmp_path: Path) -> None:

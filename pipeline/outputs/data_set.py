@@ -6,7 +6,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ...models.labels import LLP_LABELS
-from ..annotations import LABEL_FILE, SPLIT_FILES, DenseClip, Split, read_annotations, read_labels, write_annotations
+from ..annotations import (
+    LABEL_FILE,
+    SPLIT_FILES,
+    DenseClip,
+    Split,
+    label_fault,
+    read_annotations,
+    read_labels,
+    usable_clip_name,
+    write_annotations,
+)
 from ..dataset import clip_id
 from ..errors import SetupError, printable
 from ..files import make_folder
@@ -65,11 +75,11 @@ def write_data_set(
 def _check_names(timelines: Iterable[str], labels: Iterable[str]) -> None:
     """Tables between tabs, with classes between commas, cannot hold every name."""
     for label in labels:
-        if not label.strip() or set(label) & set(",\t\n\r"):
-            raise SetupError(f"a class is called {printable(label)!r}; in a data set it needs a name without commas")
+        if fault := label_fault(label):
+            raise SetupError(f"a class of a data set cannot be called {label!r}: {fault}")
     for name in timelines:
-        if set(name) & set("\t\n\r/") or not name.isprintable():
-            raise SetupError(f"a clip is called {printable(name)!r}; in a data set it needs a plain name")
+        if not usable_clip_name(name) or "/" in name or not name.isprintable():
+            raise SetupError(f"a clip of a data set cannot be called {name!r}; it needs a plain name")
 
 
 def _splits(folder: Path) -> Mapping[str, Split]:

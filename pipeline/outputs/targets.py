@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import SetupError, printable
+from ..errors import SetupError
 from .formats import FORMATS, Format
 
 ALL = "all"
@@ -26,7 +26,7 @@ def parse_formats(given: Iterable[str]) -> tuple[Format, ...]:
     if ALL in names:
         return tuple(FORMATS.values())
     if unknown := [name for name in names if name not in FORMATS]:
-        raise SetupError(f"unknown format {printable(unknown[0])!r}; known: {', '.join(FORMATS)}, {ALL}")
+        raise SetupError(f"unknown format {unknown[0]!r}; known: {', '.join(FORMATS)}, {ALL}")
     return tuple(FORMATS[name] for name in names)
 
 

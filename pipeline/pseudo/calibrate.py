@@ -2,10 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from .prompts import Prompts
+from .rules import SENSES, LabelRules, Scored, has_stream
+
 _BINS = 128
+
+
+def choose_thresholds(
+    rules: LabelRules, scored: Scored, read: Callable[[str], Mapping[str, NDArray[np.floating]]]
+) -> Prompts:
+    """The prompts with thresholds chosen as asked for; a class of which nothing is known keeps its own.
+
+    read: clip -> scores by modality, (T, C). Streams that a file lacks say nothing.
+    """
+    if rules.calibration is None:
+        return rules.prompts
+    dense, weak = rules.calibration == "dense", rules.weak
+    asked = [name for name in scored if (name in rules.dense if dense else weak is None or name in weak)]
+    scores = {name: read(name) for name in asked}
+    chosen: dict[str, list[float]] = {}
+    for modality, sense in SENSES.items():
+        tables = {name: scores[name][modality] for name in asked if has_stream(modality, scored[name])}
+        chosen[modality] = list(getattr(rules.prompts, f"{sense}_threshold"))
+        for index, threshold in enumerate(chosen[modality]):
+            if dense:
+                pairs = [_common(t[:, index], rules.dense[n].of(modality)[:, index]) for n, t in tables.items()]
+                values, truth = (
+                    np.concatenate([*part, []]) for part in (zip(*pairs, strict=True) if pairs else ((), ()))
+                )
+                chosen[modality][index] = best_threshold(values, truth.astype(bool), threshold)
+            else:  # of videos that have the class: of the others it says nothing
+                own = [table[:, index] for name, table in tables.items() if weak is None or weak[name][index]]
+                chosen[modality][index] = split_threshold(np.concatenate([*own, []]), threshold)
+    return rules.prompts.with_thresholds(chosen["visual"], chosen["audio"])
+
+
+def _common(scores: NDArray[Any], truth: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The seconds that both have."""
+    length = min(len(scores), len(truth))
+    return scores[:length], truth[:length]
 
 
 def best_threshold(scores: NDArray[np.floating], truth: NDArray[np.bool_], otherwise: float) -> float:

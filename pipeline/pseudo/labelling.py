@@ -29,7 +29,8 @@ from ..engine import Made, Video
 from ..journal import Journal, hash_values
 from ..storage import Storage
 from ..tasks import Task, check_finite
-from .making import SENSES, TEACHERS, LabelRules, Scored, check_storage, make_labels, save_table
+from .making import check_storage, make_labels, save_table
+from .rules import SENSES, TEACHERS, LabelRules, Scored
 from .teachers import CLAP_MODEL, CLIP_MODEL, LoadedTeachers, load_teachers
 
 _STREAMS: dict[str, Stream] = {"audio": "audio", "visual": "visual_2d"}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ...weights.toml import parse_toml, toml_string
+from ..annotations import label_fault
 from ..errors import SetupError, printable
 
 VALOR = Path(__file__).with_name("valor.toml")
 _TEXTS = ("label", "seen", "heard")
+_LARGEST = 3.4e38  # of float32
 _NUMBERS = ("seen_threshold", "heard_threshold")
 
 
@@ -29,6 +30,11 @@ class Prompts:
     def with_thresholds(self, seen: Sequence[float], heard: Sequence[float]) -> Prompts:
         """The same sentences, believed from other logits on."""
         return replace(self, seen_threshold=tuple(map(float, seen)), heard_threshold=tuple(map(float, heard)))
+
+    def of(self, labels: Sequence[str]) -> Prompts:
+        """Those of some classes, in this order."""
+        places = [self.labels.index(label) for label in labels]
+        return Prompts(*(tuple(column[place] for place in places) for column in astuple(self)))
 
     def to_toml(self) -> str:
         """The content of a file for `read_prompts`."""
@@ -66,10 +72,9 @@ def parse_prompts(content: bytes, path: Path | str) -> Prompts:
         for name, values in columns.items():
             values.append(_value(path, number, entry, name))
     labels = tuple(columns.pop("label"))
-    if wrong := [
-        label for label in labels if label != label.strip() or set(label) & set(",\t\n") or label == "default"
-    ]:
-        raise SetupError(f"{printable(path)}: a class cannot be called {printable(wrong[0])!r} in a data set")
+    for label in labels:
+        if fault := label_fault(label):
+            raise SetupError(f"{printable(path)}: a class cannot be called {label!r}: {fault}")
     if len(set(labels)) < len(labels):
         twice = next(label for label in labels if labels.count(label) > 1)
         raise SetupError(f"{printable(path)}: names {printable(twice)} twice")
@@ -80,7 +85,7 @@ def _value(path: Path | str, number: int, entry: Any, name: str) -> Any:
     value = entry.get(name) if isinstance(entry, dict) else None
     if name in _TEXTS and isinstance(value, str) and value.strip():
         return value
-    if name in _NUMBERS and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if name in _NUMBERS and isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST:
         return float(value)
     what = "a number" if name in _NUMBERS else "a text"
     raise SetupError(f"{printable(path)}: class {number}: {name} is {printable(repr(value))}, expected {what}")

@@ -2,29 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..outputs.index import write_index
+from ..errors import SetupError, printable
+from ..files import make_folder
+from ..outputs.index import INDEX, write_index
 from ..outputs.page import write_page
+from ..storage import Storage
 from ..timeline import SegmentProbabilities, Timeline, all_events
+from .record import read_record, write_record
 
+REVIEW = "review"
 _LARGEST = 60.0  # of a logit, so that no exponential overflows
 
 
-def write_review(folder: Path, clips: Mapping[str, tuple[Path, Timeline]]) -> None:
-    """A page for each clip, and an index. clips: name -> its media, and its labels as a timeline."""
-    folder.mkdir(parents=True, exist_ok=True)
-    pages: dict[Path, Timeline] = {}
+def check_review(storage: Storage) -> None:
+    """Raises SetupError where pages of others are in the folder of the review."""
+    own = set(read_record(storage).get("review", ()))
+    if foreign := [page for page in storage.names(REVIEW, ".html") if page not in own]:
+        raise SetupError(f"{printable(f'{storage.where}/{foreign[0]}')}: was not made by this command; move it away")
+
+
+def write_review(storage: Storage, root: Path, clips: Mapping[str, tuple[Path, Timeline]]) -> Path:
+    """A page for each clip and an index, which is returned; pages of earlier reviews go.
+
+    root: the storage's folder. clips: name -> its media, and its labels as a timeline. Raises OutputError.
+    """
+    folder = root / REVIEW
+    make_folder(folder)
+    names = page_names(clips)
+    own = [f"{REVIEW}/{page}" for page in (*names.values(), INDEX)]
+    record = read_record(storage)
+    before = set(map(str, record.get("review", ())))
+    write_record(storage, {**record, "review": sorted(before.union(own))})
     for name, (media, timeline) in clips.items():
-        page = folder / f"{name.replace('/', '_')}.html"
-        write_page(timeline, page, media=media)
-        pages[page] = timeline
-    write_index(folder, pages, "pseudo labels")
+        write_page(timeline, folder / names[name], media=media)
+    write_index(folder, {folder / names[name]: timeline for name, (_, timeline) in clips.items()}, "pseudo labels")
+    for page in before.difference(own):
+        storage.remove(page)
+    write_record(storage, {**record, "review": own})
+    return folder / INDEX
+
+
+def page_names(clips: Iterable[str]) -> dict[str, str]:
+    """Of clips: no two the same, not even where upper and lower case are, and none the index."""
+    taken, names = {INDEX}, {}
+    for name in clips:
+        stem = name.replace("/", "_")
+        while f"{stem}.html".lower() in taken:
+            stem += "_"
+        names[name] = f"{stem}.html"
+        taken.add(names[name].lower())
+    return names
 
 
 class Judged(NamedTuple):

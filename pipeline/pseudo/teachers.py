@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,11 +133,26 @@ def load_teachers(
         arithmetic.prepare(one)
     hashes: dict[str, str] = {}
     with torch.inference_mode():
-        seeing = _load_clip(transformers, clip, prompts, hashes, offline=offline)
-        hearing = _load_clap(transformers, clap, prompts, hashes, offline=offline)
-    copies = [[hearing, seeing], *(copy.deepcopy([hearing, seeing]) for _ in devices[1:])]
+        teachers = _each(
+            partial(_load_clap, transformers, clap, prompts, hashes, offline=offline),
+            partial(_load_clip, transformers, clip, prompts, hashes, offline=offline),
+        )
+    copies = [teachers, *(copy.deepcopy(teachers) for _ in devices[1:])]
     networks = tuple((one, _placed(own, one, arithmetic)) for one, own in zip(devices, copies, strict=True))
     return LoadedTeachers(networks, hashes)
+
+
+def _each(*loads: Callable[[], Any]) -> list[Any]:
+    """What they load. Raises one SetupError for all that fail: nobody fetches a file only to hear of the next."""
+    loaded, problems = [], []
+    for load in loads:
+        try:
+            loaded.append(load())
+        except SetupError as error:
+            problems.append(str(error))
+    if problems:
+        raise SetupError("\n  ".join(problems))
+    return loaded
 
 
 def _placed(teachers: Sequence[Teacher], device: torch.device, arithmetic: Arithmetic) -> dict[Stream, Any]:
@@ -164,7 +180,7 @@ def _load_clip(transformers: Any, name: str, prompts: Prompts, hashes: dict[str,
     most = model.config.text_config.max_position_embeddings
     if tokens["input_ids"].shape[1] > most:
         longest = max(prompts.seen, key=len)
-        raise SetupError(f"{printable(name)}: reads at most {most} tokens, too few for {printable(longest[:60])!r}...")
+        raise SetupError(f"{printable(name)}: reads at most {most} tokens, too few for {longest[:60]!r}...")
     sentences = _pooled(model.get_text_features(**_known(tokens)))
     fold_quick_gelu(model.vision_model)
     return ClipTeacher(model, CLIP_PICTURE, nn.functional.normalize(sentences, dim=-1), model.logit_scale)
@@ -187,10 +203,12 @@ def fold_quick_gelu(transformer: Any) -> None:
 
 def _load_clap(transformers: Any, name: str, prompts: Prompts, hashes: dict[str, str], *, offline: bool) -> ClapTeacher:
     if name.endswith(".pt"):
-        path = _fetch(name, offline=offline)
+        path, (_, tokenizer) = _each(
+            partial(_fetch, name, offline=offline),
+            partial(_from_hub, None, transformers.AutoTokenizer, CLAP_TOKENIZER, offline=offline),
+        )
         hashes["CLAP"] = hash_file(path)
         model = _laion_model(transformers, path)
-        _, tokenizer = _from_hub(None, transformers.AutoTokenizer, CLAP_TOKENIZER, offline=offline)
     else:
         model, tokenizer = _from_hub(transformers.ClapModel, transformers.AutoTokenizer, name, offline=offline)
         hashes["CLAP"] = _identity(name, model)
@@ -233,8 +251,12 @@ def _from_hub(kind: Any, tokenizers: Any, name: str, *, offline: bool) -> tuple[
 
 def _missing(name: str, files: str, error: Exception, *, offline: bool) -> SetupError:
     reason = printable(str(error).strip().split("\n", 1)[0])
-    advice = "without --offline they are downloaded" if offline else "put them into a folder and name that instead"
-    return SetupError(f"{printable(name)}: cannot be loaded ({files}); {advice}: {reason}")
+    if Path(name).exists():
+        return SetupError(f"{printable(name)}: cannot be loaded ({files}): {reason}")
+    advice = "put it into a folder, and name that"
+    if offline:
+        advice = "without --offline it comes from the Hugging Face hub"
+    return SetupError(f"{printable(name)}: is not here ({files}); {advice}: {reason}")
 
 
 def _fetch(name: str, *, offline: bool) -> Path:
@@ -244,6 +266,8 @@ def _fetch(name: str, *, offline: bool) -> Path:
     from huggingface_hub import hf_hub_download  # noqa: PLC0415 - comes with transformers
 
     repository, _, file = name.rpartition("/")
+    if repository.count("/") != 1:
+        raise SetupError(f"{printable(name)}: no such file here, and not OWNER/REPOSITORY/FILE on the Hugging Face hub")
     try:
         return Path(hf_hub_download(repository, file, local_files_only=offline))
     except (OSError, ValueError) as error:

@@ -4,62 +4,66 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..annotations import read_annotations
+from ..annotations import SPLIT_FILES, Annotations
 from ..dataset import clip_id
 from ..errors import DatasetError, printable
 from ..files import MEDIA_SUFFIXES
 
 WeakLabels = dict[str, NDArray[np.bool_]]  # clip -> (C,)
+_COLUMNS = ("filename", "event_labels")
 
 
-def read_weak_labels(path: Path, labels: Sequence[str], splits: Sequence[str]) -> WeakLabels:
-    """Of a folder of annotations, those of some splits; of a file, all.
+def annotated_labels(annotations: Annotations, splits: Sequence[str]) -> WeakLabels:
+    """Of the clips of some splits, classes in the order of the annotations."""
+    found: WeakLabels = {}
+    for split in map(annotations.split, splits):
+        found |= zip(split.filenames, split.labels, strict=True)
+    return found
 
-    A file has columns `filename` and `event_labels` (classes between commas), tab- or comma-separated, as LLP's
-    AVVP_train.csv does; the suffix of a media file is left out of account. Raises DatasetError.
+
+def read_table(path: Path, labels: Sequence[str]) -> WeakLabels:
+    """Of a file with columns `filename` and `event_labels` (classes between commas), tab- or comma-separated.
+
+    So is LLP's AVVP_train.csv; the suffix of a media file is left out of account. Raises DatasetError, for the files of
+    val and test, too: labels of those are made by the name of their split.
     """
-    if path.is_dir():
-        annotations = read_annotations(path)
-        if unknown := [label for label in annotations.labels if label not in labels]:
-            raise DatasetError(
-                f"{printable(path)}: nothing is asked of the class {printable(unknown[0])}; see --prompts"
-            )
-        places = [labels.index(label) for label in annotations.labels]
-        found: WeakLabels = {}
-        for split in (annotations.split(name) for name in splits):
-            for name, row in zip(split.filenames, split.labels, strict=True):
-                found[name] = np.zeros(len(labels), bool)
-                found[name][places] = row
-        return found
-    return _read_table(path, labels)
-
-
-def _read_table(path: Path, labels: Sequence[str]) -> WeakLabels:
+    if path.name in {SPLIT_FILES["val"], SPLIT_FILES["test"]}:
+        raise DatasetError(
+            f"{printable(path)}: labels made of it must not be trained on; name its folder, with --split"
+        )
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise DatasetError(f"{printable(path)}: cannot be read: {error}") from error
-    delimiter = "\t" if "\t" in text.split("\n", 1)[0] else ","
-    rows = csv.DictReader(io.StringIO(text), delimiter=delimiter)
-    if not {"filename", "event_labels"} <= set(rows.fieldnames or ()):
-        raise DatasetError(f"{printable(path)}: has no columns filename and event_labels")
+    header = text.split("\n", 1)[0].rstrip("\r")
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if "\t" in header else ",")
     found: WeakLabels = {}
     problems = []
     try:
-        for row in rows:
-            file = PurePath(row["filename"] or "")
-            name = file.stem if file.suffix.lower() in MEDIA_SUFFIXES else file.name
-            named = [label.strip() for label in (row["event_labels"] or "").split(",") if label.strip()]
+        columns = next(rows, [])
+        if not set(_COLUMNS) <= set(columns):
+            shown = header[:80]
+            raise DatasetError(f"{printable(path)}: has no columns filename and event_labels, but {shown!r}")
+        places = [columns.index(column) for column in _COLUMNS]
+        for row in filter(None, rows):
+            if len(row) != len(columns):
+                hint = "; several classes go between quotes" if len(row) > len(columns) and "," in header else ""
+                problems.append(f"line {rows.line_num}: {len(row)} columns, expected {len(columns)}{hint}")
+                continue
+            file, classes = (row[place] for place in places)
+            name = str(PurePath(file).with_suffix("")) if PurePath(file).suffix.lower() in MEDIA_SUFFIXES else file
+            named = [label.strip() for label in classes.split(",") if label.strip()]
             if unknown := [label for label in named if label not in labels]:
                 problems.append(f"line {rows.line_num}: unknown class {printable(unknown[0])}")
             if not name or name in found:
-                problems.append(f"line {rows.line_num}: {printable(name)!r} is no name, or named before")
+                problems.append(f"line {rows.line_num}: {name!r} is no name, or named before")
             found[name] = np.array([label in named for label in labels])
     except csv.Error as error:
         problems.append(f"line {rows.line_num}: {error}")
@@ -69,22 +73,46 @@ def _read_table(path: Path, labels: Sequence[str]) -> WeakLabels:
 
 
 def match_videos(videos: Iterable[str], clips: Iterable[str]) -> dict[str, str]:
-    """Video -> the clip that it is: of the same name, or with the id of `<id>_<start>_<end>`, as LLP's are.
+    """Video -> the clip that it is, by its whole name, by its last parts, or by the id in `<id>_<start>_<end>`.
 
-    Videos that are no clip are left out. Raises DatasetError where two videos are the same clip.
+    The id serves where one of the two has no times, as LLP's videos have none; names with other times are other
+    clips. Videos that are no clip are left out. Raises DatasetError where two videos are the same clip, or a video may
+    be several.
     """
-    clips = set(clips)
-    by_id = {clip_id(clip): clip for clip in clips}
+    by_id: dict[str, list[str]] = defaultdict(list)
+    for clip in sorted(set(clips)):
+        by_id[clip_id(PurePath(clip).name)].append(clip)
     found: dict[str, str] = {}
-    taken: dict[str, str] = {}
-    for video in videos:
-        last = PurePath(video).name
-        candidates = (video, last, by_id.get(last), clip_id(last), by_id.get(clip_id(last)))
-        clip = next((one for one in candidates if one in clips), None)
-        if clip is None:
-            continue
-        if clip in taken:
-            both = f"{printable(taken[clip])} and {printable(video)}"
-            raise DatasetError(f"{both}: both are named like the clip {printable(clip)}")
-        found[video], taken[clip] = clip, video
-    return found
+    taken: dict[str, str] = {}  # clip -> video
+    videos = list(videos)
+    for alike in (_same, _same_end, _same_id):
+        before = set(taken)
+        for video in videos:
+            if video in found:
+                continue
+            clips_like = by_id.get(clip_id(PurePath(video).name), ())
+            likely = [clip for clip in clips_like if clip not in before and alike(PurePath(video), PurePath(clip))]
+            if len(likely) > 1:
+                both = " and ".join(map(printable, likely[:2]))
+                raise DatasetError(f"{printable(video)}: is named like the clips {both}")
+            if likely and likely[0] in taken:
+                both = f"{printable(taken[likely[0]])} and {printable(video)}"
+                raise DatasetError(f"{both}: both are named like the clip {printable(likely[0])}")
+            if likely:
+                found[video], taken[likely[0]] = likely[0], video
+    return {video: found[video] for video in videos if video in found}
+
+
+def _same(video: PurePath, clip: PurePath) -> bool:
+    return video == clip
+
+
+def _same_end(video: PurePath, clip: PurePath) -> bool:
+    shorter = min(len(video.parts), len(clip.parts))
+    return video.parts[-shorter:] == clip.parts[-shorter:]
+
+
+def _same_id(video: PurePath, clip: PurePath) -> bool:
+    names = (video.name, clip.name)
+    untimed = [name for name in names if clip_id(name) == name]
+    return len(untimed) == 1 and _same_end(video.with_name("x"), clip.with_name("x"))
