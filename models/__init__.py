@@ -1,20 +1,5 @@
-"""Parsers: MM-Pyr encoder, LEAP decoder, label sets, checkpoints, published weight files."""
+"""Parsers: MM-Pyr encoder, LEAP decoder, label sets, checkpoints, weight files. Names are loaded when first used."""
 
-from .checkpoint import Checkpoint, dump_checkpoint, load_checkpoint
-from .config import ParserConfig
-from .labels import LABEL_SETS, LLP_LABELS
-from .parser import AVParser, ParserOutput, build_parser
-from .published import load_published
+import lazy_loader
 
-__all__ = [
-    "LABEL_SETS",
-    "LLP_LABELS",
-    "AVParser",
-    "Checkpoint",
-    "ParserConfig",
-    "ParserOutput",
-    "build_parser",
-    "dump_checkpoint",
-    "load_checkpoint",
-    "load_published",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # The 25 classes of LLP (Tian et al., ECCV 2020) in the published order.
 LLP_LABELS = (
@@ -45,6 +46,8 @@ def stack_label_embeddings(vectors: Mapping[str, Tensor], labels: Sequence[str])
     The published file's own key names differ from the annotation files' (spaces, commas), so it is used by order.
     Raises ValueError where the vectors are not one of equal width for each label.
     """
+    import torch  # noqa: PLC0415 - who asks for the names alone need not wait for it
+
     rows = [vector.flatten() for vector in vectors.values()]
     if len(rows) != len(labels) or len({len(row) for row in rows}) != 1:
         raise ValueError(f"expected {len(labels)} label vectors of equal width, found {len(rows)}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,17 @@ def test_where_results_go() -> None:
     everything = resolve("v.1.json", "all")
     assert len(everything) == len(set(everything)) == sum(len(form.suffixes) for form in FORMATS.values())
     assert all(path.startswith("v.1.") for path in everything)
+
+
+def test_nobody_waits_for_torch(tmp_path: Path) -> None:
+    """Tables of other tables are made in the time that it takes to read them."""
+    source, made = write(tmp_path), tmp_path / "x.csv"
+    code = "import sys; from avvp.pipeline.cli import avvp; avvp.main(sys.argv[1:], standalone_mode=False)"
+    code += "; print(*sys.modules)"
+    command = [sys.executable, "-c", code, "convert", str(source), "-o", str(made)]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert made.exists()
+    assert not {"torch", "matplotlib", "rich"} & set(loaded)
 
 
 def test_one_timeline_to_many_forms(run: Callable[..., Result], tmp_path: Path) -> None:
