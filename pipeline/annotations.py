@@ -42,8 +42,9 @@ def label_fault(name: str) -> str:
 
 
 def usable_clip_name(name: str) -> bool:
-    """Whether the files of a data set can hold a clip of this name."""
-    return bool(name) and name == name.strip() and not set(name) & set("\t\r\n")
+    """Whether the files of a data set, in UTF-8, can hold a clip of this name."""
+    text = name.encode(errors="ignore").decode()  # without bytes that are no text
+    return bool(name) and name == name.strip() == text and not set(name) & set("\t\r\n")
 
 
 class EventRow(NamedTuple):
@@ -216,26 +217,44 @@ def _read_events(path: Path, labels: Sequence[str], problems: list[str]) -> tupl
     return tuple(rows)
 
 
+def read_clip_names(content: bytes, name: str) -> list[str]:
+    """Of the content of a split's file. Raises DatasetError where it cannot be understood."""
+    problems: list[str] = []
+    found = [filename for _, (filename, _) in _rows_of(content, name, _CLIP_COLUMNS, problems)]
+    if problems:
+        raise DatasetError.listing(f"{printable(name)} cannot be used", problems)
+    return found
+
+
 def _rows(path: Path, columns: Sequence[str], problems: list[str]) -> Iterator[tuple[int, list[str]]]:
     """Line numbers and the values of the named columns, in their order."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
+        content = path.read_bytes()
+    except OSError as error:
         problems.append(f"{path.name}: cannot be read: {error}")
+        return
+    yield from _rows_of(content, path.name, columns, problems)
+
+
+def _rows_of(content: bytes, name: str, columns: Sequence[str], problems: list[str]) -> Iterator[tuple[int, list[str]]]:
+    try:
+        text = content.decode("utf-8-sig")
+    except ValueError as error:
+        problems.append(f"{name}: cannot be read: {error}")
         return
     lines = text.replace("\r\n", "\n").split("\n")  # only these end a line: a name may hold what else Python splits at
     header = lines[0].split("\t")
-    missing = [name for name in columns if name not in header]
+    missing = [column for column in columns if column not in header]
     if missing:
-        problems.append(f"{path.name}: has no column {', '.join(missing)}; expected tab-separated {', '.join(columns)}")
+        problems.append(f"{name}: has no column {', '.join(missing)}; expected tab-separated {', '.join(columns)}")
         return
-    places = [header.index(name) for name in columns]
+    places = [header.index(column) for column in columns]
     for number, line in enumerate(lines[1:], 2):
         values = line.split("\t")
         if not line.strip():
             continue
         if len(values) != len(header):
-            problems.append(f"{path.name}:{number}: {len(values)} columns, expected {len(header)}")
+            problems.append(f"{name}:{number}: {len(values)} columns, expected {len(header)}")
             continue
         yield number, [values[place].strip() for place in places]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .cli_batch import engine_options, name_all, run_batch
+from .cli_batch import engine_options, name_all, read_settings, run_batch
 from .cli_options import debug_option, device_option, offline_option, quiet_option, starting, threads_option
 from .errors import SetupError, printable
 
@@ -89,14 +89,14 @@ def pseudo_label(inputs: tuple[str, ...], **options: Any) -> int:
         from .console import Messages  # noqa: PLC0415 - from here on, imports take seconds
 
         messages = Messages(quiet=options["quiet"], verbose=False)
-        earlier = [name for name, record in Journal(storage).records.items() if record.outputs]
-        named, rules = _choose(named, earlier, known, options)
-        for note in rules.notes:
-            messages.say(note)
-        if options["review"] is not None:
-            check_review(storage)
-        task = _task(rules, options)
         with storage.alone():
+            earlier = [name for name, record in Journal(storage).records.items() if record.outputs]
+            named, rules = _choose(named, earlier, known, options)
+            for note in rules.notes:
+                messages.say(note)
+            if options["review"] is not None:
+                check_review(storage)
+            task = _task(rules, options)
             status = run_batch(task, named, storage, options, messages)
             if options["review"] is not None and not options["dry_run"]:
                 messages.say(_review(rules.weak, named, storage, options))
@@ -163,30 +163,32 @@ def _choose(
     weak, dense, notes = known.weak, known.dense, list(known.notes)
     if weak is not None:
         asked = weak.keys() | dense.keys()
-        clips = match_videos(named, asked)
+        clips = match_videos(named, asked, [name for name in earlier if name not in named])
         wanted = {video: path for video, path in named.items() if video in clips}
         if not wanted:
             raise SetupError("no video is named like a clip of the annotations")
         if left := named.keys() - wanted:
             notes.append(f"{some(left, 'video')} not among the annotated clips that are asked for: left out")
-        clips |= match_videos((name for name in earlier if name not in named), asked.difference(clips.values()))
         if missing := weak.keys() - set(clips.values()):
             notes.append(f"{some(missing, 'annotated clip')} without a video")
         weak = {video: weak[clip] for video, clip in clips.items() if clip in weak}
         dense = {video: dense[clip] for video, clip in clips.items() if clip in dense}
+        if options["calibrate"] == "dense" and not dense:
+            raise SetupError("--calibrate dense: none of the videos is a clip of the validation split")
         named = wanted
-    data_set = options["annotations"] is None or not options["annotations"].is_dir()
+    given = options["annotations"]
+    data_set = given is None or not given.is_dir()
     if data_set and (wrong := [name for name in named if not usable_clip_name(name)]):
         where = printable(named[wrong[0]])
         raise SetupError(f"{where}: a clip of a data set cannot be called {wrong[0]!r}; rename the file")
     return dict(named), LabelRules(
         prompts=known.prompts, weak=weak, calibration=options["calibrate"], dense=dense, data_set=data_set,
+        in_place=given is not None and given.resolve() == Path(options["output"]).resolve(),
         origin=known.origin, notes=tuple(notes),
     )  # fmt: skip
 
 
 def _task(rules: LabelRules, options: Mapping[str, Any]) -> PseudoLabelTask:
-    from .cli_batch import read_settings  # noqa: PLC0415
     from .pseudo.labelling import PseudoLabelTask  # noqa: PLC0415
     from .pseudo.teachers import CLAP_MODEL, CLIP_MODEL  # noqa: PLC0415
 

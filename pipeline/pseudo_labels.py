@@ -39,7 +39,7 @@ def check_record(root: Path, labels: Sequence[str]) -> list[str]:
     try:
         record = json.loads(path.read_bytes())
         unfinished = record.get("unfinished", False)
-        made = [] if unfinished else record["prompts"]["labels"]
+        made = [] if unfinished else list(record["prompts"]["labels"])
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -48,9 +48,11 @@ def check_record(root: Path, labels: Sequence[str]) -> list[str]:
         return [
             f"{printable(path)}: the run that made the labels was cut short; the same avvp pseudo-label finishes it"
         ]
-    if list(made) != list(labels):
-        other = next((label for label in made if label not in labels), None)
-        what = "the same classes in another order" if other is None else f"other classes ({printable(other)})"
+    if made != list(labels):
+        others = [label for label in (*made, *labels) if label not in labels or label not in made]
+        what = (
+            f"other classes ({printable(others[0])} is not in both)" if others else "the same classes in another order"
+        )
         return [f"{printable(path)}: the labels were made for {what} than the annotations have"]
     return []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -312,6 +313,13 @@ def test_only_the_split_that_is_asked_for(labelled: Callable[..., Result], tmp_p
     assert [path.stem for path in (tmp_path / "val" / FOLDERS["audio"]).iterdir()] == ["two"]
 
 
+def test_dense_labels_of_none_of_the_videos(labelled: Callable[..., Result], videos: Path, tmp_path: Path) -> None:
+    write_annotations_folder(tmp_path / "llp")
+    result = labelled("--annotations", tmp_path / "llp", "--calibrate", "dense", videos=videos / "one.mp4")
+    assert result.status == 2
+    assert "none of the videos is a clip of the validation split" in result.err
+
+
 def test_thresholds_by_a_few_dense_labels(labelled: Callable[..., Result], tmp_path: Path) -> None:
     """Clip two is scored to choose thresholds by, and gets no labels; Speech, which it never has, keeps its own."""
     write_annotations_folder(tmp_path / "llp")
@@ -456,17 +464,55 @@ def test_a_table_again_after_a_folder(labelled: Callable[..., Result], tmp_path:
     for given in ("weak.csv", "llp", "weak.csv"):
         result = labelled("--annotations", tmp_path / given)
         assert result.status == 0, result.err
+        table = tmp_path / "data" / "AVVP_train.csv"
+        assert table.exists() == (given != "llp")  # it would list clips that have no labels
     card = json.loads((tmp_path / "data" / "pseudo_labels.json").read_text())
     assert card["origin"] == {"annotations": "weak.csv"}
+    before = contents(tmp_path / "data")
+    assert labelled("--annotations", tmp_path / "data").status == 0  # the tables that were made are those given now
+    assert contents(tmp_path / "data") == before
+
+
+def test_clips_of_val_are_not_trained_on(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "AVVP_val_pd.csv").write_text("event_labels\tfilename\nDog\tone_0_10\nDog\ttwo_a\n")
+    result = labelled("--annotations", tmp_path / "weak.csv")
+    assert result.status == 0, result.err
+    assert "1 clip (one) of val or test: not in AVVP_train.csv" in result.err
+    assert (data / "AVVP_train.csv").read_text() == "filename\tevent_labels\nmute\tSpeech\ntwo\tDog,Speech\n"
+
+
+def test_scores_by_other_sentences_are_said(labelled: Callable[..., Result], videos: Path, tmp_path: Path) -> None:
+    weak = ("--annotations", tmp_path / "weak.csv")
+    assert labelled(*weak, videos=videos / "one.mp4").status == 0
+    (tmp_path / "mine.toml").write_text(PROMPTS.replace("A photo of a dog.", "A picture of a dog."))
+    result = labelled(*weak, videos=videos / "two.mp4")
+    assert "labels of 1 clip (one) were removed: their scores are by other teachers or sentences" in result.err
+    (tmp_path / "weak.csv").write_text("filename,event_labels\none,Dog\n")
+    result = labelled(*weak)
+    assert "labels of 1 clip (two) were removed: they are not asked for any more" in result.err
+
+
+def test_a_record_that_is_none_is_somebody_else_s(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    assert labelled("--no-weak-labels").status == 0
+    for record in ('{"wrote": []}', '{"wrote": {"prompts.toml": null}}', '{"labelled": null}', '{"review": 1}', "[]"):
+        (tmp_path / "data" / "pseudo_labels.json").write_text(record)
+        result = labelled("--no-weak-labels", "--review", "1")
+        assert result.status == 2
+        assert "was not made by this command" in result.err
 
 
 def test_names_that_a_table_cannot_hold(labelled: Callable[..., Result], videos: Path, tmp_path: Path) -> None:
     odd = tmp_path / "odd"
     odd.mkdir()
-    shutil.copy(videos / "mute.mp4", odd / "new\nline.mp4")
-    result = labelled("--no-weak-labels", videos=odd)
-    assert result.status == 2
-    assert "a clip of a data set cannot be called 'new\\nline'; rename the file" in result.err
+    for name, said in (("new\nline", r"'new\nline'"), (os.fsdecode(b"bad\xff"), r"'bad\udcff'")):
+        path = odd / f"{name}.mp4"
+        shutil.copy(videos / "mute.mp4", path)
+        result = labelled("--no-weak-labels", videos=odd)
+        assert result.status == 2
+        assert f"a clip of a data set cannot be called {said}; rename the file" in result.err
+        path.unlink()
 
 
 def test_a_review_replaces_its_own_pages_alone(labelled: Callable[..., Result], tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...models.labels import LLP_LABELS
-from ..annotations import LABEL_FILE, SPLIT_FILES
-from ..dataset import clip_id
+from ..annotations import LABEL_FILE, SPLIT_FILES, read_clip_names, some
 from ..errors import SetupError, printable
 from ..journal import Journal
 from ..pseudo_labels import FOLDERS
@@ -23,9 +22,9 @@ from ..timeline import Timeline
 from .calibrate import choose_thresholds
 from .prompts import parse_prompts
 from .record import check_own, claim, digests_of, read_record, write_record
-from .review import Judged, to_timeline
+from .review import REVIEW, Judged, to_timeline
 from .rules import SENSES, TEACHERS, LabelRules, Scored, decide
-from .weak_labels import WeakLabels
+from .weak_labels import WeakLabels, alike_names
 
 PROMPTS_FILE = "prompts.toml"
 _TRAIN = SPLIT_FILES["train"]
@@ -53,21 +52,28 @@ def make_labels(storage: Storage, rules: LabelRules, scored: Scored, made_with: 
         made[name] = {modality: table.astype(np.uint8) for modality, table in labels.items()}
         for modality, table in labels.items():
             counts[modality] += table.sum(axis=0)
-    files = {PROMPTS_FILE: prompts.to_toml().encode()}
+    files, kept_out = {PROMPTS_FILE: prompts.to_toml().encode()}, set[str]()
     if rules.data_set:
-        files |= _train_split(storage, prompts.labels, present)
+        kept_out = alike_names(present, _scored_clips(storage))
+        shown = {name: has for name, has in present.items() if name not in kept_out}
+        files |= _train_split(prompts.labels, shown)
+    notes = [*rules.notes, *([f"{some(kept_out, 'clip')} of val or test: not in {_TRAIN}"] if kept_out else [])]
+    record = read_record(storage)
+    tables = () if rules.in_place else (_TRAIN, LABEL_FILE)  # of earlier runs, or that will be written now
+    stale = [file for file in tables if file in record.get("wrote", {}) and file not in files]
     before = claim(storage, files, chosen)
-    for name, tables in made.items():
-        for modality, table in tables.items():
+    storage.clear([*(folder.as_posix() for folder in FOLDERS.values()), REVIEW])
+    for name, by_modality in made.items():
+        for modality, table in by_modality.items():
             storage.store(_place(modality, name), partial(save_table, table))
-    for name in before.difference(chosen):
+    gone = before.difference(chosen)
+    for name in gone:
         for modality in TEACHERS:
             storage.remove(_place(modality, name))
     for file, content in files.items():
         storage.write(file, content)
-    if rules.data_set and LABEL_FILE not in files:
-        storage.remove(LABEL_FILE)  # of an earlier run with other classes
-    record = read_record(storage)
+    for file in stale:
+        storage.remove(file)
     write_record(storage, {
         **made_with,
         "origin": dict(rules.origin),
@@ -76,16 +82,27 @@ def make_labels(storage: Storage, rules: LabelRules, scored: Scored, made_with: 
         "weak_labels": rules.weak is not None,
         "clips": len(chosen),
         "active_seconds": {m: dict(zip(prompts.labels, count.tolist(), strict=True)) for m, count in counts.items()},
-        "notes": list(rules.notes),
-        "wrote": record["wrote"] | digests_of(files),
+        "notes": notes,
+        "wrote": {f: known for f, known in record.get("wrote", {}).items() if f not in stale} | digests_of(files),
         "labelled": chosen,
         "review": record.get("review", []),
     })  # fmt: skip
-    left, gone = len(scored) - len(chosen), len(before.difference(chosen))
-    told = [f"{len(chosen)} clips have pseudo labels"]
-    told += [f"{left} others have scores alone"] if left else []
-    told += [f"labels of {gone} that are no longer asked for were removed"] if gone else []
-    return "; ".join(told)
+    return "; ".join(_summary(rules, scored, chosen, gone, notes[len(rules.notes) :]))
+
+
+def _summary(
+    rules: LabelRules, scored: Scored, chosen: Sequence[str], gone: set[str], notes: Sequence[str]
+) -> Iterator[str]:
+    yield f"{len(chosen)} clips have pseudo labels"
+    yield from notes
+    if others := len(scored) - len(chosen):
+        yield f"{others} others have scores alone"
+    lost = {name for name in gone if rules.weak is None or name in rules.weak}
+    if lost:
+        why = "their scores are by other teachers or sentences; name their videos again"
+        yield f"labels of {some(lost, 'clip')} were removed: {why}"
+    if gone - lost:
+        yield f"labels of {some(gone - lost, 'clip')} were removed: they are not asked for any more"
 
 
 def find_labelled(storage: Storage) -> Scored:
@@ -127,17 +144,16 @@ def save_table(table: NDArray[Any], path: Path) -> None:
         np.save(file, table)
 
 
-def _train_split(storage: Storage, labels: Sequence[str], present: Mapping[str, NDArray[np.bool_]]) -> dict[str, bytes]:
-    """The files of a training split, without clips that the data set's val or test has: those are scored by."""
-    scored: set[str] = set()
-    for split in ("val", "test"):
-        lines = (storage.read(SPLIT_FILES[split]) or b"").decode("utf-8-sig").splitlines()
-        for line in lines[1:]:
-            scored |= {line.split("\t", 1)[0], clip_id(line.split("\t", 1)[0])}
+def _scored_clips(storage: Storage) -> list[str]:
+    """Those of val and test of a data set that lies in the storage: they must not be trained on."""
+    files = {file: storage.read(file) for file in (SPLIT_FILES["val"], SPLIT_FILES["test"])}
+    return [name for file, content in files.items() if content for name in read_clip_names(content, file)]
+
+
+def _train_split(labels: Sequence[str], present: Mapping[str, NDArray[np.bool_]]) -> dict[str, bytes]:
     lines = ["filename\tevent_labels"]
     for name, has in present.items():
-        if not scored & {name, clip_id(name)}:
-            lines.append(f"{name}\t{','.join(labels[int(index)] for index in np.flatnonzero(has))}")
+        lines.append(f"{name}\t{','.join(labels[int(index)] for index in np.flatnonzero(has))}")
     files = {_TRAIN: "".join(f"{line}\n" for line in lines).encode()}
     if tuple(labels) != LLP_LABELS:
         files[LABEL_FILE] = "".join(f"{label}\n" for label in labels).encode()
@@ -153,4 +169,6 @@ def _load(storage: Storage, place: str) -> NDArray[np.float32]:
         return np.load(io.BytesIO(storage.read(place) or b""), allow_pickle=False)
     except (ValueError, EOFError) as error:
         where = printable(f"{storage.where}/{place}")
-        raise SetupError(f"{where}: is gone or damaged; --verify and the name of its video make it anew") from error
+        raise SetupError(
+            f"{where}: is gone or damaged; name its video again, with --verify, and it is made anew"
+        ) from error

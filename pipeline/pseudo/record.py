@@ -17,12 +17,13 @@ from ..storage import Storage
 
 
 def read_record(storage: Storage) -> dict[str, Any]:
-    """Empty where there is none that can be read."""
+    """Empty where there is none that can be understood."""
     try:
         record = json.loads(storage.read(RECORD) or b"{}")
-    except ValueError:
+        lists = [record.get("labelled", []), record.get("review", []), *record.get("wrote", {}).values()]
+    except (ValueError, AttributeError):
         return {}
-    return record if isinstance(record, dict) else {}
+    return record if all(isinstance(one, list) for one in lists) else {}
 
 
 def write_record(storage: Storage, record: Mapping[str, Any]) -> None:

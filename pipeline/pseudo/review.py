@@ -18,6 +18,7 @@ from ..timeline import SegmentProbabilities, Timeline, all_events
 from .record import read_record, write_record
 
 REVIEW = "review"
+_LONGEST = 200  # bytes of a name of a page, so that files can be called so
 _LARGEST = 60.0  # of a logit, so that no exponential overflows
 
 
@@ -53,7 +54,7 @@ def page_names(clips: Iterable[str]) -> dict[str, str]:
     """Of clips: no two the same, not even where upper and lower case are, and none the index."""
     taken, names = {INDEX}, {}
     for name in clips:
-        stem = name.replace("/", "_")
+        stem = name.replace("/", "_").encode(errors="ignore")[-_LONGEST:].decode(errors="ignore")
         while f"{stem}.html".lower() in taken:
             stem += "_"
         names[name] = f"{stem}.html"

@@ -35,7 +35,8 @@ class LabelRules:
     """How scores become labels. weak: the classes of each clip, None for labels from scores alone.
 
     calibration: None for the thresholds of the prompts, "distribution", or "dense" by `dense`, clip -> truth.
-    data_set: write the clips down as the training split of a data set, too. origin, notes: for the record.
+    data_set: write the clips down as the training split of a data set, too; in_place: the storage is the data set that
+    the weak labels are from. origin, notes: for the record.
     """
 
     prompts: Prompts
@@ -43,6 +44,7 @@ class LabelRules:
     calibration: str | None = None
     dense: Mapping[str, DenseTruth] = field(default_factory=dict)
     data_set: bool = False
+    in_place: bool = False
     origin: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 

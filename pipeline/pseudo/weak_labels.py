@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 import numpy as np
 from numpy.typing import NDArray
 
-from ..annotations import SPLIT_FILES, Annotations
+from ..annotations import EVENT_COLUMNS, SPLIT_FILES, Annotations
 from ..dataset import clip_id
 from ..errors import DatasetError, printable
 from ..files import MEDIA_SUFFIXES
@@ -51,6 +51,8 @@ def read_table(path: Path, labels: Sequence[str]) -> WeakLabels:
         if not set(_COLUMNS) <= set(columns):
             shown = header[:80]
             raise DatasetError(f"{printable(path)}: has no columns filename and event_labels, but {shown!r}")
+        if set(EVENT_COLUMNS) <= set(columns):
+            raise DatasetError(f"{printable(path)}: lists events by second; labels of them would give the answer away")
         places = [columns.index(column) for column in _COLUMNS]
         for row in filter(None, rows):
             if len(row) != len(columns):
@@ -72,47 +74,71 @@ def read_table(path: Path, labels: Sequence[str]) -> WeakLabels:
     return found
 
 
-def match_videos(videos: Iterable[str], clips: Iterable[str]) -> dict[str, str]:
+def match_videos(videos: Iterable[str], clips: Iterable[str], others: Iterable[str] = ()) -> dict[str, str]:
     """Video -> the clip that it is, by its whole name, by its last parts, or by the id in `<id>_<start>_<end>`.
 
     The id serves where one of the two has no times, as LLP's videos have none; names with other times are other
-    clips. Videos that are no clip are left out. Raises DatasetError where two videos are the same clip, or a video may
-    be several.
+    clips. Videos that are no clip are left out, and so are those that are like a clip which another is better.
+    Raises DatasetError where two videos are the same clip, or a video may be several; of `others`, videos that nobody
+    asks about, the second is left out instead.
     """
-    by_id: dict[str, list[str]] = defaultdict(list)
-    for clip in sorted(set(clips)):
-        by_id[clip_id(PurePath(clip).name)].append(clip)
+    by_id = _by_id(clips)
     found: dict[str, str] = {}
     taken: dict[str, str] = {}  # clip -> video
-    videos = list(videos)
-    for alike in (_same, _same_end, _same_id):
+    asked = dict.fromkeys(videos)
+    for alike in _ALIKE:
         before = set(taken)
-        for video in videos:
-            if video in found:
+        for video in (*asked, *others):
+            likely = [] if video in found else [clip for clip in by_id[_id(video)] if alike(video, clip)]
+            if not likely or before.intersection(likely):
                 continue
-            clips_like = by_id.get(clip_id(PurePath(video).name), ())
-            likely = [clip for clip in clips_like if clip not in before and alike(PurePath(video), PurePath(clip))]
-            if len(likely) > 1:
+            rival = taken.get(likely[0])
+            if len(likely) == 1 and rival is None:
+                found[video], taken[likely[0]] = likely[0], video
+            elif video in asked and len(likely) > 1:
                 both = " and ".join(map(printable, likely[:2]))
                 raise DatasetError(f"{printable(video)}: is named like the clips {both}")
-            if likely and likely[0] in taken:
-                both = f"{printable(taken[likely[0]])} and {printable(video)}"
+            elif video in asked:
+                both = f"{printable(rival)} and {printable(video)}"
                 raise DatasetError(f"{both}: both are named like the clip {printable(likely[0])}")
-            if likely:
-                found[video], taken[likely[0]] = likely[0], video
-    return {video: found[video] for video in videos if video in found}
+    return {video: found[video] for video in (*asked, *others) if video in found}
 
 
-def _same(video: PurePath, clip: PurePath) -> bool:
-    return video == clip
+def alike_names(names: Iterable[str], clips: Iterable[str]) -> set[str]:
+    """The names that are, or may be, those of one of the clips."""
+    by_id = _by_id(clips)
+    return {name for name in names for clip in by_id[_id(name)] if any(alike(name, clip) for alike in _ALIKE)}
 
 
-def _same_end(video: PurePath, clip: PurePath) -> bool:
-    shorter = min(len(video.parts), len(clip.parts))
-    return video.parts[-shorter:] == clip.parts[-shorter:]
+def _by_id(clips: Iterable[str]) -> defaultdict[str, list[str]]:
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for clip in sorted(set(clips)):
+        found[_id(clip)].append(clip)
+    return found
 
 
-def _same_id(video: PurePath, clip: PurePath) -> bool:
-    names = (video.name, clip.name)
-    untimed = [name for name in names if clip_id(name) == name]
-    return len(untimed) == 1 and _same_end(video.with_name("x"), clip.with_name("x"))
+def _id(name: str) -> str:
+    return clip_id(PurePath(name).name)
+
+
+def _same(video: str, clip: str) -> bool:
+    return PurePath(video) == PurePath(clip)
+
+
+def _same_end(video: str, clip: str) -> bool:
+    return _end(PurePath(video).parts, PurePath(clip).parts)
+
+
+def _same_id(video: str, clip: str) -> bool:
+    one, other = PurePath(video), PurePath(clip)
+    untimed = [path.name for path in (one, other) if clip_id(path.name) == path.name]
+    return len(untimed) == 1 and _end(one.parts[:-1], other.parts[:-1])
+
+
+def _end(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether the longer ends as the shorter is."""
+    shorter = min(len(one), len(other))
+    return one[len(one) - shorter :] == other[len(other) - shorter :]
+
+
+_ALIKE = (_same, _same_end, _same_id)  # the better first
