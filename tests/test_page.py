@@ -310,9 +310,7 @@ def test_an_hour_is_small_and_scrolls_smoothly(show: Callable[..., Opened], tmp_
     assert len(opened.events()) == 1000
     for _ in range(8):
         opened.page.keyboard.press("+")
-    resting, moving = (
-        opened.page.evaluate(
-            """by => new Promise(resolve => {
+    measure = """by => new Promise(resolve => {
           const scroller = document.getElementById("scroller"), times = [];
           let last = performance.now();
           const step = now => {
@@ -322,14 +320,14 @@ def test_an_hour_is_small_and_scrolls_smoothly(show: Callable[..., Opened], tmp_
             times.length < 90 ? requestAnimationFrame(step) : resolve(times.slice(5));
           };
           requestAnimationFrame(step);
-        })""",
-            by,
-        )
-        for by in (0, 40)
-    )
-    usual, median, slow = np.median(resting), np.median(moving), np.percentile(moving, 95)
-    print(f"frames: {usual:.1f} ms at rest; scrolling {median:.1f} ms, 95th percentile {slow:.1f} ms")  # noqa: T201
-    assert median < 2.5 * usual  # also on a busy machine without a graphics card
+        })"""
+    best: dict[int, float] = {}  # by pixels a frame: one of three rounds is without what else the machine has to do
+    for by in (0, 40) * 3:
+        frames = opened.page.evaluate(measure, by)
+        median = float(np.median(frames))
+        print(f"{by} pixels a frame: {median:.1f} ms, 95th percentile {np.percentile(frames, 95):.1f} ms")  # noqa: T201
+        best[by] = min(median, best.get(by, median))
+    assert best[40] < 2.5 * best[0]
     assert opened.page.locator("#events .event").count() < 2000
 
 
