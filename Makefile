@@ -14,7 +14,7 @@ demo: $(INSTALLED)
 	@echo "Open $(OUT)/report.html to play the clip beside its timeline; events.json and timeline.png lie there, too."
 
 test: $(INSTALLED) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
