@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models.labels import LLP_LABELS
-from .errors import DatasetError, printable
+from .errors import DatasetError, printable, some
 from .files import write_atomic
 from .segments import runs
 
@@ -308,11 +308,3 @@ def _dirt(splits: dict[str, Split], events: dict[str, tuple[EventRow, ...]]) -> 
         for name in ("val", "test"):
             if name in splits and (silent := set(splits[name].filenames) - {row.filename for row in rows}):
                 yield f"{EVENT_FILES[modality]}: {some(silent, f'{name} clip')} without rows: no {modality} events"
-
-
-def some(names: Iterable[str], what: str) -> str:
-    """ "8 clips (a, b, c, ...)"."""
-    ordered = sorted(names)
-    shown = ", ".join(map(printable, ordered[:3])) + (", ..." if len(ordered) > 3 else "")
-    plural = "" if len(ordered) == 1 else "es" if what.endswith("s") else "s"
-    return f"{len(ordered)} {what}{plural} ({shown})"

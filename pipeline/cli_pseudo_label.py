@@ -11,7 +11,7 @@ import click
 
 from .cli_batch import engine_options, name_all, read_settings, run_batch
 from .cli_options import debug_option, device_option, offline_option, quiet_option, starting, threads_option
-from .errors import SetupError, printable
+from .errors import SetupError, printable, some
 
 if TYPE_CHECKING:
     from .pseudo.labelling import PseudoLabelTask
@@ -127,7 +127,7 @@ class _Known:
 
 
 def _read_known(prompts: Prompts, options: Mapping[str, Any]) -> _Known:
-    from .annotations import read_annotations, some  # noqa: PLC0415
+    from .annotations import read_annotations  # noqa: PLC0415
     from .pseudo.rules import DenseTruth  # noqa: PLC0415
     from .pseudo.weak_labels import annotated_labels, read_table  # noqa: PLC0415
 
@@ -156,7 +156,7 @@ def _choose(
     named: Mapping[str, Path], earlier: Collection[str], known: _Known, options: Mapping[str, Any]
 ) -> tuple[dict[str, Path], LabelRules]:
     """The videos that labels are wanted of, and how those are made. earlier: videos that have scores in the output."""
-    from .annotations import some, usable_clip_name  # noqa: PLC0415
+    from .annotations import usable_clip_name  # noqa: PLC0415
     from .pseudo.rules import LabelRules  # noqa: PLC0415
     from .pseudo.weak_labels import match_videos  # noqa: PLC0415
 

@@ -17,7 +17,7 @@ from .cli_outputs import (
     refinement_options,
     refuse_inputs,
 )
-from .errors import SetupError, printable
+from .errors import SetupError, first_few, printable
 from .files import MEDIA_SUFFIXES, file_name, is_file, make_folder
 
 if TYPE_CHECKING:
@@ -87,8 +87,7 @@ def report(inputs: tuple[Path, ...], **options: Any) -> int:
             write_index(folder, {page: timelines[name] for name, page in pages.items()}, folder.resolve().name)
     if not options["quiet"]:
         if lost:
-            shown = ", ".join(map(printable, lost[:3])) + (", ..." if len(lost) > 3 else "")
-            click.echo(f"{len(lost)} without their video ({shown}); --media says where it is", err=True)
+            click.echo(f"{len(lost)} without their video ({first_few(lost)}); --media says where it is", err=True)
         if folder is not None:
             click.echo(f"{printable(folder / 'index.html')}: {len(timelines)} pages", err=True)
     return 0

@@ -15,7 +15,7 @@ AVVPError because the weights package stands alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
@@ -84,3 +84,15 @@ def printable(text: object) -> str:
         character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode()
         for character in str(text)
     )
+
+
+def first_few(names: Sequence[str]) -> str:
+    """ "a, b, c, ..." as `printable`."""
+    return ", ".join(map(printable, names[:3])) + (", ..." if len(names) > 3 else "")
+
+
+def some(names: Iterable[str], what: str) -> str:
+    """ "8 clips (a, b, c, ...)"."""
+    ordered = sorted(names)
+    plural = "" if len(ordered) == 1 else "es" if what.endswith("s") else "s"
+    return f"{len(ordered)} {what}{plural} ({first_few(ordered)})"

@@ -19,7 +19,7 @@ from ..models.config import ParserConfig
 from ..models.losses import objective_terms
 from ..models.parser import AVParser, build_parser
 from .dataset import Batch, Clips
-from .errors import SetupError, TrainingError, printable
+from .errors import SetupError, TrainingError, first_few, printable
 from .evaluate import score_clips
 from .files import alone
 from .loader import epoch_seed, iterate_batches, shuffled
@@ -219,7 +219,7 @@ def data_fingerprint(clips: Clips) -> str:
 
 def _no_number(job: TrainingJob, progress: Progress, clips: int, batch: Batch, terms: Mapping[str, float]) -> str:
     bad = ", ".join(name for name, value in terms.items() if not math.isfinite(value)) or "total"
-    names = ", ".join(map(printable, batch.filenames[:3])) + (", ..." if len(batch.filenames) > 3 else "")
+    names = first_few(batch.filenames)
     what = f"the loss is no number (term {bad}) after {clips} clips, in the batch of {names}"
     return _diverged(job, progress, what)
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...models.labels import LLP_LABELS
-from ..annotations import LABEL_FILE, SPLIT_FILES, read_clip_names, some
-from ..errors import SetupError, printable
+from ..annotations import LABEL_FILE, SPLIT_FILES, read_clip_names
+from ..errors import SetupError, printable, some
 from ..journal import Journal
 from ..pseudo_labels import FOLDERS
 from ..storage import Storage
@@ -58,15 +58,14 @@ def make_labels(storage: Storage, rules: LabelRules, scored: Scored, made_with: 
         shown = {name: has for name, has in present.items() if name not in kept_out}
         files |= _train_split(prompts.labels, shown)
     notes = [*rules.notes, *([f"{some(kept_out, 'clip')} of val or test: not in {_TRAIN}"] if kept_out else [])]
-    record = read_record(storage)
+    record = claim(storage, files, chosen)
     tables = () if rules.in_place else (_TRAIN, LABEL_FILE)  # of earlier runs, or that will be written now
     stale = [file for file in tables if file in record.get("wrote", {}) and file not in files]
-    before = claim(storage, files, chosen)
     storage.clear([*(folder.as_posix() for folder in FOLDERS.values()), REVIEW])
     for name, by_modality in made.items():
         for modality, table in by_modality.items():
             storage.store(_place(modality, name), partial(save_table, table))
-    gone = before.difference(chosen)
+    gone = set(map(str, record.get("labelled", ()))).difference(chosen)
     for name in gone:
         for modality in TEACHERS:
             storage.remove(_place(modality, name))

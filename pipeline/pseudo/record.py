@@ -46,8 +46,8 @@ def check_own(storage: Storage, files: Iterable[str]) -> None:
         raise SetupError(f"{where}: was not made by this command; {advice}")
 
 
-def claim(storage: Storage, files: Mapping[str, bytes], labelled: Iterable[str]) -> set[str]:
-    """Say which files and which clips' labels are about to be written. Returns the clips that have labels by now.
+def claim(storage: Storage, files: Mapping[str, bytes], labelled: Iterable[str]) -> dict[str, Any]:
+    """Say which files and which clips' labels are about to be written. Returns the record as it was.
 
     Until the record is written anew it says that it is unfinished, and knows the files before and after.
     """
@@ -55,9 +55,9 @@ def claim(storage: Storage, files: Mapping[str, bytes], labelled: Iterable[str])
     wrote = {file: list(digests) for file, digests in record.get("wrote", {}).items()}
     for file, digest in digests_of(files).items():
         wrote[file] = [*wrote.get(file, ()), *digest]
-    before = set(map(str, record.get("labelled", ())))
-    write_record(storage, {**record, "unfinished": True, "wrote": wrote, "labelled": sorted(before.union(labelled))})
-    return before
+    names = sorted({*map(str, record.get("labelled", ())), *labelled})
+    write_record(storage, {**record, "unfinished": True, "wrote": wrote, "labelled": names})
+    return record
 
 
 def digests_of(files: Mapping[str, bytes]) -> dict[str, list[str]]:
