@@ -1,35 +1,58 @@
 # `make demo` and `make test` are all that a fresh machine needs; both begin by making .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALLED := .venv/.installed
+RUN := .venv/.installed-run
+DEV := .venv/.installed-dev
 OUT := demo-output
 
-.PHONY: demo test lint format clean
+.PHONY: demo test test-fast lint format clean
 
-# A clip that the demo model has never met (seed 2113 was in no training), its timeline beside the truth.
-demo: $(INSTALLED)
+# A clip that the demo model has never met (seed 2113 was in no training), its timeline beside the ground truth.
+demo: $(RUN)
+	@echo "== 1 of 2: generate a clip with known events"
 	$(BIN)/avvp synth $(OUT) --clips 1 --seed 2113 --shares 0,0,100 --quiet
+	@echo "== 2 of 2: parse it with the small demo model and print its timeline beside the ground truth"
 	$(BIN)/avvp-parse $(OUT)/videos/s2113200000.mp4 --weights demo --annotations $(OUT)/annotations \
 	  -o $(OUT)/events.json --plot $(OUT)/timeline.png --html $(OUT)/report.html
-	@echo "Open $(OUT)/report.html to play the clip beside its timeline; events.json and timeline.png lie there, too."
+	@echo
+	@echo "Open in a browser: $(OUT)/report.html (the clip plays beside its timeline)"
+	@echo "Also written:      $(OUT)/timeline.png, $(OUT)/events.json"
 
-test: $(INSTALLED) lint
+test: $(DEV) lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-lint: $(INSTALLED)
+# Without the full-size networks, the browser, Ray and the installed wheel.
+test-fast: $(DEV)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not full_size and not browser and not ray and not wheel"
+
+lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 
-format: $(INSTALLED)
+format: $(DEV)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
 	rm -rf .venv $(OUT) build *.egg-info
 
-$(INSTALLED): pyproject.toml
+$(RUN): pyproject.toml
+	@echo "== installing avvp and what it needs into .venv: torch and others, some GB, a few minutes the first time"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --upgrade pip
+	$(BIN)/python -m pip install --editable .
+	@$(link_package)
 	touch $@
+
+$(DEV): $(RUN)
+	@echo "== installing what the tests need: linters, ray, transformers, playwright"
+	$(BIN)/python -m pip install --editable '.[dev]'
+	touch $@
+
+# Editable installs map `avvp` to the folders by an import hook, which editors and type checkers cannot follow: the
+# same mapping again, as links.
+define link_package
+site=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && mkdir -p "$$site/avvp" && \
+  ln -sfn $(CURDIR)/pipeline/public/* $(CURDIR)/pipeline $(CURDIR)/extractors $(CURDIR)/models $(CURDIR)/weights "$$site/avvp"
+endef

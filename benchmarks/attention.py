@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from avvp.pipeline.annotations import read_annotations
-from avvp.pipeline.bundle import load_parser
-from avvp.pipeline.dataset import load_clips
-from avvp.pipeline.store import open_features
+from avvp.pipeline.datasets.annotations import read_annotations
+from avvp.pipeline.datasets.clips import load_clips
+from avvp.pipeline.features.packed_store import open_features
+from avvp.pipeline.inference.bundle import load_parser
 
 
 def main() -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from avvp.extractors.mel import log_mel
 from avvp.models.labels import LLP_LABELS
-from avvp.pipeline.synth.brush import Brush
-from avvp.pipeline.synth.sights import Look, draw_sight
-from avvp.pipeline.synth.sounds import make_sound
-from avvp.pipeline.synth.tones import RATE
+from avvp.pipeline.synthetic.class_sounds import make_sound
+from avvp.pipeline.synthetic.class_visuals import Look, draw_sight
+from avvp.pipeline.synthetic.drawing import Brush
+from avvp.pipeline.synthetic.waveforms import RATE
 from PIL import Image, ImageDraw
 
 CELL, SOUND_HEIGHT, TITLE, ACROSS = 96, 64, 16, 5

@@ -27,20 +27,20 @@ from avvp.extractors.base import Extractor
 from avvp.extractors.fused import fuse
 from avvp.extractors.profiles import feature_spec
 from avvp.extractors.registry import build_extractor, extractor_shapes
-from avvp.pipeline.batch import BatchJob, make_plan, run_plan
-from avvp.pipeline.bundle import LoadedExtractors
-from avvp.pipeline.decode_pool import DecodeOptions
+from avvp.pipeline.batch.compute_workers import batch_sizes, warm_up
+from avvp.pipeline.batch.extract_task import ExtractTask
+from avvp.pipeline.batch.journal import Journal
+from avvp.pipeline.batch.plan import BatchJob, make_plan, run_plan
+from avvp.pipeline.batch.storage import open_storage
+from avvp.pipeline.batch.task import Settings
+from avvp.pipeline.decode.audio import SoundReader
+from avvp.pipeline.decode.probe import ffmpeg_binary, probe
+from avvp.pipeline.decode.process import available_cores
 from avvp.pipeline.devices import PRECISIONS, Arithmetic
-from avvp.pipeline.extraction import ExtractTask
-from avvp.pipeline.journal import Journal
-from avvp.pipeline.lanes import batch_sizes, warm_up
-from avvp.pipeline.probe import ffmpeg_binary, probe
-from avvp.pipeline.process import available_cores
+from avvp.pipeline.inference.bundle import LoadedExtractors
+from avvp.pipeline.preprocess.worker_process import DecodeOptions
 from avvp.pipeline.segments import segment_count, spread_indices
-from avvp.pipeline.sound import SoundReader
-from avvp.pipeline.speed import matmul_rate
-from avvp.pipeline.storage import open_storage
-from avvp.pipeline.tasks import Settings
+from avvp.pipeline.training.matmul_rate import matmul_rate
 from avvp.weights.manifest import load_bundle
 from avvp.weights.untrained import untrained_state
 from PIL import Image

@@ -13,9 +13,9 @@ import argparse
 import numpy as np
 from avvp.extractors.mel import log_mel
 from avvp.pipeline import extract_features
-from avvp.pipeline.bundle import load_networks
-from avvp.pipeline.probe import probe
-from avvp.pipeline.sound import SoundReader
+from avvp.pipeline.decode.audio import SoundReader
+from avvp.pipeline.decode.probe import probe
+from avvp.pipeline.inference.bundle import load_networks
 
 
 def distance(clean: np.ndarray, llp: np.ndarray) -> float:

@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from avvp.pipeline.cli import avvp
-from avvp.pipeline.decode_ffmpeg import PublishedPictures
-from avvp.pipeline.probe import probe
-from avvp.pipeline.process import available_cores
-from avvp.pipeline.pseudo import labelling
-from avvp.pipeline.pseudo.prompts import read_prompts
-from avvp.pipeline.pseudo.teacher_inputs import CLAP_MEL, CLIP_PICTURE, TeacherInputs
+from avvp.pipeline.cli.main import avvp
+from avvp.pipeline.decode.ffmpeg_reader import PublishedPictures
+from avvp.pipeline.decode.probe import probe
+from avvp.pipeline.decode.process import available_cores
+from avvp.pipeline.preprocess.teacher_inputs import CLAP_MEL, CLIP_PICTURE, TeacherInputs
+from avvp.pipeline.pseudo_labeling import task as labelling
+from avvp.pipeline.pseudo_labeling.prompts import read_prompts
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from teachers import write_tokenizer

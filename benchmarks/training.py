@@ -30,17 +30,17 @@ from avvp.models.layers import Dropout
 from avvp.models.leap import LabelProjection
 from avvp.models.losses import Objective, Targets, objective_terms
 from avvp.models.mmpyr import MMPyramid, PyramidLevel, TemporalConv
-from avvp.pipeline.dataset import Clips
+from avvp.pipeline.datasets.clips import Clips
+from avvp.pipeline.datasets.loader import iterate_batches
 from avvp.pipeline.devices import resolve_device
-from avvp.pipeline.feature_files import PUBLISHED_SPEC, FeatureFolders
-from avvp.pipeline.loader import iterate_batches
+from avvp.pipeline.features.npy_folders import PUBLISHED_SPEC, FeatureFolders
+from avvp.pipeline.features.packed_store import FeatureStore, pack_features
 from avvp.pipeline.metrics import score
-from avvp.pipeline.model_info import count_parts
-from avvp.pipeline.recipe import load_recipe
 from avvp.pipeline.segments import runs
-from avvp.pipeline.speed import matmul_rate
-from avvp.pipeline.store import FeatureStore, pack_features
-from avvp.pipeline.train import make_optimizer, training_step
+from avvp.pipeline.training.matmul_rate import matmul_rate
+from avvp.pipeline.training.model_info import count_parts
+from avvp.pipeline.training.recipe import load_recipe
+from avvp.pipeline.training.train_parser import make_optimizer, training_step
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.nn import functional as F

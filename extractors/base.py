@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .inputs import InputFormat
-from .rates import Stream
+from .sampling import Stream
 
 
 class Extractor(nn.Module):

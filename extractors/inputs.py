@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .mel import EXAMPLE_FRAMES, MEL_BANDS, log_mel
-from .pictures import resize, resize_and_crop
-from .rates import FRAMES_PER_SEGMENT, Stream
+from .resize import resize, resize_and_crop
+from .sampling import FRAMES_PER_SEGMENT, Stream
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .rates import SAMPLE_RATE
+from .sampling import SAMPLE_RATE
 
 FRAME_LENGTH = 400  # samples: 25 ms
 FRAME_STEP = 160  # samples: 10 ms

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
-from .rates import FRAMES_PER_SEGMENT, SAMPLE_RATE, STREAMS
+from .sampling import FRAMES_PER_SEGMENT, SAMPLE_RATE, STREAMS
 
 if TYPE_CHECKING:
     from .base import Extractor

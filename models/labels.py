@@ -46,7 +46,7 @@ def stack_label_embeddings(vectors: Mapping[str, Tensor], labels: Sequence[str])
     The published file's own key names differ from the annotation files' (spaces, commas), so it is used by order.
     Raises ValueError where the vectors are not one of equal width for each label.
     """
-    import torch  # noqa: PLC0415 - who asks for the names alone need not wait for it
+    import torch
 
     rows = [vector.flatten() for vector in vectors.values()]
     if len(rows) != len(labels) or len({len(row) for row in rows}) != 1:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import ParserConfig
-from .decoding import Decoded, ModalityPrediction
+from .decoder_output import Decoded, ModalityPrediction
 
 
 class MMILDecoder(nn.Module):

@@ -1,4 +1,4 @@
-"""Videos in, timelines out. Names are loaded when they are first used: torch takes seconds to import."""
+"""Videos in, timelines out. Names load on first use, because torch takes seconds to import."""
 
 import lazy_loader
 

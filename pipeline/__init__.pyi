@@ -1,6 +1,6 @@
 from .errors import AVVPError, MediaError, SetupError
-from .features import FeatureSet, extract_features
-from .parse import parse_video
+from .features.extract import FeatureSet, extract_features
+from .inference.parse_video import parse_video
 from .timeline import Event, Timeline
 
 __all__ = [

@@ -15,8 +15,10 @@ AVVPError because the weights package stands alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+
+from .text import printable
 
 
 class AVVPError(Exception):
@@ -73,26 +75,3 @@ class FormatError(AVVPError):
 
 class OutputError(AVVPError):
     """A result cannot be written."""
-
-
-def printable(text: object) -> str:
-    """Text from outside (a file name, a label) as one line that is safe on a terminal.
-
-    Newlines, escape sequences and bytes that are no text are shown as backslash escapes.
-    """
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode()
-        for character in str(text)
-    )
-
-
-def first_few(names: Sequence[str]) -> str:
-    """ "a, b, c, ..." as `printable`."""
-    return ", ".join(map(printable, names[:3])) + (", ..." if len(names) > 3 else "")
-
-
-def some(names: Iterable[str], what: str) -> str:
-    """ "8 clips (a, b, c, ...)"."""
-    ordered = sorted(names)
-    plural = "" if len(ordered) == 1 else "es" if what.endswith("s") else "s"
-    return f"{len(ordered)} {what}{plural} ({first_few(ordered)})"

@@ -188,3 +188,12 @@ def second_tables(
     for (modality, index), own in spans.items():
         active[modality][:, index] = covered_seconds(own, segments)
     return active["audio"], active["visual"]
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What an annotator heard and saw, (T, C) each, and how well a timeline agrees: words for the last line."""
+
+    heard: NDArray[np.bool_]
+    seen: NDArray[np.bool_]
+    agreement: str = ""

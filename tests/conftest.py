@@ -17,7 +17,7 @@ from avvp.extractors.registry import build_extractor, extractor_shapes
 from avvp.models.checkpoint import dump_checkpoint
 from avvp.models.config import ParserConfig
 from avvp.models.parser import build_parser
-from avvp.pipeline import cli
+from avvp.pipeline.cli import main as cli
 from avvp.weights.untrained import untrained_state
 from safetensors.torch import save_file
 

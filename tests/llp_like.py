@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 from avvp.models.labels import LLP_LABELS
-from avvp.pipeline.annotations import SPLIT_FILES, DenseClip, read_annotations, write_annotations
-from avvp.pipeline.pseudo_labels import write_pseudo_labels
+from avvp.pipeline.datasets.annotations import SPLIT_FILES, DenseClip, read_annotations, write_annotations
+from avvp.pipeline.datasets.pseudo_labels import write_pseudo_labels
 
 SEGMENTS = 10
 FRAMES = 8

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from avvp.models.labels import LLP_LABELS
-from avvp.pipeline.annotations import Annotations, read_annotations
+from avvp.pipeline.datasets.annotations import Annotations, read_annotations
 from avvp.pipeline.errors import DatasetError
 from golden import LLP, needs_golden
 

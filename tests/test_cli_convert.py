@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from avvp.models.labels import LLP_LABELS
-from avvp.pipeline.annotations import read_annotations
+from avvp.pipeline.datasets.annotations import read_annotations
+from avvp.pipeline.datasets.pseudo_labels import read_pseudo_labels
 from avvp.pipeline.files import FAILURES_FILE
-from avvp.pipeline.outputs.formats import FORMATS, read_events
-from avvp.pipeline.outputs.refine import Refinement, both_events, merge_events, refine
-from avvp.pipeline.outputs.targets import parse_formats, resolve_targets
-from avvp.pipeline.pseudo_labels import read_pseudo_labels
+from avvp.pipeline.outputs.formats.registry import FORMATS, read_events
+from avvp.pipeline.outputs.formats.targets import parse_formats, resolve_targets
+from avvp.pipeline.outputs.postprocess import Refinement, both_events, merge_events, refine
 from avvp.pipeline.timeline import Event, Timeline
 from conftest import Result
 from PIL import Image
@@ -62,7 +62,7 @@ def test_where_results_go() -> None:
 def test_nobody_waits_for_torch(tmp_path: Path) -> None:
     """Tables of other tables are made in the time that it takes to read them."""
     source, made = write(tmp_path), tmp_path / "x.csv"
-    code = "import sys; from avvp.pipeline.cli import avvp; avvp.main(sys.argv[1:], standalone_mode=False)"
+    code = "import sys; from avvp.pipeline.cli.main import avvp; avvp.main(sys.argv[1:], standalone_mode=False)"
     code += "; print(*sys.modules)"
     command = [sys.executable, "-c", code, "convert", str(source), "-o", str(made)]
     loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()

@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 import torch
 from avvp.pipeline import files
-from avvp.pipeline.outputs.events_json import load_schema
+from avvp.pipeline.outputs.formats.events_json import load_schema
 from conftest import RUN_MARK, Result, copy_bundle
 from golden import MEDIA, needs_media
 from media import Clips
@@ -231,14 +231,14 @@ class TestBadInput:
         def broken(*_: object, **__: object) -> None:
             raise KeyError("oops")
 
-        monkeypatch.setattr("avvp.pipeline.parse.extract_with", broken)
+        monkeypatch.setattr("avvp.pipeline.inference.parse_video.extract_with", broken)
         self.fails(parse, clips.blink, tmp_path, "internal error, please report it: KeyError")
 
     def test_a_hanging_decoder(self, parse: Run, clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         sleeper = tmp_path / "ffmpeg"
         sleeper.write_text("#!/bin/sh\nexec sleep 60\n")
         sleeper.chmod(0o755)
-        monkeypatch.setattr("avvp.pipeline.probe.ffmpeg_binary", lambda: str(sleeper))
+        monkeypatch.setattr("avvp.pipeline.decode.probe.ffmpeg_binary", lambda: str(sleeper))
         started = time.monotonic()
         result = parse(clips.blink, "--decode-timeout", 1)
         assert result.status == 1

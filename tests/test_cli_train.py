@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from avvp.pipeline.bundle import load_networks
-from avvp.pipeline.reproduce import GRIDS
-from avvp.pipeline.run_folder import load_progress
+from avvp.pipeline.inference.bundle import load_networks
+from avvp.pipeline.training.reproduce import GRIDS
+from avvp.pipeline.training.run_folder import load_progress
 from conftest import LABELS, Result, copy_bundle
 from llp_like import Recipe, generate
 from media import Clips
@@ -136,7 +136,7 @@ def test_an_interrupted_run_says_how_to_go_on(train: Run, tmp_path: Path, monkey
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("avvp.pipeline.train.training_step", interrupt)
+    monkeypatch.setattr("avvp.pipeline.training.train_parser.training_step", interrupt)
     result = train("-o", tmp_path / "run", "--epochs", 1)
     assert result.status == 130
     assert "go on with: avvp train -o" in result.err
@@ -211,7 +211,7 @@ def test_pseudo_labels_and_embeddings_that_a_recipe_needs(run: Run, data: Path, 
 def test_training_that_breaks_off_ends_with_status_1(
     train: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("avvp.pipeline.train.training_step", lambda *_: {"audio": float("nan")})
+    monkeypatch.setattr("avvp.pipeline.training.train_parser.training_step", lambda *_: {"audio": float("nan")})
     result = train("-o", tmp_path / "run", "--epochs", 1)
     assert result.status == 1
     assert "epoch 1: the loss is no number (term audio)" in result.err
@@ -387,7 +387,7 @@ def test_other_tables(run: Run, data: Path, tmp_path: Path, table: str) -> None:
 
 
 def test_every_table_of_the_command_line_has_a_grid() -> None:
-    from avvp.pipeline.cli_recipes import TABLES
+    from avvp.pipeline.cli.reproduce import TABLES
 
     assert set(TABLES) == set(GRIDS)
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from avvp.pipeline.annotations import read_annotations
-from avvp.pipeline.dataset import Clips, check_values, clip_id, find_ids, load_clips
+from avvp.pipeline.datasets.annotations import read_annotations
+from avvp.pipeline.datasets.clips import Clips, check_values, clip_id, find_ids, load_clips
+from avvp.pipeline.datasets.loader import iterate_batches, shuffled
 from avvp.pipeline.errors import DatasetError
-from avvp.pipeline.feature_files import FeatureFolders
-from avvp.pipeline.loader import iterate_batches, shuffled
-from avvp.pipeline.store import open_features, pack_features
+from avvp.pipeline.features.npy_folders import FeatureFolders
+from avvp.pipeline.features.packed_store import open_features, pack_features
 from llp_like import Recipe, Truth, generate
 
 LABELS = ("Dog", "Speech", "Car")

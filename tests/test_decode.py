@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from avvp.pipeline import decode_decord, decode_ffmpeg
-from avvp.pipeline.decode import FrameReader
-from avvp.pipeline.decode_ffmpeg import PublishedPictures
+from avvp.pipeline.decode import decord_reader as decode_decord
+from avvp.pipeline.decode import ffmpeg_reader as decode_ffmpeg
+from avvp.pipeline.decode.base import FrameReader
+from avvp.pipeline.decode.ffmpeg_reader import PublishedPictures
+from avvp.pipeline.decode.probe import probe
+from avvp.pipeline.decode.process import MediaProcess
+from avvp.pipeline.decode.readers import build_reader
 from avvp.pipeline.errors import DecodeTimeoutError, MediaError
-from avvp.pipeline.probe import probe
-from avvp.pipeline.process import MediaProcess
-from avvp.pipeline.readers import build_reader
 from avvp.pipeline.segments import sample_times, shown_frames
 from golden import MEDIA, needs_media
 from media import Clips, read_number

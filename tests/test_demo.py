@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from avvp.extractors import inputs
 from avvp.models.labels import LLP_LABELS
-from avvp.pipeline.annotations import read_annotations
+from avvp.pipeline.datasets.annotations import read_annotations
+from avvp.pipeline.decode.audio import SoundReader
+from avvp.pipeline.evaluation.evaluate_timelines import evaluate_timelines
 from avvp.pipeline.metrics import Scores, score
-from avvp.pipeline.score_timelines import evaluate_timelines
-from avvp.pipeline.sound import SoundReader
-from avvp.pipeline.synth.dataset import SynthJob, write_dataset
+from avvp.pipeline.synthetic.dataset import SynthJob, write_dataset
 from avvp.weights import load_bundle
 from conftest import Result
 
@@ -60,8 +60,8 @@ class TestTheScoresCanFail:
 
     @pytest.fixture
     def plain(self, held_out: Path) -> Callable[[], tuple[np.ndarray, ...]]:
-        from avvp.pipeline.bundle import load_networks
-        from avvp.pipeline.parse import parse_video
+        from avvp.pipeline.inference.bundle import load_networks
+        from avvp.pipeline.inference.parse_video import parse_video
 
         bundle, annotations = load_networks("demo", device="cpu"), read_annotations(held_out / "annotations")
         split = annotations.split("test")

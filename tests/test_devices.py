@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from avvp.pipeline.batch.compute_workers import batch_sizes, decode_workers, make_lanes
 from avvp.pipeline.devices import PLAIN, Arithmetic, resolve_devices
 from avvp.pipeline.errors import SetupError
-from avvp.pipeline.lanes import batch_sizes, decode_workers, make_lanes
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
 

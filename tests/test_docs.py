@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from avvp.pipeline import cli_weights
-from avvp.pipeline.bundle import load_parser
-from avvp.pipeline.outputs.events_json import from_document
-from avvp.pipeline.outputs.formats import FORMATS
+from avvp.pipeline.cli import weights as cli_weights
+from avvp.pipeline.inference.bundle import load_parser
+from avvp.pipeline.outputs.formats.events_json import from_document
+from avvp.pipeline.outputs.formats.registry import FORMATS
 from avvp.weights import list_bundles
 from conftest import LABELS, Result, copy_bundle
 from llp_like import Recipe, generate

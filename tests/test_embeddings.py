@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from avvp.models.labels import LLP_LABELS
-from avvp.pipeline.embeddings import label_words, load_label_embeddings
+from avvp.pipeline.datasets.label_embeddings import label_words, load_label_embeddings
 from avvp.pipeline.errors import SetupError
 from golden import LLP, load_npz, needs_golden
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from avvp.extractors.fused import fuse
 from avvp.extractors.registry import build_extractor
-from avvp.pipeline.decode_pool import DecodeOptions
-from avvp.pipeline.engine import Engine, Made, Result, Video, Work
+from avvp.pipeline.batch.engine import Engine, Made, Result, Video, Work
+from avvp.pipeline.batch.feature_spool import Spool
 from avvp.pipeline.errors import AVVPError, OutputError, SetupError
-from avvp.pipeline.spool import Spool
+from avvp.pipeline.preprocess.worker_process import DecodeOptions
 from media import Clips
 
 CPU = torch.device("cpu")

@@ -12,23 +12,23 @@ import pytest
 import torch
 from avvp.models.checkpoint import dump_checkpoint
 from avvp.models.parser import AVParser
-from avvp.pipeline.annotations import read_annotations
-from avvp.pipeline.bundle import load_parser
-from avvp.pipeline.dataset import Clips, load_clips
+from avvp.pipeline.datasets.annotations import read_annotations
+from avvp.pipeline.datasets.clips import Clips, load_clips
+from avvp.pipeline.datasets.pseudo_labels import write_pseudo_labels
 from avvp.pipeline.errors import DatasetError, FeatureMismatchError, SetupError
-from avvp.pipeline.evaluate import Decisions, evaluate
-from avvp.pipeline.feature_files import PUBLISHED_SPEC
+from avvp.pipeline.evaluation.evaluate import Decisions, evaluate
+from avvp.pipeline.evaluation.evaluate_parser import Judge
+from avvp.pipeline.evaluation.evaluate_pseudo_labels import evaluate_pseudo_labels
+from avvp.pipeline.evaluation.evaluate_timelines import evaluate_timelines, read_timeline
+from avvp.pipeline.evaluation.tables import Table, class_table, score_table
+from avvp.pipeline.evaluation.tune_thresholds import tune_thresholds
+from avvp.pipeline.features.npy_folders import PUBLISHED_SPEC
+from avvp.pipeline.features.packed_store import open_features
+from avvp.pipeline.inference.bundle import load_parser
+from avvp.pipeline.inference.predict import Predictions, predict_clips, predict_video
+from avvp.pipeline.inference.thresholds import Thresholds, apply_tables, read_thresholds
 from avvp.pipeline.metrics import score
-from avvp.pipeline.model_info import count_parts, recipe_parser, unused_when_published
-from avvp.pipeline.predict import Predictions, predict_clips, predict_video
-from avvp.pipeline.pseudo_labels import write_pseudo_labels
-from avvp.pipeline.score_parser import Judge
-from avvp.pipeline.score_pseudo_labels import evaluate_pseudo_labels
-from avvp.pipeline.score_timelines import evaluate_timelines, read_timeline
-from avvp.pipeline.store import open_features
-from avvp.pipeline.tables import Table, class_table, score_table
-from avvp.pipeline.thresholds import Thresholds, apply_tables, read_thresholds
-from avvp.pipeline.tuning import tune_thresholds
+from avvp.pipeline.training.model_info import count_parts, recipe_parser, unused_when_published
 from conftest import Result
 from golden import load_json, needs_golden
 from llp_like import FRAMES, Recipe, Truth, generate

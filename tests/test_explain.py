@@ -10,8 +10,8 @@ import pytest
 import torch
 from avvp.extractors.profiles import FeatureSpec
 from avvp.pipeline.errors import AVVPError, OutputError, SetupError
-from avvp.pipeline.features import FeatureSet
-from avvp.pipeline.outputs.explain import MAP_SUFFIXES, AttentionMaps, explain_features, write_maps
+from avvp.pipeline.features.extract import FeatureSet
+from avvp.pipeline.outputs.plots.attention import MAP_SUFFIXES, AttentionMaps, explain_features, write_maps
 from PIL import Image
 from test_models import inputs, tiny_parser
 

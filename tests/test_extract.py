@@ -17,15 +17,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from avvp.pipeline import decode_pool
-from avvp.pipeline.bundle import load_networks
-from avvp.pipeline.decode_pool import DecodeOptions, DecodeProcess
+from avvp.pipeline.batch.journal import Journal
+from avvp.pipeline.batch.storage import LocalStorage
 from avvp.pipeline.errors import DecodeTimeoutError, MediaError
-from avvp.pipeline.feature_files import FeatureFolders
-from avvp.pipeline.features import extract_features
-from avvp.pipeline.journal import Journal
-from avvp.pipeline.storage import LocalStorage
-from avvp.pipeline.store import open_features
+from avvp.pipeline.features.extract import extract_features
+from avvp.pipeline.features.npy_folders import FeatureFolders
+from avvp.pipeline.features.packed_store import open_features
+from avvp.pipeline.inference.bundle import load_networks
+from avvp.pipeline.preprocess import worker_process as decode_pool
+from avvp.pipeline.preprocess.worker_process import DecodeOptions, DecodeProcess
 from conftest import RUN_MARK, Result, copy_bundle, write_tiny_bundle
 from media import Clips
 

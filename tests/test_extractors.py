@@ -9,8 +9,8 @@ import torchvision
 from avvp.extractors import EXTRACTORS, FeatureSpec, build_extractor, feature_spec, get_profile
 from avvp.extractors.base import normalize
 from avvp.extractors.mel import hertz_to_mel, log_mel, mel_matrix
-from avvp.extractors.pictures import resize, resize_and_crop
 from avvp.extractors.registry import extractor_shapes
+from avvp.extractors.resize import resize, resize_and_crop
 from golden import fill, load_json, load_npz, needs_golden
 from PIL import Image
 from torchvision import transforms

@@ -12,12 +12,12 @@ from avvp.extractors import Extractor, build_extractor
 from avvp.extractors.inputs import CLIP, LOG_MEL, PICTURE
 from avvp.extractors.registry import extractor_shapes
 from avvp.pipeline import extract_features
-from avvp.pipeline.decode import check_length
-from avvp.pipeline.decode_ffmpeg import FFmpegReader
+from avvp.pipeline.decode.base import check_length
+from avvp.pipeline.decode.ffmpeg_reader import FFmpegReader
+from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.errors import DecodeTimeoutError, MediaError
-from avvp.pipeline.features import FeatureSet
-from avvp.pipeline.media_inputs import MediaInputs
-from avvp.pipeline.probe import probe
+from avvp.pipeline.features.extract import FeatureSet
+from avvp.pipeline.preprocess.network_inputs import MediaInputs
 from avvp.weights.untrained import untrained_state
 from golden import MEDIA, fill, load_npz, needs_golden, needs_media
 from media import Clips

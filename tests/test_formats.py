@@ -18,12 +18,12 @@ import srt
 import textgrid as textgrid_reader
 import webvtt
 from avvp.models.labels import LLP_LABELS
-from avvp.pipeline.annotations import read_annotations
+from avvp.pipeline.datasets.annotations import read_annotations
 from avvp.pipeline.errors import FormatError
-from avvp.pipeline.outputs.captions import make_cues
-from avvp.pipeline.outputs.events_json import load_schema, to_document
-from avvp.pipeline.outputs.formats import FORMATS, find_format, read_events, write_events
-from avvp.pipeline.outputs.refine import both_events, merge_events, sensed
+from avvp.pipeline.outputs.formats.captions import make_cues
+from avvp.pipeline.outputs.formats.events_json import load_schema, to_document
+from avvp.pipeline.outputs.formats.registry import FORMATS, find_format, read_events, write_events
+from avvp.pipeline.outputs.postprocess import both_events, merge_events, sensed
 from avvp.pipeline.timeline import Event, SegmentProbabilities, Timeline
 from hypothesis import given, settings
 from hypothesis import strategies as st

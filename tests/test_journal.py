@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from avvp.pipeline.journal import InputFingerprint, Journal, Record, hash_values
-from avvp.pipeline.spool import Spool
-from avvp.pipeline.storage import LocalStorage, OutputFingerprint
+from avvp.pipeline.batch.feature_spool import Spool
+from avvp.pipeline.batch.journal import InputFingerprint, Journal, Record, hash_values
+from avvp.pipeline.batch.storage import LocalStorage, OutputFingerprint
 
 INPUT = InputFingerprint("/clips/a.mp4", 10, 20)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from avvp.models.labels import LLP_LABELS
+from avvp.pipeline.datasets.pseudo_labels import check_record
 from avvp.pipeline.errors import DatasetError, SetupError
-from avvp.pipeline.pseudo.calibrate import best_threshold, split_threshold
-from avvp.pipeline.pseudo.prompts import parse_prompts, read_prompts
-from avvp.pipeline.pseudo.review import page_names
-from avvp.pipeline.pseudo.weak_labels import alike_names, match_videos, read_table
-from avvp.pipeline.pseudo_labels import check_record
+from avvp.pipeline.pseudo_labeling.calibrate import best_threshold, split_threshold
+from avvp.pipeline.pseudo_labeling.prompts import parse_prompts, read_prompts
+from avvp.pipeline.pseudo_labeling.review_pages import page_names
+from avvp.pipeline.pseudo_labeling.weak_labels import alike_names, match_videos, read_table
 from teachers import CLASSES, PROMPTS
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from avvp.pipeline.annotations import read_annotations
+from avvp.pipeline.datasets.annotations import read_annotations
 from avvp.pipeline.metrics import LEVELS, SCORE_NAMES, Scores, class_scores, overlapping, score
 from avvp.pipeline.segments import runs
 from golden import LLP, load_json, needs_golden

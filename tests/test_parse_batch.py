@@ -11,8 +11,8 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from avvp.pipeline.engine import Video
-from avvp.pipeline.outputs.events_json import load_schema
+from avvp.pipeline.batch.engine import Video
+from avvp.pipeline.outputs.formats.events_json import load_schema
 from conftest import Result
 from media import Clips
 

@@ -13,13 +13,12 @@ import media
 import numpy as np
 import pytest
 from avvp.models.labels import LLP_LABELS
-from avvp.pipeline.decode_ffmpeg import FFmpegReader
+from avvp.pipeline.decode.ffmpeg_reader import FFmpegReader
+from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.errors import MediaError, OutputError
-from avvp.pipeline.outputs.film import frames_at, loudness, spectrogram
-from avvp.pipeline.outputs.plot import PLOT_SUFFIXES, plot_timeline
-from avvp.pipeline.probe import probe
-from avvp.pipeline.report import Truth
-from avvp.pipeline.timeline import Event, SegmentProbabilities, Timeline, all_events, sort_events
+from avvp.pipeline.outputs.plots.thumbnails import frames_at, loudness, spectrogram
+from avvp.pipeline.outputs.plots.timeline import PLOT_SUFFIXES, plot_timeline
+from avvp.pipeline.timeline import Event, SegmentProbabilities, Timeline, Truth, all_events, sort_events
 from PIL import Image
 
 LABELS = ("Dog", "Cat", "Frying_(food)")
@@ -199,7 +198,7 @@ def test_a_failure_leaves_the_plot_that_was_there(tmp_path: Path, monkeypatch: p
 
 
 def test_matplotlib_is_not_loaded_before_it_draws() -> None:
-    code = "import sys, avvp.pipeline.outputs.plot; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, avvp.pipeline.outputs.plots.timeline; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from avvp.pipeline.errors import MediaError, printable
-from avvp.pipeline.probe import probe
+from avvp.pipeline.decode.probe import probe
+from avvp.pipeline.errors import MediaError
+from avvp.pipeline.text import printable
 from golden import MEDIA, needs_media
 from media import Clips, ffmpeg
 
@@ -102,8 +103,8 @@ def test_past_the_first_look_a_playlist_still_reaches_nothing(
     }
     playlist = tmp_path / "list.mp4"
     playlist.write_text(texts[kind])
-    monkeypatch.setattr("avvp.pipeline.probe._refuse_playlist", lambda _: None)
-    monkeypatch.setattr("avvp.pipeline.probe._PLAYLIST_FORMATS", set())
+    monkeypatch.setattr("avvp.pipeline.decode.probe._refuse_playlist", lambda _: None)
+    monkeypatch.setattr("avvp.pipeline.decode.probe._PLAYLIST_FORMATS", set())
     with pytest.raises(MediaError, match="not a media file"):  # and not: no progress, waiting for packets
         probe(playlist, timeout=5)
 

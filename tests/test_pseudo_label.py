@@ -11,23 +11,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from avvp.pipeline.decode_ffmpeg import PublishedPictures
-from avvp.pipeline.decode_pool import DecodeOptions
+from avvp.pipeline.batch.task import Settings
+from avvp.pipeline.datasets.pseudo_labels import FOLDERS, check_record
+from avvp.pipeline.decode.ffmpeg_reader import PublishedPictures
+from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.errors import OutputError
-from avvp.pipeline.probe import probe
-from avvp.pipeline.pseudo import making
-from avvp.pipeline.pseudo.calibrate import best_threshold
-from avvp.pipeline.pseudo.clap_checkpoint import convert_clap
-from avvp.pipeline.pseudo.clap_mel import RATE, clap_mel
-from avvp.pipeline.pseudo.labelling import PseudoLabelTask
-from avvp.pipeline.pseudo.prompts import Prompts, parse_prompts, read_prompts
-from avvp.pipeline.pseudo.rules import LabelRules
-from avvp.pipeline.pseudo.teacher_inputs import CLAP_MEL, CLIP_PICTURE, TeacherInputs, clip_picture
-from avvp.pipeline.pseudo.teachers import fold_quick_gelu
-from avvp.pipeline.pseudo_labels import FOLDERS, check_record
-from avvp.pipeline.tasks import Settings
-from avvp.pipeline.weight_files import read_state_dict
+from avvp.pipeline.preprocess.clap_mel import RATE, clap_mel
+from avvp.pipeline.preprocess.teacher_inputs import CLAP_MEL, CLIP_PICTURE, TeacherInputs, clip_picture
+from avvp.pipeline.preprocess.worker_process import DecodeOptions
+from avvp.pipeline.pseudo_labeling import write_labels as making
+from avvp.pipeline.pseudo_labeling.calibrate import best_threshold
+from avvp.pipeline.pseudo_labeling.clap_checkpoint import convert_clap
+from avvp.pipeline.pseudo_labeling.prompts import Prompts, parse_prompts, read_prompts
+from avvp.pipeline.pseudo_labeling.task import PseudoLabelTask
+from avvp.pipeline.pseudo_labeling.teachers import fold_quick_gelu
+from avvp.pipeline.pseudo_labeling.threshold_scores import LabelRules
 from avvp.weights.errors import WeightsError
+from avvp.weights.load import read_state_dict
 from conftest import Result
 from media import Clips, ffmpeg
 from teachers import CLASSES, PROMPTS, small_clap, small_clip, write_teachers

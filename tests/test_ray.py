@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from avvp.pipeline.decode_pool import DecodeOptions
+from avvp.pipeline.batch.extract_task import ExtractTask
+from avvp.pipeline.batch.ray_engine import RayEngine
+from avvp.pipeline.batch.task import Settings
 from avvp.pipeline.errors import SetupError
-from avvp.pipeline.extraction import ExtractTask
-from avvp.pipeline.ray_engine import RayEngine
-from avvp.pipeline.tasks import Settings
+from avvp.pipeline.preprocess.worker_process import DecodeOptions
 from avvp.weights.manifest import load_bundle
 from conftest import Result
 from media import Clips

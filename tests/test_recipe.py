@@ -8,7 +8,7 @@ import pytest
 import torch
 from avvp.models.labels import LLP_LABELS
 from avvp.pipeline.errors import SetupError
-from avvp.pipeline.recipe import DEFAULT_RECIPE, Schedule, list_recipes, load_recipe, make_recipe
+from avvp.pipeline.training.recipe import DEFAULT_RECIPE, Schedule, list_recipes, load_recipe, make_recipe
 
 # Encoder, decoder, epochs, batch size, learning rate, seed: as published.
 SHIPPED = {

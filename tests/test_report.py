@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from avvp.pipeline.report import render_timeline
+from avvp.pipeline.outputs.terminal import render_timeline
 from avvp.pipeline.timeline import Event, SegmentProbabilities, Timeline
 from rich.console import Console
 

@@ -8,10 +8,10 @@ from functools import partial
 import numpy as np
 import pytest
 import resampy
+from avvp.pipeline.decode.audio import SoundReader
+from avvp.pipeline.decode.probe import probe
+from avvp.pipeline.decode.resampling import published_track, resamplable, resample, resample_seconds
 from avvp.pipeline.errors import MediaError
-from avvp.pipeline.probe import probe
-from avvp.pipeline.resampling import published_track, resamplable, resample, resample_seconds
-from avvp.pipeline.sound import SoundReader
 from golden import GOLDEN, MEDIA, needs_golden, needs_media
 from media import Clips
 

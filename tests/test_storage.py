@@ -8,9 +8,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from avvp.pipeline import remote_storage
+from avvp.pipeline.batch import remote_storage
+from avvp.pipeline.batch.storage import LocalStorage, Storage, open_storage
 from avvp.pipeline.errors import OutputError, SetupError
-from avvp.pipeline.storage import LocalStorage, Storage, open_storage
 
 
 @pytest.fixture(params=["folder", "file://", "memory://"])

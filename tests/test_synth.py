@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 from avvp.extractors.mel import log_mel
 from avvp.models.labels import LLP_LABELS
-from avvp.pipeline.annotations import read_annotations
+from avvp.pipeline.datasets.annotations import read_annotations
+from avvp.pipeline.datasets.pseudo_labels import read_pseudo_labels
+from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.errors import MediaError
-from avvp.pipeline.media_inputs import MediaInputs
-from avvp.pipeline.probe import probe
-from avvp.pipeline.pseudo_labels import read_pseudo_labels
-from avvp.pipeline.synth.brush import Brush
-from avvp.pipeline.synth.dataset import SynthJob, make_mistakes
-from avvp.pipeline.synth.plan import MOST_AT_ONCE, ClipPlan, Event, plan_clip
-from avvp.pipeline.synth.render import draw_pictures, mix_sound
-from avvp.pipeline.synth.sights import SIGHTS, Look, draw_sight
-from avvp.pipeline.synth.sounds import SOUNDS, make_sound
-from avvp.pipeline.synth.tones import RATE
+from avvp.pipeline.preprocess.network_inputs import MediaInputs
+from avvp.pipeline.synthetic.class_sounds import SOUNDS, make_sound
+from avvp.pipeline.synthetic.class_visuals import SIGHTS, Look, draw_sight
+from avvp.pipeline.synthetic.clip_plan import MOST_AT_ONCE, ClipPlan, Event, plan_clip
+from avvp.pipeline.synthetic.dataset import SynthJob, make_mistakes
+from avvp.pipeline.synthetic.drawing import Brush
+from avvp.pipeline.synthetic.render import draw_pictures, mix_sound
+from avvp.pipeline.synthetic.waveforms import RATE
 from conftest import Result
 from media import Clips
 from PIL import Image
@@ -121,7 +121,7 @@ def test_mistakes_stay_inside_the_labels_of_the_video() -> None:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from avvp.pipeline.synth.dataset import write_dataset
+    from avvp.pipeline.synthetic.dataset import write_dataset
 
     folder = tmp_path_factory.mktemp("synth") / "set"
     folder.mkdir()
@@ -188,7 +188,7 @@ class TestSources:
         return tmp_path / "own"
 
     def test_they_take_the_place_of_generated_ones(self, sources: Path) -> None:
-        from avvp.pipeline.synth.sources import find_sources
+        from avvp.pipeline.synthetic.user_sources import find_sources
 
         found = find_sources(sources, LLP_LABELS)
         dog, cat, car = (LLP_LABELS.index(label) for label in ("Dog", "Cat", "Car"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from avvp.pipeline.errors import SetupError
-from avvp.pipeline.thresholds import Thresholds, apply_tables, read_thresholds
+from avvp.pipeline.inference.thresholds import Thresholds, apply_tables, read_thresholds
 from avvp.pipeline.timeline import Event, SegmentProbabilities, all_events, find_events
 from hypothesis import given
 from hypothesis import strategies as st

@@ -18,19 +18,19 @@ import pytest
 import torch
 from avvp.models.checkpoint import load_checkpoint
 from avvp.models.parser import AVParser
-from avvp.pipeline.annotations import read_annotations
-from avvp.pipeline.dataset import Clips, load_clips
+from avvp.pipeline.datasets.annotations import read_annotations
+from avvp.pipeline.datasets.clips import Clips, load_clips
 from avvp.pipeline.errors import OutputError, SetupError, TrainingError
-from avvp.pipeline.evaluate import score_clips
-from avvp.pipeline.feature_files import FeatureFolders
+from avvp.pipeline.evaluation.evaluate import score_clips
+from avvp.pipeline.features.npy_folders import FeatureFolders
+from avvp.pipeline.features.packed_store import open_features, pack_features
 from avvp.pipeline.files import alone
+from avvp.pipeline.inference.predict import predict_clips
+from avvp.pipeline.inference.thresholds import Thresholds
 from avvp.pipeline.metrics import score
-from avvp.pipeline.predict import predict_clips
-from avvp.pipeline.recipe import load_recipe
-from avvp.pipeline.run_folder import BEST_FILE, LAST_FILE, LOG_FILE, STATE_FILE, load_progress
-from avvp.pipeline.store import open_features, pack_features
-from avvp.pipeline.thresholds import Thresholds
-from avvp.pipeline.train import Hooks, TrainingJob, train
+from avvp.pipeline.training.recipe import load_recipe
+from avvp.pipeline.training.run_folder import BEST_FILE, LAST_FILE, LOG_FILE, STATE_FILE, load_progress
+from avvp.pipeline.training.train_parser import Hooks, TrainingJob, train
 from golden import LLP
 from llp_like import Recipe as Data
 from llp_like import generate
@@ -213,8 +213,8 @@ def test_gradients_are_clipped_to_a_norm(few: Path, tmp_path: Path, monkeypatch:
         before.update({name: value.detach().clone() for name, value in parser.named_parameters()})
         return torch.optim.SGD(parser.parameters(), lr=1.0)
 
-    monkeypatch.setattr("avvp.pipeline.train.make_optimizer", plain)
-    monkeypatch.setattr("avvp.pipeline.recipe.Schedule.rate", lambda *_: 1.0)
+    monkeypatch.setattr("avvp.pipeline.training.train_parser.make_optimizer", plain)
+    monkeypatch.setattr("avvp.pipeline.training.recipe.Schedule.rate", lambda *_: 1.0)
     train(job)
     after = weights(tmp_path / "run")
     moved = torch.stack([(after[name] - value).square().sum() for name, value in before.items()]).sum().sqrt()
@@ -279,7 +279,7 @@ def test_parameters_that_diverge_in_the_last_step_of_an_epoch_are_not_saved(few:
     train(with_epochs(job, 1))
     kept = {name: (tmp_path / "run" / name).read_bytes() for name in (LAST_FILE, BEST_FILE, STATE_FILE)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("avvp.pipeline.recipe.Schedule.rate", lambda *_: float("inf"))
+        patch.setattr("avvp.pipeline.training.recipe.Schedule.rate", lambda *_: float("inf"))
         with pytest.raises(TrainingError, match="epoch 2: its last update left parameters that are no numbers"):
             train(job)
     assert kept == {name: (tmp_path / "run" / name).read_bytes() for name in kept}
@@ -319,7 +319,7 @@ from pathlib import Path
 import torch
 from test_train import make_job
 torch.set_num_threads({threads})
-from avvp.pipeline.train import train
+from avvp.pipeline.training.train_parser import train
 fsync, calls = os.fsync, [0]
 def dying(descriptor):
     calls[0] += 1

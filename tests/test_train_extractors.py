@@ -11,14 +11,14 @@ import pytest
 import torch
 from avvp.extractors.inputs import CLIP, LOG_MEL, PICTURE
 from avvp.extractors.mel import LOG_OFFSET
-from avvp.extractors.rates import STREAMS
-from avvp.pipeline.annotations import read_annotations
-from avvp.pipeline.decode_pool import DecodeOptions
+from avvp.extractors.sampling import STREAMS
+from avvp.pipeline.datasets.annotations import read_annotations
 from avvp.pipeline.errors import DatasetError
-from avvp.pipeline.extractor_data import PICTURES_A_SECOND, Examples, decode_examples
-from avvp.pipeline.media_inputs import MediaInputs
-from avvp.pipeline.synth.dataset import SynthJob, write_dataset
-from avvp.pipeline.train_extractors import ExtractorSchedule, lay_over, train_extractor
+from avvp.pipeline.preprocess.network_inputs import MediaInputs
+from avvp.pipeline.preprocess.worker_process import DecodeOptions
+from avvp.pipeline.synthetic.dataset import SynthJob, write_dataset
+from avvp.pipeline.training.extractor_examples import PICTURES_A_SECOND, Examples, decode_examples
+from avvp.pipeline.training.train_extractors import ExtractorSchedule, lay_over, train_extractor
 from conftest import Result
 
 

@@ -27,7 +27,7 @@ from avvp.weights import (
     verify_file,
 )
 from avvp.weights import fetch as fetch_module
-from avvp.weights.store import missing_message, readable_url
+from avvp.weights.locate import missing_message, readable_url
 from avvp.weights.untrained import untrained_state
 
 CONTENT = bytes(range(256)) * 4000

@@ -2,8 +2,8 @@
 
 from .errors import WeightsError
 from .fetch import fetch_file
+from .locate import bundle_paths, find_file, search_folders, verify_file
 from .manifest import DEFAULT_BUNDLE, Bundle, WeightFile, list_bundles, list_files, load_bundle
-from .store import bundle_paths, find_file, search_folders, verify_file
 
 __all__ = [
     "DEFAULT_BUNDLE",

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import WeightsError
+from .locate import readable_url, search_folders, verify_file
 from .manifest import WeightFile
-from .store import readable_url, search_folders, verify_file
 
 TIMEOUT = 30  # seconds without an answer or a byte
 BLOCK = 1 << 18
@@ -78,7 +78,7 @@ class _TransferError(Exception):
 
 
 def _download(url: str, part: Path, progress: Progress | None) -> None:
-    import requests  # noqa: PLC0415 - slow, and of no use where the file is there
+    import requests
 
     have = part.stat().st_size if part.exists() else 0
     # Servers that compress in transit would make the sizes, and a resumed download, wrong.
@@ -118,9 +118,9 @@ def _total(answer: Any, have: int) -> int | None:
 
 def _download_from_drive(identifier: str, part: Path, progress: Progress | None) -> None:
     """Google Drive asks for a confirmation before large files; gdown knows its ways, and resumes."""
-    import gdown  # noqa: PLC0415
-    import requests  # noqa: PLC0415
-    from gdown.exceptions import DownloadError  # noqa: PLC0415
+    import gdown
+    import requests
+    from gdown.exceptions import DownloadError
 
     try:
         gdown.download(id=identifier, output=str(part), quiet=True, resume=True, timeout=TIMEOUT, progress=progress)

@@ -1,1 +1,1 @@
-"""What becomes of a timeline: files of other programs, pictures, pages, and the way back."""
+"""Write timelines: formats of other programs, plots, pages, the terminal; post-process and read them back."""

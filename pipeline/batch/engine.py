@@ -1,0 +1,315 @@
+"""The engine of batch runs: many videos at once through the networks of one machine.
+
+    decoding processes ──inputs──► batches, filled across videos ──► lanes: networks on a device ──rows──► spools
+                                                                                                             │
+    results ◄── finishers: write what is made of a complete video ◄──────────────────────────────────────────┘
+
+Every arrow is a bounded queue or a bounded memory: a slow stage stops those before it, and memory grows neither with
+the number of videos nor with their length. A batch always has the same size (the last is filled up with zeros), so
+that a row is the same to the bit whatever it shares its batch with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import queue
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...extractors.base import Extractor
+from ...extractors.sampling import Stream
+from ..errors import MediaError, OutputError, SetupError
+from ..preprocess.network_inputs import MediaSummary
+from ..preprocess.worker_process import DecodeOptions, DecodeProcess
+from .feature_spool import Spool
+from .storage import OutputFingerprint
+
+_TICK = 0.2  # seconds after which a waiting thread looks whether it is to stop
+_FINISHERS = 2
+
+
+@dataclass(frozen=True)
+class Work:
+    """One video to be done."""
+
+    id: str
+    path: Path
+    streams: tuple[Stream, ...]  # what of it is to be computed
+    products: tuple[str, ...] = ()  # what is to be made of that
+
+
+@dataclass(frozen=True)
+class Made:
+    """What was made of a video."""
+
+    outputs: Mapping[str, OutputFingerprint]  # product -> file
+    warnings: tuple[str, ...] = ()
+    media: Mapping[str, Any] = field(default_factory=dict)  # facts of the file, see `media_inputs.MediaFacts`
+    note: str = ""  # for the person who waits
+
+
+class Video:
+    """A video on its way: its inputs are counted, its rows collected. A summary says that no more inputs will come."""
+
+    def __init__(self, work: Work, widths: Mapping[Stream, int]) -> None:
+        self.work = work
+        self.started = time.monotonic()
+        self.summary: MediaSummary | None = None
+        self.cause: str | None = None  # of its failure
+        self._ended = False
+        self._spools = {stream: Spool(widths[stream]) for stream in work.streams}
+        self._given = dict.fromkeys(work.streams, 0)
+        self._missing = 0
+        self._lock = threading.Lock()
+
+    def expect(self, stream: Stream, count: int) -> int:
+        """Count inputs; returns the position of the first."""
+        with self._lock:
+            first = self._given[stream]
+            self._given[stream] += count
+            self._missing += count
+            return first
+
+    def put(self, stream: Stream, position: int, rows: NDArray[np.float32]) -> bool:
+        """Store rows; whether the video is now complete."""
+        self._spools[stream].put(position, rows)
+        with self._lock:
+            self._missing -= len(rows)
+            return self._complete()
+
+    def end(self, summary: MediaSummary | None, cause: str | None = None) -> bool:
+        """No more inputs; whether the video is now complete."""
+        with self._lock:
+            self.summary, self.cause, self._ended = summary, cause, True
+            return self._complete()
+
+    def blocks(self, stream: Stream, at_once: int = 4096) -> Iterator[NDArray[np.float32]]:
+        """The features of a stream in order, so many rows at a time."""
+        assert self.summary is not None
+        return self._spools[stream].blocks(self.summary.rows[stream], at_once)
+
+    def length(self, stream: Stream) -> int:
+        """Rows of a stream's features."""
+        assert self.summary is not None
+        return len(self.summary.rows[stream])
+
+    def close(self) -> None:
+        for spool in self._spools.values():
+            spool.close()
+
+    def _complete(self) -> bool:
+        return self._ended and not self._missing
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a video: what was made of it, or the cause of failure."""
+
+    work: Work
+    seconds: float
+    made: Made | None = None
+    cause: str | None = None
+
+
+@dataclass
+class _Batch:
+    stream: Stream
+    inputs: NDArray[Any]
+    owners: list[tuple[Video, int]] = field(default_factory=list)
+
+
+class Engine:
+    """Networks and threads, ready for videos. A context manager that leaves neither processes nor files behind.
+
+    lanes: for each lane its device and the networks on it; lanes on a CPU share theirs and compute with one thread
+    each (see `make_lanes`). sizes: inputs in a batch of each stream. finish: called, in some thread, with every
+    complete video, to make something of it.
+    """
+
+    at_once = 1
+
+    def __init__(
+        self,
+        lanes: list[tuple[torch.device, Mapping[Stream, Extractor]]],
+        sizes: Mapping[Stream, int],
+        options: DecodeOptions,
+        finish: Callable[[Video], Made],
+        *,
+        workers: int,
+    ) -> None:
+        networks = lanes[0][1]
+        self._widths: dict[Stream, int] = {stream: network.dim for stream, network in networks.items()}
+        self._formats = {stream: network.input_format for stream, network in networks.items()}
+        self._sizes, self._finish = sizes, finish
+        self._filling: dict[Stream, _Batch] = {}
+        self._filling_lock = threading.Lock()
+        self._batches: queue.Queue[_Batch] = queue.Queue(len(lanes) + 1)
+        self._complete: queue.Queue[Video] = queue.Queue(2 * _FINISHERS)
+        self._works: queue.Queue[Work] = queue.Queue(1)
+        self._results: queue.Queue[Result | BaseException] = queue.Queue()
+        self._videos: set[Video] = set()
+        self._stop = threading.Event()
+        self._decoding = 0
+        self._open = 0
+        self._count_lock = threading.Lock()
+        self._decoders = [DecodeProcess(options) for _ in range(workers)]
+        loops = [lambda decoder=decoder: self._decode_loop(decoder) for decoder in self._decoders]
+        loops += [lambda lane=lane: self._lane_loop(*lane) for lane in lanes]
+        loops += [self._finish_loop] * _FINISHERS
+        self._threads = [threading.Thread(target=self._guard, args=(loop,), daemon=True) for loop in loops]
+
+    def __enter__(self) -> Engine:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for decoder in self._decoders:
+            decoder.stop()
+        for thread in self._threads:
+            thread.join()
+        for decoder in self._decoders:
+            decoder.close()
+        for video in self._videos:
+            video.close()
+
+    def run(self, works: Iterable[Work]) -> Iterator[Result]:
+        """The results of videos in the order in which they are complete. The works are asked for as they are needed.
+
+        Raises whatever went wrong that is not one video's fault: a full disk, a device out of memory.
+        """
+        source = iter(works)
+        coming: Work | None = next(source, None)
+        while coming is not None or self._open:
+            if coming is not None:
+                with contextlib.suppress(queue.Full):
+                    self._works.put(coming, timeout=0 if self._open else _TICK)
+                    with self._count_lock:
+                        self._open += 1
+                    coming = next(source, None)
+                    if coming is None:
+                        self._flush_if_idle()
+                    continue
+            with contextlib.suppress(queue.Empty):
+                result = self._results.get(timeout=_TICK / 4)
+                if isinstance(result, BaseException):
+                    raise result
+                with self._count_lock:
+                    self._open -= 1
+                yield result
+            if coming is None:
+                self._flush_if_idle()
+
+    def _decode_loop(self, decoder: DecodeProcess) -> None:
+        while (work := self._take(self._works)) is not None:
+            with self._count_lock:
+                self._decoding += 1
+            video = Video(work, self._widths)
+            self._videos.add(video)
+            try:
+                summary = decoder.decode(work.path, work.streams, lambda *given, video=video: self._put(video, *given))
+                complete = video.end(summary)
+            except MediaError as error:
+                complete = video.end(None, error.cause)
+            finally:
+                with self._count_lock:
+                    self._decoding -= 1
+            if complete:
+                self._offer(self._complete, video)
+
+    def _put(self, video: Video, stream: Stream, inputs: NDArray[Any]) -> None:
+        first = video.expect(stream, len(inputs))
+        with self._filling_lock:
+            for offset, one in enumerate(inputs):
+                batch = self._filling.get(stream)
+                if batch is None:
+                    form = self._formats[stream]
+                    empty = np.zeros((self._sizes[stream], *form.shape), form.dtype)
+                    batch = self._filling[stream] = _Batch(stream, empty)
+                batch.inputs[len(batch.owners)] = one
+                batch.owners.append((video, first + offset))
+                if len(batch.owners) == len(batch.inputs):
+                    del self._filling[stream]
+                    self._offer(self._batches, batch)
+
+    def _flush_if_idle(self) -> None:
+        """When nothing is left to decode, batches that are not full go through as they are."""
+        with self._count_lock:
+            if self._decoding or not self._works.empty():
+                return
+        with self._filling_lock:
+            batches = list(self._filling.values())
+            self._filling.clear()
+        for batch in batches:
+            self._offer(self._batches, batch)
+
+    def _lane_loop(self, device: torch.device, networks: Mapping[Stream, Extractor]) -> None:
+        with torch.inference_mode(), _own_stream(device):
+            while (batch := self._take(self._batches)) is not None:
+                network = networks[batch.stream]
+                reduced = torch.from_numpy(batch.inputs)
+                if device.type == "cuda":
+                    reduced = reduced.pin_memory().to(device, non_blocking=True)
+                rows = network(network.prepare(reduced)).cpu().numpy()
+                for (video, position), row in zip(batch.owners, rows, strict=False):
+                    if video.put(batch.stream, position, row[None]):
+                        self._offer(self._complete, video)
+
+    def _finish_loop(self) -> None:
+        while (video := self._take(self._complete)) is not None:
+            made, cause = None, video.cause
+            if cause is None:
+                try:
+                    made = self._finish(video)
+                except MediaError as error:
+                    cause = error.cause
+                except OutputError as error:
+                    if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.ENAMETOOLONG:
+                        raise
+                    cause = "its name is too long for a result to be named after it"
+            seconds = time.monotonic() - video.started
+            self._results.put(Result(video.work, seconds, made, cause))
+            video.close()
+            self._videos.discard(video)
+
+    def _guard(self, loop: Callable[[], None]) -> None:
+        """What goes wrong in a thread is told where the results are read."""
+        try:
+            loop()
+        except torch.OutOfMemoryError as error:
+            self._results.put(SetupError(f"the device is out of memory; use a smaller --batch-size ({error})"))
+        except OSError as error:
+            where = tempfile.gettempdir()
+            self._results.put(OutputError(f"rows of features cannot be kept in {where}: {error.strerror or error}"))
+        except BaseException as error:
+            self._results.put(error)
+
+    def _take(self, source: queue.Queue[Any]) -> Any:
+        while not self._stop.is_set():
+            with contextlib.suppress(queue.Empty):
+                return source.get(timeout=_TICK)
+        return None
+
+    def _offer(self, target: queue.Queue[Any], item: Any) -> None:
+        while not self._stop.is_set():
+            with contextlib.suppress(queue.Full):
+                target.put(item, timeout=_TICK)
+                return
+
+
+def _own_stream(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """So that the copies of one lane and the networks of another go on together."""
+    if device.type != "cuda":
+        return contextlib.nullcontext()
+    return torch.cuda.stream(torch.cuda.Stream(device))

@@ -1,0 +1,182 @@
+"""A batch run's results behind an address that fsspec knows: s3://, gs://, az://, sftp://, ..."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import fsspec
+
+from ..errors import OutputError, SetupError
+from ..files import hash_file
+from ..text import printable
+from .storage import Log, OutputFingerprint, Storage
+
+_FLUSH_AFTER = 5.0  # seconds after which lines of a log are written, if they could wait
+
+
+class RemoteStorage(Storage):
+    """What fsspec has an address for. Files are made on this machine and sent whole.
+
+    There is no lock, and nothing to clear: two runs at once do the same work twice, into the same files.
+    """
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address.rstrip("/"), at_once=64)
+        try:
+            self._files, self._root = fsspec.core.url_to_fs(self.where)
+        except Exception as error:  # there is no such protocol, its package is missing, nobody answers, ...
+            raise SetupError(f"{printable(address)}: {printable(error)}") from error
+        self._known: dict[str, Any] | None = None
+
+    def read(self, name: str) -> bytes | None:
+        with self._refused(name, "read"):
+            try:
+                return self._files.cat_file(self._path(name))
+            except FileNotFoundError:
+                return None
+
+    def store(self, name: str, write: Callable[[Path], object]) -> OutputFingerprint:
+        with tempfile.TemporaryDirectory(prefix="avvp-send-") as folder:
+            path = Path(folder) / "file"
+            write(path)
+            digest, size = hash_file(path), path.stat().st_size
+            with self._refused(name, "written"):
+                self._files.makedirs(str(PurePosixPath(self._path(name)).parent), exist_ok=True)
+                self._files.put_file(str(path), self._path(name))
+                self._files.invalidate_cache()
+                told = self._files.info(self._path(name))
+        if told["size"] != size:
+            raise OutputError(f"{printable(self._path(name))}: {told['size']} bytes arrived of {size}")
+        return OutputFingerprint(name, size, _time(told), digest)
+
+    def remove(self, name: str) -> None:
+        with self._refused(name, "removed"), contextlib.suppress(FileNotFoundError):
+            self._files.rm_file(self._path(name))
+
+    def names(self, folder: str, suffix: str) -> list[str]:
+        with self._refused(folder, "listed"):
+            try:
+                found = self._files.ls(self._path(folder), detail=False)
+            except FileNotFoundError:
+                return []
+        names = (PurePosixPath(path).name for path in found if path.endswith(suffix))
+        return sorted(str(PurePosixPath(folder) / name) for name in names)
+
+    def exists(self, name: str) -> bool:
+        return self._info(name) is not None
+
+    def intact(self, output: OutputFingerprint, *, verify: bool = False) -> bool:
+        told = self._info(output.path)
+        if told is None or told["size"] != output.size:
+            return False
+        if _time(told) == output.mtime_ns and not verify:
+            return True
+        with tempfile.TemporaryDirectory(prefix="avvp-check-") as folder, self._refused(output.path, "read"):
+            self._files.get_file(self._path(output.path), str(Path(folder) / "file"))
+            return hash_file(Path(folder) / "file") == output.sha256
+
+    def log(self, name: str) -> Log:
+        return _RemoteLog(self, name)
+
+    @contextlib.contextmanager
+    def listed(self) -> Iterator[None]:
+        with self._refused("", "listed"):
+            self._files.invalidate_cache()
+            try:
+                self._known = self._files.find(self._root, detail=True)
+            except FileNotFoundError:
+                self._known = {}
+        try:
+            yield
+        finally:
+            self._known = None
+
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def clear(self, folders: Iterable[str]) -> None:
+        pass
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
+    def _info(self, name: str) -> dict[str, Any] | None:
+        if self._known is not None:
+            return self._known.get(self._path(name))
+        with self._refused(name, "read"):
+            try:
+                return self._files.info(self._path(name))
+            except FileNotFoundError:
+                return None
+
+    @contextlib.contextmanager
+    def _refused(self, name: str, what: str) -> Iterator[None]:
+        """Every protocol has errors of its own."""
+        try:
+            yield
+        except OutputError:
+            raise
+        except Exception as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise OutputError(f"{printable(f'{self.where}/{name}')}: cannot be {what}: {printable(reason)}") from error
+
+
+class _RemoteLog(Log):
+    """Parts that are written once: lines that matter at once, the others together, some seconds later."""
+
+    def __init__(self, storage: Storage, name: str) -> None:
+        self._storage, self._name = storage, name
+        self._number, self._unsaved = 0, b""
+        self._lock = threading.Lock()
+        self._later: threading.Timer | None = None
+        self._failure: OutputError | None = None
+
+    def append(self, lines: bytes, *, at_once: bool) -> None:
+        with self._lock:
+            if self._failure is not None:
+                raise self._failure
+            self._unsaved += lines
+            if at_once:
+                self._flush()
+            elif self._later is None:
+                self._later = threading.Timer(_FLUSH_AFTER, self._flush_later)
+                self._later.daemon = True
+                self._later.start()
+
+    def close(self) -> None:
+        with self._lock:
+            self._flush()
+        if self._failure is not None:
+            raise self._failure
+
+    def _flush_later(self) -> None:
+        with self._lock:
+            try:
+                self._flush()
+            except OutputError as error:  # whoever appends next is told
+                self._failure = error
+
+    def _flush(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        if self._unsaved:
+            self._storage.write(f"{self._name}-{self._number:06}.jsonl", self._unsaved)
+            self._number, self._unsaved = self._number + 1, b""
+
+
+def _time(told: dict[str, Any]) -> int:
+    """When a file was changed, in ns, as far as the storage tells."""
+    for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
+        value = told.get(key)
+        if isinstance(value, datetime):
+            value = value.timestamp()
+        if isinstance(value, int | float):
+            return int(value * 1e9)
+    return 0

@@ -1,0 +1,176 @@
+"""What a batch run computes, in a form that can be sent to other machines: each makes its own engine of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...extractors.sampling import FRAMES_PER_SEGMENT, STREAMS, Stream
+from ...weights.fetch import Progress
+from ...weights.manifest import Bundle
+from ..devices import PLAIN, Arithmetic
+from ..errors import MediaError
+from ..inference.bundle import LoadedExtractors, Networks
+from ..preprocess.worker_process import DecodeOptions
+from .compute_workers import batch_sizes, decode_workers, make_lanes, on_device, warm_up
+from .engine import Engine, Made, Video
+from .journal import Journal, hash_values
+from .plan import Product
+from .storage import Storage
+
+Rows = NDArray[np.float32]
+_SECONDS_AT_ONCE = 512  # in memory while rows are read
+_PARAMETERS_VERSION = 1  # grows when the same parameters make other features
+
+
+class Networked(Protocol):
+    """What a task has loaded: networks by device, the first device's first."""
+
+    @property
+    def networks(self) -> Sequence[Networks]: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+
+Loaded = TypeVar("Loaded", bound=Networked)
+OfBundle = TypeVar("OfBundle", bound=LoadedExtractors)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a machine computes. Only `arithmetic` and `decoding` are part of what the results are."""
+
+    decoding: DecodeOptions
+    device: str = "auto"
+    arithmetic: Arithmetic = PLAIN
+    batch_size: int | None = None  # seconds of video
+    threads: int | None = None
+    workers: int | None = None  # decoding processes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(ABC, Generic[Loaded]):
+    """Networks, and what is made with them of each video."""
+
+    settings: Settings
+    offline: bool = False
+
+    @abstractmethod
+    def load(self, progress: Progress | None = None) -> Loaded:
+        """The networks on this machine's devices. Raises SetupError, WeightsError."""
+
+    def elsewhere(self) -> Task[Loaded]:
+        """The same task for programs that run in other folders."""
+        return self
+
+    @abstractmethod
+    def products(self, loaded: Loaded) -> dict[str, Product]:
+        """What is made of each video."""
+
+    @abstractmethod
+    def make(self, loaded: Loaded, products: Mapping[str, Product], storage: Storage, video: Video) -> Made:
+        """Make the products that the video's work asks for."""
+
+    def check(self, loaded: Loaded, storage: Storage, *, overwrite: bool) -> None:
+        """Before the plan is made. Raises SetupError where the storage holds what does not go with the results."""
+
+    def prepare(self, loaded: Loaded, storage: Storage) -> None:
+        """Before the first video."""
+
+    def conclude(
+        self, loaded: Loaded, products: Mapping[str, Product], storage: Storage, journal: Journal
+    ) -> str | None:
+        """After the last video; returns what the person should know of it."""
+
+    def batch_sizes(self, device: torch.device) -> dict[Stream, int]:
+        """Inputs of each stream in a batch."""
+        return batch_sizes(device, self.settings.batch_size)
+
+    def engine(self, loaded: Loaded, products: Mapping[str, Product], storage: Storage, *, videos: int) -> Engine:
+        """An engine for at most so many videos at a time."""
+        settings, needed = self.settings, {stream for product in products.values() for stream in product.streams}
+        streams: list[Stream] = [stream for stream in STREAMS if stream in needed]
+        networks = [on_device(one, streams) for one in loaded.networks]
+        lanes = make_lanes(networks, settings.threads)
+        sizes = self.batch_sizes(loaded.device)
+        if settings.arithmetic.compiled:
+            warm_up(networks, sizes)
+        return Engine(
+            lanes,
+            sizes,
+            settings.decoding,
+            lambda video: self.make(loaded, products, storage, video),
+            workers=min(settings.workers or decode_workers(loaded.device, settings.threads), max(1, videos)),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleTask(Task[OfBundle]):
+    """With the networks of a bundle."""
+
+    bundle: Bundle
+    weights_dir: Path | None = None
+
+    loader: ClassVar[Callable[..., Any]]  # `bundle.load_networks` or `bundle.load_extractors`
+
+    def load(self, progress: Progress | None = None) -> OfBundle:
+        return type(self).loader(
+            self.bundle,
+            weights_dir=self.weights_dir,
+            offline=self.offline,
+            device=self.settings.device,
+            arithmetic=self.settings.arithmetic,
+            progress=progress,
+        )
+
+    def elsewhere(self) -> BundleTask[OfBundle]:
+        root, weights_dir = self.bundle.root, self.weights_dir
+        return replace(
+            self,
+            bundle=replace(self.bundle, root=None if root is None else root.absolute()),
+            weights_dir=None if weights_dir is None else weights_dir.absolute(),
+        )
+
+    def stream_parameters(self, loaded: LoadedExtractors) -> dict[str, str]:
+        """For each stream a hash of everything that decides what its features are."""
+        spec, settings = loaded.spec, self.settings
+        common = {
+            "version": _PARAMETERS_VERSION,
+            "profile": [spec.profile, spec.profile_version],
+            "precision": settings.arithmetic.precision,
+            "decoder": settings.decoding.decoder,
+        }
+        if settings.arithmetic.compiled:
+            common["compiled"] = True
+        extractors = dict(zip(STREAMS, spec.extractors, strict=True))
+        return {
+            stream: hash_values({**common, "extractor": extractors[stream], "weights": weights})
+            for stream, weights in loaded.made_with.items()
+        }
+
+
+def second_rows(video: Video) -> Iterator[tuple[Rows, Rows, Rows]]:
+    """Features by second, (n, A), (n, V), (n, S), some hundred seconds at a time: the frames of a second averaged.
+
+    That changes nothing that a parser computes. Raises MediaError for features that are not finite.
+    """
+    at_once: dict[Stream, int] = {
+        stream: _SECONDS_AT_ONCE * (FRAMES_PER_SEGMENT if stream == "visual_2d" else 1) for stream in STREAMS
+    }
+    for audio, frames, clips in zip(*(video.blocks(stream, at_once[stream]) for stream in STREAMS), strict=True):
+        check_finite(video, audio, frames, clips)
+        yield audio, frames.reshape(len(audio), FRAMES_PER_SEGMENT, -1).mean(axis=1), clips
+
+
+def check_finite(video: Video, *rows: Rows) -> None:
+    """Raises MediaError for infinity and NaN, which damaged weights or half precision make."""
+    if not all(np.isfinite(some).all() for some in rows):
+        raise MediaError(video.work.path, "its features are not finite")

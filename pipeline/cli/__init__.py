@@ -1,0 +1,1 @@
+"""The command line: arguments, options and exit statuses; one file a command."""

@@ -1,0 +1,63 @@
+"""The videos of a batch run: from what a person names to an id for each file."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ..errors import SetupError
+from ..files import collect_inputs
+from ..text import printable
+
+_PATH_COLUMNS = ("path", "file", "video")
+
+
+def read_list(source: str) -> list[str]:
+    """Inputs named in a text file, one a line, in a .csv file with a column path, file or video, or, for "-", on
+    standard input. Relative names start from the working folder. Raises SetupError."""
+    try:
+        if source == "-":
+            text = sys.stdin.read()
+        else:
+            text = Path(source).read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise SetupError(f"{printable(source)}: cannot be read: {error.strerror}") from error
+    if not source.lower().endswith(".csv"):
+        return [line for line in text.splitlines() if line.strip()]
+    table = csv.DictReader(text.splitlines())
+    column = next((name for name in table.fieldnames or () if name.strip().lower() in _PATH_COLUMNS), None)
+    if column is None:
+        found = ", ".join(map(printable, table.fieldnames or ())) or "none"
+        raise SetupError(f"{printable(source)}: no column {', '.join(_PATH_COLUMNS)} (found: {found})")
+    return [row[column] for row in table if row[column]]
+
+
+def name_inputs(arguments: Sequence[str], *, recursive: bool = False, keep_tree: bool = False) -> dict[str, Path]:
+    """Files by id. The id is the file's name without its suffix; keep_tree: its path below the folder that was named.
+
+    Raises SetupError listing names that lead nowhere, and files that would have the same id.
+    """
+    paths, problems = collect_inputs(arguments, recursive=recursive)
+    if problems:
+        raise SetupError("\n  ".join(["some inputs cannot be used:", *problems]))
+    folders = [Path(argument) for argument in arguments if Path(argument).is_dir()] if keep_tree else []
+    named: dict[str, Path] = {}
+    clashes = []
+    for path in paths:
+        name = _identify(path, folders)
+        if name in named:
+            clashes.append(f"{printable(named[name])} and {printable(path)} would both be {printable(name)}")
+        named.setdefault(name, path)
+    if clashes:
+        hint = "rename one of them" if keep_tree else "--keep-tree keeps the folders apart"
+        raise SetupError("\n  ".join([f"some files have the same name ({hint}):", *clashes[:20]]))
+    return named
+
+
+def _identify(path: Path, folders: Iterable[Path]) -> str:
+    for folder in folders:
+        if path.is_relative_to(folder):
+            return path.relative_to(folder).with_name(path.stem).as_posix()
+    return path.stem

@@ -1,0 +1,98 @@
+"""The command line: parsing of arguments and nothing else. Each command has a file of its own.
+
+Exit status: 0 all well; 1 some input failed; 2 wrong usage or a run that cannot start; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from .convert import convert
+from .evaluate import evaluate, model_info
+from .extract import extract
+from .parse import parse
+from .pseudo_label import pseudo_label
+from .report import report
+from .reproduce import recipes, reproduce
+from .synth import synth
+from .train import pack, train
+from .train_extractors import train_extractors
+from .weights import weights
+
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(None, "--version", package_name="avvp", prog_name="avvp")
+def avvp() -> None:
+    """Audio-visual video parsing: which events are heard, seen, or both in a video, and when.
+
+    \b
+    Examples:
+      avvp parse video.mp4 -o events.json
+      avvp parse clips/ --output-dir events/
+      avvp convert events.json -f vtt,csv -o video
+      avvp report events.json --html report.html --plot timeline.png
+      avvp extract clips/ -o feats/
+      avvp train --annotations llp/ --features feats/ --pseudo-labels valor/ -o runs/leap
+      avvp evaluate --weights runs/leap --annotations llp/ --features feats/
+      avvp pseudo-label clips/ --annotations labels.csv -o data/
+      avvp synth clips/ --clips 100
+      avvp weights list
+    """
+
+
+for command in (
+    parse,
+    convert,
+    report,
+    extract,
+    pack,
+    train,
+    evaluate,
+    reproduce,
+    recipes,
+    model_info,
+    pseudo_label,
+    synth,
+    train_extractors,
+    weights,
+):
+    avvp.add_command(command)
+
+
+def main() -> None:
+    """The program `avvp`."""
+    _run(avvp, "avvp")
+
+
+def parse_main() -> None:
+    """The program `avvp-parse`, which is `avvp parse`."""
+    _run(parse, "avvp-parse")
+
+
+def _run(command: click.Command, name: str) -> None:
+    # A terminated run unwinds like an interrupted one: decoders are stopped, temporary files removed.
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _interrupt)
+    if sys.stderr is None:  # started without one
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as the program runs
+    try:
+        status = command.main(prog_name=name, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        status = INTERRUPTED
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

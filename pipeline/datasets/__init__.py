@@ -1,0 +1,1 @@
+"""Annotations, features and pseudo labels as clips of a split, and batches of them."""

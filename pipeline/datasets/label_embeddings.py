@@ -1,0 +1,129 @@
+"""Label embeddings: one vector for each class, from a file or a text encoder.
+
+NAME.pt, .pth, .safetensors  a dictionary of C vectors in label order, as the published file is
+NAME.npy                     (C, W)
+NAME.txt, .vec               word vectors in GloVe's or word2vec's text form; a label is the mean of its words
+one-hot                      vectors at right angles to each other: for classes whose names say nothing
+bert:MODEL, clip:MODEL       a text encoder of Hugging Face, by name or folder; needs the extra [text]
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...models.labels import stack_label_embeddings
+from ...weights.errors import WeightsError
+from ...weights.load import read_state_dict
+from ..errors import SetupError
+from ..features.npy_folders import read_array
+from ..files import is_file
+from ..text import printable
+
+_TENSOR_SUFFIXES = (".pt", ".pth", ".safetensors")
+_TEXT_SUFFIXES = (".txt", ".vec")
+
+
+def load_label_embeddings(source: str, labels: Sequence[str], *, offline: bool = False) -> Tensor:
+    """(C, W) float32 in the order of the labels. Raises SetupError for a source that does not give it."""
+    if source == "one-hot":
+        return torch.eye(len(labels))
+    kind, colon, model = source.partition(":")
+    if colon and kind in _ENCODERS:
+        return _checked(source, _encode(kind, model, labels, offline=offline), labels)
+    path = Path(source)
+    if not is_file(path):
+        raise SetupError(
+            f"{printable(source)}: no such file of label embeddings, nor one-hot, bert:MODEL or clip:MODEL"
+        )
+    if path.suffix in _TENSOR_SUFFIXES:
+        try:
+            return _checked(source, stack_label_embeddings(read_state_dict(path), labels), labels)
+        except (ValueError, WeightsError) as error:
+            raise SetupError(f"{printable(path)}: {error}") from error
+    if path.suffix == ".npy":
+        array = read_array(path)
+        if array.dtype.kind != "f":
+            raise SetupError(f"{printable(path)}: holds {array.dtype}, expected floating-point numbers")
+        return _checked(source, torch.from_numpy(array.astype(np.float32)), labels)
+    if path.suffix in _TEXT_SUFFIXES:
+        return _checked(source, _average_words(path, labels), labels)
+    known = ", ".join((*_TENSOR_SUFFIXES, ".npy", *_TEXT_SUFFIXES))
+    raise SetupError(f"{printable(path)}: label embeddings are read from {known}")
+
+
+def label_words(label: str) -> list[str]:
+    """A class name as words: ``Frying_(food)`` -> frying, food."""
+    return re.findall(r"[^\W_]+", label.lower())
+
+
+def _checked(source: str, vectors: Tensor, labels: Sequence[str]) -> Tensor:
+    if vectors.ndim != 2 or len(vectors) != len(labels) or not vectors.isfinite().all():
+        found = f"{tuple(vectors.shape)}" if vectors.isfinite().all() else "values that are not finite"
+        raise SetupError(f"{printable(source)}: holds {found}, expected ({len(labels)}, W)")
+    return vectors
+
+
+def _average_words(path: Path, labels: Sequence[str]) -> Tensor:
+    """Read line by line: only the vectors of the labels' words are kept, and reading ends with the last of them."""
+    if wordless := [label for label in labels if not label_words(label)]:
+        raise SetupError(f"no words in {', '.join(map(printable, wordless))}: word vectors cannot stand for them")
+    wanted = {word for label in labels for word in label_words(label)}
+    vectors: dict[str, np.ndarray] = {}
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                word, _, numbers = line.rstrip().partition(" ")
+                if word in wanted and word not in vectors:
+                    vectors[word] = np.array(numbers.split(), np.float32)
+                    if len(vectors) == len(wanted):
+                        break
+    except (OSError, ValueError) as error:
+        raise SetupError(f"{printable(path)}: not a file of word vectors: {printable(error)}") from error
+    if missing := sorted(wanted - set(vectors)):
+        raise SetupError(f"{printable(path)}: has no vector for {', '.join(map(printable, missing))}")
+    if len({vector.shape for vector in vectors.values()}) != 1:
+        raise SetupError(f"{printable(path)}: its vectors are not all of one width")
+    means = [np.mean([vectors[word] for word in label_words(label)], axis=0) for label in labels]
+    return torch.from_numpy(np.stack(means))
+
+
+def _bert(transformers: Any, model: str, texts: Sequence[str], options: dict[str, Any]) -> Tensor:
+    """Mean of the last layer over the tokens of each text, [CLS] and [SEP] among them."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model, **options)
+    encoder = transformers.AutoModel.from_pretrained(model, use_safetensors=True, **options).eval()
+    tokens = tokenizer(list(texts), padding=True, return_tensors="pt")
+    hidden = encoder(**tokens).last_hidden_state
+    mask = tokens["attention_mask"].unsqueeze(-1)
+    return (hidden * mask).sum(1) / mask.sum(1)
+
+
+def _clip(transformers: Any, model: str, texts: Sequence[str], options: dict[str, Any]) -> Tensor:
+    """The projected text embeddings, as CLIP compares them with pictures."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model, **options)
+    kind = transformers.CLIPTextModelWithProjection
+    encoder = kind.from_pretrained(model, use_safetensors=True, **options).eval()
+    return encoder(**tokenizer(list(texts), padding=True, return_tensors="pt")).text_embeds
+
+
+_ENCODERS: dict[str, Callable[[Any, str, Sequence[str], dict[str, Any]], Tensor]] = {"bert": _bert, "clip": _clip}
+
+
+def _encode(kind: str, model: str, labels: Iterable[str], *, offline: bool) -> Tensor:
+    try:
+        import transformers
+    except ImportError as error:
+        raise SetupError(f"{kind}:{model} needs transformers; install it with: pip install 'avvp[text]'") from error
+    texts = [" ".join(label_words(label)) for label in labels]
+    try:
+        with torch.inference_mode():
+            return _ENCODERS[kind](transformers, model, texts, {"local_files_only": offline}).float().clone()
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().split("\n", 1)[0]
+        raise SetupError(f"{kind}:{printable(model)}: cannot be loaded: {printable(reason)}") from error

@@ -1,0 +1,1 @@
+"""Decode a media file: frames at 8 per second, mono audio at 16 kHz."""

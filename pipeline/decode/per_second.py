@@ -1,0 +1,91 @@
+"""The frames of a video second by second, under a profile: what the visual networks are fed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from ...extractors.profiles import Profile
+from ...extractors.sampling import FRAMES_PER_SEGMENT
+from ..segments import fit_rows, segment_count, spread_indices
+from .base import DecodeReport, FrameReader, Frames
+from .ffmpeg_reader import PublishedPictures
+from .probe import MediaInfo
+from .readers import build_reader
+
+
+class Seconds(Protocol):
+    """Iterating gives (8, H, W, 3) uint8 RGB for each second; `report` is complete once it is exhausted."""
+
+    @property
+    def report(self) -> DecodeReport: ...
+
+    def __iter__(self) -> Iterator[Frames]: ...
+
+    def close(self) -> None: ...
+
+
+class SampledSeconds:
+    """The decoded frames themselves; the last second is completed with its last frame."""
+
+    def __init__(self, reader: FrameReader) -> None:
+        self._reader = reader
+
+    @property
+    def report(self) -> DecodeReport:
+        return self._reader.report
+
+    def __iter__(self) -> Iterator[Frames]:
+        for chunk in self._reader:
+            yield fit_rows(chunk, FRAMES_PER_SEGMENT)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class PublishedSeconds:
+    """The published rule: 8T of the JPEG pictures, spread evenly over all of them.
+
+    heard: seconds of sound, which count for T. A picture that ends more than a second before the sound would be
+    slowed down by the rule; it is spread over its own length.
+    """
+
+    def __init__(self, pictures: PublishedPictures, heard: float) -> None:
+        self._pictures = pictures
+        own, whole = segment_count(self.report.end), segment_count(max(heard, self.report.end))
+        self._segments = whole if whole - own <= 1 else own
+
+    @property
+    def report(self) -> DecodeReport:
+        return self._pictures.report
+
+    def __iter__(self) -> Iterator[Frames]:
+        picked = spread_indices(len(self._pictures), self._segments * FRAMES_PER_SEGMENT)
+        for indices in picked.reshape(-1, FRAMES_PER_SEGMENT):
+            yield self._pictures.read(indices)
+
+    def close(self) -> None:
+        """Remove the temporary file."""
+        self._pictures.close()
+
+
+def open_seconds(
+    media: MediaInfo,
+    profile: Profile,
+    *,
+    decoder: str,
+    heard: float,
+    timeout: float,
+    tell: Callable[[str, float], None],
+) -> Seconds:
+    """The frames of a file under a profile. tell: called with what is being done and the seconds of it done."""
+    if profile.pictures == "exact":
+        return SampledSeconds(build_reader(media, decoder, timeout=timeout))
+    pictures = PublishedPictures(media, timeout=timeout, progress=lambda seconds: tell("pictures", seconds))
+    return PublishedSeconds(pictures, heard)
+
+
+def check_decoder(profile: Profile, decoder: str) -> None:
+    """Raises ValueError where the decoder cannot give what the profile is made of."""
+    if profile.pictures == "jpeg" and decoder == "decord":
+        raise ValueError(f"profile {profile.name!r} is made of ffmpeg's JPEG pictures; decord cannot give them")

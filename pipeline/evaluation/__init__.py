@@ -1,0 +1,1 @@
+"""Evaluate parsers, timelines and pseudo labels; tune thresholds; print tables."""

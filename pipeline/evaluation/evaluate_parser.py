@@ -1,0 +1,74 @@
+"""A parser against the features and annotations of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..datasets.annotations import Annotations, read_annotations
+from ..datasets.clips import Clips, load_clips
+from ..errors import FeatureMismatchError
+from ..features.packed_store import open_features
+from ..inference.bundle import LoadedParser, check_features
+from ..inference.predict import Predictions, predict_clips
+from ..inference.thresholds import Thresholds
+from ..text import printable
+from .evaluate import Decisions, Evaluation, evaluate
+from .tune_thresholds import tune_thresholds
+
+
+class Judge:
+    """A parser, and the data to score it on. Raises as its parts do: features and classes must be the parser's."""
+
+    def __init__(
+        self,
+        loaded: LoadedParser,
+        annotations: Path,
+        features: Path,
+        *,
+        progress: Callable[[str], Callable[[int, int], None]],
+    ) -> None:
+        self.loaded = loaded
+        self.annotations = read_annotations(annotations)
+        self.features = open_features(features)
+        self.progress = progress
+        check_features(loaded, self.features.spec, features)
+        check_labels(loaded, self.annotations)
+
+    def evaluate(self, split: str, thresholds: Thresholds, notes: Sequence[str] = ()) -> Evaluation:
+        """All scores on a split."""
+        clips = load_clips(self.annotations, split, self.features)
+        heard, seen = thresholds.decide(self._predict(clips))
+        return evaluate(
+            Decisions(heard, seen), *clips.segment_labels, split=split, source=self.loaded.name,
+            labels=self.annotations.labels, notes=notes,
+        )  # fmt: skip
+
+    def tune(self) -> Thresholds:
+        """Thresholds chosen on the validation split."""
+        clips = load_clips(self.annotations, "val", self.features)
+        return tune_thresholds(self._predict(clips), clips, self.annotations.labels, self.progress("tuning thresholds"))
+
+    def _predict(self, clips: Clips) -> Predictions:
+        return predict_clips(self.loaded.parser, clips, self.loaded.device, self.progress(f"parsing {clips.split}"))
+
+
+def check_labels(loaded: LoadedParser, annotations: Annotations) -> None:
+    """Raises FeatureMismatchError, naming both, unless parser and annotations have the same classes in one order."""
+    ours, theirs = loaded.parser.config.labels, annotations.labels
+    if ours == theirs:
+        return
+    only_ours, only_theirs = ([x for x in one if x not in two] for one, two in ((ours, theirs), (theirs, ours)))
+    if only_ours or only_theirs:
+        what = f"only the parser has {_names(only_ours)}; only the annotations have {_names(only_theirs)}"
+    else:
+        what = "the classes are the same, in another order"
+    raise FeatureMismatchError(
+        f"the parser of {loaded.name!r} ({len(ours)} classes) and the annotations in {printable(annotations.folder)}"
+        f" ({len(theirs)} classes) do not go together: {what}"
+    )
+
+
+def _names(labels: Sequence[str]) -> str:
+    shown = ", ".join(map(printable, labels[:5]))
+    return f"{shown}, ..." if len(labels) > 5 else shown or "none"

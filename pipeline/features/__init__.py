@@ -1,0 +1,1 @@
+"""Extract features from media files; read and write feature files."""

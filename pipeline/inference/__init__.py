@@ -1,0 +1,1 @@
+"""From features to probabilities to a timeline: bundles, prediction, thresholds."""

@@ -1,0 +1,119 @@
+"""The main job: a video in, a timeline out."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...models.parser import AVParser
+from ...weights.manifest import DEFAULT_BUNDLE
+from ..decode.process import DEFAULT_TIMEOUT
+from ..features.extract import FeatureSet, extract_features
+from ..preprocess.network_inputs import MediaFacts, Progress
+from ..timeline import SegmentProbabilities, Timeline, all_events
+from .bundle import UNTRAINED_WARNING, LoadedBundle, load_networks
+from .predict import predict_video
+from .thresholds import DEFAULT_THRESHOLD, Thresholds
+
+
+def parse_video(
+    path: Path | str,
+    *,
+    weights: str | LoadedBundle = DEFAULT_BUNDLE,
+    device: str = "auto",
+    threshold: float = DEFAULT_THRESHOLD,
+    video_threshold: float | None = None,
+    thresholds: Thresholds | None = None,
+    decoder: str = "auto",
+    weights_dir: Path | None = None,
+    offline: bool = False,
+    batch_size: int = 4,
+    timeout: float = DEFAULT_TIMEOUT,
+    progress: Progress | None = None,
+) -> Timeline:
+    """Decode, extract, parse: the timeline of one video.
+
+    weights: a bundle's name or folder, or the networks of one already loaded (then device, weights_dir and offline
+    are theirs). threshold: for segments and, unless video_threshold is given, for the video level; `thresholds`
+    replaces both. Raises MediaError, SetupError (both AVVPError) or avvp.weights.WeightsError.
+    """
+    bundle = (
+        weights
+        if isinstance(weights, LoadedBundle)
+        else load_networks(weights, weights_dir=weights_dir, offline=offline, device=device)
+    )
+    features = extract_with(bundle, path, decoder=decoder, batch_size=batch_size, timeout=timeout, progress=progress)
+    labels = bundle.parser.config.labels
+    if thresholds is None:
+        video_level = threshold if video_threshold is None else video_threshold
+        thresholds = Thresholds.uniform(labels, threshold, video_level)
+    return make_timeline(features, bundle, thresholds)
+
+
+def extract_with(bundle: LoadedBundle, path: Path | str, **options: Any) -> FeatureSet:
+    """The features that a bundle's parser is fed; options: as `extract_features` takes them."""
+    return extract_features(path, bundle.extractors, profile=bundle.spec.profile, device=bundle.device, **options)
+
+
+def make_timeline(features: FeatureSet, bundle: LoadedBundle, thresholds: Thresholds) -> Timeline:
+    """Parse extracted features and decide."""
+    probabilities = parse_features(features, bundle.parser, bundle.device)
+    return decide_timeline(
+        probabilities,
+        bundle,
+        thresholds,
+        duration=features.duration,
+        media=features.media,
+        warnings=features.warnings,
+    )
+
+
+def decide_timeline(
+    probabilities: SegmentProbabilities,
+    bundle: LoadedBundle,
+    thresholds: Thresholds,
+    *,
+    duration: float,
+    media: MediaFacts | None,
+    warnings: tuple[str, ...],
+) -> Timeline:
+    """Events of a parser's probabilities. A stream that the file lacks gives none."""
+    heard, seen = thresholds.decide(probabilities)
+    if media is not None:
+        heard &= media.has_audio
+        seen &= media.has_video
+    warnings = ((UNTRAINED_WARNING,) if bundle.untrained else ()) + warnings
+    return Timeline(
+        events=all_events(heard, seen, probabilities, bundle.parser.config.labels),
+        labels=bundle.parser.config.labels,
+        probabilities=probabilities,
+        media=media.to_dict() if media is not None else {"duration": duration},
+        provenance=_provenance(bundle, thresholds),
+        warnings=warnings,
+    )
+
+
+def parse_features(features: FeatureSet, parser: AVParser, device: torch.device | str = "cpu") -> SegmentProbabilities:
+    """Probabilities for every second of a video of any length; see `predict.predict_video`."""
+    return predict_video(parser, (features.audio, features.visual_2d, features.visual_3d), torch.device(device))
+
+
+def _provenance(bundle: LoadedBundle, thresholds: Thresholds) -> dict[str, Any]:
+    return {
+        "program": "avvp",
+        "version": version("avvp"),
+        "bundle": bundle.name,
+        "untrained": bundle.untrained,
+        "weights": dict(bundle.hashes),
+        "features": bundle.spec.to_dict(),
+        "window": bundle.parser.config.segments,
+        "thresholds": thresholds.to_dict(),
+        "device": str(bundle.device),
+        "precision": bundle.arithmetic.precision,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }

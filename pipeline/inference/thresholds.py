@@ -1,0 +1,159 @@
+"""Thresholds: from which probability on a class counts as present."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...weights.toml import parse_toml, toml_string
+from ..errors import SetupError
+
+DEFAULT_THRESHOLD = 0.5
+_MODALITIES = ("audio", "visual")
+_LEVELS = ("segment", "video")
+_POOLED = "video"  # the table for decoders that pool one probability for the whole video (MMIL)
+_NAMES = (*(f"{modality}_{level}" for modality in _MODALITIES for level in _LEVELS), _POOLED)
+
+
+class Probabilities(Protocol):
+    """What a decision is made from: arrays that broadcast to (..., T, C)."""
+
+    @property
+    def audio(self) -> NDArray[np.floating]: ...
+    @property
+    def visual(self) -> NDArray[np.floating]: ...
+    @property
+    def audio_video(self) -> NDArray[np.floating]: ...
+    @property
+    def visual_video(self) -> NDArray[np.floating]: ...
+    @property
+    def video(self) -> NDArray[np.floating] | None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Thresholds:
+    """One threshold for each class, modality and level: (C,) arrays in [0, 1]. Raises ValueError for others."""
+
+    labels: tuple[str, ...]
+    audio_segment: NDArray[np.float64]
+    visual_segment: NDArray[np.float64]
+    audio_video: NDArray[np.float64]
+    visual_video: NDArray[np.float64]
+    video: NDArray[np.float64]  # where the decoder pools one probability for the whole video
+
+    def __post_init__(self) -> None:
+        for name in _NAMES:
+            values = getattr(self, name)
+            if values.shape != (len(self.labels),) or not ((values >= 0) & (values <= 1)).all():
+                raise ValueError(f"{name} thresholds must be {len(self.labels)} numbers from 0 to 1, got {values}")
+
+    @classmethod
+    def uniform(
+        cls, labels: Sequence[str], segment: float = DEFAULT_THRESHOLD, video: float = DEFAULT_THRESHOLD
+    ) -> Thresholds:
+        """The same for every class and modality; as published, unless said otherwise."""
+        levels = [np.full(len(labels), float(level)) for level in (segment, segment, video, video, video)]
+        return cls(tuple(labels), *levels)
+
+    def decide(self, probabilities: Probabilities) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which classes are heard and which are seen in which second: two (..., T, C) bool.
+
+        The published rule: a class is active where its segment probability reaches the threshold and the video's
+        does, too. LEAP's video has a class where it is heard or seen at the video level; MMIL pools a probability.
+        """
+        if probabilities.video is None:
+            heard_at_all = probabilities.audio_video >= self.audio_video
+            present = heard_at_all | (probabilities.visual_video >= self.visual_video)
+        else:
+            present = probabilities.video >= self.video
+        heard = (probabilities.audio >= self.audio_segment) & present
+        seen = (probabilities.visual >= self.visual_segment) & present
+        return heard, seen
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the record: one number where all classes share it, else a number for each class."""
+        summary: dict[str, Any] = {}
+        for name in _NAMES:
+            values = getattr(self, name)
+            shared = bool((values == values[0]).all())
+            summary[name] = float(values[0]) if shared else dict(zip(self.labels, values.tolist(), strict=True))
+        return summary
+
+    def to_toml(self) -> str:
+        """The content of a file for `read_thresholds`."""
+        lines: list[str] = []
+        for name in _NAMES:
+            lines.append(f"[{name.replace('_', '.')}]")
+            values = zip(self.labels, getattr(self, name).tolist(), strict=True)
+            lines += [f"{toml_string(label)} = {value}" for label, value in values]
+            lines.append("")
+        return "\n".join(lines)
+
+
+Tables = dict[str, dict[str, float]]  # "audio_segment", ... -> class or "default" -> threshold
+
+
+def read_thresholds(path: Path) -> Tables:
+    """The content of a TOML or JSON file of thresholds.
+
+    Its tables audio.segment, visual.segment, audio.video, visual.video and (for MMIL) video map classes to numbers;
+    the key `default` stands for all classes that a table does not name. Raises SetupError for other tables and
+    impossible values.
+    """
+    tables: Tables = {}
+    for modality, levels in _read_document(path).items():
+        if modality == _POOLED:
+            tables[_POOLED] = _check_table(path, modality, levels)
+            continue
+        if modality not in _MODALITIES or not isinstance(levels, dict):
+            raise SetupError(f"{path}: {modality!r} is not a table; expected {', '.join(_MODALITIES)} and {_POOLED}")
+        for level, values in levels.items():
+            if level not in _LEVELS:
+                raise SetupError(f"{path}: {modality}.{level} is not a table; expected {' and '.join(_LEVELS)}")
+            tables[f"{modality}_{level}"] = _check_table(path, f"{modality}.{level}", values)
+    return tables
+
+
+def _check_table(path: Path, name: str, values: Any) -> dict[str, float]:
+    if not isinstance(values, dict):
+        raise SetupError(f"{path}: {name} is not a table; expected classes and numbers")
+    for label, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise SetupError(f"{path}: {name}.{label} is {value!r}, not a number from 0 to 1")
+    return values
+
+
+def apply_tables(tables: Tables, labels: Sequence[str], segment: float, video: float) -> Thresholds:
+    """Thresholds for these classes; what the tables do not name stays at `segment` and `video`.
+
+    Raises SetupError for a class that the parser does not know.
+    """
+    thresholds = Thresholds.uniform(labels, segment, video)
+    places = {label: index for index, label in enumerate(labels)}
+    for name, values in tables.items():
+        target = getattr(thresholds, name)
+        target[:] = values.get("default", target)
+        for label in values.keys() - {"default"}:
+            if label not in places:
+                raise SetupError(f"thresholds: unknown class {label!r}; known: {', '.join(labels)}")
+            target[places[label]] = values[label]
+    return thresholds
+
+
+def _read_document(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        tables = json.loads(text) if path.suffix.lower() == ".json" else parse_toml(text)
+    except OSError as error:
+        raise SetupError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:  # both parsers' errors and bytes that are no text
+        raise SetupError(f"{path}: not a readable thresholds file: {error}") from error
+    if not isinstance(tables, dict):
+        raise SetupError(f"{path}: expected tables, found {type(tables).__name__}")
+    return tables

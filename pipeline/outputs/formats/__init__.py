@@ -1,0 +1,1 @@
+"""Readers and writers of event files, one file a format."""

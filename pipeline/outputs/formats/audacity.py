@@ -1,0 +1,49 @@
+"""Label tracks of Audacity: a file for each modality, `onset TAB offset TAB label`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ...timeline import MODALITIES, Event, Timeline
+from ..postprocess import both_events
+from .tiers import without_stale
+
+SUFFIXES = tuple(f"{modality}.txt" for modality in MODALITIES)
+_TIDY = str.maketrans("\t\n\r", "   ")
+_MIN_COLUMNS = 2
+
+
+def write(timeline: Timeline) -> list[bytes]:
+    """Seconds with six decimals, as Audacity exports them."""
+    return [
+        "".join(
+            f"{event.onset:.6f}\t{event.offset:.6f}\t{event.label.translate(_TIDY)}\n"
+            for event in timeline.events
+            if event.modality == modality
+        ).encode("utf-8", "backslashreplace")
+        for modality in MODALITIES
+    ]
+
+
+def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
+    """Labels with an extent; points and the lines of a spectral selection are skipped. Raises ValueError.
+
+    What is heard and seen at once follows from what is heard and what is seen, which a person may have moved.
+    """
+    events: list[Event] = []
+    for modality, suffix in zip(MODALITIES, SUFFIXES, strict=True):
+        lines = contents.get(suffix, b"").decode("utf-8-sig").replace("\r\n", "\n").split("\n")
+        for number, line in enumerate(lines, 1):
+            values = line.split("\t", 2)
+            if not line.strip() or values[0] == "\\":
+                continue
+            try:
+                if len(values) < _MIN_COLUMNS:
+                    raise ValueError("onset, offset and label between tabs are expected")
+                onset, offset = float(values[0]), float(values[1])
+                if onset != offset:
+                    label = values[_MIN_COLUMNS] if len(values) > _MIN_COLUMNS else ""
+                    events.append(Event(modality, label, onset, offset, 1.0))
+            except ValueError as error:
+                raise ValueError(f"{suffix}, line {number}: {error}") from error
+    return [Timeline.of_events(both_events(without_stale(events)), path=name)]

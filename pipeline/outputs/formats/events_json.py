@@ -1,0 +1,140 @@
+"""Timelines as JSON documents. `events.schema.json` beside this file is their contract."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ...timeline import Event, SegmentProbabilities, Timeline, sort_events
+
+SCHEMA_VERSION = "1.1"
+_DECIMALS = 6
+
+
+def to_document(timeline: Timeline, *, segments: bool = False) -> dict[str, Any]:
+    """A JSON-ready mapping; with `segments`, the per-second probabilities are in it, where they are known."""
+    document: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "media": {**timeline.media, "segments": timeline.segments},
+        "provenance": dict(timeline.provenance),
+        "warnings": list(timeline.warnings),
+        "labels": list(timeline.labels),
+        "events": [{**asdict(event), "score": round(event.score, _DECIMALS)} for event in timeline.events],
+    }
+    if timeline.processing:
+        document["processing"] = [dict(step) for step in timeline.processing]
+    if segments and timeline.probabilities is not None:
+        document["segments"] = {
+            name: [[round(float(value), _DECIMALS) for value in row] for row in rows]
+            for name, rows in timeline.probabilities.arrays().items()
+        }
+    return document
+
+
+def to_json(timeline: Timeline, *, segments: bool = False) -> bytes:
+    """The document as UTF-8. File names that are no text survive as escapes, as Python's surrogateescape has them."""
+    text = json.dumps(to_document(timeline, segments=segments), indent=2, allow_nan=False)
+    return (text + "\n").encode("ascii")
+
+
+def write(timeline: Timeline) -> list[bytes]:
+    """With all that is known."""
+    return [to_json(timeline, segments=True)]
+
+
+def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
+    """Of this program or another one: only `events` has to be there. Raises ValueError."""
+    (content,) = contents.values()
+    return [from_document(json.loads(content, parse_constant=_refuse, parse_float=_finite), name)]
+
+
+def from_document(document: Any, name: str) -> Timeline:
+    """The timeline of a parsed document; name: of the media, where the document has none. Raises ValueError."""
+    if not isinstance(document, dict) or not isinstance(document.get("events"), list):
+        raise ValueError("no document with a list of events")
+    events = [_event(entry) for entry in document["events"]]
+    labels, media = document.get("labels"), document.get("media", {})
+    if labels is not None and not (isinstance(labels, list) and all(isinstance(label, str) for label in labels)):
+        raise ValueError("labels are not a list of names")
+    if labels is not None and len(set(labels)) < len(labels):
+        raise ValueError("labels name a class twice")
+    if not isinstance(media, dict):
+        raise ValueError("media is not a mapping")
+    path, duration, segments = media.get("path", name), media.get("duration"), media.get("segments")
+    for what, value in (("duration", duration), ("segments", segments)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
+            raise ValueError(f"media.{what} is {value!r}, not a number of seconds")
+    timeline = Timeline.of_events(events, path=str(path), duration=duration, labels=labels)
+    return replace(
+        timeline,
+        events=sort_events(events, timeline.labels),
+        media={**media, **timeline.media},
+        probabilities=_probabilities(document.get("segments"), timeline),
+        provenance=_mapping(document, "provenance"),
+        warnings=tuple(str(warning) for warning in _list(document, "warnings")),
+        processing=tuple(_step(entry) for entry in _list(document, "processing")),
+    )
+
+
+def _event(entry: Any) -> Event:
+    try:
+        modality, label, onset, offset = (entry[key] for key in ("modality", "label", "onset", "offset"))
+        score = entry.get("score", 1.0)
+        if not isinstance(label, str):
+            raise ValueError(f"label {label!r} is not a name")
+        return Event(modality, label, float(onset), float(offset), float(score))
+    except KeyError as error:
+        raise ValueError(f"an event has no {error}") from error
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"{entry!r} is not an event") from error
+
+
+def _step(entry: Any) -> Mapping[str, Any]:
+    if not isinstance(entry, dict) or not isinstance(entry.get("step"), str):
+        raise ValueError(f"{entry!r} is not a step of processing")
+    return entry
+
+
+def _probabilities(tables: Any, timeline: Timeline) -> SegmentProbabilities | None:
+    if tables is None:
+        return None
+    try:
+        arrays = {key: np.array(rows, np.float32) for key, rows in tables.items()}
+        probabilities = SegmentProbabilities(**arrays)
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"segments are not tables of probabilities: {error}") from error
+    if probabilities.audio.shape[1] != len(timeline.labels) or not len(probabilities.audio):
+        raise ValueError(f"segments are {probabilities.audio.shape}, but there are {len(timeline.labels)} labels")
+    return probabilities
+
+
+def _mapping(document: dict[str, Any], key: str) -> Mapping[str, Any]:
+    value = document.get(key, {})
+    return value if isinstance(value, dict) else {}
+
+
+def _list(document: dict[str, Any], key: str) -> list[Any]:
+    value = document.get(key, [])
+    return value if isinstance(value, list) else []
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        _refuse(text)
+    return number
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a number")
+
+
+def load_schema() -> Mapping[str, Any]:
+    """The JSON Schema of the document."""
+    return json.loads(Path(__file__).with_name("events.schema.json").read_text(encoding="utf-8"))

@@ -1,0 +1,95 @@
+"""TextGrid, the annotations of Praat."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+
+from ...timeline import Event, Timeline
+from .tiers import find_modality, from_tiers, to_tiers
+
+_FLAG = "<exists>"
+# What Praat reads of its text files: strings, numbers and flags that stand alone; all else is there for people.
+_TOKEN = re.compile(r'"((?:[^"]|"")*)"|(?<!\S)(<[a-z]+>|[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?!\S)')
+
+
+def write(timeline: Timeline) -> list[bytes]:
+    """Praat's long form in UTF-8; an interval tier for each modality, empty intervals between events."""
+    end = max([timeline.media["duration"], *(event.offset for event in timeline.events)]) or 1.0
+    tiers = to_tiers(timeline)
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {end!r}"]
+    lines += [f"tiers? {_FLAG}", f"size = {len(tiers)}", "item []:"]
+    for number, (name, events) in enumerate(tiers.items(), 1):
+        intervals, reached = [], 0.0
+        for event in events:
+            if event.onset > reached:
+                intervals.append((reached, event.onset, ""))
+            intervals.append((event.onset, event.offset, event.label))
+            reached = event.offset
+        if reached < end:
+            intervals.append((reached, end, ""))
+        lines += [f"    item [{number}]:", '        class = "IntervalTier"', f"        name = {_quoted(name)}"]
+        lines += ["        xmin = 0", f"        xmax = {end!r}", f"        intervals: size = {len(intervals)}"]
+        for index, (onset, offset, label) in enumerate(intervals, 1):
+            lines += [f"        intervals [{index}]:", f"            xmin = {onset!r}"]
+            lines += [f"            xmax = {offset!r}", f"            text = {_quoted(label)}"]
+    return ["".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")]
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
+    """Long and short form, UTF-8 or UTF-16, with tiers named after modalities. Raises ValueError.
+
+    Tiers of other names and of points are skipped.
+    """
+    (content,) = contents.values()
+    tokens = _tokens(content.decode("utf-16" if content[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"))
+    try:
+        if next(tokens) != ("ooTextFile",) or next(tokens) != ("TextGrid",):
+            raise ValueError("not a TextGrid")
+        _number(tokens)
+        end = _number(tokens)
+        events: list[Event] = []
+        names: list[str] = []
+        count = int(_number(tokens)) if next(tokens) == _FLAG else 0
+        for _ in range(count):
+            kind, tier = _text(tokens), _text(tokens)
+            _extent = _number(tokens), _number(tokens)
+            modality = find_modality(tier) if kind == "IntervalTier" else None
+            names += [tier] if modality else []
+            for _ in range(int(_number(tokens))):
+                onset = _number(tokens)
+                offset = _number(tokens) if kind == "IntervalTier" else onset
+                label = _text(tokens)
+                if modality and label.strip():
+                    events.append(Event(modality, label, onset, offset, 1.0))
+    except StopIteration:
+        raise ValueError("the file ends too early") from None
+    return [from_tiers(events, names, path=name, duration=end)]
+
+
+def _tokens(text: str) -> Iterator[tuple[str] | str]:
+    """Strings as a tuple of one, everything else as it is written."""
+    for found in _TOKEN.finditer(text):
+        yield found[2] if found[2] is not None else (found[1].replace('""', '"'),)
+
+
+def _number(tokens: Iterator[tuple[str] | str]) -> float:
+    token = next(tokens)
+    if isinstance(token, tuple) or token.startswith("<"):
+        raise ValueError(f"{token!r} stands where a number should")
+    number = float(token)
+    if not math.isfinite(number):
+        raise ValueError(f"{token} stands where a number should")
+    return number
+
+
+def _text(tokens: Iterator[tuple[str] | str]) -> str:
+    token = next(tokens)
+    if not isinstance(token, tuple):
+        raise ValueError(f"{token} stands where a text should")
+    return token[0]

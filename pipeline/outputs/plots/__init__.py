@@ -1,0 +1,1 @@
+"""Plots of a timeline with frames, audio and attention."""

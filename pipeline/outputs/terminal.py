@@ -1,0 +1,108 @@
+"""A timeline for the eye, in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
+
+from ..segments import runs
+from ..text import printable
+from ..timeline import MODALITIES, Event, Modality, Timeline, Truth
+
+_NAMES: dict[Modality, str] = {"audio": "heard", "visual": "seen", "audio_visual": "both"}
+_STYLES: dict[Modality, str] = {"audio": "cyan", "visual": "magenta", "audio_visual": "green"}
+_MAX_COLUMNS_PER_SECOND = 4
+_LABEL_WIDTH = 24
+_FULL, _EMPTY = "█", "·"
+
+
+def render_timeline(timeline: Timeline, width: int, truth: Truth | None = None) -> RenderableType:
+    """A bar for every class and modality with an event, over a ruler in seconds; then the warnings.
+
+    truth: shown below each bar, and alone where the timeline has nothing of a class.
+    """
+    columns = max(20, width - _LABEL_WIDTH - 15)
+    per_second = min(_MAX_COLUMNS_PER_SECOND, columns / timeline.segments)
+    length = max(1, round(timeline.segments * per_second))
+    lines: list[Text] = [_title(timeline), _ruler(timeline.segments, length, per_second)]
+    if not timeline.events:
+        lines.append(Text("  no events", style="dim"))
+    for modality in MODALITIES:
+        found = [event for event in timeline.events if event.modality == modality]
+        for index, label in enumerate(timeline.labels):
+            events = [event for event in found if event.label == label]
+            spans = _true_spans(truth, modality, index)
+            if events:
+                lines.append(_row(modality, label, events, length, per_second))
+            elif spans:
+                lines.append(_missed(modality, label, length))
+            if spans:
+                bar = _bar(spans, length, per_second)
+                lines.append(Text(f"  {'':<{_LABEL_WIDTH}} {'truth':<6}{bar}", style="dim"))
+    if truth is not None and truth.agreement:
+        lines.append(Text(f"  {truth.agreement}", style="bold"))
+    lines += [Text(f"  ! {printable(warning)}", style="yellow") for warning in timeline.warnings]
+    return Group(*lines)
+
+
+def print_timeline(timeline: Timeline, console: Console, truth: Truth | None = None) -> None:
+    """Write it where results do not go: the console of messages."""
+    console.print(render_timeline(timeline, console.width, truth), soft_wrap=True)
+
+
+def _title(timeline: Timeline) -> Text:
+    name = printable(PurePath(timeline.media.get("path", "video")).name)
+    counts = [(sum(e.modality == m for e in timeline.events), _NAMES[m]) for m in MODALITIES]
+    facts = f"  {timeline.media['duration']:.1f} s   " + ", ".join(f"{count} {what}" for count, what in counts)
+    return Text(name, style="bold").append(facts, style="dim")
+
+
+def _ruler(segments: int, length: int, per_second: float) -> Text:
+    """Seconds over the bars, at a round distance that leaves room for the numbers."""
+    step = next(s for s in (1, 2, 5, 10, 30, 60, 300, 600, 3600, segments + 1) if s * per_second >= 8 or s > segments)
+    marks = [" "] * (length + 8)
+    for second in range(0, segments + 1, step):
+        place = round(second * per_second)
+        mark = _clock(second)
+        marks[place : place + len(mark)] = mark
+    return Text(" " * (_LABEL_WIDTH + 9) + "".join(marks).rstrip(), style="dim")
+
+
+def _clock(second: int) -> str:
+    hours, minutes = divmod(second // 60, 60)
+    return f"{hours}:{minutes:02d}:{second % 60:02d}" if hours else f"{minutes}:{second % 60:02d}"
+
+
+def _row(modality: Modality, label: str, events: Sequence[Event], length: int, per_second: float) -> Text:
+    bar = _bar([(event.onset, event.offset) for event in events], length, per_second)
+    text = _beginning(modality, label).append(bar, style=_STYLES[modality])
+    return text.append(f" {max(event.score for event in events):.2f}", style="dim")
+
+
+def _missed(modality: Modality, label: str, length: int) -> Text:
+    return _beginning(modality, label).append(_EMPTY * length, style=_STYLES[modality]).append(" missed", style="dim")
+
+
+def _beginning(modality: Modality, label: str) -> Text:
+    name = printable(label)
+    shown = name if len(name) <= _LABEL_WIDTH else name[: _LABEL_WIDTH - 1] + "…"
+    return Text(f"  {shown:<{_LABEL_WIDTH}} {_NAMES[modality]:<6}")
+
+
+def _bar(spans: Sequence[tuple[float, float]], length: int, per_second: float) -> str:
+    bar = [_EMPTY] * length
+    for onset, offset in spans:
+        first = min(int(onset * per_second), length - 1)
+        last = max(first + 1, round(offset * per_second))
+        bar[first:last] = _FULL * (min(last, length) - first)
+    return "".join(bar)
+
+
+def _true_spans(truth: Truth | None, modality: Modality, label: int) -> list[tuple[int, int]]:
+    if truth is None:
+        return []
+    tables = {"audio": truth.heard, "visual": truth.seen, "audio_visual": truth.heard & truth.seen}
+    return runs(tables[modality][:, label])

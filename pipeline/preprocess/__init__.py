@@ -1,0 +1,1 @@
+"""Decoded media as network inputs, made in the decode worker process."""

@@ -1,0 +1,253 @@
+"""From a media file to the inputs of the networks: one decode of each stream, each distinct input made once.
+
+What a file lacks is settled here, too: silence where there is no sound, black where there is no picture, the last
+frame held where the picture ends early. Networks only map inputs to rows; which row goes where is said by `rows`.
+No torch: this runs in the processes that decode.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...extractors.inputs import InputFormat
+from ...extractors.profiles import get_profile
+from ...extractors.sampling import FRAMES_PER_SEGMENT, SAMPLE_RATE, Stream
+from ..decode.audio import SoundReader
+from ..decode.base import DecodeReport, Frames
+from ..decode.per_second import check_decoder, open_seconds
+from ..decode.probe import MediaInfo, probe
+from ..decode.process import DEFAULT_TIMEOUT
+from ..errors import MediaError
+from ..segments import fit_rows, segment_count
+
+# What is being worked on ("audio", "video", ...), seconds of it done, seconds in all where the container says so.
+Progress = Callable[[str, float, "float | None"], None]
+
+_BLACK = np.zeros((FRAMES_PER_SEGMENT, 112, 112, 3), np.uint8)
+_SILENCE = np.zeros(SAMPLE_RATE)
+
+
+@dataclass(frozen=True)
+class MediaFacts:
+    """What is known of a file after decoding it. Durations in seconds; a missing stream's fields are None."""
+
+    path: str
+    format: str
+    container_duration: float | None
+    duration: float  # of what was decoded, the longer of sound and video
+    audio_codec: str | None
+    audio_duration: float | None
+    video_codec: str | None
+    video_duration: float | None
+    width: int | None
+    height: int | None
+    frame_rate: float | None
+    decoder: str  # which reader gave the frames
+    frames_decoded: int
+    frames_damaged: int
+
+    @property
+    def has_audio(self) -> bool:
+        return self.audio_codec is not None
+
+    @property
+    def has_video(self) -> bool:
+        return self.video_codec is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class MediaSummary:
+    """What is known once a file is decoded. `rows` tells for each row of a stream's features which of the stream's
+    inputs, counted in the order in which they came, it is computed from: T of them, for frames 8T."""
+
+    rows: dict[Stream, list[int]]
+    facts: MediaFacts
+    warnings: tuple[str, ...]
+
+
+class MediaInputs:
+    """Iterating decodes and gives (stream, inputs): new inputs (n, *shape) of one stream, at most a second's.
+
+    An input that repeats the one before (a still picture, slow video, digital silence) is not given again. `summary`
+    is there once the iteration has ended. Iterating raises MediaError for what cannot be decoded at all; ValueError
+    is raised for a decoder that cannot serve the profile.
+    """
+
+    summary: MediaSummary
+
+    def __init__(
+        self,
+        path: Path,
+        formats: Sequence[InputFormat],
+        *,
+        profile: str = "llp",
+        decoder: str = "auto",
+        timeout: float = DEFAULT_TIMEOUT,
+        progress: Progress | None = None,
+    ) -> None:
+        self.profile = get_profile(profile)
+        check_decoder(self.profile, decoder)
+        self._decoder, self._timeout, self._progress = decoder, timeout, progress
+        self._formats: dict[Stream, InputFormat] = {form.stream: form for form in formats}
+        self._given: dict[Stream, int] = {form.stream: 0 for form in formats}
+        self._media = probe(path, timeout=timeout)
+
+    def __iter__(self) -> Iterator[tuple[Stream, NDArray[Any]]]:
+        media, failures = self._media, dict[str, MediaError]()
+        rows: dict[Stream, list[int]] = {form.stream: [] for form in self._formats.values()}
+        heard = seen = None
+        if media.audio is not None:
+            sound = SoundReader(media, self.profile.sound, timeout=self._timeout)
+            try:
+                yield from self._hear(sound, rows)
+                heard = sound.report
+            except MediaError as error:
+                failures["no audio events"] = error
+        if media.video is not None:
+            known = heard.end if heard else 0.0
+            try:
+                opened = open_seconds(
+                    media, self.profile, decoder=self._decoder, heard=known, timeout=self._timeout, tell=self._tell
+                )
+                with contextlib.closing(opened) as seconds:
+                    yield from self._see(seconds, rows)
+                    seen = seconds.report
+            except MediaError as error:
+                failures["no visual events"] = error
+        if heard is None and seen is None:
+            raise next(iter(failures.values()), MediaError(media.path, "holds neither audio nor video"))
+        duration = max(report.end for report in (heard, seen) if report)
+        segments = segment_count(duration)
+        yield from self._complete(rows, segments, heard, seen)
+        self.summary = summarize(media, rows, segments, heard, seen, failures)
+
+    def _hear(self, sound: SoundReader, rows: dict[Stream, list[int]]) -> Iterator[tuple[Stream, NDArray[Any]]]:
+        last = None
+        for count, second in enumerate(sound, 1):
+            if "audio" in rows:
+                if last is None or not np.array_equal(second, last):
+                    yield self._give("audio", second[None])
+                rows["audio"].append(self._given["audio"] - 1)
+            last = second
+            self._tell("audio", count)
+
+    def _see(self, seconds: Any, rows: dict[Stream, list[int]]) -> Iterator[tuple[Stream, NDArray[Any]]]:
+        """Each second is reduced as it comes: raw 8K pictures that wait for a batch would fill the memory."""
+        last: Frames | None = None
+        last_second_stood = False
+        for count, frames in enumerate(seconds, 1):
+            before = [last, *frames[:-1]]
+            fresh = [k for k, (a, b) in enumerate(zip(before, frames, strict=True)) if not _same(a, b)]
+            last = frames[-1]
+            if "visual_2d" in rows:
+                first = self._given["visual_2d"]
+                if fresh:
+                    yield self._give("visual_2d", frames[fresh])
+                shown = np.searchsorted(fresh, range(len(frames)), side="right")
+                rows["visual_2d"] += [first + int(index) - 1 for index in shown]
+            if "visual_3d" in rows:
+                if fresh or not last_second_stood:
+                    yield self._give("visual_3d", frames)
+                rows["visual_3d"].append(self._given["visual_3d"] - 1)
+            last_second_stood = not any(fresh)  # at most its first frame was new
+            self._tell("video", count)
+
+    def _complete(
+        self, rows: dict[Stream, list[int]], segments: int, heard: DecodeReport | None, seen: DecodeReport | None
+    ) -> Iterator[tuple[Stream, NDArray[Any]]]:
+        """What a stream lacks to the full length: silence, the last frame held, black where there is no picture."""
+        if "audio" in rows:
+            found = rows["audio"] if heard else []
+            if len(found) < segments:
+                yield self._give("audio", _SILENCE[None])
+                found = found + [self._given["audio"] - 1] * (segments - len(found))
+            rows["audio"] = found[:segments]
+        for stream, found in rows.items():
+            if stream == "audio":
+                continue
+            if seen is None:
+                yield self._give(stream, _BLACK[:1] if stream == "visual_2d" else _BLACK)
+                found[:] = [self._given[stream] - 1]
+            wanted = segments * (FRAMES_PER_SEGMENT if stream == "visual_2d" else 1)
+            found[:] = fit_rows(np.array(found), wanted).tolist()
+
+    def _give(self, stream: Stream, media: NDArray[Any]) -> tuple[Stream, NDArray[Any]]:
+        reduced = self._formats[stream].reduce(media)
+        self._given[stream] += len(reduced)
+        return stream, reduced
+
+    def _tell(self, what: str, seconds: float) -> None:
+        if self._progress is not None:
+            self._progress(what, seconds, self._media.duration)
+
+
+def _same(first: Frames | None, second: Frames) -> bool:
+    return first is not None and np.array_equal(first, second)
+
+
+def summarize(  # noqa: PLR0917
+    media: MediaInfo,
+    rows: dict[Stream, list[int]],
+    segments: int,
+    heard: DecodeReport | None,
+    seen: DecodeReport | None,
+    failures: Mapping[str, MediaError],
+) -> MediaSummary:
+    """What is known once both streams are done. heard, seen: what became of them; failures: consequence -> cause."""
+    facts = _facts(media, heard, seen)
+    warnings = _stream_warnings(media)
+    warnings += [f"{consequence}: {error.cause}" for consequence, error in failures.items()]
+    warnings += [warning for report in (heard, seen) if report for warning in report.warnings]
+    return MediaSummary(rows, facts, (*warnings, *_length_warnings(facts, segments)))
+
+
+def _stream_warnings(media: MediaInfo) -> list[str]:
+    """Streams that the file lacks, and those of several that are left alone."""
+    warnings = []
+    for kind, chosen in (("video", media.video), ("audio", media.audio)):
+        count = sum(stream.kind == kind for stream in media.streams)
+        if chosen is None:
+            warnings.append(f"the file has no {kind} stream: no {'visual' if kind == 'video' else 'audio'} events")
+        elif count > 1:
+            warnings.append(f"the file has {count} {kind} streams; stream {chosen.index} is parsed")
+    return warnings
+
+
+def _length_warnings(facts: MediaFacts, segments: int) -> list[str]:
+    """Streams that end more than a second before the last segment."""
+    warnings = []
+    if facts.video_duration is not None and segments - facts.video_duration > 1:
+        warnings.append(f"no picture after {facts.video_duration:.2f} s: the last frame is held to {segments} s")
+    if facts.audio_duration is not None and segments - facts.audio_duration > 1:
+        warnings.append(f"no sound after {facts.audio_duration:.2f} s: silence is assumed to {segments} s")
+    return warnings
+
+
+def _facts(media: MediaInfo, heard: DecodeReport | None, seen: DecodeReport | None) -> MediaFacts:
+    video = media.video if seen else None
+    return MediaFacts(
+        path=str(media.path),
+        format=media.format,
+        container_duration=media.duration,
+        duration=max(report.end for report in (heard, seen) if report),
+        audio_codec=media.audio.codec if media.audio and heard else None,
+        audio_duration=heard.end if heard else None,
+        video_codec=video.codec if video else None,
+        video_duration=seen.end if seen else None,
+        width=video.width if video else None,
+        height=video.height if video else None,
+        frame_rate=video.frame_rate if video else None,
+        decoder=seen.decoder if seen else "ffmpeg",
+        frames_decoded=seen.decoded if seen else 0,
+        frames_damaged=seen.damaged if seen else 0,
+    )

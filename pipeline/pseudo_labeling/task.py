@@ -1,0 +1,118 @@
+"""Pseudo labels as a batch run: teachers' scores of every video, and from those, at the end, labels.
+
+CLIP/scores/<id>.npy                  (T, C) float32: logits of what is seen
+CLAP/scores/<id>.npy                  (T, C) of what is heard
+CLIP/features/<id>.npy                (T, D) float32, normalised; on request, CLAP/features/ likewise
+CLIP|CLAP/segment_pseudo_labels/      (T, C) uint8: logit above the threshold, and the video has the class
+prompts.toml, pseudo_labels.json      sentences and thresholds; the record of what the labels were made with
+AVVP_train.csv, labels.txt            where the weak labels came from no data set: the clips as one, to train on
+
+Scores take hours and are journalled; labels take seconds and are made anew at the end of every run, so thresholds and
+weak labels can be changed without decoding anything again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...extractors.sampling import Stream
+from ...weights.fetch import Progress
+from ..batch.engine import Made, Video
+from ..batch.journal import Journal, hash_values
+from ..batch.plan import Product
+from ..batch.storage import Storage
+from ..batch.task import Task, check_finite
+from .teachers import CLAP_MODEL, CLIP_MODEL, LoadedTeachers, load_teachers
+from .threshold_scores import SENSES, TEACHERS, LabelRules, Scored
+from .write_labels import check_storage, make_labels, save_table
+
+_STREAMS: dict[str, Stream] = {"audio": "audio", "visual": "visual_2d"}
+_CPU_SECONDS, _GPU_SECONDS = 4, 64  # in a batch
+_VERSION = 1  # grows when the same teachers would give other scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class PseudoLabelTask(Task[LoadedTeachers]):
+    """Scores of every video, and labels by some rules. features: keep the teachers' features, too."""
+
+    rules: LabelRules
+    clip: str = CLIP_MODEL
+    clap: str = CLAP_MODEL
+    features: bool = False
+
+    def check(self, loaded: LoadedTeachers, storage: Storage, *, overwrite: bool) -> None:  # noqa: ARG002
+        if not overwrite:
+            check_storage(storage, self.rules)
+
+    def load(self, progress: Progress | None = None) -> LoadedTeachers:  # noqa: ARG002 - the hub has bars of its own
+        settings = self.settings
+        return load_teachers(
+            self.rules.prompts, clip=self.clip, clap=self.clap, offline=self.offline, device=settings.device,
+            arithmetic=settings.arithmetic,
+        )  # fmt: skip
+
+    def elsewhere(self) -> PseudoLabelTask:
+        here = {name: str(Path(value).absolute()) if Path(value).exists() else value
+                for name, value in (("clip", self.clip), ("clap", self.clap))}  # fmt: skip
+        return replace(self, **here)
+
+    def batch_sizes(self, device: torch.device) -> dict[Stream, int]:
+        """Of each stream as many as seconds."""
+        seconds = self.settings.batch_size or (_GPU_SECONDS if device.type == "cuda" else _CPU_SECONDS)
+        return dict.fromkeys(_STREAMS.values(), seconds)
+
+    def products(self, loaded: LoadedTeachers) -> dict[str, Product]:
+        made = {}
+        for modality, teacher in TEACHERS.items():
+            parameters = {
+                "version": _VERSION,
+                "teacher": loaded.hashes[teacher],
+                "precision": self.settings.arithmetic.precision,
+                "sentences": getattr(self.rules.prompts, SENSES[modality]),
+            }
+            for kind in ("scores", "features") if self.features else ("scores",):
+                place = f"{teacher}/{kind}/{{id}}.npy"
+                made[f"{modality} {kind}"] = Product(place, hash_values(parameters), (_STREAMS[modality],))
+        return made
+
+    def make(self, loaded: LoadedTeachers, products: Mapping[str, Product], storage: Storage, video: Video) -> Made:  # noqa: ARG002
+        outputs = {}
+        classes = len(self.rules.prompts.labels)
+        for product in video.work.products:
+            place, stream = products[product].place(video.work.id), products[product].streams[0]
+            rows = np.concatenate([*video.blocks(stream)])
+            check_finite(video, rows)
+            kept = rows[:, :classes] if product.endswith("scores") else rows[:, classes:]
+            outputs[product] = storage.store(place, partial(save_table, np.ascontiguousarray(kept, np.float32)))
+        assert video.summary is not None
+        return Made(outputs, video.summary.warnings, asdict(video.summary.facts))
+
+    def conclude(
+        self, loaded: LoadedTeachers, products: Mapping[str, Product], storage: Storage, journal: Journal
+    ) -> str | None:
+        """Thresholds, then labels of every video that has scores by these teachers."""
+        made_with = {
+            "program": "avvp",
+            "version": version("avvp"),
+            "teachers": {"visual": self.clip, "audio": self.clap},
+            "hashes": dict(loaded.hashes),
+            "precision": self.settings.arithmetic.precision,
+        }
+        return make_labels(storage, self.rules, find_scored(products, journal), made_with)
+
+
+def find_scored(products: Mapping[str, Product], journal: Journal) -> Scored:
+    """Clips with scores of both teachers as these products have them."""
+    wanted = {name: product.parameters for name, product in products.items() if name.endswith("scores")}
+    return {
+        name: record.media
+        for name, record in sorted(journal.records.items())
+        if all(n in record.outputs and record.parameters.get(n) == hashed for n, hashed in wanted.items())
+    }

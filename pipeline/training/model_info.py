@@ -1,0 +1,122 @@
+"""What a parser is made of: parameters and multiply-adds, part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from ...models.config import ParserConfig
+from ...models.labels import LLP_LABELS
+from ...models.parser import AVParser, build_parser
+from ..evaluation.tables import Table
+from ..features.npy_folders import PUBLISHED_SPEC
+from .recipe import load_recipe
+
+_PARTS = ("stem", "encoder", "decoder")
+_GLOVE_DIM = 300
+_LLP_SEGMENTS = 10
+
+
+class Part(NamedTuple):
+    """One part of a parser, for one video."""
+
+    name: str
+    parameters: int
+    unused_when_published: int  # more parameters that the published program stores and never reads
+    multiply_adds: int
+
+
+def recipe_parser(recipe: str, changes: Iterable[str] = ()) -> AVParser:
+    """The parser that a recipe trains on LLP, untrained. Raises SetupError for an unknown recipe."""
+    chosen = load_recipe(recipe, changes)
+    config = chosen.parser_config(LLP_LABELS, PUBLISHED_SPEC.dims, _LLP_SEGMENTS, _GLOVE_DIM)
+    return build_parser(config, torch.zeros(len(LLP_LABELS), _GLOVE_DIM))
+
+
+def count_parts(parser: AVParser, segments: int | None = None) -> list[Part]:
+    """Stem, encoder and decoder, counted over one forward pass of a video of `segments` seconds."""
+    config = parser.config
+    length = segments or config.segments
+    dims = (config.audio_dim, config.visual_2d_dim, config.visual_3d_dim)
+    rate = PUBLISHED_SPEC.frames_per_segment
+    inputs = [torch.zeros(1, length * rows, dim) for rows, dim in zip((1, rate, 1), dims, strict=True)]
+    counter = FlopCounterMode(display=False)
+    # The plain attention, whose products are counted; the fused ones are not.
+    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), counter:
+        parser.eval()(*inputs)
+    flops = counter.get_flop_counts()
+    unused = unused_when_published(config)
+    return [
+        Part(
+            name,
+            _parameters(getattr(parser, name)),
+            unused.get(name, 0),
+            sum(flops.get(f"{type(parser).__name__}.{name}", {}).values()) // 2,
+        )
+        for name in _PARTS
+    ]
+
+
+def unused_when_published(config: ParserConfig) -> dict[str, int]:
+    """Parameters that the published programs store, and copy from, but never read, by part.
+
+    MM-Pyr and LEAP: a template of attention and feed-forward for the pyramid, for its fusion, and for LEAP; and a norm
+    inside each attention. HAN: three further encoders and two norms. VALOR's: two norms.
+    """
+    dim, inner = config.hidden_dim, config.feedforward_dim
+    linear, norm = dim * dim + dim, 2 * dim
+    feedforward = 2 * dim * inner + dim + inner
+    template = 4 * linear + norm + feedforward
+    unused: dict[str, int] = {}
+    if config.encoder == "mmpyr":
+        unused["encoder"] = 2 * template + norm * (3 * config.levels + 2)
+    elif config.han_order == "parallel":
+        unused["encoder"] = 3 * (4 * linear + feedforward + 2 * norm) + 4 * norm
+    else:
+        unused["encoder"] = 2 * norm
+    if config.decoder == "leap":
+        unused["decoder"] = template + norm * 2 * config.leap_blocks
+    return unused
+
+
+def info_table(name: str, parser: AVParser, parts: list[Part], segments: int | None) -> Table:
+    """The parts and their sum."""
+    parameters = sum(part.parameters for part in parts)
+    unused = sum(part.unused_when_published for part in parts)
+    total = Part("whole", parameters, unused, sum(part.multiply_adds for part in parts))
+    rows = [
+        (
+            part.name,
+            f"{part.parameters:,}",
+            f"{part.parameters + part.unused_when_published:,}",
+            _millions(part.multiply_adds),
+        )
+        for part in (*parts, total)
+    ]
+    header = ("part", "parameters", "as published", "multiply-adds")
+    config = parser.config
+    notes = [
+        f"{config.encoder} + {config.decoder}, {len(config.labels)} classes; for a video of"
+        f" {segments or config.segments} seconds. 'As published' adds what the published program stores and never"
+        " reads; its weights load into ours without.",
+    ]
+    if config.encoder == "mmpyr" and config.decoder == "leap":
+        notes.append(
+            "The LEAP paper states 52.01M parameters, 7.89M of them LEAP (without label projection and video heads),"
+            " and 791M multiply-adds, 146M of them LEAP. The stem here is cheaper: frames are averaged before they"
+            " are projected, which is the same function."
+        )
+    return Table(f"{name}: parameters and multiply-adds", header, tuple(rows), tuple(notes))
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.1f}M"

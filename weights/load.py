@@ -1,0 +1,77 @@
+"""Weight files on this machine: found or fetched, verified, read without unpickling anything."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from .errors import WeightsError
+from .fetch import Progress, fetch_file
+from .locate import bundle_paths, missing_message, sha256_of, verify_file
+from .manifest import Bundle, list_files
+
+_SCALAR = type(np.float64(0)).__reduce__(np.float64(0))[0]  # what makes NumPy's numbers of bytes
+# By the names of NumPy 1 and 2; data types and numbers run no code.
+_NUMBERS: list[Any] = [
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("f8", "f4", "i8", "i4", "b1")),
+]
+
+
+def gather_files(
+    bundle: Bundle, *, weights_dir: Path | None = None, offline: bool = False, progress: Progress | None = None
+) -> tuple[dict[str, Path], dict[str, str]]:
+    """Paths and sha256 of the bundle's files, downloaded where they are missing and verified.
+
+    Raises WeightsError: offline, it lists what is missing, where it can be had and where to put it.
+    """
+    paths, missing = bundle_paths(bundle, weights_dir)
+    if missing and offline:
+        raise WeightsError(missing_message(missing, weights_dir))
+    known, hashes = list_files(), {}
+    for key, path in paths.items():
+        in_bundle = bundle.root is not None and path.parent == bundle.root
+        hashes[path.name] = sha256_of(path) if in_bundle or key not in known else verify_file(known[key], path)
+    for file in missing:
+        try:
+            paths[file.key], hashes[file.name] = fetch_file(file, weights_dir, progress=progress)
+        except WeightsError as error:
+            raise WeightsError(f"{error}\n{missing_message(missing, weights_dir)}") from error
+    return paths, hashes
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Tensors of a .safetensors, .pt or .pth file. Nothing is unpickled but tensors and NumPy's numbers, which stand
+    beside them in files of training runs. Raises WeightsError."""
+    try:
+        with torch.serialization.safe_globals(_NUMBERS):
+            is_ours = path.suffix == ".safetensors"
+            content = load_file(path) if is_ours else torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        reason = str(error).split("\n", 1)[0] or type(error).__name__
+        raise WeightsError(f"{path}: damaged, or not a weight file: {reason}") from error
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):  # of a training run, beside the rest
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
+    ):
+        raise WeightsError(f"{path}: holds something other than a plain dictionary of tensors")
+    return {key: _to_float32(path, key, value) for key, value in content.items()}
+
+
+def _to_float32(path: Path, key: str, value: Tensor) -> Tensor:
+    """Files in half precision are widened; NaN and infinity are damage, found here and not in the first result."""
+    if not value.is_floating_point():
+        return value
+    if not bool(torch.isfinite(value).all()):
+        raise WeightsError(f"{path}: {key} holds values that are not finite")
+    return value.float()
