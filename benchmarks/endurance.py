@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from avvp.pipeline.decode.probe import ffmpeg_binary
+from avvp.pipeline.decode.ffmpeg import ffmpeg_binary
 
 NETWORKS = ("vggish_tiny", "resnet_tiny", "r2plus1d_tiny")
 KINDS = 20  # distinct good videos; the others are copies

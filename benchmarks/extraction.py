@@ -30,11 +30,12 @@ from avvp.extractors.registry import build_extractor, extractor_shapes
 from avvp.pipeline.batch.compute_workers import batch_sizes, warm_up
 from avvp.pipeline.batch.extract_task import ExtractTask
 from avvp.pipeline.batch.journal import Journal
+from avvp.pipeline.batch.open_storage import open_storage
 from avvp.pipeline.batch.plan import BatchJob, make_plan, run_plan
-from avvp.pipeline.batch.storage import open_storage
 from avvp.pipeline.batch.task import Settings
 from avvp.pipeline.decode.audio import SoundReader
-from avvp.pipeline.decode.probe import ffmpeg_binary, probe
+from avvp.pipeline.decode.ffmpeg import ffmpeg_binary
+from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.decode.process import available_cores
 from avvp.pipeline.devices import PRECISIONS, Arithmetic
 from avvp.pipeline.inference.bundle import LoadedExtractors

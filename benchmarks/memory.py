@@ -22,7 +22,7 @@ import threading
 import time
 from pathlib import Path
 
-from avvp.pipeline.decode.probe import ffmpeg_binary
+from avvp.pipeline.decode.ffmpeg import ffmpeg_binary
 
 LIMIT = 1.5  # of the peak for one minute
 NETWORKS = ("vggish_tiny", "resnet_tiny", "r2plus1d_tiny")

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 import transformers
 from avvp.pipeline.cli.main import avvp
-from avvp.pipeline.decode.ffmpeg_reader import PublishedPictures
+from avvp.pipeline.decode.jpeg_frames import PublishedPictures
 from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.decode.process import available_cores
 from avvp.pipeline.preprocess.teacher_inputs import CLAP_MEL, CLIP_PICTURE, TeacherInputs

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import glob
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import OutputError, SetupError
@@ -133,45 +132,3 @@ def check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise OutputError(f"{printable(folder)}: cannot be written to: {error.strerror or error}") from error
-
-
-def collect_inputs(arguments: Iterable[str], *, recursive: bool = False) -> tuple[list[Path], list[str]]:
-    """The files that arguments name, and what is wrong with those that name none.
-
-    A folder stands for the media files in it (by suffix; with `recursive`, in all below it), a pattern for the files
-    it matches. A name that exists is never taken for a pattern. No file is returned twice.
-    """
-    found: dict[Path, None] = {}
-    problems: list[str] = []
-    for argument in arguments:
-        try:
-            files = _expand(argument, recursive=recursive)
-        except OSError as error:
-            problems.append(f"{printable(argument)}: {error.strerror or error}")
-            continue
-        if not files:
-            hint = "" if recursive else " (--recursive also looks in the folders below)"
-            what = f"no media files in this folder{hint}" if Path(argument).is_dir() else "no such file"
-            problems.append(f"{printable(argument)}: {what}")
-        found |= dict.fromkeys(files)
-    return list(found), problems
-
-
-def _expand(argument: str, *, recursive: bool) -> list[Path]:
-    path = Path(argument)
-    if path.is_dir():
-        inside = _files_below(path) if recursive else [entry for entry in path.iterdir() if not entry.is_dir()]
-        return sorted(file for file in inside if file.suffix.lower() in MEDIA_SUFFIXES)
-    if os.path.lexists(path):
-        return [path]
-    matches = glob.glob(argument, recursive=recursive)  # noqa: PTH207 - takes absolute patterns
-    return sorted(Path(match) for match in matches if not Path(match).is_dir())
-
-
-def _files_below(folder: Path) -> list[Path]:
-    """Every file in a folder and below. Raises OSError for a folder that cannot be read, rather than skip it."""
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    return [Path(place) / name for place, _, names in os.walk(folder, onerror=refuse) for name in names]

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from avvp.pipeline.decode.probe import ffmpeg_binary
+from avvp.pipeline.decode.ffmpeg import ffmpeg_binary
 
 WIDTH, HEIGHT, BARS = 64, 48, 8  # a frame is eight bars, black or white: its number in binary
 

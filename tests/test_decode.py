@@ -13,7 +13,7 @@ import pytest
 from avvp.pipeline.decode import decord_reader as decode_decord
 from avvp.pipeline.decode import ffmpeg_reader as decode_ffmpeg
 from avvp.pipeline.decode.base import FrameReader
-from avvp.pipeline.decode.ffmpeg_reader import PublishedPictures
+from avvp.pipeline.decode.jpeg_frames import PublishedPictures
 from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.decode.process import MediaProcess
 from avvp.pipeline.decode.readers import build_reader

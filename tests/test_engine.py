@@ -9,8 +9,9 @@ import pytest
 import torch
 from avvp.extractors.fused import fuse
 from avvp.extractors.registry import build_extractor
-from avvp.pipeline.batch.engine import Engine, Made, Result, Video, Work
+from avvp.pipeline.batch.engine import Engine
 from avvp.pipeline.batch.feature_spool import Spool
+from avvp.pipeline.batch.work import Made, Result, Video, Work
 from avvp.pipeline.errors import AVVPError, OutputError, SetupError
 from avvp.pipeline.preprocess.worker_process import DecodeOptions
 from media import Clips

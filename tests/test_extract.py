@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from avvp.pipeline.batch.journal import Journal
-from avvp.pipeline.batch.storage import LocalStorage
+from avvp.pipeline.batch.local_storage import LocalStorage
 from avvp.pipeline.errors import DecodeTimeoutError, MediaError
 from avvp.pipeline.features.extract import extract_features
 from avvp.pipeline.features.npy_folders import FeatureFolders

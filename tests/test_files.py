@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from avvp.pipeline import files
+from avvp.pipeline.cli.inputs import collect_inputs
 from avvp.pipeline.errors import OutputError
-from avvp.pipeline.files import check_writable, collect_inputs, write_atomic
+from avvp.pipeline.files import check_writable, write_atomic
 
 
 def test_written_and_as_readable_as_any_file(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from avvp.pipeline.batch.feature_spool import Spool
 from avvp.pipeline.batch.journal import InputFingerprint, Journal, Record, hash_values
-from avvp.pipeline.batch.storage import LocalStorage, OutputFingerprint
+from avvp.pipeline.batch.local_storage import LocalStorage
+from avvp.pipeline.batch.storage import OutputFingerprint
 
 INPUT = InputFingerprint("/clips/a.mp4", 10, 20)
 

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from avvp.pipeline.batch.engine import Video
+from avvp.pipeline.batch.work import Video
 from avvp.pipeline.outputs.formats.events_json import load_schema
 from conftest import Result
 from media import Clips

@@ -13,7 +13,7 @@ import pytest
 import torch
 from avvp.pipeline.batch.task import Settings
 from avvp.pipeline.datasets.pseudo_labels import FOLDERS, check_record
-from avvp.pipeline.decode.ffmpeg_reader import PublishedPictures
+from avvp.pipeline.decode.jpeg_frames import PublishedPictures
 from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.errors import OutputError
 from avvp.pipeline.preprocess.clap_mel import RATE, clap_mel

@@ -9,7 +9,9 @@ from uuid import uuid4
 
 import pytest
 from avvp.pipeline.batch import remote_storage
-from avvp.pipeline.batch.storage import LocalStorage, Storage, open_storage
+from avvp.pipeline.batch.local_storage import LocalStorage
+from avvp.pipeline.batch.open_storage import open_storage
+from avvp.pipeline.batch.storage import Storage
 from avvp.pipeline.errors import OutputError, SetupError
 
 

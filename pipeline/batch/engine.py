@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,96 +28,11 @@ from numpy.typing import NDArray
 from ...extractors.base import Extractor
 from ...extractors.sampling import Stream
 from ..errors import MediaError, OutputError, SetupError
-from ..preprocess.network_inputs import MediaSummary
 from ..preprocess.worker_process import DecodeOptions, DecodeProcess
-from .feature_spool import Spool
-from .storage import OutputFingerprint
+from .work import Made, Result, Video, Work
 
 _TICK = 0.2  # seconds after which a waiting thread looks whether it is to stop
 _FINISHERS = 2
-
-
-@dataclass(frozen=True)
-class Work:
-    """One video to be done."""
-
-    id: str
-    path: Path
-    streams: tuple[Stream, ...]  # what of it is to be computed
-    products: tuple[str, ...] = ()  # what is to be made of that
-
-
-@dataclass(frozen=True)
-class Made:
-    """What was made of a video."""
-
-    outputs: Mapping[str, OutputFingerprint]  # product -> file
-    warnings: tuple[str, ...] = ()
-    media: Mapping[str, Any] = field(default_factory=dict)  # facts of the file, see `media_inputs.MediaFacts`
-    note: str = ""  # for the person who waits
-
-
-class Video:
-    """A video on its way: its inputs are counted, its rows collected. A summary says that no more inputs will come."""
-
-    def __init__(self, work: Work, widths: Mapping[Stream, int]) -> None:
-        self.work = work
-        self.started = time.monotonic()
-        self.summary: MediaSummary | None = None
-        self.cause: str | None = None  # of its failure
-        self._ended = False
-        self._spools = {stream: Spool(widths[stream]) for stream in work.streams}
-        self._given = dict.fromkeys(work.streams, 0)
-        self._missing = 0
-        self._lock = threading.Lock()
-
-    def expect(self, stream: Stream, count: int) -> int:
-        """Count inputs; returns the position of the first."""
-        with self._lock:
-            first = self._given[stream]
-            self._given[stream] += count
-            self._missing += count
-            return first
-
-    def put(self, stream: Stream, position: int, rows: NDArray[np.float32]) -> bool:
-        """Store rows; whether the video is now complete."""
-        self._spools[stream].put(position, rows)
-        with self._lock:
-            self._missing -= len(rows)
-            return self._complete()
-
-    def end(self, summary: MediaSummary | None, cause: str | None = None) -> bool:
-        """No more inputs; whether the video is now complete."""
-        with self._lock:
-            self.summary, self.cause, self._ended = summary, cause, True
-            return self._complete()
-
-    def blocks(self, stream: Stream, at_once: int = 4096) -> Iterator[NDArray[np.float32]]:
-        """The features of a stream in order, so many rows at a time."""
-        assert self.summary is not None
-        return self._spools[stream].blocks(self.summary.rows[stream], at_once)
-
-    def length(self, stream: Stream) -> int:
-        """Rows of a stream's features."""
-        assert self.summary is not None
-        return len(self.summary.rows[stream])
-
-    def close(self) -> None:
-        for spool in self._spools.values():
-            spool.close()
-
-    def _complete(self) -> bool:
-        return self._ended and not self._missing
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of a video: what was made of it, or the cause of failure."""
-
-    work: Work
-    seconds: float
-    made: Made | None = None
-    cause: str | None = None
 
 
 @dataclass

@@ -24,11 +24,11 @@ from ..features.npy_folders import SPEC_FILE, folder_name
 from ..features.packed_store import ARRAY_PREFIX, INDEX_FILE, describe_store, write_header
 from ..inference.bundle import LoadedExtractors, load_extractors
 from ..text import printable
-from .engine import Made, Video
 from .journal import Journal, hash_values
 from .plan import Product
 from .storage import OutputFingerprint, Storage
 from .task import BundleTask, check_finite, second_rows
+from .work import Made, Video
 
 LAYOUTS = ("llp", "packed")
 _PACKED = "rows"  # the product of that layout

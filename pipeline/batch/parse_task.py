@@ -18,11 +18,11 @@ from ..outputs.formats.events_json import SCHEMA_VERSION
 from ..outputs.formats.registry import FORMATS, Format
 from ..outputs.postprocess import NO_REFINEMENT, Refinement, refine
 from ..timeline import Timeline
-from .engine import Made, Video
 from .journal import hash_values
 from .plan import Product
 from .storage import Storage
 from .task import BundleTask, second_rows
+from .work import Made, Video
 
 EVENTS = "events"
 EVENTS_SUFFIX = "events.json"

@@ -20,9 +20,9 @@ from ...extractors.sampling import STREAMS, Stream
 from ..errors import SetupError
 from ..files import FAILURES_FILE
 from ..text import printable
-from .engine import Result, Work
 from .journal import InputFingerprint, Journal, Record
 from .storage import Storage
+from .work import Result, Work
 
 
 @dataclass(frozen=True)

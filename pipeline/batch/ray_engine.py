@@ -21,11 +21,13 @@ from typing import Any
 from ...weights.errors import WeightsError
 from ..errors import AVVPError, SetupError
 from ..text import printable
-from .engine import Engine, Made, Result, Work
+from .engine import Engine
 from .journal import JOURNAL_FOLDER
+from .open_storage import open_storage
 from .plan import Product
-from .storage import OutputFingerprint, Storage, open_storage
+from .storage import OutputFingerprint, Storage
 from .task import Task
+from .work import Made, Result, Work
 
 _VIDEOS_AT_ONCE = {"cpu": 4, "cuda": 64}  # that an actor is given: what is lost with it, and what fills its batches
 

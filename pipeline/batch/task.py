@@ -20,10 +20,11 @@ from ..errors import MediaError
 from ..inference.bundle import LoadedExtractors, Networks
 from ..preprocess.worker_process import DecodeOptions
 from .compute_workers import batch_sizes, decode_workers, make_lanes, on_device, warm_up
-from .engine import Engine, Made, Video
+from .engine import Engine
 from .journal import Journal, hash_values
 from .plan import Product
 from .storage import Storage
+from .work import Made, Video
 
 Rows = NDArray[np.float32]
 _SECONDS_AT_ONCE = 512  # in memory while rows are read

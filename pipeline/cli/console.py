@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from ..text import printable
 
 if TYPE_CHECKING:
-    from ..preprocess.network_inputs import Progress as FeatureProgress
+    from ..preprocess.media_summary import Progress as FeatureProgress
     from ..timeline import Timeline, Truth
 
 

@@ -11,14 +11,7 @@ import click
 from ..errors import SetupError
 from ..files import file_name, is_file, make_folder
 from ..text import printable
-from .event_outputs import (
-    formats_option,
-    name_targets,
-    read_timelines,
-    refinement_options,
-    refuse_inputs,
-    write_target,
-)
+from .event_outputs import formats_option, name_targets, read_timelines, refinement_options, refuse_inputs, write_target
 from .options import debug_option, quiet_option, starting, working
 
 if TYPE_CHECKING:

@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import json
-import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import (
-    FiniteRange,
-    annotations_option,
-    debug_option,
-    features_option,
-    offline_option,
-    running_options,
-    set_threads,
-    starting,
-    weights_dir_option,
-    working,
-)
+from .options import FiniteRange, annotations_option, features_option, running_options, set_threads, starting
+from .table_output import deliver, format_option, output_option
 
 if TYPE_CHECKING:
     from ..evaluation.evaluate import Evaluation
-    from ..evaluation.tables import Table
     from .console import Messages
-
-_FILE_WIDTH = 1000  # of tables that are not read on a terminal: nothing is wrapped
-_FORMATS = ("table", "json", "markdown")
-format_option = click.option(
-    "-f", "--format", "form", type=click.Choice(_FORMATS), default="table", show_default=True, help="Of the result."
-)
-output_option = click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File for the result; else standard output."
-)
 
 
 @click.command(
@@ -168,71 +144,3 @@ def _of_parser(options: Mapping[str, Any], messages: Messages) -> Evaluation:
         where = "on these very clips" if options["split"] == "val" else "on the validation split"
         notes.append(f"Thresholds were tuned {where}.")
     return judge.evaluate(options["split"], thresholds, notes)
-
-
-def deliver(document: Mapping[str, Any], tables: list[Table], options: Mapping[str, Any]) -> None:
-    """The result, in its form, to where it goes."""
-    from ..files import write_atomic
-
-    if options["form"] == "json":
-        text = json.dumps(document, indent=2) + "\n"
-    elif options["form"] == "markdown":
-        text = "\n".join(table.to_markdown() for table in tables)
-    else:
-        text = _drawn(tables, terminal=options["output"] is None and sys.stdout.isatty())
-    with working(debug=options["debug"]):
-        if options["output"] is None:
-            click.echo(text, nl=False)
-        else:
-            write_atomic(options["output"], text.encode())
-
-
-def _drawn(tables: list[Table], *, terminal: bool) -> str:
-    from rich.console import Console
-
-    width = shutil.get_terminal_size().columns if terminal else _FILE_WIDTH
-    drawing = io.StringIO()
-    console = Console(file=drawing, width=width, force_terminal=terminal, highlight=False, markup=False, emoji=False)
-    for table in tables:
-        table.print(console)
-    return drawing.getvalue()
-
-
-@click.command(
-    "model-info",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="""\b
-Examples:
-  avvp model-info
-  avvp model-info --recipe leap-paper --set model.leap_blocks=4
-  avvp model-info --weights runs/leap -f markdown""",
-)
-@click.option("--recipe", metavar="NAME|FILE", help="For the classes of LLP.  [default: leap-published]")
-@click.option("--set", "changes", multiple=True, metavar="TABLE.KEY=VALUE", help="Change the recipe.")
-@click.option("--weights", metavar="NAME|FOLDER", help="Instead of a recipe: the parser of a bundle.")
-@click.option("--segments", type=click.IntRange(1), help="Seconds of video to count for; by default the trained T.")
-@format_option
-@output_option
-@weights_dir_option
-@offline_option
-@debug_option
-def model_info(**options: Any) -> int:
-    """Parameters and multiply-adds of a parser, part by part."""
-    if options["weights"] and (options["recipe"] or options["changes"]):
-        raise click.UsageError("--weights names a parser that is made already; leave out --recipe and --set")
-    with starting(debug=options["debug"]):
-        from ..training.model_info import count_parts, info_table, recipe_parser
-        from ..training.recipe import DEFAULT_RECIPE
-
-        if options["weights"]:
-            from ..inference.bundle import load_parser
-
-            where = {"weights_dir": options["weights_dir"], "offline": options["offline"]}
-            name, parser = options["weights"], load_parser(options["weights"], device="cpu", **where).parser
-        else:
-            name = options["recipe"] or DEFAULT_RECIPE
-            parser = recipe_parser(name, options["changes"])
-        parts = count_parts(parser, options["segments"])
-        table = info_table(name, parser, parts, options["segments"])
-    deliver({"name": name, "parts": [part._asdict() for part in parts]}, [table], options)
-    return 0

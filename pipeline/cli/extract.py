@@ -9,7 +9,8 @@ import click
 
 from ...extractors.profiles import PROFILES
 from ...weights.manifest import DEFAULT_BUNDLE, load_bundle
-from .batch_run import batch_options, name_all, read_settings, run_batch
+from .batch_options import batch_options, name_all, read_settings
+from .batch_run import run_batch
 from .options import running_options, starting
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def extract(inputs: tuple[str, ...], **options: Any) -> int:
         if options["profile"] is not None:
             bundle = replace(bundle, profile=options["profile"])
 
-        from ..batch.storage import open_storage
+        from ..batch.open_storage import open_storage
 
         storage = open_storage(options["output"])
         from .console import Messages

@@ -14,14 +14,16 @@ from types import FrameType
 import click
 
 from .convert import convert
-from .evaluate import evaluate, model_info
+from .evaluate import evaluate
 from .extract import extract
+from .model_info import model_info
+from .pack import pack
 from .parse import parse
 from .pseudo_label import pseudo_label
 from .report import report
 from .reproduce import recipes, reproduce
 from .synth import synth
-from .train import pack, train
+from .train import train
 from .train_extractors import train_extractors
 from .weights import weights
 

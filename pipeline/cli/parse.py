@@ -10,7 +10,8 @@ import click
 from click.core import ParameterSource
 
 from ...weights.manifest import DEFAULT_BUNDLE, load_bundle
-from .batch_run import BATCH_NAMES, batch_options, name_all, read_settings, run_batch
+from .batch_options import BATCH_NAMES, batch_options, name_all, read_settings
+from .batch_run import run_batch
 from .event_outputs import (
     PICTURES,
     explain_option,
@@ -98,7 +99,7 @@ def _parse_batch(inputs: Sequence[str], options: dict[str, Any]) -> int:
         raise click.UsageError(f"--{option} is for one file; avvp report draws a folder of results")
     named = name_all(inputs, options)
 
-    from ..batch.storage import open_storage
+    from ..batch.open_storage import open_storage
 
     storage = open_storage(options["output_dir"])
     bundle = load_bundle(options["weights"])

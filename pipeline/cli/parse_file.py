@@ -98,7 +98,8 @@ def _read_truth(path: Path, options: Mapping[str, Any]) -> ClipTruth | None:
 
 def _plan(inputs: Sequence[str], options: Mapping[str, Any]) -> tuple[Path, list[Target]]:
     """The input and where its results go. Raises UsageError and SetupError for what is wrong."""
-    from ..files import check_writable, collect_inputs, is_special
+    from ..files import check_writable, is_special
+    from .inputs import collect_inputs
 
     if not inputs:
         raise click.UsageError("Missing argument 'INPUT...'.")

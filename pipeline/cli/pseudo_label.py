@@ -11,7 +11,8 @@ import click
 
 from ..errors import SetupError
 from ..text import printable, some
-from .batch_run import engine_options, name_all, read_settings, run_batch
+from .batch_options import engine_options, name_all, read_settings
+from .batch_run import run_batch
 from .options import debug_option, device_option, offline_option, quiet_option, starting, threads_option
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def pseudo_label(inputs: tuple[str, ...], **options: Any) -> int:
     with starting(debug=options["debug"]):
         _check_usage(options)
         from ..batch.journal import Journal
-        from ..batch.storage import open_storage
+        from ..batch.open_storage import open_storage
         from ..pseudo_labeling.prompts import VALOR, read_prompts
         from ..pseudo_labeling.review_pages import check_review
 

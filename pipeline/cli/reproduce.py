@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from .evaluate import deliver, format_option
 from .options import (
     annotations_option,
     features_option,
@@ -17,10 +16,8 @@ from .options import (
     starting,
     working,
 )
+from .table_output import deliver, format_option
 from .train import plan_of, training_hooks
-
-if TYPE_CHECKING:
-    pass
 
 TABLES = ("table1", "table2", "table3", "table6", "table7", "table8", "fig3")
 

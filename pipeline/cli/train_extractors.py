@@ -71,9 +71,10 @@ def train_extractors(videos: Path, **options: Any) -> int:
             raise click.UsageError("--annotations: which folder holds the labels?")
         from ..datasets.annotations import read_annotations
         from ..devices import resolve_device
-        from ..files import VIDEO_SUFFIXES, collect_inputs
+        from ..files import VIDEO_SUFFIXES
         from ..training.run_folder import create_folder
         from .console import Messages
+        from .inputs import collect_inputs
 
         messages = Messages(quiet=options["quiet"], verbose=False)
         device = resolve_device(options["device"])

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from ...extractors.sampling import SAMPLE_RATE
 from ..errors import MediaError
 from .base import DecodeReport, check_length, note_shortfall
-from .ffmpeg_reader import DecodeLog, conclude
-from .probe import MediaInfo, ffmpeg_command, ffmpeg_input
+from .ffmpeg import ffmpeg_command, ffmpeg_input
+from .ffmpeg_log import DecodeLog, conclude
+from .probe import MediaInfo
 from .process import DEFAULT_TIMEOUT, MediaProcess
 from .resampling import PUBLISHED_RATE, Samples, published_track, resamplable, resample_seconds
 

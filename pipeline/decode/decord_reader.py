@@ -11,8 +11,9 @@ from pathlib import Path
 
 from ..errors import MediaError
 from .base import FrameReader, Frames, check_length, chunks, note_shortfall, read_pictures
+from .ffmpeg import ffmpeg_command, ffmpeg_input
 from .ffmpeg_reader import first_frame_time
-from .probe import MediaInfo, ffmpeg_command, ffmpeg_input, probe
+from .probe import MediaInfo, probe
 from .process import MediaProcess
 
 REPORT_MARK = "[avvp-report] "

@@ -9,7 +9,7 @@ from ...extractors.profiles import Profile
 from ...extractors.sampling import FRAMES_PER_SEGMENT
 from ..segments import fit_rows, segment_count, spread_indices
 from .base import DecodeReport, FrameReader, Frames
-from .ffmpeg_reader import PublishedPictures
+from .jpeg_frames import PublishedPictures
 from .probe import MediaInfo
 from .readers import build_reader
 

@@ -17,7 +17,8 @@ from ...extractors.base import Extractor
 from ...extractors.profiles import FeatureSpec, feature_spec
 from ...extractors.sampling import FRAMES_PER_SEGMENT, Stream
 from ..decode.process import DEFAULT_TIMEOUT
-from ..preprocess.network_inputs import MediaFacts, MediaInputs, Progress
+from ..preprocess.media_summary import MediaFacts, Progress
+from ..preprocess.network_inputs import MediaInputs
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from ...models.parser import AVParser
 from ...weights.manifest import DEFAULT_BUNDLE
 from ..decode.process import DEFAULT_TIMEOUT
 from ..features.extract import FeatureSet, extract_features
-from ..preprocess.network_inputs import MediaFacts, Progress
+from ..preprocess.media_summary import MediaFacts, Progress
 from ..timeline import SegmentProbabilities, Timeline, all_events
 from .bundle import UNTRAINED_WARNING, LoadedBundle, load_networks
 from .predict import predict_video

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from ...extractors.inputs import INPUT_FORMATS, InputFormat
 from ...extractors.sampling import Stream
-from .network_inputs import MediaInputs, MediaSummary
+from .media_summary import MediaSummary
+from .network_inputs import MediaInputs
 from .teacher_inputs import TEACHER_FORMATS, TeacherInputs
 
 

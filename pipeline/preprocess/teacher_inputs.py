@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from ...extractors.inputs import InputFormat
 from ...extractors.sampling import Stream
 from ..decode.base import DecodeReport, check_length
-from ..decode.ffmpeg_reader import DecodeLog, PublishedPictures, conclude
-from ..decode.probe import MediaInfo, ffmpeg_command, ffmpeg_input, probe
+from ..decode.ffmpeg import ffmpeg_command, ffmpeg_input
+from ..decode.ffmpeg_log import DecodeLog, conclude
+from ..decode.jpeg_frames import PublishedPictures
+from ..decode.probe import MediaInfo, probe
 from ..decode.process import DEFAULT_TIMEOUT, MediaProcess
 from ..errors import MediaError
 from ..segments import fit_rows, segment_count, spread_indices
 from .clap_mel import BANDS, FRAMES, RATE, clap_mel
-from .network_inputs import MediaSummary, Progress, summarize
+from .media_summary import MediaSummary, Progress, summarize
 
 SIZE = 224  # of CLIP's pictures
 _BLOCK = RATE  # samples read at once

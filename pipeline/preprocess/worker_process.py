@@ -22,7 +22,7 @@ from ...extractors.sampling import Stream
 from ..decode.process import DEFAULT_TIMEOUT
 from ..errors import DecodeTimeoutError, MediaError
 from .input_kinds import KINDS
-from .network_inputs import MediaFacts, MediaSummary
+from .media_summary import MediaFacts, MediaSummary
 
 _SLOTS = 6
 _SLOT_BYTES = 2 << 20  # more than a second of a video needs

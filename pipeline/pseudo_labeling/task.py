@@ -24,11 +24,11 @@ import torch
 
 from ...extractors.sampling import Stream
 from ...weights.fetch import Progress
-from ..batch.engine import Made, Video
 from ..batch.journal import Journal, hash_values
 from ..batch.plan import Product
 from ..batch.storage import Storage
 from ..batch.task import Task, check_finite
+from ..batch.work import Made, Video
 from .teachers import CLAP_MODEL, CLIP_MODEL, LoadedTeachers, load_teachers
 from .threshold_scores import SENSES, TEACHERS, LabelRules, Scored
 from .write_labels import check_storage, make_labels, save_table

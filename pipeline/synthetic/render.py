@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from ..decode.probe import ffmpeg_binary
+from ..decode.ffmpeg import ffmpeg_binary
 from ..errors import OutputError
 from ..files import replacing
 from .class_sounds import make_sound

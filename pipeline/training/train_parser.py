@@ -25,15 +25,7 @@ from ..evaluation.evaluate import score_clips
 from ..files import alone
 from ..text import first_few, printable
 from .recipe import OPTIMIZERS, Recipe, Schedule
-from .run_folder import (
-    BEST_FILE,
-    LAST_FILE,
-    Progress,
-    load_state,
-    save_state,
-    write_log,
-    write_parser,
-)
+from .run_folder import BEST_FILE, LAST_FILE, Progress, load_state, save_state, write_log, write_parser
 
 _AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

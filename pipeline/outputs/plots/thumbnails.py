@@ -13,7 +13,8 @@ from ....extractors.mel import FRAME_LENGTH, log_mel
 from ....extractors.sampling import SAMPLE_RATE
 from ...decode.audio import SoundReader
 from ...decode.base import read_pictures
-from ...decode.probe import MediaInfo, StreamInfo, ffmpeg_command, ffmpeg_input, probe
+from ...decode.ffmpeg import ffmpeg_command, ffmpeg_input
+from ...decode.probe import MediaInfo, StreamInfo, probe
 from ...decode.process import DEFAULT_TIMEOUT, MediaProcess
 from ...errors import DecodeTimeoutError, MediaError
 from ...segments import segment_count

@@ -1,0 +1,104 @@
+"""A batch run's results in a folder of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from ..errors import OutputError
+from ..files import PART_PREFIX, alone, hash_file, replacing
+from ..text import printable
+from .storage import Log, OutputFingerprint, Storage
+
+
+class LocalStorage(Storage):
+    """A folder. Every file is written beside its place, fsynced and renamed."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(str(root), at_once=1)
+        self.root = root
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return (self.root / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise OutputError(f"{printable(self.root / name)}: cannot be read: {error.strerror or error}") from error
+
+    def store(self, name: str, write: Callable[[Path], object]) -> OutputFingerprint:
+        path = self.root / name
+        with _told(path.parent, "made"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            write(temporary)
+            digest = hash_file(temporary)
+        status = path.stat()
+        return OutputFingerprint(name, status.st_size, status.st_mtime_ns, digest)
+
+    def remove(self, name: str) -> None:
+        if self.exists(name):
+            with _told(self.root / name, "removed"):
+                (self.root / name).unlink(missing_ok=True)
+
+    def names(self, folder: str, suffix: str) -> list[str]:
+        place = self.root / folder
+        with _told(place, "listed"):
+            entries = list(place.iterdir()) if place.exists() else []
+        return sorted(entry.relative_to(self.root).as_posix() for entry in entries if entry.name.endswith(suffix))
+
+    def exists(self, name: str) -> bool:
+        return os.path.lexists(self.root / name)  # False, too, for names that the system refuses
+
+    def clear(self, folders: Iterable[str]) -> None:
+        for folder in folders:
+            for left in (self.root / folder).glob(f"{PART_PREFIX}*.part"):
+                with _told(left, "removed"):
+                    left.unlink(missing_ok=True)
+
+    def intact(self, output: OutputFingerprint, *, verify: bool = False) -> bool:
+        path = self.root / output.path
+        try:
+            status = path.stat()
+            if status.st_size != output.size:
+                return False
+            return (status.st_mtime_ns == output.mtime_ns and not verify) or hash_file(path) == output.sha256
+        except OSError:
+            return False
+
+    def log(self, name: str) -> Log:
+        return _LocalLog(self.root / f"{name}.jsonl")
+
+    def listed(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        return alone(self.root)
+
+
+class _LocalLog(Log):
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with _told(path, "written"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+
+    def append(self, lines: bytes, *, at_once: bool) -> None:  # noqa: ARG002 - always
+        with _told(self._path, "written"):
+            while lines:
+                lines = lines[os.write(self._file, lines) :]
+            os.fsync(self._file)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+@contextlib.contextmanager
+def _told(path: Path, what: str) -> Iterator[None]:
+    """What the system refuses, as an OutputError."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{printable(path)}: cannot be {what}: {error.strerror or error}") from error
