@@ -12,7 +12,7 @@ import numpy as np
 from avvp.extractors.mel import log_mel
 from avvp.models.labels import LLP_LABELS
 from avvp.pipeline.synthetic.class_sounds import make_sound
-from avvp.pipeline.synthetic.class_visuals import Look, draw_sight
+from avvp.pipeline.synthetic.class_visuals import Appearance, draw_sight
 from avvp.pipeline.synthetic.drawing import Brush
 from avvp.pipeline.synthetic.waveforms import RATE
 from PIL import Image, ImageDraw
@@ -26,7 +26,7 @@ def draw_class(label: str) -> Image.Image:
     rng = np.random.default_rng(len(label))
     cell = Image.new("RGB", (2 * CELL, TITLE + CELL + SOUND_HEIGHT), WALL)
     ImageDraw.Draw(cell).text((3, 2), label, fill=(0, 0, 0))
-    look = Look(0, 1, 1, 0.1)
+    look = Appearance(0, 1, 1, 0.1)
     for number, time in enumerate((0.05, 0.3)):
         brush = Brush(cell, CELL * (number + 0.5), TITLE + CELL / 2 + 2, 0.82 * CELL)
         draw_sight(label, brush, look, time)

@@ -32,12 +32,12 @@ from avvp.pipeline.batch.extract_task import ExtractTask
 from avvp.pipeline.batch.journal import Journal
 from avvp.pipeline.batch.open_storage import open_storage
 from avvp.pipeline.batch.plan import BatchJob, make_plan, run_plan
-from avvp.pipeline.batch.task import Settings
-from avvp.pipeline.decode.audio import SoundReader
+from avvp.pipeline.batch.task import ComputeSettings
+from avvp.pipeline.decode.audio import AudioReader
 from avvp.pipeline.decode.ffmpeg import ffmpeg_binary
 from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.decode.process import available_cores
-from avvp.pipeline.devices import PRECISIONS, Arithmetic
+from avvp.pipeline.devices import PRECISIONS, ComputePrecision
 from avvp.pipeline.inference.bundle import LoadedExtractors
 from avvp.pipeline.preprocess.worker_process import DecodeOptions
 from avvp.pipeline.segments import segment_count, spread_indices
@@ -72,7 +72,7 @@ def extract_plainly(clip: Path, networks: dict[str, Extractor], folder: Path) ->
                 frames = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in picked[first : first + 8]])
                 made.append(network(network.preprocess(frames).contiguous()).numpy())
             rows[stream] = np.concatenate(made)
-        seconds = list(SoundReader(media, "nearest"))[:segments]
+        seconds = list(AudioReader(media, "nearest"))[:segments]
         network = networks["audio"]
         rows["audio"] = network(network.preprocess(np.stack(seconds))).numpy()
     for stream, values in rows.items():
@@ -92,7 +92,7 @@ class RandomTask(ExtractTask):
         return self.loaded
 
 
-def extract_ours(clips: list[Path], plain: dict[str, Extractor], arithmetic: Arithmetic, output: Path) -> float:
+def extract_ours(clips: list[Path], plain: dict[str, Extractor], arithmetic: ComputePrecision, output: Path) -> float:
     """Seconds that the engine takes for all clips."""
     spec = feature_spec("llp", dict(zip(NAMES, plain.values(), strict=True)))
     fused = {
@@ -101,7 +101,7 @@ def extract_ours(clips: list[Path], plain: dict[str, Extractor], arithmetic: Ari
     }
     networks = ((CPU, fused),)
     loaded = LoadedExtractors("random", "", networks, spec, dict.fromkeys(fused, "random"), {}, True, arithmetic)
-    settings = Settings(DecodeOptions("llp"), arithmetic=arithmetic)
+    settings = ComputeSettings(DecodeOptions("llp"), arithmetic=arithmetic)
     task = RandomTask(load_bundle("untrained"), settings, loaded=loaded)
     storage, products = open_storage(output), task.products(loaded)
     engine = task.engine(loaded, products, storage, videos=len(clips))
@@ -168,7 +168,7 @@ def measure_round(
     flop = seconds * FLOP_A_SECOND
     print(f"plain: {theirs:.2f} s for {seconds:.1f} s; efficiency {flop / theirs / np.mean(peaks):.2f}")
     for precision in options.precision:
-        arithmetic = Arithmetic(precision, options.compile)
+        arithmetic = ComputePrecision(precision, options.compile)
         took = extract_ours(copies, plain, arithmetic, folder / precision) / len(copies)
         torch.set_num_threads(threads)
         peaks.append(measure_peak())

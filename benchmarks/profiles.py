@@ -13,7 +13,7 @@ import argparse
 import numpy as np
 from avvp.extractors.mel import log_mel
 from avvp.pipeline import extract_features
-from avvp.pipeline.decode.audio import SoundReader
+from avvp.pipeline.decode.audio import AudioReader
 from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.inference.bundle import load_networks
 
@@ -36,7 +36,7 @@ def main() -> None:
         print(f"{stream}: {distance(getattr(clean, stream), getattr(llp, stream)):.4f}")
     media = probe(llp.media.path)
     if media.audio is not None:
-        sounds = {name: np.stack(list(SoundReader(media, name))[: llp.segments]) for name in ("nearest", "filtered")}
+        sounds = {name: np.stack(list(AudioReader(media, name))[: llp.segments]) for name in ("nearest", "filtered")}
         gap = np.abs(log_mel(sounds["filtered"]) - log_mel(sounds["nearest"]))
         print(
             f"log-mel, mean absolute difference: {gap.mean():.3f}; top quarter of the bands: {gap[..., 48:].mean():.3f}"

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 import transformers
 from avvp.pipeline.cli.main import avvp
-from avvp.pipeline.decode.jpeg_frames import PublishedPictures
+from avvp.pipeline.decode.jpeg_frames import JpegFrames
 from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.decode.process import available_cores
 from avvp.pipeline.preprocess.teacher_inputs import CLAP_MEL, CLIP_PICTURE, TeacherInputs
@@ -129,7 +129,7 @@ def main() -> None:
                 for video in videos:
                     scores = np.load(output / teacher / f"scores/{video.stem}.npy")
                     worst = max(worst, float(np.abs(scores - expected[video.stem][stream]).max()))
-    pictures = PublishedPictures(probe(options.clip))
+    pictures = JpegFrames(probe(options.clip))
     seconds = options.copies * len(pictures) / 8
     pictures.close()
     print(f"{seconds:.0f} s of video, {os.cpu_count()} cores, {options.size}")

@@ -27,10 +27,10 @@ import torch
 from avvp.models import AVParser, ParserConfig, build_parser
 from avvp.models.labels import LLP_LABELS
 from avvp.models.layers import Dropout
-from avvp.models.leap import LabelProjection
+from avvp.models.leap import ModalityDecoder
 from avvp.models.losses import Objective, Targets, objective_terms
 from avvp.models.mmpyr import MMPyramid, PyramidLevel, TemporalConv
-from avvp.pipeline.datasets.clips import Clips
+from avvp.pipeline.datasets.clips import SplitDataset
 from avvp.pipeline.datasets.loader import iterate_batches
 from avvp.pipeline.devices import resolve_device
 from avvp.pipeline.features.npy_folders import PUBLISHED_SPEC, FeatureFolders
@@ -125,7 +125,7 @@ def plain_encoder(encoder: MMPyramid, audio: Tensor, visual: Tensor) -> list[Ten
     return fused
 
 
-def plain_decoder(decoder: LabelProjection, labels: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
+def plain_decoder(decoder: ModalityDecoder, labels: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
     logits = torch.empty(0)
     for block in decoder.blocks:
         attended, _ = plain_attention(block, block.attention_norm(labels), segments, None)
@@ -174,7 +174,7 @@ def plain_losses(parser: AVParser, streams: list[Tensor], wanted: tuple[Tensor, 
 class PlainProgram:
     """The published program's step: files, module, losses, Adam. Its unused templates weigh on the optimizer's list."""
 
-    def __init__(self, parser: AVParser, clips: Clips, device: torch.device) -> None:
+    def __init__(self, parser: AVParser, clips: SplitDataset, device: torch.device) -> None:
         assert isinstance(clips.features, FeatureFolders)
         self.parser, self.clips, self.root, self.device = (
             make_plain(parser).to(device),
@@ -244,7 +244,7 @@ def plain_events(pred: np.ndarray, true: np.ndarray) -> tuple[int, int, int]:
 # --- measuring -----------------------------------------------------------------------------------------------------
 
 
-def make_data(root: Path, count: int) -> Clips:
+def make_data(root: Path, count: int) -> SplitDataset:
     """LLP-shaped features of random numbers, and labels."""
     rng = np.random.default_rng(0)
     ids = tuple(f"clip{index:07d}" for index in range(count))
@@ -259,7 +259,7 @@ def make_data(root: Path, count: int) -> Clips:
             np.save(root / name / f"{clip_id}.npy", labels.astype(np.float32))
     torch.save(dict(zip(LLP_LABELS, label_vectors(), strict=True)), root / EMBEDDINGS)
     lengths = np.full(count, SECONDS, np.int64)
-    return Clips("train", ids, ids, lengths, heard.any(1) | seen.any(1), FeatureFolders(root), heard, seen)
+    return SplitDataset("train", ids, ids, lengths, heard.any(1) | seen.any(1), FeatureFolders(root), heard, seen)
 
 
 def make_parser(device: torch.device, **changes: float) -> AVParser:
@@ -289,7 +289,7 @@ def resident() -> int:
     return int(fields[fields.index("VmRSS:") + 1]) * 1024
 
 
-def check_equal_losses(clips: Clips, device: torch.device) -> float:
+def check_equal_losses(clips: SplitDataset, device: torch.device) -> float:
     """Largest relative difference of the six losses over three steps, without dropout."""
     still = {"dropout": 0.0, "attention_dropout": 0.0}
     plain = PlainProgram(make_parser(device, **still), clips, device)
@@ -309,7 +309,7 @@ def check_equal_losses(clips: Clips, device: torch.device) -> float:
     return worst
 
 
-def measure_steps(clips: Clips, packed: Clips, device: torch.device, steps: int, precision: str) -> None:
+def measure_steps(clips: SplitDataset, packed: SplitDataset, device: torch.device, steps: int, precision: str) -> None:
     recipe = load_recipe("leap-published", [f"training.precision={precision}"])
     parser = make_parser(device)
     optimizer, scaler = make_optimizer(recipe.training, parser), GradScaler(device.type, enabled=precision == "fp16")
@@ -347,7 +347,7 @@ def measure_scoring() -> None:
     print(f"scoring 1,200 clips: loop {plain:.2f} s, ours {1000 * ours:.0f} ms: x{plain / ours:.0f}, equal to 1e-9")
 
 
-def measure_memory(packed: Clips) -> None:
+def measure_memory(packed: SplitDataset) -> None:
     """Reading without a model, a quarter of the store and all of it: its pages must not pile up."""
     assert isinstance(packed.features, FeatureStore)
     size = (packed.features.root / "features.npy").stat().st_size
@@ -370,7 +370,7 @@ def main() -> None:
         clips = make_data(root, options.clips)
         pack_features(FeatureFolders(root), Path(folder) / "packed")
         labels = clips.segment_labels
-        packed = Clips("train", clips.filenames, clips.ids, clips.lengths, clips.video_labels,
+        packed = SplitDataset("train", clips.filenames, clips.ids, clips.lengths, clips.video_labels,
                        FeatureStore(Path(folder) / "packed"), *labels)  # fmt: skip
         measure_memory(packed)
         print(f"losses of both programs over three steps differ by {check_equal_losses(clips, device):.1e}")

@@ -94,19 +94,19 @@ class FusedConv(nn.Module):
         self.onednn = False
         self._packed: Tensor | None = None
 
-    def forward(self, x: Tensor, *, onto: Tensor | None = None, relu: bool = True) -> Tensor:
+    def forward(self, x: Tensor, *, residual: Tensor | None = None, relu: bool = True) -> Tensor:
         """onto: a tensor of the output's shape that is added, and may be overwritten."""
         if not self.onednn:
             padding, stride, _, _ = self.places
             out = F.conv2d(x, self.weight, self.bias, stride, padding)
-            out = out if onto is None else out.add_(onto)
+            out = out if residual is None else out.add_(residual)
             return out.relu_() if relu else out
         weight = self._pack(x) if self._packed is None else self._packed
-        if onto is None:
+        if residual is None:
             activation = "relu" if relu else "none"
             return torch.ops.mkldnn._convolution_pointwise(x, weight, self.bias, *self.places, activation, [], "")
         return torch.ops.mkldnn._convolution_pointwise_.binary(
-            onto, x, weight, self.bias, *self.places, "add", None, "relu" if relu else None, [], ""
+            residual, x, weight, self.bias, *self.places, "add", None, "relu" if relu else None, [], ""
         )
 
     def _pack(self, x: Tensor) -> Tensor:
@@ -170,7 +170,7 @@ class _PictureBlock(nn.Module):
         *first, last = self.convs
         for conv in first:
             x = conv(x)
-        return last(x, onto=kept)
+        return last(x, residual=kept)
 
 
 class _ClipNet(nn.Module):
@@ -209,7 +209,7 @@ class _ClipBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         first, second = self.parts
         kept = x if self.shortcut is None else _over_space(self.shortcut, x[:, :: self.stride], relu=False)
-        return second(first(x), onto=kept)
+        return second(first(x), residual=kept)
 
 
 class _Factored(nn.Module):
@@ -224,11 +224,11 @@ class _Factored(nn.Module):
         time.weight.data = F.pad(time.weight.detach(), (0, 0) * 2 + (0, missing))
         self.space, self.time = FusedConv(space), FusedConv(time)
 
-    def forward(self, x: Tensor, *, onto: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, *, residual: Tensor | None = None) -> Tensor:
         x = _over_space(self.space, x)
         height, width = x.shape[2:4]
-        kept = None if onto is None else onto.flatten(2, 3).permute(0, 3, 1, 2)
-        out = self.time(x.flatten(2, 3).permute(0, 3, 1, 2), onto=kept)
+        kept = None if residual is None else residual.flatten(2, 3).permute(0, 3, 1, 2)
+        out = self.time(x.flatten(2, 3).permute(0, 3, 1, 2), residual=kept)
         return out.permute(0, 2, 3, 1).unflatten(2, (height, width))
 
 

@@ -49,7 +49,7 @@ class PaperBlock(AttentionLayer):
 BLOCKS = {"published": PublishedBlock, "paper": PaperBlock}
 
 
-class LabelProjection(nn.Module):
+class ModalityDecoder(nn.Module):
     """N blocks and a video classifier for one modality."""
 
     def __init__(self, config: ParserConfig) -> None:
@@ -69,8 +69,8 @@ class LabelProjection(nn.Module):
         mask = None if valid is None else valid[:, None, :]
         every = range(len(self.blocks))
         predicting = {"first": every[:1], "last": every[-1:], "average": every}[self.prediction]
-        labels, looks = self._pass(labels, segments, mask, predicting)
-        logits = looks[0] if len(looks) == 1 else torch.stack(looks).mean(dim=0)
+        labels, logits = self._pass(labels, segments, mask, predicting)
+        logits = logits[0] if len(logits) == 1 else torch.stack(logits).mean(dim=0)
         seen = logits if mask is None else logits.masked_fill(~mask, float("-inf"))
         video_logits = self.video_head(labels).squeeze(-1)
         return ModalityPrediction(
@@ -84,8 +84,8 @@ class LabelProjection(nn.Module):
     def attention_logits(self, labels: Tensor, segments: Tensor, valid: Tensor | None = None) -> Tensor:
         """What `forward` is given, looked at in every block: (B, N, C, T), -inf at padded segments."""
         mask = None if valid is None else valid[:, None, :]
-        _, looks = self._pass(labels, segments, mask, range(len(self.blocks)))
-        logits = torch.stack(looks, dim=1)
+        _, logits = self._pass(labels, segments, mask, range(len(self.blocks)))
+        logits = torch.stack(logits, dim=1)
         return logits if mask is None else logits.masked_fill(~mask[:, None], float("-inf"))
 
     def _pass(
@@ -96,14 +96,14 @@ class LabelProjection(nn.Module):
         Only those pay for a look: the logits are no by-product of the fused attention.
         """
         labels = labels.unsqueeze(0)  # the first block asks the same of every video
-        looks: list[Tensor] = []
+        logits: list[Tensor] = []
         for index, block in enumerate(cast("list[PublishedBlock | PaperBlock]", list(self.blocks))):
             if index in looked_at:
                 labels, look = block.project(labels, segments, mask)
-                looks.append(look)
+                logits.append(look)
             else:
                 labels = block(labels, segments, mask)
-        return labels, looks
+        return labels, logits
 
 
 class LeapDecoder(nn.Module):
@@ -125,8 +125,8 @@ class LeapDecoder(nn.Module):
             self.label_projection = nn.Linear(config.label_embedding_dim, config.hidden_dim)
         else:
             self.label_queries = nn.Parameter(torch.randn(len(config.labels), config.hidden_dim))
-        self.audio = LabelProjection(config)
-        self.visual = LabelProjection(config)
+        self.audio = ModalityDecoder(config)
+        self.visual = ModalityDecoder(config)
 
     def forward(self, audio: Tensor, visual: Tensor, valid: Tensor | None = None) -> Decoded:
         """audio, visual (B, T, D), valid (B, T) True on real segments."""

@@ -13,7 +13,7 @@ from .errors import SetupError
 
 
 @dataclass(frozen=True)
-class Arithmetic:
+class ComputePrecision:
     """How networks compute. Features and probabilities are float32 in any case."""
 
     precision: str = "fp32"
@@ -41,7 +41,7 @@ class Arithmetic:
 
 
 PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-PLAIN = Arithmetic()
+FP32 = ComputePrecision()
 
 
 def resolve_device(name: str) -> torch.device:

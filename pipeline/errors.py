@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .text import printable
+from .text import escape
 
 
 class AVVPError(Exception):
@@ -29,7 +29,7 @@ class MediaError(AVVPError):
     """The input cannot be read as audio or video."""
 
     def __init__(self, path: Path, cause: str) -> None:
-        super().__init__(f"{printable(path)}: {cause}")
+        super().__init__(f"{escape(path)}: {cause}")
         self.path = path
         self.cause = cause
 
@@ -70,7 +70,7 @@ class FormatError(AVVPError):
     """A file of events cannot be understood."""
 
     def __init__(self, path: object, cause: str) -> None:
-        super().__init__(f"{printable(path)}: {printable(cause)}")
+        super().__init__(f"{escape(path)}: {escape(cause)}")
 
 
 class OutputError(AVVPError):

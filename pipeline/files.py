@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import OutputError, SetupError
-from .text import printable
+from .text import escape
 
 VIDEO_SUFFIXES = (
     ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts",
@@ -45,7 +45,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         temporary = None
     except OSError as error:
-        raise OutputError(f"{printable(path)}: cannot be written: {error.strerror or error}") from error
+        raise OutputError(f"{escape(path)}: cannot be written: {error.strerror or error}") from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
@@ -57,18 +57,18 @@ def write_atomic(path: Path, content: bytes) -> None:
 
     A link stays a link, to the new content. A device or a pipe is written to as it is, not replaced.
     """
-    if not is_special(path):
+    if not is_device_or_pipe(path):
         with replacing(path) as temporary:
             temporary.write_bytes(content)
         return
     try:
         path.write_bytes(content)
     except OSError as error:
-        raise OutputError(f"{printable(path)}: cannot be written: {error.strerror or error}") from error
+        raise OutputError(f"{escape(path)}: cannot be written: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager
-def alone(root: Path) -> Iterator[None]:
+def exclusive_lock(root: Path) -> Iterator[None]:
     """Keep other processes from working in the same folder, and clear what a killed one left half-written.
 
     Raises SetupError where another one is at it.
@@ -78,7 +78,7 @@ def alone(root: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise SetupError(f"{printable(root)}: another process is at work in this folder") from error
+            raise SetupError(f"{escape(root)}: another process is at work in this folder") from error
         except OSError:  # a file system without locks, as some that are shared
             pass
         for left in root.glob(f"{PART_PREFIX}*.part"):
@@ -105,7 +105,7 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def file_name(name: str) -> str:
+def safe_file_name(name: str) -> str:
     """A name for a file in a folder: neither another folder's nor hidden."""
     return name.replace("/", "_").replace("\0", "_").lstrip(".") or "_"
 
@@ -115,10 +115,10 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{printable(folder)}: cannot be made: {error.strerror or error}") from error
+        raise OutputError(f"{escape(folder)}: cannot be made: {error.strerror or error}") from error
 
 
-def is_special(path: Path) -> bool:
+def is_device_or_pipe(path: Path) -> bool:
     """A device, a pipe: something that is there and cannot be replaced by a file."""
     return path.exists() and not path.is_file()
 
@@ -126,9 +126,9 @@ def is_special(path: Path) -> bool:
 def check_writable(folder: Path) -> None:
     """Raises OutputError unless a file can be made in this folder. Tried, not asked: root may, on paper, do all."""
     if not folder.is_dir():
-        raise OutputError(f"{printable(folder)}: no such folder; make it first")
+        raise OutputError(f"{escape(folder)}: no such folder; make it first")
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=PART_PREFIX, suffix=".part"):
             pass
     except OSError as error:
-        raise OutputError(f"{printable(folder)}: cannot be written to: {error.strerror or error}") from error
+        raise OutputError(f"{escape(folder)}: cannot be written to: {error.strerror or error}") from error

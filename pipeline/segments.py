@@ -49,7 +49,7 @@ def spread_indices(available: int, wanted: int) -> NDArray[np.intp]:
     return np.round(np.linspace(0, available - 1, wanted)).astype(np.intp)
 
 
-def fit_rows(rows: NDArray[Any], count: int) -> NDArray[Any]:
+def pad_or_trim(rows: NDArray[Any], count: int) -> NDArray[Any]:
     """Exactly `count` rows along the first axis: the tail cut, or the last row held."""
     missing = count - len(rows)
     return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing > 0 else rows[:count]

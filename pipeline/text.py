@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 
-def printable(text: object) -> str:
+def escape(text: object) -> str:
     """Text from outside (a file name, a label) as one line that is safe on a terminal.
 
     Newlines, escape sequences and bytes that are no text are shown as backslash escapes.
@@ -17,11 +17,11 @@ def printable(text: object) -> str:
 
 
 def first_few(names: Sequence[str]) -> str:
-    """ "a, b, c, ..." as `printable`."""
-    return ", ".join(map(printable, names[:3])) + (", ..." if len(names) > 3 else "")
+    """ "a, b, c, ..." as `escape`."""
+    return ", ".join(map(escape, names[:3])) + (", ..." if len(names) > 3 else "")
 
 
-def some(names: Iterable[str], what: str) -> str:
+def count_of(names: Iterable[str], what: str) -> str:
     """ "8 clips (a, b, c, ...)"."""
     ordered = sorted(names)
     plural = "" if len(ordered) == 1 else "es" if what.endswith("s") else "s"

@@ -89,13 +89,13 @@ class Timeline:
             return len(self.probabilities.audio)
         return int(self.media.get("segments") or segment_count(self.media["duration"]))
 
-    def by_second(
+    def per_second_labels(
         self, labels: Sequence[str], segments: int | None = None
     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """`second_tables` of its events, by default over all of their seconds."""
+        """`per_second_labels` of its events, by default over all of their seconds."""
         length = segments or max([self.segments, *(math.ceil(event.offset) for event in self.events)])
         events = ((event.modality, event.label, event.onset, event.offset) for event in self.events)
-        return second_tables(events, labels, length)
+        return per_second_labels(events, labels, length)
 
     def without_probabilities(self) -> Timeline:
         """The events alone, over as many seconds."""
@@ -165,7 +165,7 @@ def sort_events(events: Iterable[Event], labels: Sequence[str]) -> tuple[Event, 
     return tuple(sorted(events, key=lambda e: (e.onset, e.offset, ranks[e.modality], order[e.label])))
 
 
-def second_tables(
+def per_second_labels(
     events: Iterable[tuple[str, str, float, float]], labels: Sequence[str], segments: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """What is heard and what is seen in each second, (T, C) each, of events (modality, label, onset, offset).

@@ -17,7 +17,7 @@ from avvp.pipeline.datasets.pseudo_labels import read_pseudo_labels
 from avvp.pipeline.files import FAILURES_FILE
 from avvp.pipeline.outputs.formats.registry import FORMATS, read_events
 from avvp.pipeline.outputs.formats.targets import parse_formats, resolve_targets
-from avvp.pipeline.outputs.postprocess import Refinement, both_events, merge_events, refine
+from avvp.pipeline.outputs.postprocess import PostProcessing, merge_events, refine, with_audio_visual
 from avvp.pipeline.timeline import Event, Timeline
 from conftest import Result
 from PIL import Image
@@ -88,22 +88,22 @@ def test_refinement_by_hand() -> None:
     assert (merged[0].onset, merged[0].offset, round(merged[0].score, 9)) == (0, 4, 0.8)
     assert len(merged) == 2
     timeline = Timeline.of_events(EVENTS, path="x", duration=10.0)
-    joined = refine(timeline, Refinement(merge_gap=1.0))
+    joined = refine(timeline, PostProcessing(merge_gap=1.0))
     assert [(e.onset, e.offset, round(e.score, 6)) for e in joined.events if e.modality == "audio_visual"] == [
         (1, 4, 0.8)
     ]
-    kept = refine(timeline, Refinement(min_duration=2.0))
+    kept = refine(timeline, PostProcessing(min_duration=2.0))
     assert [e.score for e in kept.events if e.modality == "audio_visual"] == [0.75]
     assert len(kept.events) == len(EVENTS) - 1
     assert kept.processing == ({"step": "refine", "min_duration": 2.0},)
-    assert refine(timeline, Refinement()) is timeline
-    assert not refine(timeline, Refinement(classes=("Speech",), min_score=0.71)).events
+    assert refine(timeline, PostProcessing()) is timeline
+    assert not refine(timeline, PostProcessing(classes=("Speech",), min_score=0.71)).events
 
 
 def test_both_is_where_both_are() -> None:
     heard = [Event("audio", "Dog", 0, 3, 0.5), Event("audio", "Dog", 2, 6, 0.9), Event("audio", "Cat", 0, 9, 0.9)]
     seen = [Event("visual", "Dog", 1, 2.5, 0.6), Event("visual", "Dog", 5, 9, 0.4)]
-    both = [event for event in both_events([*heard, *seen]) if event.modality == "audio_visual"]
+    both = [event for event in with_audio_visual([*heard, *seen]) if event.modality == "audio_visual"]
     assert [(e.label, e.onset, e.offset) for e in both] == [("Dog", 1, 2.5), ("Dog", 5, 6)]
     assert [round(e.score, 6) for e in both] == [0.6, 0.4]
 

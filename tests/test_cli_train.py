@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from avvp.pipeline.inference.bundle import load_networks
-from avvp.pipeline.training.reproduce import GRIDS
+from avvp.pipeline.training.reproduce import PAPER_TABLES
 from avvp.pipeline.training.run_folder import load_progress
 from conftest import LABELS, Result, copy_bundle
 from llp_like import Recipe, generate
@@ -381,7 +381,7 @@ def test_a_run_of_another_plan_in_the_same_folder_is_noticed(run: Run, data: Pat
 def test_other_tables(run: Run, data: Path, tmp_path: Path, table: str) -> None:
     result = run("reproduce", table, *reproduce_options(data, tmp_path / "runs"))
     assert result.status == 0, result.err
-    for cell in GRIDS[table].cells:
+    for cell in PAPER_TABLES[table].cells:
         assert f"{cell.name}: ours" in result.out
         assert f"{cell.paper[-1]:.1f}" in result.out
 
@@ -389,7 +389,7 @@ def test_other_tables(run: Run, data: Path, tmp_path: Path, table: str) -> None:
 def test_every_table_of_the_command_line_has_a_grid() -> None:
     from avvp.pipeline.cli.reproduce import TABLES
 
-    assert set(TABLES) == set(GRIDS)
+    assert set(TABLES) == set(PAPER_TABLES)
 
 
 def test_what_a_table_lacks_is_said_before_anything_is_trained(run: Run, data: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from avvp.pipeline.datasets.annotations import read_annotations
-from avvp.pipeline.datasets.clips import Clips, check_values, clip_id, find_ids, load_clips
+from avvp.pipeline.datasets.clips import SplitDataset, check_values, clip_id, find_ids, load_clips
 from avvp.pipeline.datasets.loader import iterate_batches, shuffled
 from avvp.pipeline.errors import DatasetError
 from avvp.pipeline.features.npy_folders import FeatureFolders
@@ -24,7 +24,7 @@ def data(tmp_path: Path) -> tuple[Path, dict[str, Truth]]:
     return tmp_path, truths
 
 
-def clips_of(root: Path, split: str, *, pseudo: bool = False) -> Clips:
+def clips_of(root: Path, split: str, *, pseudo: bool = False) -> SplitDataset:
     features = open_features(root / "features")
     folder = root / "pseudo_labels" if pseudo else None
     return load_clips(read_annotations(root / "annotations"), split, features, pseudo_labels=folder)

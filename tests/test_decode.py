@@ -13,9 +13,9 @@ import pytest
 from avvp.pipeline.decode import decord_reader as decode_decord
 from avvp.pipeline.decode import ffmpeg_reader as decode_ffmpeg
 from avvp.pipeline.decode.base import FrameReader
-from avvp.pipeline.decode.jpeg_frames import PublishedPictures
+from avvp.pipeline.decode.jpeg_frames import JpegFrames
 from avvp.pipeline.decode.probe import probe
-from avvp.pipeline.decode.process import MediaProcess
+from avvp.pipeline.decode.process import DecoderProcess
 from avvp.pipeline.decode.readers import build_reader
 from avvp.pipeline.errors import DecodeTimeoutError, MediaError
 from avvp.pipeline.segments import sample_times, shown_frames
@@ -150,7 +150,7 @@ def test_when_both_fail_auto_reports_the_first(clips: Clips, monkeypatch: pytest
 )
 def test_a_hanging_decoder_is_killed(clips: Clips, code: str) -> None:
     with (
-        MediaProcess(clips.steady, lambda _: [sys.executable, "-c", code], timeout=1.0) as process,
+        DecoderProcess(clips.steady, lambda _: [sys.executable, "-c", code], timeout=1.0) as process,
         pytest.raises(DecodeTimeoutError, match="no progress for 1 s"),
     ):
         while process.read_line():
@@ -161,8 +161,8 @@ def test_a_hanging_decoder_is_killed(clips: Clips, code: str) -> None:
 def test_a_crashing_decord_is_an_error_not_a_crash(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> None:
     crash = [sys.executable, "-c", "import os; os.abort()"]
 
-    def start(path: Path, _command: object, **options: object) -> MediaProcess:
-        return MediaProcess(path, lambda _: crash, **options)  # pyright: ignore[reportArgumentType]
+    def start(path: Path, _command: object, **options: object) -> DecoderProcess:
+        return DecoderProcess(path, lambda _: crash, **options)  # pyright: ignore[reportArgumentType]
 
     media = probe(clips.steady)
     monkeypatch.setattr(decode_decord, "MediaProcess", start)
@@ -171,7 +171,7 @@ def test_a_crashing_decord_is_an_error_not_a_crash(clips: Clips, monkeypatch: py
 
 
 def test_published_pictures_are_counted_and_read_by_index(clips: Clips) -> None:
-    with contextlib.closing(PublishedPictures(probe(clips.steady))) as pictures:
+    with contextlib.closing(JpegFrames(probe(clips.steady))) as pictures:
         assert len(pictures) >= 24
         frames = pictures.read([0, len(pictures) - 1])
     assert frames.shape == (2, 48, 64, 3)
@@ -191,7 +191,7 @@ def test_published_pictures_on_a_full_disk(clips: Clips, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(decode_ffmpeg.tempfile, "TemporaryFile", lambda **_: Full())
     with pytest.raises(MediaError, match="No space left"):
-        PublishedPictures(probe(clips.steady))
+        JpegFrames(probe(clips.steady))
 
 
 def test_nothing_in_the_working_directory_is_run(clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

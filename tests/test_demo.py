@@ -10,7 +10,7 @@ import pytest
 from avvp.extractors import inputs
 from avvp.models.labels import LLP_LABELS
 from avvp.pipeline.datasets.annotations import read_annotations
-from avvp.pipeline.decode.audio import SoundReader
+from avvp.pipeline.decode.audio import AudioReader
 from avvp.pipeline.evaluation.evaluate_timelines import evaluate_timelines
 from avvp.pipeline.metrics import Scores, score
 from avvp.pipeline.synthetic.dataset import SynthJob, write_dataset
@@ -83,13 +83,13 @@ class TestTheScoresCanFail:
     def test_sound_that_comes_half_a_second_late(
         self, plain: Callable[[], tuple[np.ndarray, ...]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        read = SoundReader.__iter__
+        read = AudioReader.__iter__
 
-        def late(reader: SoundReader) -> Iterator[np.ndarray]:
+        def late(reader: AudioReader) -> Iterator[np.ndarray]:
             samples = np.concatenate([np.zeros(8000), *read(reader)])
             return iter(samples[: len(samples) // 16000 * 16000].reshape(-1, 16000))
 
-        monkeypatch.setattr(SoundReader, "__iter__", late)
+        monkeypatch.setattr(AudioReader, "__iter__", late)
         spoilt = score(*plain())
         assert not good(spoilt), spoilt
 

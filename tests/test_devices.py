@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from avvp.pipeline.batch.compute_workers import batch_sizes, decode_workers, make_lanes
-from avvp.pipeline.devices import PLAIN, Arithmetic, resolve_devices
+from avvp.pipeline.devices import FP32, ComputePrecision, resolve_devices
 from avvp.pipeline.errors import SetupError
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
@@ -47,21 +47,21 @@ def rounding() -> Iterator[None]:
 
 @pytest.mark.usefixtures("rounding")
 def test_tf32_is_off_unless_it_is_asked_for() -> None:
-    PLAIN.prepare(GPU)
+    FP32.prepare(GPU)
     assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == (False, False)
-    Arithmetic("tf32").prepare(GPU)
+    ComputePrecision("tf32").prepare(GPU)
     assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == (True, True)
-    assert Arithmetic("tf32").dtype == torch.float32
+    assert ComputePrecision("tf32").dtype == torch.float32
 
 
 def test_what_a_device_cannot_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
     monkeypatch.setattr("shutil.which", lambda _: None)
     for arithmetic, device in (
-        (Arithmetic("bf16"), GPU),
-        (Arithmetic("tf32"), CPU),
-        (Arithmetic(compiled=True), CPU),
-        (Arithmetic("int4"), CPU),
+        (ComputePrecision("bf16"), GPU),
+        (ComputePrecision("tf32"), CPU),
+        (ComputePrecision(compiled=True), CPU),
+        (ComputePrecision("int4"), CPU),
     ):
         with pytest.raises(SetupError):
             arithmetic.prepare(device)

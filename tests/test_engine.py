@@ -10,8 +10,8 @@ import torch
 from avvp.extractors.fused import fuse
 from avvp.extractors.registry import build_extractor
 from avvp.pipeline.batch.engine import Engine
-from avvp.pipeline.batch.feature_spool import Spool
-from avvp.pipeline.batch.work import Made, Result, Video, Work
+from avvp.pipeline.batch.feature_spool import FeatureSpool
+from avvp.pipeline.batch.work import PendingVideo, Result, VideoJob, VideoOutputs
 from avvp.pipeline.errors import AVVPError, OutputError, SetupError
 from avvp.pipeline.preprocess.worker_process import DecodeOptions
 from media import Clips
@@ -22,12 +22,12 @@ CPU = torch.device("cpu")
 def make_engine(finish: object = None, *, lanes: int = 2) -> Engine:
     network = fuse(build_extractor("r2plus1d_tiny"))
     made = [(CPU, {"visual_3d": network})] * lanes
-    ends = finish or (lambda video: Made({}, note=str(video.length("visual_3d"))))
+    ends = finish or (lambda video: VideoOutputs({}, note=str(video.length("visual_3d"))))
     return Engine(made, {"visual_3d": 4}, DecodeOptions("clean"), ends, workers=2)  # pyright: ignore[reportArgumentType]
 
 
-def works(*paths: Path) -> list[Work]:
-    return [Work(str(number), path, ("visual_3d",)) for number, path in enumerate(paths)]
+def works(*paths: Path) -> list[VideoJob]:
+    return [VideoJob(str(number), path, ("visual_3d",)) for number, path in enumerate(paths)]
 
 
 def length(result: Result) -> str:
@@ -60,7 +60,7 @@ def test_what_ends_the_run(
     def fail(*_: object) -> None:
         raise thrown
 
-    monkeypatch.setattr(Spool, "put", fail)
+    monkeypatch.setattr(FeatureSpool, "put", fail)
     with make_engine() as engine, pytest.raises(shown, match=message):
         list(engine.run(works(clips.steady)))
 
@@ -68,7 +68,7 @@ def test_what_ends_the_run(
 def test_rows_that_are_not_finite_are_one_video_s_fault(clips: Clips) -> None:
     from avvp.pipeline.errors import MediaError
 
-    def finish(video: Video) -> None:
+    def finish(video: PendingVideo) -> None:
         raise MediaError(video.work.path, "its features are not finite")
 
     with make_engine(finish) as engine:

@@ -13,11 +13,11 @@ import torch
 from avvp.models.checkpoint import dump_checkpoint
 from avvp.models.parser import AVParser
 from avvp.pipeline.datasets.annotations import read_annotations
-from avvp.pipeline.datasets.clips import Clips, load_clips
+from avvp.pipeline.datasets.clips import SplitDataset, load_clips
 from avvp.pipeline.datasets.pseudo_labels import write_pseudo_labels
 from avvp.pipeline.errors import DatasetError, FeatureMismatchError, SetupError
 from avvp.pipeline.evaluation.evaluate import Decisions, evaluate
-from avvp.pipeline.evaluation.evaluate_parser import Judge
+from avvp.pipeline.evaluation.evaluate_parser import ParserEvaluator
 from avvp.pipeline.evaluation.evaluate_pseudo_labels import evaluate_pseudo_labels
 from avvp.pipeline.evaluation.evaluate_timelines import evaluate_timelines, read_timeline
 from avvp.pipeline.evaluation.tables import Table, class_table, score_table
@@ -50,7 +50,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Trut
     return root, generate(root, Recipe({"val": 9, "test": 12}, labels=LABELS, dims=DIMS))
 
 
-def clips_of(root: Path, split: str = "test") -> Clips:
+def clips_of(root: Path, split: str = "test") -> SplitDataset:
     return load_clips(read_annotations(root / "annotations"), split, open_features(root / "features"))
 
 
@@ -64,9 +64,9 @@ def write_bundle(folder: Path, parser: AVParser, **changes: object) -> Path:
     return folder
 
 
-def judge_of(root: Path, folder: Path) -> Judge:
+def judge_of(root: Path, folder: Path) -> ParserEvaluator:
     quiet = lambda _: lambda _done, _total: None  # noqa: E731
-    return Judge(load_parser(str(folder)), root / "annotations", root / "features", progress=quiet)
+    return ParserEvaluator(load_parser(str(folder)), root / "annotations", root / "features", progress=quiet)
 
 
 def perfect(truth: Truth, folder: Path, *, by_id: bool = False) -> Path:
@@ -252,7 +252,7 @@ def test_labels_in_another_order_are_refused(data: tuple[Path, dict[str, Truth]]
         (tmp_path / path.name).write_text(path.read_text())
     (tmp_path / "labels.txt").write_text("\n".join(LABELS[::-1]))
     with pytest.raises(FeatureMismatchError, match="the same, in another order"):
-        Judge(load_parser(str(folder)), tmp_path, root / "features", progress=lambda _: lambda _d, _t: None)
+        ParserEvaluator(load_parser(str(folder)), tmp_path, root / "features", progress=lambda _: lambda _d, _t: None)
 
 
 def biased_predictions(truth: Truth, pooled: bool) -> Predictions:

@@ -88,11 +88,11 @@ def test_looking_takes_the_shapes_that_parsing_takes() -> None:
 @pytest.mark.parametrize("prediction", ["first", "last"])
 def test_a_look_is_paid_for_only_where_it_predicts(prediction: str) -> None:
     parser = tiny_parser(leap_prediction=prediction)
-    looks = []
+    logits = []
     for index, block in enumerate(parser.decoder.audio.blocks):
-        block.project = lambda *given, _of=block.project, _index=index: looks.append(_index) or _of(*given)
+        block.project = lambda *given, _of=block.project, _index=index: logits.append(_index) or _of(*given)
     parser(*inputs(1, 5))
-    assert looks == [0 if prediction == "first" else 1]
+    assert logits == [0 if prediction == "first" else 1]
 
 
 @pytest.mark.parametrize("segments", [1, 4, 10])

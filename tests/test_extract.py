@@ -25,7 +25,7 @@ from avvp.pipeline.features.npy_folders import FeatureFolders
 from avvp.pipeline.features.packed_store import open_features
 from avvp.pipeline.inference.bundle import load_networks
 from avvp.pipeline.preprocess import worker_process as decode_pool
-from avvp.pipeline.preprocess.worker_process import DecodeOptions, DecodeProcess
+from avvp.pipeline.preprocess.worker_process import DecodeOptions, DecodeWorker
 from conftest import RUN_MARK, Result, copy_bundle, write_tiny_bundle
 from media import Clips
 
@@ -340,7 +340,7 @@ class TestDecodeProcess:
         return clips.numbered("longer.mkv", 240, 8)
 
     def test_one_that_dies_costs_one_file(self, clips: Clips, long: Path) -> None:
-        process = DecodeProcess(DecodeOptions("clean"))
+        process = DecodeWorker(DecodeOptions("clean"))
         with pytest.raises(MediaError, match="killed by signal 9"):
             process.decode(long, ["visual_2d"], lambda *_: os.kill(process.pid or 0, signal.SIGKILL))
         assert process.decode(clips.steady, ["visual_3d"], lambda *_: None).rows == {"visual_3d": [0, 1, 2]}
@@ -348,13 +348,13 @@ class TestDecodeProcess:
 
     def test_one_that_hangs_is_stopped(self, long: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(decode_pool, "_GRACE", 0.5)
-        process = DecodeProcess(DecodeOptions("clean", timeout=0.5))
+        process = DecodeWorker(DecodeOptions("clean", timeout=0.5))
         with pytest.raises(DecodeTimeoutError, match="made no progress for 1 s"):
             process.decode(long, ["visual_2d"], lambda *_: os.kill(process.pid or 0, signal.SIGSTOP))
         process.close()
 
     def test_inputs_larger_than_the_shared_memory_pass_through_it(self, long: Path) -> None:
-        process, sizes = DecodeProcess(DecodeOptions("clean")), []
+        process, sizes = DecodeWorker(DecodeOptions("clean")), []
         summary = process.decode(long, ["visual_2d", "visual_3d"], lambda _, given: sizes.append(given.nbytes))
         process.close()
         assert len(summary.rows["visual_2d"]) == 240

@@ -23,7 +23,7 @@ from avvp.pipeline.errors import FormatError
 from avvp.pipeline.outputs.formats.captions import make_cues
 from avvp.pipeline.outputs.formats.events_json import load_schema, to_document
 from avvp.pipeline.outputs.formats.registry import FORMATS, find_format, read_events, write_events
-from avvp.pipeline.outputs.postprocess import both_events, merge_events, sensed
+from avvp.pipeline.outputs.postprocess import merge_events, split_modalities, with_audio_visual
 from avvp.pipeline.timeline import Event, SegmentProbabilities, Timeline
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -51,7 +51,7 @@ def timelines(draw: st.DrawFn) -> Timeline:
         st.sampled_from(("audio", "visual")), st.sampled_from(labels), _times, _scores,
     )  # fmt: skip
     events = draw(st.lists(event, max_size=8, unique_by=lambda e: (e.modality, e.label, e.onset, e.offset)))
-    return Timeline.of_events(both_events(events), path="clip.mp4", duration=4_100.0, labels=labels)
+    return Timeline.of_events(with_audio_visual(events), path="clip.mp4", duration=4_100.0, labels=labels)
 
 
 def rounded(timeline: Timeline, form: str) -> list[tuple[object, ...]]:
@@ -87,7 +87,7 @@ def test_llp_keeps_whole_seconds(timeline: Timeline) -> None:
         for e in timeline.events
         if e.modality != "audio_visual"
     ]
-    expected = both_events(merge_events(whole, 0.0))
+    expected = with_audio_visual(merge_events(whole, 0.0))
     (back,) = round_trip(replace(timeline, events=tuple(whole)), "llp")
     assert rounded(back, "llp") == sorted((e.modality, e.label, e.onset, e.offset, 1.0) for e in expected)
 
@@ -182,7 +182,7 @@ def test_textgrid_in_other_readers(label: str, tmp_path: Path) -> None:
         again = tmp_path / "again.TextGrid"
         grid.save(str(again), "short_textgrid" if short else "long_textgrid", includeBlankSpaces=True)
         again.write_bytes(again.read_text(encoding="utf-8").encode("utf-16"))
-        expected = Timeline.of_events(both_events(timeline.events), path="x")
+        expected = Timeline.of_events(with_audio_visual(timeline.events), path="x")
         assert rounded(read_events(again)[0], "textgrid") == rounded(expected, "textgrid")
 
 
@@ -264,7 +264,7 @@ def test_labels_made_by_hand_in_audacity(tmp_path: Path) -> None:
 def test_what_is_only_both_is_heard_and_seen() -> None:
     """As another program may put it: 0 to 3 both, of which 1 to 2 is heard already."""
     timeline = make(("audio_visual", "Dog", 0, 3), ("audio", "Dog", 1, 2))
-    own = [(e.modality, e.onset, e.offset) for e in sensed(timeline.events)]
+    own = [(e.modality, e.onset, e.offset) for e in split_modalities(timeline.events)]
     assert sorted(own) == [("audio", 0, 1), ("audio", 1, 2), ("audio", 2, 3), ("visual", 0, 3)]
     assert text(timeline, "llp", 1).splitlines()[1] == "my clip\t0\t3\tDog"
     assert "[dog]" in text(timeline, "vtt", 1)

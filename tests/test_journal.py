@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from avvp.pipeline.batch.feature_spool import Spool
-from avvp.pipeline.batch.journal import InputFingerprint, Journal, Record, hash_values
+from avvp.pipeline.batch.feature_spool import FeatureSpool
+from avvp.pipeline.batch.journal import InputFingerprint, Journal, JournalEntry, hash_values
 from avvp.pipeline.batch.local_storage import LocalStorage
 from avvp.pipeline.batch.storage import OutputFingerprint
 
@@ -18,8 +18,8 @@ INPUT = InputFingerprint("/clips/a.mp4", 10, 20)
 def test_the_last_record_of_an_id_counts(tmp_path: Path) -> None:
     for cause in ("first", "second"):  # two runs, two files
         journal = Journal(LocalStorage(tmp_path))
-        journal.append(Record("a", "failed", INPUT, {"audio": "x"}, cause=cause))
-        journal.append(Record("b", "done", INPUT, {}, {"audio": OutputFingerprint("b.npy", 1, 2, "f")}))
+        journal.append(JournalEntry("a", "failed", INPUT, {"audio": "x"}, cause=cause))
+        journal.append(JournalEntry("b", "done", INPUT, {}, {"audio": OutputFingerprint("b.npy", 1, 2, "f")}))
         journal.close()
     again = Journal(LocalStorage(tmp_path))
     assert len(list((tmp_path / "journal").iterdir())) == 2
@@ -32,7 +32,7 @@ def test_the_last_record_of_an_id_counts(tmp_path: Path) -> None:
 )
 def test_what_is_no_record_is_left_out(tmp_path: Path, torn: str) -> None:
     journal = Journal(LocalStorage(tmp_path))
-    journal.append(Record("a", "done", INPUT, {}))
+    journal.append(JournalEntry("a", "done", INPUT, {}))
     journal.close()
     (file,) = (tmp_path / "journal").iterdir()
     with file.open("a") as end:
@@ -60,7 +60,7 @@ def test_hashes_do_not_depend_on_order() -> None:
 
 def test_a_spool_gives_back_rows_in_any_order() -> None:
     rows = np.arange(12, dtype=np.float32).reshape(4, 3)
-    spool = Spool(3)
+    spool = FeatureSpool(3)
     spool.put(2, rows[2:])
     spool.put(0, rows[:2])
     order = [0, 0, 3, 1, 2] * 2000

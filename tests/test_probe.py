@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.errors import MediaError
-from avvp.pipeline.text import printable
+from avvp.pipeline.text import escape
 from golden import MEDIA, needs_media
 from media import Clips, ffmpeg
 
@@ -120,5 +120,5 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_names_are_printed_on_one_safe_line() -> None:
-    assert printable("a\nb\x1b[31m\udcff") == r"a\nb\x1b[31m\udcff"
-    assert printable("ünï 🐕") == "ünï 🐕"
+    assert escape("a\nb\x1b[31m\udcff") == r"a\nb\x1b[31m\udcff"
+    assert escape("ünï 🐕") == "ünï 🐕"

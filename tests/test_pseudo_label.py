@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from avvp.pipeline.batch.task import Settings
+from avvp.pipeline.batch.task import ComputeSettings
 from avvp.pipeline.datasets.pseudo_labels import FOLDERS, check_record
-from avvp.pipeline.decode.jpeg_frames import PublishedPictures
+from avvp.pipeline.decode.jpeg_frames import JpegFrames
 from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.errors import OutputError
 from avvp.pipeline.preprocess.clap_mel import RATE, clap_mel
@@ -25,7 +25,7 @@ from avvp.pipeline.pseudo_labeling.clap_checkpoint import convert_clap
 from avvp.pipeline.pseudo_labeling.prompts import Prompts, parse_prompts, read_prompts
 from avvp.pipeline.pseudo_labeling.task import PseudoLabelTask
 from avvp.pipeline.pseudo_labeling.teachers import fold_quick_gelu
-from avvp.pipeline.pseudo_labeling.threshold_scores import LabelRules
+from avvp.pipeline.pseudo_labeling.threshold_scores import LabelingConfig
 from avvp.weights.errors import WeightsError
 from avvp.weights.load import read_state_dict
 from conftest import Result
@@ -83,7 +83,7 @@ def test_frames_and_chunks_are_the_published_ones(clips: Clips, tmp_path: Path) 
     for stream, some in inputs:
         given[stream] += [*some]
     assert inputs.summary.rows == {"audio": [0, 1, 2], "visual_2d": [0, 1, 2]}
-    pictures = PublishedPictures(probe(clip))
+    pictures = JpegFrames(probe(clip))
     chosen = np.round(np.linspace(0, len(pictures) - 1, 3)).astype(int)
     for index, shown in zip(chosen, given["visual_2d"], strict=True):
         np.testing.assert_array_equal(shown, clip_picture(pictures.read([index])[0]))
@@ -162,8 +162,8 @@ def test_clip_with_another_activation_is_left_as_it_is() -> None:
     ("asked", "device", "inputs"), [(None, "cpu", 4), (None, "cuda", 64), (7, "cpu", 7), (7, "cuda", 7)]
 )
 def test_a_batch_holds_an_input_for_each_second(asked: int | None, device: str, inputs: int) -> None:
-    settings = Settings(DecodeOptions("llp"), batch_size=asked)
-    task = PseudoLabelTask(settings=settings, rules=LabelRules(prompts=read_prompts()))
+    settings = ComputeSettings(DecodeOptions("llp"), batch_size=asked)
+    task = PseudoLabelTask(settings=settings, rules=LabelingConfig(prompts=read_prompts()))
     assert task.batch_sizes(torch.device(device)) == {"audio": inputs, "visual_2d": inputs}
 
 
@@ -184,7 +184,7 @@ def plain_scores(teachers: tuple[Path, Path], video: Path, prompts: Prompts) -> 
     clap = transformers.ClapModel.from_pretrained(teachers[1]).eval()
     words = [transformers.AutoTokenizer.from_pretrained(folder) for folder in teachers]
     port = transformers.ClapFeatureExtractor(frequency_min=50, truncation="fusion", padding="repeatpad")
-    pictures = PublishedPictures(probe(video))
+    pictures = JpegFrames(probe(video))
     raw = video.with_suffix(".f32")
     ffmpeg("-i", video, "-f", "f32le", "-ac", 1, "-ar", RATE, raw)
     sound, segments = np.fromfile(raw, "<f4"), 3

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from avvp.pipeline.batch.extract_task import ExtractTask
 from avvp.pipeline.batch.ray_engine import RayEngine
-from avvp.pipeline.batch.task import Settings
+from avvp.pipeline.batch.task import ComputeSettings
 from avvp.pipeline.errors import SetupError
 from avvp.pipeline.preprocess.worker_process import DecodeOptions
 from avvp.weights.manifest import load_bundle
@@ -145,7 +145,9 @@ def test_what_no_actor_can_do_ends_the_run(
 def test_usage(run: Run, videos: Path, tmp_path: Path, tiny_bundle: Path) -> None:
     command = ("extract", videos, "--weights", tiny_bundle, "-o", tmp_path)
     assert "--actors goes with --engine ray" in run(*command, "--actors", 2).err
-    task = ExtractTask(bundle=load_bundle(str(tiny_bundle)), settings=Settings(DecodeOptions("clean"), device="cuda:1"))
+    task = ExtractTask(
+        bundle=load_bundle(str(tiny_bundle)), settings=ComputeSettings(DecodeOptions("clean"), device="cuda:1")
+    )
     with pytest.raises(SetupError, match="Ray chooses the GPUs"):
         RayEngine(task, {}, str(tmp_path))
 
@@ -169,5 +171,5 @@ def test_what_actors_reserve(
         def nodes() -> list[dict[str, Any]]:
             return [{"Alive": True, "Resources": node} for node in nodes] + [{"Alive": False, "Resources": {"CPU": 64}}]
 
-    task = ExtractTask(bundle=load_bundle(str(tiny_bundle)), settings=Settings(DecodeOptions("clean")))
+    task = ExtractTask(bundle=load_bundle(str(tiny_bundle)), settings=ComputeSettings(DecodeOptions("clean")))
     assert RayEngine(task, {}, "/out", **asked)._reserve(Nodes) == expected

@@ -8,7 +8,7 @@ import pytest
 import torch
 from avvp.models.labels import LLP_LABELS
 from avvp.pipeline.errors import SetupError
-from avvp.pipeline.training.recipe import DEFAULT_RECIPE, Schedule, list_recipes, load_recipe, make_recipe
+from avvp.pipeline.training.recipe import DEFAULT_RECIPE, TrainingConfig, list_recipes, load_recipe, make_recipe
 
 # Encoder, decoder, epochs, batch size, learning rate, seed: as published.
 SHIPPED = {
@@ -60,7 +60,7 @@ def test_valor_s_configuration() -> None:
 
 
 def test_steps_are_those_of_torch() -> None:
-    schedule = Schedule(learning_rate=1.0, step_epochs=10, step_factor=0.1)
+    schedule = TrainingConfig(learning_rate=1.0, step_epochs=10, step_factor=0.1)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     reference = torch.optim.lr_scheduler.StepLR(optimizer, 10, 0.1)
     for epoch in range(35):

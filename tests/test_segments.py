@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from avvp.pipeline.segments import (
-    fit_rows,
+    pad_or_trim,
     runs,
     sample_count,
     sample_times,
@@ -62,9 +62,9 @@ def test_a_window_of_one_segment_moves_by_one() -> None:
 
 def test_rows_are_cut_or_the_last_one_held() -> None:
     rows = np.array([[1], [2], [3]])
-    assert fit_rows(rows, 2).tolist() == [[1], [2]]
-    assert fit_rows(rows, 3).tolist() == [[1], [2], [3]]
-    assert fit_rows(rows, 5).tolist() == [[1], [2], [3], [3], [3]]
+    assert pad_or_trim(rows, 2).tolist() == [[1], [2]]
+    assert pad_or_trim(rows, 3).tolist() == [[1], [2], [3]]
+    assert pad_or_trim(rows, 5).tolist() == [[1], [2], [3], [3], [3]]
 
 
 def test_runs_are_maximal_and_half_open() -> None:

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import resampy
-from avvp.pipeline.decode.audio import SoundReader
+from avvp.pipeline.decode.audio import AudioReader
 from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.decode.resampling import published_track, resamplable, resample, resample_seconds
 from avvp.pipeline.errors import MediaError
@@ -122,14 +122,14 @@ def test_a_container_that_lies_about_its_duration_changes_nothing_but_the_blocks
 def test_published_track_golden() -> None:
     with wave.open(str(GOLDEN / "BjCEufrlXm4.wav")) as file:
         expected = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2) / 32768
-    seconds = np.concatenate(list(SoundReader(probe(MEDIA / "BjCEufrlXm4.mp4"), "nearest")))
+    seconds = np.concatenate(list(AudioReader(probe(MEDIA / "BjCEufrlXm4.mp4"), "nearest")))
     np.testing.assert_array_equal(seconds[: len(expected)], expected.mean(1))
     assert not seconds[len(expected) :].any()
 
 
 @pytest.mark.parametrize("sound", ["nearest", "filtered"])
 def test_seconds_of_sound(clips: Clips, sound: str) -> None:
-    reader = SoundReader(probe(clips.blind), sound)
+    reader = AudioReader(probe(clips.blind), sound)
     seconds = list(reader)
     assert [len(second) for second in seconds] == [16_000] * 2
     assert reader.report.end == pytest.approx(2.0, abs=0.01)
@@ -142,7 +142,7 @@ def test_sound_that_starts_late_keeps_its_place(clips: Clips) -> None:
         "late-sound.mkv", "-f", "lavfi", "-i", "color=s=64x48:r=8:d=3", "-itsoffset", 1, "-f", "lavfi",
         "-i", "sine=f=440:r=16000:d=2", "-c:a", "pcm_s16le", "-c:v", "ffv1",
     )  # fmt: skip
-    seconds = list(SoundReader(probe(late), "filtered"))
+    seconds = list(AudioReader(probe(late), "filtered"))
     levels = [float(np.abs(second).mean()) for second in seconds[:3]]
     assert levels[0] < 1e-3
     assert min(levels[1:]) > 0.05
@@ -153,7 +153,7 @@ def test_odd_sample_rates(clips: Clips, rate: int) -> None:
     """Prime rates would need a filter of gigabytes; the tone comes out right all the same, and soon."""
     path = clips.make(f"odd-{rate}.wav", "-f", "lavfi", "-i", f"sine=f=440:r={rate}:d=2")
     assert resamplable(rate) == 48_000
-    _, second = SoundReader(probe(path), "filtered")
+    _, second = AudioReader(probe(path), "filtered")
     assert np.abs(np.fft.rfft(second)).argmax() == 440
 
 
@@ -164,4 +164,4 @@ def test_usual_sample_rates_are_decoded_as_they_are(rate: int) -> None:
 
 def test_no_sound_is_an_error(clips: Clips) -> None:
     with pytest.raises(MediaError, match="no audio stream"):
-        SoundReader(probe(clips.silent), "filtered")
+        AudioReader(probe(clips.silent), "filtered")

@@ -55,7 +55,7 @@ def test_what_fails_while_it_is_made_leaves_what_was_there(storage: Storage) -> 
 def test_an_output_is_intact_until_its_content_changes(storage: Storage) -> None:
     made = storage.store("a", lambda path: path.write_bytes(b"12345"))
     for listed in (False, True):
-        with storage.listed() if listed else storage.alone():
+        with storage.cached_listing() if listed else storage.exclusive_lock():
             assert storage.intact(made)
             assert storage.intact(made, verify=True)
     for other in (b"1234", b"12346"):
@@ -120,7 +120,7 @@ def test_half_written_files_of_a_killed_run_are_cleared(tmp_path: Path) -> None:
     storage.clear(["deep/down"])
     assert storage.names("deep/down", "") == ["deep/down/a"]
     blocked = pytest.raises(SetupError, match="another process is at work")
-    with storage.alone(), blocked, open_storage(tmp_path).alone():
+    with storage.exclusive_lock(), blocked, open_storage(tmp_path).exclusive_lock():
         pass
 
 

@@ -16,11 +16,11 @@ from avvp.pipeline.datasets.annotations import read_annotations
 from avvp.pipeline.datasets.pseudo_labels import read_pseudo_labels
 from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.errors import MediaError
-from avvp.pipeline.preprocess.network_inputs import MediaInputs
+from avvp.pipeline.preprocess.network_inputs import NetworkInputs
 from avvp.pipeline.synthetic.class_sounds import SOUNDS, make_sound
-from avvp.pipeline.synthetic.class_visuals import SIGHTS, Look, draw_sight
+from avvp.pipeline.synthetic.class_visuals import SIGHTS, Appearance, draw_sight
 from avvp.pipeline.synthetic.clip_plan import MOST_AT_ONCE, ClipPlan, Event, plan_clip
-from avvp.pipeline.synthetic.dataset import SynthJob, make_mistakes
+from avvp.pipeline.synthetic.dataset import SynthJob, corrupt_labels
 from avvp.pipeline.synthetic.drawing import Brush
 from avvp.pipeline.synthetic.render import draw_pictures, mix_sound
 from avvp.pipeline.synthetic.waveforms import RATE
@@ -85,7 +85,7 @@ def test_sights_are_drawn_in_their_place_and_move(label: str) -> None:
     pictures = []
     for time in (0.0, 0.13, 0.29, 0.41):
         picture = Image.new("RGB", (200, 200), (1, 2, 3))
-        draw_sight(label, Brush(picture, 100, 100, 100), Look(0, 1, 1, 0.1), time)
+        draw_sight(label, Brush(picture, 100, 100, 100), Appearance(0, 1, 1, 0.1), time)
         pictures.append(np.asarray(picture).astype(int))
     drawn = (pictures[0] != (1, 2, 3)).any(axis=2)
     rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
@@ -112,7 +112,7 @@ def test_mistakes_stay_inside_the_labels_of_the_video() -> None:
     for number in range(100):
         plan = plan_clip("a", (3, 0, number), 10, CLASSES)
         inside = (plan.table("audio", CLASSES) | plan.table("visual", CLASSES)).any(axis=0)
-        for modality, labels in make_mistakes(plan, CLASSES).items():
+        for modality, labels in corrupt_labels(plan, CLASSES).items():
             assert not labels[:, ~inside].any()
             errors += int((labels != plan.table(modality, CLASSES)).sum())
             count += 10 * int(inside.sum())
@@ -142,7 +142,7 @@ class TestDataset:
             ids = [plan.name for plan in job.plans("train")]
             labels, problems = read_pseudo_labels(made / "pseudo_labels", modality, ids, [4] * 3, CLASSES)
             assert problems == []
-            expected = [make_mistakes(plan, CLASSES)[modality] for plan in job.plans("train")]
+            expected = [corrupt_labels(plan, CLASSES)[modality] for plan in job.plans("train")]
             np.testing.assert_array_equal(labels, expected)
 
     def test_files_are_what_they_promise(self, made: Path) -> None:
@@ -151,7 +151,7 @@ class TestDataset:
         assert media.audio is not None
         assert media.video is not None
         assert (media.video.codec, media.audio.codec, media.video.width) == ("h264", "aac", 320)
-        inputs = MediaInputs(path, [], profile="clean")
+        inputs = NetworkInputs(path, [], profile="clean")
         list(inputs)
         assert inputs.summary.warnings == ()
         assert inputs.summary.facts.duration == pytest.approx(4, abs=0.1)

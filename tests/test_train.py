@@ -19,18 +19,18 @@ import torch
 from avvp.models.checkpoint import load_checkpoint
 from avvp.models.parser import AVParser
 from avvp.pipeline.datasets.annotations import read_annotations
-from avvp.pipeline.datasets.clips import Clips, load_clips
+from avvp.pipeline.datasets.clips import SplitDataset, load_clips
 from avvp.pipeline.errors import OutputError, SetupError, TrainingError
 from avvp.pipeline.evaluation.evaluate import score_clips
 from avvp.pipeline.features.npy_folders import FeatureFolders
 from avvp.pipeline.features.packed_store import open_features, pack_features
-from avvp.pipeline.files import alone
+from avvp.pipeline.files import exclusive_lock
 from avvp.pipeline.inference.predict import predict_clips
 from avvp.pipeline.inference.thresholds import Thresholds
 from avvp.pipeline.metrics import score
 from avvp.pipeline.training.recipe import load_recipe
-from avvp.pipeline.training.run_folder import BEST_FILE, LAST_FILE, LOG_FILE, STATE_FILE, load_progress
-from avvp.pipeline.training.train_parser import Hooks, TrainingJob, train
+from avvp.pipeline.training.run_folder import BEST_FILE, LAST_FILE, LOG_FILE, STATE_FILE, load_training_state
+from avvp.pipeline.training.train_parser import TrainingCallbacks, TrainingJob, train
 from golden import LLP
 from llp_like import Recipe as Data
 from llp_like import generate
@@ -52,7 +52,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def clips_of(root: Path, split: str, features: str = "features") -> Clips:
+def clips_of(root: Path, split: str, features: str = "features") -> SplitDataset:
     pseudo = root / "pseudo_labels" if split == "train" else None
     return load_clips(
         read_annotations(root / "annotations"), split, open_features(root / features), pseudo_labels=pseudo
@@ -128,8 +128,8 @@ def test_an_interrupted_epoch_is_done_again(few: Path, tmp_path: Path) -> None:
 
     part = make_job(few, tmp_path / "part", "training.epochs=2", "training.batch_size=8")
     with pytest.raises(KeyboardInterrupt):
-        train(part, Hooks(step=stop))
-    assert load_progress(tmp_path / "part").epochs == 1
+        train(part, TrainingCallbacks(step=stop))
+    assert load_training_state(tmp_path / "part").epochs == 1
     train(part)
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "part"))
 
@@ -176,7 +176,9 @@ def test_an_objective_without_gradient_is_refused(few: Path, tmp_path: Path) -> 
 def test_the_log_says_what_happened(few: Path, tmp_path: Path) -> None:
     records: list[dict] = []
     steps: list[tuple[int, int, int]] = []
-    hooks = Hooks(step=lambda *step: steps.append(step[:3]), epoch=lambda record: records.append(dict(record)))
+    hooks = TrainingCallbacks(
+        step=lambda *step: steps.append(step[:3]), epoch=lambda record: records.append(dict(record))
+    )
     progress = train(make_job(few, tmp_path / "run", "training.epochs=2", "training.batch_size=8"), hooks)
     assert steps == [(epoch, done, 20) for epoch in (1, 2) for done in (8, 16, 20)]
     written = [json.loads(line) for line in (tmp_path / "run" / LOG_FILE).read_text().splitlines()]
@@ -288,7 +290,7 @@ def test_parameters_that_diverge_in_the_last_step_of_an_epoch_are_not_saved(few:
 
 def test_two_processes_do_not_train_in_one_folder(few: Path, tmp_path: Path) -> None:
     job = make_job(few, tmp_path / "run", "training.epochs=1")
-    with alone(tmp_path / "run"), pytest.raises(SetupError, match="another process is at work"):
+    with exclusive_lock(tmp_path / "run"), pytest.raises(SetupError, match="another process is at work"):
         train(job)
     (tmp_path / "run" / ".avvp-left.part").write_bytes(b"half")
     train(job)
@@ -343,7 +345,7 @@ def test_killed_in_the_middle_of_writing_a_checkpoint(few: Path, tmp_path: Path,
     for name in (LAST_FILE, BEST_FILE):
         if (root / name).exists():
             load_checkpoint(root / name)
-    assert load_progress(root).epochs < 3 if (root / STATE_FILE).exists() else call < 4
+    assert load_training_state(root).epochs < 3 if (root / STATE_FILE).exists() else call < 4
     train(make_job(few, root, "training.epochs=3"))
     for name in (LAST_FILE, BEST_FILE, STATE_FILE):
         assert_same(weights(tmp_path / "whole", name), weights(root, name))

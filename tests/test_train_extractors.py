@@ -14,11 +14,11 @@ from avvp.extractors.mel import LOG_OFFSET
 from avvp.extractors.sampling import STREAMS
 from avvp.pipeline.datasets.annotations import read_annotations
 from avvp.pipeline.errors import DatasetError
-from avvp.pipeline.preprocess.network_inputs import MediaInputs
+from avvp.pipeline.preprocess.network_inputs import NetworkInputs
 from avvp.pipeline.preprocess.worker_process import DecodeOptions
 from avvp.pipeline.synthetic.dataset import SynthJob, write_dataset
 from avvp.pipeline.training.extractor_examples import PICTURES_A_SECOND, Examples, decode_examples
-from avvp.pipeline.training.train_extractors import ExtractorSchedule, lay_over, train_extractor
+from avvp.pipeline.training.train_extractors import ExtractorTrainingConfig, mix_examples, train_extractor
 from conftest import Result
 
 
@@ -41,7 +41,7 @@ def test_examples_are_what_extraction_sees_with_the_labels_of_their_second(data:
     np.testing.assert_array_equal(found["visual_3d"].labels, truth.reshape(15, -1))
     np.testing.assert_array_equal(found["visual_2d"].labels[::2], truth.reshape(15, -1))
     first = videos[annotations.split("val").filenames[0].rsplit("_", 2)[0]]
-    inputs = MediaInputs(first, [PICTURE, CLIP, LOG_MEL], profile="clean")
+    inputs = NetworkInputs(first, [PICTURE, CLIP, LOG_MEL], profile="clean")
     given = {stream: [] for stream in STREAMS}
     for stream, some in inputs:
         given[stream].append(some)
@@ -58,7 +58,7 @@ def test_a_network_learns_what_its_labels_say() -> None:
     loud = rng.random(256) < 0.5
     inputs = (rng.standard_normal((256, 96, 64)) + 2 * loud[:, None, None]).astype(np.float32)
     examples, losses = Examples(inputs, np.stack([loud, ~loud], axis=1)), []
-    schedule = ExtractorSchedule(epochs=8, learning_rate=5e-3)
+    schedule = ExtractorTrainingConfig(epochs=8, learning_rate=5e-3)
     first = train_extractor("vggish_tiny", examples, schedule, told=lambda *told: losses.append(told[2]))
     assert losses[-1] < 0.3 * losses[0]
     again = train_extractor("vggish_tiny", examples, schedule)
@@ -83,7 +83,7 @@ def test_sounds_that_are_laid_over_each_other_add_their_power() -> None:
     magnitudes = torch.tensor([3.0, 4.0, 7.0])
     x = (magnitudes + LOG_OFFSET).log()[:, None, None].expand(3, 96, 64)
     labels = torch.eye(3, dtype=torch.bool)
-    mixed, heard = lay_over(x, labels, 0.4, cast("np.random.Generator", _Dice()))
+    mixed, heard = mix_examples(x, labels, 0.4, cast("np.random.Generator", _Dice()))
     torch.testing.assert_close(mixed.exp()[:, 0, 0] - LOG_OFFSET, torch.tensor([5.0, 4.0, 7.0]))
     assert heard.int().tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
 

@@ -16,11 +16,11 @@ from .manifest import WeightFile
 TIMEOUT = 30  # seconds without an answer or a byte
 BLOCK = 1 << 18
 
-Progress = Callable[[int, "int | None"], None]  # bytes so far, bytes in all where the server says
+DownloadProgress = Callable[[int, "int | None"], None]  # bytes so far, bytes in all where the server says
 
 
 def fetch_file(
-    file: WeightFile, weights_dir: Path | None = None, *, progress: Progress | None = None
+    file: WeightFile, weights_dir: Path | None = None, *, progress: DownloadProgress | None = None
 ) -> tuple[Path, str]:
     """Download a file into the first of the search folders and verify it; returns its path and sha256.
 
@@ -39,7 +39,7 @@ def fetch_file(
         return _fetch_to(file, target, part, progress)
 
 
-def _fetch_to(file: WeightFile, target: Path, part: Path, progress: Progress | None) -> tuple[Path, str]:
+def _fetch_to(file: WeightFile, target: Path, part: Path, progress: DownloadProgress | None) -> tuple[Path, str]:
     failures: list[str] = []
     for url in file.urls:
         try:
@@ -77,7 +77,7 @@ class _TransferError(Exception):
     """One address failed; another may do."""
 
 
-def _download(url: str, part: Path, progress: Progress | None) -> None:
+def _download(url: str, part: Path, progress: DownloadProgress | None) -> None:
     import requests
 
     have = part.stat().st_size if part.exists() else 0
@@ -116,7 +116,7 @@ def _total(answer: Any, have: int) -> int | None:
     return have + int(length) if length else None
 
 
-def _download_from_drive(identifier: str, part: Path, progress: Progress | None) -> None:
+def _download_from_drive(identifier: str, part: Path, progress: DownloadProgress | None) -> None:
     """Google Drive asks for a confirmation before large files; gdown knows its ways, and resumes."""
     import gdown
     import requests

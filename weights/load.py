@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from .errors import WeightsError
-from .fetch import Progress, fetch_file
+from .fetch import DownloadProgress, fetch_file
 from .locate import bundle_paths, missing_message, sha256_of, verify_file
 from .manifest import Bundle, list_files
 
@@ -28,7 +28,7 @@ _NUMBERS: list[Any] = [
 
 
 def gather_files(
-    bundle: Bundle, *, weights_dir: Path | None = None, offline: bool = False, progress: Progress | None = None
+    bundle: Bundle, *, weights_dir: Path | None = None, offline: bool = False, progress: DownloadProgress | None = None
 ) -> tuple[dict[str, Path], dict[str, str]]:
     """Paths and sha256 of the bundle's files, downloaded where they are missing and verified.
 

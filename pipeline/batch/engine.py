@@ -28,58 +28,61 @@ from numpy.typing import NDArray
 from ...extractors.base import Extractor
 from ...extractors.sampling import Stream
 from ..errors import MediaError, OutputError, SetupError
-from ..preprocess.worker_process import DecodeOptions, DecodeProcess
-from .work import Made, Result, Video, Work
+from ..preprocess.worker_process import DecodeOptions, DecodeWorker
+from .work import PendingVideo, Result, VideoJob, VideoOutputs
 
 _TICK = 0.2  # seconds after which a waiting thread looks whether it is to stop
-_FINISHERS = 2
+_WRITERS = 2
 
 
 @dataclass
 class _Batch:
     stream: Stream
     inputs: NDArray[Any]
-    owners: list[tuple[Video, int]] = field(default_factory=list)
+    owners: list[tuple[PendingVideo, int]] = field(default_factory=list)
 
 
 class Engine:
     """Networks and threads, ready for videos. A context manager that leaves neither processes nor files behind.
 
-    lanes: for each lane its device and the networks on it; lanes on a CPU share theirs and compute with one thread
-    each (see `make_lanes`). sizes: inputs in a batch of each stream. finish: called, in some thread, with every
-    complete video, to make something of it.
+    compute_threads: for each compute thread its device and the networks on it; those on a CPU share theirs and
+    compute with one core each (see `split_compute_threads`). sizes: inputs in a batch of each stream. finish: called,
+    in some thread, with every complete video, to make something of it.
     """
 
     at_once = 1
 
     def __init__(
         self,
-        lanes: list[tuple[torch.device, Mapping[Stream, Extractor]]],
+        compute_threads: list[tuple[torch.device, Mapping[Stream, Extractor]]],
         sizes: Mapping[Stream, int],
         options: DecodeOptions,
-        finish: Callable[[Video], Made],
+        finish: Callable[[PendingVideo], VideoOutputs],
         *,
         workers: int,
     ) -> None:
-        networks = lanes[0][1]
+        networks = compute_threads[0][1]
         self._widths: dict[Stream, int] = {stream: network.dim for stream, network in networks.items()}
         self._formats = {stream: network.input_format for stream, network in networks.items()}
-        self._sizes, self._finish = sizes, finish
+        self._sizes, self._write = sizes, finish
         self._filling: dict[Stream, _Batch] = {}
         self._filling_lock = threading.Lock()
-        self._batches: queue.Queue[_Batch] = queue.Queue(len(lanes) + 1)
-        self._complete: queue.Queue[Video] = queue.Queue(2 * _FINISHERS)
-        self._works: queue.Queue[Work] = queue.Queue(1)
+        self._batches: queue.Queue[_Batch] = queue.Queue(len(compute_threads) + 1)
+        self._complete: queue.Queue[PendingVideo] = queue.Queue(2 * _WRITERS)
+        self._works: queue.Queue[VideoJob] = queue.Queue(1)
         self._results: queue.Queue[Result | BaseException] = queue.Queue()
-        self._videos: set[Video] = set()
+        self._videos: set[PendingVideo] = set()
         self._stop = threading.Event()
         self._decoding = 0
         self._open = 0
         self._count_lock = threading.Lock()
-        self._decoders = [DecodeProcess(options) for _ in range(workers)]
+        self._decoders = [DecodeWorker(options) for _ in range(workers)]
         loops = [lambda decoder=decoder: self._decode_loop(decoder) for decoder in self._decoders]
-        loops += [lambda lane=lane: self._lane_loop(*lane) for lane in lanes]
-        loops += [self._finish_loop] * _FINISHERS
+        loops += [
+            lambda compute_thread=compute_thread: self._compute_loop(*compute_thread)
+            for compute_thread in compute_threads
+        ]
+        loops += [self._writer_loop] * _WRITERS
         self._threads = [threading.Thread(target=self._guard, args=(loop,), daemon=True) for loop in loops]
 
     def __enter__(self) -> Engine:
@@ -98,13 +101,13 @@ class Engine:
         for video in self._videos:
             video.close()
 
-    def run(self, works: Iterable[Work]) -> Iterator[Result]:
+    def run(self, works: Iterable[VideoJob]) -> Iterator[Result]:
         """The results of videos in the order in which they are complete. The works are asked for as they are needed.
 
         Raises whatever went wrong that is not one video's fault: a full disk, a device out of memory.
         """
         source = iter(works)
-        coming: Work | None = next(source, None)
+        coming: VideoJob | None = next(source, None)
         while coming is not None or self._open:
             if coming is not None:
                 with contextlib.suppress(queue.Full):
@@ -125,11 +128,11 @@ class Engine:
             if coming is None:
                 self._flush_if_idle()
 
-    def _decode_loop(self, decoder: DecodeProcess) -> None:
+    def _decode_loop(self, decoder: DecodeWorker) -> None:
         while (work := self._take(self._works)) is not None:
             with self._count_lock:
                 self._decoding += 1
-            video = Video(work, self._widths)
+            video = PendingVideo(work, self._widths)
             self._videos.add(video)
             try:
                 summary = decoder.decode(work.path, work.streams, lambda *given, video=video: self._put(video, *given))
@@ -142,7 +145,7 @@ class Engine:
             if complete:
                 self._offer(self._complete, video)
 
-    def _put(self, video: Video, stream: Stream, inputs: NDArray[Any]) -> None:
+    def _put(self, video: PendingVideo, stream: Stream, inputs: NDArray[Any]) -> None:
         first = video.expect(stream, len(inputs))
         with self._filling_lock:
             for offset, one in enumerate(inputs):
@@ -168,7 +171,7 @@ class Engine:
         for batch in batches:
             self._offer(self._batches, batch)
 
-    def _lane_loop(self, device: torch.device, networks: Mapping[Stream, Extractor]) -> None:
+    def _compute_loop(self, device: torch.device, networks: Mapping[Stream, Extractor]) -> None:
         with torch.inference_mode(), _own_stream(device):
             while (batch := self._take(self._batches)) is not None:
                 network = networks[batch.stream]
@@ -180,12 +183,12 @@ class Engine:
                     if video.put(batch.stream, position, row[None]):
                         self._offer(self._complete, video)
 
-    def _finish_loop(self) -> None:
+    def _writer_loop(self) -> None:
         while (video := self._take(self._complete)) is not None:
             made, cause = None, video.cause
             if cause is None:
                 try:
-                    made = self._finish(video)
+                    made = self._write(video)
                 except MediaError as error:
                     cause = error.cause
                 except OutputError as error:

@@ -23,12 +23,12 @@ from ..errors import OutputError, SetupError
 from ..features.npy_folders import SPEC_FILE, folder_name
 from ..features.packed_store import ARRAY_PREFIX, INDEX_FILE, describe_store, write_header
 from ..inference.bundle import LoadedExtractors, load_extractors
-from ..text import printable
+from ..text import escape
 from .journal import Journal, hash_values
-from .plan import Product
+from .plan import OutputSpec
 from .storage import OutputFingerprint, Storage
-from .task import BundleTask, check_finite, second_rows
-from .work import Made, Video
+from .task import BundleTask, check_finite, per_second_features
+from .work import PendingVideo, VideoOutputs
 
 LAYOUTS = ("llp", "packed")
 _PACKED = "rows"  # the product of that layout
@@ -42,7 +42,7 @@ class ExtractTask(BundleTask[LoadedExtractors]):
     layout: str = "llp"
     extractors: tuple[str, ...] | None = None  # names; by default all
 
-    def products(self, loaded: LoadedExtractors) -> dict[str, Product]:
+    def products(self, loaded: LoadedExtractors) -> dict[str, OutputSpec]:
         """Raises SetupError for extractors that the bundle has not, or that the layout cannot do without."""
         hashes, names = self.stream_parameters(loaded), loaded.spec.extractors
         if unknown := [name for name in self.extractors or () if name not in names]:
@@ -54,11 +54,12 @@ class ExtractTask(BundleTask[LoadedExtractors]):
         ]
         if self.layout == "llp":
             return {
-                stream: Product(f"{folder_name(name)}/{{id}}.npy", hashes[stream], (stream,)) for stream, name in chosen
+                stream: OutputSpec(f"{folder_name(name)}/{{id}}.npy", hashes[stream], (stream,))
+                for stream, name in chosen
             }
         if len(chosen) < len(STREAMS):
             raise SetupError("a packed store holds all streams; --extractors goes with --layout llp")
-        return {_PACKED: Product("clips/{id}.npy", hash_values(hashes), STREAMS)}
+        return {_PACKED: OutputSpec("clips/{id}.npy", hash_values(hashes), STREAMS)}
 
     def check(self, loaded: LoadedExtractors, storage: Storage, *, overwrite: bool) -> None:
         check_spec(storage, loaded.spec)
@@ -68,14 +69,16 @@ class ExtractTask(BundleTask[LoadedExtractors]):
     def prepare(self, loaded: LoadedExtractors, storage: Storage) -> None:
         storage.write(SPEC_FILE, json.dumps(loaded.spec.to_dict(), indent=1).encode() + b"\n")
 
-    def conclude(
-        self, loaded: LoadedExtractors, products: Mapping[str, Product], storage: Storage, journal: Journal
+    def finalize(
+        self, loaded: LoadedExtractors, products: Mapping[str, OutputSpec], storage: Storage, journal: Journal
     ) -> str | None:
         if self.layout != "packed":
             return None
         return assemble_store(storage, loaded.spec, products[_PACKED], journal)
 
-    def make(self, loaded: LoadedExtractors, products: Mapping[str, Product], storage: Storage, video: Video) -> Made:
+    def make(
+        self, loaded: LoadedExtractors, products: Mapping[str, OutputSpec], storage: Storage, video: PendingVideo
+    ) -> VideoOutputs:
         made = {}
         for product in video.work.products:
             place, streams = products[product].place(video.work.id), products[product].streams
@@ -86,14 +89,14 @@ class ExtractTask(BundleTask[LoadedExtractors]):
                 place, lambda path, rows=rows, shape=shape: _write_rows(path, rows, shape, video)
             )
         assert video.summary is not None
-        return Made(made, video.summary.warnings, asdict(video.summary.facts))
+        return VideoOutputs(made, video.summary.warnings, asdict(video.summary.facts))
 
 
-def _side_by_side(video: Video) -> Iterator[NDArray[np.float32]]:
-    return (np.concatenate(parts, axis=1) for parts in second_rows(video))
+def _side_by_side(video: PendingVideo) -> Iterator[NDArray[np.float32]]:
+    return (np.concatenate(parts, axis=1) for parts in per_second_features(video))
 
 
-def _write_rows(path: Path, blocks: Iterable[NDArray[np.float32]], shape: tuple[int, int], video: Video) -> None:
+def _write_rows(path: Path, blocks: Iterable[NDArray[np.float32]], shape: tuple[int, int], video: PendingVideo) -> None:
     with path.open("wb") as file:
         write_header(file, "float32", *shape)
         for rows in blocks:
@@ -109,11 +112,11 @@ def check_spec(storage: Storage, spec: FeatureSpec) -> None:
     try:
         differences = FeatureSpec.from_dict(json.loads(content)).differences(spec)
     except (ValueError, TypeError) as error:
-        where = printable(f"{storage.where}/{SPEC_FILE}")
-        raise SetupError(f"{where}: not a feature specification: {printable(error)}") from error
+        where = escape(f"{storage.where}/{SPEC_FILE}")
+        raise SetupError(f"{where}: not a feature specification: {escape(error)}") from error
     if differences:
         raise SetupError(
-            f"{printable(storage.where)}: holds other features (there / wanted): {'; '.join(differences)};"
+            f"{escape(storage.where)}: holds other features (there / wanted): {'; '.join(differences)};"
             " choose another folder"
         )
 
@@ -123,19 +126,19 @@ def check_index(storage: Storage) -> None:
     content = storage.read(INDEX_FILE)
     if content is not None and ARRAY_PREFIX.encode() not in content:
         raise SetupError(
-            f"{printable(storage.where)}: holds a store that `avvp pack` has made; --overwrite replaces it, another"
+            f"{escape(storage.where)}: holds a store that `avvp pack` has made; --overwrite replaces it, another"
             " folder keeps it"
         )
 
 
-def assemble_store(storage: Storage, spec: FeatureSpec, product: Product, journal: Journal) -> str | None:
+def assemble_store(storage: Storage, spec: FeatureSpec, product: OutputSpec, journal: Journal) -> str | None:
     """Put the packed store together of every clip that was made with these parameters; returns what it holds.
 
     The index is replaced last: a store that was there stays whole until then. Nothing is written where it is up to
     date.
     """
     made = {name: record for name, record in sorted(journal.records.items()) if _PACKED in record.outputs}
-    with storage.listed():
+    with storage.cached_listing():
         clips = {
             name: record.outputs[_PACKED]
             for name, record in made.items()
@@ -168,5 +171,5 @@ def _concatenate(
         for clip in clips.values():
             content = storage.read(clip.path)
             if content is None or len(content) != clip.size:
-                raise OutputError(f"{printable(clip.path)}: was changed while the store was put together")
+                raise OutputError(f"{escape(clip.path)}: was changed while the store was put together")
             file.write(content[header:])

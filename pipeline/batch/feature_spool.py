@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Spool:
+class FeatureSpool:
     """Rows (n, width) float32 of one stream, written in any order, in a temporary file that has no name."""
 
     def __init__(self, width: int) -> None:

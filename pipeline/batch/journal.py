@@ -47,7 +47,7 @@ class InputFingerprint:
 
 
 @dataclass(frozen=True)
-class Record:
+class JournalEntry:
     """What became of one input. status: "started", "done" or "failed"."""
 
     id: str
@@ -62,7 +62,7 @@ class Record:
     time: float = 0.0  # of the record, seconds since 1970
 
     @classmethod
-    def from_json(cls, line: str) -> Record:
+    def from_json(cls, line: str) -> JournalEntry:
         """Raises ValueError, TypeError or KeyError for what is no record."""
         values = json.loads(line)
         values["input"] = InputFingerprint(**values["input"])
@@ -76,16 +76,16 @@ class Journal:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._log: Log | None = None
-        self.records: dict[str, Record] = {}
+        self.records: dict[str, JournalEntry] = {}
         self.unreadable = 0  # lines
         for record in sorted(self._read(), key=lambda record: record.time):
             self.records[record.id] = record
 
-    def append(self, *records: Record) -> None:
+    def append(self, *records: JournalEntry) -> None:
         """Write records through to where they are kept."""
         if self._log is None:
             self._log = self._storage.log(f"{JOURNAL_FOLDER}/{unique_name()}")
-        dated = [Record(**{**vars(record), "time": time.time()}) for record in records]
+        dated = [JournalEntry(**{**vars(record), "time": time.time()}) for record in records]
         lines = b"".join(json.dumps(asdict(record)).encode() + b"\n" for record in dated)
         # That a file was begun must be known before it is there; that it is done may be found out again.
         self._log.append(lines, at_once=any(record.status == "started" for record in dated))
@@ -96,13 +96,13 @@ class Journal:
             self._log.close()
             self._log = None
 
-    def _read(self) -> list[Record]:
+    def _read(self) -> list[JournalEntry]:
         records = []
         for name in self._storage.names(JOURNAL_FOLDER, ".jsonl"):
             for line in (self._storage.read(name) or b"").decode(errors="replace").split("\n"):
                 try:
                     if line:
-                        records.append(Record.from_json(line))
+                        records.append(JournalEntry.from_json(line))
                 except (ValueError, TypeError, KeyError, AttributeError):
                     self.unreadable += 1
         return records

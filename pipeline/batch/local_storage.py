@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ..errors import OutputError
-from ..files import PART_PREFIX, alone, hash_file, replacing
-from ..text import printable
+from ..files import PART_PREFIX, exclusive_lock, hash_file, replacing
+from ..text import escape
 from .storage import Log, OutputFingerprint, Storage
 
 
@@ -26,7 +26,7 @@ class LocalStorage(Storage):
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise OutputError(f"{printable(self.root / name)}: cannot be read: {error.strerror or error}") from error
+            raise OutputError(f"{escape(self.root / name)}: cannot be read: {error.strerror or error}") from error
 
     def store(self, name: str, write: Callable[[Path], object]) -> OutputFingerprint:
         path = self.root / name
@@ -71,11 +71,11 @@ class LocalStorage(Storage):
     def log(self, name: str) -> Log:
         return _LocalLog(self.root / f"{name}.jsonl")
 
-    def listed(self) -> contextlib.AbstractContextManager[None]:
+    def cached_listing(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
-    def alone(self) -> contextlib.AbstractContextManager[None]:
-        return alone(self.root)
+    def exclusive_lock(self) -> contextlib.AbstractContextManager[None]:
+        return exclusive_lock(self.root)
 
 
 class _LocalLog(Log):
@@ -101,4 +101,4 @@ def _told(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{printable(path)}: cannot be {what}: {error.strerror or error}") from error
+        raise OutputError(f"{escape(path)}: cannot be {what}: {error.strerror or error}") from error

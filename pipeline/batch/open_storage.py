@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import SetupError
-from ..text import printable
+from ..text import escape
 from .local_storage import LocalStorage, _told
 from .storage import Storage
 
@@ -18,7 +18,7 @@ def open_storage(location: str | Path) -> Storage:
         return RemoteStorage(str(location))
     root = Path(location)
     if root.exists() and not root.is_dir():
-        raise SetupError(f"{printable(root)}: is not a folder")
+        raise SetupError(f"{escape(root)}: is not a folder")
     with _told(root, "made"):
         root.mkdir(parents=True, exist_ok=True)
     return LocalStorage(root)

@@ -13,16 +13,16 @@ from ...extractors.sampling import STREAMS
 from ..inference.bundle import LoadedBundle, load_networks
 from ..inference.parse_video import decide_timeline
 from ..inference.predict import predict_video
-from ..inference.thresholds import Tables, Thresholds, apply_tables
+from ..inference.thresholds import Thresholds, ThresholdTables, apply_tables
 from ..outputs.formats.events_json import SCHEMA_VERSION
 from ..outputs.formats.registry import FORMATS, Format
-from ..outputs.postprocess import NO_REFINEMENT, Refinement, refine
+from ..outputs.postprocess import NO_REFINEMENT, PostProcessing, refine
 from ..timeline import Timeline
 from .journal import hash_values
-from .plan import Product
+from .plan import OutputSpec
 from .storage import Storage
-from .task import BundleTask, second_rows
-from .work import Made, Video
+from .task import BundleTask, per_second_features
+from .work import PendingVideo, VideoOutputs
 
 EVENTS = "events"
 EVENTS_SUFFIX = "events.json"
@@ -34,17 +34,17 @@ class ParseTask(BundleTask[LoadedBundle]):
     the result, too. formats: of the results, names in `FORMATS`; refinement: what is done to events afterwards."""
 
     loader = staticmethod(load_networks)
-    tables: Tables = field(default_factory=dict)
+    tables: ThresholdTables = field(default_factory=dict)
     levels: Mapping[str, float] = field(default_factory=dict)
     segments: bool = False
     formats: tuple[str, ...] = ("json",)
-    refinement: Refinement = NO_REFINEMENT
+    refinement: PostProcessing = NO_REFINEMENT
 
     def thresholds(self, loaded: LoadedBundle) -> Thresholds:
         """For the classes of the bundle. Raises as `apply_tables`."""
         return apply_tables(self.tables, loaded.parser.config.labels, **self.levels)
 
-    def products(self, loaded: LoadedBundle) -> dict[str, Product]:
+    def products(self, loaded: LoadedBundle) -> dict[str, OutputSpec]:
         parameters = {
             "features": self.stream_parameters(loaded),
             "weights": dict(loaded.hashes),
@@ -55,7 +55,7 @@ class ParseTask(BundleTask[LoadedBundle]):
         if asked := self.refinement.to_dict():
             parameters["refinement"] = asked
         hashed = hash_values(parameters)
-        return {name: Product(f"{{id}}.{suffix}", hashed, STREAMS) for name, (suffix, _, _) in self._files().items()}
+        return {name: OutputSpec(f"{{id}}.{suffix}", hashed, STREAMS) for name, (suffix, _, _) in self._files().items()}
 
     def _files(self) -> dict[str, tuple[str, Format, int]]:
         """Product -> suffix, the form that it is in, which of that form's files it is."""
@@ -65,10 +65,12 @@ class ParseTask(BundleTask[LoadedBundle]):
                 files |= {EVENTS: (EVENTS_SUFFIX, form, place)} if suffix == "json" else {suffix: (suffix, form, place)}
         return files
 
-    def make(self, loaded: LoadedBundle, products: Mapping[str, Product], storage: Storage, video: Video) -> Made:
+    def make(
+        self, loaded: LoadedBundle, products: Mapping[str, OutputSpec], storage: Storage, video: PendingVideo
+    ) -> VideoOutputs:
         assert video.summary is not None
         facts, warnings = video.summary.facts, video.summary.warnings
-        audio, frames, clips = (np.concatenate(parts) for parts in zip(*second_rows(video), strict=True))
+        audio, frames, clips = (np.concatenate(parts) for parts in zip(*per_second_features(video), strict=True))
         probabilities = predict_video(loaded.parser, (audio, frames, clips), loaded.device)
         timeline = decide_timeline(
             probabilities, loaded, self.thresholds(loaded), duration=facts.duration, media=facts, warnings=warnings
@@ -81,7 +83,7 @@ class ParseTask(BundleTask[LoadedBundle]):
             for product, (_, form, place) in self._files().items()
             if product in video.work.products
         }
-        return Made(outputs, warnings, asdict(facts), _note(timeline))
+        return VideoOutputs(outputs, warnings, asdict(facts), _note(timeline))
 
 
 def _put(content: bytes, path: Path) -> None:

@@ -19,14 +19,14 @@ from typing import NamedTuple, Protocol
 from ...extractors.sampling import STREAMS, Stream
 from ..errors import SetupError
 from ..files import FAILURES_FILE
-from ..text import printable
-from .journal import InputFingerprint, Journal, Record
+from ..text import escape
+from .journal import InputFingerprint, Journal, JournalEntry
 from .storage import Storage
-from .work import Result, Work
+from .work import Result, VideoJob
 
 
 @dataclass(frozen=True)
-class Product:
+class OutputSpec:
     """A file that is made of each input."""
 
     target: str  # its name in the storage, with {id} in it
@@ -44,7 +44,7 @@ class BatchJob:
 
     inputs: Mapping[str, Path]
     storage: Storage
-    products: Mapping[str, Product]
+    products: Mapping[str, OutputSpec]
     overwrite: bool = False
     retry_failed: bool = False
     verify: bool = False
@@ -52,17 +52,17 @@ class BatchJob:
     fail_fast: bool = False
 
 
-class Runner(Protocol):
+class Executor(Protocol):
     """What does the work: `engine.Engine` on this machine, `ray_engine.RayEngine` on many."""
 
     at_once: int  # works that it wants to hear of together
 
-    def run(self, works: Iterable[Work]) -> Iterator[Result]:
+    def run(self, works: Iterable[VideoJob]) -> Iterator[Result]:
         """A result for each work, in any order."""
         ...
 
 
-class Decision(NamedTuple):
+class PlannedVideo(NamedTuple):
     """What is to be made of an input, and why; or nothing."""
 
     id: str
@@ -75,13 +75,13 @@ class Decision(NamedTuple):
 class Plan:
     """Every input is in one of the three."""
 
-    todo: list[Decision] = field(default_factory=list)
-    done: list[Decision] = field(default_factory=list)
-    failed: list[Decision] = field(default_factory=list)  # earlier, and not to be tried again
+    todo: list[PlannedVideo] = field(default_factory=list)
+    done: list[PlannedVideo] = field(default_factory=list)
+    failed: list[PlannedVideo] = field(default_factory=list)  # earlier, and not to be tried again
 
 
 @dataclass
-class Outcome:
+class RunSummary:
     """What became of a job. `failures` maps each id to its input and cause, those of earlier runs included."""
 
     done: int = 0
@@ -94,7 +94,7 @@ def make_plan(job: BatchJob, journal: Journal) -> Plan:
     """Compare inputs, parameters and outputs with the journal. Raises SetupError where this run would overwrite
     files that no run has made, or what was made of another input of the same id that is still there."""
     plan, foreign, others = Plan(), [], []
-    with job.storage.listed():
+    with job.storage.cached_listing():
         if not journal.records and not job.overwrite and job.storage.exists(FAILURES_FILE):
             foreign.append(FAILURES_FILE)
         for name, path in job.inputs.items():
@@ -107,7 +107,7 @@ def make_plan(job: BatchJob, journal: Journal) -> Plan:
                 decision, status = _decide(job, name, path, record)
             else:
                 reason = "new" if record is None else "to be overwritten" if job.overwrite else "the input has changed"
-                decision, status = Decision(name, path, tuple(job.products), reason), "todo"
+                decision, status = PlannedVideo(name, path, tuple(job.products), reason), "todo"
             {"todo": plan.todo, "done": plan.done, "failed": plan.failed}[status].append(decision)
     if others:
         raise SetupError(
@@ -115,15 +115,15 @@ def make_plan(job: BatchJob, journal: Journal) -> Plan:
         )
     if foreign:
         more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
-        names = ", ".join(map(printable, foreign[:3]))
+        names = ", ".join(map(escape, foreign[:3]))
         raise SetupError(
-            f"{printable(job.storage.where)}: {names}{more} were not made by an earlier run; --overwrite replaces them,"
+            f"{escape(job.storage.where)}: {names}{more} were not made by an earlier run; --overwrite replaces them,"
             " another folder keeps them"
         )
     return plan
 
 
-def _foreign(job: BatchJob, name: str, record: Record | None) -> list[str]:
+def _foreign(job: BatchJob, name: str, record: JournalEntry | None) -> list[str]:
     """Targets that are there, though no run that is journalled has made or begun them."""
     if record is not None and record.status == "started":
         return []
@@ -132,17 +132,17 @@ def _foreign(job: BatchJob, name: str, record: Record | None) -> list[str]:
     return [target for product, target in targets if product not in made and job.storage.exists(target)]
 
 
-def _others(path: Path, record: Record | None) -> list[str]:
+def _others(path: Path, record: JournalEntry | None) -> list[str]:
     """Where results are of another file, that is still there: a line that names both."""
     if record is None or record.status != "done":
         return []
     before = Path(record.input.path)
     if before == path.resolve() or not before.exists():
         return []
-    return [f"{printable(path)}: there are results of {printable(before)}"]
+    return [f"{escape(path)}: there are results of {escape(before)}"]
 
 
-def _decide(job: BatchJob, name: str, path: Path, record: Record) -> tuple[Decision, str]:
+def _decide(job: BatchJob, name: str, path: Path, record: JournalEntry) -> tuple[PlannedVideo, str]:
     """For an input that is as it was when the record was written."""
     everything = tuple(job.products)
     changed = [
@@ -150,20 +150,20 @@ def _decide(job: BatchJob, name: str, path: Path, record: Record) -> tuple[Decis
     ]
     if record.status == "failed":
         if not job.retry_failed and not set(changed) & record.parameters.keys():
-            return Decision(name, path, (), record.cause), "failed"
-        return Decision(name, path, everything, "failed before"), "todo"
+            return PlannedVideo(name, path, (), record.cause), "failed"
+        return PlannedVideo(name, path, everything, "failed before"), "todo"
     there = [product for product in everything if product not in changed]
     spoilt = [product for product in there if not job.storage.intact(record.outputs[product], verify=job.verify)]
     if not changed and not spoilt:
-        return Decision(name, path, (), "done before"), "done"
+        return PlannedVideo(name, path, (), "done before"), "done"
     if record.status == "started":
         reason = "broken off before"
     else:
         reason = "an output is missing or was changed" if spoilt else "other parameters, or not made yet"
-    return Decision(name, path, tuple(p for p in everything if p in changed or p in spoilt), reason), "todo"
+    return PlannedVideo(name, path, tuple(p for p in everything if p in changed or p in spoilt), reason), "todo"
 
 
-def _same_input(job: BatchJob, path: Path, record: Record) -> bool:
+def _same_input(job: BatchJob, path: Path, record: JournalEntry) -> bool:
     try:
         return InputFingerprint.of(path, content=job.hash_inputs).same(record.input)
     except OSError:
@@ -179,14 +179,14 @@ def run_plan(
     job: BatchJob,
     plan: Plan,
     journal: Journal,
-    runner: Runner,
-    told: Callable[[Result, Outcome], None] = lambda *_: None,
-) -> Outcome:
+    runner: Executor,
+    told: Callable[[Result, RunSummary], None] = lambda *_: None,
+) -> RunSummary:
     """Do what the plan says; every result is in the journal before `told` hears of it.
 
     Raises what ends the whole run: a full disk, lost hardware.
     """
-    outcome = Outcome(skipped=len(plan.done), left=len(plan.todo))
+    outcome = RunSummary(skipped=len(plan.done), left=len(plan.todo))
     outcome.failures = {failed.id: (failed.path, failed.reason) for failed in plan.failed}
     inputs: dict[str, InputFingerprint] = {}
     job.storage.clear(
@@ -212,7 +212,7 @@ def run_plan(
 
 def _start(
     job: BatchJob, plan: Plan, journal: Journal, inputs: dict[str, InputFingerprint], *, at_once: int
-) -> Iterator[Work]:
+) -> Iterator[VideoJob]:
     """The works in order, each noted in the journal when it is begun: what a killed run leaves of it is its own."""
     coming = iter(plan.todo)
     while some := list(islice(coming, at_once)):
@@ -229,22 +229,22 @@ def _start(
             kept = others if same else {}
             _remove(job.storage, [output.path for product, output in others.items() if product not in kept])
             parameters = {} if before is None else {product: before.parameters[product] for product in kept}
-            started.append(Record(decision.id, "started", fingerprint, parameters, kept))
+            started.append(JournalEntry(decision.id, "started", fingerprint, parameters, kept))
         journal.append(*started)
         for decision in some:
             needed = {stream for product in decision.products for stream in job.products[product].streams}
             streams: tuple[Stream, ...] = tuple(stream for stream in STREAMS if stream in needed)
-            yield Work(decision.id, decision.path, streams, decision.products)
+            yield VideoJob(decision.id, decision.path, streams, decision.products)
 
 
-def _record(job: BatchJob, result: Result, fingerprint: InputFingerprint, started: Record) -> Record:
+def _record(job: BatchJob, result: Result, fingerprint: InputFingerprint, started: JournalEntry) -> JournalEntry:
     made = {product: job.products[product].parameters for product in result.work.products}
     common = {"id": result.work.id, "input": fingerprint, "seconds": round(result.seconds, 3)}
     if result.made is None:
         kept = [output.path for output in started.outputs.values()]
         _remove(job.storage, [*_targets(job, result.work.id).values(), *kept])
-        return Record(status="failed", parameters=made, cause=result.cause or "", **common)
-    return Record(
+        return JournalEntry(status="failed", parameters=made, cause=result.cause or "", **common)
+    return JournalEntry(
         status="done",
         parameters={**started.parameters, **made},
         outputs={**started.outputs, **result.made.outputs},
@@ -268,5 +268,5 @@ def write_failures(storage: Storage, failures: Mapping[str, tuple[Path, str]]) -
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["id", "path", "cause"])
-    writer.writerows((printable(name), printable(source), cause) for name, (source, cause) in failures.items())
+    writer.writerows((escape(name), escape(source), cause) for name, (source, cause) in failures.items())
     storage.write(FAILURES_FILE, table.getvalue().encode())

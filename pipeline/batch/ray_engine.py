@@ -20,14 +20,14 @@ from typing import Any
 
 from ...weights.errors import WeightsError
 from ..errors import AVVPError, SetupError
-from ..text import printable
+from ..text import escape
 from .engine import Engine
 from .journal import JOURNAL_FOLDER
 from .open_storage import open_storage
-from .plan import Product
+from .plan import OutputSpec
 from .storage import OutputFingerprint, Storage
 from .task import Task
-from .work import Made, Result, Work
+from .work import Result, VideoJob, VideoOutputs
 
 _VIDEOS_AT_ONCE = {"cpu": 4, "cuda": 64}  # that an actor is given: what is lost with it, and what fills its batches
 
@@ -45,7 +45,7 @@ class RayEngine:
     def __init__(
         self,
         task: Task[Any],
-        products: Mapping[str, Product],
+        products: Mapping[str, OutputSpec],
         where: str,
         *,
         address: str | None = None,
@@ -59,7 +59,7 @@ class RayEngine:
             raise SetupError("on a cluster, Ray chooses the GPUs: --device auto, cpu or cuda")
         if task.settings.device == "cuda" and gpus == 0:
             raise SetupError("--gpus-per-actor 0 and --device cuda exclude each other")
-        self._task, self._products = task.elsewhere(), products
+        self._task, self._products = task.for_other_machines(), products
         self._where = where if "://" in where else str(Path(where).absolute())
         self._address, self._actors, self._cpus, self._gpus = address, actors, cpus, gpus
         self._reserved = (1, 0.0, 1)
@@ -76,7 +76,7 @@ class RayEngine:
                 try:
                     ray.init(self._address, log_to_driver=False, logging_level=logging.ERROR)
                 except (ConnectionError, ValueError, RuntimeError) as error:
-                    raise SetupError(f"the Ray cluster cannot be reached: {printable(error)}") from error
+                    raise SetupError(f"the Ray cluster cannot be reached: {escape(error)}") from error
                 self._started = True
         try:
             self._reserved = self._reserve(ray)
@@ -94,7 +94,7 @@ class RayEngine:
 
             ray.shutdown()
 
-    def run(self, works: Iterable[Work]) -> Iterator[Result]:
+    def run(self, works: Iterable[VideoJob]) -> Iterator[Result]:
         """The results of videos in the order in which they are done. Raises what is not one video's fault."""
         asked = {work.id: work for work in works}
         if not asked:
@@ -132,7 +132,7 @@ class RayEngine:
                 yield _read_result(told, asked[told["id"]])
         except RayError as error:
             reason = str(error).strip().rsplit("\n", 1)[-1]
-            raise AVVPError(f"the Ray cluster gave up: {printable(reason)}") from error
+            raise AVVPError(f"the Ray cluster gave up: {escape(reason)}") from error
 
     def _reserve(self, ray: Any) -> tuple[int, float, int]:
         """Cores and GPUs of an actor, and how many actors there are at most."""
@@ -158,7 +158,9 @@ class RayEngine:
 class _Actor:
     """On a node: an engine that stays while videos come. What goes wrong with all of them is told once, as a row."""
 
-    def __init__(self, task: Task[Any], products: Mapping[str, Product], where: str, token: str, videos: int) -> None:
+    def __init__(
+        self, task: Task[Any], products: Mapping[str, OutputSpec], where: str, token: str, videos: int
+    ) -> None:
         self._engine: Engine | None = None
         self._ended = ""
         try:
@@ -201,8 +203,8 @@ def _describe_end(error: Exception) -> str:
     )
 
 
-def _read_work(told: dict[str, Any]) -> Work:
-    return Work(told["id"], Path(told["path"]), tuple(told["streams"]), tuple(told["products"]))
+def _read_work(told: dict[str, Any]) -> VideoJob:
+    return VideoJob(told["id"], Path(told["path"]), tuple(told["streams"]), tuple(told["products"]))
 
 
 def _describe(result: Result) -> dict[str, Any]:
@@ -210,11 +212,11 @@ def _describe(result: Result) -> dict[str, Any]:
     return {"id": result.work.id, "seconds": result.seconds, "made": made, "cause": result.cause}
 
 
-def _read_result(told: dict[str, Any], work: Work) -> Result:
+def _read_result(told: dict[str, Any], work: VideoJob) -> Result:
     made = told["made"]
     if made is not None:
         outputs = {product: OutputFingerprint(**output) for product, output in made["outputs"].items()}
-        made = Made(outputs, tuple(made["warnings"]), made["media"], made["note"])
+        made = VideoOutputs(outputs, tuple(made["warnings"]), made["media"], made["note"])
     return Result(work, told["seconds"], made, told["cause"])
 
 

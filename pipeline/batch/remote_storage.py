@@ -14,7 +14,7 @@ import fsspec
 
 from ..errors import OutputError, SetupError
 from ..files import hash_file
-from ..text import printable
+from ..text import escape
 from .storage import Log, OutputFingerprint, Storage
 
 _FLUSH_AFTER = 5.0  # seconds after which lines of a log are written, if they could wait
@@ -31,7 +31,7 @@ class RemoteStorage(Storage):
         try:
             self._files, self._root = fsspec.core.url_to_fs(self.where)
         except Exception as error:  # there is no such protocol, its package is missing, nobody answers, ...
-            raise SetupError(f"{printable(address)}: {printable(error)}") from error
+            raise SetupError(f"{escape(address)}: {escape(error)}") from error
         self._known: dict[str, Any] | None = None
 
     def read(self, name: str) -> bytes | None:
@@ -52,7 +52,7 @@ class RemoteStorage(Storage):
                 self._files.invalidate_cache()
                 told = self._files.info(self._path(name))
         if told["size"] != size:
-            raise OutputError(f"{printable(self._path(name))}: {told['size']} bytes arrived of {size}")
+            raise OutputError(f"{escape(self._path(name))}: {told['size']} bytes arrived of {size}")
         return OutputFingerprint(name, size, _time(told), digest)
 
     def remove(self, name: str) -> None:
@@ -85,7 +85,7 @@ class RemoteStorage(Storage):
         return _RemoteLog(self, name)
 
     @contextlib.contextmanager
-    def listed(self) -> Iterator[None]:
+    def cached_listing(self) -> Iterator[None]:
         with self._refused("", "listed"):
             self._files.invalidate_cache()
             try:
@@ -97,7 +97,7 @@ class RemoteStorage(Storage):
         finally:
             self._known = None
 
-    def alone(self) -> contextlib.AbstractContextManager[None]:
+    def exclusive_lock(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
     def clear(self, folders: Iterable[str]) -> None:
@@ -124,7 +124,7 @@ class RemoteStorage(Storage):
             raise
         except Exception as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise OutputError(f"{printable(f'{self.where}/{name}')}: cannot be {what}: {printable(reason)}") from error
+            raise OutputError(f"{escape(f'{self.where}/{name}')}: cannot be {what}: {escape(reason)}") from error
 
 
 class _RemoteLog(Log):

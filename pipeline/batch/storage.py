@@ -58,11 +58,11 @@ class Storage(ABC):
         """A new log; `name` without its suffix."""
 
     @abstractmethod
-    def listed(self) -> contextlib.AbstractContextManager[None]:
+    def cached_listing(self) -> contextlib.AbstractContextManager[None]:
         """While this lasts, nothing else is at work here: many questions may be answered from one listing."""
 
     @abstractmethod
-    def alone(self) -> contextlib.AbstractContextManager[None]:
+    def exclusive_lock(self) -> contextlib.AbstractContextManager[None]:
         """Keeps other runs out, where that is possible. Raises SetupError where one is at work already."""
 
     @abstractmethod

@@ -13,45 +13,45 @@ import torch
 from numpy.typing import NDArray
 
 from ...extractors.sampling import FRAMES_PER_SEGMENT, STREAMS, Stream
-from ...weights.fetch import Progress
+from ...weights.fetch import DownloadProgress
 from ...weights.manifest import Bundle
-from ..devices import PLAIN, Arithmetic
+from ..devices import FP32, ComputePrecision
 from ..errors import MediaError
-from ..inference.bundle import LoadedExtractors, Networks
+from ..inference.bundle import DeviceNetworks, LoadedExtractors
 from ..preprocess.worker_process import DecodeOptions
-from .compute_workers import batch_sizes, decode_workers, make_lanes, on_device, warm_up
+from .compute_workers import batch_sizes, decode_workers, on_device, split_compute_threads, warm_up
 from .engine import Engine
 from .journal import Journal, hash_values
-from .plan import Product
+from .plan import OutputSpec
 from .storage import Storage
-from .work import Made, Video
+from .work import PendingVideo, VideoOutputs
 
 Rows = NDArray[np.float32]
 _SECONDS_AT_ONCE = 512  # in memory while rows are read
 _PARAMETERS_VERSION = 1  # grows when the same parameters make other features
 
 
-class Networked(Protocol):
+class HasNetworks(Protocol):
     """What a task has loaded: networks by device, the first device's first."""
 
     @property
-    def networks(self) -> Sequence[Networks]: ...
+    def networks(self) -> Sequence[DeviceNetworks]: ...
 
     @property
     def device(self) -> torch.device: ...
 
 
-Loaded = TypeVar("Loaded", bound=Networked)
+Loaded = TypeVar("Loaded", bound=HasNetworks)
 OfBundle = TypeVar("OfBundle", bound=LoadedExtractors)
 
 
 @dataclass(frozen=True)
-class Settings:
+class ComputeSettings:
     """How a machine computes. Only `arithmetic` and `decoding` are part of what the results are."""
 
     decoding: DecodeOptions
     device: str = "auto"
-    arithmetic: Arithmetic = PLAIN
+    arithmetic: ComputePrecision = FP32
     batch_size: int | None = None  # seconds of video
     threads: int | None = None
     workers: int | None = None  # decoding processes
@@ -61,23 +61,25 @@ class Settings:
 class Task(ABC, Generic[Loaded]):
     """Networks, and what is made with them of each video."""
 
-    settings: Settings
+    settings: ComputeSettings
     offline: bool = False
 
     @abstractmethod
-    def load(self, progress: Progress | None = None) -> Loaded:
+    def load(self, progress: DownloadProgress | None = None) -> Loaded:
         """The networks on this machine's devices. Raises SetupError, WeightsError."""
 
-    def elsewhere(self) -> Task[Loaded]:
+    def for_other_machines(self) -> Task[Loaded]:
         """The same task for programs that run in other folders."""
         return self
 
     @abstractmethod
-    def products(self, loaded: Loaded) -> dict[str, Product]:
+    def products(self, loaded: Loaded) -> dict[str, OutputSpec]:
         """What is made of each video."""
 
     @abstractmethod
-    def make(self, loaded: Loaded, products: Mapping[str, Product], storage: Storage, video: Video) -> Made:
+    def make(
+        self, loaded: Loaded, products: Mapping[str, OutputSpec], storage: Storage, video: PendingVideo
+    ) -> VideoOutputs:
         """Make the products that the video's work asks for."""
 
     def check(self, loaded: Loaded, storage: Storage, *, overwrite: bool) -> None:
@@ -86,8 +88,8 @@ class Task(ABC, Generic[Loaded]):
     def prepare(self, loaded: Loaded, storage: Storage) -> None:
         """Before the first video."""
 
-    def conclude(
-        self, loaded: Loaded, products: Mapping[str, Product], storage: Storage, journal: Journal
+    def finalize(
+        self, loaded: Loaded, products: Mapping[str, OutputSpec], storage: Storage, journal: Journal
     ) -> str | None:
         """After the last video; returns what the person should know of it."""
 
@@ -95,17 +97,17 @@ class Task(ABC, Generic[Loaded]):
         """Inputs of each stream in a batch."""
         return batch_sizes(device, self.settings.batch_size)
 
-    def engine(self, loaded: Loaded, products: Mapping[str, Product], storage: Storage, *, videos: int) -> Engine:
+    def engine(self, loaded: Loaded, products: Mapping[str, OutputSpec], storage: Storage, *, videos: int) -> Engine:
         """An engine for at most so many videos at a time."""
         settings, needed = self.settings, {stream for product in products.values() for stream in product.streams}
         streams: list[Stream] = [stream for stream in STREAMS if stream in needed]
         networks = [on_device(one, streams) for one in loaded.networks]
-        lanes = make_lanes(networks, settings.threads)
+        compute_threads = split_compute_threads(networks, settings.threads)
         sizes = self.batch_sizes(loaded.device)
         if settings.arithmetic.compiled:
             warm_up(networks, sizes)
         return Engine(
-            lanes,
+            compute_threads,
             sizes,
             settings.decoding,
             lambda video: self.make(loaded, products, storage, video),
@@ -122,7 +124,7 @@ class BundleTask(Task[OfBundle]):
 
     loader: ClassVar[Callable[..., Any]]  # `bundle.load_networks` or `bundle.load_extractors`
 
-    def load(self, progress: Progress | None = None) -> OfBundle:
+    def load(self, progress: DownloadProgress | None = None) -> OfBundle:
         return type(self).loader(
             self.bundle,
             weights_dir=self.weights_dir,
@@ -132,7 +134,7 @@ class BundleTask(Task[OfBundle]):
             progress=progress,
         )
 
-    def elsewhere(self) -> BundleTask[OfBundle]:
+    def for_other_machines(self) -> BundleTask[OfBundle]:
         root, weights_dir = self.bundle.root, self.weights_dir
         return replace(
             self,
@@ -158,7 +160,7 @@ class BundleTask(Task[OfBundle]):
         }
 
 
-def second_rows(video: Video) -> Iterator[tuple[Rows, Rows, Rows]]:
+def per_second_features(video: PendingVideo) -> Iterator[tuple[Rows, Rows, Rows]]:
     """Features by second, (n, A), (n, V), (n, S), some hundred seconds at a time: the frames of a second averaged.
 
     That changes nothing that a parser computes. Raises MediaError for features that are not finite.
@@ -171,7 +173,7 @@ def second_rows(video: Video) -> Iterator[tuple[Rows, Rows, Rows]]:
         yield audio, frames.reshape(len(audio), FRAMES_PER_SEGMENT, -1).mean(axis=1), clips
 
 
-def check_finite(video: Video, *rows: Rows) -> None:
+def check_finite(video: PendingVideo, *rows: Rows) -> None:
     """Raises MediaError for infinity and NaN, which damaged weights or half precision make."""
     if not all(np.isfinite(some).all() for some in rows):
         raise MediaError(video.work.path, "its features are not finite")

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from ...extractors.sampling import Stream
 from ..preprocess.media_summary import MediaSummary
-from .feature_spool import Spool
+from .feature_spool import FeatureSpool
 from .storage import OutputFingerprint
 
 
 @dataclass(frozen=True)
-class Work:
+class VideoJob:
     """One video to be done."""
 
     id: str
@@ -29,7 +29,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Made:
+class VideoOutputs:
     """What was made of a video."""
 
     outputs: Mapping[str, OutputFingerprint]  # product -> file
@@ -38,16 +38,16 @@ class Made:
     note: str = ""  # for the person who waits
 
 
-class Video:
+class PendingVideo:
     """A video on its way: its inputs are counted, its rows collected. A summary says that no more inputs will come."""
 
-    def __init__(self, work: Work, widths: Mapping[Stream, int]) -> None:
+    def __init__(self, work: VideoJob, widths: Mapping[Stream, int]) -> None:
         self.work = work
         self.started = time.monotonic()
         self.summary: MediaSummary | None = None
         self.cause: str | None = None  # of its failure
         self._ended = False
-        self._spools = {stream: Spool(widths[stream]) for stream in work.streams}
+        self._spools = {stream: FeatureSpool(widths[stream]) for stream in work.streams}
         self._given = dict.fromkeys(work.streams, 0)
         self._missing = 0
         self._lock = threading.Lock()
@@ -95,7 +95,7 @@ class Video:
 class Result:
     """What became of a video: what was made of it, or the cause of failure."""
 
-    work: Work
+    work: VideoJob
     seconds: float
-    made: Made | None = None
+    made: VideoOutputs | None = None
     cause: str | None = None

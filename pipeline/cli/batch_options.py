@@ -12,7 +12,7 @@ from ..errors import SetupError
 from .options import Command, decode_timeout_option, decoder_option
 
 if TYPE_CHECKING:
-    from ..batch.task import Settings
+    from ..batch.task import ComputeSettings
 
 _RAY_ONLY = ("address", "actors", "cpus_per_actor", "gpus_per_actor")
 _NETWORK_OPTIONS = (  # not for every network
@@ -82,7 +82,7 @@ def _add(command: Command, options: Sequence[Callable[[Command], Command]]) -> C
     return command
 
 
-def name_all(inputs: Sequence[str], options: Mapping[str, Any]) -> dict[str, Path]:
+def collect_named_inputs(inputs: Sequence[str], options: Mapping[str, Any]) -> dict[str, Path]:
     """Every input by its id. Raises UsageError for none, SetupError for names that lead nowhere or clash."""
     from .inputs import name_inputs, read_list
 
@@ -97,22 +97,22 @@ def name_all(inputs: Sequence[str], options: Mapping[str, Any]) -> dict[str, Pat
     return name_inputs([*inputs, *listed], recursive=options["recursive"], keep_tree=options["keep_tree"])
 
 
-def read_settings(profile: str, options: Mapping[str, Any]) -> Settings:
+def read_settings(profile: str, options: Mapping[str, Any]) -> ComputeSettings:
     """How each machine computes. Raises SetupError for a decoder that cannot serve the profile."""
     from ...extractors.profiles import get_profile
-    from ..batch.task import Settings
+    from ..batch.task import ComputeSettings
     from ..decode.per_second import check_decoder
-    from ..devices import Arithmetic
+    from ..devices import ComputePrecision
     from ..preprocess.worker_process import DecodeOptions
 
     try:
         check_decoder(get_profile(profile), options["decoder"])
     except ValueError as error:
         raise SetupError(str(error)) from error
-    return Settings(
+    return ComputeSettings(
         DecodeOptions(profile, options["decoder"], options["decode_timeout"], debug=options["debug"]),
         options["device"],
-        Arithmetic(options["precision"], options["compile"]),
+        ComputePrecision(options["precision"], options["compile"]),
         options["batch_size"],
         options["threads"],
         options["workers"],

@@ -9,17 +9,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from ..text import printable
+from ..text import escape
 
 if TYPE_CHECKING:
-    from ..preprocess.media_summary import Progress as FeatureProgress
+    from ..preprocess.media_summary import DecodeProgress
     from ..timeline import Timeline, Truth
 
 
-class Messages:
+class Console:
     """A context manager: while it is entered, and if stderr is a terminal, a progress bar may be shown."""
 
     def __init__(self, *, quiet: bool, verbose: bool) -> None:
@@ -28,7 +28,7 @@ class Messages:
             sys.stderr.reconfigure(errors="backslashreplace")
         self.quiet = quiet
         self.verbose = verbose and not quiet
-        self.console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        self.console = RichConsole(stderr=True, highlight=False, markup=False, emoji=False)
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -39,7 +39,7 @@ class Messages:
         self._bars = Progress(*columns, console=self.console, transient=True, disable=hidden)
         self._task: TaskID | None = None
 
-    def __enter__(self) -> Messages:
+    def __enter__(self) -> Console:
         self._bars.start()
         return self
 
@@ -52,13 +52,13 @@ class Messages:
     def note(self, text: str) -> None:
         """A line for those who asked for more."""
         if self.verbose:
-            self.console.print(printable(text), style="dim", soft_wrap=True)
+            self.console.print(escape(text), style="dim", soft_wrap=True)
 
     def say(self, text: str) -> None:
         """A line for everybody who did not ask for silence."""
         self._clear()
         if not self.quiet:
-            self.console.print(printable(text), soft_wrap=True)
+            self.console.print(escape(text), soft_wrap=True)
 
     def count(self, description: str) -> Callable[[int, int], None]:
         """The callback that moves a bar of things done and in all."""
@@ -70,9 +70,9 @@ class Messages:
 
         return move
 
-    def progress(self, path: Path) -> FeatureProgress:
+    def progress(self, path: Path) -> DecodeProgress:
         """The callback that moves the bar of one file."""
-        name = printable(path.name)
+        name = escape(path.name)
 
         def show(stage: str, done: float, total: float | None) -> None:
             seconds = f"{done:.0f} s" if total is None else f"{done:.0f}/{max(done, total):.0f} s"

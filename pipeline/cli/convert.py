@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import SetupError
-from ..files import file_name, is_file, make_folder
-from ..text import printable
+from ..files import is_file, make_folder, safe_file_name
+from ..text import escape
 from .event_outputs import formats_option, name_targets, read_timelines, refinement_options, refuse_inputs, write_target
-from .options import debug_option, quiet_option, starting, working
+from .options import debug_option, exit_1_on_error, exit_2_on_error, quiet_option
 
 if TYPE_CHECKING:
     from ..outputs.formats.read_folders import EventFiles
-    from ..outputs.formats.targets import Target
+    from ..outputs.formats.targets import OutputFiles
     from ..timeline import Timeline
 
 _STDOUT = "-"
@@ -52,7 +52,7 @@ Read are json, csv, tsv, llp, audacity, textgrid and eaf files; what they are is
 @debug_option
 def convert(inputs: tuple[Path, ...], **options: Any) -> int:
     """Write the EVENTS of files, or of all such files in folders, in other formats; tidied first, if asked for."""
-    with starting(debug=options["debug"]):
+    with exit_2_on_error(debug=options["debug"]):
         places = [name for name in ("output", "output_dir", "data_set") if options[name] is not None]
         if len(places) > 1:
             raise click.UsageError("-o, --output-dir and --data-set exclude each other")
@@ -68,11 +68,11 @@ def convert(inputs: tuple[Path, ...], **options: Any) -> int:
         if options["data_set"] is not None:
             return _write_data_set(found.timelines, options)
         planned = _plan_all(found, options)
-    with working(debug=options["debug"]):
+    with exit_1_on_error(debug=options["debug"]):
         for timeline, targets in planned:
             for target in targets:
                 write_target(timeline, target)
-    _say(
+    _note(
         options, f"{options['output_dir']}: {len(planned)} timelines, {sum(len(t) for _, t in planned)} files or groups"
     )
     return 0
@@ -83,7 +83,7 @@ def _write_data_set(timelines: Mapping[str, Timeline], options: Mapping[str, Any
 
     folder, split = options["data_set"], options["split"]
     write_data_set(folder, timelines, split, seconds=options["seconds"], overwrite=options["overwrite"])
-    _say(options, f"{folder}: {len(timelines)} clips, the {split} split")
+    _note(options, f"{folder}: {len(timelines)} clips, the {split} split")
     return 0
 
 
@@ -97,33 +97,33 @@ def _convert_one(inputs: tuple[Path, ...], options: Mapping[str, Any]) -> int:
     if len(found.timelines) > 1:
         raise SetupError(f"{len(found.timelines)} timelines need --output-dir or --data-set")
     (timeline,) = found.timelines.values()
-    with working(debug=options["debug"]):
+    with exit_1_on_error(debug=options["debug"]):
         for target in targets:
             write_target(timeline, target)
     return 0
 
 
-def _plan_all(found: EventFiles, options: Mapping[str, Any]) -> list[tuple[Timeline, list[Target]]]:
+def _plan_all(found: EventFiles, options: Mapping[str, Any]) -> list[tuple[Timeline, list[OutputFiles]]]:
     """Which files each timeline becomes. Raises SetupError where one is there, or is an input."""
     from ..outputs.formats.registry import FORMATS
-    from ..outputs.formats.targets import Target, parse_formats
+    from ..outputs.formats.targets import OutputFiles, parse_formats
 
     folder, formats = options["output_dir"], parse_formats(options["formats"]) or (FORMATS["json"],)
     make_folder(folder)
     planned = []
     for name, timeline in found.timelines.items():
-        base = folder / file_name(name)
+        base = folder / safe_file_name(name)
         json_file = base.with_name(f"{base.name}.events.json")
         planned.append(
-            (timeline, [Target(f, (json_file,) if f.name == "json" else tuple(f.files(base))) for f in formats])
+            (timeline, [OutputFiles(f, (json_file,) if f.name == "json" else tuple(f.files(base))) for f in formats])
         )
     written = [path for _, targets in planned for target in targets for path in target.paths]
     refuse_inputs(written, found.files)
     if not options["overwrite"] and (there := [path for path in written if is_file(path)]):
-        raise SetupError(f"{printable(there[0])}: is there already; --overwrite replaces it")
+        raise SetupError(f"{escape(there[0])}: is there already; --overwrite replaces it")
     return planned
 
 
-def _say(options: Mapping[str, Any], text: str) -> None:
+def _note(options: Mapping[str, Any], text: str) -> None:
     if not options["quiet"]:
-        click.echo(printable(text), err=True)
+        click.echo(escape(text), err=True)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import FiniteRange, annotations_option, features_option, running_options, set_threads, starting
-from .table_output import deliver, format_option, output_option
+from .options import FiniteRange, annotations_option, exit_2_on_error, features_option, running_options, set_threads
+from .table_output import format_option, output_option, write_result
 
 if TYPE_CHECKING:
     from ..evaluation.evaluate import Evaluation
-    from .console import Messages
+    from .console import Console
 
 
 @click.command(
@@ -66,24 +66,24 @@ def evaluate(**options: Any) -> int:
     more events of one modality.
     """
     _check_usage(options)
-    with starting(debug=options["debug"]):
+    with exit_2_on_error(debug=options["debug"]):
         from ..files import check_writable
-        from .console import Messages
+        from .console import Console
 
-        messages = Messages(quiet=options["quiet"], verbose=False)
+        console = Console(quiet=options["quiet"], verbose=False)
         for path in (options["output"], options["tuned"]):
             if path is not None:
                 check_writable(path.resolve().parent)
         set_threads(options["threads"])
-        with messages:
-            result = _of_parser(options, messages) if options["weights"] else _of_files(options)
+        with console:
+            result = _of_parser(options, console) if options["weights"] else _of_files(options)
     from ..evaluation.tables import class_table, score_table
 
     tables = [score_table(result), *([class_table(result)] if options["per_class"] else [])]
     document = result.to_dict()
     if not options["per_class"]:
         del document["classes"]
-    deliver(document, tables, options)
+    write_result(document, tables, options)
     return 0
 
 
@@ -120,8 +120,8 @@ def _of_files(options: Mapping[str, Any]) -> Evaluation:
     return evaluate_pseudo_labels(options["pseudo_labels"], annotations, split, allow_missing=options["allow_missing"])
 
 
-def _of_parser(options: Mapping[str, Any], messages: Messages) -> Evaluation:
-    from ..evaluation.evaluate_parser import Judge
+def _of_parser(options: Mapping[str, Any], console: Console) -> Evaluation:
+    from ..evaluation.evaluate_parser import ParserEvaluator
     from ..files import write_atomic
     from ..inference.bundle import load_parser
     from ..inference.thresholds import DEFAULT_THRESHOLD, apply_tables, read_thresholds
@@ -132,9 +132,9 @@ def _of_parser(options: Mapping[str, Any], messages: Messages) -> Evaluation:
         weights_dir=options["weights_dir"],
         offline=options["offline"],
         device=options["device"],
-        progress=messages.download,
+        progress=console.download,
     )
-    judge = Judge(loaded, options["annotations"], options["features"], progress=messages.count)
+    judge = ParserEvaluator(loaded, options["annotations"], options["features"], progress=console.count)
     level = DEFAULT_THRESHOLD if options["threshold"] is None else options["threshold"]
     thresholds = apply_tables(tables, loaded.parser.config.labels, level, level)
     notes: list[str] = []

@@ -11,15 +11,15 @@ import click
 
 from ..errors import OutputError, SetupError
 from ..files import is_file
-from ..text import printable
+from ..text import escape
 from .options import Command, FiniteRange
 
 if TYPE_CHECKING:
     from ..features.extract import FeatureSet
     from ..inference.bundle import LoadedBundle
     from ..outputs.formats.read_folders import EventFiles
-    from ..outputs.formats.targets import Target
-    from ..outputs.postprocess import Refinement
+    from ..outputs.formats.targets import OutputFiles
+    from ..outputs.postprocess import PostProcessing
     from ..timeline import Timeline, Truth
 
 formats_option = click.option(
@@ -49,15 +49,15 @@ def refinement_options(command: Command) -> Command:
     return command
 
 
-def read_refinement(options: Mapping[str, Any]) -> Refinement:
+def read_refinement(options: Mapping[str, Any]) -> PostProcessing:
     """What the options ask for. Raises SetupError for a list of no classes."""
-    from ..outputs.postprocess import Refinement
+    from ..outputs.postprocess import PostProcessing
 
     named = options["classes"]
     classes = None if named is None else tuple(name.strip() for name in named.split(",") if name.strip())
     if classes == ():
         raise SetupError("--classes: name at least one")
-    return Refinement(classes, options["merge_gap"], options["min_duration"], options["min_score"])
+    return PostProcessing(classes, options["merge_gap"], options["min_duration"], options["min_score"])
 
 
 def read_timelines(inputs: Iterable[Path], options: Mapping[str, Any]) -> EventFiles:
@@ -76,20 +76,20 @@ def read_timelines(inputs: Iterable[Path], options: Mapping[str, Any]) -> EventF
     return found
 
 
-def name_targets(output: Path | None, formats: tuple[str, ...]) -> list[Target]:
+def name_targets(output: Path | None, formats: tuple[str, ...]) -> list[OutputFiles]:
     """The files that are asked for; without a name one form, without files, for standard output.
 
     Raises SetupError for an unknown format, and for several files without a name.
     """
     from ..outputs.formats.registry import FORMATS
-    from ..outputs.formats.targets import Target, parse_formats, resolve_targets
+    from ..outputs.formats.targets import OutputFiles, parse_formats, resolve_targets
 
     chosen = parse_formats(formats)
     if output is not None:
         return resolve_targets(output, chosen)
     if len(chosen) > 1 or any(len(form.suffixes) > 1 for form in chosen):
         raise SetupError(f"{' and '.join(form.name for form in chosen)}: several files need a name: -o FILE")
-    return [Target(chosen[0] if chosen else FORMATS["json"], ())]
+    return [OutputFiles(chosen[0] if chosen else FORMATS["json"], ())]
 
 
 def refuse_inputs(written: Iterable[Path], inputs: Iterable[Path]) -> None:
@@ -98,9 +98,9 @@ def refuse_inputs(written: Iterable[Path], inputs: Iterable[Path]) -> None:
     taken = set[Path]()
     for path in written:
         if is_file(path) and _place(path) in given:
-            raise SetupError(f"{printable(path)} is an input; the result would overwrite it")
+            raise SetupError(f"{escape(path)} is an input; the result would overwrite it")
         if path.absolute() in taken:
-            raise SetupError(f"{printable(path)}: two results would be written to it")
+            raise SetupError(f"{escape(path)}: two results would be written to it")
         taken.add(path.absolute())
 
 
@@ -110,7 +110,7 @@ def _place(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def write_target(timeline: Timeline, target: Target) -> None:
+def write_target(timeline: Timeline, target: OutputFiles) -> None:
     """To its files, or to standard output. Raises OutputError."""
     from ..outputs.formats.registry import write_events
 
@@ -170,7 +170,7 @@ def check_pictures(options: Mapping[str, Any]) -> list[Path]:
     for name, suffixes in known.items():
         path = options[name]
         if path is not None and path.suffix.lower() not in suffixes:
-            raise SetupError(f"--{name} {printable(path)}: expected a name that ends in {', '.join(suffixes)}")
+            raise SetupError(f"--{name} {escape(path)}: expected a name that ends in {', '.join(suffixes)}")
     if options["embed_video"] and options["html"] is None and options.get("output_dir") is None:
         raise SetupError("--embed-video goes with --html")
     return [options[name] for name in PICTURES if options.get(name) is not None]

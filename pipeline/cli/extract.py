@@ -9,9 +9,9 @@ import click
 
 from ...extractors.profiles import PROFILES
 from ...weights.manifest import DEFAULT_BUNDLE, load_bundle
-from .batch_options import batch_options, name_all, read_settings
+from .batch_options import batch_options, collect_named_inputs, read_settings
 from .batch_run import run_batch
-from .options import running_options, starting
+from .options import exit_2_on_error, running_options
 
 if TYPE_CHECKING:
     from ..batch.extract_task import ExtractTask
@@ -53,8 +53,8 @@ def extract(inputs: tuple[str, ...], **options: Any) -> int:
     same command, and nothing is computed twice. Inputs that have changed, and outputs that are missing or damaged,
     are done again.
     """
-    with starting(debug=options["debug"]):
-        named = name_all(inputs, options)
+    with exit_2_on_error(debug=options["debug"]):
+        named = collect_named_inputs(inputs, options)
         bundle = load_bundle(options["weights"])
         if options["profile"] is not None:
             bundle = replace(bundle, profile=options["profile"])
@@ -62,11 +62,11 @@ def extract(inputs: tuple[str, ...], **options: Any) -> int:
         from ..batch.open_storage import open_storage
 
         storage = open_storage(options["output"])
-        from .console import Messages
+        from .console import Console
 
-        with storage.alone():
-            messages = Messages(quiet=options["quiet"], verbose=False)
-            return run_batch(_task(bundle, options), named, storage, options, messages)
+        with storage.exclusive_lock():
+            console = Console(quiet=options["quiet"], verbose=False)
+            return run_batch(_task(bundle, options), named, storage, options, console)
 
 
 def _task(bundle: Any, options: dict[str, Any]) -> ExtractTask:

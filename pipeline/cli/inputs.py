@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import SetupError
 from ..files import MEDIA_SUFFIXES
-from ..text import printable
+from ..text import escape
 
 _PATH_COLUMNS = ("path", "file", "video")
 
@@ -25,14 +25,14 @@ def read_list(source: str) -> list[str]:
         else:
             text = Path(source).read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
-        raise SetupError(f"{printable(source)}: cannot be read: {error.strerror}") from error
+        raise SetupError(f"{escape(source)}: cannot be read: {error.strerror}") from error
     if not source.lower().endswith(".csv"):
         return [line for line in text.splitlines() if line.strip()]
     table = csv.DictReader(text.splitlines())
     column = next((name for name in table.fieldnames or () if name.strip().lower() in _PATH_COLUMNS), None)
     if column is None:
-        found = ", ".join(map(printable, table.fieldnames or ())) or "none"
-        raise SetupError(f"{printable(source)}: no column {', '.join(_PATH_COLUMNS)} (found: {found})")
+        found = ", ".join(map(escape, table.fieldnames or ())) or "none"
+        raise SetupError(f"{escape(source)}: no column {', '.join(_PATH_COLUMNS)} (found: {found})")
     return [row[column] for row in table if row[column]]
 
 
@@ -50,7 +50,7 @@ def name_inputs(arguments: Sequence[str], *, recursive: bool = False, keep_tree:
     for path in paths:
         name = _identify(path, folders)
         if name in named:
-            clashes.append(f"{printable(named[name])} and {printable(path)} would both be {printable(name)}")
+            clashes.append(f"{escape(named[name])} and {escape(path)} would both be {escape(name)}")
         named.setdefault(name, path)
     if clashes:
         hint = "rename one of them" if keep_tree else "--keep-tree keeps the folders apart"
@@ -77,12 +77,12 @@ def collect_inputs(arguments: Iterable[str], *, recursive: bool = False) -> tupl
         try:
             files = _expand(argument, recursive=recursive)
         except OSError as error:
-            problems.append(f"{printable(argument)}: {error.strerror or error}")
+            problems.append(f"{escape(argument)}: {error.strerror or error}")
             continue
         if not files:
             hint = "" if recursive else " (--recursive also looks in the folders below)"
             what = f"no media files in this folder{hint}" if Path(argument).is_dir() else "no such file"
-            problems.append(f"{printable(argument)}: {what}")
+            problems.append(f"{escape(argument)}: {what}")
         found |= dict.fromkeys(files)
     return list(found), problems
 

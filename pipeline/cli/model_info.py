@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from .options import debug_option, offline_option, starting, weights_dir_option
-from .table_output import deliver, format_option, output_option
+from .options import debug_option, exit_2_on_error, offline_option, weights_dir_option
+from .table_output import format_option, output_option, write_result
 
 
 @click.command(
@@ -32,7 +32,7 @@ def model_info(**options: Any) -> int:
     """Parameters and multiply-adds of a parser, part by part."""
     if options["weights"] and (options["recipe"] or options["changes"]):
         raise click.UsageError("--weights names a parser that is made already; leave out --recipe and --set")
-    with starting(debug=options["debug"]):
+    with exit_2_on_error(debug=options["debug"]):
         from ..training.model_info import count_parts, info_table, recipe_parser
         from ..training.recipe import DEFAULT_RECIPE
 
@@ -46,5 +46,5 @@ def model_info(**options: Any) -> int:
             parser = recipe_parser(name, options["changes"])
         parts = count_parts(parser, options["segments"])
         table = info_table(name, parser, parts, options["segments"])
-    deliver({"name": name, "parts": [part._asdict() for part in parts]}, [table], options)
+    write_result({"name": name, "parts": [part._asdict() for part in parts]}, [table], options)
     return 0

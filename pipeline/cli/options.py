@@ -82,29 +82,29 @@ decode_timeout_option = click.option(
 )
 
 
-class CannotStartError(click.ClickException):
+class StartError(click.ClickException):
     """Shown as one error; exit status 2, for nothing was done."""
 
     exit_code = 2
 
 
-class BrokenOffError(click.ClickException):
+class RunError(click.ClickException):
     """Shown as one error; exit status 1: something was done, and failed."""
 
     exit_code = 1
 
 
 @contextlib.contextmanager
-def starting(*, debug: bool) -> Iterator[None]:
+def exit_2_on_error(*, debug: bool) -> Iterator[None]:
     """What a person can mend before anything is done ends the command with status 2."""
-    with _shown(CannotStartError, debug=debug):
+    with _shown(StartError, debug=debug):
         yield
 
 
 @contextlib.contextmanager
-def working(*, debug: bool) -> Iterator[None]:
+def exit_1_on_error(*, debug: bool) -> Iterator[None]:
     """What a person can mend once work has begun ends the command with status 1."""
-    with _shown(BrokenOffError, debug=debug):
+    with _shown(RunError, debug=debug):
         yield
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from ..errors import DatasetError
-from ..text import printable
-from .options import debug_option, quiet_option, starting, working
+from ..text import escape
+from .options import debug_option, exit_1_on_error, exit_2_on_error, quiet_option
 
 
 @click.command(
@@ -35,21 +35,21 @@ def pack(features: Path, store: Path, **options: Any) -> int:
 
     The frames of each second are averaged, which changes nothing that a parser computes.
     """
-    with starting(debug=options["debug"]):
+    with exit_2_on_error(debug=options["debug"]):
         from ..features.npy_folders import FeatureFolders
         from ..features.packed_store import INDEX_FILE, check_target, pack_features
-        from .console import Messages
+        from .console import Console
 
         if (features / INDEX_FILE).exists():
-            raise DatasetError(f"{printable(features)}: is a packed store already")
+            raise DatasetError(f"{escape(features)}: is a packed store already")
         check_target(store)
         source = FeatureFolders(features)
-    messages = Messages(quiet=options["quiet"], verbose=False)
-    with working(debug=options["debug"]), messages:
+    console = Console(quiet=options["quiet"], verbose=False)
+    with exit_1_on_error(debug=options["debug"]), console:
         packed = pack_features(
-            source, store, dtype=options["dtype"], skip_bad=options["skip_bad"], progress=messages.count("packing")
+            source, store, dtype=options["dtype"], skip_bad=options["skip_bad"], progress=console.count("packing")
         )
     for problem in packed.left_out:
         click.echo(f"left out: {problem}", err=True)
-    messages.say(f"{packed.clips} clips, {packed.bytes / 2**20:.1f} MiB: {printable(store)}")
+    console.say(f"{packed.clips} clips, {packed.bytes / 2**20:.1f} MiB: {escape(store)}")
     return 1 if packed.left_out else 0

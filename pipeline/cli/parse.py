@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from ...weights.manifest import DEFAULT_BUNDLE, load_bundle
-from .batch_options import BATCH_NAMES, batch_options, name_all, read_settings
+from .batch_options import BATCH_NAMES, batch_options, collect_named_inputs, read_settings
 from .batch_run import run_batch
 from .event_outputs import (
     PICTURES,
@@ -20,7 +20,7 @@ from .event_outputs import (
     read_refinement,
     refinement_options,
 )
-from .options import FiniteRange, running_options, starting
+from .options import FiniteRange, exit_2_on_error, running_options
 from .parse_file import parse_one
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def parse(context: click.Context, inputs: tuple[str, ...], **options: Any) -> in
     onset, offset and score, what is known of the file, and what made the result. The timeline of a single file is also
     shown on the terminal. Results of a folder are journalled: what is done is not done again.
     """
-    with starting(debug=options["debug"]):
+    with exit_2_on_error(debug=options["debug"]):
         if options["output_dir"] is not None:
             return _parse_batch(inputs, options)
         _refuse_batch_options(context)
@@ -97,17 +97,17 @@ def _parse_batch(inputs: Sequence[str], options: dict[str, Any]) -> int:
     if pictures := [name for name in (*PICTURES, "embed_video") if options[name]]:
         option = pictures[0].replace("_", "-")
         raise click.UsageError(f"--{option} is for one file; avvp report draws a folder of results")
-    named = name_all(inputs, options)
+    named = collect_named_inputs(inputs, options)
 
     from ..batch.open_storage import open_storage
 
     storage = open_storage(options["output_dir"])
     bundle = load_bundle(options["weights"])
-    from .console import Messages
+    from .console import Console
 
-    with storage.alone():
-        messages = Messages(quiet=options["quiet"], verbose=options["verbose"])
-        return run_batch(_task(bundle, options), named, storage, options, messages)
+    with storage.exclusive_lock():
+        console = Console(quiet=options["quiet"], verbose=options["verbose"])
+        return run_batch(_task(bundle, options), named, storage, options, console)
 
 
 def _refuse_batch_options(context: click.Context) -> None:

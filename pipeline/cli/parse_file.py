@@ -13,7 +13,7 @@ import click
 
 from ...weights.manifest import load_bundle
 from ..errors import AVVPError, SetupError
-from ..text import printable
+from ..text import escape
 from .event_outputs import check_pictures, draw_pictures, name_targets, refuse_inputs, write_target
 from .options import set_threads
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from ..evaluation.evaluate_timelines import ClipTruth
     from ..features.extract import FeatureSet
     from ..inference.bundle import LoadedBundle
-    from ..outputs.formats.targets import Target
+    from ..outputs.formats.targets import OutputFiles
     from ..timeline import Timeline
-    from .console import Messages
+    from .console import Console
 
 _STDOUT = "-"
 _BATCH_SECONDS = 4  # of video at once
@@ -38,40 +38,40 @@ def parse_one(
     path, targets = _plan(inputs, options)
     bundle = load_bundle(options["weights"])
 
-    from .console import Messages
+    from .console import Console
 
-    messages = Messages(quiet=options["quiet"], verbose=options["verbose"])
+    console = Console(quiet=options["quiet"], verbose=options["verbose"])
     task = make_task(bundle, options)
     truth = _read_truth(path, options)
-    loaded = _load(task, options, messages)
+    loaded = _load(task, options, console)
     if truth is not None:
         truth.check(loaded.parser.config.labels)
     started, cause = time.monotonic(), None
     try:
-        with messages:
-            features, timeline = _parse(path, task, loaded, options, messages)
+        with console:
+            features, timeline = _parse(path, task, loaded, options, console)
             kept = timeline if options["segments"] else timeline.without_probabilities()
             for target in targets:
                 write_target(kept, target)
             known = truth.of(timeline) if truth else None
             draw_pictures(timeline, options, media=path, truth=known, explained=(features, loaded))
             with contextlib.suppress(OSError):  # the result is there, whether or not anybody hears of it
-                messages.finished(path, timeline, time.monotonic() - started, known)
+                console.finished(path, timeline, time.monotonic() - started, known)
     except AVVPError as error:
-        cause, failure = str(error).removeprefix(f"{printable(path)}: "), error
+        cause, failure = str(error).removeprefix(f"{escape(path)}: "), error
     except Exception as error:
-        text = f"{type(error).__name__}: {printable(error)}"
+        text = f"{type(error).__name__}: {escape(error)}"
         cause, failure = f"internal error, please report it: {text} (--debug shows more)", error
     else:
         return 0
     if options["debug"]:
         traceback.print_exception(failure)
-    click.echo(f"Error: {printable(path)}: {cause}", err=True)
+    click.echo(f"Error: {escape(path)}: {cause}", err=True)
     return 1
 
 
 def _parse(
-    path: Path, task: ParseTask, loaded: LoadedBundle, options: Mapping[str, Any], messages: Messages
+    path: Path, task: ParseTask, loaded: LoadedBundle, options: Mapping[str, Any], console: Console
 ) -> tuple[FeatureSet, Timeline]:
     from ..inference.parse_video import extract_with, make_timeline
     from ..outputs.postprocess import refine
@@ -82,7 +82,7 @@ def _parse(
         decoder=options["decoder"],
         batch_size=options["batch_size"] or _BATCH_SECONDS,
         timeout=options["decode_timeout"],
-        progress=messages.progress(path),
+        progress=console.progress(path),
     )
     return features, refine(make_timeline(features, loaded, task.thresholds(loaded)), task.refinement)
 
@@ -96,9 +96,9 @@ def _read_truth(path: Path, options: Mapping[str, Any]) -> ClipTruth | None:
     return find_truth(read_annotations(options["annotations"]), path.stem)
 
 
-def _plan(inputs: Sequence[str], options: Mapping[str, Any]) -> tuple[Path, list[Target]]:
+def _plan(inputs: Sequence[str], options: Mapping[str, Any]) -> tuple[Path, list[OutputFiles]]:
     """The input and where its results go. Raises UsageError and SetupError for what is wrong."""
-    from ..files import check_writable, is_special
+    from ..files import check_writable, is_device_or_pipe
     from .inputs import collect_inputs
 
     if not inputs:
@@ -110,11 +110,11 @@ def _plan(inputs: Sequence[str], options: Mapping[str, Any]) -> tuple[Path, list
         raise click.UsageError(f"{len(paths)} inputs need --output-dir")
     output = None if options["output"] in {None, _STDOUT} else Path(options["output"])
     if output is not None and output.is_dir():
-        raise click.UsageError(f"{printable(output)} is a folder; use --output-dir for folders")
+        raise click.UsageError(f"{escape(output)} is a folder; use --output-dir for folders")
     targets = name_targets(output, options["formats"])
     written = [file for target in targets for file in target.paths] + check_pictures(options)
     for file in written:
-        if not is_special(file):
+        if not is_device_or_pipe(file):
             with _misused():
                 check_writable(file.resolve().parent)
     refuse_inputs(written, paths)
@@ -132,21 +132,21 @@ def _misused() -> Iterator[None]:
     try:
         yield
     except (AVVPError, OSError) as error:
-        raise click.UsageError(printable(error)) from error
+        raise click.UsageError(escape(error)) from error
 
 
-def _load(task: ParseTask, options: Mapping[str, Any], messages: Messages) -> LoadedBundle:
+def _load(task: ParseTask, options: Mapping[str, Any], console: Console) -> LoadedBundle:
     """Everything that takes time to load, after everything that can be wrong without it."""
     from ..devices import resolve_devices
 
     if len(resolve_devices(options["device"])) > 1:
         raise SetupError("one video is parsed on one device; several go with --output-dir")
-    messages.note("loading networks")
+    console.note("loading networks")
     set_threads(options["threads"])
-    with messages:
-        loaded = task.load(messages.download)
+    with console:
+        loaded = task.load(console.download)
     for name, digest in loaded.hashes.items():
-        messages.note(f"weights {name} {digest}")
+        console.note(f"weights {name} {digest}")
     task.thresholds(loaded)
     task.refinement.check(loaded.parser.config.labels)
     if options["explain"] is not None:

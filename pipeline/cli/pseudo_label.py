@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import SetupError
-from ..text import printable, some
-from .batch_options import engine_options, name_all, read_settings
+from ..text import count_of, escape
+from .batch_options import collect_named_inputs, engine_options, read_settings
 from .batch_run import run_batch
-from .options import debug_option, device_option, offline_option, quiet_option, starting, threads_option
+from .options import debug_option, device_option, exit_2_on_error, offline_option, quiet_option, threads_option
 
 if TYPE_CHECKING:
     from ..batch.storage import Storage
     from ..pseudo_labeling.prompts import Prompts
     from ..pseudo_labeling.task import PseudoLabelTask
-    from ..pseudo_labeling.threshold_scores import DenseTruth, LabelRules
+    from ..pseudo_labeling.threshold_scores import DenseTruth, LabelingConfig
     from ..pseudo_labeling.weak_labels import WeakLabels
 
 
@@ -77,7 +77,7 @@ def pseudo_label(inputs: tuple[str, ...], **options: Any) -> int:
     A class is on in a second where its logit exceeds its threshold and the video has the class. avvp train
     --pseudo-labels takes the folder. Needs the extra [pseudo].
     """
-    with starting(debug=options["debug"]):
+    with exit_2_on_error(debug=options["debug"]):
         _check_usage(options)
         from ..batch.journal import Journal
         from ..batch.open_storage import open_storage
@@ -85,23 +85,23 @@ def pseudo_label(inputs: tuple[str, ...], **options: Any) -> int:
         from ..pseudo_labeling.review_pages import check_review
 
         prompts = read_prompts(options["prompts"] or VALOR)
-        named = name_all(inputs, options)
+        named = collect_named_inputs(inputs, options)
         known = _read_known(prompts, options)
         storage = open_storage(options["output"])
-        from .console import Messages
+        from .console import Console
 
-        messages = Messages(quiet=options["quiet"], verbose=False)
-        with storage.alone():
+        console = Console(quiet=options["quiet"], verbose=False)
+        with storage.exclusive_lock():
             earlier = [name for name, record in Journal(storage).records.items() if record.outputs]
             named, rules = _choose(named, earlier, known, options)
             for note in rules.notes:
-                messages.say(note)
+                console.say(note)
             if options["review"] is not None:
                 check_review(storage)
             task = _task(rules, options)
-            status = run_batch(task, named, storage, options, messages)
+            status = run_batch(task, named, storage, options, console)
             if options["review"] is not None and not options["dry_run"]:
-                messages.say(_review(rules.weak, named, storage, options))
+                console.say(_review(rules.weak, named, storage, options))
         return status
 
 
@@ -141,9 +141,9 @@ def _read_known(prompts: Prompts, options: Mapping[str, Any]) -> _Known:
     annotations = read_annotations(given)
     labels = annotations.labels
     if unknown := [label for label in labels if label not in prompts.labels]:
-        raise SetupError(f"{printable(given)}: nothing is asked of the class {printable(unknown[0])}; see --prompts")
+        raise SetupError(f"{escape(given)}: nothing is asked of the class {escape(unknown[0])}; see --prompts")
     left = set(prompts.labels).difference(labels)
-    notes = (f"{some(left, 'class')} of the prompts not in {printable(given)}: not asked for",) if left else ()
+    notes = (f"{count_of(left, 'class')} of the prompts not in {escape(given)}: not asked for",) if left else ()
     dense = {}
     if options["calibrate"] == "dense":
         val = annotations.split("val")
@@ -156,10 +156,10 @@ def _read_known(prompts: Prompts, options: Mapping[str, Any]) -> _Known:
 
 def _choose(
     named: Mapping[str, Path], earlier: Collection[str], known: _Known, options: Mapping[str, Any]
-) -> tuple[dict[str, Path], LabelRules]:
+) -> tuple[dict[str, Path], LabelingConfig]:
     """The videos that labels are wanted of, and how those are made. earlier: videos that have scores in the output."""
     from ..datasets.annotations import usable_clip_name
-    from ..pseudo_labeling.threshold_scores import LabelRules
+    from ..pseudo_labeling.threshold_scores import LabelingConfig
     from ..pseudo_labeling.weak_labels import match_videos
 
     weak, dense, notes = known.weak, known.dense, list(known.notes)
@@ -170,9 +170,9 @@ def _choose(
         if not wanted:
             raise SetupError("no video is named like a clip of the annotations")
         if left := named.keys() - wanted:
-            notes.append(f"{some(left, 'video')} not among the annotated clips that are asked for: left out")
+            notes.append(f"{count_of(left, 'video')} not among the annotated clips that are asked for: left out")
         if missing := weak.keys() - set(clips.values()):
-            notes.append(f"{some(missing, 'annotated clip')} without a video")
+            notes.append(f"{count_of(missing, 'annotated clip')} without a video")
         weak = {video: weak[clip] for video, clip in clips.items() if clip in weak}
         dense = {video: dense[clip] for video, clip in clips.items() if clip in dense}
         if options["calibrate"] == "dense" and not dense:
@@ -181,16 +181,16 @@ def _choose(
     given = options["annotations"]
     data_set = given is None or not given.is_dir()
     if data_set and (wrong := [name for name in named if not usable_clip_name(name)]):
-        where = printable(named[wrong[0]])
+        where = escape(named[wrong[0]])
         raise SetupError(f"{where}: a clip of a data set cannot be called {wrong[0]!r}; rename the file")
-    return dict(named), LabelRules(
+    return dict(named), LabelingConfig(
         prompts=known.prompts, weak=weak, calibration=options["calibrate"], dense=dense, data_set=data_set,
         in_place=given is not None and given.resolve() == Path(options["output"]).resolve(),
         origin=known.origin, notes=tuple(notes),
     )  # fmt: skip
 
 
-def _task(rules: LabelRules, options: Mapping[str, Any]) -> PseudoLabelTask:
+def _task(rules: LabelingConfig, options: Mapping[str, Any]) -> PseudoLabelTask:
     from ..pseudo_labeling.task import PseudoLabelTask
     from ..pseudo_labeling.teachers import CLAP_MODEL, CLIP_MODEL
 

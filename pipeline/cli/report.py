@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import SetupError
-from ..files import MEDIA_SUFFIXES, file_name, is_file, make_folder
-from ..text import first_few, printable
+from ..files import MEDIA_SUFFIXES, is_file, make_folder, safe_file_name
+from ..text import escape, first_few
 from .event_outputs import (
     check_pictures,
     draw_pictures,
@@ -19,7 +19,7 @@ from .event_outputs import (
     refinement_options,
     refuse_inputs,
 )
-from .options import debug_option, quiet_option, starting, working
+from .options import debug_option, exit_1_on_error, exit_2_on_error, quiet_option
 
 if TYPE_CHECKING:
     from ..timeline import Timeline, Truth
@@ -60,7 +60,7 @@ def report(inputs: tuple[Path, ...], **options: Any) -> int:
     from ..outputs.html.index import write_index
     from ..outputs.html.page import write_page
 
-    with starting(debug=options["debug"]):
+    with exit_2_on_error(debug=options["debug"]):
         asked = check_pictures(options)
         folder = options["output_dir"]
         if (folder is None) == (not asked):
@@ -77,7 +77,7 @@ def report(inputs: tuple[Path, ...], **options: Any) -> int:
         given = [*found.files, *(one for one in media.values() if one is not None)]
         refuse_inputs([*asked, *pages.values()], given)
     lost = [name for name, one in media.items() if one is None]
-    with working(debug=options["debug"]):
+    with exit_1_on_error(debug=options["debug"]):
         if folder is None:
             (name,) = timelines
             draw_pictures(timelines[name], options, media=media[name], truth=truths[name])
@@ -89,7 +89,7 @@ def report(inputs: tuple[Path, ...], **options: Any) -> int:
         if lost:
             click.echo(f"{len(lost)} without their video ({first_few(lost)}); --media says where it is", err=True)
         if folder is not None:
-            click.echo(f"{printable(folder / 'index.html')}: {len(timelines)} pages", err=True)
+            click.echo(f"{escape(folder / 'index.html')}: {len(timelines)} pages", err=True)
     return 0
 
 
@@ -99,13 +99,13 @@ def _plan_pages(folder: Path, timelines: Iterable[str]) -> dict[str, Path]:
     from ..outputs.html.page import is_ours
 
     make_folder(folder)
-    pages = {name: folder / f"{file_name(name)}.html" for name in timelines}
+    pages = {name: folder / f"{safe_file_name(name)}.html" for name in timelines}
     for page in pages.values():
         if page.name == INDEX:
-            raise SetupError(f"{printable(page)}: is the list of all pages; rename the timeline of this name")
+            raise SetupError(f"{escape(page)}: is the list of all pages; rename the timeline of this name")
     for page in (*pages.values(), folder / INDEX):
         if is_file(page) and not is_ours(page):
-            raise SetupError(f"{printable(page)}: was not written by avvp; choose another folder")
+            raise SetupError(f"{escape(page)}: was not written by avvp; choose another folder")
     return pages
 
 

@@ -9,15 +9,15 @@ import click
 
 from .options import (
     annotations_option,
+    exit_1_on_error,
+    exit_2_on_error,
     features_option,
     pseudo_labels_option,
     running_options,
     set_threads,
-    starting,
-    working,
 )
-from .table_output import deliver, format_option
-from .train import plan_of, training_hooks
+from .table_output import format_option, write_result
+from .train import training_callbacks, training_plan
 
 TABLES = ("table1", "table2", "table3", "table6", "table7", "table8", "fig3")
 
@@ -70,36 +70,38 @@ def reproduce(table: str, **options: Any) -> int:
     """
     if missing := [name for name in ("annotations", "features") if options[name] is None]:
         raise click.UsageError(f"missing --{' and --'.join(missing)}")
-    with starting(debug=options["debug"]):
+    with exit_2_on_error(debug=options["debug"]):
         from ..devices import resolve_device
         from ..training.matmul_rate import matmul_rate
-        from ..training.reproduce import check_study, make_study, plan_table, result_tables, run_study
+        from ..training.reproduce import check_study, make_experiment, plan_table, result_tables, run_study
         from ..training.setup import open_data
-        from .console import Messages
+        from .console import Console
 
-        messages = Messages(quiet=options["quiet"], verbose=False)
+        console = Console(quiet=options["quiet"], verbose=False)
         device = resolve_device(options["device"])
         set_threads(options["threads"])
         changes = [*options["changes"], *([f"training.epochs={options['epochs']}"] if options["epochs"] else [])]
-        plan = plan_of(options, ())
+        plan = training_plan(options, ())
         encoders = {"bert": f"bert:{options['bert']}", "clip": f"clip:{options['clip']}"}
-        study = make_study(table, plan, options["recipe"], options["output"], changes=tuple(changes), encoders=encoders)
+        study = make_experiment(
+            table, plan, options["recipe"], options["output"], changes=tuple(changes), encoders=encoders
+        )
         data = open_data(study.plans[0][1], ("train", "val", "test"))
         where = {"weights_dir": options["weights_dir"], "offline": options["offline"]}
         check_study(study, data, device=device, **where)
         if options["dry_run"]:
             table_of_plan = plan_table(study, data, matmul_rate(device))
-            deliver(table_of_plan.to_dict(), [table_of_plan], {**options, "output": None})
+            write_result(table_of_plan.to_dict(), [table_of_plan], {**options, "output": None})
             return 0
-    with working(debug=options["debug"]), messages:
+    with exit_1_on_error(debug=options["debug"]), console:
         results = run_study(
             study,
             data,
             device=device,
             **where,
-            hooks=lambda name, own: training_hooks(own.recipe.training.epochs, messages, name=name),
-            progress=messages.count,
+            hooks=lambda name, own: training_callbacks(own.recipe.training.epochs, console, name=name),
+            progress=console.count,
         )
     document = {cell.name: {"paper": list(cell.paper), **found.to_dict()} for cell, found in results}
-    deliver(document, result_tables(study, results), {**options, "output": None})
+    write_result(document, result_tables(study, results), {**options, "output": None})
     return 0

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..errors import SetupError
-from .options import debug_option, quiet_option, starting, working
+from .options import debug_option, exit_1_on_error, exit_2_on_error, quiet_option
 
 _SPLITS = ("train", "val", "test")
 
@@ -42,24 +42,24 @@ def synth(folder: Path, **options: Any) -> int:
     Each class has a sound and a sight of its own, never twice alike; what is heard and what is seen begin and end
     independently, up to three at a time. The truth is exact. Networks trained on these clips know these clips alone.
     """
-    with starting(debug=options["debug"]):
+    with exit_2_on_error(debug=options["debug"]):
         counts = _split(options["clips"], options["shares"])
 
         from ...models.labels import LLP_LABELS
         from ..decode.process import available_cores
         from ..synthetic.dataset import SynthJob, write_dataset
         from ..synthetic.user_sources import NO_SOURCES, find_sources
-        from .console import Messages
+        from .console import Console
 
         sources = NO_SOURCES if options["sources"] is None else find_sources(options["sources"], LLP_LABELS)
-    messages = Messages(quiet=options["quiet"], verbose=False)
+    console = Console(quiet=options["quiet"], verbose=False)
     job = SynthJob(counts, options["seed"], options["seconds"], sources)
-    with working(debug=options["debug"]), messages:
+    with exit_1_on_error(debug=options["debug"]), console:
         made = write_dataset(
-            folder, job, workers=options["workers"] or available_cores(), progress=messages.count("rendering")
+            folder, job, workers=options["workers"] or available_cores(), progress=console.count("rendering")
         )
     splits = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    messages.say(f"{folder}: {splits}; {made} clips rendered, {sum(counts.values()) - made} were there")
+    console.say(f"{folder}: {splits}; {made} clips rendered, {sum(counts.values()) - made} were there")
     return 0
 
 

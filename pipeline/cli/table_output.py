@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import working
+from .options import exit_1_on_error
 
 if TYPE_CHECKING:
     from ..evaluation.tables import Table
@@ -27,7 +27,7 @@ output_option = click.option(
 )
 
 
-def deliver(document: Mapping[str, Any], tables: list[Table], options: Mapping[str, Any]) -> None:
+def write_result(document: Mapping[str, Any], tables: list[Table], options: Mapping[str, Any]) -> None:
     """The result, in its form, to where it goes."""
     from ..files import write_atomic
 
@@ -36,15 +36,16 @@ def deliver(document: Mapping[str, Any], tables: list[Table], options: Mapping[s
     elif options["form"] == "markdown":
         text = "\n".join(table.to_markdown() for table in tables)
     else:
-        text = _drawn(tables, terminal=options["output"] is None and sys.stdout.isatty())
-    with working(debug=options["debug"]):
+        text = render_tables(tables, terminal=options["output"] is None and sys.stdout.isatty())
+    with exit_1_on_error(debug=options["debug"]):
         if options["output"] is None:
             click.echo(text, nl=False)
         else:
             write_atomic(options["output"], text.encode())
 
 
-def _drawn(tables: list[Table], *, terminal: bool) -> str:
+def render_tables(tables: list[Table], *, terminal: bool) -> str:
+    """Draw tables as text, coloured for a terminal."""
     from rich.console import Console
 
     width = shutil.get_terminal_size().columns if terminal else _FILE_WIDTH

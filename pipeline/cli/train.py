@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..text import printable
+from ..text import escape
 from .options import (
     annotations_option,
+    exit_1_on_error,
+    exit_2_on_error,
     features_option,
     pseudo_labels_option,
     running_options,
     set_threads,
-    starting,
-    working,
 )
 
 if TYPE_CHECKING:
     from ..training.setup import PlanData, TrainingPlan
-    from ..training.train_parser import Hooks
-    from .console import Messages
+    from ..training.train_parser import TrainingCallbacks
+    from .console import Console
 
-Board = Callable[[Mapping[str, Any]], None]  # writes an epoch's record somewhere else, too
+EpochLogger = Callable[[Mapping[str, Any]], None]  # writes an epoch's record somewhere else, too
 _SHORTCUTS = ("epochs", "batch_size", "learning_rate", "seed", "precision")  # options that stand for training.NAME
 _FIXED = ("annotations", "features", "pseudo_labels", "label_embeddings", "recipe", "extractors", "changes")
 
@@ -77,25 +77,25 @@ def train(context: click.Context, **options: Any) -> int:
     be stopped at any time and continued with --resume.
     """
     _check_usage(context, options)
-    with starting(debug=options["debug"]):
+    with exit_2_on_error(debug=options["debug"]):
         from ..devices import resolve_device
         from ..training.run_folder import CONFIG_FILE, write_json
         from ..training.setup import check_data, check_resumable, open_data, prepare_job, start_run
-        from .console import Messages
+        from .console import Console
 
-        messages = Messages(quiet=options["quiet"], verbose=False)
+        console = Console(quiet=options["quiet"], verbose=False)
         plan = _plan(options)
         device = resolve_device(options["device"])
         set_threads(options["threads"])
-        with messages:
+        with console:
             data = open_data(plan, ("train", "val", "test") if options["check"] else ("train", "val"))
-            _tell(data, messages)
+            _show_data(data, console)
             root = options["output"] or Path()
             where = {"weights_dir": options["weights_dir"], "offline": options["offline"]}
             job = prepare_job(plan, data, root, device=device, **where)
             if options["check"]:
-                check_data(data, lambda split: messages.count(f"reading {split}"))
-                messages.say("all files are there and can be used")
+                check_data(data, lambda split: console.count(f"reading {split}"))
+                console.say("all files are there and can be used")
                 return 0
             board = _tensorboard(root) if options["tensorboard"] else None
             if options["resume"]:
@@ -104,21 +104,21 @@ def train(context: click.Context, **options: Any) -> int:
             else:
                 missing = start_run(job, plan, weights_dir=options["weights_dir"])
                 if missing:
-                    messages.say(
+                    console.say(
                         f"note: no bundle is known to have {', '.join(missing)}: the run can be scored, but not parse"
                         " videos; name the bundle that has them with --extractors"
                     )
-            hooks = training_hooks(job.recipe.training.epochs, messages, board=board)
-    with working(debug=options["debug"]), messages:
+            hooks = training_callbacks(job.recipe.training.epochs, console, board=board)
+    with exit_1_on_error(debug=options["debug"]), console:
         from ..training.train_parser import train as run
 
         try:
             progress = run(job, hooks)
         except KeyboardInterrupt:
             threads = f" --threads {options['threads']}" if options["threads"] else ""
-            messages.say(f"stopped; go on with: avvp train -o {shlex.quote(str(root))} --resume{threads}")
+            console.say(f"stopped; go on with: avvp train -o {shlex.quote(str(root))} --resume{threads}")
             raise
-    messages.say(f"best epoch {progress.best_epoch} of {progress.epochs}: {printable(root)}/best.safetensors")
+    console.say(f"best epoch {progress.best_epoch} of {progress.epochs}: {escape(root)}/best.safetensors")
     return 0
 
 
@@ -138,17 +138,17 @@ def _plan(options: Mapping[str, Any]) -> TrainingPlan:
     from dataclasses import replace
 
     from ..training.run_folder import read_config
-    from ..training.setup import TrainingPlan, longer
+    from ..training.setup import TrainingPlan, with_epochs
 
     if options["resume"]:
         plan = TrainingPlan.from_dict(read_config(options["output"]))
-        return plan if options["epochs"] is None else replace(plan, recipe=longer(plan.recipe, options["epochs"]))
+        return plan if options["epochs"] is None else replace(plan, recipe=with_epochs(plan.recipe, options["epochs"]))
     changes = [*options["changes"]]
     changes += [f"training.{name}={options[name]}" for name in _SHORTCUTS if options[name] is not None]
-    return plan_of(options, changes)
+    return training_plan(options, changes)
 
 
-def plan_of(options: Mapping[str, Any], changes: Sequence[str]) -> TrainingPlan:
+def training_plan(options: Mapping[str, Any], changes: Sequence[str]) -> TrainingPlan:
     """The data and the recipe that options name. Raises SetupError for a recipe that cannot be."""
     from ..training.recipe import load_recipe
     from ..training.setup import PUBLISHED_EMBEDDINGS, TrainingPlan
@@ -171,32 +171,34 @@ def _absolute(name_or_path: str | None) -> str | None:
         return name_or_path
 
 
-def _tell(data: PlanData, messages: Messages) -> None:
+def _show_data(data: PlanData, console: Console) -> None:
     for note in data.annotations.notes:
-        messages.say(f"note: {note}")
+        console.say(f"note: {note}")
     counts = ", ".join(f"{split} {len(clips)} clips" for split, clips in data.clips.items())
     spec = data.clips["train"].features.spec
-    messages.say(
+    console.say(
         f"{counts}; {len(data.annotations.labels)} classes; {spec.profile} features of {', '.join(spec.extractors)}"
     )
 
 
-def training_hooks(epochs: int, messages: Messages, *, name: str = "", board: Board | None = None) -> Hooks:
+def training_callbacks(
+    epochs: int, console: Console, *, name: str = "", board: EpochLogger | None = None
+) -> TrainingCallbacks:
     """A bar with the losses and the time left of the whole run, a line for each epoch, and TensorBoard."""
-    from ..training.train_parser import Hooks
+    from ..training.train_parser import TrainingCallbacks
 
     prefix = f"{name}: " if name else ""
 
     def step(epoch: int, done: int, total: int, losses: Mapping[str, float]) -> None:
         text = f"{prefix}epoch {epoch}/{epochs}  loss {losses['total']:.3f}"
-        messages.show(text, (epoch - 1) * total + done, epochs * total, f"{done}/{total}")
+        console.show(text, (epoch - 1) * total + done, epochs * total, f"{done}/{total}")
 
     def epoch(record: Mapping[str, Any]) -> None:
-        messages.say(prefix + _epoch_line(record, epochs))
+        console.say(prefix + _epoch_line(record, epochs))
         if board is not None:
             board(record)
 
-    return Hooks(step=step, epoch=epoch)
+    return TrainingCallbacks(step=step, epoch=epoch)
 
 
 def _epoch_line(record: Mapping[str, Any], epochs: int) -> str:
@@ -211,7 +213,7 @@ def _epoch_line(record: Mapping[str, Any], epochs: int) -> str:
     return f"epoch {record['epoch']}/{epochs}  loss {losses['total']:.3f} ({terms}){judged}{best}"
 
 
-def _tensorboard(root: Path) -> Board:
+def _tensorboard(root: Path) -> EpochLogger:
     """A function that writes an epoch's record. Raises SetupError where TensorBoard is not installed."""
     from ..errors import SetupError
 

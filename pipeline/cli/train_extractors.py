@@ -12,22 +12,22 @@ import click
 
 from ...extractors.profiles import PROFILES
 from ..errors import SetupError
-from ..text import printable
+from ..text import escape
 from .options import (
     annotations_option,
     debug_option,
     decode_timeout_option,
     device_option,
+    exit_1_on_error,
+    exit_2_on_error,
     quiet_option,
     set_threads,
-    starting,
     threads_option,
-    working,
 )
 
 if TYPE_CHECKING:
     from ..datasets.annotations import Annotations
-    from .console import Messages
+    from .console import Console
 
 
 @click.command(
@@ -66,17 +66,17 @@ def train_extractors(videos: Path, **options: Any) -> int:
     VIDEOS holds <id>.mp4 (or another suffix) for each clip of the annotations' val and test splits. Each network learns
     to tell the classes of single seconds; its classifier is thrown away, and the rest is a bundle of extractors.
     """
-    with starting(debug=options["debug"]):
+    with exit_2_on_error(debug=options["debug"]):
         if options["annotations"] is None:
             raise click.UsageError("--annotations: which folder holds the labels?")
         from ..datasets.annotations import read_annotations
         from ..devices import resolve_device
         from ..files import VIDEO_SUFFIXES
         from ..training.run_folder import create_folder
-        from .console import Messages
+        from .console import Console
         from .inputs import collect_inputs
 
-        messages = Messages(quiet=options["quiet"], verbose=False)
+        console = Console(quiet=options["quiet"], verbose=False)
         device = resolve_device(options["device"])
         set_threads(options["threads"])
         annotations = read_annotations(options["annotations"])
@@ -88,11 +88,11 @@ def train_extractors(videos: Path, **options: Any) -> int:
         named = {path.stem: path for path in files}
         if len(named) < len(files):
             twice = next(path for path in files if named[path.stem] != path)
-            raise SetupError(f"{printable(twice)} and {printable(named[twice.stem])}: which is the clip?")
+            raise SetupError(f"{escape(twice)} and {escape(named[twice.stem])}: which is the clip?")
         create_folder(options["output"])
-    with working(debug=options["debug"]), messages:
-        _train(named, annotations, splits, {**options, "device": device}, messages)
-    messages.say(f"{options['output']}: a bundle of extractors, for avvp extract --weights and avvp train --extractors")
+    with exit_1_on_error(debug=options["debug"]), console:
+        _train(named, annotations, splits, {**options, "device": device}, console)
+    console.say(f"{options['output']}: a bundle of extractors, for avvp extract --weights and avvp train --extractors")
     return 0
 
 
@@ -101,12 +101,12 @@ def _train(
     annotations: Annotations,
     splits: Sequence[str],
     options: dict[str, Any],
-    messages: Messages,
+    console: Console,
 ) -> None:
     from ..decode.process import available_cores
     from ..preprocess.worker_process import DecodeOptions
     from ..training.extractor_examples import decode_examples
-    from ..training.train_extractors import SCHEDULES, SMALL, train_extractor, write_extractors
+    from ..training.train_extractors import EXTRACTOR_CONFIGS, SMALL, train_extractor, write_extractors
 
     states = {}
     with tempfile.TemporaryDirectory(dir=options["output"], prefix=".avvp-examples-") as folder:
@@ -117,15 +117,15 @@ def _train(
             Path(folder),
             DecodeOptions(options["profile"], timeout=options["decode_timeout"], debug=options["debug"]),
             workers=options["workers"] or available_cores(),
-            progress=messages.count("decoding"),
+            progress=console.count("decoding"),
         )
         for stream, name in SMALL.items():
-            schedule = replace(SCHEDULES[stream], seed=options["seed"])
+            schedule = replace(EXTRACTOR_CONFIGS[stream], seed=options["seed"])
             if options["epochs"] is not None:
                 schedule = replace(schedule, epochs=options["epochs"])
 
             def told(epoch: int, epochs: int, loss: float, name: str = name) -> None:
-                messages.say(f"{name}: epoch {epoch}/{epochs}, loss {loss:.4f}")
+                console.say(f"{name}: epoch {epoch}/{epochs}, loss {loss:.4f}")
 
             states[name] = train_extractor(name, examples[stream], schedule, device=options["device"], told=told)
         seconds = len(examples["audio"].labels)

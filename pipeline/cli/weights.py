@@ -13,7 +13,7 @@ from ...weights.locate import find_file, readable_url, search_folders, verify_fi
 from ...weights.manifest import WeightFile, list_bundles, list_files
 
 if TYPE_CHECKING:
-    from .console import Messages
+    from .console import Console
 
 _weights_dir = click.option(
     "--weights-dir", type=click.Path(path_type=Path), help="Folder to look in first, and to download to."
@@ -59,24 +59,24 @@ def fetch(names: tuple[str, ...], weights_dir: Path | None, quiet: bool) -> int:
 
     An interrupted download is continued by the same command.
     """
-    from .console import Messages
+    from .console import Console
 
-    messages = Messages(quiet=quiet, verbose=False)
+    console = Console(quiet=quiet, verbose=False)
     failed = False
     for file in _named_files(names):
         try:
-            click.echo(f"{file.name}: {_fetch(file, weights_dir, messages)}")
+            click.echo(f"{file.name}: {_fetch(file, weights_dir, console)}")
         except WeightsError as error:
             click.echo(f"Error: {error}", err=True)
             failed = True
     return int(failed)
 
 
-def _fetch(file: WeightFile, weights_dir: Path | None, messages: Messages) -> str:
+def _fetch(file: WeightFile, weights_dir: Path | None, console: Console) -> str:
     if found := find_file(file, weights_dir):
         return f"already at {found}, sha256 {verify_file(file, found)}"
-    with messages:
-        path, digest = fetch_file(file, weights_dir, progress=messages.download)
+    with console:
+        path, digest = fetch_file(file, weights_dir, progress=console.download)
     return f"saved to {path}, sha256 {digest}"
 
 

@@ -23,7 +23,7 @@ from ...models.labels import LLP_LABELS
 from ..errors import DatasetError
 from ..files import write_atomic
 from ..segments import runs
-from ..text import printable, some
+from ..text import count_of, escape
 
 SPLIT_FILES = {"train": "AVVP_train.csv", "val": "AVVP_val_pd.csv", "test": "AVVP_test_pd.csv"}
 EVENT_FILES = {"audio": "AVVP_eval_audio.csv", "visual": "AVVP_eval_visual.csv"}
@@ -33,7 +33,7 @@ _CLIP_COLUMNS = ("filename", "event_labels")
 EVENT_COLUMNS = ("filename", "onset", "offset", "event_labels")
 
 
-def label_fault(name: str) -> str:
+def label_name_error(name: str) -> str:
     """Why the files of a data set cannot hold a class of this name; empty where they can."""
     if set(name) & set(",\t\r\n"):
         return "it has a comma, a tab or the end of a line in it"
@@ -58,7 +58,7 @@ class EventRow(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
+class DatasetSplit:
     """N clips and their video-level labels."""
 
     name: str
@@ -75,14 +75,14 @@ class Annotations:
 
     folder: Path
     labels: tuple[str, ...]  # C class names
-    splits: dict[str, Split]
+    splits: dict[str, DatasetSplit]
     events: dict[str, tuple[EventRow, ...]]  # modality -> rows, whatever the split
     notes: tuple[str, ...] = field(default=())
 
-    def split(self, name: str) -> Split:
+    def split(self, name: str) -> DatasetSplit:
         """Raises DatasetError where the folder lacks the split."""
         if name not in self.splits:
-            raise DatasetError(f"{printable(self.folder / SPLIT_FILES[name])}: no such file, so no {name} split")
+            raise DatasetError(f"{escape(self.folder / SPLIT_FILES[name])}: no such file, so no {name} split")
         return self.splits[name]
 
     @cached_property
@@ -92,7 +92,7 @@ class Annotations:
         ends = (row.offset for rows in self.events.values() for row in rows if row.filename in known)
         return max([1, *ends])
 
-    def dense(self, split: Split, modality: str, segments: int) -> NDArray[np.bool_]:
+    def dense(self, split: DatasetSplit, modality: str, segments: int) -> NDArray[np.bool_]:
         """(N, T, C): the class is heard (or seen) in that second, for T = `segments`.
 
         Counted as the published scorer does: a row whose onset is not before its offset marks nothing, a repeated row
@@ -100,9 +100,7 @@ class Annotations:
         Raises DatasetError where the folder has no event file of the modality.
         """
         if modality not in self.events:
-            raise DatasetError(
-                f"{printable(self.folder / EVENT_FILES[modality])}: no such file, so nothing to score by"
-            )
+            raise DatasetError(f"{escape(self.folder / EVENT_FILES[modality])}: no such file, so nothing to score by")
         truth = np.zeros((len(split), segments, len(self.labels)), bool)
         places = {name: index for index, name in enumerate(split.filenames)}
         for row in self.events[modality]:
@@ -118,7 +116,7 @@ def read_annotations(folder: Path) -> Annotations:
     published scorer tolerates is no error; it is in `notes`.
     """
     if not folder.is_dir():
-        raise DatasetError(f"{printable(folder)}: no such folder of annotations")
+        raise DatasetError(f"{escape(folder)}: no such folder of annotations")
     labels = read_labels(folder / LABEL_FILE) if (folder / LABEL_FILE).exists() else LLP_LABELS
     problems: list[str] = []
     splits = {
@@ -133,9 +131,9 @@ def read_annotations(folder: Path) -> Annotations:
     }
     problems += _leaks(splits)
     if not splits and not problems:
-        problems.append(f"{printable(folder)}: holds none of {', '.join(SPLIT_FILES.values())}")
+        problems.append(f"{escape(folder)}: holds none of {', '.join(SPLIT_FILES.values())}")
     if problems:
-        raise DatasetError.listing(f"the annotations in {printable(folder)} cannot be used", problems)
+        raise DatasetError.listing(f"the annotations in {escape(folder)} cannot be used", problems)
     return Annotations(folder, labels, splits, events, tuple(_dirt(splits, events)))
 
 
@@ -177,21 +175,21 @@ def read_labels(path: Path) -> tuple[str, ...]:
     try:
         names = [line.strip() for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{printable(path)}: cannot be read: {error}") from error
+        raise DatasetError(f"{escape(path)}: cannot be read: {error}") from error
     problems = [f"names {name} twice" for name, count in Counter(names).items() if count > 1]
-    faults = {name: label_fault(name) for name in names}
+    faults = {name: label_name_error(name) for name in names}
     problems += [f"has a class {name!r}: {fault}" for name, fault in faults.items() if fault]
     if problems or not names:
-        raise DatasetError(f"{printable(path)}: the label list {printable(problems[0]) if problems else 'is empty'}")
+        raise DatasetError(f"{escape(path)}: the label list {escape(problems[0]) if problems else 'is empty'}")
     return tuple(names)
 
 
-def _read_split(name: str, path: Path, labels: Sequence[str], problems: list[str]) -> Split:
+def _read_split(name: str, path: Path, labels: Sequence[str], problems: list[str]) -> DatasetSplit:
     find = _class_finder(labels)
     rows: dict[str, list[int]] = {}
     for line, (filename, classes) in _rows(path, _CLIP_COLUMNS, problems):
         if filename in rows:
-            problems.append(f"{path.name}:{line}: {printable(filename)} is listed twice")
+            problems.append(f"{path.name}:{line}: {escape(filename)} is listed twice")
             continue
         rows[filename] = []
         for label in filter(None, (part.strip() for part in classes.split(","))):
@@ -204,7 +202,7 @@ def _read_split(name: str, path: Path, labels: Sequence[str], problems: list[str
     table = np.zeros((len(rows), len(labels)), bool)
     for index, found in enumerate(rows.values()):
         table[index, found] = True
-    return Split(name, tuple(rows), table)
+    return DatasetSplit(name, tuple(rows), table)
 
 
 def _read_events(path: Path, labels: Sequence[str], problems: list[str]) -> tuple[EventRow, ...]:
@@ -223,7 +221,7 @@ def read_clip_names(content: bytes, name: str) -> list[str]:
     problems: list[str] = []
     found = [filename for _, (filename, _) in _rows_of(content, name, _CLIP_COLUMNS, problems)]
     if problems:
-        raise DatasetError.listing(f"{printable(name)} cannot be used", problems)
+        raise DatasetError.listing(f"{escape(name)} cannot be used", problems)
     return found
 
 
@@ -281,31 +279,31 @@ def _whole(text: str) -> int:
     except (ValueError, OverflowError):
         raise ValueError(f"{text!r} is not a whole number of seconds") from None
     if abs(number) > _MAX_SECONDS:
-        raise ValueError(f"{printable(text)} seconds are more than a day")
+        raise ValueError(f"{escape(text)} seconds are more than a day")
     return int(number)
 
 
-def _leaks(splits: dict[str, Split]) -> list[str]:
+def _leaks(splits: dict[str, DatasetSplit]) -> list[str]:
     """A line for every clip that is in two splits."""
     first: dict[str, str] = {}
     return [
-        f"{printable(filename)} is in {first[filename]} and in {split.name}: what is scored must not be trained on"
+        f"{escape(filename)} is in {first[filename]} and in {split.name}: what is scored must not be trained on"
         for split in splits.values()
         for filename in split.filenames
         if first.setdefault(filename, split.name) != split.name
     ]
 
 
-def _dirt(splits: dict[str, Split], events: dict[str, tuple[EventRow, ...]]) -> Iterator[str]:
+def _dirt(splits: dict[str, DatasetSplit], events: dict[str, tuple[EventRow, ...]]) -> Iterator[str]:
     known = {name for split in splits.values() for name in split.filenames}
     for modality, rows in events.items():
-        strays = {row.filename for row in rows} - known
-        if strays:
-            yield f"{EVENT_FILES[modality]}: {some(strays, 'clip')} in no split: not used"
+        file = EVENT_FILES[modality]
+        if strays := {row.filename for row in rows} - known:
+            yield f"{file}: {count_of(strays, 'clip')} in no split: not used"
         if backward := [row for row in rows if row.onset >= row.offset]:
-            yield f"{EVENT_FILES[modality]}: {some((r.filename for r in backward), 'row')} with onset >= offset: empty"
+            yield f"{file}: {count_of((row.filename for row in backward), 'row')} with onset >= offset: empty"
         if repeated := [row for row, count in Counter(rows).items() for _ in range(count - 1)]:
-            yield f"{EVENT_FILES[modality]}: {some((row.filename for row in repeated), 'repeated row')}: counted once"
+            yield f"{file}: {count_of((row.filename for row in repeated), 'repeated row')}: counted once"
         for name in ("val", "test"):
             if name in splits and (silent := set(splits[name].filenames) - {row.filename for row in rows}):
-                yield f"{EVENT_FILES[modality]}: {some(silent, f'{name} clip')} without rows: no {modality} events"
+                yield f"{file}: {count_of(silent, f'{name} clip')} without rows: no {modality} events"

@@ -16,8 +16,8 @@ from torch import Tensor
 from ...models.losses import Targets
 from ..errors import DatasetError
 from ..features.npy_folders import FeatureSource
-from ..text import printable
-from .annotations import Annotations, Split
+from ..text import escape
+from .annotations import Annotations, DatasetSplit
 from .pseudo_labels import check_record, read_pseudo_labels
 
 _CLIP_NAME = re.compile(r"(.+)_\d+_\d+")  # <id>_<start>_<end>
@@ -33,7 +33,7 @@ class Batch(NamedTuple):
     targets: Targets
     filenames: tuple[str, ...]
 
-    def moved(self, move: Callable[[Tensor], Tensor]) -> Batch:
+    def map_tensors(self, move: Callable[[Tensor], Tensor]) -> Batch:
         """The same batch with every tensor put elsewhere."""
         video, heard, seen = self.targets
         targets = Targets(move(video), *(None if part is None else move(part) for part in (heard, seen)))
@@ -43,11 +43,11 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
-        return self.moved(lambda tensor: tensor.to(device, non_blocking=True))
+        return self.map_tensors(lambda tensor: tensor.to(device, non_blocking=True))
 
 
 @dataclass(frozen=True, eq=False)
-class Clips:
+class SplitDataset:
     """N clips of one split. The segment labels are the truth of val and test, the pseudo labels of train, or None."""
 
     split: str
@@ -97,7 +97,7 @@ class Clips:
 
 def load_clips(
     annotations: Annotations, split: str, features: FeatureSource, *, pseudo_labels: Path | None = None
-) -> Clips:
+) -> SplitDataset:
     """A split with its features: pseudo labels on train where a folder is given, the truth on val and test.
 
     Raises DatasetError listing every missing or misshapen file. Pseudo labels for val or test are a ValueError: they
@@ -124,7 +124,7 @@ def load_clips(
             labels[modality] = _truth(annotations, chosen, modality, lengths)
     if problems:
         raise DatasetError.listing(f"the pseudo labels of the {split} split cannot be used", problems)
-    return Clips(
+    return SplitDataset(
         split, chosen.filenames, tuple(ids), lengths, chosen.labels, features, labels["audio"], labels["visual"]
     )
 
@@ -140,8 +140,8 @@ def find_ids(filenames: Iterable[str], available: frozenset[str]) -> tuple[list[
     for filename in filenames:
         name = filename if filename in available else clip_id(filename)
         if name in owners:
-            both = f"{printable(owners[name])} and {printable(filename)}"
-            problems.append(f"{both} would share the features {printable(name)}; name them like the clips")
+            both = f"{escape(owners[name])} and {escape(filename)}"
+            problems.append(f"{both} would share the features {escape(name)}; name them like the clips")
         owners[name] = filename
         ids.append(name)
     return ids, problems
@@ -153,7 +153,7 @@ def clip_id(filename: str) -> str:
     return filename if match is None else match[1]
 
 
-def check_values(clips: Clips, progress: Callable[[int, int], None] = lambda _done, _total: None) -> list[str]:
+def check_values(clips: SplitDataset, progress: Callable[[int, int], None] = lambda _done, _total: None) -> list[str]:
     """Read every feature of a split; what is wrong with those that cannot be used."""
     problems: list[str] = []
     for done, name in enumerate(clips.ids, 1):
@@ -165,7 +165,9 @@ def check_values(clips: Clips, progress: Callable[[int, int], None] = lambda _do
     return problems
 
 
-def _truth(annotations: Annotations, split: Split, modality: str, lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _truth(
+    annotations: Annotations, split: DatasetSplit, modality: str, lengths: NDArray[np.int64]
+) -> NDArray[np.bool_]:
     """Dense labels, none past the end of a clip: the published scorer has no place for them either."""
     truth = annotations.dense(split, modality, int(lengths.max()))
     return truth & (np.arange(truth.shape[1]) < lengths[:, None])[:, :, None]

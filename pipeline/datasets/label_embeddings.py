@@ -24,7 +24,7 @@ from ...weights.load import read_state_dict
 from ..errors import SetupError
 from ..features.npy_folders import read_array
 from ..files import is_file
-from ..text import printable
+from ..text import escape
 
 _TENSOR_SUFFIXES = (".pt", ".pth", ".safetensors")
 _TEXT_SUFFIXES = (".txt", ".vec")
@@ -39,23 +39,21 @@ def load_label_embeddings(source: str, labels: Sequence[str], *, offline: bool =
         return _checked(source, _encode(kind, model, labels, offline=offline), labels)
     path = Path(source)
     if not is_file(path):
-        raise SetupError(
-            f"{printable(source)}: no such file of label embeddings, nor one-hot, bert:MODEL or clip:MODEL"
-        )
+        raise SetupError(f"{escape(source)}: no such file of label embeddings, nor one-hot, bert:MODEL or clip:MODEL")
     if path.suffix in _TENSOR_SUFFIXES:
         try:
             return _checked(source, stack_label_embeddings(read_state_dict(path), labels), labels)
         except (ValueError, WeightsError) as error:
-            raise SetupError(f"{printable(path)}: {error}") from error
+            raise SetupError(f"{escape(path)}: {error}") from error
     if path.suffix == ".npy":
         array = read_array(path)
         if array.dtype.kind != "f":
-            raise SetupError(f"{printable(path)}: holds {array.dtype}, expected floating-point numbers")
+            raise SetupError(f"{escape(path)}: holds {array.dtype}, expected floating-point numbers")
         return _checked(source, torch.from_numpy(array.astype(np.float32)), labels)
     if path.suffix in _TEXT_SUFFIXES:
         return _checked(source, _average_words(path, labels), labels)
     known = ", ".join((*_TENSOR_SUFFIXES, ".npy", *_TEXT_SUFFIXES))
-    raise SetupError(f"{printable(path)}: label embeddings are read from {known}")
+    raise SetupError(f"{escape(path)}: label embeddings are read from {known}")
 
 
 def label_words(label: str) -> list[str]:
@@ -66,14 +64,14 @@ def label_words(label: str) -> list[str]:
 def _checked(source: str, vectors: Tensor, labels: Sequence[str]) -> Tensor:
     if vectors.ndim != 2 or len(vectors) != len(labels) or not vectors.isfinite().all():
         found = f"{tuple(vectors.shape)}" if vectors.isfinite().all() else "values that are not finite"
-        raise SetupError(f"{printable(source)}: holds {found}, expected ({len(labels)}, W)")
+        raise SetupError(f"{escape(source)}: holds {found}, expected ({len(labels)}, W)")
     return vectors
 
 
 def _average_words(path: Path, labels: Sequence[str]) -> Tensor:
     """Read line by line: only the vectors of the labels' words are kept, and reading ends with the last of them."""
     if wordless := [label for label in labels if not label_words(label)]:
-        raise SetupError(f"no words in {', '.join(map(printable, wordless))}: word vectors cannot stand for them")
+        raise SetupError(f"no words in {', '.join(map(escape, wordless))}: word vectors cannot stand for them")
     wanted = {word for label in labels for word in label_words(label)}
     vectors: dict[str, np.ndarray] = {}
     try:
@@ -85,11 +83,11 @@ def _average_words(path: Path, labels: Sequence[str]) -> Tensor:
                     if len(vectors) == len(wanted):
                         break
     except (OSError, ValueError) as error:
-        raise SetupError(f"{printable(path)}: not a file of word vectors: {printable(error)}") from error
+        raise SetupError(f"{escape(path)}: not a file of word vectors: {escape(error)}") from error
     if missing := sorted(wanted - set(vectors)):
-        raise SetupError(f"{printable(path)}: has no vector for {', '.join(map(printable, missing))}")
+        raise SetupError(f"{escape(path)}: has no vector for {', '.join(map(escape, missing))}")
     if len({vector.shape for vector in vectors.values()}) != 1:
-        raise SetupError(f"{printable(path)}: its vectors are not all of one width")
+        raise SetupError(f"{escape(path)}: its vectors are not all of one width")
     means = [np.mean([vectors[word] for word in label_words(label)], axis=0) for label in labels]
     return torch.from_numpy(np.stack(means))
 
@@ -126,4 +124,4 @@ def _encode(kind: str, model: str, labels: Iterable[str], *, offline: bool) -> T
             return _ENCODERS[kind](transformers, model, texts, {"local_files_only": offline}).float().clone()
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().split("\n", 1)[0]
-        raise SetupError(f"{kind}:{printable(model)}: cannot be loaded: {printable(reason)}") from error
+        raise SetupError(f"{kind}:{escape(model)}: cannot be loaded: {escape(reason)}") from error

@@ -10,23 +10,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .clips import Batch, Clips
+from .clips import Batch, SplitDataset
 
 _AHEAD = 4  # batches; with the batch size, all the memory that reading takes
 
 
 def iterate_batches(
-    clips: Clips, order: Sequence[int] | NDArray[np.int64], batch_size: int, *, pin: bool = False
+    clips: SplitDataset, order: Sequence[int] | NDArray[np.int64], batch_size: int, *, pin: bool = False
 ) -> Iterator[Batch]:
     """The clips of `order` in batches, the last one smaller; threads read ahead, results come in order.
 
-    pin: put them in memory that a GPU copies from while it computes. Raises DatasetError as `Clips.batch` does.
+    pin: put them in memory that a GPU copies from while it computes. Raises DatasetError as `SplitDataset.batch` does.
     """
     chunks = [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
 
     def load(chunk: Sequence[int] | NDArray[np.int64]) -> Batch:
         batch = clips.batch(chunk)
-        return batch.moved(torch.Tensor.pin_memory) if pin else batch
+        return batch.map_tensors(torch.Tensor.pin_memory) if pin else batch
 
     with ThreadPoolExecutor(_AHEAD) as readers:
         waiting: deque[Future[Batch]] = deque()
@@ -42,7 +42,7 @@ def iterate_batches(
                 future.cancel()
 
 
-def _take(waiting: deque[Future[Batch]], clips: Clips) -> Batch:
+def _take(waiting: deque[Future[Batch]], clips: SplitDataset) -> Batch:
     batch = waiting.popleft().result()
     clips.features.release()
     return batch

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DatasetError
-from ..features.npy_folders import READERS, read_array
+from ..features.npy_folders import READ_THREADS, read_array
 from ..files import make_folder, write_atomic
-from ..text import printable
+from ..text import escape
 
 RECORD = "pseudo_labels.json"  # of `avvp pseudo-label`
 FOLDERS = {"audio": Path("CLAP/segment_pseudo_labels"), "visual": Path("CLIP/segment_pseudo_labels")}
@@ -44,17 +44,13 @@ def check_record(root: Path, labels: Sequence[str]) -> list[str]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return [f"{printable(path)}: is no record that can be read"]
+        return [f"{escape(path)}: is no record that can be read"]
     if unfinished:
-        return [
-            f"{printable(path)}: the run that made the labels was cut short; the same avvp pseudo-label finishes it"
-        ]
+        return [f"{escape(path)}: the run that made the labels was cut short; the same avvp pseudo-label finishes it"]
     if made != list(labels):
         others = [label for label in (*made, *labels) if label not in labels or label not in made]
-        what = (
-            f"other classes ({printable(others[0])} is not in both)" if others else "the same classes in another order"
-        )
-        return [f"{printable(path)}: the labels were made for {what} than the annotations have"]
+        what = f"other classes ({escape(others[0])} is not in both)" if others else "the same classes in another order"
+        return [f"{escape(path)}: the labels were made for {what} than the annotations have"]
     return []
 
 
@@ -65,7 +61,7 @@ def read_pseudo_labels(
     folder = root / FOLDERS[modality]
     table = np.zeros((len(ids), max(lengths, default=1), classes), bool)
     if not folder.is_dir():
-        return table, [f"{printable(folder)}: no such folder of {modality} pseudo labels"]
+        return table, [f"{escape(folder)}: no such folder of {modality} pseudo labels"]
 
     def read(clip_id: str, length: int) -> NDArray[np.bool_] | str:
         path = folder / f"{clip_id}.npy"
@@ -74,13 +70,13 @@ def read_pseudo_labels(
         except DatasetError as error:
             return str(error)
         if values.shape != (length, classes):
-            return f"{printable(path)}: shape {values.shape}, expected ({length}, {classes})"
+            return f"{escape(path)}: shape {values.shape}, expected ({length}, {classes})"
         if values.dtype.kind not in "buif" or not np.isin(values, (0, 1)).all():
-            return f"{printable(path)}: holds other values than 0 and 1"
+            return f"{escape(path)}: holds other values than 0 and 1"
         return values.astype(bool)
 
     problems: list[str] = []
-    with ThreadPoolExecutor(READERS) as readers:
+    with ThreadPoolExecutor(READ_THREADS) as readers:
         for index, found in enumerate(readers.map(read, ids, lengths)):
             if isinstance(found, str):
                 problems.append(found)

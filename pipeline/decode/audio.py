@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from ...extractors.sampling import SAMPLE_RATE
 from ..errors import MediaError
-from .base import DecodeReport, check_length, note_shortfall
+from .base import DecodeReport, check_length, warn_if_short
 from .ffmpeg import ffmpeg_command, ffmpeg_input
-from .ffmpeg_log import DecodeLog, conclude
+from .ffmpeg_log import DecodeLog, check_result
 from .probe import MediaInfo
-from .process import DEFAULT_TIMEOUT, MediaProcess
+from .process import DEFAULT_TIMEOUT, DecoderProcess
 from .resampling import PUBLISHED_RATE, Samples, published_track, resamplable, resample_seconds
 
 
-class SoundReader:
+class AudioReader:
     """Iterating gives seconds of mono sound, (16000,) float64 in [-1, 1]; the last is completed with silence.
 
     sound: "nearest" is the published path, "filtered" the anti-aliased one (see the profiles). Memory does not grow
@@ -41,21 +41,21 @@ class SoundReader:
 
     def __iter__(self) -> Iterator[NDArray[np.float64]]:
         log = DecodeLog(self.report)
-        with MediaProcess(self.media.path, self._command, timeout=self.timeout, on_line=log) as process:
+        with DecoderProcess(self.media.path, self._command, timeout=self.timeout, on_line=log) as process:
             yield from self._filter(process) if self._filtered else self._pick(process)
             self.report.end = self.report.decoded / self._rate
-            conclude(self.media, process, self.report, "sound")
-        note_shortfall(self.report, "the sound", self.media.duration)
+            check_result(self.media, process, self.report, "sound")
+        warn_if_short(self.report, "the sound", self.media.duration)
 
-    def _filter(self, process: MediaProcess) -> Iterator[Samples]:
+    def _filter(self, process: DecoderProcess) -> Iterator[Samples]:
         seconds = self._seconds(process)
         return seconds if self._rate == SAMPLE_RATE else resample_seconds(seconds, self._rate)
 
-    def _seconds(self, process: MediaProcess) -> Iterator[Samples]:
+    def _seconds(self, process: DecoderProcess) -> Iterator[Samples]:
         while len(second := self._read(process, self._rate)):
             yield _complete(second.mean(axis=1), self._rate)
 
-    def _pick(self, process: MediaProcess) -> Iterator[Samples]:
+    def _pick(self, process: DecoderProcess) -> Iterator[Samples]:
         held = np.empty(0)
         for block in published_track(lambda count: self._read(process, count), self.media.duration):
             held = np.concatenate([held, block.mean(axis=1)])
@@ -65,7 +65,7 @@ class SoundReader:
         if len(held):
             yield _complete(held, SAMPLE_RATE)
 
-    def _read(self, process: MediaProcess, count: int) -> Samples:
+    def _read(self, process: DecoderProcess, count: int) -> Samples:
         """Up to `count` samples, (n, channels) in [-1, 1]."""
         block = np.empty((max(0, count), self._channels), self._sample)
         length = process.read_into(block) // (self._sample.itemsize * self._channels)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ...extractors.sampling import FRAMES_PER_SEGMENT
 from ..errors import MediaError
 from .probe import MediaInfo, StreamInfo
-from .process import DEFAULT_TIMEOUT, MediaProcess
+from .process import DEFAULT_TIMEOUT, DecoderProcess
 
 Frames = NDArray[np.uint8]  # (F, H, W, 3) RGB; a single picture is (H, W, 3)
 
@@ -60,7 +60,7 @@ class FrameReader(ABC):
     def __iter__(self) -> Iterator[Frames]: ...
 
 
-def read_pictures(process: MediaProcess) -> Iterator[Frames]:
+def read_pictures(process: DecoderProcess) -> Iterator[Frames]:
     """The pictures of a stream of binary PPM, (H, W, 3) uint8 RGB; one that is cut off ends it.
 
     Every picture carries its own size, so a stream that changes its resolution cannot shift the pixels.
@@ -100,7 +100,7 @@ def check_length(media: MediaInfo, end: float) -> None:
         raise MediaError(media.path, f"its time stamps are damaged: they reach {end / 3600:.1f} hours{promise}")
 
 
-def note_shortfall(report: DecodeReport, what: str, promised: float | None) -> None:
+def warn_if_short(report: DecodeReport, what: str, promised: float | None) -> None:
     """Warn where the decoded stream ends well before the container says that the file does."""
     if promised is not None and promised - report.end > SHORTFALL:
         report.warnings.append(f"{what} ends at {report.end:.2f} s of the {promised:.2f} s that the file promises")

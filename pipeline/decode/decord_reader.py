@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import MediaError
-from .base import FrameReader, Frames, check_length, chunks, note_shortfall, read_pictures
+from .base import FrameReader, Frames, check_length, chunks, read_pictures, warn_if_short
 from .ffmpeg import ffmpeg_command, ffmpeg_input
 from .ffmpeg_reader import first_frame_time
 from .probe import MediaInfo, probe
-from .process import MediaProcess
+from .process import DecoderProcess
 
 REPORT_MARK = "[avvp-report] "
 # Not `-m`, which would let a file named like a library, in the folder that the program is run from, take its place.
@@ -55,7 +55,7 @@ class DecordReader(FrameReader):
                 outcome.update(json.loads(line.removeprefix(REPORT_MARK)))
                 check_length(self.media, outcome["end"])
 
-        with MediaProcess(media.path, command, timeout=self.timeout, on_line=on_line) as process:
+        with DecoderProcess(media.path, command, timeout=self.timeout, on_line=on_line) as process:
             yield from chunks(read_pictures(process))
             status = process.finish()
         self.report.decoded = int(outcome.get("decoded", 0))
@@ -68,7 +68,7 @@ class DecordReader(FrameReader):
             self.report.warnings.append(f"decord cannot read past a damaged frame at {self.report.end:.2f} s")
         if status:
             self.report.warnings.append(f"decord ended with status {status} at {self.report.end:.2f} s")
-        note_shortfall(self.report, "the video", self.media.duration)
+        warn_if_short(self.report, "the video", self.media.duration)
 
 
 def _copy_stream(media: MediaInfo, index: int, folder: Path, timeout: float) -> MediaInfo:
@@ -80,7 +80,7 @@ def _copy_stream(media: MediaInfo, index: int, folder: Path, timeout: float) -> 
         output = source.output(str(target), c="copy", f="matroska").global_args("-progress", "pipe:1")
         return ffmpeg_command(output, log_level="error")
 
-    with MediaProcess(media.path, command, timeout=timeout) as process:
+    with DecoderProcess(media.path, command, timeout=timeout) as process:
         while process.read_line():  # lines of progress: as long as they come, it is not hanging
             pass
         if process.finish() != 0:

@@ -9,7 +9,7 @@ from ..errors import MediaError
 from .base import DecodeReport, check_length
 from .ffmpeg import ffmpeg_input
 from .probe import MediaInfo, StreamInfo
-from .process import MediaProcess
+from .process import DecoderProcess
 
 _FRAME = re.compile(
     r"\[Parsed_showinfo_\d+ @ 0x[0-9a-f]+\] \[info\] n: *\d+ .* pts_time:\s*(?P<start>-?[\d.]+)"
@@ -53,7 +53,7 @@ class FrameLog(DecodeLog):
             super().__call__(line)
 
 
-def conclude(media: MediaInfo, process: MediaProcess, report: DecodeReport, what: str) -> None:
+def check_result(media: MediaInfo, process: DecoderProcess, report: DecodeReport, what: str) -> None:
     """Wait for a decoder whose output has ended and judge the outcome, once its log is complete.
 
     Raises MediaError where nothing was decoded.
@@ -68,7 +68,7 @@ def conclude(media: MediaInfo, process: MediaProcess, report: DecodeReport, what
         report.warnings.append(f"decoding of the {what} stopped early at {report.end:.2f} s{reason}")
 
 
-def _last_error(process: MediaProcess) -> str:
+def _last_error(process: DecoderProcess) -> str:
     if not process.errors:
         return ""
     text = re.sub(r"\[[^\]]*\] ?", "", process.errors[-1])

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from ...extractors.sampling import FRAMES_PER_SEGMENT
 from ..errors import MediaError
-from .base import DecodeReport, FrameReader, Frames, chunks, note_shortfall, read_pictures
+from .base import DecodeReport, FrameReader, Frames, chunks, read_pictures, warn_if_short
 from .ffmpeg import ffmpeg_command
-from .ffmpeg_log import _FRAME, FrameLog, _logged_frames, conclude
+from .ffmpeg_log import _FRAME, FrameLog, _logged_frames, check_result
 from .probe import MediaInfo, StreamInfo
-from .process import MediaProcess
+from .process import DecoderProcess
 
 
 class FFmpegReader(FrameReader):
@@ -44,10 +44,10 @@ class FFmpegReader(FrameReader):
             return ffmpeg_command(output, log_level="verbose")
 
         log = FrameLog(self.report, self.media, self.stream.frame_rate)
-        with MediaProcess(self.media.path, command, timeout=self.timeout, on_line=log) as process:
+        with DecoderProcess(self.media.path, command, timeout=self.timeout, on_line=log) as process:
             yield from chunks(read_pictures(process))
-            conclude(self.media, process, self.report, "frames")
-        note_shortfall(self.report, "the video", self.media.duration)
+            check_result(self.media, process, self.report, "frames")
+        warn_if_short(self.report, "the video", self.media.duration)
 
 
 def first_frame_time(media: MediaInfo, stream: StreamInfo, timeout: float) -> float:
@@ -62,7 +62,7 @@ def first_frame_time(media: MediaInfo, stream: StreamInfo, timeout: float) -> fl
         if match := _FRAME.match(line):
             times.append(float(match["start"]))
 
-    with MediaProcess(media.path, command, timeout=timeout, on_line=note) as process:
+    with DecoderProcess(media.path, command, timeout=timeout, on_line=note) as process:
         process.read_line()
         process.finish()
     return min(times, default=0.0)

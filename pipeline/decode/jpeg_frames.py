@@ -12,14 +12,14 @@ from PIL import Image
 
 from ...extractors.sampling import FRAMES_PER_SEGMENT
 from ..errors import MediaError
-from .base import DecodeReport, Frames, note_shortfall
+from .base import DecodeReport, Frames, warn_if_short
 from .ffmpeg import ffmpeg_command
-from .ffmpeg_log import FrameLog, _logged_frames, conclude
+from .ffmpeg_log import FrameLog, _logged_frames, check_result
 from .probe import MediaInfo, StreamInfo
-from .process import DEFAULT_TIMEOUT, MediaProcess
+from .process import DEFAULT_TIMEOUT, DecoderProcess
 
 
-class PublishedPictures:
+class JpegFrames:
     """The pictures that LLP's features were made from: ``ffmpeg -i V -r 8 %06d.jpg`` at default quality.
 
     Which of them are used depends on how many there are, so they wait, compressed, in a temporary file (some 100 MB
@@ -75,19 +75,19 @@ class PublishedPictures:
             return ffmpeg_command(_logged_frames(stream, descriptor).output("pipe:1", **options), log_level="verbose")
 
         log = FrameLog(self.report, self.media, stream.frame_rate)
-        with MediaProcess(self.media.path, command, timeout=timeout, on_line=log) as process:
+        with DecoderProcess(self.media.path, command, timeout=timeout, on_line=log) as process:
             while (picture := _read_multipart(process)) is not None:
                 self._places.append((self._spool.tell(), len(picture)))
                 self._spool.write(picture)
                 if progress is not None and len(self) % FRAMES_PER_SEGMENT == 0:
                     progress(len(self) / FRAMES_PER_SEGMENT)
-            conclude(self.media, process, self.report, "frames")
+            check_result(self.media, process, self.report, "frames")
         if not self._places:
             raise MediaError(self.media.path, "no frames could be decoded")
-        note_shortfall(self.report, "the video", self.media.duration)
+        warn_if_short(self.report, "the video", self.media.duration)
 
 
-def _read_multipart(process: MediaProcess) -> bytes | None:
+def _read_multipart(process: DecoderProcess) -> bytes | None:
     """The next part of a multipart stream whose parts state their length; None at its end."""
     length = None
     while (line := process.read_line()) != b"\r\n" or length is None:

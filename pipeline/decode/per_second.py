@@ -7,9 +7,9 @@ from typing import Protocol
 
 from ...extractors.profiles import Profile
 from ...extractors.sampling import FRAMES_PER_SEGMENT
-from ..segments import fit_rows, segment_count, spread_indices
+from ..segments import pad_or_trim, segment_count, spread_indices
 from .base import DecodeReport, FrameReader, Frames
-from .jpeg_frames import PublishedPictures
+from .jpeg_frames import JpegFrames
 from .probe import MediaInfo
 from .readers import build_reader
 
@@ -25,7 +25,7 @@ class Seconds(Protocol):
     def close(self) -> None: ...
 
 
-class SampledSeconds:
+class ExactFrames:
     """The decoded frames themselves; the last second is completed with its last frame."""
 
     def __init__(self, reader: FrameReader) -> None:
@@ -37,20 +37,20 @@ class SampledSeconds:
 
     def __iter__(self) -> Iterator[Frames]:
         for chunk in self._reader:
-            yield fit_rows(chunk, FRAMES_PER_SEGMENT)
+            yield pad_or_trim(chunk, FRAMES_PER_SEGMENT)
 
     def close(self) -> None:
         """Nothing is held."""
 
 
-class PublishedSeconds:
+class LlpFrames:
     """The published rule: 8T of the JPEG pictures, spread evenly over all of them.
 
     heard: seconds of sound, which count for T. A picture that ends more than a second before the sound would be
     slowed down by the rule; it is spread over its own length.
     """
 
-    def __init__(self, pictures: PublishedPictures, heard: float) -> None:
+    def __init__(self, pictures: JpegFrames, heard: float) -> None:
         self._pictures = pictures
         own, whole = segment_count(self.report.end), segment_count(max(heard, self.report.end))
         self._segments = whole if whole - own <= 1 else own
@@ -80,9 +80,9 @@ def open_seconds(
 ) -> Seconds:
     """The frames of a file under a profile. tell: called with what is being done and the seconds of it done."""
     if profile.pictures == "exact":
-        return SampledSeconds(build_reader(media, decoder, timeout=timeout))
-    pictures = PublishedPictures(media, timeout=timeout, progress=lambda seconds: tell("pictures", seconds))
-    return PublishedSeconds(pictures, heard)
+        return ExactFrames(build_reader(media, decoder, timeout=timeout))
+    pictures = JpegFrames(media, timeout=timeout, progress=lambda seconds: tell("pictures", seconds))
+    return LlpFrames(pictures, heard)
 
 
 def check_decoder(profile: Profile, decoder: str) -> None:

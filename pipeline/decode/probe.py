@@ -11,7 +11,7 @@ from typing import Literal
 
 from ..errors import MediaError
 from .ffmpeg import MAX_PIXELS, ffmpeg_binary
-from .process import DEFAULT_TIMEOUT, MediaProcess, open_media_file
+from .process import DEFAULT_TIMEOUT, DecoderProcess, open_media_file
 
 _PLAYLIST_HEADS = {
     b"#EXTM3U": "an HLS playlist",
@@ -94,7 +94,7 @@ def probe(path: Path, *, timeout: float = DEFAULT_TIMEOUT) -> MediaInfo:
         arguments = ["-hide_banner", "-nostdin", "-max_pixels", str(MAX_PIXELS), "-protocol_whitelist", "fd"]
         return [ffmpeg_binary(), *arguments, "-fd", str(descriptor), "-i", "fd:"]
 
-    with MediaProcess(path, command, timeout=timeout, on_line=lines.append) as process:
+    with DecoderProcess(path, command, timeout=timeout, on_line=lines.append) as process:
         process.read_line()  # there is no output: this waits for the end
         process.finish()
     info = _parse_report(path, lines)

@@ -29,7 +29,7 @@ DEFAULT_TIMEOUT = 60.0  # seconds without a byte of output after which a decoder
 _KEPT_ERRORS = 20
 _POLL_LIMIT = 2**31 - 1  # milliseconds
 # Anchored, here and wherever the log is read: it also holds the file's metadata, which anybody can have written.
-_running: weakref.WeakSet[MediaProcess] = weakref.WeakSet()
+_running: weakref.WeakSet[DecoderProcess] = weakref.WeakSet()
 _ERROR = re.compile(r"(\[[^\]]*\] )*\[(error|fatal)\] ")
 
 
@@ -62,7 +62,7 @@ def kill_all() -> None:
         process.kill()
 
 
-class MediaProcess:
+class DecoderProcess:
     """A running decoder: a context manager that reads its output and never leaves it behind.
 
     command: receives the number of the descriptor that the program may read the media from, returns its argument
@@ -103,7 +103,7 @@ class MediaProcess:
         self._log_reader = threading.Thread(target=self._read_log, daemon=True)
         self._log_reader.start()
 
-    def __enter__(self) -> MediaProcess:
+    def __enter__(self) -> DecoderProcess:
         return self
 
     def __exit__(

@@ -36,11 +36,13 @@ class AutoReader(FrameReader):
             self.report.warnings.append(f"ffmpeg could not decode the video ({error.cause}); decord did")
 
 
-READERS: dict[str, type[FrameReader]] = {reader.name: reader for reader in (AutoReader, FFmpegReader, DecordReader)}
+FRAME_READERS: dict[str, type[FrameReader]] = {
+    reader.name: reader for reader in (AutoReader, FFmpegReader, DecordReader)
+}
 
 
 def build_reader(media: MediaInfo, decoder: str = "auto", *, timeout: float = DEFAULT_TIMEOUT) -> FrameReader:
     """The reader of that name. Raises ValueError for an unknown name, MediaError for media without video."""
-    if decoder not in READERS:
-        raise ValueError(f"unknown decoder {decoder!r}; known: {', '.join(READERS)}")
-    return READERS[decoder](media, timeout=timeout)
+    if decoder not in FRAME_READERS:
+        raise ValueError(f"unknown decoder {decoder!r}; known: {', '.join(FRAME_READERS)}")
+    return FRAME_READERS[decoder](media, timeout=timeout)

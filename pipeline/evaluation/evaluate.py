@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...models.parser import AVParser
-from ..datasets.clips import Clips
+from ..datasets.clips import SplitDataset
 from ..inference.predict import predict_clips
 from ..inference.thresholds import Thresholds
 from ..metrics import Scores, class_scores, overlapping, score
@@ -69,7 +69,7 @@ class Decisions:
     seen: NDArray[np.bool_]
 
 
-def score_clips(parser: AVParser, clips: Clips, device: torch.device) -> Scores:
+def score_clips(parser: AVParser, clips: SplitDataset, device: torch.device) -> Scores:
     """The ten scores by the published decision, every threshold at 0.5."""
     labels = parser.config.labels
     uniform = Thresholds.uniform(labels)

@@ -6,18 +6,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..datasets.annotations import Annotations, read_annotations
-from ..datasets.clips import Clips, load_clips
+from ..datasets.clips import SplitDataset, load_clips
 from ..errors import FeatureMismatchError
 from ..features.packed_store import open_features
 from ..inference.bundle import LoadedParser, check_features
 from ..inference.predict import Predictions, predict_clips
 from ..inference.thresholds import Thresholds
-from ..text import printable
+from ..text import escape
 from .evaluate import Decisions, Evaluation, evaluate
 from .tune_thresholds import tune_thresholds
 
 
-class Judge:
+class ParserEvaluator:
     """A parser, and the data to score it on. Raises as its parts do: features and classes must be the parser's."""
 
     def __init__(
@@ -49,7 +49,7 @@ class Judge:
         clips = load_clips(self.annotations, "val", self.features)
         return tune_thresholds(self._predict(clips), clips, self.annotations.labels, self.progress("tuning thresholds"))
 
-    def _predict(self, clips: Clips) -> Predictions:
+    def _predict(self, clips: SplitDataset) -> Predictions:
         return predict_clips(self.loaded.parser, clips, self.loaded.device, self.progress(f"parsing {clips.split}"))
 
 
@@ -64,11 +64,11 @@ def check_labels(loaded: LoadedParser, annotations: Annotations) -> None:
     else:
         what = "the classes are the same, in another order"
     raise FeatureMismatchError(
-        f"the parser of {loaded.name!r} ({len(ours)} classes) and the annotations in {printable(annotations.folder)}"
+        f"the parser of {loaded.name!r} ({len(ours)} classes) and the annotations in {escape(annotations.folder)}"
         f" ({len(theirs)} classes) do not go together: {what}"
     )
 
 
 def _names(labels: Sequence[str]) -> str:
-    shown = ", ".join(map(printable, labels[:5]))
+    shown = ", ".join(map(escape, labels[:5]))
     return f"{shown}, ..." if len(labels) > 5 else shown or "none"

@@ -10,7 +10,7 @@ from ..datasets.annotations import Annotations
 from ..datasets.clips import clip_id
 from ..datasets.pseudo_labels import FOLDERS, check_record, read_pseudo_labels
 from ..errors import DatasetError
-from ..text import printable
+from ..text import escape
 from .evaluate import Decisions, Evaluation, evaluate
 
 _MODALITIES = ("audio", "visual")
@@ -31,7 +31,7 @@ def evaluate_pseudo_labels(
     if allow_missing:
         rows = [row for row in rows if all((folder / FOLDERS[m] / f"{ids[row]}.npy").is_file() for m in _MODALITIES)]
         if not rows:
-            raise DatasetError(f"{printable(folder)}: no clip of the {split} split has pseudo labels of both kinds")
+            raise DatasetError(f"{escape(folder)}: no clip of the {split} split has pseudo labels of both kinds")
         if len(rows) < len(ids):
             notes.append(f"{len(rows)} of {len(ids)} clips: the others have no pseudo labels")
     length, classes = annotations.segments, len(annotations.labels)
@@ -41,10 +41,10 @@ def evaluate_pseudo_labels(
         tables[modality], wrong = read_pseudo_labels(folder, modality, named, [length] * len(rows), classes)
         problems += wrong
     if problems:
-        raise DatasetError.listing(f"the pseudo labels in {printable(folder)} cannot be scored", problems)
+        raise DatasetError.listing(f"the pseudo labels in {escape(folder)} cannot be scored", problems)
     truth = (annotations.dense(chosen, modality, length)[np.array(rows)] for modality in _MODALITIES)
     return evaluate(
-        Decisions(tables["audio"], tables["visual"]), *truth, split=split, source=printable(folder.resolve().name),
+        Decisions(tables["audio"], tables["visual"]), *truth, split=split, source=escape(folder.resolve().name),
         labels=annotations.labels, notes=notes,
     )  # fmt: skip
 

@@ -14,8 +14,8 @@ from ..datasets.annotations import Annotations
 from ..datasets.clips import clip_id
 from ..errors import DatasetError
 from ..metrics import score
-from ..text import printable
-from ..timeline import Timeline, Truth, second_tables
+from ..text import escape
+from ..timeline import Timeline, Truth, per_second_labels
 from .evaluate import Decisions, Evaluation, evaluate
 
 _TIMELINE_SUFFIX = ".events.json"
@@ -41,7 +41,7 @@ def evaluate_timelines(
         candidates = (folder / f"{name}{_TIMELINE_SUFFIX}" for name in (filename, clip_id(filename)))
         path = next((path for path in candidates if path.is_file()), None)
         if path is None:
-            missing.append(f"{printable(filename)}{_TIMELINE_SUFFIX}")
+            missing.append(f"{escape(filename)}{_TIMELINE_SUFFIX}")
             continue
         try:
             audio, visual = read_timeline(path, annotations.labels, annotations.segments)
@@ -55,11 +55,11 @@ def evaluate_timelines(
         problems += [f"missing: {name}" for name in missing]
     if problems:
         hint = "" if allow_missing or not missing else " (--allow-missing scores what is there)"
-        raise DatasetError.listing(f"the timelines in {printable(folder)} cannot be scored{hint}", problems)
+        raise DatasetError.listing(f"the timelines in {escape(folder)} cannot be scored{hint}", problems)
     notes = [f"{len(rows)} of {len(chosen)} clips: the others have no timeline"] if missing else []
     truth = (annotations.dense(chosen, modality, annotations.segments)[rows] for modality in ("audio", "visual"))
     return evaluate(
-        Decisions(np.stack(heard), np.stack(seen)), *truth, split=split, source=printable(folder.resolve().name),
+        Decisions(np.stack(heard), np.stack(seen)), *truth, split=split, source=escape(folder.resolve().name),
         labels=annotations.labels, notes=notes,
     )  # fmt: skip
 
@@ -75,14 +75,14 @@ class ClipTruth:
     def check(self, labels: Sequence[str]) -> None:
         """Raises DatasetError unless the annotations know these classes."""
         if unknown := [label for label in labels if label not in self.labels]:
-            raise DatasetError(f"the annotations do not know {printable(unknown[0])}, which the parser looks for")
+            raise DatasetError(f"the annotations do not know {escape(unknown[0])}, which the parser looks for")
 
     def of(self, timeline: Timeline) -> Truth:
         """For the timeline of this clip: the truth by its classes, and the F-scores by seconds and by events."""
         length, places = timeline.segments, [self.labels.index(label) for label in timeline.labels]
         truth = [_fit(table, length)[:, places] for table in (self.heard, self.seen)]
         events = ((event.modality, event.label, event.onset, event.offset) for event in timeline.events)
-        found = second_tables(events, timeline.labels, length)
+        found = per_second_labels(events, timeline.labels, length)
         scores = score(*(table[None] for table in (*found, *truth)))
         told = "; ".join(
             f"{level} A {part.audio:.0f}, V {part.visual:.0f}, AV {part.audio_visual:.0f}"
@@ -102,7 +102,7 @@ def find_truth(annotations: Annotations, name: str) -> ClipTruth:
                 assert split is not None
                 heard, seen = (annotations.dense(split, m, annotations.segments)[index] for m in ("audio", "visual"))
                 return ClipTruth(annotations.labels, heard, seen)
-    raise DatasetError(f"{printable(annotations.folder)}: no labels by second of {printable(name)}")
+    raise DatasetError(f"{escape(annotations.folder)}: no labels by second of {escape(name)}")
 
 
 def _fit(table: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
@@ -116,7 +116,7 @@ def read_timeline(path: Path, labels: Sequence[str], segments: int) -> tuple[NDA
     try:
         events = json.loads(path.read_text(encoding="utf-8"))["events"]
         read = ((e["modality"], e["label"], float(e["onset"]), float(e["offset"])) for e in events)
-        return second_tables(read, labels, segments)
+        return per_second_labels(read, labels, segments)
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else printable(error)
-        raise DatasetError(f"{printable(path)}: not a timeline: {what}") from error
+        what = f"no {error}" if isinstance(error, KeyError) else escape(error)
+        raise DatasetError(f"{escape(path)}: not a timeline: {what}") from error

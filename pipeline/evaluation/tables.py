@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from ..metrics import LEVELS, SCORE_NAMES, Scores
-from ..text import printable
+from ..text import escape
 from .evaluate import Evaluation, Subset
 
 _SHORT = {"audio": "A", "visual": "V", "audio_visual": "AV", "type_av": "Type", "event_av": "Event"}
@@ -100,7 +100,7 @@ def class_table(evaluation: Evaluation) -> Table:
     rows = []
     for label, scores in evaluation.classes.items():
         values = [_number(getattr(scores.event, name)) for name in SCORE_NAMES] if scores else [_NOTHING] * 5
-        rows.append((printable(label), *values))
+        rows.append((escape(label), *values))
     note = "Event level: F of the class in each clip that has it in truth or prediction, averaged over those clips."
     header = ("class", *(_SHORT[name] for name in SCORE_NAMES))
     return Table(f"{evaluation.source}, {evaluation.split} split, by class", header, tuple(rows), (note,))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from ..datasets.clips import Clips
+from ..datasets.clips import SplitDataset
 from ..inference.predict import Predictions
 from ..inference.thresholds import Thresholds
 from ..metrics import score
@@ -16,7 +16,7 @@ _GRID = np.round(np.arange(0.05, 1.0, 0.05), 2)
 
 def tune_thresholds(
     predictions: Predictions,
-    clips: Clips,
+    clips: SplitDataset,
     labels: Iterable[str],
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Thresholds:

@@ -17,8 +17,8 @@ from ...extractors.base import Extractor
 from ...extractors.profiles import FeatureSpec, feature_spec
 from ...extractors.sampling import FRAMES_PER_SEGMENT, Stream
 from ..decode.process import DEFAULT_TIMEOUT
-from ..preprocess.media_summary import MediaFacts, Progress
-from ..preprocess.network_inputs import MediaInputs
+from ..preprocess.media_summary import DecodeProgress, MediaFacts
+from ..preprocess.network_inputs import NetworkInputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ def extract_features(
     device: torch.device | str = "cpu",
     batch_size: int = 4,
     timeout: float = DEFAULT_TIMEOUT,
-    progress: Progress | None = None,
+    progress: DecodeProgress | None = None,
 ) -> FeatureSet:
     """Decode a file once and run one extractor of each stream over it.
 
@@ -76,7 +76,7 @@ def extract_features(
     for extractor in extractors.values():
         networks[extractor.stream] = _Rows(extractor, torch.device(device), batch_size)
     formats = [extractor.input_format for extractor in extractors.values()]
-    inputs = MediaInputs(Path(path), formats, profile=profile, decoder=decoder, timeout=timeout, progress=progress)
+    inputs = NetworkInputs(Path(path), formats, profile=profile, decoder=decoder, timeout=timeout, progress=progress)
     for stream, reduced in inputs:
         networks[stream].add(reduced)
     summary = inputs.summary

@@ -24,14 +24,14 @@ from numpy.typing import NDArray
 
 from ...extractors.profiles import FeatureSpec
 from ..errors import DatasetError
-from ..text import printable
+from ..text import escape
 
 SPEC_FILE = "features.json"
 PUBLISHED_SPEC = FeatureSpec("llp", 1, ("vggish", "resnet152", "r2plus1d_18"), (128, 2048, 512))
 _FOLDER_NAMES = {"resnet152": "res152"}  # where the published folder is not named like the extractor
 # numpy parses headers with `ast`, which in Python 3.11 fails now and then when two threads do it at once.
 _one_parser_at_a_time = Lock()
-READERS = 8  # threads: small files are waited for, not computed
+READ_THREADS = 8  # threads: small files are waited for, not computed
 
 
 class FeatureSource(Protocol):
@@ -78,15 +78,15 @@ def read_header(path: Path) -> ArrayHeader:
                 shape, fortran_order, dtype = read(file)
             header = ArrayHeader(shape, fortran_order, dtype, file.tell())
     except FileNotFoundError:
-        raise DatasetError(f"{printable(path)}: no such file") from None
+        raise DatasetError(f"{escape(path)}: no such file") from None
     except (OSError, ValueError, EOFError, SyntaxError) as error:
         reason = str(error).split("\n", 1)[0]
-        raise DatasetError(f"{printable(path)}: not a .npy file: {printable(reason)}") from error
+        raise DatasetError(f"{escape(path)}: not a .npy file: {escape(reason)}") from error
     if dtype.hasobject:
-        raise DatasetError(f"{printable(path)}: holds pickled objects, which are never opened")
+        raise DatasetError(f"{escape(path)}: holds pickled objects, which are never opened")
     promised = header.start + dtype.itemsize * math.prod(shape)
     if path.stat().st_size < promised:
-        raise DatasetError(f"{printable(path)}: truncated, {path.stat().st_size} of {promised} bytes")
+        raise DatasetError(f"{escape(path)}: truncated, {path.stat().st_size} of {promised} bytes")
     return header
 
 
@@ -97,7 +97,7 @@ def read_array(path: Path) -> NDArray[Any]:
         values = np.fromfile(path, header.dtype, math.prod(header.shape), offset=header.start)
         return values.reshape(header.shape, order="F" if header.fortran_order else "C")
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{printable(path)}: cannot be read: {printable(error)}") from error
+        raise DatasetError(f"{escape(path)}: cannot be read: {escape(error)}") from error
 
 
 class FeatureFolders:
@@ -108,8 +108,8 @@ class FeatureFolders:
         self.spec = read_spec(root)
         self.folders = [root / folder_name(name) for name in self.spec.extractors]
         if missing := [folder for folder in self.folders if not folder.is_dir()]:
-            names = ", ".join(printable(folder.name) for folder in missing)
-            raise DatasetError(f"{printable(root)}: no folder {names} of features in it")
+            names = ", ".join(escape(folder.name) for folder in missing)
+            raise DatasetError(f"{escape(root)}: no folder {names} of features in it")
 
     def ids(self) -> frozenset[str]:
         """Clips that any folder has a file of: one that is missing elsewhere is a problem, not absent."""
@@ -118,7 +118,7 @@ class FeatureFolders:
 
     def lengths(self, ids: Sequence[str]) -> tuple[dict[str, int], list[str]]:
         """T of each clip whose headers look right, and what is wrong with the others."""
-        with ThreadPoolExecutor(READERS) as readers:
+        with ThreadPoolExecutor(READ_THREADS) as readers:
             checked = list(readers.map(self._check, ids))
         good = {clip_id: found for clip_id, found in zip(ids, checked, strict=True) if isinstance(found, int)}
         return good, [problem for found in checked if not isinstance(found, int) for problem in found]
@@ -130,7 +130,7 @@ class FeatureFolders:
             path = folder / f"{clip_id}.npy"
             rows = read_array(path).astype(np.float32, copy=False)
             if not np.isfinite(rows).all():
-                raise DatasetError(f"{printable(path)}: holds values that are not finite")
+                raise DatasetError(f"{escape(path)}: holds values that are not finite")
             parts.append(rows)
         audio, frames, clips = parts
         per_second = frames.reshape(len(audio), -1, frames.shape[1]).mean(axis=1)
@@ -151,15 +151,15 @@ class FeatureFolders:
                 problems.append(str(error))
                 continue
             if header.dtype.kind != "f":
-                problems.append(f"{printable(path)}: holds {header.dtype}, expected floating-point numbers")
+                problems.append(f"{escape(path)}: holds {header.dtype}, expected floating-point numbers")
             elif len(header.shape) != 2 or header.shape[1] != width or not header.shape[0] or header.shape[0] % rate:
                 wanted = f"({f'{rate}T' if rate > 1 else 'T'}, {width})"
-                problems.append(f"{printable(path)}: shape {header.shape}, expected {wanted}")
+                problems.append(f"{escape(path)}: shape {header.shape}, expected {wanted}")
             else:
                 rows.append(header.shape[0] // rate)
         if not problems and len(set(rows)) > 1:
             seconds = ", ".join(f"{folder.name} {count}" for folder, count in zip(self.folders, rows, strict=True))
-            problems.append(f"{printable(clip_id)}: its files disagree on the number of seconds: {seconds}")
+            problems.append(f"{escape(clip_id)}: its files disagree on the number of seconds: {seconds}")
         return problems or rows[0]
 
 
@@ -172,10 +172,10 @@ def read_spec(root: Path) -> FeatureSpec:
     """The specification in a folder of features, or the published one. Raises DatasetError."""
     path = root / SPEC_FILE
     if not root.is_dir():
-        raise DatasetError(f"{printable(root)}: no such folder of features")
+        raise DatasetError(f"{escape(root)}: no such folder of features")
     if not path.exists():
         return PUBLISHED_SPEC
     try:
         return FeatureSpec.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise DatasetError(f"{printable(path)}: not a feature specification: {printable(error)}") from error
+        raise DatasetError(f"{escape(path)}: not a feature specification: {escape(error)}") from error

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from ...extractors.profiles import FeatureSpec
 from ..errors import DatasetError, OutputError
 from ..files import check_writable
-from ..text import printable
-from .npy_folders import READERS, FeatureFolders, FeatureSource, read_header
+from ..text import escape
+from .npy_folders import READ_THREADS, FeatureFolders, FeatureSource, read_header
 
 INDEX_FILE = "index.json"
 ARRAY_FILE = "features.npy"
@@ -54,7 +54,7 @@ class FeatureStore:
             if lengths.shape != (len(ids),) or len(set(ids)) != len(ids) or (lengths < 1).any():
                 raise ValueError("clip ids and lengths do not go together")
         except (KeyError, TypeError, ValueError) as error:
-            raise DatasetError(f"{printable(root / INDEX_FILE)}: cannot be understood: {printable(error)}") from error
+            raise DatasetError(f"{escape(root / INDEX_FILE)}: cannot be understood: {escape(error)}") from error
         stops = np.cumsum(lengths)
         places = zip((stops - lengths).tolist(), stops.tolist(), strict=True)
         self._places: dict[str, tuple[int, int]] = dict(zip(ids, places, strict=True))
@@ -68,7 +68,7 @@ class FeatureStore:
     def lengths(self, ids: Sequence[str]) -> tuple[dict[str, int], list[str]]:
         """T of each clip, and a line for each that is not in the store."""
         found = {name: self._places[name][1] - self._places[name][0] for name in ids if name in self._places}
-        missing = [f"{printable(name)}: not in the store {printable(self.root)}" for name in ids if name not in found]
+        missing = [f"{escape(name)}: not in the store {escape(self.root)}" for name in ids if name not in found]
         return found, missing
 
     def read(self, clip_id: str) -> NDArray[np.floating]:
@@ -76,8 +76,8 @@ class FeatureStore:
         start, stop = self._places[clip_id]
         rows = np.array(self._rows[start:stop])
         if not np.isfinite(rows).all():
-            where = printable(self._array)
-            raise DatasetError(f"{where}: holds values that are not finite, in clip {printable(clip_id)}")
+            where = escape(self._array)
+            raise DatasetError(f"{where}: holds values that are not finite, in clip {escape(clip_id)}")
         return rows
 
     def release(self) -> None:
@@ -91,7 +91,7 @@ def open_features(path: Path) -> FeatureSource:
     return FeatureStore(path) if (path / INDEX_FILE).exists() else FeatureFolders(path)
 
 
-class Packed(NamedTuple):
+class PackResult(NamedTuple):
     """What became of the files."""
 
     clips: int
@@ -102,7 +102,7 @@ class Packed(NamedTuple):
 def check_target(target: Path) -> None:
     """Raises OutputError where a store of this name cannot be made."""
     if os.path.lexists(target):
-        raise OutputError(f"{printable(target)}: exists already; remove it or choose another name")
+        raise OutputError(f"{escape(target)}: exists already; remove it or choose another name")
     check_writable(target.resolve().parent)
 
 
@@ -113,7 +113,7 @@ def pack_features(
     dtype: str = "float32",
     skip_bad: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
-) -> Packed:
+) -> PackResult:
     """Write a store of every clip; the target appears whole or not at all.
 
     skip_bad: leave out clips that cannot be used. Raises DatasetError listing them otherwise, and where no clip is
@@ -136,7 +136,7 @@ def pack_features(
                     lengths[clip_id] = len(rows)
                 progress(done, len(expected))
             if not lengths or (problems and not skip_bad):
-                empty = f"{printable(source.root)}: holds no features"
+                empty = f"{escape(source.root)}: holds no features"
                 raise DatasetError.listing("nothing was packed", problems or [empty])
             file.seek(0)
             write_header(file, dtype, sum(lengths.values()), sum(source.spec.dims))
@@ -148,11 +148,11 @@ def pack_features(
         temporary.rename(target)
         temporary = None
     except OSError as error:
-        raise OutputError(f"{printable(target)}: cannot be written: {error.strerror or error}") from error
+        raise OutputError(f"{escape(target)}: cannot be written: {error.strerror or error}") from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
-    return Packed(len(lengths), size, tuple(problems))
+    return PackResult(len(lengths), size, tuple(problems))
 
 
 def _read_all(source: FeatureFolders, ids: Sequence[str]) -> Iterator[tuple[str, NDArray[np.floating] | str]]:
@@ -164,7 +164,7 @@ def _read_all(source: FeatureFolders, ids: Sequence[str]) -> Iterator[tuple[str,
         except DatasetError as error:
             return str(error)
 
-    with ThreadPoolExecutor(READERS) as readers:
+    with ThreadPoolExecutor(READ_THREADS) as readers:
         for first in range(0, len(ids), _AT_ONCE):
             some = ids[first : first + _AT_ONCE]
             yield from zip(some, readers.map(attempt, some), strict=True)
@@ -175,7 +175,7 @@ def _too_large(clip_id: str, rows: NDArray[np.floating], dtype: str) -> str:
     largest = float(np.abs(rows).max())
     if largest <= float(np.finfo(DTYPES[dtype]).max):
         return ""
-    return f"{printable(clip_id)}: holds {largest:g}, more than {dtype} can; pack it as float32"
+    return f"{escape(clip_id)}: holds {largest:g}, more than {dtype} can; pack it as float32"
 
 
 def describe_store(spec: FeatureSpec, lengths: Mapping[str, int], array: str) -> bytes:
@@ -207,19 +207,19 @@ def _read_index(root: Path) -> dict[str, Any]:
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DatasetError(f"{printable(path)}: cannot be read: {printable(error)}") from error
+        raise DatasetError(f"{escape(path)}: cannot be read: {escape(error)}") from error
     if not isinstance(index, dict):
-        raise DatasetError(f"{printable(path)}: not the index of a store")
+        raise DatasetError(f"{escape(path)}: not the index of a store")
     return index
 
 
 def _map_array(path: Path, shape: tuple[int, int]) -> tuple[mmap.mmap, NDArray[np.floating]]:
     header = read_header(path)
     if header.shape != shape or header.dtype not in DTYPES.values() or header.fortran_order:
-        raise DatasetError(f"{printable(path)}: {header.dtype} {header.shape}, but the index speaks of {shape}")
+        raise DatasetError(f"{escape(path)}: {header.dtype} {header.shape}, but the index speaks of {shape}")
     size = header.dtype.itemsize * shape[0] * shape[1]
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     if len(mapped) != header.start + size:
-        raise DatasetError(f"{printable(path)}: {len(mapped)} bytes, expected {header.start + size}")
+        raise DatasetError(f"{escape(path)}: {len(mapped)} bytes, expected {header.start + size}")
     return mapped, np.ndarray(shape, header.dtype, buffer=mapped, offset=header.start)

@@ -18,19 +18,19 @@ from ...models.config import ParserConfig
 from ...models.labels import LABEL_SETS, stack_label_embeddings
 from ...models.parser import AVParser, build_parser
 from ...models.published import load_published
-from ...weights.fetch import Progress
+from ...weights.fetch import DownloadProgress
 from ...weights.load import gather_files, read_state_dict
 from ...weights.locate import bundle_paths
 from ...weights.manifest import Bundle, load_bundle
 from ...weights.untrained import untrained_state
-from ..devices import PLAIN, Arithmetic, resolve_device, resolve_devices
+from ..devices import FP32, ComputePrecision, resolve_device, resolve_devices
 from ..errors import FeatureMismatchError, SetupError
-from ..text import printable
+from ..text import escape
 
 UNTRAINED_WARNING = "UNTRAINED weights: the parameters are random and these events mean nothing"
 
 
-Networks = tuple[torch.device, Mapping[Stream, Extractor]]
+DeviceNetworks = tuple[torch.device, Mapping[Stream, Extractor]]
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class LoadedExtractors:
 
     name: str
     description: str
-    networks: tuple[Networks, ...]  # on each device the same
+    networks: tuple[DeviceNetworks, ...]  # on each device the same
     spec: FeatureSpec
     made_with: Mapping[Stream, str]  # tells the weights of an extractor apart
     hashes: Mapping[str, str]  # file name -> sha256
     untrained: bool
-    arithmetic: Arithmetic
+    arithmetic: ComputePrecision
 
     @property
     def device(self) -> torch.device:
@@ -93,8 +93,8 @@ def load_networks(
     weights_dir: Path | None = None,
     offline: bool = False,
     device: str = "auto",
-    arithmetic: Arithmetic = PLAIN,
-    progress: Progress | None = None,
+    arithmetic: ComputePrecision = FP32,
+    progress: DownloadProgress | None = None,
 ) -> LoadedBundle:
     """The networks of a bundle (or of the one of that name or folder), in eval mode on the device.
 
@@ -122,8 +122,8 @@ def load_extractors(
     weights_dir: Path | None = None,
     offline: bool = False,
     device: str = "auto",
-    arithmetic: Arithmetic = PLAIN,
-    progress: Progress | None = None,
+    arithmetic: ComputePrecision = FP32,
+    progress: DownloadProgress | None = None,
 ) -> LoadedExtractors:
     """The extractors of a bundle without its parser, for features alone. Raises as `load_networks`."""
     devices = resolve_devices(device)
@@ -138,7 +138,7 @@ def _load_extractors(
     paths: Mapping[str, Path],
     hashes: Mapping[str, str],
     devices: Sequence[torch.device],
-    arithmetic: Arithmetic,
+    arithmetic: ComputePrecision,
 ) -> LoadedExtractors:
     for device in devices:
         arithmetic.prepare(device)
@@ -152,7 +152,7 @@ def _load_extractors(
         extractor.stream: hashes[paths[bundle.extractors[name]].name] if bundle.seed is None else seeded
         for name, extractor in plain.items()
     }
-    networks: tuple[Networks, ...] = tuple(
+    networks: tuple[DeviceNetworks, ...] = tuple(
         (device, {extractor.stream: _arrange(extractor.to(device), arithmetic) for extractor in plain.values()})
         for device in devices
     )
@@ -168,7 +168,7 @@ def _load_extractors(
     )
 
 
-def _arrange(extractor: Extractor, arithmetic: Arithmetic) -> Extractor:
+def _arrange(extractor: Extractor, arithmetic: ComputePrecision) -> Extractor:
     return fuse(extractor, dtype=arithmetic.dtype, compiled=arithmetic.compiled)
 
 
@@ -178,7 +178,7 @@ def load_parser(
     weights_dir: Path | None = None,
     offline: bool = False,
     device: str = "auto",
-    progress: Progress | None = None,
+    progress: DownloadProgress | None = None,
 ) -> LoadedParser:
     """The parser of a bundle without its extractors, for features that are there already. Raises as `load_networks`."""
     chosen = resolve_device(device)
@@ -204,7 +204,7 @@ def check_features(loaded: LoadedParser, spec: FeatureSpec, where: object) -> No
     """Raises FeatureMismatchError, naming both, unless features of this specification are what the parser reads."""
     if differences := loaded.spec.differences(spec):
         raise FeatureMismatchError(
-            f"the parser of {loaded.name!r} was trained on other features than {printable(where)} holds"
+            f"the parser of {loaded.name!r} was trained on other features than {escape(where)} holds"
             f" (parser / features): {'; '.join(differences)}"
         )
 

@@ -13,7 +13,7 @@ from ...models.parser import AVParser
 from ...weights.manifest import DEFAULT_BUNDLE
 from ..decode.process import DEFAULT_TIMEOUT
 from ..features.extract import FeatureSet, extract_features
-from ..preprocess.media_summary import MediaFacts, Progress
+from ..preprocess.media_summary import DecodeProgress, MediaFacts
 from ..timeline import SegmentProbabilities, Timeline, all_events
 from .bundle import UNTRAINED_WARNING, LoadedBundle, load_networks
 from .predict import predict_video
@@ -33,7 +33,7 @@ def parse_video(
     offline: bool = False,
     batch_size: int = 4,
     timeout: float = DEFAULT_TIMEOUT,
-    progress: Progress | None = None,
+    progress: DecodeProgress | None = None,
 ) -> Timeline:
     """Decode, extract, parse: the timeline of one video.
 

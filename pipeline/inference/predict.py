@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...models.parser import AVParser, ParserOutput
-from ..datasets.clips import Clips
+from ..datasets.clips import SplitDataset
 from ..datasets.loader import iterate_batches
 from ..errors import SetupError
 from ..segments import window_starts
@@ -77,7 +77,7 @@ def average_windows(answer: WindowAnswers, streams: Streams, window: int, device
 
 def predict_clips(
     parser: AVParser,
-    clips: Clips,
+    clips: SplitDataset,
     device: torch.device,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Predictions:

@@ -96,17 +96,17 @@ class Thresholds:
         return "\n".join(lines)
 
 
-Tables = dict[str, dict[str, float]]  # "audio_segment", ... -> class or "default" -> threshold
+ThresholdTables = dict[str, dict[str, float]]  # "audio_segment", ... -> class or "default" -> threshold
 
 
-def read_thresholds(path: Path) -> Tables:
+def read_thresholds(path: Path) -> ThresholdTables:
     """The content of a TOML or JSON file of thresholds.
 
     Its tables audio.segment, visual.segment, audio.video, visual.video and (for MMIL) video map classes to numbers;
     the key `default` stands for all classes that a table does not name. Raises SetupError for other tables and
     impossible values.
     """
-    tables: Tables = {}
+    tables: ThresholdTables = {}
     for modality, levels in _read_document(path).items():
         if modality == _POOLED:
             tables[_POOLED] = _check_table(path, modality, levels)
@@ -129,7 +129,7 @@ def _check_table(path: Path, name: str, values: Any) -> dict[str, float]:
     return values
 
 
-def apply_tables(tables: Tables, labels: Sequence[str], segment: float, video: float) -> Thresholds:
+def apply_tables(tables: ThresholdTables, labels: Sequence[str], segment: float, video: float) -> Thresholds:
     """Thresholds for these classes; what the tables do not name stays at `segment` and `video`.
 
     Raises SetupError for a class that the parser does not know.

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..errors import SetupError
-from ..text import printable
+from ..text import escape
 from ..timeline import Event, Modality, Timeline, sort_events
 
 _SENSES: tuple[Modality, Modality] = ("audio", "visual")
@@ -15,7 +15,7 @@ _ROUNDING = 1e-9  # of differences of seconds
 
 
 @dataclass(frozen=True)
-class Refinement:
+class PostProcessing:
     """What is done to the events of a timeline, in this order; seconds and probabilities.
 
     classes: the only ones to keep. merge_gap: events of a class and modality that are at most so far apart become one,
@@ -34,31 +34,31 @@ class Refinement:
     def check(self, labels: Sequence[str]) -> None:
         """Raises SetupError for a class that is not among the labels."""
         if unknown := [label for label in self.classes or () if label not in labels]:
-            raise SetupError(f"unknown class {printable(unknown[0])}; known: {printable(', '.join(labels))}")
+            raise SetupError(f"unknown class {escape(unknown[0])}; known: {escape(', '.join(labels))}")
 
 
-NO_REFINEMENT = Refinement()
+NO_REFINEMENT = PostProcessing()
 
 
-def refine(timeline: Timeline, refinement: Refinement) -> Timeline:
+def refine(timeline: Timeline, refinement: PostProcessing) -> Timeline:
     """The timeline with other events, and a step in `processing` that says so; itself where nothing was asked for.
 
     Events of both modalities are those that were there, and where merging made them longer, what coincides now.
-    Raises SetupError as `Refinement.check`.
+    Raises SetupError as `PostProcessing.check`.
     """
     asked = refinement.to_dict()
     if not asked:
         return timeline
     refinement.check(timeline.labels)
     events = [e for e in timeline.events if refinement.classes is None or e.label in refinement.classes]
-    own = sensed(events)
+    own = split_modalities(events)
     if refinement.merge_gap is not None:
         own = merge_events(own, refinement.merge_gap)
     own = [event for event in own if _stays(event, refinement)]
     scores = {(e.label, e.onset, e.offset): e.score for e in events if e.modality == "audio_visual"}
     both = [
         replace(event, score=scores.get((event.label, event.onset, event.offset), event.score))
-        for event in both_events(own)
+        for event in with_audio_visual(own)
         if event.modality == "audio_visual"
     ]
     own += [event for event in both if _stays(event, refinement)]
@@ -69,7 +69,7 @@ def refine(timeline: Timeline, refinement: Refinement) -> Timeline:
     )
 
 
-def _stays(event: Event, refinement: Refinement) -> bool:
+def _stays(event: Event, refinement: PostProcessing) -> bool:
     long_enough = refinement.min_duration is None or event.duration >= refinement.min_duration
     return long_enough and (refinement.min_score is None or event.score >= refinement.min_score)
 
@@ -88,7 +88,7 @@ def merge_events(events: Iterable[Event], gap: float) -> list[Event]:
     return merged
 
 
-def sensed(events: Iterable[Event]) -> list[Event]:
+def split_modalities(events: Iterable[Event]) -> list[Event]:
     """What is heard and what is seen: events of a modality, and of audio-visual ones what those do not cover.
 
     In timelines of this program that is nothing; other programs may say of an event only that it is both.
@@ -119,10 +119,10 @@ def _uncovered(event: Event, spans: Sequence[tuple[float, float]]) -> Iterator[t
         yield reached, event.offset
 
 
-def both_events(events: Iterable[Event]) -> list[Event]:
-    """What is heard and what is seen, as `sensed` has it, and where the same class is both at once: there the smaller
-    score holds."""
-    own = sensed(events)
+def with_audio_visual(events: Iterable[Event]) -> list[Event]:
+    """What is heard and what is seen, as `split_modalities` has it, and where the same class is both at once: there
+    the smaller score holds."""
+    own = split_modalities(events)
     merged: dict[tuple[str, str], list[Event]] = {}
     for event in merge_events(own, 0.0):
         merged.setdefault((event.modality, event.label), []).append(event)

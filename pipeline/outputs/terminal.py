@@ -9,7 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from ..segments import runs
-from ..text import printable
+from ..text import escape
 from ..timeline import MODALITIES, Event, Modality, Timeline, Truth
 
 _NAMES: dict[Modality, str] = {"audio": "heard", "visual": "seen", "audio_visual": "both"}
@@ -44,7 +44,7 @@ def render_timeline(timeline: Timeline, width: int, truth: Truth | None = None) 
                 lines.append(Text(f"  {'':<{_LABEL_WIDTH}} {'truth':<6}{bar}", style="dim"))
     if truth is not None and truth.agreement:
         lines.append(Text(f"  {truth.agreement}", style="bold"))
-    lines += [Text(f"  ! {printable(warning)}", style="yellow") for warning in timeline.warnings]
+    lines += [Text(f"  ! {escape(warning)}", style="yellow") for warning in timeline.warnings]
     return Group(*lines)
 
 
@@ -54,7 +54,7 @@ def print_timeline(timeline: Timeline, console: Console, truth: Truth | None = N
 
 
 def _title(timeline: Timeline) -> Text:
-    name = printable(PurePath(timeline.media.get("path", "video")).name)
+    name = escape(PurePath(timeline.media.get("path", "video")).name)
     counts = [(sum(e.modality == m for e in timeline.events), _NAMES[m]) for m in MODALITIES]
     facts = f"  {timeline.media['duration']:.1f} s   " + ", ".join(f"{count} {what}" for count, what in counts)
     return Text(name, style="bold").append(facts, style="dim")
@@ -87,7 +87,7 @@ def _missed(modality: Modality, label: str, length: int) -> Text:
 
 
 def _beginning(modality: Modality, label: str) -> Text:
-    name = printable(label)
+    name = escape(label)
     shown = name if len(name) <= _LABEL_WIDTH else name[: _LABEL_WIDTH - 1] + "…"
     return Text(f"  {shown:<{_LABEL_WIDTH}} {_NAMES[modality]:<6}")
 

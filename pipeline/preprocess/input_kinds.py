@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ...extractors.inputs import INPUT_FORMATS, InputFormat
 from ...extractors.sampling import Stream
 from .media_summary import MediaSummary
-from .network_inputs import MediaInputs
+from .network_inputs import NetworkInputs
 from .teacher_inputs import TEACHER_FORMATS, TeacherInputs
 
 
@@ -22,17 +22,17 @@ class Inputs(Protocol):
     def __iter__(self) -> Iterator[tuple[Stream, NDArray[Any]]]: ...
 
 
-class DecodeKind(NamedTuple):
-    """formats: of each stream; open: called with path, formats and the keyword arguments of `MediaInputs`."""
+class InputKind(NamedTuple):
+    """formats: of each stream; open: called with path, formats and the keyword arguments of `NetworkInputs`."""
 
     formats: Mapping[Stream, InputFormat]
     open: Callable[..., Inputs]
 
 
 KINDS = {
-    name: DecodeKind({form.stream: form for form in formats.values()}, kind)
+    name: InputKind({form.stream: form for form in formats.values()}, kind)
     for name, formats, kind in (
-        ("networks", INPUT_FORMATS, MediaInputs),
+        ("networks", INPUT_FORMATS, NetworkInputs),
         ("teachers", TEACHER_FORMATS, TeacherInputs),
     )
 }

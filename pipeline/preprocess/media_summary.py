@@ -12,7 +12,7 @@ from ..decode.probe import MediaInfo
 from ..errors import MediaError
 
 # What is being worked on ("audio", "video", ...), seconds of it done, seconds in all where the container says so.
-Progress = Callable[[str, float, "float | None"], None]
+DecodeProgress = Callable[[str, float, "float | None"], None]
 
 
 @dataclass(frozen=True)

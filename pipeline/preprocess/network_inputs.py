@@ -18,20 +18,20 @@ from numpy.typing import NDArray
 from ...extractors.inputs import InputFormat
 from ...extractors.profiles import get_profile
 from ...extractors.sampling import FRAMES_PER_SEGMENT, SAMPLE_RATE, Stream
-from ..decode.audio import SoundReader
+from ..decode.audio import AudioReader
 from ..decode.base import DecodeReport, Frames
 from ..decode.per_second import check_decoder, open_seconds
 from ..decode.probe import probe
 from ..decode.process import DEFAULT_TIMEOUT
 from ..errors import MediaError
-from ..segments import fit_rows, segment_count
-from .media_summary import MediaSummary, Progress, summarize
+from ..segments import pad_or_trim, segment_count
+from .media_summary import DecodeProgress, MediaSummary, summarize
 
 _BLACK = np.zeros((FRAMES_PER_SEGMENT, 112, 112, 3), np.uint8)
 _SILENCE = np.zeros(SAMPLE_RATE)
 
 
-class MediaInputs:
+class NetworkInputs:
     """Iterating decodes and gives (stream, inputs): new inputs (n, *shape) of one stream, at most a second's.
 
     An input that repeats the one before (a still picture, slow video, digital silence) is not given again. `summary`
@@ -49,7 +49,7 @@ class MediaInputs:
         profile: str = "llp",
         decoder: str = "auto",
         timeout: float = DEFAULT_TIMEOUT,
-        progress: Progress | None = None,
+        progress: DecodeProgress | None = None,
     ) -> None:
         self.profile = get_profile(profile)
         check_decoder(self.profile, decoder)
@@ -63,9 +63,9 @@ class MediaInputs:
         rows: dict[Stream, list[int]] = {form.stream: [] for form in self._formats.values()}
         heard = seen = None
         if media.audio is not None:
-            sound = SoundReader(media, self.profile.sound, timeout=self._timeout)
+            sound = AudioReader(media, self.profile.sound, timeout=self._timeout)
             try:
-                yield from self._hear(sound, rows)
+                yield from self._audio_inputs(sound, rows)
                 heard = sound.report
             except MediaError as error:
                 failures["no audio events"] = error
@@ -73,10 +73,15 @@ class MediaInputs:
             known = heard.end if heard else 0.0
             try:
                 opened = open_seconds(
-                    media, self.profile, decoder=self._decoder, heard=known, timeout=self._timeout, tell=self._tell
+                    media,
+                    self.profile,
+                    decoder=self._decoder,
+                    heard=known,
+                    timeout=self._timeout,
+                    tell=self._report_progress,
                 )
                 with contextlib.closing(opened) as seconds:
-                    yield from self._see(seconds, rows)
+                    yield from self._visual_inputs(seconds, rows)
                     seen = seconds.report
             except MediaError as error:
                 failures["no visual events"] = error
@@ -87,7 +92,7 @@ class MediaInputs:
         yield from self._complete(rows, segments, heard, seen)
         self.summary = summarize(media, rows, segments, heard, seen, failures)
 
-    def _hear(self, sound: SoundReader, rows: dict[Stream, list[int]]) -> Iterator[tuple[Stream, NDArray[Any]]]:
+    def _audio_inputs(self, sound: AudioReader, rows: dict[Stream, list[int]]) -> Iterator[tuple[Stream, NDArray[Any]]]:
         last = None
         for count, second in enumerate(sound, 1):
             if "audio" in rows:
@@ -95,9 +100,9 @@ class MediaInputs:
                     yield self._give("audio", second[None])
                 rows["audio"].append(self._given["audio"] - 1)
             last = second
-            self._tell("audio", count)
+            self._report_progress("audio", count)
 
-    def _see(self, seconds: Any, rows: dict[Stream, list[int]]) -> Iterator[tuple[Stream, NDArray[Any]]]:
+    def _visual_inputs(self, seconds: Any, rows: dict[Stream, list[int]]) -> Iterator[tuple[Stream, NDArray[Any]]]:
         """Each second is reduced as it comes: raw 8K pictures that wait for a batch would fill the memory."""
         last: Frames | None = None
         last_second_stood = False
@@ -116,7 +121,7 @@ class MediaInputs:
                     yield self._give("visual_3d", frames)
                 rows["visual_3d"].append(self._given["visual_3d"] - 1)
             last_second_stood = not any(fresh)  # at most its first frame was new
-            self._tell("video", count)
+            self._report_progress("video", count)
 
     def _complete(
         self, rows: dict[Stream, list[int]], segments: int, heard: DecodeReport | None, seen: DecodeReport | None
@@ -135,14 +140,14 @@ class MediaInputs:
                 yield self._give(stream, _BLACK[:1] if stream == "visual_2d" else _BLACK)
                 found[:] = [self._given[stream] - 1]
             wanted = segments * (FRAMES_PER_SEGMENT if stream == "visual_2d" else 1)
-            found[:] = fit_rows(np.array(found), wanted).tolist()
+            found[:] = pad_or_trim(np.array(found), wanted).tolist()
 
     def _give(self, stream: Stream, media: NDArray[Any]) -> tuple[Stream, NDArray[Any]]:
         reduced = self._formats[stream].reduce(media)
         self._given[stream] += len(reduced)
         return stream, reduced
 
-    def _tell(self, what: str, seconds: float) -> None:
+    def _report_progress(self, what: str, seconds: float) -> None:
         if self._progress is not None:
             self._progress(what, seconds, self._media.duration)
 

@@ -15,14 +15,14 @@ from ...extractors.inputs import InputFormat
 from ...extractors.sampling import Stream
 from ..decode.base import DecodeReport, check_length
 from ..decode.ffmpeg import ffmpeg_command, ffmpeg_input
-from ..decode.ffmpeg_log import DecodeLog, conclude
-from ..decode.jpeg_frames import PublishedPictures
+from ..decode.ffmpeg_log import DecodeLog, check_result
+from ..decode.jpeg_frames import JpegFrames
 from ..decode.probe import MediaInfo, probe
-from ..decode.process import DEFAULT_TIMEOUT, MediaProcess
+from ..decode.process import DEFAULT_TIMEOUT, DecoderProcess
 from ..errors import MediaError
-from ..segments import fit_rows, segment_count, spread_indices
+from ..segments import pad_or_trim, segment_count, spread_indices
 from .clap_mel import BANDS, FRAMES, RATE, clap_mel
-from .media_summary import MediaSummary, Progress, summarize
+from .media_summary import DecodeProgress, MediaSummary, summarize
 
 SIZE = 224  # of CLIP's pictures
 _BLOCK = RATE  # samples read at once
@@ -74,7 +74,7 @@ class TeacherInputs:
         profile: str = "llp",
         decoder: str = "auto",
         timeout: float = DEFAULT_TIMEOUT,
-        progress: Progress | None = None,
+        progress: DecodeProgress | None = None,
     ) -> None:
         if profile != "llp" or decoder == "decord":
             raise ValueError("the teachers' pictures are those of profile llp, made by ffmpeg")
@@ -88,13 +88,13 @@ class TeacherInputs:
         with contextlib.ExitStack() as opened:
             if media.audio is not None:
                 try:
-                    track, heard = opened.enter_context(_decoded_sound(media, self._timeout, self._tell))
+                    track, heard = opened.enter_context(_decoded_sound(media, self._timeout, self._report_progress))
                 except MediaError as error:
                     failures["no audio events"] = error
             if media.video is not None:
                 try:
-                    pictures = PublishedPictures(
-                        media, timeout=self._timeout, progress=lambda s: self._tell("video", s)
+                    pictures = JpegFrames(
+                        media, timeout=self._timeout, progress=lambda s: self._report_progress("video", s)
                     )
                     opened.enter_context(contextlib.closing(pictures))
                 except MediaError as error:
@@ -106,23 +106,25 @@ class TeacherInputs:
             segments = segment_count(duration)
             rows: dict[Stream, list[int]] = {stream: list(range(segments)) for stream in self._formats}
             if "visual_2d" in self._formats:
-                yield from self._look(pictures, segments)
+                yield from self._visual_inputs(pictures, segments)
             if "audio" in self._formats:
-                yield from self._listen(track, heard, segments)
+                yield from self._audio_inputs(track, heard, segments)
         self.summary = summarize(media, rows, segments, heard, seen, failures)
 
-    def _look(self, pictures: PublishedPictures | None, segments: int) -> Iterator[tuple[Stream, NDArray[Any]]]:
+    def _visual_inputs(self, pictures: JpegFrames | None, segments: int) -> Iterator[tuple[Stream, NDArray[Any]]]:
         form = self._formats["visual_2d"]
         if pictures is None:
             yield "visual_2d", np.zeros((segments, *form.shape), form.dtype)
             return
         own = segment_count(pictures.report.end)
         spread = spread_indices(len(pictures), segments if segments - own <= 1 else own)
-        for index in fit_rows(spread, segments):
+        for index in pad_or_trim(spread, segments):
             yield "visual_2d", form.reduce(pictures.read([int(index)]))
-            self._tell("video", pictures.report.end)
+            self._report_progress("video", pictures.report.end)
 
-    def _listen(self, track: Any, heard: DecodeReport | None, segments: int) -> Iterator[tuple[Stream, NDArray[Any]]]:
+    def _audio_inputs(
+        self, track: Any, heard: DecodeReport | None, segments: int
+    ) -> Iterator[tuple[Stream, NDArray[Any]]]:
         form = self._formats["audio"]
         samples = 0 if heard is None else heard.decoded
         length = samples // segments if abs(samples / RATE - segments) <= 1 else RATE
@@ -134,9 +136,9 @@ class TeacherInputs:
                 found = np.frombuffer(track.read(4 * min(length, samples - first)), "<f4")
                 piece[: len(found)] = found
             yield "audio", form.reduce(piece[None])
-            self._tell("audio", index + 1.0)
+            self._report_progress("audio", index + 1.0)
 
-    def _tell(self, what: str, seconds: float) -> None:
+    def _report_progress(self, what: str, seconds: float) -> None:
         if self._progress is not None:
             self._progress(what, seconds, self._media.duration)
 
@@ -154,14 +156,14 @@ def _decoded_sound(media: MediaInfo, timeout: float, tell: Any) -> Iterator[tupl
 
     with tempfile.TemporaryFile(prefix="avvp-sound-") as file:
         block = np.empty(_BLOCK, "<f4")
-        with MediaProcess(media.path, command, timeout=timeout, on_line=DecodeLog(report)) as process:
+        with DecoderProcess(media.path, command, timeout=timeout, on_line=DecodeLog(report)) as process:
             while length := process.read_into(block) // 4:
                 report.decoded += length
                 check_length(media, report.decoded / RATE)
                 file.write(np.nan_to_num(block[:length], nan=0.0, posinf=1.0, neginf=-1.0).tobytes())
                 tell("audio", report.decoded / RATE)
             report.end = report.decoded / RATE
-            conclude(media, process, report, "sound")
+            check_result(media, process, report, "sound")
         if not report.decoded:
             raise MediaError(media.path, "no sound could be decoded")
         yield cast("Any", file), report

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from ..decode.process import kill_all
 from ..errors import MediaError
-from ..text import printable
+from ..text import escape
 from .input_kinds import KINDS
 
 
@@ -56,19 +56,19 @@ class _Slots:
 
     def flush(self) -> None:
         if self._slot is not None:
-            _say({"slot": self._slot, "arrays": self._arrays})
+            _send({"slot": self._slot, "arrays": self._arrays})
         self._slot, self._filled, self._arrays = None, 0, []
 
 
 def main(descriptor: str, size: str, count: str, settings: str) -> None:
-    """Run until standard input ends. settings: a key of `KINDS` and the keyword arguments of `MediaInputs`, as JSON."""
+    """Run until standard input ends. settings: a key of `KINDS` and keyword arguments of `NetworkInputs`, as JSON."""
     options = json.loads(settings)
     kind = KINDS[options.pop("inputs")]
     free: queue.Queue[int] = queue.Queue()
     for slot in range(int(count)):
         free.put(slot)
     files: queue.Queue[dict[str, Any]] = queue.Queue()
-    threading.Thread(target=_listen, args=(free, files), daemon=True).start()
+    threading.Thread(target=_receive_commands, args=(free, files), daemon=True).start()
     slots = _Slots(int(descriptor), int(size), free)
     while True:
         work = files.get()
@@ -80,15 +80,15 @@ def main(descriptor: str, size: str, count: str, settings: str) -> None:
             slots.flush()
             summary = inputs.summary
             answer = {"rows": summary.rows, "facts": asdict(summary.facts), "warnings": summary.warnings}
-            _say({"summary": answer})
+            _send({"summary": answer})
         except MediaError as error:
             slots.flush()
-            _say({"failed": error.cause})
+            _send({"failed": error.cause})
         except Exception as error:  # a defect of ours must not cost the person the other files
             slots.flush()
-            cause = f"internal error, please report it: {type(error).__name__}: {printable(error)}"
+            cause = f"internal error, please report it: {type(error).__name__}: {escape(error)}"
             traceback.print_exc()  # on standard error, which is shown with --debug
-            _say({"failed": cause})
+            _send({"failed": cause})
 
 
 class _Heartbeat:
@@ -100,10 +100,10 @@ class _Heartbeat:
     def __call__(self, _what: str, _done: float, _total: float | None) -> None:
         if time.monotonic() - self._last > 1:
             self._last = time.monotonic()
-            _say({"alive": True})
+            _send({"alive": True})
 
 
-def _listen(free: queue.Queue[int], files: queue.Queue[dict[str, Any]]) -> None:
+def _receive_commands(free: queue.Queue[int], files: queue.Queue[dict[str, Any]]) -> None:
     for line in sys.stdin:
         command = json.loads(line)
         if "free" in command:
@@ -114,7 +114,7 @@ def _listen(free: queue.Queue[int], files: queue.Queue[dict[str, Any]]) -> None:
     os._exit(0)
 
 
-def _say(message: dict[str, Any]) -> None:
+def _send(message: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(message, default=_plain) + "\n")
     sys.stdout.flush()
 

@@ -45,7 +45,7 @@ class DecodeOptions:
     inputs: str = "networks"  # what for: a key of `decode_kinds.KINDS`
 
 
-class DecodeProcess:
+class DecodeWorker:
     """One decoding process, started when it is first needed and again after it had to be killed."""
 
     def __init__(self, options: DecodeOptions) -> None:
@@ -71,13 +71,13 @@ class DecodeProcess:
         try:
             if self._process is None:
                 self._start()
-            self._tell({"file": str(path), "streams": list(streams)})
+            self._send({"file": str(path), "streams": list(streams)})
             while not message.keys() & {"failed", "summary"}:
-                message = self._hear(path)
+                message = self._receive(path)
                 if "slot" in message:
                     for stream, inputs in self._arrays(message["slot"], message["arrays"]):
                         put(stream, inputs)
-                    self._tell({"free": message["slot"]})
+                    self._send({"free": message["slot"]})
         except (BrokenPipeError, ValueError):  # it is gone, or `stop` has closed its input
             raise self._died(path) from None
         except BaseException:
@@ -126,13 +126,13 @@ class DecodeProcess:
                 start_new_session=True,  # Ctrl-C is for us to handle
             )
 
-    def _tell(self, command: dict[str, Any]) -> None:
+    def _send(self, command: dict[str, Any]) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(command).encode() + b"\n")
         self._process.stdin.flush()
 
-    def _hear(self, path: Path) -> dict[str, Any]:
+    def _receive(self, path: Path) -> dict[str, Any]:
         assert self._process is not None
         assert self._process.stdout is not None
         descriptor = self._process.stdout.fileno()

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .prompts import Prompts
-from .threshold_scores import SENSES, LabelRules, Scored, has_stream
+from .threshold_scores import SENSES, LabelingConfig, Scored, has_stream
 
 _BINS = 128
 
 
 def choose_thresholds(
-    rules: LabelRules, scored: Scored, read: Callable[[str], Mapping[str, NDArray[np.floating]]]
+    rules: LabelingConfig, scored: Scored, read: Callable[[str], Mapping[str, NDArray[np.floating]]]
 ) -> Prompts:
     """The prompts with thresholds chosen as asked for; a class of which nothing is known keeps its own.
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ...weights.toml import parse_toml, toml_string
-from ..datasets.annotations import label_fault
+from ..datasets.annotations import label_name_error
 from ..errors import SetupError
-from ..text import printable
+from ..text import escape
 
 VALOR = Path(__file__).with_name("valor.toml")
 _TEXTS = ("label", "seen", "heard")
@@ -57,7 +57,7 @@ def read_prompts(path: Path = VALOR) -> Prompts:
     try:
         return parse_prompts(path.read_bytes(), path)
     except OSError as error:
-        raise SetupError(f"{printable(path)}: cannot be read: {error.strerror or error}") from error
+        raise SetupError(f"{escape(path)}: cannot be read: {error.strerror or error}") from error
 
 
 def parse_prompts(content: bytes, path: Path | str) -> Prompts:
@@ -65,20 +65,20 @@ def parse_prompts(content: bytes, path: Path | str) -> Prompts:
     try:
         classes = parse_toml(content.decode()).get("class")
     except ValueError as error:
-        raise SetupError(f"{printable(path)}: not a readable file of prompts: {printable(error)}") from error
+        raise SetupError(f"{escape(path)}: not a readable file of prompts: {escape(error)}") from error
     if not isinstance(classes, list) or not classes:
-        raise SetupError(f"{printable(path)}: has no [[class]] with label, seen, heard and their thresholds")
+        raise SetupError(f"{escape(path)}: has no [[class]] with label, seen, heard and their thresholds")
     columns: dict[str, list[Any]] = {name: [] for name in (*_TEXTS, *_NUMBERS)}
     for number, entry in enumerate(classes, 1):
         for name, values in columns.items():
             values.append(_value(path, number, entry, name))
     labels = tuple(columns.pop("label"))
     for label in labels:
-        if fault := label_fault(label):
-            raise SetupError(f"{printable(path)}: a class cannot be called {label!r}: {fault}")
+        if fault := label_name_error(label):
+            raise SetupError(f"{escape(path)}: a class cannot be called {label!r}: {fault}")
     if len(set(labels)) < len(labels):
         twice = next(label for label in labels if labels.count(label) > 1)
-        raise SetupError(f"{printable(path)}: names {printable(twice)} twice")
+        raise SetupError(f"{escape(path)}: names {escape(twice)} twice")
     return Prompts(labels, **{name: tuple(values) for name, values in columns.items()})
 
 
@@ -89,4 +89,4 @@ def _value(path: Path | str, number: int, entry: Any, name: str) -> Any:
     if name in _NUMBERS and isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST:
         return float(value)
     what = "a number" if name in _NUMBERS else "a text"
-    raise SetupError(f"{printable(path)}: class {number}: {name} is {printable(repr(value))}, expected {what}")
+    raise SetupError(f"{escape(path)}: class {number}: {name} is {escape(repr(value))}, expected {what}")

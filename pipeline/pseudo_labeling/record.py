@@ -14,7 +14,7 @@ from typing import Any
 from ..batch.storage import Storage
 from ..datasets.pseudo_labels import FOLDERS, RECORD
 from ..errors import SetupError
-from ..text import printable
+from ..text import escape
 
 
 def read_record(storage: Storage) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def write_record(storage: Storage, record: Mapping[str, Any]) -> None:
     storage.write(RECORD, json.dumps(record, indent=1).encode() + b"\n")
 
 
-def check_own(storage: Storage, files: Iterable[str]) -> None:
+def refuse_foreign_files(storage: Storage, files: Iterable[str]) -> None:
     """Raises SetupError where one of the files, or labels, are there and were not made by this command."""
     record = read_record(storage)
     wrote = record.get("wrote", {})
@@ -42,12 +42,12 @@ def check_own(storage: Storage, files: Iterable[str]) -> None:
     if not record:
         foreign += [f"{folder.as_posix()}/" for folder in FOLDERS.values() if storage.names(folder.as_posix(), ".npy")]
     if foreign:
-        where = printable(f"{storage.where}/{foreign[0]}")
+        where = escape(f"{storage.where}/{foreign[0]}")
         advice = "move it away, or --overwrite replaces it and makes all scores anew"
         raise SetupError(f"{where}: was not made by this command; {advice}")
 
 
-def claim(storage: Storage, files: Mapping[str, bytes], labelled: Iterable[str]) -> dict[str, Any]:
+def mark_unfinished(storage: Storage, files: Mapping[str, bytes], labelled: Iterable[str]) -> dict[str, Any]:
     """Say which files and which clips' labels are about to be written. Returns the record as it was.
 
     Until the record is written anew it says that it is unfinished, and knows the files before and after.

@@ -14,7 +14,7 @@ from ..errors import SetupError
 from ..files import make_folder
 from ..outputs.html.index import INDEX, write_index
 from ..outputs.html.page import write_page
-from ..text import printable
+from ..text import escape
 from ..timeline import SegmentProbabilities, Timeline, all_events
 from .record import read_record, write_record
 
@@ -27,7 +27,7 @@ def check_review(storage: Storage) -> None:
     """Raises SetupError where pages of others are in the folder of the review."""
     own = set(read_record(storage).get("review", ()))
     if foreign := [page for page in storage.names(REVIEW, ".html") if page not in own]:
-        raise SetupError(f"{printable(f'{storage.where}/{foreign[0]}')}: was not made by this command; move it away")
+        raise SetupError(f"{escape(f'{storage.where}/{foreign[0]}')}: was not made by this command; move it away")
 
 
 def write_review(storage: Storage, root: Path, clips: Mapping[str, tuple[Path, Timeline]]) -> Path:
@@ -63,7 +63,7 @@ def page_names(clips: Iterable[str]) -> dict[str, str]:
     return names
 
 
-class Judged(NamedTuple):
+class TeacherScores(NamedTuple):
     """What a teacher says of a clip: logits (T, C), the thresholds of the classes, and the labels (T, C)."""
 
     scores: NDArray[np.float32]
@@ -78,7 +78,7 @@ class Judged(NamedTuple):
 
 
 def to_timeline(
-    classes: Sequence[str], path: str, heard: Judged, seen: Judged, weak: NDArray[np.bool_] | None
+    classes: Sequence[str], path: str, heard: TeacherScores, seen: TeacherScores, weak: NDArray[np.bool_] | None
 ) -> Timeline:
     """Labels as events. The probabilities of the video are its weak labels, (C,), where there are any."""
     audio, visual = heard.probabilities, seen.probabilities

@@ -23,14 +23,14 @@ import numpy as np
 import torch
 
 from ...extractors.sampling import Stream
-from ...weights.fetch import Progress
+from ...weights.fetch import DownloadProgress
 from ..batch.journal import Journal, hash_values
-from ..batch.plan import Product
+from ..batch.plan import OutputSpec
 from ..batch.storage import Storage
 from ..batch.task import Task, check_finite
-from ..batch.work import Made, Video
+from ..batch.work import PendingVideo, VideoOutputs
 from .teachers import CLAP_MODEL, CLIP_MODEL, LoadedTeachers, load_teachers
-from .threshold_scores import SENSES, TEACHERS, LabelRules, Scored
+from .threshold_scores import SENSES, TEACHERS, LabelingConfig, Scored
 from .write_labels import check_storage, make_labels, save_table
 
 _STREAMS: dict[str, Stream] = {"audio": "audio", "visual": "visual_2d"}
@@ -42,7 +42,7 @@ _VERSION = 1  # grows when the same teachers would give other scores
 class PseudoLabelTask(Task[LoadedTeachers]):
     """Scores of every video, and labels by some rules. features: keep the teachers' features, too."""
 
-    rules: LabelRules
+    rules: LabelingConfig
     clip: str = CLIP_MODEL
     clap: str = CLAP_MODEL
     features: bool = False
@@ -51,14 +51,14 @@ class PseudoLabelTask(Task[LoadedTeachers]):
         if not overwrite:
             check_storage(storage, self.rules)
 
-    def load(self, progress: Progress | None = None) -> LoadedTeachers:  # noqa: ARG002 - the hub has bars of its own
+    def load(self, progress: DownloadProgress | None = None) -> LoadedTeachers:  # noqa: ARG002 - the hub has bars of its own
         settings = self.settings
         return load_teachers(
             self.rules.prompts, clip=self.clip, clap=self.clap, offline=self.offline, device=settings.device,
             arithmetic=settings.arithmetic,
         )  # fmt: skip
 
-    def elsewhere(self) -> PseudoLabelTask:
+    def for_other_machines(self) -> PseudoLabelTask:
         here = {name: str(Path(value).absolute()) if Path(value).exists() else value
                 for name, value in (("clip", self.clip), ("clap", self.clap))}  # fmt: skip
         return replace(self, **here)
@@ -68,7 +68,7 @@ class PseudoLabelTask(Task[LoadedTeachers]):
         seconds = self.settings.batch_size or (_GPU_SECONDS if device.type == "cuda" else _CPU_SECONDS)
         return dict.fromkeys(_STREAMS.values(), seconds)
 
-    def products(self, loaded: LoadedTeachers) -> dict[str, Product]:
+    def products(self, loaded: LoadedTeachers) -> dict[str, OutputSpec]:
         made = {}
         for modality, teacher in TEACHERS.items():
             parameters = {
@@ -79,10 +79,16 @@ class PseudoLabelTask(Task[LoadedTeachers]):
             }
             for kind in ("scores", "features") if self.features else ("scores",):
                 place = f"{teacher}/{kind}/{{id}}.npy"
-                made[f"{modality} {kind}"] = Product(place, hash_values(parameters), (_STREAMS[modality],))
+                made[f"{modality} {kind}"] = OutputSpec(place, hash_values(parameters), (_STREAMS[modality],))
         return made
 
-    def make(self, loaded: LoadedTeachers, products: Mapping[str, Product], storage: Storage, video: Video) -> Made:  # noqa: ARG002
+    def make(
+        self,
+        loaded: LoadedTeachers,  # noqa: ARG002 - every task is given its networks
+        products: Mapping[str, OutputSpec],
+        storage: Storage,
+        video: PendingVideo,
+    ) -> VideoOutputs:
         outputs = {}
         classes = len(self.rules.prompts.labels)
         for product in video.work.products:
@@ -92,10 +98,10 @@ class PseudoLabelTask(Task[LoadedTeachers]):
             kept = rows[:, :classes] if product.endswith("scores") else rows[:, classes:]
             outputs[product] = storage.store(place, partial(save_table, np.ascontiguousarray(kept, np.float32)))
         assert video.summary is not None
-        return Made(outputs, video.summary.warnings, asdict(video.summary.facts))
+        return VideoOutputs(outputs, video.summary.warnings, asdict(video.summary.facts))
 
-    def conclude(
-        self, loaded: LoadedTeachers, products: Mapping[str, Product], storage: Storage, journal: Journal
+    def finalize(
+        self, loaded: LoadedTeachers, products: Mapping[str, OutputSpec], storage: Storage, journal: Journal
     ) -> str | None:
         """Thresholds, then labels of every video that has scores by these teachers."""
         made_with = {
@@ -108,7 +114,7 @@ class PseudoLabelTask(Task[LoadedTeachers]):
         return make_labels(storage, self.rules, find_scored(products, journal), made_with)
 
 
-def find_scored(products: Mapping[str, Product], journal: Journal) -> Scored:
+def find_scored(products: Mapping[str, OutputSpec], journal: Journal) -> Scored:
     """Clips with scores of both teachers as these products have them."""
     wanted = {name: product.parameters for name, product in products.items() if name.endswith("scores")}
     return {

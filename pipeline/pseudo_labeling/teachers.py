@@ -19,12 +19,12 @@ from ...extractors.sampling import Stream
 from ...weights.errors import WeightsError
 from ...weights.load import read_state_dict
 from ..batch.journal import hash_values
-from ..devices import Arithmetic, resolve_devices
+from ..devices import ComputePrecision, resolve_devices
 from ..errors import SetupError
 from ..files import hash_file
-from ..inference.bundle import Networks
+from ..inference.bundle import DeviceNetworks
 from ..preprocess.teacher_inputs import CLAP_MEL, CLIP_PICTURE, SIZE
-from ..text import printable
+from ..text import escape
 from .clap_checkpoint import convert_clap
 from .prompts import Prompts
 
@@ -106,7 +106,7 @@ def _pooled(answer: Any) -> Tensor:
 class LoadedTeachers:
     """Teachers on their devices. hashes: "CLIP" and "CLAP" -> of their files."""
 
-    networks: tuple[Networks, ...]
+    networks: tuple[DeviceNetworks, ...]
     hashes: Mapping[str, str]
 
     @property
@@ -121,7 +121,7 @@ def load_teachers(
     clap: str = CLAP_MODEL,
     offline: bool = False,
     device: str = "auto",
-    arithmetic: Arithmetic,
+    arithmetic: ComputePrecision,
 ) -> LoadedTeachers:
     """Both teachers with their sentences encoded. clip, clap: names on the Hugging Face hub, or folders.
 
@@ -156,7 +156,7 @@ def _each(*loads: Callable[[], Any]) -> list[Any]:
     return loaded
 
 
-def _placed(teachers: Sequence[Teacher], device: torch.device, arithmetic: Arithmetic) -> dict[Stream, Any]:
+def _placed(teachers: Sequence[Teacher], device: torch.device, arithmetic: ComputePrecision) -> dict[Stream, Any]:
     for teacher in teachers:
         teacher.to(device).eval()
         teacher.model.to(arithmetic.dtype)
@@ -175,13 +175,13 @@ def _import_transformers() -> Any:
 def _load_clip(transformers: Any, name: str, prompts: Prompts, hashes: dict[str, str], *, offline: bool) -> ClipTeacher:
     model, tokenizer = _from_hub(transformers.CLIPModel, transformers.AutoTokenizer, name, offline=offline)
     if model.config.vision_config.image_size != SIZE:
-        raise SetupError(f"{printable(name)}: looks at pictures of another size than {SIZE} x {SIZE}")
+        raise SetupError(f"{escape(name)}: looks at pictures of another size than {SIZE} x {SIZE}")
     hashes["CLIP"] = _identity(name, model)
     tokens = tokenizer(list(prompts.seen), padding=True, return_tensors="pt")
     most = model.config.text_config.max_position_embeddings
     if tokens["input_ids"].shape[1] > most:
         longest = max(prompts.seen, key=len)
-        raise SetupError(f"{printable(name)}: reads at most {most} tokens, too few for {longest[:60]!r}...")
+        raise SetupError(f"{escape(name)}: reads at most {most} tokens, too few for {longest[:60]!r}...")
     sentences = _pooled(model.get_text_features(**_known(tokens)))
     fold_quick_gelu(model.vision_model)
     return ClipTeacher(model, CLIP_PICTURE, nn.functional.normalize(sentences, dim=-1), model.logit_scale)
@@ -214,7 +214,7 @@ def _load_clap(transformers: Any, name: str, prompts: Prompts, hashes: dict[str,
         model, tokenizer = _from_hub(transformers.ClapModel, transformers.AutoTokenizer, name, offline=offline)
         hashes["CLAP"] = _identity(name, model)
     if not model.config.audio_config.enable_fusion:
-        raise SetupError(f"{printable(name)}: is a CLAP without fusion, which VALOR's has")
+        raise SetupError(f"{escape(name)}: is a CLAP without fusion, which VALOR's has")
     options = {"padding": "max_length", "truncation": True, "max_length": _CLAP_TOKENS, "return_tensors": "pt"}
     sentences = _pooled(model.get_text_features(**_known(tokenizer(list(prompts.heard), **options))))
     return ClapTeacher(model, CLAP_MEL, nn.functional.normalize(sentences, dim=-1), model.logit_scale_a)
@@ -246,18 +246,18 @@ def _from_hub(kind: Any, tokenizers: Any, name: str, *, offline: bool) -> tuple[
         raise _missing(name, files, error, offline=offline) from error
     if wrong := sorted(map(str, [*told.get("missing_keys", ()), *told.get("mismatched_keys", ())])):
         what = f"{len(wrong)} parameters are missing or of another shape ({wrong[0]}, ...)"
-        raise SetupError(f"{printable(name)}: does not fit the model: {printable(what)}")
+        raise SetupError(f"{escape(name)}: does not fit the model: {escape(what)}")
     return None if model is None else model.eval(), tokenizer
 
 
 def _missing(name: str, files: str, error: Exception, *, offline: bool) -> SetupError:
-    reason = printable(str(error).strip().split("\n", 1)[0])
+    reason = escape(str(error).strip().split("\n", 1)[0])
     if Path(name).exists():
-        return SetupError(f"{printable(name)}: cannot be loaded ({files}): {reason}")
+        return SetupError(f"{escape(name)}: cannot be loaded ({files}): {reason}")
     advice = "put it into a folder, and name that"
     if offline:
         advice = "without --offline it comes from the Hugging Face hub"
-    return SetupError(f"{printable(name)}: is not here ({files}); {advice}: {reason}")
+    return SetupError(f"{escape(name)}: is not here ({files}); {advice}: {reason}")
 
 
 def _fetch(name: str, *, offline: bool) -> Path:
@@ -268,7 +268,7 @@ def _fetch(name: str, *, offline: bool) -> Path:
 
     repository, _, file = name.rpartition("/")
     if repository.count("/") != 1:
-        raise SetupError(f"{printable(name)}: no such file here, and not OWNER/REPOSITORY/FILE on the Hugging Face hub")
+        raise SetupError(f"{escape(name)}: no such file here, and not OWNER/REPOSITORY/FILE on the Hugging Face hub")
     try:
         return Path(hf_hub_download(repository, file, local_files_only=offline))
     except (OSError, ValueError) as error:
@@ -283,11 +283,11 @@ def _laion_model(transformers: Any, path: Path) -> Any:
     try:
         missing, unknown = model.load_state_dict(convert_clap(read_state_dict(path)), strict=False)
     except (RuntimeError, WeightsError, ValueError) as error:
-        reason = printable(str(error).splitlines()[0])
-        raise SetupError(f"{printable(path)}: not a CLAP of LAION's: {reason}") from error
+        reason = escape(str(error).splitlines()[0])
+        raise SetupError(f"{escape(path)}: not a CLAP of LAION's: {reason}") from error
     lacking = [key for key in missing if not key.endswith(_CONSTANTS)]
     if lacking or unknown:
         counts = f"{len(lacking)} keys missing, {len(unknown)} unknown"
-        named = printable(", ".join([*lacking, *unknown][:3]))
-        raise SetupError(f"{printable(path)}: not a CLAP of LAION's: {counts} ({named})")
+        named = escape(", ".join([*lacking, *unknown][:3]))
+        raise SetupError(f"{escape(path)}: not a CLAP of LAION's: {counts} ({named})")
     return model

@@ -31,7 +31,7 @@ class DenseTruth:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelRules:
+class LabelingConfig:
     """How scores become labels. weak: the classes of each clip, None for labels from scores alone.
 
     calibration: None for the thresholds of the prompts, "distribution", or "dense" by `dense`, clip -> truth.

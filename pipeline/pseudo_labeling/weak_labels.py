@@ -15,7 +15,7 @@ from ..datasets.annotations import EVENT_COLUMNS, SPLIT_FILES, Annotations
 from ..datasets.clips import clip_id
 from ..errors import DatasetError
 from ..files import MEDIA_SUFFIXES
-from ..text import printable
+from ..text import escape
 
 WeakLabels = dict[str, NDArray[np.bool_]]  # clip -> (C,)
 _COLUMNS = ("filename", "event_labels")
@@ -36,13 +36,11 @@ def read_table(path: Path, labels: Sequence[str]) -> WeakLabels:
     val and test, too: labels of those are made by the name of their split.
     """
     if path.name in {SPLIT_FILES["val"], SPLIT_FILES["test"]}:
-        raise DatasetError(
-            f"{printable(path)}: labels made of it must not be trained on; name its folder, with --split"
-        )
+        raise DatasetError(f"{escape(path)}: labels made of it must not be trained on; name its folder, with --split")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{printable(path)}: cannot be read: {error}") from error
+        raise DatasetError(f"{escape(path)}: cannot be read: {error}") from error
     header = text.split("\n", 1)[0].rstrip("\r")
     rows = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if "\t" in header else ",")
     found: WeakLabels = {}
@@ -51,9 +49,9 @@ def read_table(path: Path, labels: Sequence[str]) -> WeakLabels:
         columns = next(rows, [])
         if not set(_COLUMNS) <= set(columns):
             shown = header[:80]
-            raise DatasetError(f"{printable(path)}: has no columns filename and event_labels, but {shown!r}")
+            raise DatasetError(f"{escape(path)}: has no columns filename and event_labels, but {shown!r}")
         if set(EVENT_COLUMNS) <= set(columns):
-            raise DatasetError(f"{printable(path)}: lists events by second; labels of them would give the answer away")
+            raise DatasetError(f"{escape(path)}: lists events by second; labels of them would give the answer away")
         places = [columns.index(column) for column in _COLUMNS]
         for row in filter(None, rows):
             if len(row) != len(columns):
@@ -64,14 +62,14 @@ def read_table(path: Path, labels: Sequence[str]) -> WeakLabels:
             name = str(PurePath(file).with_suffix("")) if PurePath(file).suffix.lower() in MEDIA_SUFFIXES else file
             named = [label.strip() for label in classes.split(",") if label.strip()]
             if unknown := [label for label in named if label not in labels]:
-                problems.append(f"line {rows.line_num}: unknown class {printable(unknown[0])}")
+                problems.append(f"line {rows.line_num}: unknown class {escape(unknown[0])}")
             if not name or name in found:
                 problems.append(f"line {rows.line_num}: {name!r} is no name, or named before")
             found[name] = np.array([label in named for label in labels])
     except csv.Error as error:
         problems.append(f"line {rows.line_num}: {error}")
     if problems or not found:
-        raise DatasetError.listing(f"{printable(path)} cannot be used", problems or ["it lists no clip"])
+        raise DatasetError.listing(f"{escape(path)} cannot be used", problems or ["it lists no clip"])
     return found
 
 
@@ -97,15 +95,15 @@ def match_videos(videos: Iterable[str], clips: Iterable[str], others: Iterable[s
             if len(likely) == 1 and rival is None:
                 found[video], taken[likely[0]] = likely[0], video
             elif video in asked and len(likely) > 1:
-                both = " and ".join(map(printable, likely[:2]))
-                raise DatasetError(f"{printable(video)}: is named like the clips {both}")
+                both = " and ".join(map(escape, likely[:2]))
+                raise DatasetError(f"{escape(video)}: is named like the clips {both}")
             elif video in asked:
-                both = f"{printable(rival)} and {printable(video)}"
-                raise DatasetError(f"{both}: both are named like the clip {printable(likely[0])}")
+                both = f"{escape(rival)} and {escape(video)}"
+                raise DatasetError(f"{both}: both are named like the clip {escape(likely[0])}")
     return {video: found[video] for video in (*asked, *others) if video in found}
 
 
-def alike_names(names: Iterable[str], clips: Iterable[str]) -> set[str]:
+def matching_names(names: Iterable[str], clips: Iterable[str]) -> set[str]:
     """The names that are, or may be, those of one of the clips."""
     by_id = _by_id(clips)
     return {name for name in names for clip in by_id[_id(name)] if any(alike(name, clip) for alike in _ALIKE)}

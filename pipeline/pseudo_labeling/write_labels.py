@@ -18,25 +18,25 @@ from ..batch.storage import Storage
 from ..datasets.annotations import LABEL_FILE, SPLIT_FILES, read_clip_names
 from ..datasets.pseudo_labels import FOLDERS
 from ..errors import SetupError
-from ..text import printable, some
+from ..text import count_of, escape
 from ..timeline import Timeline
 from .calibrate import choose_thresholds
 from .prompts import parse_prompts
-from .record import check_own, claim, digests_of, read_record, write_record
-from .review_pages import REVIEW, Judged, to_timeline
-from .threshold_scores import SENSES, TEACHERS, LabelRules, Scored, decide
-from .weak_labels import WeakLabels, alike_names
+from .record import digests_of, mark_unfinished, read_record, refuse_foreign_files, write_record
+from .review_pages import REVIEW, TeacherScores, to_timeline
+from .threshold_scores import SENSES, TEACHERS, LabelingConfig, Scored, decide
+from .weak_labels import WeakLabels, matching_names
 
 PROMPTS_FILE = "prompts.toml"
 _TRAIN = SPLIT_FILES["train"]
 
 
-def check_storage(storage: Storage, rules: LabelRules) -> None:
+def check_storage(storage: Storage, rules: LabelingConfig) -> None:
     """Raises SetupError where labels, tables or prompts would take the place of somebody else's."""
-    check_own(storage, [PROMPTS_FILE, *([_TRAIN, LABEL_FILE] if rules.data_set else [])])
+    refuse_foreign_files(storage, [PROMPTS_FILE, *([_TRAIN, LABEL_FILE] if rules.data_set else [])])
 
 
-def make_labels(storage: Storage, rules: LabelRules, scored: Scored, made_with: Mapping[str, Any]) -> str:
+def make_labels(storage: Storage, rules: LabelingConfig, scored: Scored, made_with: Mapping[str, Any]) -> str:
     """Labels of every clip that has scores and should have labels; returns what was done. made_with: for the record.
 
     Labels that an earlier run made of clips that are no longer among them are removed.
@@ -55,11 +55,11 @@ def make_labels(storage: Storage, rules: LabelRules, scored: Scored, made_with: 
             counts[modality] += table.sum(axis=0)
     files, kept_out = {PROMPTS_FILE: prompts.to_toml().encode()}, set[str]()
     if rules.data_set:
-        kept_out = alike_names(present, _scored_clips(storage))
+        kept_out = matching_names(present, _scored_clips(storage))
         shown = {name: has for name, has in present.items() if name not in kept_out}
         files |= _train_split(prompts.labels, shown)
-    notes = [*rules.notes, *([f"{some(kept_out, 'clip')} of val or test: not in {_TRAIN}"] if kept_out else [])]
-    record = claim(storage, files, chosen)
+    notes = [*rules.notes, *([f"{count_of(kept_out, 'clip')} of val or test: not in {_TRAIN}"] if kept_out else [])]
+    record = mark_unfinished(storage, files, chosen)
     tables = () if rules.in_place else (_TRAIN, LABEL_FILE)  # of earlier runs, or that will be written now
     stale = [file for file in tables if file in record.get("wrote", {}) and file not in files]
     storage.clear([*(folder.as_posix() for folder in FOLDERS.values()), REVIEW])
@@ -91,7 +91,7 @@ def make_labels(storage: Storage, rules: LabelRules, scored: Scored, made_with: 
 
 
 def _summary(
-    rules: LabelRules, scored: Scored, chosen: Sequence[str], gone: set[str], notes: Sequence[str]
+    rules: LabelingConfig, scored: Scored, chosen: Sequence[str], gone: set[str], notes: Sequence[str]
 ) -> Iterator[str]:
     yield f"{len(chosen)} clips have pseudo labels"
     yield from notes
@@ -100,9 +100,9 @@ def _summary(
     lost = {name for name in gone if rules.weak is None or name in rules.weak}
     if lost:
         why = "their scores are by other teachers or sentences; name their videos again"
-        yield f"labels of {some(lost, 'clip')} were removed: {why}"
+        yield f"labels of {count_of(lost, 'clip')} were removed: {why}"
     if gone - lost:
-        yield f"labels of {some(gone - lost, 'clip')} were removed: they are not asked for any more"
+        yield f"labels of {count_of(gone - lost, 'clip')} were removed: they are not asked for any more"
 
 
 def find_labelled(storage: Storage) -> Scored:
@@ -124,7 +124,7 @@ def sample_labels(
         scores = read_scores(storage, name)
         labels = decide(prompts, weak, name, scores, scored[name])
         judged = {
-            modality: Judged(scores[modality], getattr(prompts, f"{sense}_threshold"), labels[modality])
+            modality: TeacherScores(scores[modality], getattr(prompts, f"{sense}_threshold"), labels[modality])
             for modality, sense in SENSES.items()
         }
         own = None if weak is None else weak[name]
@@ -168,7 +168,7 @@ def _load(storage: Storage, place: str) -> NDArray[np.float32]:
     try:
         return np.load(io.BytesIO(storage.read(place) or b""), allow_pickle=False)
     except (ValueError, EOFError) as error:
-        where = printable(f"{storage.where}/{place}")
+        where = escape(f"{storage.where}/{place}")
         raise SetupError(
             f"{where}: is gone or damaged; name its video again, with --verify, and it is made anew"
         ) from error

@@ -17,7 +17,7 @@ _RED, _ORANGE, _YELLOW, _GREEN, _CYAN, _BLUE, _PURPLE, _PINK = 0.0, 0.07, 0.14, 
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """What makes one instance different from another of its class."""
 
     tint: float  # added to the hue, in turns; a few hundredths
@@ -38,10 +38,10 @@ class Look:
         return (rate * self.tempo * time + self.phase) % 1
 
 
-Painter = Callable[[Brush, Look, float], None]
+Painter = Callable[[Brush, Appearance, float], None]
 
 
-def draw_sight(label: str, brush: Brush, look: Look, time: float) -> None:
+def draw_sight(label: str, brush: Brush, look: Appearance, time: float) -> None:
     """Draw a class as it is at a time, in seconds. Raises KeyError for a class that has no sight."""
     SIGHTS[label](brush, look, time)
 
@@ -55,18 +55,18 @@ def _head(b: Brush, shirt: Color, mouth: float, lean: float = 0.0) -> None:
     b.disc(lean, 0.2, 0.2, 0.03 + 0.16 * mouth, (120, 20, 30))
 
 
-def _speech(b: Brush, look: Look, time: float) -> None:
+def _speech(b: Brush, look: Appearance, time: float) -> None:
     _head(b, look.paint(_GREEN, 0.6, 0.6), abs(look.swing(time, 2.2)))
 
 
-def _singing(b: Brush, look: Look, time: float) -> None:
+def _singing(b: Brush, look: Appearance, time: float) -> None:
     sway = 0.22 * look.swing(time, 0.5)
     _head(b, look.paint(_PURPLE, 0.7, 0.7), 0.75 + 0.25 * look.swing(time, 0.8), sway)
     b.line([(sway + 0.55, 0.95), (sway + 0.22, 0.4)], GREY, 0.12)
     b.disc(sway + 0.18, 0.33, 0.14, 0.14, BLACK)
 
 
-def _cheering(b: Brush, look: Look, time: float) -> None:
+def _cheering(b: Brush, look: Appearance, time: float) -> None:
     for number, hue in enumerate((_RED, _YELLOW, _BLUE)):
         x, jump = -0.66 + 0.66 * number, 0.18 * abs(math.sin(math.pi * (1.6 * look.tempo * time + 0.33 * number)))
         shirt = look.paint(hue)
@@ -77,7 +77,7 @@ def _cheering(b: Brush, look: Look, time: float) -> None:
             b.disc(x + side * 0.28, -0.62 - 2 * jump, 0.08, 0.08, SKIN)
 
 
-def _clapping(b: Brush, look: Look, time: float) -> None:
+def _clapping(b: Brush, look: Appearance, time: float) -> None:
     apart = 0.12 + 0.4 * abs(look.swing(time, 1.3))
     for side in (-1, 1):
         arm = [(apart + 0.7, 1), (apart + 0.35, 1), (apart, 0.1), (apart + 0.3, 0.1)]
@@ -97,7 +97,7 @@ def _baby(b: Brush, cap: Color, x: float, y: float) -> None:
     b.disc(x, y - 0.9, 0.15, 0.15, cap)
 
 
-def _baby_laughter(b: Brush, look: Look, time: float) -> None:
+def _baby_laughter(b: Brush, look: Appearance, time: float) -> None:
     y = 0.2 * look.swing(time, 1.8)
     _baby(b, look.paint(_PINK, 0.7, 0.95), 0, y)
     for side in (-0.3, 0.3):
@@ -105,7 +105,7 @@ def _baby_laughter(b: Brush, look: Look, time: float) -> None:
     b.polygon([(-0.35, y + 0.28), (0.35, y + 0.28), (0.18, y + 0.55), (-0.18, y + 0.55)], (150, 30, 40))
 
 
-def _baby_cry(b: Brush, look: Look, time: float) -> None:
+def _baby_cry(b: Brush, look: Appearance, time: float) -> None:
     x = 0.16 * look.swing(time, 1.5)
     _baby(b, look.paint(_BLUE, 0.7, 0.85), x, 0)
     for side in (-0.3, 0.3):
@@ -130,15 +130,15 @@ def _beast(b: Brush, coat: Color, legs: float, tail: float, *, pointed: bool) ->
     b.disc(0.7, -0.25, 0.05, 0.05, BLACK)
 
 
-def _dog(b: Brush, look: Look, time: float) -> None:
+def _dog(b: Brush, look: Appearance, time: float) -> None:
     _beast(b, look.paint(_ORANGE, 0.75, 0.6), look.swing(time, 1.6), look.swing(time, 2.5), pointed=False)
 
 
-def _cat(b: Brush, look: Look, time: float) -> None:
+def _cat(b: Brush, look: Appearance, time: float) -> None:
     _beast(b, look.paint(_BLUE, 0.3, 0.6), 0.15 * look.swing(time, 0.5), look.swing(time, 0.6), pointed=True)
 
 
-def _rooster(b: Brush, look: Look, time: float) -> None:
+def _rooster(b: Brush, look: Appearance, time: float) -> None:
     peck = max(0.0, look.swing(time, 1.2))
     b.polygon([(-0.5, 0.2), (-0.95, -0.5), (-0.6, -0.45), (-0.2, 0)], look.paint(_GREEN, 0.8, 0.45))
     b.disc(-0.1, 0.25, 0.5, 0.38, look.paint(_YELLOW, 0.35, 0.9))
@@ -159,7 +159,7 @@ def _wheel(b: Brush, x: float, y: float, radius: float, turn: float) -> None:
     b.line([(x, y), (x + radius * math.cos(angle), y + radius * math.sin(angle))], WHITE, 0.06)
 
 
-def _car(b: Brush, look: Look, time: float) -> None:
+def _car(b: Brush, look: Appearance, time: float) -> None:
     x = 0.25 * look.swing(time, 0.4)
     body = look.paint(_BLUE, 0.85, 0.8)
     b.box(x - 0.95, 0.0, x + 0.95, 0.5, body)
@@ -169,7 +169,7 @@ def _car(b: Brush, look: Look, time: float) -> None:
         _wheel(b, x + side, 0.52, 0.26, look.turn(time, 1.2))
 
 
-def _motorcycle(b: Brush, look: Look, time: float) -> None:
+def _motorcycle(b: Brush, look: Appearance, time: float) -> None:
     y = 0.07 * look.swing(time, 3)
     frame = look.paint(_RED, 0.9, 0.85)
     for side in (-0.6, 0.6):
@@ -180,7 +180,7 @@ def _motorcycle(b: Brush, look: Look, time: float) -> None:
     b.box(-0.6, -0.2 + y, -0.15, -0.05 + y, BLACK)
 
 
-def _helicopter(b: Brush, look: Look, time: float) -> None:
+def _helicopter(b: Brush, look: Appearance, time: float) -> None:
     y = 0.1 * look.swing(time, 0.7)
     body = look.paint(_GREEN, 0.6, 0.5)
     b.disc(0.25, 0.15 + y, 0.5, 0.36, body)
@@ -192,7 +192,7 @@ def _helicopter(b: Brush, look: Look, time: float) -> None:
     b.line([(-0.1, 0.62 + y), (0.65, 0.62 + y)], BLACK, 0.07)
 
 
-def _mower(b: Brush, look: Look, time: float) -> None:
+def _mower(b: Brush, look: Appearance, time: float) -> None:
     x = 0.3 * look.swing(time, 0.45)
     for blade in range(9):
         b.line([(-1 + 0.25 * blade, 1), (-1 + 0.25 * blade, 0.72)], look.paint(_GREEN, 0.9, 0.7), 0.1)
@@ -203,7 +203,7 @@ def _mower(b: Brush, look: Look, time: float) -> None:
         b.disc(x + side, 0.62, 0.16, 0.16, BLACK)
 
 
-def _vacuum(b: Brush, look: Look, time: float) -> None:
+def _vacuum(b: Brush, look: Appearance, time: float) -> None:
     x = 0.3 * look.swing(time, 0.9)
     b.box(-1, 0.78, 1, 1, look.paint(_PURPLE, 0.35, 0.6))
     b.disc(-0.5, 0.4, 0.4, 0.36, look.paint(_CYAN, 0.8, 0.7))
@@ -212,7 +212,7 @@ def _vacuum(b: Brush, look: Look, time: float) -> None:
     b.box(0.25 + x, 0.62, 0.75 + x, 0.78, BLACK)
 
 
-def _chainsaw(b: Brush, look: Look, time: float) -> None:
+def _chainsaw(b: Brush, look: Appearance, time: float) -> None:
     y = 0.06 * look.swing(time, 3.3)
     b.box(-0.95, -0.25 + y, -0.2, 0.45 + y, look.paint(_ORANGE, 0.95, 0.95))
     b.line([(-0.9, -0.25 + y), (-0.8, -0.6 + y), (-0.3, -0.6 + y), (-0.25, -0.25 + y)], BLACK, 0.1)
@@ -235,17 +235,17 @@ def _fiddle(b: Brush, wood: Color, bow: float, *, upright: bool) -> None:
     b.line([(-0.75 + 0.35 * bow, 0.3 if upright else 0.45), (0.75 + 0.35 * bow, 0.3 if upright else 0.0)], WHITE, 0.07)
 
 
-def _violin(b: Brush, look: Look, time: float) -> None:
+def _violin(b: Brush, look: Appearance, time: float) -> None:
     b.tilt += 0.9
     _fiddle(b, look.paint(_ORANGE, 0.9, 0.75), look.swing(time, 1.5), upright=False)
 
 
-def _cello(b: Brush, look: Look, time: float) -> None:
+def _cello(b: Brush, look: Appearance, time: float) -> None:
     _fiddle(b, look.paint(_RED, 0.75, 0.45), look.swing(time, 0.6), upright=True)
     b.line([(0, 0.88), (0, 1)], GREY, 0.06)
 
 
-def _guitar(b: Brush, look: Look, time: float) -> None:
+def _guitar(b: Brush, look: Appearance, time: float) -> None:
     b.tilt += 1.1
     wood = look.paint(_YELLOW, 0.75, 0.85)
     b.disc(0, 0.55, 0.5, 0.42, wood)
@@ -255,7 +255,7 @@ def _guitar(b: Brush, look: Look, time: float) -> None:
     b.disc(0.05 + 0.3 * look.swing(time, 1.1), 0.45, 0.16, 0.12, SKIN)
 
 
-def _banjo(b: Brush, look: Look, time: float) -> None:
+def _banjo(b: Brush, look: Appearance, time: float) -> None:
     b.tilt += 1.1
     b.disc(0, 0.45, 0.52, 0.52, look.paint(_PURPLE, 0.6, 0.4))
     b.disc(0, 0.45, 0.42, 0.42, WHITE)
@@ -263,7 +263,7 @@ def _banjo(b: Brush, look: Look, time: float) -> None:
     b.disc(0.12 * look.swing(time, 3.1), 0.5, 0.12, 0.12, SKIN)
 
 
-def _accordion(b: Brush, look: Look, time: float) -> None:
+def _accordion(b: Brush, look: Appearance, time: float) -> None:
     wide = 0.3 + 0.25 * (1 + look.swing(time, 0.55)) / 2
     case = look.paint(_RED, 0.9, 0.75)
     for fold in range(6):
@@ -276,7 +276,7 @@ def _accordion(b: Brush, look: Look, time: float) -> None:
         b.box(wide + 0.12, -0.5 + 0.23 * key, wide + 0.36, -0.36 + 0.23 * key, WHITE)
 
 
-def _frying(b: Brush, look: Look, time: float) -> None:
+def _frying(b: Brush, look: Appearance, time: float) -> None:
     x = 0.08 * look.swing(time, 0.9)
     b.disc(x - 0.15, 0.4, 0.72, 0.34, BLACK)
     b.disc(x - 0.15, 0.34, 0.6, 0.25, (60, 60, 65))
@@ -289,7 +289,7 @@ def _frying(b: Brush, look: Look, time: float) -> None:
         b.ring(-0.5 + 0.4 * plume, 0.1 - 0.95 * rise, 0.1 + 0.08 * rise, (215, 215, 215), 0.06)
 
 
-def _basketball(b: Brush, look: Look, time: float) -> None:
+def _basketball(b: Brush, look: Appearance, time: float) -> None:
     y = 0.6 - 1.15 * abs(look.swing(time, 0.8))
     b.disc(0, 0.95, 0.35, 0.06, (60, 60, 60))
     b.disc(0, y, 0.38, 0.38, look.paint(_ORANGE, 0.95, 0.9))
@@ -298,7 +298,7 @@ def _basketball(b: Brush, look: Look, time: float) -> None:
     b.ring(0, y, 0.36, BLACK, 0.05)
 
 
-def _fire_alarm(b: Brush, look: Look, time: float) -> None:
+def _fire_alarm(b: Brush, look: Appearance, time: float) -> None:
     lit = look.turn(time, 1.6) < 0.5
     b.box(-0.7, -0.5, 0.7, 0.9, look.paint(_RED, 0.95, 0.85))
     b.box(-0.45, 0.05, 0.45, 0.55, WHITE)
@@ -310,7 +310,7 @@ def _fire_alarm(b: Brush, look: Look, time: float) -> None:
         b.line([(0.38 * x, -0.65 + 0.34 * y), (0.7 * x, -0.65 + 0.6 * y)], (255, 240, 150), 0.07)
 
 
-def _telephone(b: Brush, look: Look, time: float) -> None:
+def _telephone(b: Brush, look: Appearance, time: float) -> None:
     shake = 0.1 * look.swing(time, 3.7)
     body = look.paint(_CYAN, 0.9, 0.55)
     b.polygon([(-0.75, 0.9), (-0.5, -0.05), (0.5, -0.05), (0.75, 0.9)], body)
@@ -320,7 +320,7 @@ def _telephone(b: Brush, look: Look, time: float) -> None:
         b.disc(side, -0.25 - shake * side, 0.24, 0.2, body)
 
 
-def _blender(b: Brush, look: Look, time: float) -> None:
+def _blender(b: Brush, look: Appearance, time: float) -> None:
     b.polygon([(-0.45, 0.95), (-0.35, 0.5), (0.35, 0.5), (0.45, 0.95)], BLACK)
     b.polygon([(-0.3, 0.5), (-0.5, -0.75), (0.5, -0.75), (0.3, 0.5)], (205, 225, 230))
     slosh = 0.12 * look.swing(time, 2.9)

@@ -23,8 +23,8 @@ from ...models.labels import LLP_LABELS
 from ..datasets.annotations import SPLIT_FILES, DenseClip, write_annotations
 from ..datasets.pseudo_labels import write_pseudo_labels
 from ..errors import OutputError, SetupError
-from ..files import PART_PREFIX, alone, write_atomic
-from ..text import printable
+from ..files import PART_PREFIX, exclusive_lock, write_atomic
+from ..text import escape
 from .clip_plan import ClipPlan, plan_clip
 from .render import end_with_parent, render
 from .user_sources import NO_SOURCES, Sources
@@ -68,10 +68,10 @@ def write_dataset(
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with alone(folder):
+        with exclusive_lock(folder):
             return _write_dataset(folder, job, workers, progress)
     except OSError as error:
-        raise OutputError(f"{printable(folder)}: cannot be written: {error.strerror or error}") from error
+        raise OutputError(f"{escape(folder)}: cannot be written: {error.strerror or error}") from error
 
 
 def _write_dataset(folder: Path, job: SynthJob, workers: int, progress: Callable[[int, int], None]) -> int:
@@ -79,11 +79,11 @@ def _write_dataset(folder: Path, job: SynthJob, workers: int, progress: Callable
     content = json.dumps(config, indent=1).encode() + b"\n"
     known = folder / CONFIG_FILE
     if known.exists() and known.read_bytes() != content:
-        raise SetupError(f"{printable(folder)}: holds clips that were made with other settings; choose another folder")
+        raise SetupError(f"{escape(folder)}: holds clips that were made with other settings; choose another folder")
     for name in ("videos", "annotations", "pseudo_labels"):
         place = folder / name
         if not known.exists() and place.exists() and any(place.iterdir()):
-            raise SetupError(f"{printable(place)}: holds files that avvp synth has not made; choose another folder")
+            raise SetupError(f"{escape(place)}: holds files that avvp synth has not made; choose another folder")
         place.mkdir(exist_ok=True)
     for left in (folder / "videos").glob(f"{PART_PREFIX}*.part"):
         left.unlink()
@@ -102,12 +102,12 @@ def _write_dataset(folder: Path, job: SynthJob, workers: int, progress: Callable
     }
     write_annotations(folder / "annotations", LLP_LABELS, clips)
     for plan in plans.get("train", ()):
-        for modality, labels in make_mistakes(plan, classes).items():
+        for modality, labels in corrupt_labels(plan, classes).items():
             write_pseudo_labels(folder / "pseudo_labels", modality, plan.name, labels)
     return len(missing)
 
 
-def make_mistakes(plan: ClipPlan, classes: int) -> dict[str, NDArray[np.bool_]]:
+def corrupt_labels(plan: ClipPlan, classes: int) -> dict[str, NDArray[np.bool_]]:
     """What a teacher that errs in one second of ten would say, (T, C) for each modality."""
     rng = np.random.default_rng([*plan.seed, _MISTAKES])
     truth = {modality: plan.table(modality, classes) for modality in ("audio", "visual")}

@@ -18,7 +18,7 @@ from ..decode.ffmpeg import ffmpeg_binary
 from ..errors import OutputError
 from ..files import replacing
 from .class_sounds import make_sound
-from .class_visuals import Look, draw_sight
+from .class_visuals import Appearance, draw_sight
 from .clip_plan import ClipPlan, Event
 from .drawing import Brush, paint
 from .user_sources import NO_SOURCES, Sources
@@ -101,13 +101,13 @@ def draw_pictures(plan: ClipPlan, labels: Sequence[str], sources: Sources = NO_S
         yield np.asarray(picture)
 
 
-def _place(events: Sequence[Event], rng: np.random.Generator) -> list[tuple[float, float, float, bool, Look]]:
+def _place(events: Sequence[Event], rng: np.random.Generator) -> list[tuple[float, float, float, bool, Appearance]]:
     """A place, size and look for each; those that are seen together do not cover each other."""
     placed = []
     for cell in _cells(events, rng):
         x = WIDTH / 2 + (cell % 2 - 0.5) * _CELL + rng.uniform(-5, 5)
         y = HEIGHT / 2 + (cell // 2 - 0.5) * _CELL + rng.uniform(-5, 5)
-        look = Look(rng.uniform(-0.02, 0.02), rng.uniform(0.85, 1.12), rng.uniform(0.8, 1.2), rng.random())
+        look = Appearance(rng.uniform(-0.02, 0.02), rng.uniform(0.85, 1.12), rng.uniform(0.8, 1.2), rng.random())
         placed.append((x, y, _CELL * rng.uniform(0.72, 0.98), bool(rng.random() < 0.5), look))
     return placed
 

@@ -19,13 +19,13 @@ from PIL import Image
 
 from ...extractors.profiles import get_profile
 from ...extractors.sampling import FRAMES_PER_SEGMENT
-from ..decode.audio import SoundReader
+from ..decode.audio import AudioReader
 from ..decode.per_second import open_seconds
 from ..decode.probe import probe
 from ..decode.process import DEFAULT_TIMEOUT
 from ..errors import MediaError, SetupError
 from ..files import SOUND_SUFFIXES, VIDEO_SUFFIXES
-from ..text import printable
+from ..text import escape
 from .waveforms import RATE, Sound, level
 
 _PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
@@ -36,7 +36,7 @@ _PROFILE = "clean"
 
 
 @dataclass(frozen=True, eq=False)
-class Film:
+class FrameLoop:
     """Pictures that follow one another at `rate` a second, again and again."""
 
     pictures: Sequence[Image.Image]
@@ -68,7 +68,7 @@ class Sources:
         chosen = [seconds[(start + number) % len(seconds)] for number in range(count)]
         return level(np.concatenate(chosen)[:length])
 
-    def sight(self, label: str, rng: np.random.Generator) -> Film | None:
+    def sight(self, label: str, rng: np.random.Generator) -> FrameLoop | None:
         """One of the class's pictures or films; None where there is none."""
         if not self.sights.get(label):
             return None
@@ -82,10 +82,10 @@ def find_sources(folder: Path, labels: Sequence[str]) -> Sources:
     """The files below a folder. Raises SetupError for folders that are no class, and where nothing is found;
     MediaError for files that cannot be read, and for silent sounds."""
     if not folder.is_dir():
-        raise SetupError(f"{printable(folder)}: no such folder of sources")
+        raise SetupError(f"{escape(folder)}: no such folder of sources")
     unknown = [entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name not in labels]
     if unknown:
-        raise SetupError(f"{printable(folder)}: {printable(unknown[0])} is no class; known: {', '.join(labels)}")
+        raise SetupError(f"{escape(folder)}: {escape(unknown[0])} is no class; known: {', '.join(labels)}")
     sounds: dict[str, list[Path]] = {}
     sights: dict[str, list[Path]] = {}
     for label in labels:
@@ -94,7 +94,7 @@ def find_sources(folder: Path, labels: Sequence[str]) -> Sources:
         sights[label] = _files(folder / label, _PICTURE_SUFFIXES) + [path for path, film in films.items() if film.video]
     found = Sources(sounds, sights)
     if not any(found.sounds.values()) and not any(found.sights.values()):
-        raise SetupError(f"{printable(folder)}: no sounds, pictures or films in folders named by class")
+        raise SetupError(f"{escape(folder)}: no sounds, pictures or films in folders named by class")
     for path in {path for some in found.sounds.values() for path in some}:
         _read_sound(path)
     for path in {path for some in found.sights.values() for path in some}:
@@ -110,7 +110,7 @@ def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
 def _read_sound(path: Path) -> list[Sound]:
     """The seconds in which something is heard: what is labelled is there."""
     seconds: list[Sound] = []
-    for second in itertools.islice(SoundReader(probe(path), get_profile(_PROFILE).sound), _MOST_SECONDS):
+    for second in itertools.islice(AudioReader(probe(path), get_profile(_PROFILE).sound), _MOST_SECONDS):
         seconds.append(np.asarray(second, np.float64))
     loudest = max((float(np.abs(second).max()) for second in seconds), default=0.0)
     heard = [second for second in seconds if np.abs(second).max() > max(_SILENCE, loudest / 30)]
@@ -120,13 +120,13 @@ def _read_sound(path: Path) -> list[Sound]:
 
 
 @cache
-def _read_sight(path: Path) -> Film:
+def _read_sight(path: Path) -> FrameLoop:
     if path.suffix.lower() in _PICTURE_SUFFIXES:
         try:
             with Image.open(path) as picture:
-                return Film([picture.convert("RGB").resize((_SIDE, _SIDE))], 1)
+                return FrameLoop([picture.convert("RGB").resize((_SIDE, _SIDE))], 1)
         except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise MediaError(path, f"is not a picture that can be read: {printable(error)}") from error
+            raise MediaError(path, f"is not a picture that can be read: {escape(error)}") from error
     pictures: list[Image.Image] = []
     opened = open_seconds(
         probe(path),
@@ -141,4 +141,4 @@ def _read_sight(path: Path) -> Film:
             pictures += [Image.fromarray(frame).resize((_SIDE, _SIDE)) for frame in frames]
     if not pictures:
         raise MediaError(path, "holds no picture")
-    return Film(pictures, FRAMES_PER_SEGMENT)
+    return FrameLoop(pictures, FRAMES_PER_SEGMENT)

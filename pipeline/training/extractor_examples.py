@@ -19,8 +19,8 @@ from ...extractors.sampling import FRAMES_PER_SEGMENT, STREAMS, Stream
 from ..datasets.annotations import Annotations
 from ..datasets.clips import clip_id
 from ..errors import DatasetError, OutputError
-from ..preprocess.worker_process import DecodeOptions, DecodeProcess
-from ..text import printable
+from ..preprocess.worker_process import DecodeOptions, DecodeWorker
+from ..text import escape
 
 _FORMATS = {form.stream: form for form in INPUT_FORMATS.values()}
 _AHEAD = 16  # files decoded before they are written
@@ -53,7 +53,7 @@ def decode_examples(
     """
     ids = [clip_id(name) for split in splits for name in annotations.split(split).filenames]
     if missing := [clip for clip in ids if clip not in videos]:
-        raise DatasetError.listing("some clips have no video", [printable(clip) for clip in missing])
+        raise DatasetError.listing("some clips have no video", [escape(clip) for clip in missing])
     length = annotations.segments
     truth = {
         modality: np.concatenate([annotations.dense(annotations.split(split), modality, length) for split in splits])
@@ -67,7 +67,7 @@ def decode_examples(
         for index, made in enumerate(_decode_all([videos[clip] for clip in ids], options, workers)):
             for stream, seconds in made.items():
                 if len(seconds) != length:
-                    path = printable(videos[ids[index]])
+                    path = escape(videos[ids[index]])
                     raise DatasetError(f"{path}: {len(seconds)} seconds, but clips are annotated for {length}")
                 files[stream].write(np.ascontiguousarray(seconds).tobytes())
                 table = truth["audio" if stream == "audio" else "visual"][index]
@@ -90,14 +90,14 @@ def _told(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{printable(folder)}: no room for examples: {error.strerror or error}") from error
+        raise OutputError(f"{escape(folder)}: no room for examples: {error.strerror or error}") from error
 
 
 def _decode_all(paths: Sequence[Path], options: DecodeOptions, workers: int) -> Iterator[dict[Stream, NDArray[Any]]]:
     """What `_decode` gives of each file, in their order."""
-    pool: Queue[DecodeProcess] = Queue()
+    pool: Queue[DecodeWorker] = Queue()
     for _ in range(workers):
-        pool.put(DecodeProcess(options))
+        pool.put(DecodeWorker(options))
 
     def decode(path: Path) -> dict[Stream, NDArray[Any]]:
         process = pool.get()
@@ -115,7 +115,7 @@ def _decode_all(paths: Sequence[Path], options: DecodeOptions, workers: int) -> 
             pool.get().close()
 
 
-def _decode(process: DecodeProcess, path: Path) -> dict[Stream, NDArray[Any]]:
+def _decode(process: DecodeWorker, path: Path) -> dict[Stream, NDArray[Any]]:
     """(T, rate, *shape) of each stream that the file has: what the networks see of each second."""
     parts: dict[Stream, list[NDArray[Any]]] = {stream: [] for stream in STREAMS}
     summary = process.decode(path, STREAMS, lambda stream, inputs: parts[stream].append(inputs.copy()))

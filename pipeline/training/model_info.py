@@ -22,7 +22,7 @@ _GLOVE_DIM = 300
 _LLP_SEGMENTS = 10
 
 
-class Part(NamedTuple):
+class ModuleStats(NamedTuple):
     """One part of a parser, for one video."""
 
     name: str
@@ -38,7 +38,7 @@ def recipe_parser(recipe: str, changes: Iterable[str] = ()) -> AVParser:
     return build_parser(config, torch.zeros(len(LLP_LABELS), _GLOVE_DIM))
 
 
-def count_parts(parser: AVParser, segments: int | None = None) -> list[Part]:
+def count_parts(parser: AVParser, segments: int | None = None) -> list[ModuleStats]:
     """Stem, encoder and decoder, counted over one forward pass of a video of `segments` seconds."""
     config = parser.config
     length = segments or config.segments
@@ -52,7 +52,7 @@ def count_parts(parser: AVParser, segments: int | None = None) -> list[Part]:
     flops = counter.get_flop_counts()
     unused = unused_when_published(config)
     return [
-        Part(
+        ModuleStats(
             name,
             _parameters(getattr(parser, name)),
             unused.get(name, 0),
@@ -84,11 +84,11 @@ def unused_when_published(config: ParserConfig) -> dict[str, int]:
     return unused
 
 
-def info_table(name: str, parser: AVParser, parts: list[Part], segments: int | None) -> Table:
+def info_table(name: str, parser: AVParser, parts: list[ModuleStats], segments: int | None) -> Table:
     """The parts and their sum."""
     parameters = sum(part.parameters for part in parts)
     unused = sum(part.unused_when_published for part in parts)
-    total = Part("whole", parameters, unused, sum(part.multiply_adds for part in parts))
+    total = ModuleStats("whole", parameters, unused, sum(part.multiply_adds for part in parts))
     rows = [
         (
             part.name,

@@ -15,13 +15,13 @@ from ...models.losses import Objective
 from ...weights.toml import parse_toml
 from ..errors import SetupError
 from ..files import is_file
-from ..text import printable
+from ..text import escape
 
 RECIPES_FOLDER = Path(__file__).with_name("recipes")
 DEFAULT_RECIPE = "leap-published"
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-SCHEDULES = ("step", "cosine")
-PRECISIONS = ("fp32", "bf16", "fp16")
+LR_SCHEDULES = ("step", "cosine")
+TRAINING_PRECISIONS = ("fp32", "bf16", "fp16")
 _MAX_SEED = 2**32 - 1
 _TABLES = ("model", "objective", "training")
 # What the data decides, not the recipe.
@@ -29,7 +29,7 @@ _FROM_DATA = {"labels", "audio_dim", "visual_2d_dim", "visual_3d_dim", "label_em
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
+class TrainingConfig:
     """How long and how fast to learn. Raises ValueError for what cannot be."""
 
     epochs: int = 30
@@ -49,7 +49,7 @@ class Schedule:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS}
+        choices = {"optimizer": OPTIMIZERS, "schedule": LR_SCHEDULES, "precision": TRAINING_PRECISIONS}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, not one of {', '.join(allowed)}")
@@ -88,7 +88,7 @@ class Recipe:
     description: str = ""
     model: Mapping[str, Any] = field(default_factory=dict)
     objective: Objective = field(default_factory=Objective)
-    training: Schedule = field(default_factory=Schedule)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def parser_config(
         self, labels: Iterable[str], dims: Iterable[int], segments: int, width: int | None
@@ -135,7 +135,7 @@ def load_recipe(name_or_file: str, changes: Iterable[str] = ()) -> Recipe:
     try:
         document = parse_toml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise SetupError(f"{printable(path)}: not a readable recipe: {error}") from error
+        raise SetupError(f"{escape(path)}: not a readable recipe: {error}") from error
     for change in changes:
         _apply(document, change)
     return make_recipe({"name": path.stem, **document})
@@ -156,14 +156,14 @@ def make_recipe(document: Mapping[str, Any]) -> Recipe:
             description=document.get("description", ""),
             model=_checked(ParserConfig, "model", document, _FROM_DATA),
             objective=Objective(**_checked(Objective, "objective", document)),
-            training=Schedule(**_checked(Schedule, "training", document)),
+            training=TrainingConfig(**_checked(TrainingConfig, "training", document)),
         )
     except (TypeError, ValueError) as error:
-        raise SetupError(f"recipe {printable(name)}: {error}") from error
+        raise SetupError(f"recipe {escape(name)}: {error}") from error
 
 
 def _checked(
-    kind: type[Objective | Schedule | ParserConfig],
+    kind: type[Objective | TrainingConfig | ParserConfig],
     table: str,
     document: Mapping[str, Any],
     hidden: Collection[str] = (),
@@ -197,7 +197,7 @@ def _apply(document: dict[str, Any], change: str) -> None:
     if len(parsed) != 1:
         raise SetupError(f"{change!r} is more than one change")
     if table not in _TABLES:
-        raise SetupError(f"{change!r}: unknown table {printable(table)}; known: {', '.join(_TABLES)}")
+        raise SetupError(f"{change!r}: unknown table {escape(table)}; known: {', '.join(_TABLES)}")
     if not isinstance(document.setdefault(table, {}), dict):
         raise SetupError(f"{change!r}: {table} is no table in this recipe")
     document[table][name] = parsed["value"]

@@ -11,15 +11,15 @@ import torch
 from ...models.parser import build_parser
 from ..errors import SetupError
 from ..evaluation.evaluate import Evaluation
-from ..evaluation.evaluate_parser import Judge
+from ..evaluation.evaluate_parser import ParserEvaluator
 from ..evaluation.tables import SCORE_HEADER, Table, class_table, score_cells
 from ..inference.bundle import load_parser
 from ..inference.thresholds import Thresholds
-from .model_info import Part, count_parts
+from .model_info import ModuleStats, count_parts
 from .recipe import load_recipe
-from .run_folder import CONFIG_FILE, STATE_FILE, load_progress, read_config
+from .run_folder import CONFIG_FILE, STATE_FILE, load_training_state, read_config
 from .setup import PlanData, TrainingPlan, prepare_job, start_run
-from .train_parser import Hooks, train
+from .train_parser import TrainingCallbacks, train
 
 # Ten scores, segment then event level (A V AV Type Event), or their mean alone, as the paper prints them.
 _HAN_MMIL = (61.5, 65.5, 58.8, 61.9, 60.6, 55.2, 61.7, 52.3, 56.4, 53.5)
@@ -34,7 +34,7 @@ _MAY_BE_SET = {"model.heads", "model.dropout"}  # what comes with HAN, and is no
 
 
 @dataclass(frozen=True)
-class Cell:
+class PaperRun:
     """One run of a grid: changes to the recipe, and what the paper found."""
 
     name: str
@@ -44,38 +44,38 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Grid:
+class PaperTable:
     """One table or figure of the paper."""
 
     title: str
-    cells: tuple[Cell, ...]
+    cells: tuple[PaperRun, ...]
     shows: str = "whole"  # "whole", "subsets" (Table 3) or "classes" (Fig. 3)
 
 
 _DECODERS = (
-    Cell("HAN + MMIL", (*_HAN, *_MMIL), _HAN_MMIL),
-    Cell("HAN + LEAP", _HAN, _HAN_LEAP),
-    Cell("MM-Pyr + MMIL", _MMIL, _MMPYR_MMIL),
-    Cell("MM-Pyr + LEAP", (), _MMPYR_LEAP),
+    PaperRun("HAN + MMIL", (*_HAN, *_MMIL), _HAN_MMIL),
+    PaperRun("HAN + LEAP", _HAN, _HAN_LEAP),
+    PaperRun("MM-Pyr + MMIL", _MMIL, _MMPYR_MMIL),
+    PaperRun("MM-Pyr + LEAP", (), _MMPYR_LEAP),
 )
-_MMPYR_ONLY = (Cell("MM-Pyr + MMIL", _MMIL), Cell("MM-Pyr + LEAP"))
-GRIDS = {
-    "table1": Grid(
+_MMPYR_ONLY = (PaperRun("MM-Pyr + MMIL", _MMIL), PaperRun("MM-Pyr + LEAP"))
+PAPER_TABLES = {
+    "table1": PaperTable(
         "Number of LEAP blocks, and kind of label embeddings (without the similarity loss)",
         (
-            Cell("1 block", (*_NO_SIMILARITY, "model.leap_blocks=1"), (61.0,)),
-            Cell("2 blocks, GloVe", _NO_SIMILARITY, (61.3,)),
-            Cell("4 blocks", (*_NO_SIMILARITY, "model.leap_blocks=4"), (61.4,)),
-            Cell("2 blocks, BERT", _NO_SIMILARITY, (60.9,), "bert"),
-            Cell("2 blocks, CLIP", _NO_SIMILARITY, (61.1,), "clip"),
+            PaperRun("1 block", (*_NO_SIMILARITY, "model.leap_blocks=1"), (61.0,)),
+            PaperRun("2 blocks, GloVe", _NO_SIMILARITY, (61.3,)),
+            PaperRun("4 blocks", (*_NO_SIMILARITY, "model.leap_blocks=4"), (61.4,)),
+            PaperRun("2 blocks, BERT", _NO_SIMILARITY, (60.9,), "bert"),
+            PaperRun("2 blocks, CLIP", _NO_SIMILARITY, (61.1,), "clip"),
         ),
     ),
-    "table2": Grid("Decoders: MMIL and LEAP on two encoders", _DECODERS),
-    "table3": Grid("Clips with and without overlapping events", _MMPYR_ONLY, "subsets"),
-    "table6": Grid(
+    "table2": PaperTable("Decoders: MMIL and LEAP on two encoders", _DECODERS),
+    "table3": PaperTable("Clips with and without overlapping events", _MMPYR_ONLY, "subsets"),
+    "table6": PaperTable(
         "Weight of the similarity loss (lambda)",
         tuple(
-            Cell(f"lambda {weight}", changes, (paper,))
+            PaperRun(f"lambda {weight}", changes, (paper,))
             for weight, changes, paper in (
                 (0.5, ("objective.similarity_weight=0.5",), 61.8),
                 (1.0, (), 62.1),
@@ -83,10 +83,10 @@ GRIDS = {
             )
         ),
     ),
-    "table7": Grid(
+    "table7": PaperTable(
         "Which LEAP block predicts (without the similarity loss)",
         tuple(
-            Cell(f"{which} block", (*_NO_SIMILARITY, *changes), (paper,))
+            PaperRun(f"{which} block", (*_NO_SIMILARITY, *changes), (paper,))
             for which, changes, paper in (
                 ("first", ("model.leap_prediction=first",), 60.7),
                 ("last", (), 61.3),
@@ -94,32 +94,32 @@ GRIDS = {
             )
         ),
     ),
-    "table8": Grid(
+    "table8": PaperTable(
         "Learnable queries in place of label embeddings",
         (
-            Cell("HAN, learned queries", (*_HAN, "model.label_queries=learned"), (59.4,)),
-            Cell("HAN, label embeddings", _HAN, _HAN_LEAP),
-            Cell("MM-Pyr, learned queries", ("model.label_queries=learned",), (61.8,)),
-            Cell("MM-Pyr, label embeddings", (), _MMPYR_LEAP),
+            PaperRun("HAN, learned queries", (*_HAN, "model.label_queries=learned"), (59.4,)),
+            PaperRun("HAN, label embeddings", _HAN, _HAN_LEAP),
+            PaperRun("MM-Pyr, learned queries", ("model.label_queries=learned",), (61.8,)),
+            PaperRun("MM-Pyr, label embeddings", (), _MMPYR_LEAP),
         ),
     ),
-    "fig3": Grid("Each class alone, event level", _MMPYR_ONLY, "classes"),
+    "fig3": PaperTable("Each class alone, event level", _MMPYR_ONLY, "classes"),
 }
 
 
 @dataclass(frozen=True)
-class Study:
+class Experiment:
     """A grid on a person's data: every cell with its plan and the folder of its run.
 
     Folders are named by what a run changes, so that tables that share a run train it once.
     """
 
     name: str
-    grid: Grid
-    plans: tuple[tuple[Cell, TrainingPlan, Path], ...]
+    grid: PaperTable
+    plans: tuple[tuple[PaperRun, TrainingPlan, Path], ...]
 
 
-def make_study(
+def make_experiment(
     name: str,
     plan: TrainingPlan,
     recipe: str,
@@ -127,27 +127,27 @@ def make_study(
     *,
     changes: tuple[str, ...] = (),
     encoders: Mapping[str, str] | None = None,
-) -> Study:
+) -> Experiment:
     """The runs of a table. plan: data and defaults; recipe and changes: what every cell starts from; encoders: the
     label embeddings that stand for "bert" and "clip". Raises SetupError for an unknown table or setting.
     """
-    if name not in GRIDS:
-        raise SetupError(f"unknown table {name!r}; known: {', '.join(GRIDS)}")
-    compared = {change.partition("=")[0] for cell in GRIDS[name].cells for change in cell.changes}
+    if name not in PAPER_TABLES:
+        raise SetupError(f"unknown table {name!r}; known: {', '.join(PAPER_TABLES)}")
+    compared = {change.partition("=")[0] for cell in PAPER_TABLES[name].cells for change in cell.changes}
     if clash := sorted((compared - _MAY_BE_SET) & {change.partition("=")[0].strip() for change in changes}):
         raise SetupError(f"{name} compares {', '.join(clash)}; it cannot be set for every run")
     plans = []
-    for cell in GRIDS[name].cells:
+    for cell in PAPER_TABLES[name].cells:
         embeddings = plan.label_embeddings if cell.embeddings is None else (encoders or {})[cell.embeddings]
         parts = [*(change.partition(".")[2] for change in (*cell.changes, *changes))]
         folder = "+".join([Path(recipe).stem, *parts, *([cell.embeddings] if cell.embeddings else [])])
         own = replace(plan, recipe=load_recipe(recipe, (*cell.changes, *changes)), label_embeddings=embeddings)
         plans.append((cell, own, root / folder))
-    return Study(name, GRIDS[name], tuple(plans))
+    return Experiment(name, PAPER_TABLES[name], tuple(plans))
 
 
 def check_study(
-    study: Study, data: PlanData, *, device: torch.device, weights_dir: Path | None = None, offline: bool = False
+    study: Experiment, data: PlanData, *, device: torch.device, weights_dir: Path | None = None, offline: bool = False
 ) -> None:
     """Whatever can be wrong with any of the runs, before the first is trained.
 
@@ -161,12 +161,12 @@ def check_study(
             raise SetupError(f"{root}: holds a run of another plan; remove it or choose another --output")
 
 
-def plan_table(study: Study, data: PlanData, flops_per_second: float) -> Table:
+def plan_table(study: Experiment, data: PlanData, flops_per_second: float) -> Table:
     """What will be trained, what is done already, and what the rest costs at a rate of this machine."""
     rows, left = [], 0.0
     for cell, plan, root in study.plans:
         schedule = plan.recipe.training
-        done = load_progress(root).epochs if (root / STATE_FILE).exists() else 0
+        done = load_training_state(root).epochs if (root / STATE_FILE).exists() else 0
         cost = _training_flops(plan, data) * max(schedule.epochs - done, 0) / schedule.epochs
         left += cost
         rows.append((cell.name, root.name, f"{done}/{schedule.epochs}", f"{cost / 1e12:,.1f}"))
@@ -180,15 +180,15 @@ def plan_table(study: Study, data: PlanData, flops_per_second: float) -> Table:
 
 
 def run_study(
-    study: Study,
+    study: Experiment,
     data: PlanData,
     *,
     device: torch.device,
     weights_dir: Path | None = None,
     offline: bool = False,
-    hooks: Callable[[str, TrainingPlan], Hooks],
+    hooks: Callable[[str, TrainingPlan], TrainingCallbacks],
     progress: Callable[[str], Callable[[int, int], None]],
-) -> list[tuple[Cell, Evaluation]]:
+) -> list[tuple[PaperRun, Evaluation]]:
     """Train what is not trained yet, going on where a run stopped, and score every best epoch on the test split."""
     results = []
     for cell, plan, root in study.plans:
@@ -197,13 +197,13 @@ def run_study(
             start_run(job, plan, weights_dir=weights_dir)
         train(job, hooks(cell.name, plan))
         loaded = load_parser(str(root), weights_dir=weights_dir, offline=offline, device=str(device))
-        judge = Judge(loaded, plan.annotations, plan.features, progress=progress)
+        judge = ParserEvaluator(loaded, plan.annotations, plan.features, progress=progress)
         uniform = Thresholds.uniform(data.annotations.labels)
         results.append((cell, judge.evaluate("test", uniform)))
     return results
 
 
-def result_tables(study: Study, results: list[tuple[Cell, Evaluation]]) -> list[Table]:
+def result_tables(study: Experiment, results: list[tuple[PaperRun, Evaluation]]) -> list[Table]:
     """Ours beside the paper's."""
     if study.grid.shows == "classes":
         return [replace(class_table(found), title=f"{study.name}: {cell.name}") for cell, found in results]
@@ -235,6 +235,6 @@ def _training_flops(plan: TrainingPlan, data: PlanData) -> float:
     labels, dims, longest = data.annotations.labels, clips.features.spec.dims, int(clips.lengths.max())
     config = plan.recipe.parser_config(labels, dims, longest, None)
     embeddings = torch.zeros(len(labels), config.label_embedding_dim) if config.needs_label_embeddings else None
-    parts: list[Part] = count_parts(build_parser(config, embeddings))
+    parts: list[ModuleStats] = count_parts(build_parser(config, embeddings))
     multiply_adds = sum(part.multiply_adds for part in parts)
     return 3.0 * 2 * multiply_adds * len(clips) * plan.recipe.training.epochs

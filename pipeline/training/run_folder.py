@@ -34,7 +34,7 @@ from ...weights.manifest import BUNDLE_FILE, Bundle, list_files
 from ...weights.toml import toml_string
 from ..errors import OutputError, SetupError
 from ..files import check_writable, replacing, write_atomic
-from ..text import printable
+from ..text import escape
 
 CONFIG_FILE = "config.json"
 STATE_FILE = "state.safetensors"
@@ -46,7 +46,7 @@ _METADATA_KEY = "avvp"
 
 
 @dataclass
-class Progress:
+class TrainingState:
     """How far a run has come; after each epoch all of it is in the state file."""
 
     epochs: int = 0  # whole epochs done
@@ -60,17 +60,17 @@ class Progress:
 def create_folder(root: Path) -> None:
     """Make the folder. Raises OutputError where it cannot be made or holds a run, or a bundle, already."""
     if (root / CONFIG_FILE).exists():
-        raise OutputError(f"{printable(root)}: holds a run already; go on with --resume, or choose another folder")
+        raise OutputError(f"{escape(root)}: holds a run already; go on with --resume, or choose another folder")
     if found := [name for name in (STATE_FILE, BEST_FILE, LAST_FILE, LOG_FILE, BUNDLE_FILE) if (root / name).exists()]:
-        raise OutputError(f"{printable(root)}: holds {', '.join(found)} already; choose another folder")
+        raise OutputError(f"{escape(root)}: holds {', '.join(found)} already; choose another folder")
     try:
         str(root.resolve()).encode()
         root.mkdir(parents=True, exist_ok=True)
         check_writable(root)
     except UnicodeEncodeError:
-        raise OutputError(f"{printable(root)}: a run needs a folder whose name is text in UTF-8") from None
+        raise OutputError(f"{escape(root)}: a run needs a folder whose name is text in UTF-8") from None
     except OSError as error:
-        raise OutputError(f"{printable(root)}: cannot be made: {error.strerror}") from error
+        raise OutputError(f"{escape(root)}: cannot be made: {error.strerror}") from error
 
 
 def write_config(root: Path, config: Mapping[str, Any]) -> None:
@@ -87,7 +87,7 @@ def read_config(root: Path) -> dict[str, Any]:
         if config.get("format") != _FORMAT_VERSION:
             raise ValueError(f"format {config.get('format')}, this program reads {_FORMAT_VERSION}")
     except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise SetupError(f"{printable(root)}: not a run to go on with: {printable(error)}") from error
+        raise SetupError(f"{escape(root)}: not a run to go on with: {escape(error)}") from error
     return config
 
 
@@ -145,12 +145,12 @@ def write_parser(path: Path, parser: AVParser, spec: FeatureSpec, record: Mappin
     write_atomic(path, dump_checkpoint(parser, spec.to_dict(), record))
 
 
-def write_log(root: Path, progress: Progress) -> None:
+def write_log(root: Path, progress: TrainingState) -> None:
     """`log.jsonl`, a line for each epoch."""
     write_atomic(root / LOG_FILE, "".join(json.dumps(record) + "\n" for record in progress.log).encode())
 
 
-def save_state(root: Path, parser: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+def save_state(root: Path, parser: nn.Module, optimizer: torch.optim.Optimizer, progress: TrainingState) -> None:
     """Everything that going on needs, in one file that is replaced at once. Raises OutputError."""
     tensors = {f"parser.{key}": tensor.detach().cpu().contiguous() for key, tensor in parser.state_dict().items()}
     for name, parameter in parser.named_parameters():
@@ -165,25 +165,25 @@ def save_state(root: Path, parser: nn.Module, optimizer: torch.optim.Optimizer, 
             raise OSError(str(error)) from error
 
 
-def load_progress(root: Path) -> Progress:
+def load_training_state(root: Path) -> TrainingState:
     """How far a run has come. Raises SetupError for a state that cannot be read."""
     return _read_state(root / STATE_FILE, tensors=False)[0]
 
 
-def load_state(root: Path, parser: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+def load_state(root: Path, parser: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
     """Put parser and optimizer back where the last whole epoch left them; a run that has none starts at 0.
 
     Raises SetupError for a state that does not fit.
     """
     path = root / STATE_FILE
     if not path.exists():
-        return Progress()
+        return TrainingState()
     progress, tensors = _read_state(path, tensors=True)
     state = {key.removeprefix("parser."): tensor for key, tensor in tensors.items() if key.startswith("parser.")}
     try:
         parser.load_state_dict(state)
     except RuntimeError as error:
-        raise SetupError(f"{printable(path)}: is of another parser: {printable(error)}") from error
+        raise SetupError(f"{escape(path)}: is of another parser: {escape(error)}") from error
     for name, parameter in parser.named_parameters():
         prefix = f"optimizer.{name}."
         own = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
@@ -191,7 +191,7 @@ def load_state(root: Path, parser: nn.Module, optimizer: torch.optim.Optimizer) 
     return progress
 
 
-def _read_state(path: Path, *, tensors: bool) -> tuple[Progress, dict[str, Tensor]]:
+def _read_state(path: Path, *, tensors: bool) -> tuple[TrainingState, dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             description = json.loads((file.metadata() or {})[_METADATA_KEY])
@@ -201,9 +201,9 @@ def _read_state(path: Path, *, tensors: bool) -> tuple[Progress, dict[str, Tenso
             raise ValueError("of another version of this program")
         if description["tensors"] != len(names):
             raise ValueError(f"holds {len(names)} tensors of {description['tensors']}")
-        progress = Progress(**description["progress"])
+        progress = TrainingState(**description["progress"])
         if type(progress.epochs) is not int or len(progress.log) != progress.epochs:
             raise ValueError("its epochs and its log do not go together")
         return progress, found
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise SetupError(f"{printable(path)}: cannot be gone on with: {printable(error)}") from error
+        raise SetupError(f"{escape(path)}: cannot be gone on with: {escape(error)}") from error

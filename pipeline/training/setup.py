@@ -15,13 +15,13 @@ from ...weights.errors import WeightsError
 from ...weights.load import gather_files
 from ...weights.manifest import DEFAULT_BUNDLE, Bundle, load_bundle
 from ..datasets.annotations import Annotations, read_annotations
-from ..datasets.clips import Clips, check_values, load_clips
+from ..datasets.clips import SplitDataset, check_values, load_clips
 from ..datasets.label_embeddings import load_label_embeddings
 from ..errors import DatasetError, SetupError
 from ..features.packed_store import open_features
-from ..text import printable
+from ..text import escape
 from .recipe import Recipe, make_recipe
-from .run_folder import STATE_FILE, create_folder, load_progress, write_bundle, write_config
+from .run_folder import STATE_FILE, create_folder, load_training_state, write_bundle, write_config
 from .train_parser import TrainingJob, check_job
 
 PUBLISHED_EMBEDDINGS = "published"  # the GloVe vectors that the authors of LEAP publish for LLP
@@ -61,10 +61,10 @@ class PlanData:
     """The data of a plan, checked: every file is there and has the right shape."""
 
     annotations: Annotations
-    clips: dict[str, Clips]  # split -> clips
+    clips: dict[str, SplitDataset]  # split -> clips
 
 
-def longer(recipe: Recipe, epochs: int) -> Recipe:
+def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
     """The same recipe for another number of epochs. Raises SetupError where those so far would have been others."""
     if recipe.training.schedule != "step" and epochs != recipe.training.epochs:
         raise SetupError(f"a {recipe.training.schedule} schedule depends on the number of epochs; start a new run")
@@ -78,7 +78,7 @@ def open_data(plan: TrainingPlan, splits: tuple[str, ...] = ("train", "val")) ->
     """
     annotations = read_annotations(plan.annotations)
     features = open_features(plan.features)
-    clips: dict[str, Clips] = {}
+    clips: dict[str, SplitDataset] = {}
     problems: list[str] = []
     for split in splits:
         if split != "train" and split not in annotations.splits:
@@ -127,9 +127,9 @@ def check_resumable(job: TrainingJob) -> None:
     """Raises SetupError where a run cannot be gone on with, or has more epochs than are asked for."""
     if not (job.root / STATE_FILE).exists():
         return  # stopped in its first epoch
-    done = load_progress(job.root).epochs
+    done = load_training_state(job.root).epochs
     if done > job.recipe.training.epochs:
-        raise SetupError(f"{printable(job.root)}: has {done} epochs already, more than {job.recipe.training.epochs}")
+        raise SetupError(f"{escape(job.root)}: has {done} epochs already, more than {job.recipe.training.epochs}")
 
 
 def start_run(job: TrainingJob, plan: TrainingPlan, *, weights_dir: Path | None = None) -> list[str]:

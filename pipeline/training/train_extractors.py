@@ -31,7 +31,7 @@ _POSITIVE_WEIGHT = 3.0  # most classes are absent from most seconds
 
 
 @dataclass(frozen=True)
-class ExtractorSchedule:
+class ExtractorTrainingConfig:
     """How long and how fast an extractor learns."""
 
     epochs: int = 6
@@ -45,7 +45,7 @@ class ExtractorSchedule:
 def train_extractor(
     name: str,
     examples: Examples,
-    schedule: ExtractorSchedule,
+    schedule: ExtractorTrainingConfig,
     *,
     device: torch.device | str = "cpu",
     told: Callable[[int, int, float], None] = lambda *_: None,
@@ -81,7 +81,7 @@ def train_extractor(
             x = _load(network, examples, chosen, device)
             wanted = torch.from_numpy(examples.labels[chosen]).to(device)
             if schedule.mixed:
-                x, wanted = lay_over(x, wanted, schedule.mixed, rng)
+                x, wanted = mix_examples(x, wanted, schedule.mixed, rng)
             logits, wanted = head(network(x)), wanted.float()
             loss = F.binary_cross_entropy_with_logits(logits, wanted, pos_weight=weight)
             if not torch.isfinite(loss):
@@ -97,7 +97,7 @@ def train_extractor(
     return {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
 
 
-def lay_over(x: Tensor, labels: Tensor, share: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def mix_examples(x: Tensor, labels: Tensor, share: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Log-mel examples (N, 96, 64), some with another one of them on top, and what is heard in them then, (N, C) bool.
 
     Sounds that have nothing to do with each other add their power. The second one is up to 6 dB louder or softer.
@@ -137,10 +137,10 @@ def _rate(part: float) -> float:
 
 
 # What the demo's extractors were trained with; a stream's examples differ in number and cost.
-SCHEDULES: dict[Stream, ExtractorSchedule] = {
-    "audio": ExtractorSchedule(epochs=15, learning_rate=1e-3, mixed=0.5),
-    "visual_2d": ExtractorSchedule(epochs=5, per_epoch=12_000),
-    "visual_3d": ExtractorSchedule(epochs=5, per_epoch=4_000),
+EXTRACTOR_CONFIGS: dict[Stream, ExtractorTrainingConfig] = {
+    "audio": ExtractorTrainingConfig(epochs=15, learning_rate=1e-3, mixed=0.5),
+    "visual_2d": ExtractorTrainingConfig(epochs=5, per_epoch=12_000),
+    "visual_3d": ExtractorTrainingConfig(epochs=5, per_epoch=4_000),
 }
 SMALL: dict[Stream, str] = {"audio": "vggish_small", "visual_2d": "resnet_small", "visual_3d": "r2plus1d_small"}
 

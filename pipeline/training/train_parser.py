@@ -18,20 +18,20 @@ from torch.amp.grad_scaler import GradScaler
 from ...models.config import ParserConfig
 from ...models.losses import objective_terms
 from ...models.parser import AVParser, build_parser
-from ..datasets.clips import Batch, Clips
+from ..datasets.clips import Batch, SplitDataset
 from ..datasets.loader import epoch_seed, iterate_batches, shuffled
 from ..errors import SetupError, TrainingError
 from ..evaluation.evaluate import score_clips
-from ..files import alone
-from ..text import first_few, printable
-from .recipe import OPTIMIZERS, Recipe, Schedule
-from .run_folder import BEST_FILE, LAST_FILE, Progress, load_state, save_state, write_log, write_parser
+from ..files import exclusive_lock
+from ..text import escape, first_few
+from .recipe import OPTIMIZERS, Recipe, TrainingConfig
+from .run_folder import BEST_FILE, LAST_FILE, TrainingState, load_state, save_state, write_log, write_parser
 
 _AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
-class Hooks:
+class TrainingCallbacks:
     """How training tells of itself."""
 
     # epoch (from 1), clips done and in all in this epoch, mean of each loss term so far
@@ -46,13 +46,13 @@ class TrainingJob:
     recipe: Recipe
     config: ParserConfig
     label_embeddings: Tensor | None
-    clips: Clips
-    validation: Clips | None
+    clips: SplitDataset
+    validation: SplitDataset | None
     root: Path
     device: torch.device
 
 
-def train(job: TrainingJob, hooks: Hooks | None = None) -> Progress:
+def train(job: TrainingJob, hooks: TrainingCallbacks | None = None) -> TrainingState:
     """Train from where the run stands to the recipe's last epoch.
 
     The best epoch has the highest segment-level Type@AV on the validation clips, the later of two equals (published
@@ -62,11 +62,11 @@ def train(job: TrainingJob, hooks: Hooks | None = None) -> Progress:
     Raises TrainingError for a loss that is no number; SetupError for data or a state that do not fit the recipe.
     """
     check_job(job)
-    with alone(job.root):
-        return _train(job, hooks or Hooks())
+    with exclusive_lock(job.root):
+        return _train(job, hooks or TrainingCallbacks())
 
 
-def _train(job: TrainingJob, hooks: Hooks) -> Progress:
+def _train(job: TrainingJob, hooks: TrainingCallbacks) -> TrainingState:
     recipe, schedule, clips = job.recipe, job.recipe.training, job.clips
     torch.manual_seed(schedule.seed)
     parser = build_parser(job.config, job.label_embeddings).to(job.device)
@@ -162,7 +162,7 @@ class _RunningMeans:
         return {name: value / self.clips for name, value in self._sums.items()}
 
 
-def make_optimizer(schedule: Schedule, parser: AVParser) -> torch.optim.Optimizer:
+def make_optimizer(schedule: TrainingConfig, parser: AVParser) -> torch.optim.Optimizer:
     """Adam or AdamW as the schedule has it."""
     return OPTIMIZERS[schedule.optimizer](
         parser.parameters(),
@@ -173,7 +173,7 @@ def make_optimizer(schedule: Schedule, parser: AVParser) -> torch.optim.Optimize
     )
 
 
-def _save(job: TrainingJob, parser: AVParser, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+def _save(job: TrainingJob, parser: AVParser, optimizer: torch.optim.Optimizer, progress: TrainingState) -> None:
     """The state comes last: what was written before it, a run that goes on from the old state writes again."""
     spec, latest = job.clips.features.spec, progress.log[-1]
     record = {"recipe": job.recipe.to_dict(), **{key: latest[key] for key in ("epoch", "losses", "validation")}}
@@ -202,7 +202,7 @@ def check_job(job: TrainingJob) -> None:
         raise SetupError("fp16 needs a GPU; on a CPU use bf16 or fp32")
 
 
-def data_fingerprint(clips: Clips) -> str:
+def data_fingerprint(clips: SplitDataset) -> str:
     """What makes two splits the same: names, lengths and labels, in order."""
     digest = hashlib.sha256("\n".join(clips.filenames).encode(errors="surrogateescape"))
     for array in (clips.lengths, clips.video_labels, clips.audio_labels, clips.visual_labels):
@@ -210,14 +210,14 @@ def data_fingerprint(clips: Clips) -> str:
     return digest.hexdigest()[:16]
 
 
-def _no_number(job: TrainingJob, progress: Progress, clips: int, batch: Batch, terms: Mapping[str, float]) -> str:
+def _no_number(job: TrainingJob, progress: TrainingState, clips: int, batch: Batch, terms: Mapping[str, float]) -> str:
     bad = ", ".join(name for name, value in terms.items() if not math.isfinite(value)) or "total"
     names = first_few(batch.filenames)
     what = f"the loss is no number (term {bad}) after {clips} clips, in the batch of {names}"
     return _diverged(job, progress, what)
 
 
-def _diverged(job: TrainingJob, progress: Progress, what: str) -> str:
-    last = printable(job.root / LAST_FILE)
+def _diverged(job: TrainingJob, progress: TrainingState, what: str) -> str:
+    last = escape(job.root / LAST_FILE)
     kept = f"{last} is of epoch {progress.epochs}" if progress.epochs else "nothing was saved"
     return f"epoch {progress.epochs + 1}: {what}; {kept}. A smaller learning rate, clip_norm or fp32 may help"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...timeline import MODALITIES, Event, Timeline
-from ..postprocess import both_events
-from .tiers import without_stale
+from ..postprocess import with_audio_visual
+from .tiers import drop_derived
 
 SUFFIXES = tuple(f"{modality}.txt" for modality in MODALITIES)
 _TIDY = str.maketrans("\t\n\r", "   ")
@@ -46,4 +46,4 @@ def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
                     events.append(Event(modality, label, onset, offset, 1.0))
             except ValueError as error:
                 raise ValueError(f"{suffix}, line {number}: {error}") from error
-    return [Timeline.of_events(both_events(without_stale(events)), path=name)]
+    return [Timeline.of_events(with_audio_visual(drop_derived(events)), path=name)]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ...text import printable
+from ...text import escape
 from ...timeline import Event, Modality, Timeline
-from ..postprocess import merge_events, sensed
+from ..postprocess import merge_events, split_modalities
 
 _BRIDGED = 1.0  # seconds for which a caption stays although its event pauses
 # What a caption calls the classes of LLP, heard and seen; others go by their names.
@@ -56,7 +56,7 @@ def make_cues(events: Sequence[Event], modality: Modality) -> list[Cue]:
     A line keeps its place while it is shown: what began first is above. A caption stays on through pauses of up to a
     second, so that it does not flicker.
     """
-    shown = merge_events((event for event in sensed(events) if event.modality == modality), _BRIDGED)
+    shown = merge_events((event for event in split_modalities(events) if event.modality == modality), _BRIDGED)
     waiting = sorted(shown, key=lambda event: (event.onset, event.label))
     edges = sorted({edge for event in shown for edge in (event.onset, event.offset)})
     cues, active, taken = [], list[Event](), 0
@@ -73,7 +73,7 @@ def make_cues(events: Sequence[Event], modality: Modality) -> list[Cue]:
 def _words(label: str, modality: Modality) -> str:
     known = _WORDS.get(label)
     if known is None:
-        return f"[{printable(' '.join(label.split())).replace('_', ' ').strip().lower()}]"
+        return f"[{escape(' '.join(label.split())).replace('_', ' ').strip().lower()}]"
     return f"[{known[0] if modality == 'audio' else known[1]}]"
 
 

@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping
 from typing import cast
 
-from ...text import printable
+from ...text import escape
 from ...timeline import Event, Modality, Timeline
 
 COLUMNS = ("file", "modality", "label", "onset", "offset", "score")
@@ -31,7 +31,7 @@ def _write(timeline: Timeline, delimiter: str) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=delimiter, lineterminator="\r\n" if delimiter == "," else "\n")
     writer.writerow(COLUMNS)
-    name = printable(timeline.name)
+    name = escape(timeline.name)
     for event in timeline.events:
         score = round(event.score, _DECIMALS)
         writer.writerow((name, event.modality, event.label, event.onset, event.offset, score))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ...datasets.annotations import EVENT_COLUMNS, EVENT_FILES
 from ...segments import runs
 from ...timeline import Event, Modality, Timeline
-from ..postprocess import both_events
+from ..postprocess import with_audio_visual
 
 SUFFIXES = ("eval_audio.csv", "eval_visual.csv")
 _MODALITIES: tuple[Modality, Modality] = ("audio", "visual")
@@ -20,7 +20,7 @@ assert all(file.endswith(suffix) for file, suffix in zip(EVENT_FILES.values(), S
 
 def write(timeline: Timeline) -> list[bytes]:
     """A second is active where events of the class cover at least half of it."""
-    return [_write(timeline, table) for table in timeline.by_second(timeline.labels)]
+    return [_write(timeline, table) for table in timeline.per_second_labels(timeline.labels)]
 
 
 def _write(timeline: Timeline, table: NDArray[np.bool_]) -> bytes:
@@ -52,4 +52,4 @@ def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
             except ValueError as error:
                 raise ValueError(f"line {number}: {error}") from error
             events.setdefault(clip, []).append(event)
-    return [Timeline.of_events(both_events(own), path=clip) for clip, own in (events or {name: []}).items()]
+    return [Timeline.of_events(with_audio_visual(own), path=clip) for clip, own in (events or {name: []}).items()]

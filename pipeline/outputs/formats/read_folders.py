@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...errors import FormatError, SetupError
 from ...files import FAILURES_FILE, is_file
-from ...text import printable
+from ...text import escape
 from ...timeline import Timeline
 from .registry import FORMATS, Format, all_files, find_format, read_events
 
@@ -34,9 +34,9 @@ def read_event_files(arguments: Iterable[Path]) -> EventFiles:
         if argument.is_dir():
             if not _read_folder(argument, found, places):
                 why = f": {found.notes[0]}" if found.notes else ""
-                raise SetupError(f"{printable(argument)}: no files of events in this folder{why}")
+                raise SetupError(f"{escape(argument)}: no files of events in this folder{why}")
         elif not is_file(argument):
-            raise SetupError(f"{printable(argument)}: no such file")
+            raise SetupError(f"{escape(argument)}: no such file")
         elif argument not in found.files:
             _add(argument, read_events(argument), found, places)
     return found
@@ -79,6 +79,6 @@ def _add(path: Path, timelines: Iterable[Timeline], found: EventFiles, places: d
     found.files += all_files(path)
     for timeline in timelines:
         if timeline.name in found.timelines:
-            both = f"{printable(places[timeline.name])} and {printable(path)}"
-            raise SetupError(f"{both}: two timelines are called {printable(timeline.name)}; name one of them")
+            both = f"{escape(places[timeline.name])} and {escape(path)}"
+            raise SetupError(f"{both}: two timelines are called {escape(timeline.name)}; name one of them")
         found.timelines[timeline.name], places[timeline.name] = timeline, path

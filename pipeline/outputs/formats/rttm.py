@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from ...text import printable
+from ...text import escape
 from ...timeline import Timeline
-from ..postprocess import sensed
+from ..postprocess import split_modalities
 
 
 def write(timeline: Timeline) -> list[bytes]:
@@ -16,7 +16,7 @@ def write(timeline: Timeline) -> list[bytes]:
         "".join(
             f"SPEAKER {name} 1 {event.onset:.3f} {event.duration:.3f} <NA> <NA> {_field(event.label)}"
             f" {event.score:.6f} <NA>\n"
-            for event in sensed(timeline.events)
+            for event in split_modalities(timeline.events)
             if event.modality == modality
         ).encode()
         for modality in ("audio", "visual")
@@ -24,4 +24,4 @@ def write(timeline: Timeline) -> list[bytes]:
 
 
 def _field(text: str) -> str:
-    return re.sub(r"\s+", "_", printable(text.strip())) or "<NA>"
+    return re.sub(r"\s+", "_", escape(text.strip())) or "<NA>"

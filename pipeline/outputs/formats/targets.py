@@ -13,7 +13,7 @@ ALL = "all"
 
 
 @dataclass(frozen=True)
-class Target:
+class OutputFiles:
     """The files of one form."""
 
     form: Format
@@ -30,7 +30,7 @@ def parse_formats(given: Iterable[str]) -> tuple[Format, ...]:
     return tuple(FORMATS[name] for name in names)
 
 
-def resolve_targets(output: Path, formats: Sequence[Format]) -> list[Target]:
+def resolve_targets(output: Path, formats: Sequence[Format]) -> list[OutputFiles]:
     """Where the formats go when the person says `-o output`.
 
     A single file has that very name. Several files lie side by side: the name without the suffix of a format, and the
@@ -40,11 +40,11 @@ def resolve_targets(output: Path, formats: Sequence[Format]) -> list[Target]:
     if not formats:
         formats = (_by_suffix(output) or FORMATS["json"],)
     if len(formats) == 1 and len(formats[0].suffixes) == 1:
-        return [Target(formats[0], (output,))]
+        return [OutputFiles(formats[0], (output,))]
     own = _by_suffix(output)
     base = _without_suffix(output, own) if own is not None else output
     return [
-        Target(form, (output,) if form is own and len(form.suffixes) == 1 else tuple(form.files(base)))
+        OutputFiles(form, (output,) if form is own and len(form.suffixes) == 1 else tuple(form.files(base)))
         for form in formats
     ]
 

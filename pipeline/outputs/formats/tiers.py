@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import cast
 
 from ...timeline import MODALITIES, Event, Modality, Timeline
-from ..postprocess import both_events
+from ..postprocess import with_audio_visual
 
 
 def to_tiers(timeline: Timeline) -> dict[str, list[Event]]:
@@ -38,10 +38,10 @@ def from_tiers(events: Iterable[Event], names: Iterable[str], *, path: str, dura
     """
     if not any(find_modality(name) for name in names):
         raise ValueError(f"no tier is called {', '.join(MODALITIES)}")
-    return Timeline.of_events(both_events(without_stale(events)), path=path, duration=duration)
+    return Timeline.of_events(with_audio_visual(drop_derived(events)), path=path, duration=duration)
 
 
-def without_stale(events: Iterable[Event]) -> list[Event]:
+def drop_derived(events: Iterable[Event]) -> list[Event]:
     """Without audio-visual events of classes that are heard or seen: those may have been moved since."""
     events = list(events)
     own = {event.label for event in events if event.modality != "audio_visual"}

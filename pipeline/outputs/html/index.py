@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import quote
 
 from ...files import write_atomic
-from ...text import printable
+from ...text import escape
 from ...timeline import MODALITIES, Timeline
-from ..postprocess import merge_events, sensed
+from ..postprocess import merge_events, split_modalities
 from .page import fill, read_web, to_script
 
 INDEX = "index.html"
@@ -23,7 +23,7 @@ _COUNTS = dict(zip(MODALITIES, ("heard", "seen", "both"), strict=True))
 def write_index(folder: Path, pages: Mapping[Path, Timeline], title: str) -> None:
     """Write `index.html`: pages in this folder and their timelines. Raises OutputError."""
     data = {
-        "title": printable(title),
+        "title": escape(title),
         "files": [_describe(page, timeline) for page, timeline in pages.items()],
         "classes": _count_classes(pages.values()),
     }
@@ -38,7 +38,7 @@ def write_index(folder: Path, pages: Mapping[Path, Timeline], title: str) -> Non
 
 def _describe(page: Path, timeline: Timeline) -> dict[str, Any]:
     return {
-        "name": printable(Path(str(timeline.media.get("path", timeline.name))).name),
+        "name": escape(Path(str(timeline.media.get("path", timeline.name))).name),
         "url": quote(os.fsencode(page.name)),
         "duration": float(timeline.media["duration"]),
         "labels": sorted({event.label for event in timeline.events}),
@@ -58,7 +58,7 @@ def _count_classes(timelines: Any) -> list[dict[str, Any]]:
             row["files"] += 1
         for event in timeline.events:
             found[event.label][_COUNTS[event.modality]] += 1
-        either = [replace(event, modality="audio") for event in sensed(timeline.events)]
+        either = [replace(event, modality="audio") for event in split_modalities(timeline.events)]
         for event in merge_events(either, 0.0):
             found[event.label]["seconds"] += event.duration
     return sorted(found.values(), key=lambda row: row["label"])

@@ -19,10 +19,10 @@ import numpy as np
 from ...errors import MediaError, SetupError
 from ...files import SOUND_SUFFIXES, is_file, write_atomic
 from ...segments import runs
-from ...text import printable
+from ...text import escape
 from ...timeline import MODALITIES, Event, Timeline, Truth, sort_events
 from ..formats.events_json import to_document
-from ..postprocess import Refinement, sensed
+from ..postprocess import PostProcessing, split_modalities
 
 PAGE_SUFFIXES = (".html", ".htm")
 EMBED_LIMIT = 64 << 20  # bytes of a video inside a page; browsers get slow beyond
@@ -55,7 +55,7 @@ def check_embeddable(media: Path) -> None:
     size = media.stat().st_size if is_file(media) else 0
     if size > EMBED_LIMIT:
         raise SetupError(
-            f"{printable(media)}: has {size >> 20} MiB, more than the {EMBED_LIMIT >> 20} that a page may hold;"
+            f"{escape(media)}: has {size >> 20} MiB, more than the {EMBED_LIMIT >> 20} that a page may hold;"
             " without --embed-video the page plays the file from where it is"
         )
 
@@ -82,8 +82,8 @@ def page_data(timeline: Timeline, truth: Truth | None = None) -> dict[str, Any]:
     places = {label: index for index, label in enumerate(timeline.labels)}
     media = timeline.media
     return {
-        "name": printable(Path(str(media.get("path", timeline.name))).name),
-        "stem": re.sub(r"[^\w.\- ]", "_", printable(timeline.name)) or "video",
+        "name": escape(Path(str(media.get("path", timeline.name))).name),
+        "stem": re.sub(r"[^\w.\- ]", "_", escape(timeline.name)) or "video",
         "duration": max(timeline.segments, float(media["duration"]), *(e.offset for e in timeline.events), 0.1),
         "segments": timeline.segments,
         "labels": list(timeline.labels),
@@ -93,7 +93,7 @@ def page_data(timeline: Timeline, truth: Truth | None = None) -> dict[str, Any]:
         "probabilities": None if tables is None else {name: _base64(table) for name, table in tables.items()},
         "refinements": [dict(step) for step in timeline.processing if _is_refinement(step)],
         "truth": None if truth is None else {"spans": _spans(truth), "agreement": truth.agreement},
-        "warnings": [printable(warning) for warning in timeline.warnings],
+        "warnings": [escape(warning) for warning in timeline.warnings],
         "document": {key: value for key, value in document.items() if key != "events"},
     }
 
@@ -102,7 +102,7 @@ def _is_refinement(step: Mapping[str, Any]) -> bool:
     """Of this program's, or like it: another may have written anything."""
     numbers = [step.get(name) for name in ("merge_gap", "min_duration", "min_score")]
     classes = step.get("classes")
-    known = step.get("step") == "refine" and not step.keys() - {"step", *vars(Refinement())}
+    known = step.get("step") == "refine" and not step.keys() - {"step", *vars(PostProcessing())}
     well_formed = classes is None or (isinstance(classes, list) and all(isinstance(name, str) for name in classes))
     return known and well_formed and all(value is None or isinstance(value, int | float) for value in numbers)
 
@@ -110,7 +110,7 @@ def _is_refinement(step: Mapping[str, Any]) -> bool:
 def _displayed(timeline: Timeline) -> list[Event]:
     """With what is heard and seen where other programs say only that it is both."""
     both = [event for event in timeline.events if event.modality == "audio_visual"]
-    return list(sort_events([*sensed(timeline.events), *both], timeline.labels))
+    return list(sort_events([*split_modalities(timeline.events), *both], timeline.labels))
 
 
 def _compact(event: Event, places: Mapping[str, int]) -> list[float]:
@@ -147,10 +147,10 @@ def _flat(thresholds: Mapping[str, Any]) -> bool:
 
 def _player(media: Path, page: Path, *, embed: bool) -> dict[str, Any]:
     kind = "audio" if media.suffix.lower() in SOUND_SUFFIXES else "video"
-    told = {"kind": kind, "name": printable(media.name), "path": printable(media), "embedded": embed}
+    told = {"kind": kind, "name": escape(media.name), "path": escape(media), "embedded": embed}
     if not embed:
         way = os.path.relpath(media.resolve(), page.resolve().parent)
-        return {**told, "path": printable(way), "url": quote(os.fsencode(way))}
+        return {**told, "path": escape(way), "url": quote(os.fsencode(way))}
     check_embeddable(media)
     try:
         content = base64.b64encode(media.read_bytes()).decode()

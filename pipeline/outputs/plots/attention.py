@@ -22,7 +22,7 @@ from ...errors import SetupError
 from ...features.extract import FeatureSet
 from ...files import write_atomic
 from ...inference.predict import average_windows, finite_numbers
-from ...text import printable
+from ...text import escape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +70,7 @@ def check_explainable(parser: AVParser) -> None:
     """Raises SetupError for a parser that has no attention to show."""
     if parser.config.decoder != "leap":
         raise SetupError(
-            f"this parser's decoder is {printable(parser.config.decoder)}, which has no label-to-segment attention;"
+            f"this parser's decoder is {escape(parser.config.decoder)}, which has no label-to-segment attention;"
             " take a bundle whose decoder is leap"
         )
 
@@ -103,7 +103,7 @@ def write_maps(maps: AttentionMaps, path: Path, *, shown: Sequence[str] = ()) ->
     """
     suffix = path.suffix.lower()
     if suffix not in MAP_SUFFIXES:
-        raise ValueError(f"{printable(path)}: attention maps are written to {', '.join(MAP_SUFFIXES)} files")
+        raise ValueError(f"{escape(path)}: attention maps are written to {', '.join(MAP_SUFFIXES)} files")
     content = io.BytesIO()
     if suffix == ".npz":
         arrays: dict[str, Any] = {"labels": np.array(maps.labels, dtype=np.str_), **maps.arrays()}
@@ -116,7 +116,7 @@ def write_maps(maps: AttentionMaps, path: Path, *, shown: Sequence[str] = ()) ->
 def _choose(maps: AttentionMaps, shown: Sequence[str]) -> list[int]:
     """Indices of the classes of a picture."""
     if unknown := [label for label in shown if label not in maps.labels]:
-        raise ValueError(f"not among the classes of the maps: {', '.join(map(printable, unknown))}")
+        raise ValueError(f"not among the classes of the maps: {', '.join(map(escape, unknown))}")
     if shown:
         return [maps.labels.index(label) for label in dict.fromkeys(shown)]
     peaks = np.maximum(maps.audio_logits[-1], maps.visual_logits[-1]).max(axis=-1)
@@ -190,7 +190,7 @@ def _drawable(name: str) -> str:
     from matplotlib.font_manager import findfont, get_font
 
     font = get_font(findfont(_FONT))
-    short = printable(name if len(name) <= _MOST_LETTERS else name[: _MOST_LETTERS - 1] + "…")
+    short = escape(name if len(name) <= _MOST_LETTERS else name[: _MOST_LETTERS - 1] + "…")
     return "".join(
         letter if font.get_char_index(ord(letter)) else letter.encode("unicode_escape").decode() for letter in short
     )

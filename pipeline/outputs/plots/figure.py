@@ -22,7 +22,7 @@ _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 
 
 
 @dataclass(frozen=True, eq=False)
-class Band:
+class PlotBand:
     """A part of the figure across all of the time axis: `height` inches below its name, if it has one."""
 
     height: float

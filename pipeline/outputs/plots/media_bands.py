@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ....extractors.mel import FRAME_STEP, LOG_OFFSET
 from ....extractors.sampling import SAMPLE_RATE
 from ...decode.probe import probe
-from .figure import DPI, PALE, Band
+from .figure import DPI, PALE, PlotBand
 from .thumbnails import frames_at, loudness, spectrogram
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _MAX_PICTURES = 24
 _COLUMNS = 1200  # of the waveform
 
 
-def media_bands(media: Path, end: float, width: float, timeout: float) -> Iterator[Band]:
+def media_bands(media: Path, end: float, width: float, timeout: float) -> Iterator[PlotBand]:
     """The film strip and the sound, as far as the file has them. width: of the time axis, in inches."""
     video = probe(media, timeout=timeout).video
     if video is not None:
@@ -34,13 +34,13 @@ def media_bands(media: Path, end: float, width: float, timeout: float) -> Iterat
         times = (np.arange(count) + 0.5) * end / count
         pictures = frames_at(media, times.tolist(), height=round(_FILM * DPI), timeout=timeout)
         if any(picture is not None for picture in pictures):
-            yield Band(_FILM, lambda axes: _draw_film(axes, pictures, end, width), grid=0.0)
+            yield PlotBand(_FILM, lambda axes: _draw_film(axes, pictures, end, width), grid=0.0)
     frames = spectrogram(media, timeout=timeout)
     envelope = loudness(media, _COLUMNS, duration=end, timeout=timeout) if frames is None else None
     if frames is not None:
-        yield Band(_SOUND, lambda axes: _draw_mel(axes, frames), grid=0.35)
+        yield PlotBand(_SOUND, lambda axes: _draw_mel(axes, frames), grid=0.35)
     elif envelope is not None:
-        yield Band(_SOUND, lambda axes: _draw_wave(axes, envelope, end))
+        yield PlotBand(_SOUND, lambda axes: _draw_wave(axes, envelope, end))
 
 
 def _draw_film(axes: Axes, pictures: Sequence[NDArray[np.uint8] | None], end: float, width: float) -> None:

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from ....extractors.mel import FRAME_LENGTH, log_mel
 from ....extractors.sampling import SAMPLE_RATE
-from ...decode.audio import SoundReader
+from ...decode.audio import AudioReader
 from ...decode.base import read_pictures
 from ...decode.ffmpeg import ffmpeg_command, ffmpeg_input
 from ...decode.probe import MediaInfo, StreamInfo, probe
-from ...decode.process import DEFAULT_TIMEOUT, MediaProcess
+from ...decode.process import DEFAULT_TIMEOUT, DecoderProcess
 from ...errors import DecodeTimeoutError, MediaError
 from ...segments import segment_count
 
@@ -70,7 +70,7 @@ def _decode_at(
         options = {"frames:v": 1, "vcodec": "ppm", "pix_fmt": "rgb24", "f": "image2pipe"}
         return ffmpeg_command(scaled.output("pipe:1", **options), log_level="error")
 
-    with MediaProcess(media.path, command, timeout=timeout) as process:
+    with DecoderProcess(media.path, command, timeout=timeout) as process:
         picture = next(read_pictures(process), None)
         process.finish()
         return picture, not process.errors
@@ -95,18 +95,18 @@ def loudness(
     converted = replace(media, streams=streams)
     try:
         if duration is None:
-            counted = SoundReader(converted, "filtered", timeout=timeout)
+            counted = AudioReader(converted, "filtered", timeout=timeout)
             for _ in counted:
                 pass
             duration = counted.report.end
-        return _envelope(SoundReader(converted, "filtered", timeout=timeout), columns, duration)
+        return _envelope(AudioReader(converted, "filtered", timeout=timeout), columns, duration)
     except DecodeTimeoutError:
         raise
     except MediaError:  # the picture may be well: the features of such a file say in a warning what is wrong
         return None
 
 
-def _envelope(sound: SoundReader, columns: int, duration: float) -> NDArray[np.float32]:
+def _envelope(sound: AudioReader, columns: int, duration: float) -> NDArray[np.float32]:
     least, greatest = np.full(columns, np.inf), np.full(columns, -np.inf)
     width = duration * SAMPLE_RATE / columns  # samples of a part
     for second, samples in enumerate(sound):
@@ -132,7 +132,7 @@ def spectrogram(path: Path, *, timeout: float = DEFAULT_TIMEOUT) -> NDArray[np.f
     media = probe(path, timeout=timeout)
     if media.audio is None or segment_count(media.duration or 0.0) > SPECTROGRAM_SECONDS:
         return None
-    sound = SoundReader(media, "filtered", timeout=timeout)
+    sound = AudioReader(media, "filtered", timeout=timeout)
     seconds: list[NDArray[np.float64]] = []
     try:
         for second in sound:

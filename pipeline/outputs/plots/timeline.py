@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...decode.process import DEFAULT_TIMEOUT
 from ...files import write_atomic
 from ...segments import runs
-from ...text import printable
+from ...text import escape
 from ...timeline import Timeline, Truth
 from .figure import (
     DPI,
@@ -25,7 +25,7 @@ from .figure import (
     PALE,
     TEXT_SIZE,
     WIDTH,
-    Band,
+    PlotBand,
     clock,
     draw_time,
     fitted,
@@ -128,7 +128,7 @@ def _draw(timeline: Timeline, media: Path | None, truth: Truth | None, timeout: 
     width = WIDTH - left - _RIGHT
     bands = [] if media is None else list(media_bands(media, end, width, timeout))
     bands += [_panel(sense, rows, timeline.segments, truth) for sense, rows in panels.items()]
-    footer = [] if truth is None else wrapped(printable(truth.agreement), width)
+    footer = [] if truth is None else wrapped(escape(truth.agreement), width)
     height = _HEAD + sum(band.whole_height for band in bands) + _TICKS + _LEGEND + _LINE * len(footer) + _MARGIN
     figure = Figure((WIDTH, height), facecolor="white")
     _write_head(figure, timeline)
@@ -164,11 +164,11 @@ def _rows(timeline: Timeline, truth: Truth | None, sense: _Sense) -> list[_Row]:
         true = [(float(start), float(stop - start)) for start, stop in spans]
         if label in found or true:
             probabilities = None if known is None else known[:, index]
-            rows.append(_Row(printable(label), found.get(label, []), both.get(label, []), true, probabilities))
+            rows.append(_Row(escape(label), found.get(label, []), both.get(label, []), true, probabilities))
     return rows
 
 
-def _panel(sense: _Sense, rows: Sequence[_Row], segments: int, truth: Truth | None) -> Band:
+def _panel(sense: _Sense, rows: Sequence[_Row], segments: int, truth: Truth | None) -> PlotBand:
     """The rows of a modality, from top to bottom, or words where it has none."""
     shown = list(rows)
     name = _NAMES[sense]
@@ -188,7 +188,7 @@ def _panel(sense: _Sense, rows: Sequence[_Row], segments: int, truth: Truth | No
             _draw_row(axes, place, row, _COLOURS[sense], with_truth=truth is not None)
 
     height = (_ROW if truth is None else _ROW_WITH_TRUTH) * max(1, len(shown))
-    return Band(height, draw, name, _COLOURS[sense])
+    return PlotBand(height, draw, name, _COLOURS[sense])
 
 
 def _shade(axes: Axes, rows: Sequence[NDArray[np.float32] | None], segments: int, tint: str) -> None:
@@ -219,7 +219,7 @@ def _draw_row(axes: Axes, place: int, row: _Row, colour: str, *, with_truth: boo
 
 def _write_head(figure: Figure, timeline: Timeline) -> None:
     top = figure.get_figheight()
-    name = printable(PurePath(str(timeline.media.get("path", "video"))).name)
+    name = escape(PurePath(str(timeline.media.get("path", "video"))).name)
     name = fitted(name, (WIDTH - 2 * _MARGIN) / 1.1, _TITLE_SIZE)  # 1.1: it is bold
     write(figure, _MARGIN, top - 0.25, name, size=_TITLE_SIZE, weight="bold")
     counts = {m: sum(event.modality == m for event in timeline.events) for m in ("audio", "visual", "audio_visual")}
