@@ -15,7 +15,7 @@ from avvp.pipeline.evaluation.evaluate_timelines import evaluate_timelines
 from avvp.pipeline.metrics import Scores, score
 from avvp.pipeline.synthetic.dataset import SynthJob, write_dataset
 from avvp.weights import load_bundle
-from conftest import Result
+from support.command import Result
 
 CLIPS = 24
 Run = Callable[..., Result]

@@ -19,11 +19,12 @@ from avvp.pipeline.inference.bundle import load_parser
 from avvp.pipeline.outputs.formats.events_json import from_document
 from avvp.pipeline.outputs.formats.registry import FORMATS
 from avvp.weights import list_bundles
-from conftest import LABELS, Result, copy_bundle
-from llp_like import Recipe, generate
-from media import Clips
+from support.bundles import LABELS, copy_bundle
+from support.command import Result
+from support.llp_like import Recipe, generate
+from support.media import Clips
+from support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CHANGELOG.md"]
 
 

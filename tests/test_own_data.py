@@ -24,9 +24,10 @@ from avvp.pipeline.pseudo_labeling.teachers import LoadedTeachers
 from avvp.pipeline.segments import runs
 from avvp.pipeline.synthetic.dataset import SynthJob, write_dataset
 from avvp.pipeline.timeline import Event, Timeline
-from conftest import Result
+from support.command import Result
+from support.paths import ROOT
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "own-data.md"
+PAGE = ROOT / "docs" / "own-data.md"
 SECONDS = 3
 
 

@@ -1,0 +1,191 @@
+"""The three networks and their front ends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from avvp.extractors import EXTRACTORS, FeatureSpec, build_extractor, feature_spec, get_profile
+from avvp.extractors.base import normalize
+from avvp.extractors.mel import hertz_to_mel, log_mel, mel_matrix
+from avvp.extractors.registry import extractor_shapes
+from avvp.extractors.resize import resize, resize_and_crop
+from PIL import Image
+from support.golden import fill, load_json, load_npz, needs_golden
+from torchvision import transforms
+
+RNG = np.random.default_rng(3)
+
+
+@pytest.mark.parametrize("name", ["resnet_tiny", "r2plus1d_tiny", "vggish_tiny"])
+class TestContract:
+    def media(self, name: str) -> np.ndarray:
+        if name == "vggish_tiny":
+            return RNG.uniform(-1, 1, (2, 16_000))
+        return RNG.integers(0, 256, (16, 40, 50, 3), dtype=np.uint8)
+
+    def test_rows(self, name: str) -> None:
+        extractor = build_extractor(name)
+        rows = extractor(extractor.preprocess(self.media(name)))
+        assert rows.shape == (16 if extractor.stream == "visual_2d" else 2, extractor.dim)
+        assert rows.dtype == torch.float32
+        assert not rows.requires_grad
+        assert not extractor.training
+
+    def test_a_row_does_not_depend_on_its_batch(self, name: str) -> None:
+        extractor = build_extractor(name)
+        x = extractor.preprocess(self.media(name))
+        torch.testing.assert_close(extractor(x)[:1], extractor(x[:1]), atol=1e-5, rtol=1e-5)
+
+    def test_state_dict_round_trip(self, name: str) -> None:
+        extractor = build_extractor(name)
+        again = build_extractor(name, extractor.state_dict())
+        x = extractor.preprocess(self.media(name))
+        torch.testing.assert_close(again(x), extractor(x))
+
+    def test_weights_that_do_not_fit_are_named(self, name: str) -> None:
+        state = build_extractor(name).state_dict()
+        first, *_ = state
+        with pytest.raises(ValueError, match=f"missing: {first}"):
+            build_extractor(name, {key: value for key, value in state.items() if key != first})
+        with pytest.raises(ValueError, match="unknown: surplus"):
+            build_extractor(name, state | {"surplus": torch.zeros(1)})
+        with pytest.raises(ValueError, match=f"of another shape: {first}"):
+            build_extractor(name, state | {first: torch.zeros(1)})
+
+
+def test_unknown_extractor_names_the_known() -> None:
+    with pytest.raises(ValueError, match="resnet152"):
+        build_extractor("resnet999")
+
+
+def test_key_names_and_shapes_are_the_published_ones() -> None:
+    with torch.device("meta"):
+        references = {
+            "resnet152": torchvision.models.resnet152(),
+            "r2plus1d_18": torchvision.models.video.r2plus1d_18(),
+        }
+    for name, reference in references.items():
+        expected = {k: tuple(v.shape) for k, v in reference.state_dict().items() if not k.startswith("fc.")}
+        assert extractor_shapes(name) == expected
+
+
+def test_vggish_has_the_published_number_of_parameters() -> None:
+    assert sum(int(np.prod(shape)) for shape in extractor_shapes("vggish").values()) == 72_141_184
+
+
+def test_the_classifier_of_a_published_file_is_named_and_left_out() -> None:
+    with torch.device("meta"):
+        extractor = EXTRACTORS["resnet_tiny"]()
+    state = build_extractor("resnet_tiny").state_dict() | {"fc.weight": torch.zeros(10, 64)}
+    assert extractor.load_published(state) == ("fc.weight",)
+
+
+@pytest.mark.parametrize("size", [(320, 240), (240, 320), (301, 227), (256, 256), (50, 40), (1920, 800)])
+def test_resize_and_crop_is_what_torchvision_does_with_pil(size: tuple[int, int]) -> None:
+    frames = RNG.integers(0, 256, (1, size[1], size[0], 3), dtype=np.uint8)
+    published = transforms.Compose(
+        [
+            transforms.Resize(256),
+            transforms.CenterCrop(224),
+            transforms.ToTensor(),
+            transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ]
+    )
+    ours = build_extractor("resnet_tiny").preprocess(frames)
+    torch.testing.assert_close(ours[0], published(Image.fromarray(frames[0])))
+
+
+def test_extremely_long_pictures_take_no_more_memory_than_others() -> None:
+    frames = np.zeros((1, 2, 60_000, 3), np.uint8)
+    assert resize_and_crop(frames, short_side=256, crop=224).shape == (1, 224, 224, 3)
+    assert resize_and_crop(frames.transpose(0, 2, 1, 3), short_side=256, crop=224).shape == (1, 224, 224, 3)
+
+
+def test_clips_are_squashed_not_cropped() -> None:
+    frames = RNG.integers(0, 256, (8, 30, 90, 3), dtype=np.uint8)
+    x = build_extractor("r2plus1d_tiny").preprocess(frames)
+    assert x.shape == (1, 3, 8, 112, 112)
+    mean, std = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
+    torch.testing.assert_close(
+        x[0].transpose(0, 1), normalize(torch.from_numpy(resize(frames, 112, 112)), mean, std).permute(0, 3, 1, 2)
+    )
+
+
+def test_normalisation_by_hand() -> None:
+    picture = torch.full((1, 1, 1, 3), 255, dtype=torch.uint8)
+    assert normalize(picture, (0.5, 0.5, 0.0), (0.5, 0.25, 1.0)).flatten().tolist() == [1.0, 2.0, 1.0]
+
+
+def test_mel_scale_by_hand() -> None:
+    assert hertz_to_mel(0) == 0
+    assert hertz_to_mel(700) == pytest.approx(1127 * np.log(2))
+
+
+def test_mel_matrix_is_linear_in_mel_without_normalisation() -> None:
+    matrix = mel_matrix()
+    assert matrix.shape == (257, 64)
+    assert matrix[0].sum() == 0
+    assert 0.9 < matrix[:, 40].max() <= 1
+    # Between the first and the last peak, neighbouring triangles add up to one.
+    bins = hertz_to_mel(np.linspace(0, 8000, 257))
+    centers = np.linspace(hertz_to_mel(125), hertz_to_mel(7500), 66)[1:-1]
+    inside = (bins > centers[0]) & (bins < centers[-1])
+    np.testing.assert_allclose(matrix[inside].sum(1), 1)
+
+
+def test_log_mel_of_silence_and_its_shape() -> None:
+    assert log_mel(np.zeros((2, 16_000))).shape == (2, 98, 64)
+    np.testing.assert_allclose(log_mel(np.zeros(400)), np.log(0.01), rtol=1e-6)
+    with pytest.raises(ValueError, match="399 samples"):
+        log_mel(np.zeros(399))
+
+
+def test_log_mel_equals_a_plain_loop() -> None:
+    waveform = RNG.uniform(-1, 1, 2000)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
+    rows = [
+        np.log(np.abs(np.fft.rfft(waveform[start : start + 400] * window, 512)) @ mel_matrix() + 0.01)
+        for start in range(0, 2000 - 399, 160)
+    ]
+    np.testing.assert_allclose(log_mel(waveform), rows, rtol=1e-6)
+
+
+@needs_golden
+def test_log_mel_golden_sine() -> None:
+    frames = log_mel(np.sin(2 * np.pi * 1000 * np.arange(48_000) / 16_000))
+    np.testing.assert_allclose(frames[:288].reshape(3, 96, 64), load_npz("vggish_sine.npz")["logmel"], atol=1e-5)
+
+
+@needs_golden
+@pytest.mark.full_size
+def test_vggish_golden() -> None:
+    golden = load_npz("features_BjCEufrlXm4.npz")
+    assert extractor_shapes("vggish") == {k: tuple(v) for k, v in load_json("vggish_state_dict.json")["vggish"].items()}
+    extractor = build_extractor("vggish", fill(extractor_shapes("vggish")))
+    rows = extractor(torch.from_numpy(golden["logmel"])).numpy()
+    expected = golden["vggish"]
+    assert np.linalg.norm(rows - expected) / np.linalg.norm(expected - expected.mean(0)) < 1e-3
+
+
+def test_feature_spec_round_trip_and_differences() -> None:
+    extractors = {name: build_extractor(name) for name in ("vggish_tiny", "resnet_tiny", "r2plus1d_tiny")}
+    spec = feature_spec("clean", extractors)
+    assert spec.extractors == ("vggish_tiny", "resnet_tiny", "r2plus1d_tiny")
+    assert spec.dims == (16, 64, 64)
+    assert FeatureSpec.from_dict(spec.to_dict()) == spec
+    assert spec.differences(spec) == []
+    assert spec.differences(feature_spec("llp", extractors)) == ["profile: clean / llp"]
+    with pytest.raises(ValueError, match="not a feature specification"):
+        FeatureSpec.from_dict({"profile": "llp"})
+
+
+def test_one_extractor_for_each_stream() -> None:
+    with pytest.raises(ValueError, match="visual_3d"):
+        feature_spec("llp", {"vggish_tiny": build_extractor("vggish_tiny")})
+
+
+def test_unknown_profile() -> None:
+    with pytest.raises(ValueError, match="llp, clean"):
+        get_profile("dirty")

@@ -1,0 +1,145 @@
+"""The published MM-Pyr + LEAP: its file loads unchanged, its outputs come out."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from avvp.models import AVParser, load_published
+from support.golden import load_json, load_npz, needs_golden, parser_inputs
+from support.parsers import family_state, published_state
+
+pytestmark = needs_golden
+OUTPUTS = {
+    "a_prob": "audio_video_probs",
+    "v_prob": "visual_video_probs",
+    "a_frame_prob": "audio_segment_probs",
+    "v_frame_prob": "visual_segment_probs",
+    "global_prob": "video_probs",
+    "a_fea": "audio_hidden",
+    "v_fea": "visual_hidden",
+    "la_f": "audio_label_hidden",
+    "lv_f": "visual_label_hidden",
+}
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, np.ndarray]:
+    return load_npz("leap_official.npz")
+
+
+def load(golden: dict[str, np.ndarray], blocks: int = 2, heads: int = 8) -> AVParser:
+    embeddings = torch.from_numpy(golden["label_embeddings"])
+    return load_published(published_state(blocks), family="leap", label_embeddings=embeddings, leap_heads=heads)
+
+
+@pytest.mark.parametrize(("tag", "blocks", "heads"), [("n2_h8", 2, 8), ("n1_h8", 1, 8), ("n4_h4", 4, 4)])
+def test_outputs(golden: dict[str, np.ndarray], tag: str, blocks: int, heads: int) -> None:
+    """In float64, so that what is compared is the function and not our rounding."""
+    parser = load(golden, blocks, heads).double()
+    with torch.no_grad():
+        output = parser(*(tensor.double() for tensor in parser_inputs()))
+    compared = 0
+    for name, attribute in OUTPUTS.items():
+        if f"{tag}/{name}" in golden:
+            expected, got = golden[f"{tag}/{name}"], getattr(output, attribute).numpy()
+            # Hidden states reach 30, where the reference's own float32 rounding is 3e-5.
+            tolerance = 1e-5 if name.endswith("prob") else 1e-4
+            np.testing.assert_allclose(got, expected, atol=tolerance, rtol=0, err_msg=f"{tag}/{name}")
+            compared += 1
+    assert compared >= 4
+
+
+def test_float32_is_as_close(golden: dict[str, np.ndarray]) -> None:
+    with torch.no_grad():
+        output = load(golden)(*parser_inputs())
+    np.testing.assert_allclose(output.visual_segment_probs, golden["n2_h8/v_frame_prob"], atol=1e-5, rtol=0)
+
+
+def test_unused_keys_are_named_and_they_alone_get_no_gradient(golden: dict[str, np.ndarray]) -> None:
+    parser = load(golden)
+    without_gradient = {key for key, norm in load_json("leap_official.json")["grad_norms"].items() if norm is None}
+    twins = {key for key in parser.unused_keys if re.search(r"network\.\d+\.conv[12]\.", key)}
+    assert set(parser.unused_keys) - twins == without_gradient
+
+    output = parser(*parser_inputs())
+    losses = (
+        output.audio_segment_logits,
+        output.visual_segment_logits,
+        output.audio_video_logits,
+        output.visual_video_logits,
+    )
+    torch.stack([loss.square().mean() for loss in losses]).sum().backward()
+    assert [name for name, parameter in parser.named_parameters() if parameter.grad is None] == []
+    assert all(parameter.grad.abs().sum() > 0 for parameter in parser.parameters() if parameter.grad is not None)
+
+
+def test_data_parallel_prefix_is_dropped(golden: dict[str, np.ndarray]) -> None:
+    state = {f"module.{key}": value for key, value in published_state().items()}
+    embeddings = torch.from_numpy(golden["label_embeddings"])
+    parser = load_published(state, family="leap", label_embeddings=embeddings)
+    torch.testing.assert_close(parser.state_dict(), load(golden).state_dict())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s | {"fc_x.weight": torch.zeros(1)}, "fc_x.weight"),
+        (lambda s: {k: v for k, v in s.items() if k != "fc_lv.bias"}, "decoder.visual.video_head.bias"),
+        (lambda s: s | {"fc_lv.bias": torch.zeros(2)}, "size mismatch"),
+        (lambda s: {"fc_lv.bias": s["fc_lv.bias"]}, "stem.audio.weight"),
+        (lambda s: s | {"MMP.capture.vnetwork.0.conv1.bias": torch.zeros(512)}, "differ in this file"),
+    ],
+)
+def test_a_file_that_does_not_fit(change, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load_published(change(published_state()), family="leap", label_embeddings=torch.zeros(25, 300))
+
+
+MMIL_OUTPUTS = {"global_prob": "video_probs", "a_prob": "audio_video_probs", "v_prob": "visual_video_probs"}
+UNUSED = {
+    "han": r"(audio|visual|cmt)_encoder\.|hat_encoder\.norm[12]\.",
+    "mmpyr": r"MMP\.(capture|fusion)\.(multiheadattn|feedforward)\.|.*layer_norm\.|.*network\.\d\.conv[12]\.",
+    "valor": r"hat_encoder\.final_norm_[av]\.",
+}
+
+
+@pytest.mark.parametrize("family", UNUSED)
+def test_families_with_mmil(family: str) -> None:
+    """Swapped modalities of MM-Pyr included: its index 0 is the visual stream, and is read as audio."""
+    expected, state = load_npz(f"{family}_official.npz"), family_state(family)
+    parser = load_published(state, family=family).double()
+    with torch.no_grad():
+        output = parser(*(tensor.double() for tensor in parser_inputs()))
+    for name, attribute in MMIL_OUTPUTS.items():
+        np.testing.assert_allclose(getattr(output, attribute), expected[name], atol=1e-5, rtol=0, err_msg=name)
+    segments = torch.stack([output.audio_segment_probs, output.visual_segment_probs], dim=2)
+    np.testing.assert_allclose(segments, expected["frame_prob"], atol=1e-5, rtol=0)
+    if "frame_logits" in expected:
+        logits = torch.stack([output.audio_segment_logits, output.visual_segment_logits], dim=2)
+        np.testing.assert_allclose(logits, expected["frame_logits"], atol=1e-5, rtol=0)
+    assert set(parser.unused_keys) == {key for key in state if re.match(UNUSED[family], key)}
+
+
+def test_mmpyr_without_the_swap_reads_each_stream_under_its_name() -> None:
+    expected, state = load_npz("mmpyr_official.npz"), family_state("mmpyr")
+    with torch.no_grad():
+        output = load_published(state, family="mmpyr", swap_modalities=False)(*parser_inputs())
+    np.testing.assert_allclose(output.visual_video_probs, expected["a_prob"], atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="swap_modalities is for family 'mmpyr'"):
+        load_published(family_state("han"), family="han", swap_modalities=True)
+
+
+def test_packed_attention_that_cannot_be_split() -> None:
+    state = {**family_state("han"), "hat_encoder.layers.0.cm_attn.in_proj_bias": torch.zeros(7)}
+    with pytest.raises(ValueError, match=r"in_proj_bias is \(7,\)"):
+        load_published(state, family="han")
+
+
+def test_unknown_family_and_missing_embeddings() -> None:
+    with pytest.raises(ValueError, match="unknown family 'x'; known: leap, mmpyr, han, valor"):
+        load_published({}, family="x")
+    with pytest.raises(ValueError, match="label_embeddings"):
+        load_published({}, family="leap")

@@ -1,0 +1,75 @@
+"""What goes wrong in the engine's threads is told to whoever reads the results, and nothing is left behind."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from avvp.extractors.fused import fuse
+from avvp.extractors.registry import build_extractor
+from avvp.pipeline.batch.engine import Engine
+from avvp.pipeline.batch.feature_spool import FeatureSpool
+from avvp.pipeline.batch.work import PendingVideo, Result, VideoJob, VideoOutputs
+from avvp.pipeline.errors import AVVPError, OutputError, SetupError
+from avvp.pipeline.preprocess.worker_process import DecodeOptions
+from support.media import Clips
+
+CPU = torch.device("cpu")
+
+
+def make_engine(finish: object = None, *, lanes: int = 2) -> Engine:
+    network = fuse(build_extractor("r2plus1d_tiny"))
+    made = [(CPU, {"visual_3d": network})] * lanes
+    ends = finish or (lambda video: VideoOutputs({}, note=str(video.length("visual_3d"))))
+    return Engine(made, {"visual_3d": 4}, DecodeOptions("clean"), ends, workers=2)  # pyright: ignore[reportArgumentType]
+
+
+def works(*paths: Path) -> list[VideoJob]:
+    return [VideoJob(str(number), path, ("visual_3d",)) for number, path in enumerate(paths)]
+
+
+def length(result: Result) -> str:
+    return "" if result.made is None else result.made.note
+
+
+def test_every_work_has_one_result(clips: Clips) -> None:
+    before = threading.active_count()
+    with make_engine() as engine:
+        asked = works(clips.steady, clips.headless, clips.blink, clips.silent)
+        results = {result.work.id: result for result in engine.run(asked)}
+        assert list(engine.run([])) == []
+        assert [length(result) for result in engine.run(works(clips.blink))] == ["1"]
+    assert {name: length(result) for name, result in results.items()} == {"0": "3", "1": "", "2": "1", "3": "3"}
+    assert results["1"].cause is not None
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(
+    ("thrown", "shown", "message"),
+    [
+        (torch.OutOfMemoryError("3 GiB"), SetupError, "smaller --batch-size"),
+        (OSError(28, "No space left on device"), OutputError, "No space left on device"),
+        (AVVPError("as it is"), AVVPError, "as it is"),
+    ],
+)
+def test_what_ends_the_run(
+    clips: Clips, monkeypatch: pytest.MonkeyPatch, thrown: Exception, shown: type[Exception], message: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise thrown
+
+    monkeypatch.setattr(FeatureSpool, "put", fail)
+    with make_engine() as engine, pytest.raises(shown, match=message):
+        list(engine.run(works(clips.steady)))
+
+
+def test_rows_that_are_not_finite_are_one_video_s_fault(clips: Clips) -> None:
+    from avvp.pipeline.errors import MediaError
+
+    def finish(video: PendingVideo) -> None:
+        raise MediaError(video.work.path, "its features are not finite")
+
+    with make_engine(finish) as engine:
+        assert [result.cause for result in engine.run(works(clips.blink))] == ["its features are not finite"]

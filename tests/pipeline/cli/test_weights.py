@@ -1,0 +1,190 @@
+"""`avvp weights`, and what every command owes a person: quick help with examples."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+import torch
+from avvp.extractors import build_extractor
+from avvp.extractors.registry import extractor_shapes
+from avvp.pipeline.cli import weights as cli_weights
+from avvp.pipeline.cli.main import avvp
+from avvp.pipeline.inference.vggish_check import TOLERANCES, check_vggish
+from avvp.weights import list_bundles, list_files
+from avvp.weights.untrained import untrained_state
+from support.command import Result
+from support.golden import needs_golden
+from support.parsers import published_state
+from support.server import CONTENT, DIGEST, Server, weight_file
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server, and a manifest whose only file is on it."""
+    running = Server()
+    monkeypatch.setattr(cli_weights, "list_files", lambda: {"test": weight_file(running)})
+    monkeypatch.setattr(cli_weights, "list_bundles", dict)
+    yield running
+    running.close()
+
+
+def test_list_names_everything(run: Run) -> None:
+    result = run("weights", "list")
+    assert result.status == 0
+    for file in list_files().values():
+        assert file.name in result.out
+        assert file.licence in result.out
+    assert "leap-llp" in result.out
+    assert "RANDOM parameters" in result.out
+    assert result.out.count("not on this machine") == len(list_files())
+
+
+def test_fetch_verify_path(run: Run, server: Server, tmp_path: Path) -> None:
+    assert run("weights", "path", "test", "--weights-dir", tmp_path).status == 1
+    fetched = run("weights", "fetch", "test", "--weights-dir", tmp_path)
+    assert fetched.status == 0
+    assert DIGEST in fetched.out
+    assert (tmp_path / "weights.bin").read_bytes() == CONTENT
+    assert "already at" in run("weights", "fetch", "weights.bin", "--weights-dir", tmp_path).out
+    assert len(server.requests) == 1
+    assert run("weights", "path", "test", "--weights-dir", tmp_path).out == f"{tmp_path / 'weights.bin'}\n"
+    verified = run("weights", "verify", "--weights-dir", tmp_path)
+    assert (verified.status, "matches the published hash" in verified.out) == (0, True)
+
+
+def test_fetch_that_fails(run: Run, server: Server, tmp_path: Path) -> None:
+    server.status = 404
+    result = run("weights", "fetch", "test", "--weights-dir", tmp_path)
+    assert (result.status, "could not be downloaded" in result.err) == (1, True)
+
+
+@pytest.mark.usefixtures("server")
+def test_verify_finds_a_wrong_file(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "weights.bin").write_bytes(CONTENT[:-1] + b"!")
+    result = run("weights", "verify", "--weights-dir", tmp_path)
+    assert (result.status, "wrong hash" in result.err) == (1, True)
+
+
+def test_verify_without_any_file(run: Run) -> None:
+    result = run("weights", "verify")
+    assert (result.status, "no weight files on this machine" in result.err) == (0, True)
+    assert run("weights", "verify", "vggish").status == 1
+
+
+def test_path_lists_the_folders(run: Run, tmp_path: Path) -> None:
+    folders = run("weights", "path", "--weights-dir", tmp_path).out.splitlines()
+    assert folders[0] == str(tmp_path)
+    assert len(folders) == 3
+
+
+def test_unknown_name(run: Run) -> None:
+    result = run("weights", "fetch", "nonsense")
+    assert result.status == 2
+    assert "unknown name 'nonsense'; known: leap-llp" in result.err
+
+
+@pytest.mark.full_size
+def test_verify_asks_vggish_for_its_published_answers(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Random parameters of the right shapes have the right size and are found out all the same."""
+    path = tmp_path / "vggish-10086976.pth"
+    torch.save(untrained_state(extractor_shapes("vggish"), 1), path)
+    file = list_files()["vggish"]
+    assert path.stat().st_size == pytest.approx(file.bytes, rel=1e-3)
+    monkeypatch.setattr(cli_weights, "verify_file", lambda *_: "0" * 64)
+    result = run("weights", "verify", "vggish", "--weights-dir", tmp_path)
+    assert result.status == 1
+    assert "does not give the published answers" in result.err
+
+
+@pytest.mark.parametrize(("spoil", "status", "message"), [
+    (lambda state: state, 0, "holds every tensor of the published MM-Pyr + LEAP"),
+    (lambda state: {key: value for key, value in state.items() if key != "fc_la.bias"}, 1, "fc_la.bias"),
+])  # fmt: skip
+@needs_golden
+def test_verify_looks_into_the_published_parser(
+    run: Run, tmp_path: Path, spoil: Callable[[dict], dict], status: int, message: str
+) -> None:
+    torch.save(spoil(published_state()), tmp_path / "leap_llp.pt")
+    result = run("weights", "verify", "leap_llp", "--weights-dir", tmp_path)
+    assert result.status == status
+    assert message.replace("fc_la.bias", "decoder.audio.video_head.bias") in result.out + result.err
+
+
+def test_known_answers_are_compared_with_the_network_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    extractor = build_extractor("vggish_tiny")
+    seen: list[tuple[int, ...]] = []
+
+    def answer(x: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(x.shape))
+        return torch.zeros(1, 128)
+
+    monkeypatch.setattr(extractor, "forward", answer)
+    differences = check_vggish(extractor)
+    assert seen == [(1, 96, 64)] * 2
+    assert differences == {"sine_1khz": pytest.approx(1.19568), "silence": pytest.approx(0.683148)}
+    assert set(differences) == set(TOLERANCES)
+    assert np.isfinite(list(differences.values())).all()
+
+
+def commands(group: click.Group = avvp, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+@pytest.mark.parametrize("command", list(commands()), ids=" ".join)
+def test_help_is_quick(command: tuple[str, ...]) -> None:
+    """Under 0.3 s, so torch must not be imported; the best of five, for the machine may be busy."""
+    program = Path(sys.executable).with_name("avvp")
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        result = subprocess.run([program, *command, "--help"], capture_output=True, text=True, check=True)
+        times.append(time.perf_counter() - started)
+        if times[-1] < 0.3:
+            break
+    assert result.stdout.startswith("Usage: avvp")
+    assert min(times) < 0.3
+
+
+@pytest.mark.parametrize("command", [(), ("parse",), ("weights",)])
+def test_help_has_examples(run: Run, command: tuple[str, ...]) -> None:
+    assert "Examples:" in run(*command, "--help").out
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").out.startswith("avvp, version 0.")
+
+
+@pytest.mark.parametrize("arguments", [("nonsense",), ("parse", "--nonsense", "x"), ("weights", "nonsense")])
+def test_wrong_usage(run: Run, arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert result.status == 2
+    assert "Error: No such" in result.err
+
+
+def test_a_bundle_that_is_shipped_has_nothing_to_fetch(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for command in ("fetch", "verify"):
+        result = run("weights", command, "demo")
+        assert (result.status, result.out.startswith("demo: shipped with the program, in ")) == (0, True)
+    lost = replace(list_bundles()["demo"], root=tmp_path)
+    monkeypatch.setattr(cli_weights, "list_bundles", lambda: {"demo": lost})
+    result = run("weights", "verify", "demo")
+    assert (result.status, "is not there: reinstall it" in result.err) == (2, True)

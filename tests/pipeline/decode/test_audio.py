@@ -1,0 +1,167 @@
+"""Sound: the published track bit for bit, the fast filter against resampy, streams against whole signals."""
+
+from __future__ import annotations
+
+import wave
+from functools import partial
+
+import numpy as np
+import pytest
+import resampy
+from avvp.pipeline.decode.audio import AudioReader
+from avvp.pipeline.decode.probe import probe
+from avvp.pipeline.decode.resampling import published_track, resamplable, resample, resample_seconds
+from avvp.pipeline.errors import MediaError
+from support.golden import GOLDEN, MEDIA, needs_golden, needs_media
+from support.media import Clips
+
+RNG = np.random.default_rng(5)
+
+
+def feed(samples: np.ndarray):
+    """A `read` function over an array of samples."""
+    place = 0
+
+    def read(count: int) -> np.ndarray:
+        nonlocal place
+        block = samples[place : place + count]
+        place += len(block)
+        return block
+
+    return read
+
+
+def track(samples: np.ndarray, duration: float | None) -> np.ndarray:
+    return np.concatenate(list(published_track(feed(samples), duration)))
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
+def test_fast_filter_is_resampys_kaiser_best(rate: int) -> None:
+    """White noise against the filter that `kaiser_best` was when VGGish was defined (resampy before 0.4)."""
+    settings = {"num_zeros": 64, "precision": 12, "rolloff": 0.9475937167399596}
+    waveform = RNG.standard_normal(2 * rate)
+    kaiser = partial(np.kaiser, beta=14.769656459379492)
+    reference = resampy.resample(waveform, rate, 16_000, filter="sinc_window", window=kaiser, **settings)
+    assert relative_error(resample(waveform, rate), reference) < 5e-3
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
+def test_todays_kaiser_best_differs_only_at_the_edge_of_the_band(rate: int) -> None:
+    """resampy 0.4 gave the name to a slightly narrower filter: on sound whose spectrum falls off, the same."""
+    spectrum = np.fft.rfft(RNG.standard_normal(2 * rate))
+    waveform = np.fft.irfft(spectrum / np.arange(1, len(spectrum) + 1))
+    reference = resampy.resample(waveform, rate, 16_000, filter="kaiser_best")
+    assert relative_error(resample(waveform, rate), reference) < 2e-3
+
+
+def relative_error(ours: np.ndarray, reference: np.ndarray) -> float:
+    """Away from the edges, where both filters run out of signal."""
+    assert len(ours) == 32_000
+    ours, reference = ours[1000:-1000], reference[: len(ours)][1000:-1000]
+    return float(np.linalg.norm(ours - reference) / np.linalg.norm(reference))
+
+
+def test_filter_keeps_what_is_below_and_removes_what_is_above() -> None:
+    time = np.arange(44_100) / 44_100
+    low, high = resample(np.sin(2 * np.pi * 1000 * time), 44_100), resample(np.sin(2 * np.pi * 10_000 * time), 44_100)
+    middle = slice(1000, -1000)
+    np.testing.assert_allclose(low[middle], np.sin(2 * np.pi * 1000 * np.arange(16_000) / 16_000)[middle], atol=1e-3)
+    assert np.abs(high[middle]).max() < 1e-3
+
+
+@pytest.mark.parametrize("rate", [11_025, 32_000, 44_100])
+def test_resampling_a_stream_equals_resampling_it_whole(rate: int) -> None:
+    waveform = RNG.standard_normal(4 * rate)
+    seconds = list(resample_seconds(iter(waveform.reshape(4, rate)), rate))
+    np.testing.assert_allclose(np.concatenate(seconds), resample(waveform, rate), atol=1e-9)
+
+
+def test_published_track_picks_the_nearest_sample() -> None:
+    samples = np.arange(120_000)[:, None] / 2**17  # every sample says which one it is
+    expected = np.round(np.arange(16_000) * 2.75625)
+    got = track(samples, 2.7)[:16_000, 0]
+    np.testing.assert_array_equal(got, np.trunc(expected / 2**17 * 32768) / 32768)
+
+
+def test_published_track_slips_by_one_sample_when_the_window_moves() -> None:
+    samples = np.arange(441_000)[:, None] * (0.9 / 441_000)
+    nearest = np.round(44_100 * (np.arange(150_000) * (1 / 16_000))).astype(int)
+    late = np.round((samples[nearest, 0] - track(samples, 10.0)[:150_000, 0]) * 441_000 / 0.9)
+    # 16-bit truncation hides single samples (0.07 steps each), so the slip is read off the averages.
+    assert np.abs(late[:70_000].mean() - late[80_000:100_000].mean() + 1) < 0.2
+    assert np.abs(late[:70_000].mean() - late[115_000:140_000].mean() + 2) < 0.2
+
+
+def test_published_track_is_limited_and_truncated_to_16_bits() -> None:
+    samples = np.full((120_000, 2), 1.0)
+    samples[:, 1] = -0.4999999
+    block = track(samples, 2.7)[0]
+    assert block.tolist() == [int(0.99 * 32768) / 32768, -int(0.4999999 * 32768) / 32768]
+
+
+def test_where_the_published_program_fails_the_nearest_samples_are_picked() -> None:
+    samples = RNG.uniform(-0.9, 0.9, (50_000, 2))
+    got = track(samples, 1.2)
+    nearest = np.round(44_100 * (np.arange(len(got)) * (1 / 16_000))).astype(int)
+    np.testing.assert_array_equal(got, np.trunc(samples[nearest] * 32768) / 32768)
+    assert len(got) == pytest.approx(50_000 / 44_100 * 16_000, abs=1)
+
+
+@pytest.mark.parametrize("claim", [None, 0.0, 0.01, 3.0, 9.9, 2000.0, 1e12])
+def test_a_container_that_lies_about_its_duration_changes_nothing_but_the_blocks(claim: float | None) -> None:
+    """All of the sound comes, and no more than the block that holds its end."""
+    samples = RNG.uniform(-0.9, 0.9, (441_000, 1))
+    got = track(samples, claim)
+    assert 160_000 <= len(got) <= 162_000
+    honest = track(samples, 10.0)[:60_000]  # before the window first moves, which depends on the blocks
+    np.testing.assert_array_equal(got[:60_000], honest)
+
+
+@needs_golden
+@needs_media
+def test_published_track_golden() -> None:
+    with wave.open(str(GOLDEN / "BjCEufrlXm4.wav")) as file:
+        expected = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2) / 32768
+    seconds = np.concatenate(list(AudioReader(probe(MEDIA / "BjCEufrlXm4.mp4"), "nearest")))
+    np.testing.assert_array_equal(seconds[: len(expected)], expected.mean(1))
+    assert not seconds[len(expected) :].any()
+
+
+@pytest.mark.parametrize("sound", ["nearest", "filtered"])
+def test_seconds_of_sound(clips: Clips, sound: str) -> None:
+    reader = AudioReader(probe(clips.blind), sound)
+    seconds = list(reader)
+    assert [len(second) for second in seconds] == [16_000] * 2
+    assert reader.report.end == pytest.approx(2.0, abs=0.01)
+    spectrum = np.abs(np.fft.rfft(seconds[1]))
+    assert spectrum.argmax() == 440
+
+
+def test_sound_that_starts_late_keeps_its_place(clips: Clips) -> None:
+    late = clips.make(
+        "late-sound.mkv", "-f", "lavfi", "-i", "color=s=64x48:r=8:d=3", "-itsoffset", 1, "-f", "lavfi",
+        "-i", "sine=f=440:r=16000:d=2", "-c:a", "pcm_s16le", "-c:v", "ffv1",
+    )  # fmt: skip
+    seconds = list(AudioReader(probe(late), "filtered"))
+    levels = [float(np.abs(second).mean()) for second in seconds[:3]]
+    assert levels[0] < 1e-3
+    assert min(levels[1:]) > 0.05
+
+
+@pytest.mark.parametrize("rate", [7_919, 22_255, 96_001])
+def test_odd_sample_rates(clips: Clips, rate: int) -> None:
+    """Prime rates would need a filter of gigabytes; the tone comes out right all the same, and soon."""
+    path = clips.make(f"odd-{rate}.wav", "-f", "lavfi", "-i", f"sine=f=440:r={rate}:d=2")
+    assert resamplable(rate) == 48_000
+    _, second = AudioReader(probe(path), "filtered")
+    assert np.abs(np.fft.rfft(second)).argmax() == 440
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 192_000])
+def test_usual_sample_rates_are_decoded_as_they_are(rate: int) -> None:
+    assert resamplable(rate) == rate
+
+
+def test_no_sound_is_an_error(clips: Clips) -> None:
+    with pytest.raises(MediaError, match="no audio stream"):
+        AudioReader(probe(clips.silent), "filtered")

@@ -1,0 +1,215 @@
+"""One contract for every frame reader, then what each has of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from avvp.pipeline.decode import decord_reader as decode_decord
+from avvp.pipeline.decode import ffmpeg_reader as decode_ffmpeg
+from avvp.pipeline.decode.base import FrameReader
+from avvp.pipeline.decode.jpeg_frames import JpegFrames
+from avvp.pipeline.decode.probe import probe
+from avvp.pipeline.decode.process import DecoderProcess
+from avvp.pipeline.decode.readers import build_reader
+from avvp.pipeline.errors import DecodeTimeoutError, MediaError
+from avvp.pipeline.segments import sample_times, shown_frames
+from support.golden import MEDIA, needs_media
+from support.media import Clips, read_number
+
+READERS = ["ffmpeg", "decord", "auto"]
+
+
+def read(path: Path, name: str) -> tuple[np.ndarray, FrameReader]:
+    reader = build_reader(probe(path), name)
+    return np.concatenate(list(reader)), reader
+
+
+@pytest.mark.parametrize("name", READERS)
+class TestContract:
+    def test_samples_eight_a_second_at_the_middle_of_their_intervals(self, clips: Clips, name: str) -> None:
+        frames, reader = read(clips.steady, name)
+        expected = shown_frames(np.arange(72) / 24, sample_times(24, 8))
+        assert [read_number(frame) for frame in frames] == expected.tolist()
+        assert reader.report.decoded == 72
+        assert reader.report.end == pytest.approx(3.0, abs=1e-3)
+        assert reader.report.warnings == []
+
+    def test_chunks_hold_eight_frames(self, clips: Clips, name: str) -> None:
+        sizes = [len(chunk) for chunk in build_reader(probe(clips.steady), name)]
+        assert sizes == [8, 8, 8]
+
+    def test_variable_frame_rate_follows_presentation_times(self, clips: Clips, name: str) -> None:
+        frames, _ = read(clips.variable, name)
+        expected = shown_frames(clips.variable_times, sample_times(len(frames), 8))
+        assert len(frames) in {30, 31, 32}  # the container does not say how long the last frame lasts
+        assert [read_number(frame) for frame in frames] == expected.tolist()
+
+    def test_rotation_metadata_is_applied(self, clips: Clips, name: str) -> None:
+        frames, _ = read(clips.rotated, name)
+        assert frames.shape[1:] == (64, 48, 3)
+        upright, _ = read(clips.steady, name)
+        turned = np.rot90(upright, 1, axes=(1, 2))  # the display matrix of 90 degrees is anti-clockwise
+        assert np.abs(frames.astype(int) - turned).mean() < 2
+
+    def test_the_default_of_several_streams_is_read(self, clips: Clips, name: str) -> None:
+        frames, _ = read(clips.two_streams, name)
+        assert frames.shape[1:] == (48, 64, 3)
+        assert [read_number(frame) for frame in frames[:3]] == [1, 4, 7]
+
+    def test_a_late_start_keeps_its_place_in_time(self, clips: Clips, name: str) -> None:
+        frames, _ = read(clips.late_video, name)
+        numbers = [read_number(frame) for frame in frames]
+        assert numbers[:8] == [0] * 8
+        assert numbers[8:] == list(range(16))
+
+    def test_truncated_file_gives_what_is_there_and_says_so(self, clips: Clips, name: str) -> None:
+        if name == "decord":  # it reads such a file wholly or not at all
+            with pytest.raises(MediaError, match="no frames could be decoded"):
+                read(clips.truncated, name)
+            return
+        frames, reader = read(clips.truncated, name)
+        assert 8 <= len(frames) < 48
+        assert any("promises" in warning for warning in reader.report.warnings)
+
+    def test_odd_sizes(self, clips: Clips, name: str) -> None:
+        frames, _ = read(clips.odd, name)
+        assert frames.shape == (8, 67, 101, 3)
+        np.testing.assert_array_equal(frames, read(clips.odd, "ffmpeg")[0])
+
+    def test_one_pixel(self, clips: Clips, name: str) -> None:
+        frames, _ = read(clips.dot, name)
+        assert frames.shape == (8, 1, 1, 3)
+        assert frames[0, 0, 0, 0] > 200
+
+    def test_no_video_is_an_error(self, clips: Clips, name: str) -> None:
+        with pytest.raises(MediaError, match="no video stream"):
+            build_reader(probe(clips.blind), name)
+
+    @needs_media
+    def test_pixels_agree_with_the_other_reader(self, name: str) -> None:
+        path = MEDIA / "v_ZNVhz7ctTq0.mp4"
+        frames, _ = read(path, name)
+        reference, _ = read(path, "ffmpeg")
+        np.testing.assert_array_equal(frames, reference)
+
+    @needs_media
+    def test_hevc_frames_are_not_misplaced(self, name: str) -> None:
+        frames, _ = read(MEDIA / "h265_video.mp4", name)
+        reference, _ = read(MEDIA / "h265_video.mp4", "ffmpeg")
+        np.testing.assert_array_equal(frames, reference)
+
+
+def test_unknown_decoder_names_the_known(clips: Clips) -> None:
+    with pytest.raises(ValueError, match="ffmpeg, decord"):
+        build_reader(probe(clips.steady), "gstreamer")
+
+
+def test_damaged_frames_are_counted(clips: Clips) -> None:
+    _, reader = read(clips.damaged, "ffmpeg")
+    assert reader.report.damaged > 0
+    assert any("damaged" in warning for warning in reader.report.warnings)
+
+
+def test_a_changing_picture_size_keeps_time_and_first_size(clips: Clips) -> None:
+    frames, reader = read(clips.growing, "ffmpeg")
+    assert frames.shape[1:] == (48, 64, 3)
+    assert len(frames) == pytest.approx(8 * reader.report.end, abs=1)
+
+
+def test_auto_falls_back_to_decord_and_says_so(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> None:
+    media = probe(clips.steady)
+
+    def fail(self: FrameReader) -> None:
+        raise MediaError(self.media.path, "no frames could be decoded")
+
+    monkeypatch.setattr(decode_ffmpeg.FFmpegReader, "__iter__", fail)
+    reader = build_reader(media, "auto")
+    assert len(np.concatenate(list(reader))) == 24
+    assert reader.report.decoder == "decord"
+    assert any("decord did" in warning for warning in reader.report.warnings)
+
+
+def test_when_both_fail_auto_reports_the_first(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: FrameReader) -> None:
+        raise MediaError(self.media.path, f"{self.name} fails")
+
+    monkeypatch.setattr(decode_ffmpeg.FFmpegReader, "__iter__", fail)
+    monkeypatch.setattr(decode_decord.DecordReader, "__iter__", fail)
+    with pytest.raises(MediaError, match="ffmpeg fails"):
+        list(build_reader(probe(clips.steady), "auto"))
+
+
+@pytest.mark.parametrize(
+    "code", ["import time; time.sleep(60)", "print('P6', flush=True); import time; time.sleep(60)"]
+)
+def test_a_hanging_decoder_is_killed(clips: Clips, code: str) -> None:
+    with (
+        DecoderProcess(clips.steady, lambda _: [sys.executable, "-c", code], timeout=1.0) as process,
+        pytest.raises(DecodeTimeoutError, match="no progress for 1 s"),
+    ):
+        while process.read_line():
+            pass
+    assert process._process.poll() is not None
+
+
+def test_a_crashing_decord_is_an_error_not_a_crash(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> None:
+    crash = [sys.executable, "-c", "import os; os.abort()"]
+
+    def start(path: Path, _command: object, **options: object) -> DecoderProcess:
+        return DecoderProcess(path, lambda _: crash, **options)  # pyright: ignore[reportArgumentType]
+
+    media = probe(clips.steady)
+    monkeypatch.setattr(decode_decord, "MediaProcess", start)
+    with pytest.raises(MediaError, match="decord ended with status -6"):
+        list(build_reader(media, "decord"))
+
+
+def test_published_pictures_are_counted_and_read_by_index(clips: Clips) -> None:
+    with contextlib.closing(JpegFrames(probe(clips.steady))) as pictures:
+        assert len(pictures) >= 24
+        frames = pictures.read([0, len(pictures) - 1])
+    assert frames.shape == (2, 48, 64, 3)
+    assert read_number(frames[0]) == 0
+    assert read_number(frames[1]) >= 68
+
+
+def test_published_pictures_on_a_full_disk(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        def tell(self) -> int:
+            return 0
+
+        def write(self, _: bytes) -> None:
+            raise OSError(28, "No space left on device")
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(decode_ffmpeg.tempfile, "TemporaryFile", lambda **_: Full())
+    with pytest.raises(MediaError, match="No space left"):
+        JpegFrames(probe(clips.steady))
+
+
+def test_nothing_in_the_working_directory_is_run(clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    media = probe(clips.steady)
+    for name in ("decord", "json", "numpy", "avvp"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'owned')!r}, 'w')\nraise SystemExit\n")
+    monkeypatch.chdir(tmp_path)
+    assert len(np.concatenate(list(build_reader(media, "decord")))) == 24
+    assert not (tmp_path / "owned").exists()
+
+
+def test_more_descriptors_than_select_bears(clips: Clips) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(2048, hard), hard))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        assert len(np.concatenate(list(build_reader(probe(clips.steady), "ffmpeg")))) == 24
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,0 +1,582 @@
+"""Pseudo labels: what teachers are fed, what they say of it, and the labels that become of that."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from avvp.pipeline.batch.task import ComputeSettings
+from avvp.pipeline.datasets.pseudo_labels import FOLDERS, check_record
+from avvp.pipeline.decode.jpeg_frames import JpegFrames
+from avvp.pipeline.decode.probe import probe
+from avvp.pipeline.errors import OutputError
+from avvp.pipeline.preprocess.clap_mel import RATE, clap_mel
+from avvp.pipeline.preprocess.teacher_inputs import CLAP_MEL, CLIP_PICTURE, TeacherInputs, clip_picture
+from avvp.pipeline.preprocess.worker_process import DecodeOptions
+from avvp.pipeline.pseudo_labeling import write_labels as making
+from avvp.pipeline.pseudo_labeling.calibrate import best_threshold
+from avvp.pipeline.pseudo_labeling.clap_checkpoint import convert_clap
+from avvp.pipeline.pseudo_labeling.prompts import Prompts, parse_prompts, read_prompts
+from avvp.pipeline.pseudo_labeling.task import PseudoLabelTask
+from avvp.pipeline.pseudo_labeling.teachers import fold_quick_gelu
+from avvp.pipeline.pseudo_labeling.threshold_scores import LabelingConfig
+from avvp.weights.errors import WeightsError
+from avvp.weights.load import read_state_dict
+from support.command import Result
+from support.media import Clips, ffmpeg
+from support.teachers import CLASSES, PROMPTS, small_clap, small_clip, write_teachers
+
+transformers = pytest.importorskip("transformers")
+
+
+@pytest.fixture(scope="module")
+def teachers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Folders of a tiny CLIP and a tiny CLAP with random parameters."""
+    return write_teachers(tmp_path_factory.mktemp("teachers"))
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two clips of three seconds with other pictures and sounds, and one without sound."""
+    folder = tmp_path_factory.mktemp("videos")
+    for name, source, sound in (("one", "testsrc2", "sine=f=300"), ("two", "mandelbrot", "anoisesrc=c=pink:seed=3")):
+        inputs = ("-f", "lavfi", "-i", f"{source}=s=160x120:r=16", "-f", "lavfi", "-i", f"{sound}:r=44100")
+        ffmpeg(*inputs, "-t", 3, "-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac", folder / f"{name}.mp4")
+    ffmpeg("-f", "lavfi", "-i", "testsrc=s=160x120:r=16", "-t", 2, "-pix_fmt", "yuv420p", folder / "mute.mp4")
+    return folder
+
+
+@pytest.mark.parametrize("size", [(120, 160), (500, 333), (224, 224), (31, 700)])
+def test_pictures_are_squashed_as_torch_does(size: tuple[int, int]) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    tensor = torch.from_numpy(frame).permute(2, 0, 1)[None].float() / 255
+    expected = torch.nn.functional.interpolate(
+        tensor, (224, 224), mode="bilinear", align_corners=False, antialias=False
+    )
+    np.testing.assert_allclose(clip_picture(frame), expected[0].permute(1, 2, 0), atol=5e-5)
+
+
+@pytest.mark.parametrize("length", [48_000, 47_999, 150_001, 480_000, 1])
+def test_spectrograms_are_those_of_the_port(length: int) -> None:
+    sound = (0.5 * np.random.default_rng(1).standard_normal(length)).astype(np.float32)
+    port = transformers.ClapFeatureExtractor(frequency_min=50, truncation="fusion", padding="repeatpad")
+    expected = port(sound, sampling_rate=RATE, return_tensors="np")["input_features"][0]
+    assert expected.shape == (4, 1001, 64)
+    np.testing.assert_allclose(clap_mel(sound), expected[0], atol=2e-3)
+    np.testing.assert_array_equal(expected[0], expected[3])
+
+
+def test_frames_and_chunks_are_the_published_ones(clips: Clips, tmp_path: Path) -> None:
+    """Frames carry their number; the sound's loudness tells the second."""
+    clip = tmp_path / "stairs.mp4"
+    stairs = "aevalsrc='0.1*(1+floor(t))*sin(2*PI*1000*t)':s=48000:d=3"
+    chosen = ("-map", "0:v", "-map", "1:a", "-c:v", "copy", "-c:a", "flac", "-strict", "-2")
+    ffmpeg("-i", clips.steady, "-f", "lavfi", "-i", stairs, *chosen, clip)
+    inputs = TeacherInputs(clip, [CLAP_MEL, CLIP_PICTURE])
+    given: dict[str, list[np.ndarray]] = {"audio": [], "visual_2d": []}
+    for stream, some in inputs:
+        given[stream] += [*some]
+    assert inputs.summary.rows == {"audio": [0, 1, 2], "visual_2d": [0, 1, 2]}
+    pictures = JpegFrames(probe(clip))
+    chosen = np.round(np.linspace(0, len(pictures) - 1, 3)).astype(int)
+    for index, shown in zip(chosen, given["visual_2d"], strict=True):
+        np.testing.assert_array_equal(shown, clip_picture(pictures.read([index])[0]))
+    pictures.close()
+    loudest = [float(np.median(table.max(axis=1))) for table in given["audio"]]
+    steps = np.diff(loudest)
+    np.testing.assert_allclose(steps, [20 * np.log10(2), 20 * np.log10(1.5)], atol=0.3)
+
+
+def test_a_stream_that_is_short_keeps_its_time(tmp_path: Path) -> None:
+    clip = tmp_path / "short.mkv"
+    sources = ("-f", "lavfi", "-i", "testsrc=s=64x64:r=8", "-f", "lavfi", "-i", "sine=f=500:r=48000")
+    coded = ("-t", 6, "-af", "atrim=0:2", "-c:v", "libx264", "-c:a", "flac")
+    ffmpeg(*sources, "-map", "0:v", "-map", "1:a", *coded, clip)
+    inputs = TeacherInputs(clip, [CLAP_MEL])
+    heard = [some[0].max() for _, some in inputs]
+    assert len(heard) == 6
+    assert min(heard[:2]) > 0
+    assert max(heard[2:]) == -100
+    assert "no sound after" in inputs.summary.warnings[0]
+
+
+def laion_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The port's parameters under the names of LAION's file, as its conversion documents them."""
+    made: dict[str, torch.Tensor] = {}
+    pieces = (
+        ("attention.output.dense", "attn.proj"), ("attention.self.relative", "attn.relative"),
+        ("intermediate.dense", "mlp.fc1"), ("output.dense", "mlp.fc2"), ("layernorm_before", "norm1"),
+        ("layernorm_after", "norm2"), ("batch_norm", "bn0"),
+    )  # fmt: skip
+    for key, tensor in state.items():
+        if key.startswith("text_model."):
+            made["text_branch." + key.removeprefix("text_model.")] = tensor
+        elif key.startswith("audio_model."):
+            name = "audio_branch." + key.removeprefix("audio_model.audio_encoder.")
+            for port, laion in pieces:
+                name = name.replace(port, laion)
+            if ".attention.self.query." in name:
+                parts = [state[key.replace("query", part)] for part in ("query", "key", "value")]
+                made[name.replace("attention.self.query", "attn.qkv")] = torch.cat(parts)
+            elif ".attention.self." not in name:
+                made[name] = tensor
+        elif "_projection." in key:
+            made[key.replace("linear1", "0").replace("linear2", "2")] = tensor
+        else:
+            made[key] = tensor
+    extra = {"audio_branch.logmel_extractor.melW": torch.zeros(2), "text_transform.sequential.0.weight": torch.zeros(1)}
+    return {f"module.{key}": tensor for key, tensor in {**made, **extra}.items()}
+
+
+def test_clip_computes_the_same_with_its_activation_folded() -> None:
+    model = small_clip()
+    with torch.no_grad():
+        for block in model.vision_model.encoder.layers:
+            for parameter in block.mlp.parameters():  # values at which the activation is far from a line
+                parameter.copy_(torch.randn_like(parameter))
+    pictures = torch.randn(5, 3, 224, 224)
+    with torch.inference_mode():
+        expected = model.vision_model(pixel_values=pictures).last_hidden_state
+        fold_quick_gelu(model.vision_model)
+        folded = model.vision_model(pixel_values=pictures).last_hidden_state
+    assert expected.std() > 0.5
+    torch.testing.assert_close(folded, expected, rtol=1e-5, atol=1e-5)
+    assert all(isinstance(block.mlp.activation_fn, torch.nn.SiLU) for block in model.vision_model.encoder.layers)
+
+
+def test_clip_with_another_activation_is_left_as_it_is() -> None:
+    model = small_clip()
+    model.vision_model.config.hidden_act = "gelu"
+    before = {name: parameter.clone() for name, parameter in model.vision_model.named_parameters()}
+    fold_quick_gelu(model.vision_model)
+    assert all(torch.equal(parameter, before[name]) for name, parameter in model.vision_model.named_parameters())
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "inputs"), [(None, "cpu", 4), (None, "cuda", 64), (7, "cpu", 7), (7, "cuda", 7)]
+)
+def test_a_batch_holds_an_input_for_each_second(asked: int | None, device: str, inputs: int) -> None:
+    settings = ComputeSettings(DecodeOptions("llp"), batch_size=asked)
+    task = PseudoLabelTask(settings=settings, rules=LabelingConfig(prompts=read_prompts()))
+    assert task.batch_sizes(torch.device(device)) == {"audio": inputs, "visual_2d": inputs}
+
+
+def test_laion_s_file_becomes_the_port() -> None:
+    state = small_clap().state_dict()
+    converted = convert_clap(laion_names(state))
+    wanted = {key for key in state if "position_ids" not in key}
+    assert converted.keys() - {"text_model.embeddings.token_type_ids"} == wanted - {
+        "text_model.embeddings.token_type_ids"
+    }
+    for key in wanted & converted.keys():
+        torch.testing.assert_close(converted[key], state[key])
+
+
+def plain_scores(teachers: tuple[Path, Path], video: Path, prompts: Prompts) -> dict[str, np.ndarray]:
+    """One segment at a time, with the libraries' own processors, as the published program goes about it."""
+    clip = transformers.CLIPModel.from_pretrained(teachers[0]).eval()
+    clap = transformers.ClapModel.from_pretrained(teachers[1]).eval()
+    words = [transformers.AutoTokenizer.from_pretrained(folder) for folder in teachers]
+    port = transformers.ClapFeatureExtractor(frequency_min=50, truncation="fusion", padding="repeatpad")
+    pictures = JpegFrames(probe(video))
+    raw = video.with_suffix(".f32")
+    ffmpeg("-i", video, "-f", "f32le", "-ac", 1, "-ar", RATE, raw)
+    sound, segments = np.fromfile(raw, "<f4"), 3
+    chunk = len(sound) // segments
+    mean, std = (
+        torch.tensor(v)[:, None, None]
+        for v in ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+    )
+    seen, heard = [], []
+    with torch.no_grad():
+        for segment, index in enumerate(np.round(np.linspace(0, len(pictures) - 1, segments)).astype(int)):
+            tensor = torch.from_numpy(pictures.read([index])[0]).permute(2, 0, 1)[None].float() / 255
+            small = torch.nn.functional.interpolate(tensor, (224, 224), mode="bilinear", align_corners=False)
+            asked = words[0](list(prompts.seen), padding=True, return_tensors="pt")
+            asked.pop("token_type_ids", None)
+            seen.append(clip(pixel_values=(small - mean) / std, **asked).logits_per_image[0])
+            mel = port(sound[segment * chunk : (segment + 1) * chunk], sampling_rate=RATE, return_tensors="pt")
+            asked = words[1](
+                list(prompts.heard), padding="max_length", truncation=True, max_length=77, return_tensors="pt"
+            )
+            asked.pop("token_type_ids", None)
+            features = mel["input_features"]
+            heard.append(
+                clap(input_features=features, is_longer=torch.zeros(1, 1, dtype=torch.bool), **asked).logits_per_audio[
+                    0
+                ]
+            )
+    pictures.close()
+    return {"visual": torch.stack(seen).numpy(), "audio": torch.stack(heard).numpy()}
+
+
+@pytest.fixture
+def labelled(
+    run: Callable[..., Result], teachers: tuple[Path, Path], videos: Path, tmp_path: Path
+) -> Iterator[Callable[..., Result]]:
+    (tmp_path / "mine.toml").write_text(PROMPTS)
+    (tmp_path / "weak.csv").write_text('filename,event_labels\none.mp4,Dog\ntwo,"Dog,Speech"\nmute,Speech\n')
+
+    def call(*options: object, output: str = "data", videos: Path = videos) -> Result:
+        models = ("--clip-model", teachers[0], "--clap-model", teachers[1], "--offline", "--device", "cpu")
+        common = (videos, "--prompts", tmp_path / "mine.toml", "-o", tmp_path / output)
+        return run("pseudo-label", *common, *models, *options)
+
+    yield call
+
+
+def load(folder: Path, place: str) -> np.ndarray:
+    return np.load(folder / place, allow_pickle=False)
+
+
+def test_labels_are_those_of_a_plain_loop(
+    labelled: Callable[..., Result], teachers: tuple[Path, Path], videos: Path, tmp_path: Path
+) -> None:
+    result = labelled("--annotations", tmp_path / "weak.csv", "--save-features")
+    assert result.status == 0, result.err
+    assert "3 clips have pseudo labels" in result.err
+    prompts, data = parse_prompts(PROMPTS.encode(), "x"), tmp_path / "data"
+    weak = {"one": [True, False], "two": [True, True]}
+    for name, has in weak.items():
+        expected = plain_scores(teachers, videos / f"{name}.mp4", prompts)
+        for modality, teacher, sense in (("visual", "CLIP", "seen"), ("audio", "CLAP", "heard")):
+            scores = load(data, f"{teacher}/scores/{name}.npy")
+            np.testing.assert_allclose(scores, expected[modality], atol=2e-3)
+            labels = load(data, f"{FOLDERS[modality].as_posix()}/{name}.npy")
+            assert labels.dtype == np.uint8
+            above = scores > np.array(getattr(prompts, f"{sense}_threshold"), np.float32)
+            np.testing.assert_array_equal(labels, above & has)
+            features = load(data, f"{teacher}/features/{name}.npy")
+            assert features.shape == (3, 12)
+            np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
+    assert not load(data, "CLAP/segment_pseudo_labels/mute.npy").any()  # it has no sound
+    assert load(data, "CLIP/segment_pseudo_labels/mute.npy").shape == (2, 2)
+    card = json.loads((data / "pseudo_labels.json").read_text())
+    assert card["clips"] == 3
+    assert card["weak_labels"] is True
+    assert card["prompts"]["labels"] == list(CLASSES)
+
+
+def test_thresholds_are_strict_and_changed_in_seconds(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    """A second run decodes nothing; a score that equals its threshold is no label."""
+    assert labelled("--annotations", tmp_path / "weak.csv").status == 0
+    data = tmp_path / "data"
+    score = float(load(data, "CLIP/scores/two.npy")[1, 0])
+    before = (data / "CLIP/scores/two.npy").stat().st_mtime_ns
+    (tmp_path / "mine.toml").write_text(PROMPTS.replace("seen_threshold = 0.5", f"seen_threshold = {score!r}"))
+    again = labelled("--annotations", tmp_path / "weak.csv")
+    assert "0 done, 3 done before" in again.err
+    labels = load(data, "CLIP/segment_pseudo_labels/two.npy")[:, 0]
+    np.testing.assert_array_equal(labels, load(data, "CLIP/scores/two.npy")[:, 0] > np.float32(score))
+    assert not labels[1]
+    assert (data / "CLIP/scores/two.npy").stat().st_mtime_ns == before
+    (tmp_path / "mine.toml").write_text(PROMPTS.replace("A photo of a dog.", "A picture of a dog."))
+    assert "3 done, 0 done before" in labelled("--annotations", tmp_path / "weak.csv").err
+
+
+def test_without_weak_labels(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    result = labelled("--no-weak-labels", "--review", "2")
+    assert result.status == 0, result.err
+    assert "expect many wrong ones" in result.err
+    scores = load(tmp_path / "data", "CLIP/scores/one.npy")
+    expected = scores > np.array([0.5, -1], np.float32)
+    np.testing.assert_array_equal(load(tmp_path / "data", "CLIP/segment_pseudo_labels/one.npy"), expected)
+    pages = sorted(path.name for path in (tmp_path / "data/review").iterdir())
+    assert len(pages) == 3
+    assert "index.html" in pages
+    assert "expect many wrong ones" in (tmp_path / "data/pseudo_labels.json").read_text()
+
+
+def write_annotations_folder(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "labels.txt").write_text("Dog\nSpeech\n")
+    (folder / "AVVP_train.csv").write_text("filename\tevent_labels\none\tDog,Speech\n")
+    (folder / "AVVP_val_pd.csv").write_text("filename\tevent_labels\ntwo\tDog\n")
+    (folder / "AVVP_eval_audio.csv").write_text("filename\tonset\toffset\tevent_labels\ntwo\t0\t1\tDog\n")
+    (folder / "AVVP_eval_visual.csv").write_text("filename\tonset\toffset\tevent_labels\ntwo\t1\t3\tDog\n")
+
+
+def test_only_the_split_that_is_asked_for(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    """Labels of what is scored are made with what it is scored by: never unless they are asked for."""
+    write_annotations_folder(tmp_path / "llp")
+    result = labelled("--annotations", tmp_path / "llp")
+    assert result.status == 0, result.err
+    assert "2 videos (mute, two) not among the annotated clips that are asked for: left out" in result.err
+    assert [path.stem for path in (tmp_path / "data" / FOLDERS["audio"]).iterdir()] == ["one"]
+    assert labelled("--annotations", tmp_path / "llp", "--split", "val", output="val").status == 0
+    assert [path.stem for path in (tmp_path / "val" / FOLDERS["audio"]).iterdir()] == ["two"]
+
+
+def test_dense_labels_of_none_of_the_videos(labelled: Callable[..., Result], videos: Path, tmp_path: Path) -> None:
+    write_annotations_folder(tmp_path / "llp")
+    result = labelled("--annotations", tmp_path / "llp", "--calibrate", "dense", videos=videos / "one.mp4")
+    assert result.status == 2
+    assert "none of the videos is a clip of the validation split" in result.err
+
+
+def test_thresholds_by_a_few_dense_labels(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    """Clip two is scored to choose thresholds by, and gets no labels; Speech, which it never has, keeps its own."""
+    write_annotations_folder(tmp_path / "llp")
+    result = labelled("--annotations", tmp_path / "llp", "--calibrate", "dense")
+    assert result.status == 0, result.err
+    assert "1 clips have pseudo labels; 1 others have scores alone" in result.err
+    data = tmp_path / "data"
+    chosen = read_prompts(data / "prompts.toml")
+    scores = load(data, "CLIP/scores/two.npy")[:, 0]
+    assert chosen.seen_threshold[0] == best_threshold(scores, np.array([False, True, True]), 0)
+    assert (chosen.seen_threshold[1], chosen.heard_threshold[1]) == (-1, 0.1)
+    assert not (data / FOLDERS["visual"] / "two.npy").exists()
+    assert labelled("--annotations", tmp_path / "weak.csv", "--calibrate", "distribution").status == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "name the classes of the videos with --annotations, or say --no-weak-labels"),
+        (("--annotations", "{weak}", "--no-weak-labels"), "or say --no-weak-labels"),
+        (("--annotations", "{weak}", "--split", "val"), "--split goes with --annotations FOLDER"),
+        (("--annotations", "{weak}", "--calibrate", "dense"), "needs --annotations FOLDER"),
+        (("--no-weak-labels", "--prompts", "{weak}"), "not a readable file of prompts"),
+        (
+            ("--no-weak-labels", "--clip-model", "nobody/nothing"),
+            "without --offline it comes from the",
+        ),
+        (("--no-weak-labels", "--clap-model", "nobody/nothing/x.pt"), "nobody/nothing/x.pt: is not here (x.pt)"),
+        (("--no-weak-labels", "--clap-model", "x.pt"), "x.pt: no such file here, and not OWNER/REPOSITORY/FILE"),
+        (("--annotations", "{val}"), "name its folder, with --split"),
+    ],
+)
+def test_wrong_usage_is_said(
+    labelled: Callable[..., Result], tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "AVVP_val_pd.csv").touch()
+    result = labelled(
+        *(option.format(weak=tmp_path / "weak.csv", val=tmp_path / "AVVP_val_pd.csv") for option in options)
+    )
+    assert result.status == 2
+    assert said in result.err
+
+
+def test_files_of_others_are_kept(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    """Downloaded labels, somebody's table or prompts; what this command has written it may write again."""
+    weak = ("--annotations", tmp_path / "weak.csv")
+    for output, place in (
+        ("a", "CLIP/segment_pseudo_labels/one.npy"), ("b", "AVVP_train.csv"), ("c", "prompts.toml"),
+        ("d", "labels.txt"),
+    ):  # fmt: skip
+        path = tmp_path / output / place
+        path.parent.mkdir(parents=True)
+        path.write_text("somebody's")
+        refused = labelled(*weak, output=output)
+        assert refused.status == 2, place
+        assert "was not made by this command" in refused.err
+        assert path.read_text() == "somebody's"
+    assert labelled(*weak).status == 0
+    assert labelled(*weak).status == 0
+    (tmp_path / "data" / "AVVP_train.csv").write_text("corrected by hand")
+    assert "AVVP_train.csv: was not made by this command" in labelled(*weak).err
+    assert labelled(*weak, "--overwrite").status == 0
+
+
+def test_what_is_no_longer_labelled_goes(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    weak = ("--annotations", tmp_path / "weak.csv")
+    assert labelled(*weak).status == 0
+    (tmp_path / "weak.csv").write_text("filename,event_labels\ntwo,Dog\n")
+    assert labelled(*weak).status == 0
+    assert [path.stem for path in (tmp_path / "data" / FOLDERS["audio"]).iterdir()] == ["two"]
+    assert (tmp_path / "data" / "CLAP/scores/one.npy").exists()
+    assert (tmp_path / "data" / "AVVP_train.csv").read_text() == "filename\tevent_labels\ntwo\tDog\n"
+
+
+def test_a_review_after_another_split(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    """Scores of a clip that has no labels any more are in the folder."""
+    write_annotations_folder(tmp_path / "llp")
+    common = ("--annotations", tmp_path / "llp")
+    assert labelled(*common, "--split", "train", "--split", "val").status == 0
+    assert labelled(*common, "--calibrate", "dense", "--review", "4").status == 0
+    assert sorted(path.name for path in (tmp_path / "data/review").iterdir()) == ["index.html", "one.html"]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Of labels, tables and prompts, but for the scores and the journal."""
+    own = [*folder.glob("*/segment_pseudo_labels/*"), *folder.glob("*.csv"), *folder.glob("*.t*")]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in own}
+
+
+@pytest.mark.parametrize("last", ["save_table", "write_record"])
+def test_labels_that_were_cut_short_are_finished(
+    labelled: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    """The disk is full at the first label, or when only the record is missing; twice, with other prompts in between."""
+    weak = ("--annotations", tmp_path / "weak.csv")
+
+    def full(*_: object) -> None:
+        raise OutputError("data: no space left on device")
+
+    for prompts in (PROMPTS, PROMPTS.replace("= 0.1", "= 0.2")):
+        (tmp_path / "mine.toml").write_text(prompts)
+        with monkeypatch.context() as patched:
+            patched.setattr(making, last, full)
+            assert labelled(*weak).status == 1
+        assert "was cut short" in check_record(tmp_path / "data", CLASSES)[0]
+    (tmp_path / "mine.toml").write_text(PROMPTS)
+    finished = labelled(*weak)
+    assert finished.status == 0, finished.err
+    assert "0 done, 3 done before" in finished.err
+    assert check_record(tmp_path / "data", CLASSES) == []
+    assert labelled(*weak, output="whole").status == 0
+    assert contents(tmp_path / "data") == contents(tmp_path / "whole")
+
+
+def test_columns_are_those_of_the_annotations(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    """Prompts come in another order, and ask of a class that the annotations do not know."""
+    write_annotations_folder(tmp_path / "llp")
+    dog, speech = (f"[[class]]{part}" for part in PROMPTS.split("[[class]]")[1:])
+    assert labelled("--annotations", tmp_path / "llp").status == 0
+    (tmp_path / "mine.toml").write_text(speech + dog + dog.replace('"Dog"', '"Cow"'))
+    other = labelled("--annotations", tmp_path / "llp", output="other")
+    assert other.status == 0, other.err
+    assert "1 class (Cow) of the prompts not in" in other.err
+    assert contents(tmp_path / "other") == contents(tmp_path / "data")
+    (tmp_path / "mine.toml").write_text(dog)
+    assert "nothing is asked of the class Speech" in labelled("--annotations", tmp_path / "llp").err
+
+
+def test_one_folder_after_another(labelled: Callable[..., Result], videos: Path, tmp_path: Path) -> None:
+    """Clips that were scored before keep their labels, with weak labels and without."""
+    for options in (("--annotations", tmp_path / "weak.csv"), ("--no-weak-labels",)):
+        output = options[0].strip("-")
+        for name in ("one", "two"):
+            assert labelled(*options, output=output, videos=videos / f"{name}.mp4").status == 0
+        assert {path.stem for path in (tmp_path / output / FOLDERS["audio"]).iterdir()} == {"one", "two"}
+        table = (tmp_path / output / "AVVP_train.csv").read_text()
+        assert [line.split("\t")[0] for line in table.splitlines()] == ["filename", "one", "two"]
+
+
+def test_a_table_again_after_a_folder(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    write_annotations_folder(tmp_path / "llp")
+    for given in ("weak.csv", "llp", "weak.csv"):
+        result = labelled("--annotations", tmp_path / given)
+        assert result.status == 0, result.err
+        table = tmp_path / "data" / "AVVP_train.csv"
+        assert table.exists() == (given != "llp")  # it would list clips that have no labels
+    card = json.loads((tmp_path / "data" / "pseudo_labels.json").read_text())
+    assert card["origin"] == {"annotations": "weak.csv"}
+    before = contents(tmp_path / "data")
+    assert labelled("--annotations", tmp_path / "data").status == 0  # the tables that were made are those given now
+    assert contents(tmp_path / "data") == before
+
+
+def test_clips_of_val_are_not_trained_on(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "AVVP_val_pd.csv").write_text("event_labels\tfilename\nDog\tone_0_10\nDog\ttwo_a\n")
+    result = labelled("--annotations", tmp_path / "weak.csv")
+    assert result.status == 0, result.err
+    assert "1 clip (one) of val or test: not in AVVP_train.csv" in result.err
+    assert (data / "AVVP_train.csv").read_text() == "filename\tevent_labels\nmute\tSpeech\ntwo\tDog,Speech\n"
+
+
+def test_scores_by_other_sentences_are_said(labelled: Callable[..., Result], videos: Path, tmp_path: Path) -> None:
+    weak = ("--annotations", tmp_path / "weak.csv")
+    assert labelled(*weak, videos=videos / "one.mp4").status == 0
+    (tmp_path / "mine.toml").write_text(PROMPTS.replace("A photo of a dog.", "A picture of a dog."))
+    result = labelled(*weak, videos=videos / "two.mp4")
+    assert "labels of 1 clip (one) were removed: their scores are by other teachers or sentences" in result.err
+    (tmp_path / "weak.csv").write_text("filename,event_labels\none,Dog\n")
+    result = labelled(*weak)
+    assert "labels of 1 clip (two) were removed: they are not asked for any more" in result.err
+
+
+def test_a_record_that_is_none_is_somebody_else_s(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    assert labelled("--no-weak-labels").status == 0
+    for record in ('{"wrote": []}', '{"wrote": {"prompts.toml": null}}', '{"labelled": null}', '{"review": 1}', "[]"):
+        (tmp_path / "data" / "pseudo_labels.json").write_text(record)
+        result = labelled("--no-weak-labels", "--review", "1")
+        assert result.status == 2
+        assert "was not made by this command" in result.err
+
+
+def test_names_that_a_table_cannot_hold(labelled: Callable[..., Result], videos: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    for name, said in (("new\nline", r"'new\nline'"), (os.fsdecode(b"bad\xff"), r"'bad\udcff'")):
+        path = odd / f"{name}.mp4"
+        shutil.copy(videos / "mute.mp4", path)
+        result = labelled("--no-weak-labels", videos=odd)
+        assert result.status == 2
+        assert f"a clip of a data set cannot be called {said}; rename the file" in result.err
+        path.unlink()
+
+
+def test_a_review_replaces_its_own_pages_alone(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    review = tmp_path / "data" / "review"
+    assert labelled("--no-weak-labels", "--review", "3").status == 0
+    assert len(list(review.iterdir())) == 4
+    assert labelled("--no-weak-labels", "--review", "1").status == 0
+    assert len(list(review.iterdir())) == 2
+    (review / "mine.html").write_text("somebody's")
+    refused = labelled("--no-weak-labels", "--review", "2")
+    assert refused.status == 2
+    assert "review/mine.html: was not made by this command" in refused.err
+    shutil.rmtree(review)
+    review.touch()
+    assert "review" in labelled("--no-weak-labels", "--review", "2").err
+
+
+def test_all_that_is_missing_is_named(run: Callable[..., Result], videos: Path, tmp_path: Path) -> None:
+    result = run("pseudo-label", videos, "--no-weak-labels", "-o", tmp_path / "data", "--offline")
+    assert result.status == 2
+    for name in (
+        "lukewys/laion_clap/630k-fusion-best.pt: is not here",
+        "roberta-base: is not here",
+        "large-patch14: is not",
+    ):
+        assert name in result.err
+
+
+def test_models_that_are_none(labelled: Callable[..., Result], teachers: tuple[Path, Path], tmp_path: Path) -> None:
+    """Parameters that a file lacks would be random, and the labels, too."""
+    swapped = labelled("--no-weak-labels", "--clip-model", teachers[1])
+    assert swapped.status == 2
+    assert f"{teachers[1]}" in swapped.err
+    torn = tmp_path / "torn"
+    shutil.copytree(teachers[0], torn)
+    weights = torn / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert "torn: cannot be loaded" in labelled("--no-weak-labels", "--clip-model", torn).err
+    (tmp_path / "mine.toml").write_text(PROMPTS.replace("A photo of a dog.", "A photo of a dog. " * 9))
+    assert "reads at most 77 tokens" in labelled("--no-weak-labels").err
+
+
+def test_other_files_of_a_teacher_are_another_teacher(
+    labelled: Callable[..., Result], teachers: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The same files elsewhere are the same teacher; CLAP's scores do not depend on CLIP's files."""
+    moved = tmp_path / "moved"
+    shutil.copytree(teachers[0], moved)
+    assert labelled("--no-weak-labels").status == 0
+    assert "0 done, 3 done before" in labelled("--no-weak-labels", "--clip-model", moved).err
+    heard = (tmp_path / "data" / "CLAP/scores/one.npy").stat().st_mtime_ns
+    model = transformers.CLIPModel.from_pretrained(moved)
+    with torch.no_grad():
+        model.visual_projection.weight.mul_(-1)
+    model.save_pretrained(moved)
+    assert "3 done, 0 done before" in labelled("--no-weak-labels", "--clip-model", moved).err
+    assert (tmp_path / "data" / "CLAP/scores/one.npy").stat().st_mtime_ns == heard
+
+
+def test_a_file_of_a_training_run_is_read(tmp_path: Path) -> None:
+    """LAION's file holds numbers of NumPy beside the parameters; code in it would not be run."""
+    state = {"a": torch.ones(2)}
+    torch.save({"epoch": 3, "best": np.float64(0.5), "state_dict": state}, tmp_path / "run.pt")
+    torch.testing.assert_close(read_state_dict(tmp_path / "run.pt"), state)
+    torch.save({"state_dict": state, "code": print}, tmp_path / "code.pt")
+    with pytest.raises(WeightsError, match=r"code\.pt"):
+        read_state_dict(tmp_path / "code.pt")

@@ -1,0 +1,176 @@
+"""What pseudo labels are made by: prompts, thresholds, weak labels and whose they are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from avvp.models.labels import LLP_LABELS
+from avvp.pipeline.datasets.pseudo_labels import check_record
+from avvp.pipeline.errors import DatasetError, SetupError
+from avvp.pipeline.pseudo_labeling.calibrate import best_threshold, split_threshold
+from avvp.pipeline.pseudo_labeling.prompts import parse_prompts, read_prompts
+from avvp.pipeline.pseudo_labeling.review_pages import page_names
+from avvp.pipeline.pseudo_labeling.weak_labels import match_videos, matching_names, read_table
+from support.teachers import CLASSES, PROMPTS
+
+
+def test_valor_asks_of_every_class() -> None:
+    prompts = read_prompts()
+    assert prompts.labels == LLP_LABELS
+    assert prompts.seen[LLP_LABELS.index("Vacuum_cleaner")] == "A photo of a vaccum cleaner."
+    assert prompts.heard[LLP_LABELS.index("Baby_cry_infant_cry")] == "This is a sound of baby cry, infant cry"
+    assert prompts.heard[LLP_LABELS.index("Frying_(food)")] == "This is a sound of frying (food)"
+    assert (sum(prompts.seen_threshold), sum(prompts.heard_threshold)) == (394, 44)
+    assert (prompts.seen_threshold[-1], prompts.heard_threshold[5]) == (18, -2)
+    assert parse_prompts(prompts.to_toml().encode(), "again") == prompts
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = 1", r"has no \[\[class\]\]"),
+        ("[[class", "not a readable file of prompts"),
+        ('[[class]]\nlabel = "a"', "class 1: seen is None, expected a text"),
+        (PROMPTS.replace("= -1", '= "x"'), "class 2: seen_threshold is 'x', expected a number"),
+        (PROMPTS.replace('"Speech"', '"Dog"'), "names Dog twice"),
+        (PROMPTS.replace('"Speech"', '"Speech, loud"'), "a class cannot be called 'Speech, loud': it has a comma"),
+        (PROMPTS.replace('"Speech"', '"Spee\\rch"'), "it has a comma, a tab or the end of a line"),
+        (PROMPTS.replace('"Speech"', '" Speech"'), "or has space around it"),
+        (PROMPTS.replace("= -1", "= 1e300"), "expected a number"),
+        (PROMPTS.replace("= -1", "= nan"), "expected a number"),
+        (PROMPTS.replace("= -1", "= 1" + "0" * 400), "expected a number"),
+        ("\x00", "not a readable"),
+    ],
+)
+def test_prompts_that_cannot_be_used(text: str, said: str) -> None:
+    with pytest.raises(SetupError, match=said):
+        parse_prompts(text.encode(), "x.toml")
+
+
+def test_best_threshold_by_hand() -> None:
+    """Yes at 3 and 1, no at 2 and 0: all above 0.5 have F1 0.8, only the first 2/3."""
+    scores, truth = np.array([3.0, 2.0, 1.0, 0.0]), np.array([True, False, True, False])
+    assert best_threshold(scores, truth, 9) == 0.5
+    assert best_threshold(scores, np.zeros(4, bool), 9) == 9
+    assert best_threshold(np.array([1.0, 1.0]), np.array([True, False]), 9) == 0.5
+    assert best_threshold(np.array([2.0, 1.0]), np.array([True, False]), 9) == 1.5
+
+
+def test_split_threshold_lies_between_the_groups() -> None:
+    rng = np.random.default_rng(0)
+    scores = np.concatenate([rng.normal(10, 0.5, 300), rng.normal(20, 0.5, 100)])
+    assert 12 < split_threshold(scores, 0) < 18
+    assert split_threshold(np.full(5, 3.0), 7) == 7
+    assert split_threshold(np.empty(0), 7) == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a;b\n", "no columns filename and event_labels, but 'a;b'"),
+        ("x" * 200_000, "field larger|has no columns"),
+        (
+            "filename,event_labels\nx.mp4,Dog,Speech\n",
+            "line 2: 3 columns, expected 2; several classes go between quotes",
+        ),
+        ("filename,event_labels\nx.mp4\n", "line 2: 1 columns, expected 2"),
+        ("filename,event_labels\na/x.mp4,Dog\nb/x,Dog\na/x,Dog\n", "line 4: 'a/x' is no name, or named before"),
+        ("filename,event_labels\n", "lists no clip"),
+        ("filename,onset,offset,event_labels\nx,0,1,Dog\n", "lists events by second"),
+        ("filename,event_labels\nx,Cow\n", "line 2: unknown class Cow"),
+        ("filename\tevent_labels\nx.mp4\tDog\nx\tDog\n", "line 3: 'x' is no name, or named before"),
+    ],
+)
+def test_weak_labels_that_cannot_be_used(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(DatasetError, match=said):
+        read_table(tmp_path / "x.csv", CLASSES)
+
+
+def test_names_of_clips() -> None:
+    """The whole name counts before the id; names with other times are other clips."""
+    assert match_videos(["cam_1_10", "cam_10_20"], ["cam_1_10", "cam_10_20"]) == {
+        "cam_1_10": "cam_1_10", "cam_10_20": "cam_10_20",
+    }  # fmt: skip
+    assert match_videos(["abc", "x"], ["abc_30_40"]) == {"abc": "abc_30_40"}
+    assert match_videos(["abc_0_10"], ["abc"]) == {"abc_0_10": "abc"}
+    assert match_videos(["films/abc"], ["abc"]) == {"films/abc": "abc"}
+    assert match_videos(["abc"], ["films/abc"]) == {"abc": "films/abc"}
+    assert match_videos(["abc", "abc_0_10"], ["abc"]) == {"abc": "abc"}
+    assert match_videos(["cam_10_20"], ["cam_0_10"]) == {}
+    assert match_videos(["cam_0_10", "cam_10_20"], ["cam_0_10"]) == {"cam_0_10": "cam_0_10"}
+    both = ["a/x", "b/x"]
+    assert match_videos(both, both) == {"a/x": "a/x", "b/x": "b/x"}
+    assert match_videos(["c/x"], both) == {}
+    assert match_videos(["vid", "vid_0_10"], ["vid_0_10", "vid_10_20"]) == {"vid_0_10": "vid_0_10"}
+    assert match_videos(["x", "a/x"], both) == {"a/x": "a/x"}
+    with pytest.raises(DatasetError, match="abc_0_10 and abc_5_15: both are named like the clip abc"):
+        match_videos(["abc_0_10", "abc_5_15"], ["abc"])
+    with pytest.raises(DatasetError, match="cam: is named like the clips cam_0_10 and cam_5_15"):
+        match_videos(["cam"], ["cam_5_15", "cam_0_10"])
+    with pytest.raises(DatasetError, match="x: is named like the clips a/x and b/x"):
+        match_videos(["x"], both)
+
+
+def test_dots_in_names(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("filename,event_labels\ntake.1.mp4,Dog\ntake.2,Dog\n")
+    assert list(read_table(tmp_path / "x.csv", CLASSES)) == ["take.1", "take.2"]
+
+
+def test_videos_that_nobody_asks_about_stop_nothing() -> None:
+    """They were scored before: a better name counts, in whichever run it came, and clashes among them do not matter."""
+    assert match_videos(["vid"], ["vid_0_10"], ["vid_0_10"]) == {"vid_0_10": "vid_0_10"}
+    assert match_videos(["one"], ["one", "vid"], ["vid_0_10", "vid_10_20"]) == {"one": "one", "vid_0_10": "vid"}
+    assert match_videos(["one"], ["one", "vid_0_10", "vid_5_15"], ["vid"]) == {"one": "one"}
+
+
+def test_names_that_may_be_those_of_clips() -> None:
+    names = ["dog", "dog_1_1", "dog_9_9", "films/dog", "cat"]
+    assert matching_names(names, ["dog_9_9", "dog_8_8"]) == {"dog", "dog_9_9", "films/dog"}
+    assert matching_names(names, ["cat_1_2", "a/dog"]) == {"dog", "dog_1_1", "dog_9_9", "cat"}
+
+
+@pytest.mark.parametrize("name", ["AVVP_val_pd.csv", "AVVP_test_pd.csv"])
+def test_the_table_of_what_is_scored_is_no_table_to_train_on(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("filename\tevent_labels\nx\tDog\n")
+    with pytest.raises(DatasetError, match="name its folder, with --split"):
+        read_table(tmp_path / name, CLASSES)
+    (tmp_path / "AVVP_train.csv").write_text("filename\tevent_labels\nx\tDog\n")
+    assert list(read_table(tmp_path / "AVVP_train.csv", CLASSES)) == ["x"]
+
+
+def test_prompts_of_some_classes() -> None:
+    prompts = parse_prompts(PROMPTS.encode(), "x.toml")
+    swapped = prompts.of(["Speech", "Dog"])
+    assert swapped.labels == ("Speech", "Dog")
+    assert (swapped.seen_threshold, swapped.heard_threshold) == ((-1, 0.5), (0.1, -0.25))
+    assert swapped.seen[0] == "A photo of people talking."
+    assert prompts.of(CLASSES) == prompts
+
+
+def test_a_record_says_what_labels_are_for(tmp_path: Path) -> None:
+    assert check_record(tmp_path, CLASSES) == []  # of somebody else's labels there is none
+    record = tmp_path / "pseudo_labels.json"
+    for content, said in (
+        ('{"prompts": {"labels": ["Dog", "Speech"]}}', None),
+        ('{"prompts": {"labels": ["Speech", "Dog"]}}', "made for the same classes in another order than"),
+        ('{"prompts": {"labels": ["Dog", "Cow"]}}', r"made for other classes \(Cow is not in both\)"),
+        ('{"prompts": {"labels": ["Dog"]}}', r"made for other classes \(Speech is not in both\)"),
+        ('{"prompts": {"labels": null}}', "is no record that can be read"),
+        ('{"unfinished": true}', "was cut short"),
+        ("[1]", "is no record that can be read"),
+        ("{", "is no record that can be read"),
+    ):
+        record.write_text(content)
+        problems = check_record(tmp_path, CLASSES)
+        assert len(problems) == (said is not None)
+        assert said is None or re.search(said, problems[0])
+
+
+def test_pages_of_a_review_are_told_apart() -> None:
+    names = page_names(["index", "a/b", "a_b", "A_B"])
+    assert len(page_names(["ä/" * 300])["ä/" * 300].encode()) < 210
+    assert names == {"index": "index_.html", "a/b": "a_b.html", "a_b": "a_b_.html", "A_B": "A_B__.html"}

@@ -1,0 +1,100 @@
+"""Training small extractors: examples with their labels, learning, and the bundle that comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from avvp.extractors.inputs import CLIP, LOG_MEL, PICTURE
+from avvp.extractors.mel import LOG_OFFSET
+from avvp.extractors.sampling import STREAMS
+from avvp.pipeline.datasets.annotations import read_annotations
+from avvp.pipeline.errors import DatasetError
+from avvp.pipeline.preprocess.network_inputs import NetworkInputs
+from avvp.pipeline.preprocess.worker_process import DecodeOptions
+from avvp.pipeline.synthetic.dataset import SynthJob, write_dataset
+from avvp.pipeline.training.extractor_examples import PICTURES_A_SECOND, Examples, decode_examples
+from avvp.pipeline.training.train_extractors import ExtractorTrainingConfig, mix_examples, train_extractor
+from support.command import Result
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("synth") / "set"
+    folder.mkdir()
+    write_dataset(folder, SynthJob({"train": 4, "val": 2, "test": 3}, seed=9, seconds=3), workers=1)
+    return folder
+
+
+def test_examples_are_what_extraction_sees_with_the_labels_of_their_second(data: Path, tmp_path: Path) -> None:
+    annotations = read_annotations(data / "annotations")
+    videos = {path.stem: path for path in (data / "videos").iterdir()}
+    found = decode_examples(videos, annotations, ["val", "test"], tmp_path, DecodeOptions("clean"), workers=2)
+    assert {stream: len(found[stream].inputs) for stream in STREAMS} == {
+        "audio": 15, "visual_2d": 15 * PICTURES_A_SECOND, "visual_3d": 15,
+    }  # fmt: skip
+    truth = np.concatenate([annotations.dense(annotations.split(s), "visual", 3) for s in ("val", "test")])
+    np.testing.assert_array_equal(found["visual_3d"].labels, truth.reshape(15, -1))
+    np.testing.assert_array_equal(found["visual_2d"].labels[::2], truth.reshape(15, -1))
+    first = videos[annotations.split("val").filenames[0].rsplit("_", 2)[0]]
+    inputs = NetworkInputs(first, [PICTURE, CLIP, LOG_MEL], profile="clean")
+    given = {stream: [] for stream in STREAMS}
+    for stream, some in inputs:
+        given[stream].append(some)
+    for stream, picked in (("audio", slice(0, 3)), ("visual_3d", slice(0, 3)), ("visual_2d", slice(2, 24, 4))):
+        rows = np.concatenate(given[stream])[inputs.summary.rows[stream]][picked]
+        np.testing.assert_array_equal(found[stream].inputs[: len(rows)], rows)
+    with pytest.raises(DatasetError, match="some clips have no video"):
+        decode_examples({}, annotations, ["val"], tmp_path, DecodeOptions("clean"), workers=1)
+
+
+def test_a_network_learns_what_its_labels_say() -> None:
+    """Loud is one class, low the other."""
+    rng = np.random.default_rng(0)
+    loud = rng.random(256) < 0.5
+    inputs = (rng.standard_normal((256, 96, 64)) + 2 * loud[:, None, None]).astype(np.float32)
+    examples, losses = Examples(inputs, np.stack([loud, ~loud], axis=1)), []
+    schedule = ExtractorTrainingConfig(epochs=8, learning_rate=5e-3)
+    first = train_extractor("vggish_tiny", examples, schedule, told=lambda *told: losses.append(told[2]))
+    assert losses[-1] < 0.3 * losses[0]
+    again = train_extractor("vggish_tiny", examples, schedule)
+    assert all((first[key] == again[key]).all() for key in first)
+
+
+class _Dice:
+    """Draws the next example for each, 0 dB, and lays over the first alone."""
+
+    def permutation(self, count: int) -> np.ndarray:
+        return np.roll(np.arange(count), -1)
+
+    def uniform(self, _low: float, _high: float, count: int) -> np.ndarray:
+        return np.zeros(count)
+
+    def random(self, count: int) -> np.ndarray:
+        return np.linspace(0, 0.9, count)
+
+
+def test_sounds_that_are_laid_over_each_other_add_their_power() -> None:
+    """Magnitudes 3 and 4 are 5 together; what is heard is what either has."""
+    magnitudes = torch.tensor([3.0, 4.0, 7.0])
+    x = (magnitudes + LOG_OFFSET).log()[:, None, None].expand(3, 96, 64)
+    labels = torch.eye(3, dtype=torch.bool)
+    mixed, heard = mix_examples(x, labels, 0.4, cast("np.random.Generator", _Dice()))
+    torch.testing.assert_close(mixed.exp()[:, 0, 0] - LOG_OFFSET, torch.tensor([5.0, 4.0, 7.0]))
+    assert heard.int().tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
+
+
+def test_from_generated_clips_to_features(run: Callable[..., Result], data: Path, tmp_path: Path) -> None:
+    common = ("train-extractors", data / "videos", "--annotations", data / "annotations", "-o", tmp_path / "bundle")
+    result = run(*common, "--epochs", 1)
+    assert result.status == 0, result.err
+    assert "resnet_small: epoch 1/1, loss" in result.err
+    assert not [path for path in (tmp_path / "bundle").iterdir() if path.name.startswith(".")]
+    assert "holds bundle.toml already" in run(*common).err
+    video = next((data / "videos").iterdir())
+    assert run("extract", video, "-o", tmp_path / "features", "--weights", tmp_path / "bundle").status == 0
+    assert np.load(tmp_path / f"features/resnet_small/{video.stem}.npy").shape == (24, 128)

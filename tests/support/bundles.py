@@ -1,0 +1,48 @@
+"""Bundles of small random networks, on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from avvp.extractors.profiles import feature_spec
+from avvp.extractors.registry import build_extractor, extractor_shapes
+from avvp.models.checkpoint import dump_checkpoint
+from avvp.models.config import ParserConfig
+from avvp.models.parser import build_parser
+from avvp.weights.untrained import untrained_state
+from safetensors.torch import save_file
+
+TINY = {"vggish_tiny": "vggish", "resnet_tiny": "resnet", "r2plus1d_tiny": "r2plus1d"}
+LABELS = ("Dog", "Speech", "Violin_fiddle")
+
+
+def write_tiny_bundle(folder: Path, profile: str, *, seed: int = 7) -> Path:
+    """A whole bundle on disk with small random networks."""
+    states = {name: untrained_state(extractor_shapes(name), seed) for name in TINY}
+    extractors = {name: build_extractor(name, state) for name, state in states.items()}
+    spec = feature_spec(profile, extractors)
+    audio, visual_2d, visual_3d = spec.dims
+    config = ParserConfig(
+        labels=LABELS, audio_dim=audio, visual_2d_dim=visual_2d, visual_3d_dim=visual_3d, hidden_dim=16,
+        feedforward_dim=16, heads=2, levels=2, label_embedding_dim=5, leap_blocks=1, leap_heads=2,
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    parser = build_parser(config, torch.randn(len(LABELS), 5))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, file in TINY.items():
+        save_file(states[name], folder / f"{file}.safetensors")
+    (folder / "parser.safetensors").write_bytes(dump_checkpoint(parser, spec.to_dict(), {"made_by": "tests"}))
+    entries = ", ".join(f'{name} = "{file}.safetensors"' for name, file in TINY.items())
+    (folder / "bundle.toml").write_text(
+        f'profile = "{profile}"\nextractors = {{ {entries} }}\nparser = {{ checkpoint = "parser.safetensors" }}\n'
+    )
+    return folder
+
+
+def copy_bundle(source: Path, target: Path) -> Path:
+    """The same bundle in another folder, for a test to spoil."""
+    target.mkdir()
+    for file in source.iterdir():
+        (target / file.name).write_bytes(file.read_bytes())
+    return target

@@ -1,0 +1,46 @@
+"""Small parsers with random parameters, and the state dicts of published parsers."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+from avvp.models import AVParser, ParserConfig, build_parser
+
+from support.golden import fill, load_json
+
+TINY_SIZES = {
+    "audio_dim": 6, "visual_2d_dim": 10, "visual_3d_dim": 7, "hidden_dim": 16, "feedforward_dim": 12, "heads": 4,
+    "levels": 3, "label_embedding_dim": 5, "leap_blocks": 2, "leap_heads": 2,
+}  # fmt: skip
+
+
+def tiny_parser(classes: int = 4, **changes: object) -> AVParser:
+    torch.manual_seed(1)
+    labels = tuple(f"class {index}" for index in range(classes))
+    config = ParserConfig(labels=labels, **{**TINY_SIZES, **changes})  # pyright: ignore[reportArgumentType]
+    return build_parser(config, torch.randn(classes, config.label_embedding_dim)).double().eval()
+
+
+def inputs(batch: int, segments: int, seed: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = ((batch, segments, 6), (batch, 8 * segments, 10), (batch, segments, 7))
+    audio, visual_2d, visual_3d = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
+    return audio, visual_2d, visual_3d
+
+
+def published_state(blocks: int = 2) -> dict[str, torch.Tensor]:
+    """The published file's keys, for any number of LEAP blocks, filled by key name."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for key, shape in load_json("leap_official.json")["state_dict"].items():
+        match = re.match(r"(AVL\.l[av]_cma_network\.)(\d+)(\..*)", key)
+        if match is None:
+            shapes[key] = tuple(shape)
+        elif match[2] == "0":
+            shapes |= {f"{match[1]}{block}{match[3]}": tuple(shape) for block in range(blocks)}
+    return fill(shapes)
+
+
+def family_state(family: str) -> dict[str, torch.Tensor]:
+    shapes = load_json(f"{family}_official.json")["state_dict"]
+    return fill({key: tuple(shape) for key, shape in shapes.items()})

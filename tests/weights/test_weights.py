@@ -1,0 +1,264 @@
+"""Weight files: the manifest, where files are looked for, downloads from a local server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from avvp.weights import (
+    WeightsError,
+    bundle_paths,
+    fetch_file,
+    find_file,
+    list_bundles,
+    list_files,
+    load_bundle,
+    search_folders,
+    verify_file,
+)
+from avvp.weights import fetch as fetch_module
+from avvp.weights.locate import missing_message, readable_url
+from avvp.weights.untrained import untrained_state
+from support.server import CONTENT, DIGEST, Server, weight_file
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    yield running
+    running.close()
+
+
+def test_download_is_verified_and_reports_progress(server: Server, tmp_path: Path) -> None:
+    seen: list[tuple[int, int | None]] = []
+    path, digest = fetch_file(weight_file(server), tmp_path / "new", progress=lambda *at: seen.append(at))
+    assert path.read_bytes() == CONTENT
+    assert digest == DIGEST
+    assert seen[-1] == (len(CONTENT), len(CONTENT))
+    assert [file.name for file in path.parent.iterdir()] == ["weights.bin"]
+
+
+def test_a_download_that_was_cut_off_is_continued(server: Server, tmp_path: Path) -> None:
+    server.cut_after = 500_000
+    with pytest.raises(WeightsError, match="run the command again to continue"):
+        fetch_file(weight_file(server), tmp_path)
+    part = tmp_path / "weights.bin.part"
+    assert 0 < part.stat().st_size <= 500_000
+    assert not (tmp_path / "weights.bin").exists()
+    have, server.cut_after = part.stat().st_size, None
+    path, _ = fetch_file(weight_file(server), tmp_path)
+    assert server.requests[-1] == f"bytes={have}-"
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_server_without_ranges_starts_over(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "weights.bin.part").write_bytes(CONTENT[:1000])
+    server.ranges = False
+    path, _ = fetch_file(weight_file(server), tmp_path)
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_complete_part_is_taken(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "weights.bin.part").write_bytes(CONTENT)
+    path, _ = fetch_file(weight_file(server), tmp_path)
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_part_of_something_else_is_thrown_away(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "weights.bin.part").write_bytes(b"x" * 1000)
+    with pytest.raises(WeightsError, match="wrong hash"):
+        fetch_file(weight_file(server), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert fetch_file(weight_file(server), tmp_path)[0].read_bytes() == CONTENT
+
+
+def test_a_wrong_file_is_not_kept(server: Server, tmp_path: Path) -> None:
+    server.content = CONTENT[:-1] + b"!"
+    with pytest.raises(WeightsError, match="wrong hash"):
+        fetch_file(weight_file(server), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_next_address_is_tried(server: Server, tmp_path: Path) -> None:
+    file = weight_file(server, urls=("http://127.0.0.1:9/nothing", server.url))
+    assert fetch_file(file, tmp_path)[0].read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_every_failure_is_named(server: Server, tmp_path: Path, status: int) -> None:
+    server.status = status
+    with pytest.raises(WeightsError, match=r"weights\.bin could not be downloaded: http://127"):
+        fetch_file(weight_file(server), tmp_path)
+
+
+def test_a_folder_that_cannot_be_made(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WeightsError, match="cannot be created"):
+        fetch_file(weight_file(server), tmp_path / "file")
+
+
+def test_google_drive_goes_through_gdown(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gdown
+
+    asked: list[dict] = []
+
+    def download(*, id: str, output: str, **options: object) -> str:
+        asked.append({"id": id, **options})
+        Path(output).write_bytes(CONTENT)
+        return output
+
+    monkeypatch.setattr(gdown, "download", download)
+    path, _ = fetch_file(weight_file(server, urls=("gdrive:abc",)), tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert asked[0]["id"] == "abc"
+    assert asked[0]["resume"] is True
+
+
+def test_google_drive_refusing_is_an_error(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gdown
+    from gdown.exceptions import FileURLRetrievalError
+
+    def refuse(**_: object) -> None:
+        raise FileURLRetrievalError("quota")
+
+    monkeypatch.setattr(gdown, "download", refuse)
+    with pytest.raises(WeightsError, match=r"drive\.google\.com/file/d/abc.*try a browser"):
+        fetch_file(weight_file(server, urls=("gdrive:abc",)), tmp_path)
+
+
+def test_gdown_takes_what_we_give_it() -> None:
+    import inspect
+
+    import gdown
+
+    names = set(inspect.signature(gdown.download).parameters)
+    assert {"id", "output", "quiet", "resume", "timeout", "progress"} <= names
+
+
+def test_a_full_disk_is_an_error(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fetch_module.Path, "open", full)
+    with pytest.raises(WeightsError, match="No space left"):
+        fetch_file(weight_file(server), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(CONTENT[:-1], "1024000 expected"), (CONTENT[:-1] + b"!", "wrong hash")]
+)
+def test_verification(server: Server, tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "weights.bin"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=message):
+        verify_file(weight_file(server), path)
+    path.write_bytes(CONTENT)
+    assert verify_file(weight_file(server), path) == DIGEST
+    assert verify_file(weight_file(server, sha256=DIGEST[:8]), path) == DIGEST
+
+
+def test_order_of_the_folders(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, variable = tmp_path / "given", tmp_path / "variable"
+    monkeypatch.setenv("AVVP_WEIGHTS_DIR", str(variable))
+    folders = search_folders(given)
+    assert folders[:2] == [given, variable]
+    assert folders[2].parts[-2:] == ("avvp", "weights")
+    assert (folders[3] / "manifest.toml").is_file()
+    file = weight_file(server)
+    assert find_file(file, given) is None
+    variable.mkdir()
+    (variable / "weights.bin").write_bytes(b"2")
+    assert find_file(file, given) == variable / "weights.bin"
+    given.mkdir()
+    (given / "weights.bin").write_bytes(b"1")
+    assert find_file(file, given) == given / "weights.bin"
+
+
+def test_manifest_is_whole() -> None:
+    files, bundles = list_files(), list_bundles()
+    assert set(bundles) == {"leap-llp", "untrained", "untrained-clean", "demo"}
+    for bundle in bundles.values():
+        if bundle.root is None:
+            assert set(bundle.files) <= set(files)
+        else:  # shipped
+            assert all((bundle.root / file).is_file() for file in bundle.files)
+    for file in files.values():
+        assert file.urls
+        assert file.licence
+        assert re.fullmatch(r"[0-9a-f]{8}|[0-9a-f]{64}|", file.sha256)
+        assert all(url.startswith(("https://", "gdrive:")) for url in file.urls)
+        assert file.bytes is None or file.mib == pytest.approx(file.bytes / 2**20, abs=0.1)
+    assert files["leap_llp"].urls == ("gdrive:1u2RtsCgS0iafyPB3RRO6h-hrG54_EzLO",)
+
+
+def test_what_is_missing_says_where_to_get_it_and_where_to_put_it(tmp_path: Path) -> None:
+    found, missing = bundle_paths(load_bundle("leap-llp"), tmp_path)
+    assert not found
+    message = missing_message(missing, tmp_path)
+    for file in list_files().values():
+        assert file.name in message
+        assert readable_url(file.urls[0]) in message
+    assert str(tmp_path) in message
+    assert "drive.google.com/file/d/1u2RtsCgS0iafyPB3RRO6h-hrG54_EzLO/view" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("profile = ", "not a bundle description"),
+        ("wings = 2", "not a bundle description"),
+        ('profile = "llp"\nextractors = "vggish"\nparser = {}', "extractors must be a table"),
+        ('profile = "llp"\nextractors = { a = 1 }\nparser = {}', "extractors must be a table"),
+        ("profile = 3\nextractors = {}\nparser = {}", "profile is 3"),
+        (None, "no bundle.toml"),
+    ],
+)
+def test_a_folder_that_is_no_bundle(tmp_path: Path, text: str | None, message: str) -> None:
+    if text is not None:
+        (tmp_path / "bundle.toml").write_text(text)
+    with pytest.raises(WeightsError, match=message):
+        load_bundle(str(tmp_path))
+
+
+def test_a_bundle_that_names_an_unknown_file(tmp_path: Path) -> None:
+    (tmp_path / "bundle.toml").write_text('profile = "llp"\nextractors = {x = "nowhere.pt"}\nparser = {}\n')
+    with pytest.raises(WeightsError, match=r"nowhere\.pt"):
+        bundle_paths(load_bundle(str(tmp_path)))
+
+
+def test_untrained_parameters_follow_from_seed_and_key() -> None:
+    shapes = {"a.weight": (4, 100, 100), "b.weight": (5000,), "b.bias": (5000,), "b.running_var": (3,)}
+    shapes["b.num_batches_tracked"] = ()
+    first = untrained_state(shapes, 1)
+    assert torch.equal(first["a.weight"], untrained_state({"a.weight": (4, 100, 100)}, 1)["a.weight"])
+    assert not torch.equal(first["a.weight"], untrained_state(shapes, 2)["a.weight"])
+    assert first["a.weight"].std().item() == pytest.approx(0.01, rel=0.02)
+    assert first["b.weight"].mean().item() == pytest.approx(1, abs=0.01)
+    assert first["b.bias"].std().item() == pytest.approx(0.1, rel=0.05)
+    assert (first["b.running_var"] >= 1).all()
+    assert first["b.num_batches_tracked"].item() == 0
+
+
+def test_a_part_that_is_longer_than_the_file_is_thrown_away(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "weights.bin.part").write_bytes(CONTENT + b"more")
+    assert fetch_file(weight_file(server), tmp_path)[0].read_bytes() == CONTENT
+
+
+def test_processes_that_fetch_at_once_wait_for_each_other(server: Server, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: fetch_file(weight_file(server), tmp_path), range(4)))
+    assert results == [(tmp_path / "weights.bin", DIGEST)] * 4
+    assert len(server.requests) == 1
+
+
+def test_a_web_page_is_not_taken_for_weights(server: Server, tmp_path: Path) -> None:
+    """Where no hash is published, a quota page must still not pass for the file."""
+    server.content = b"<html>quota exceeded</html>"
+    file = weight_file(server, sha256="", bytes=None)
+    with pytest.raises(WeightsError, match="not a PyTorch file"):
+        fetch_file(file, tmp_path)
+    assert list(tmp_path.iterdir()) == []
