@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ..clock import parse_clock
 from ..errors import MediaError
 from .ffmpeg import MAX_PIXELS, ffmpeg_binary
 from .process import DEFAULT_TIMEOUT, DecoderProcess, open_media_file
@@ -123,7 +124,7 @@ def _parse_report(path: Path, lines: Sequence[str]) -> MediaInfo | None:
             if _PLAYLIST_FORMATS & set(container.split(",")):
                 raise MediaError(path, f"is a playlist ({container}), not media: what it names is not followed")
         elif match := _DURATION.match(line):
-            duration = _seconds(match["duration"])
+            duration = None if match["duration"] == "N/A" else parse_clock(match["duration"])
             start = float(match["start"] or 0.0)
         elif match := _STREAM.match(line):
             stream = _parse_stream(int(match["index"]), match["kind"], match["rest"])
@@ -153,10 +154,3 @@ def _parse_stream(index: int, kind: str, rest: str) -> StreamInfo | None:
     if sound is None or int(sound[1]) == 0:
         return None
     return StreamInfo(index, "audio", codec, default, sample_rate=int(sound[1]), channels=sound[2].strip())
-
-
-def _seconds(clock: str) -> float | None:
-    if clock == "N/A":
-        return None
-    hours, minutes, seconds = clock.split(":")
-    return 3600 * int(hours) + 60 * int(minutes) + float(seconds)

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
+from ..clock import format_clock
 from ..segments import runs
 from ..text import escape
 from ..timeline import MODALITIES, Event, Modality, Timeline, Truth
@@ -66,14 +67,9 @@ def _ruler(segments: int, length: int, per_second: float) -> Text:
     marks = [" "] * (length + 8)
     for second in range(0, segments + 1, step):
         place = round(second * per_second)
-        mark = _clock(second)
+        mark = format_clock(second)
         marks[place : place + len(mark)] = mark
     return Text(" " * (_LABEL_WIDTH + 9) + "".join(marks).rstrip(), style="dim")
-
-
-def _clock(second: int) -> str:
-    hours, minutes = divmod(second // 60, 60)
-    return f"{hours}:{minutes:02d}:{second % 60:02d}" if hours else f"{minutes}:{second % 60:02d}"
 
 
 def _row(modality: Modality, label: str, events: Sequence[Event], length: int, per_second: float) -> Text:

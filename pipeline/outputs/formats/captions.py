@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from ...clock import format_clock
 from ...text import escape
 from ...timeline import Event, Modality, Timeline
 from ..postprocess import merge_events, split_modalities
@@ -86,7 +87,7 @@ def _vtt(timeline: Timeline, modality: Modality, what: str) -> bytes:
     blocks = [f"WEBVTT - {what}"]
     for cue in make_cues(timeline.events, modality):
         text = "\n".join(cue.lines).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        blocks.append(f"{_clock(cue.onset, '.')} --> {_clock(cue.offset, '.')}\n{text}")
+        blocks.append(f"{_clock(cue.onset)} --> {_clock(cue.offset)}\n{text}")
     return ("\n\n".join(blocks) + "\n").encode("utf-8", "backslashreplace")
 
 
@@ -99,11 +100,10 @@ def _srt(timeline: Timeline, modality: Modality) -> bytes:
     blocks = []
     for number, cue in enumerate(make_cues(timeline.events, modality), 1):
         text = "\n".join(cue.lines).replace("<", "\u2039").replace(">", "\u203a")
-        blocks.append(f"{number}\n{_clock(cue.onset, ',')} --> {_clock(cue.offset, ',')}\n{text}\n")
+        times = f"{_clock(cue.onset)} --> {_clock(cue.offset)}".replace(".", ",")
+        blocks.append(f"{number}\n{times}\n{text}\n")
     return "\n".join(blocks).encode("utf-8", "backslashreplace")
 
 
-def _clock(seconds: float, point: str) -> str:
-    """HH:MM:SS and milliseconds, hours as many as it takes."""
-    whole, thousandths = divmod(round(seconds * 1000), 1000)
-    return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}{point}{thousandths:03d}"
+def _clock(seconds: float) -> str:
+    return format_clock(seconds, hour_digits=2, decimals=3)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...clock import format_clock
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -41,17 +43,13 @@ def draw_time(axes: Axes, end: float, width: float, *, marked: bool, grid: float
     step = next((s for s in _STEPS if s / end * width >= _TICK_ROOM), max(_STEPS[-1], end))
     ticks = np.arange(0, end + 1e-6, step)
     axes.set_xlim(0, end)
-    axes.set_xticks(ticks, [clock(int(tick), hours=end >= 3600) if marked else "" for tick in ticks])
+    axes.set_xticks(
+        ticks, [format_clock(float(tick), hour_digits=int(end >= 3600)) if marked else "" for tick in ticks]
+    )
     axes.tick_params(length=2.5 if marked else 0, width=0.5, pad=2, color=PALE, labelcolor=PALE)
     axes.grid(axis="x", color=GRID, alpha=grid, linewidth=0.5, zorder=1)
     axes.set_axisbelow(False)
     axes.spines[:].set_visible(False)
-
-
-def clock(second: int, *, hours: bool) -> str:
-    """m:ss, or h:mm:ss."""
-    minutes = second // 60
-    return f"{minutes // 60}:{minutes % 60:02d}:{second % 60:02d}" if hours else f"{minutes}:{second % 60:02d}"
 
 
 def write(figure: Figure, left: float, bottom: float, text: str, **style: Any) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ...clock import format_clock
 from ...decode.process import DEFAULT_TIMEOUT
 from ...files import write_atomic
 from ...segments import runs
@@ -26,7 +27,6 @@ from .figure import (
     TEXT_SIZE,
     WIDTH,
     PlotBand,
-    clock,
     draw_time,
     fitted,
     text_width,
@@ -227,7 +227,7 @@ def _write_head(figure: Figure, timeline: Timeline) -> None:
     if timeline.events:
         words = f"{counts['audio']} heard, {counts['visual']} seen, {counts['audio_visual']} both at once"
     duration = float(timeline.media["duration"])
-    length = f"{duration:.1f} s" if duration < 60 else clock(round(duration), hours=duration >= 3600)
+    length = f"{duration:.1f} s" if duration < 60 else format_clock(round(duration), hour_digits=int(duration >= 3600))
     write(figure, _MARGIN, top - 0.43, f"{length}: {words}", color=PALE)
     if count := len(timeline.warnings):
         text = f"{count} warning{'s' if count > 1 else ''}"
