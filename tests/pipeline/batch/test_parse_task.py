@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from avvp.pipeline.batch.work import Video
+from avvp.pipeline.batch.work import PendingVideo
 from avvp.pipeline.outputs.formats.events_json import load_schema
 from support.command import Result
 from support.media import Clips
@@ -95,13 +95,13 @@ def test_options_of_batches_need_a_folder(run: Run, clips: Clips, option: tuple[
 
 
 def test_features_that_are_no_numbers_cost_one_video(parse: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = Video.blocks
+    blocks = PendingVideo.blocks
 
-    def damaged(video: Video, *arguments: Any) -> Any:
+    def damaged(video: PendingVideo, *arguments: Any) -> Any:
         for rows in blocks(video, *arguments):
             yield rows * np.nan if video.work.id == "blind" else rows
 
-    monkeypatch.setattr(Video, "blocks", damaged)
+    monkeypatch.setattr(PendingVideo, "blocks", damaged)
     result = parse()
     assert "5 done, 0 done before, 2 failed" in result.err
     assert "blind.wav: its features are not finite" in result.err

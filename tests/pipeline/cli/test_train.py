@@ -15,7 +15,7 @@ import pytest
 import torch
 from avvp.pipeline.inference.bundle import load_networks
 from avvp.pipeline.training.reproduce import PAPER_TABLES
-from avvp.pipeline.training.run_folder import load_progress
+from avvp.pipeline.training.run_folder import load_training_state
 from support.bundles import LABELS, copy_bundle
 from support.command import Result
 from support.llp_like import Recipe, generate
@@ -129,7 +129,7 @@ def test_a_stopped_run_goes_on(train: Run, run: Run, tmp_path: Path) -> None:
     longer = run("train", "-o", tmp_path / "run", "--resume", "--epochs", 3)
     assert longer.status == 0, longer.err
     assert "epoch 3/3" in longer.err
-    assert load_progress(tmp_path / "run").epochs == 3
+    assert load_training_state(tmp_path / "run").epochs == 3
     assert json.loads((tmp_path / "run" / "config.json").read_text())["recipe"]["training"]["epochs"] == 3
 
 
