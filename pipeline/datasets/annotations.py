@@ -162,12 +162,25 @@ def write_annotations(folder: Path, labels: Sequence[str], splits: Mapping[str, 
     if not {"val", "test"} & set(splits):
         return
     for modality, file in EVENT_FILES.items():
-        lines = ["\t".join(EVENT_COLUMNS)]
-        for clip in dense:
-            table = clip.heard if modality == "audio" else clip.seen
-            for index, label in enumerate(labels):
-                lines += [f"{clip.filename}\t{start}\t{stop}\t{label}" for start, stop in runs(table[:, index])]
-        write_atomic(folder / file, "".join(f"{line}\n" for line in lines).encode())
+        tables = {clip.filename: clip.heard if modality == "audio" else clip.seen for clip in dense}
+        write_atomic(folder / file, format_events(tables, labels).encode())
+
+
+def format_events(tables: Mapping[str, NDArray[np.bool_]], labels: Sequence[str]) -> str:
+    """Format per-second labels of one modality as an event table: a row for each run of active seconds of a class.
+
+    Args:
+        tables: clip name -> (T, C), whether the class is active in the second. Names without tabs and newlines.
+        labels: C class names without tabs and newlines.
+
+    Returns:
+        Tab-separated lines, the first with the names of `EVENT_COLUMNS`.
+    """
+    lines = ["\t".join(EVENT_COLUMNS)]
+    for name, table in tables.items():
+        for index, label in enumerate(labels):
+            lines += [f"{name}\t{start}\t{stop}\t{label}" for start, stop in runs(table[:, index])]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
@@ -219,7 +232,7 @@ def _read_events(path: Path, labels: Sequence[str], problems: list[str]) -> tupl
 def read_clip_names(content: bytes, name: str) -> list[str]:
     """Of the content of a split's file. Raises DatasetError where it cannot be understood."""
     problems: list[str] = []
-    found = [filename for _, (filename, _) in _rows_of(content, name, _CLIP_COLUMNS, problems)]
+    found = [filename for _, (filename, _) in read_table(content, name, _CLIP_COLUMNS, problems)]
     if problems:
         raise DatasetError.listing(f"{escape(name)} cannot be used", problems)
     return found
@@ -232,10 +245,23 @@ def _rows(path: Path, columns: Sequence[str], problems: list[str]) -> Iterator[t
     except OSError as error:
         problems.append(f"{path.name}: cannot be read: {error}")
         return
-    yield from _rows_of(content, path.name, columns, problems)
+    yield from read_table(content, path.name, columns, problems)
 
 
-def _rows_of(content: bytes, name: str, columns: Sequence[str], problems: list[str]) -> Iterator[tuple[int, list[str]]]:
+def read_table(
+    content: bytes, name: str, columns: Sequence[str], problems: list[str]
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a tab-separated table with a header.
+
+    Args:
+        content: UTF-8, with or without a byte order mark.
+        name: of the file, for the problems.
+        columns: names of the columns to return; the table may have others.
+        problems: a line is appended for each row that cannot be read and for missing columns.
+
+    Yields:
+        The line number, and the values of `columns` in that order, without surrounding whitespace.
+    """
     try:
         text = content.decode("utf-8-sig")
     except ValueError as error:

@@ -1,55 +1,64 @@
-"""The two dense annotation files of LLP: what is heard and what is seen, in whole seconds."""
+"""The two dense annotation files of LLP: audio events and visual events in whole seconds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ...datasets.annotations import EVENT_COLUMNS, EVENT_FILES
-from ...segments import runs
+from ...datasets.annotations import EVENT_COLUMNS, EVENT_FILES, format_events, read_table
 from ...timeline import Event, Modality, Timeline
 from ..postprocess import with_audio_visual
 
 SUFFIXES = ("eval_audio.csv", "eval_visual.csv")
 _MODALITIES: tuple[Modality, Modality] = ("audio", "visual")
-_TIDY = str.maketrans("\t\n\r", "   ")
+_WITHOUT_SEPARATORS = str.maketrans("\t\n\r", "   ")
 assert all(file.endswith(suffix) for file, suffix in zip(EVENT_FILES.values(), SUFFIXES, strict=True))
 
 
 def write(timeline: Timeline) -> list[bytes]:
-    """A second is active where events of the class cover at least half of it."""
-    return [_write(timeline, table) for table in timeline.per_second_labels(timeline.labels)]
+    """Write the audio table and the visual table of one clip.
 
+    A class is active in a second where its events cover at least half of it. Tabs and newlines in names become spaces.
 
-def _write(timeline: Timeline, table: NDArray[np.bool_]) -> bytes:
-    name = timeline.name.translate(_TIDY)
-    lines = ["\t".join(EVENT_COLUMNS)]
-    for index, label in enumerate(timeline.labels):
-        lines += [f"{name}\t{start}\t{stop}\t{label.translate(_TIDY)}" for start, stop in runs(table[:, index])]
-    return "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
+    Args:
+        timeline: the clip's events.
+
+    Returns:
+        The content of both files, in the order of `SUFFIXES`.
+    """
+    clip = timeline.name.translate(_WITHOUT_SEPARATORS)
+    labels = [label.translate(_WITHOUT_SEPARATORS) for label in timeline.labels]
+    return [
+        format_events({clip: table}, labels).encode("utf-8", "backslashreplace")
+        for table in timeline.per_second_labels(timeline.labels)
+    ]
 
 
 def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
-    """A timeline for each clip that the files name; what is heard and seen at once is added. Raises ValueError."""
+    """Read the tables of both modalities, or of one, and add the audio-visual events.
+
+    Args:
+        contents: suffix -> content; the other file may be missing.
+        name: name of the timeline where the tables have no rows.
+
+    Returns:
+        One timeline for each clip that the tables name.
+
+    Raises:
+        ValueError: a table lacks a column or has a row that is not an event.
+    """
     events: dict[str, list[Event]] = {}
+    problems: list[str] = []
     for modality, suffix in zip(_MODALITIES, SUFFIXES, strict=True):
-        lines = contents.get(suffix, b"").decode("utf-8-sig").replace("\r\n", "\n").split("\n")
-        header = lines[0].split("\t")
-        if suffix in contents and (missing := [column for column in EVENT_COLUMNS if column not in header]):
-            raise ValueError(f"no column {', '.join(missing)} between tabs")
-        places = [header.index(column) for column in EVENT_COLUMNS] if suffix in contents else []
-        for number, line in enumerate(lines[1:], 2):
-            values = line.split("\t")
-            if not line.strip():
-                continue
-            if len(values) != len(header):
-                raise ValueError(f"line {number}: {len(values)} columns, expected {len(header)}")
-            clip, onset, offset, label = (values[place] for place in places)
+        rows = read_table(contents[suffix], suffix, EVENT_COLUMNS, problems) if suffix in contents else ()
+        for line, (clip, onset, offset, label) in rows:
             try:
                 event = Event(modality, label, float(onset), float(offset), 1.0)
             except ValueError as error:
-                raise ValueError(f"line {number}: {error}") from error
+                raise ValueError(f"{suffix}:{line}: {error}") from error
             events.setdefault(clip, []).append(event)
-    return [Timeline.of_events(with_audio_visual(own), path=clip) for clip, own in (events or {name: []}).items()]
+    if problems:
+        raise ValueError(problems[0])
+    return [
+        Timeline.of_events(with_audio_visual(clip_events), path=clip)
+        for clip, clip_events in (events or {name: []}).items()
+    ]
