@@ -12,8 +12,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
+from avvp.pipeline.cli import main
 from avvp.pipeline.cli import weights as cli_weights
 from avvp.pipeline.inference.bundle import load_parser
 from avvp.pipeline.outputs.formats.events_json import from_document
@@ -25,7 +27,18 @@ from support.llp_like import Recipe, generate
 from support.media import Clips
 from support.paths import ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CHANGELOG.md"]
+DOCS = ROOT / "docs"
+ROOT_PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+PAGES = [*ROOT_PAGES, *sorted(DOCS.glob("*.md"))]
+DEVELOPER_PAGES = [
+    DOCS / "architecture.md",
+    DOCS / "README.md",
+    ROOT / "CONTRIBUTING.md",
+]  # they name files of the code
+
+
+def page_name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
 
 
 def blocks(language: str, *without: Path) -> Iterator[str]:
@@ -76,6 +89,9 @@ def test_commands(
         cli_weights, "fetch_file", lambda file, folder, **_: (asked.append(file.key), (Path(f"{folder}"), "0" * 64))[1]
     )
     program, *arguments = shlex.split(line)
+    if program == "python":
+        subprocess.run([sys.executable, *arguments], check=True)
+        return
     if program == "avvp-parse":
         arguments = ["parse", *arguments, "--weights", str(tiny_bundle)]
     if arguments[0] == "train":
@@ -113,9 +129,58 @@ def test_readme_begins_with_the_two_commands_that_the_makefile_has() -> None:
 
 def test_ci_runs_make_test() -> None:
     assert "\nmake test\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "run: .ci/run\n" in (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_make_targets_exist(page: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"(?:`|^ {4})make ([a-z-]+)", page.read_text(encoding="utf-8"), re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_commands_in_running_text_exist(page: Path) -> None:
+    """Commands in back-ticks are not run; their names and options must exist."""
+    prose = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for program, text in re.findall(r"`(avvp|avvp-parse) ([^`]+)`", prose):
+        words = text.split()
+        command: click.Command = main.avvp if program == "avvp" else main.parse
+        while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+            name = words.pop(0)
+            assert name in command.commands, f"{program} {text}"
+            command = command.commands[name]
+        known = {"--help", *(option for parameter in command.params for option in parameter.opts)}
+        assert {word for word in words if word.startswith("-") and word != "-"} <= known, f"{program} {text}"
+
+
+@pytest.mark.parametrize("page", DEVELOPER_PAGES, ids=page_name)
+def test_files_and_names_of_the_code_exist(page: Path) -> None:
+    """`folder/`, `folder/file.py` and `folder/file.py:NAME`, from the root of the repository."""
+    prose = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    folders = r"weights|extractors|models|pipeline|tests|benchmarks|docs|\.ci|\.github"
+    named = re.findall(rf"`((?:{folders})/[\w./-]*)(?::([\w.]+))?`", prose)
+    assert named
+    for path, name in named:
+        assert (ROOT / path).exists(), path
+        for part in filter(None, name.split(".")):
+            definition = rf"^ *(?:def|class) {part}\b|^ *{part}\b *[:=]"
+            assert re.search(definition, (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE), f"{path}:{name}"
+
+
+def test_architecture_answers_twelve_questions() -> None:
+    rows = re.findall(r"^\| (.+\?) \| `", (DOCS / "architecture.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(rows) == 12
+
+
+def test_every_folder_is_in_the_architecture() -> None:
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    for package in ("weights", "extractors", "models", "pipeline"):
+        for folder in {path.parent for path in (ROOT / package).rglob("*.py")}:
+            assert f"`{folder.relative_to(ROOT).as_posix()}/`" in page, folder
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
         name, _, anchor = target.partition("#")
