@@ -1,4 +1,7 @@
-"""Parsers: MM-Pyr encoder, LEAP decoder, label sets, checkpoints, weight files. Names are loaded when first used."""
+"""Parsers: encoders (MM-Pyr, HAN), decoders (LEAP, MMIL), label sets, checkpoints, published weights.
+
+Names are imported on first access, because importing torch takes seconds.
+"""
 
 import lazy_loader
 

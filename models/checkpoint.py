@@ -1,7 +1,7 @@
-"""Our own checkpoints: one safetensors file that holds a parser and everything needed to rebuild it.
+"""Checkpoints of this program: one safetensors file that holds a parser and everything needed to rebuild it.
 
-Beside the tensors (label embeddings among them) the file's metadata holds, as JSON, the parser's configuration, the
-specification of the features it was trained on, and a record of the training. Nothing in it is executed.
+The tensors include the label embeddings. The file's metadata holds, as JSON, the parser's configuration, the
+specification of the features it was trained on, and a record of the training. Loading executes no code.
 """
 
 from __future__ import annotations
@@ -22,15 +22,32 @@ FORMAT_VERSION = 1
 
 
 class Checkpoint(NamedTuple):
-    """What `load_checkpoint` returns; `feature_spec` and `record` are plain JSON mappings."""
+    """A parser read from a checkpoint, with the metadata stored beside it."""
 
-    parser: AVParser
-    feature_spec: dict[str, Any]
-    record: dict[str, Any]
+    parser: AVParser  # in eval mode, on the CPU
+    feature_spec: dict[str, Any]  # `FeatureSpec.to_dict` of the features it was trained on
+    record: dict[str, Any]  # of the training: plain JSON
+
+
+class Description(NamedTuple):
+    """The metadata of a checkpoint, without its tensors."""
+
+    config: ParserConfig
+    feature_spec: dict[str, Any]  # `FeatureSpec.to_dict` of the features it was trained on
+    record: dict[str, Any]  # of the training: plain JSON
 
 
 def dump_checkpoint(parser: AVParser, feature_spec: Mapping[str, Any], record: Mapping[str, Any]) -> bytes:
-    """The content of a checkpoint file. feature_spec, record: JSON-ready mappings."""
+    """Serialize a parser as the content of a checkpoint file.
+
+    Args:
+        parser: on any device.
+        feature_spec: JSON-ready mapping, `FeatureSpec.to_dict` of the features that the parser was trained on.
+        record: JSON-ready mapping that describes the training.
+
+    Returns:
+        The bytes of a safetensors file.
+    """
     description = {
         "format": FORMAT_VERSION,
         "config": parser.config.to_dict(),
@@ -41,18 +58,17 @@ def dump_checkpoint(parser: AVParser, feature_spec: Mapping[str, Any], record: M
     return save(tensors, metadata={_METADATA_KEY: json.dumps(description)})
 
 
-class Description(NamedTuple):
-    """What a checkpoint says of itself, without its tensors."""
-
-    config: ParserConfig
-    feature_spec: dict[str, Any]
-    record: dict[str, Any]
-
-
 def read_description(path: Path) -> Description:
-    """The configuration and history in a checkpoint's header.
+    """Read the metadata of a checkpoint without loading its tensors.
 
-    Raises ValueError, naming the file, where it is damaged, foreign or of a newer format.
+    Args:
+        path: a file written from `dump_checkpoint`.
+
+    Returns:
+        The parser's configuration, the feature specification and the training record.
+
+    Raises:
+        ValueError: the file is damaged, not a checkpoint of this program, or of a newer format. The message names it.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -68,13 +84,20 @@ def read_description(path: Path) -> Description:
         config = ParserConfig.from_dict(description["config"])
         return Description(config, description["feature_spec"], description["record"])
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: its description cannot be understood: {error}") from error
+        raise ValueError(f"{path}: invalid description in its metadata: {error}") from error
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """The parser, in eval mode on the CPU, and what is known of its training.
+    """Load a parser and its metadata from a checkpoint.
 
-    Raises ValueError, naming the file, where it is damaged, foreign or of a newer format.
+    Args:
+        path: a file written from `dump_checkpoint`.
+
+    Returns:
+        The parser in eval mode on the CPU, the feature specification and the training record.
+
+    Raises:
+        ValueError: the file is damaged, not a checkpoint of this program, or of a newer format. The message names it.
     """
     description = read_description(path)
     try:
@@ -82,5 +105,5 @@ def load_checkpoint(path: Path) -> Checkpoint:
         parser = build_parser(description.config, tensors.get("decoder.label_embeddings"))
         parser.load_state_dict(tensors)
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path}: its tensors and its description do not fit: {error}") from error
+        raise ValueError(f"{path}: its tensors do not match its description: {error}") from error
     return Checkpoint(parser.eval(), description.feature_spec, description.record)

@@ -1,4 +1,4 @@
-"""What every decoder hands back: one prediction for each modality."""
+"""Result types that every decoder returns."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from torch import Tensor
 
 
 class ModalityPrediction(NamedTuple):
-    """What a decoder says of one modality. Probabilities of padded segments are not yet zeroed."""
+    """Predictions for one modality. Probabilities of padded segments are not yet set to 0."""
 
     segment_logits: Tensor  # (B, T, C)
     video_probs: Tensor  # (B, C)
     video_logits: Tensor | None = None  # (B, C), LEAP
-    attention: Tensor | None = None  # (B, C, T), LEAP: softmax of the segment logits over the video's seconds
+    attention: Tensor | None = None  # (B, C, T), LEAP: softmax of the segment logits over the segments
     label_hidden: Tensor | None = None  # (B, C, D), LEAP: the refined label embeddings
 
 
-class Decoded(NamedTuple):
-    """What a decoder says of both, and of the video as a whole."""
+class DecoderOutput(NamedTuple):
+    """Predictions for both modalities and for the whole video."""
 
-    heard: ModalityPrediction
-    seen: ModalityPrediction
+    audio: ModalityPrediction
+    visual: ModalityPrediction
     video_probs: Tensor  # (B, C)

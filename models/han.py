@@ -1,4 +1,4 @@
-"""HAN: the hybrid attention network encoder (Tian et al., ECCV 2020), and VALOR's form of it."""
+"""HAN: the hybrid attention network encoder (Tian et al., ECCV 2020), and VALOR's variant of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from .layers import Dropout, FeedForward, MultiHeadAttention
 
 
 class HANLayer(nn.Module):
-    """``x = LN(q + drop(cross(q, other)) + drop(self(q))); out = LN(x + drop(FF(x)))``, for either modality."""
+    """Self- and cross-attention layer with post-norm, shared by both modalities.
+
+    ``x = LN(q + drop(cross(q, other)) + drop(self(q))); out = LN(x + drop(FF(x)))``.
+
+    Source:
+        Tian et al., ECCV 2020; github.com/YapengTian/AVVP-ECCV20.
+    """
 
     def __init__(self, config: ParserConfig) -> None:
         super().__init__()
@@ -22,17 +28,29 @@ class HANLayer(nn.Module):
         self.dropout = Dropout(config.dropout)
 
     def forward(self, query: Tensor, other: Tensor, mask: Tensor | None) -> Tensor:
-        """query, other (B, T, D), mask broadcastable to (B, T, T), True = attend -> (B, T, D)."""
-        gathered = self.dropout(self.across(query, other, mask)) + self.dropout(self.within(query, query, mask))
-        x = self.attention_norm(query + gathered)
+        """Update one modality from itself and from the other.
+
+        Args:
+            query: (B, T, D), the modality to update.
+            other: (B, T, D), the other modality.
+            mask: bool, broadcastable to (B, T, T), True = attend; None attends everywhere.
+
+        Returns:
+            (B, T, D).
+        """
+        attended = self.dropout(self.across(query, other, mask)) + self.dropout(self.within(query, query, mask))
+        x = self.attention_norm(query + attended)
         return self.feedforward_norm(x + self.dropout(self.feedforward(x)))
 
 
 class HAN(nn.Module):
-    """audio, visual (B, T, D) -> audio, visual (B, T, D). Each layer serves both modalities.
+    """HAN encoder; each layer serves both modalities.
 
-    "parallel" (Tian et al.): both read the layer's input of the other. "sequential" (VALOR): visual reads the audio
-    that the layer has already updated. valid (B, T) is True on real segments.
+    `han_order` "parallel" (Tian et al.): both modalities attend to the other's input of the layer. "sequential"
+    (VALOR): visual attends to the audio that the layer has already updated.
+
+    Source:
+        Tian et al., ECCV 2020; Lai et al., NeurIPS 2023 (github.com/Franklin905/VALOR).
     """
 
     def __init__(self, config: ParserConfig) -> None:
@@ -41,9 +59,19 @@ class HAN(nn.Module):
         self.layers = nn.ModuleList(HANLayer(config) for _ in range(config.layers))
 
     def forward(self, audio: Tensor, visual: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Encode both modalities.
+
+        Args:
+            audio: (B, T, D).
+            visual: (B, T, D).
+            valid: (B, T) bool, True on real segments; None when there is no padding.
+
+        Returns:
+            Audio and visual features, (B, T, D) each.
+        """
         mask = None if valid is None else valid[:, None, :]
         for layer in self.layers:
-            heard = layer(audio, visual, mask)
-            visual = layer(visual, heard if self.sequential else audio, mask)
-            audio = heard
+            new_audio = layer(audio, visual, mask)
+            visual = layer(visual, new_audio if self.sequential else audio, mask)
+            audio = new_audio
         return audio, visual

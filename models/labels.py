@@ -41,10 +41,20 @@ LABEL_SETS: dict[str, tuple[str, ...]] = {"llp": LLP_LABELS}
 
 
 def stack_label_embeddings(vectors: Mapping[str, Tensor], labels: Sequence[str]) -> Tensor:
-    """(C, W) float32 from a mapping of C vectors in label order, such as `llp_label_glove_embeddings.pt` holds.
+    """Stack one vector per label into a matrix of label embeddings.
 
-    The published file's own key names differ from the annotation files' (spaces, commas), so it is used by order.
-    Raises ValueError where the vectors are not one of equal width for each label.
+    Vectors are matched to labels by order: key names in the published file `llp_label_glove_embeddings.pt` differ
+    from those of the annotation files (spaces, commas).
+
+    Args:
+        vectors: C vectors of W values each, in the order of `labels`.
+        labels: C class names.
+
+    Returns:
+        (C, W) float32.
+
+    Raises:
+        ValueError: the number of vectors is not C, or their widths differ.
     """
     import torch
 

@@ -1,7 +1,7 @@
-"""LEAP: events decoded by projecting segment features onto label embeddings (ECCV 2024).
+"""LEAP: decode events by projecting segment features onto label embeddings (Zhou et al., ECCV 2024).
 
-The label embeddings are queries, the segments of one modality keys and values. The attention logits between label
-and segment are the segment predictions; the refined label embedding of a class gives its video prediction.
+Label embeddings are the queries of attention, the segments of one modality are keys and values. The attention logits
+between a label and a segment are the segment prediction; the refined label embedding gives the video prediction.
 """
 
 from __future__ import annotations
@@ -13,26 +13,41 @@ import torch
 from torch import Tensor, nn
 
 from .config import ParserConfig
-from .decoder_output import Decoded, ModalityPrediction
+from .decoder_output import DecoderOutput, ModalityPrediction
 from .layers import AttentionLayer
 
 
 class PublishedBlock(AttentionLayer):
-    """A LEAP block as the published program has it: the layer of the encoder, pre-norm on the query only.
+    """LEAP block of the published program: the layer of the encoder, pre-norm on the query only.
 
-    The logits are read in a second look, by the query that the attention has already updated.
+    The logits come from a second attention call, with the query that the first one has updated (not normalised).
+
+    Source:
+        github.com/jasongief/LEAP.
     """
 
     def project(self, labels: Tensor, segments: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Refined labels (B, C, D) and the label-to-segment logits (B, C, T)."""
+        """Attend from the labels to the segments, and return the logits as well.
+
+        Args:
+            labels: (B, C, D) or (1, C, D), the queries.
+            segments: (B, T, D), keys and values.
+            mask: bool, broadcastable to (B, C, T), True = attend; None attends everywhere.
+
+        Returns:
+            Refined labels (B, C, D) and label-to-segment logits (B, C, T).
+        """
         updated = self.attend(labels, segments, mask)
         return self.transform(updated), self.attention.logits(updated, segments)
 
 
 class PaperBlock(AttentionLayer):
-    """A LEAP block by the letter of the paper, Eq. 2-5: ``F + LN(softmax(A) V)``, then ``F + LN(FF(F))``.
+    """LEAP block of the paper: ``F + LN(softmax(A) V)``, then ``F + LN(FF(F))``.
 
     The logits are A = Q K^T / sqrt(D / H) of the block's own projections, before the softmax.
+
+    Source:
+        LEAP paper, Eq. 2-5.
     """
 
     def attend(self, query: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -42,15 +57,15 @@ class PaperBlock(AttentionLayer):
         return x + self.dropout(self.feedforward_norm(self.feedforward(x)))
 
     def project(self, labels: Tensor, segments: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Refined labels (B, C, D) and the label-to-segment logits (B, C, T)."""
+        """Attend from the labels to the segments; arguments and result as in `PublishedBlock.project`."""
         return self(labels, segments, mask), self.attention.logits(labels, segments)
 
 
-BLOCKS = {"published": PublishedBlock, "paper": PaperBlock}
+BLOCKS: dict[str, type[PublishedBlock | PaperBlock]] = {"published": PublishedBlock, "paper": PaperBlock}
 
 
 class ModalityDecoder(nn.Module):
-    """N blocks and a video classifier for one modality."""
+    """LEAP decoder of one modality: a stack of blocks and a video classifier."""
 
     def __init__(self, config: ParserConfig) -> None:
         super().__init__()
@@ -62,55 +77,74 @@ class ModalityDecoder(nn.Module):
         self.video_head = nn.Linear(config.hidden_dim, 1)
 
     def forward(self, labels: Tensor, segments: Tensor, valid: Tensor | None = None) -> ModalityPrediction:
-        """labels (C, D), segments (B, T, D), valid (B, T) True on real segments.
+        """Predict the events of one modality.
 
-        The video predictions come from the last block's label embeddings, whichever block predicts the segments.
+        Video predictions come from the label embeddings of the last block, whichever block predicts the segments.
+
+        Args:
+            labels: (C, D), label queries.
+            segments: (B, T, D), encoded segments of the modality.
+            valid: (B, T) bool, True on real segments; None when there is no padding.
+
+        Returns:
+            Predictions with every field set.
         """
         mask = None if valid is None else valid[:, None, :]
-        every = range(len(self.blocks))
-        predicting = {"first": every[:1], "last": every[-1:], "average": every}[self.prediction]
-        labels, logits = self._pass(labels, segments, mask, predicting)
+        indices = range(len(self.blocks))
+        logit_blocks = {"first": indices[:1], "last": indices[-1:], "average": indices}[self.prediction]
+        labels, logits = self._run_blocks(labels, segments, mask, logit_blocks)
         logits = logits[0] if len(logits) == 1 else torch.stack(logits).mean(dim=0)
-        seen = logits if mask is None else logits.masked_fill(~mask, float("-inf"))
+        masked = logits if mask is None else logits.masked_fill(~mask, float("-inf"))
         video_logits = self.video_head(labels).squeeze(-1)
         return ModalityPrediction(
             segment_logits=logits.transpose(1, 2),
             video_probs=video_logits.sigmoid(),
             video_logits=video_logits,
-            attention=torch.softmax(seen, dim=-1),
+            attention=torch.softmax(masked, dim=-1),
             label_hidden=labels,
         )
 
     def attention_logits(self, labels: Tensor, segments: Tensor, valid: Tensor | None = None) -> Tensor:
-        """What `forward` is given, looked at in every block: (B, N, C, T), -inf at padded segments."""
+        """Compute the label-to-segment logits of every block; arguments as in `forward`.
+
+        Returns:
+            (B, blocks, C, T), -inf at padded segments.
+        """
         mask = None if valid is None else valid[:, None, :]
-        _, logits = self._pass(labels, segments, mask, range(len(self.blocks)))
+        _, logits = self._run_blocks(labels, segments, mask, range(len(self.blocks)))
         logits = torch.stack(logits, dim=1)
         return logits if mask is None else logits.masked_fill(~mask[:, None], float("-inf"))
 
-    def _pass(
-        self, labels: Tensor, segments: Tensor, mask: Tensor | None, looked_at: Container[int]
+    def _run_blocks(
+        self, labels: Tensor, segments: Tensor, mask: Tensor | None, logit_blocks: Container[int]
     ) -> tuple[Tensor, list[Tensor]]:
-        """Labels refined by every block (B, C, D), and the logits (B, C, T) of the blocks that are looked at.
+        """Return the refined labels (B, C, D) and the logits (B, C, T) of the blocks in `logit_blocks`.
 
-        Only those pay for a look: the logits are no by-product of the fused attention.
+        Logits are computed for these blocks only, because fused attention does not return them.
         """
-        labels = labels.unsqueeze(0)  # the first block asks the same of every video
+        labels = labels.unsqueeze(0)  # the first block has the same queries for every video
         logits: list[Tensor] = []
         for index, block in enumerate(cast("list[PublishedBlock | PaperBlock]", list(self.blocks))):
-            if index in looked_at:
-                labels, look = block.project(labels, segments, mask)
-                logits.append(look)
+            if index in logit_blocks:
+                labels, block_logits = block.project(labels, segments, mask)
+                logits.append(block_logits)
             else:
                 labels = block(labels, segments, mask)
         return labels, logits
 
 
 class LeapDecoder(nn.Module):
-    """Both modalities projected onto the same label queries.
+    """LEAP decoder of both modalities, which share the label queries.
 
-    The queries are given label embeddings (C, W), a buffer that travels with the checkpoint, through a learned
-    projection; or, where none are given, learned as they are.
+    Args:
+        config: `needs_label_embeddings` chooses between projected label embeddings and learned queries.
+        label_embeddings: (C, W) float, kept as a buffer and saved in checkpoints; ignored with learned queries.
+
+    Raises:
+        ValueError: the label embeddings are missing or have the wrong shape.
+
+    Source:
+        LEAP paper, Eq. 2-7; github.com/jasongief/LEAP. Learned queries: paper, Table 8.
     """
 
     def __init__(self, config: ParserConfig, label_embeddings: Tensor | None) -> None:
@@ -118,9 +152,9 @@ class LeapDecoder(nn.Module):
         self.variant = config.leap_variant
         if config.needs_label_embeddings:
             expected = (len(config.labels), config.label_embedding_dim)
-            found = None if label_embeddings is None else tuple(label_embeddings.shape)
-            if label_embeddings is None or found != expected:
-                raise ValueError(f"label embeddings are {found}, expected {expected}")
+            shape = None if label_embeddings is None else tuple(label_embeddings.shape)
+            if label_embeddings is None or shape != expected:
+                raise ValueError(f"label embeddings are {shape}, expected {expected}")
             self.register_buffer("label_embeddings", label_embeddings.detach().clone().float())
             self.label_projection = nn.Linear(config.label_embedding_dim, config.hidden_dim)
         else:
@@ -128,33 +162,67 @@ class LeapDecoder(nn.Module):
         self.audio = ModalityDecoder(config)
         self.visual = ModalityDecoder(config)
 
-    def forward(self, audio: Tensor, visual: Tensor, valid: Tensor | None = None) -> Decoded:
-        """audio, visual (B, T, D), valid (B, T) True on real segments."""
+    def forward(self, audio: Tensor, visual: Tensor, valid: Tensor | None = None) -> DecoderOutput:
+        """Predict the events of both modalities.
+
+        Args:
+            audio: (B, T, D).
+            visual: (B, T, D).
+            valid: (B, T) bool, True on real segments; None when there is no padding.
+
+        Returns:
+            Predictions; the video probabilities are the union of those of the modalities.
+        """
         labels = self._queries()
-        heard = self.audio(labels, audio, valid)
-        seen = self.visual(labels, visual, valid)
+        audio_prediction = self.audio(labels, audio, valid)
+        visual_prediction = self.visual(labels, visual, valid)
         union = hard_union if self.variant == "published" else soft_union
-        return Decoded(heard, seen, union(heard.video_probs, seen.video_probs))
+        video_probs = union(audio_prediction.video_probs, visual_prediction.video_probs)
+        return DecoderOutput(audio_prediction, visual_prediction, video_probs)
 
     def attention_logits(self, audio: Tensor, visual: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Label-to-segment logits of every block, audio and visual: two (B, N, C, T), -inf at padded segments.
+        """Compute the label-to-segment logits of every block; arguments as in `forward`.
 
-        The paper shows them, and their softmax over T, in Figs. 5 and 6. The sigmoid of the block that predicts, or of
-        the mean over the blocks, is the segment probability.
+        The sigmoid of the predicting block's logits, or of their mean over the blocks, is the segment probability.
+
+        Returns:
+            Audio and visual logits, (B, blocks, C, T) each, -inf at padded segments.
+
+        Source:
+            LEAP paper, Figs. 5 and 6, which show them and their softmax over T.
         """
         labels = self._queries()
         return self.audio.attention_logits(labels, audio, valid), self.visual.attention_logits(labels, visual, valid)
 
     def _queries(self) -> Tensor:
-        given = hasattr(self, "label_embeddings")
-        return self.label_projection(self.label_embeddings) if given else self.label_queries
+        embedded = hasattr(self, "label_embeddings")
+        return self.label_projection(self.label_embeddings) if embedded else self.label_queries
 
 
 def hard_union(audio: Tensor, visual: Tensor) -> Tensor:
-    """1 where either probability reaches 0.5, else 0; no gradient passes (published program)."""
+    """Return 1 where either probability is at least 0.5, else 0. It has no gradient.
+
+    Args:
+        audio: probabilities.
+        visual: probabilities of the same shape.
+
+    Returns:
+        0 or 1, same shape and dtype.
+
+    Source:
+        github.com/jasongief/LEAP.
+    """
     return ((audio >= 0.5) | (visual >= 0.5)).to(audio.dtype)
 
 
 def soft_union(audio: Tensor, visual: Tensor) -> Tensor:
-    """``1 - (1 - a) (1 - v)``: the probability of either, were they independent."""
+    """Return ``1 - (1 - a) (1 - v)``, the probability of either event if they are independent.
+
+    Args:
+        audio: probabilities.
+        visual: probabilities of the same shape.
+
+    Returns:
+        Probabilities of the same shape.
+    """
     return 1 - (1 - audio) * (1 - visual)

@@ -1,4 +1,4 @@
-"""Training objectives as pure functions of a parser's output and its targets.
+"""Training losses: pure functions of a parser's output and its targets.
 
 Shapes: B batch, T segments, C classes, D width. Targets are float tensors of 0 and 1.
 """
@@ -17,12 +17,12 @@ from .leap import hard_union, soft_union
 from .parser import ParserOutput
 
 UNIONS = {"published": hard_union, "soft": soft_union}
-_FLOOR = 1e-7  # probabilities are kept this far from 0 and 1, as every published program does
-_EVENT_FLOOR = 1e-8  # events of a video without any, for the published similarity target
+_PROB_MARGIN = 1e-7  # probabilities are clamped this far from 0 and 1, as in every published program
+_MIN_EVENTS = 1e-8  # avoids 0 / 0 in the published similarity target of a video without events
 
 
 class Targets(NamedTuple):
-    """What a batch should be parsed as. The segment labels are None where only videos are labelled."""
+    """Labels of a batch, 0 or 1. Segment labels are None when only videos are labelled."""
 
     video: Tensor  # (B, C)
     audio_segments: Tensor | None = None  # (B, T, C)
@@ -31,25 +31,27 @@ class Targets(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """Which losses are summed, with which weights. The defaults are those of the published LEAP program.
+    """Choice and weights of the loss terms. The defaults are those of the published LEAP program.
 
-    Raises ValueError for an unknown choice or a negative weight.
+    Raises:
+        ValueError: a choice is unknown, a weight is negative or not finite, every weight is 0, or two values
+            contradict each other.
     """
 
-    targets: str = "pseudo"  # of the modalities: "pseudo" (segment labels), "weak" (the video's labels for both)
-    video_targets: str = "pseudo"  # of the video: any second of either modality; or "weak": the video's labels
-    union: str = "published"  # LEAP's video prediction: "published" (thresholded, no gradient) or "soft"
-    similarity: str = "published"  # target of audio-visual similarity: "published" or "eiou" (paper, Eq. 10)
-    similarity_offset: float = 0.01  # added to the published target
-    segment_loss: str = "probs"  # segments by clamped probabilities, or "logits" (VALOR)
-    audio_smoothing: float = 0.0  # y -> (1 - s) y + s / 2, on the audio video targets
-    visual_smoothing: float = 0.0  # the same on the visual ones
+    targets: str = "pseudo"  # of each modality: its segment labels; or "weak": the labels of the video for both
+    video_targets: str = "pseudo"  # of the video: any segment label of either modality; or "weak": its own labels
+    union: str = "published"  # of LEAP's video probabilities: "published" (thresholded, no gradient) or "soft"
+    similarity: str = "published"  # target of the similarity loss: "published" or "eiou" (paper, Eq. 10)
+    similarity_offset: float = 0.01  # added to the published similarity target
+    segment_loss: str = "probs"  # computed from clamped probabilities ("probs") or from "logits" (VALOR)
+    audio_smoothing: float = 0.0  # s in y -> (1 - s) y + s / 2, on the audio targets of the video
+    visual_smoothing: float = 0.0  # the same on the visual targets of the video
     audio_weight: float = 1.0
     visual_weight: float = 1.0
     video_weight: float = 1.0
     visual_segment_weight: float = 1.0
     audio_segment_weight: float = 1.0
-    similarity_weight: float = 1.0  # lambda
+    similarity_weight: float = 1.0  # lambda (paper, Table 6)
 
     def __post_init__(self) -> None:
         choices = {
@@ -61,9 +63,9 @@ class Objective:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, not one of {', '.join(allowed)}")
         for name, value in vars(self).items():
             if isinstance(value, float) and not 0 <= value < math.inf:
-                raise ValueError(f"{name} is {value}; it must be a number that is not negative")
+                raise ValueError(f"{name} is {value}; it must be finite and not negative")
         if not any(value for name, value in vars(self).items() if name.endswith("_weight")):
-            raise ValueError("every weight is 0: there is nothing to learn")
+            raise ValueError("every weight is 0: at least one loss term needs a positive weight")
         if max(self.audio_smoothing, self.visual_smoothing) > 1:
             raise ValueError("label smoothing must be at most 1")
         if self.needs_segment_labels and self.targets == "weak":
@@ -71,28 +73,43 @@ class Objective:
 
     @property
     def needs_segment_labels(self) -> bool:
-        """Whether training needs pseudo labels."""
+        """Whether training needs segment labels (pseudo labels)."""
         weights = (self.audio_segment_weight, self.visual_segment_weight, self.similarity_weight)
         return self.targets == "pseudo" or self.video_targets == "pseudo" or any(weights)
 
 
 def objective_terms(output: ParserOutput, targets: Targets, objective: Objective) -> dict[str, Tensor]:
-    """The weighted loss terms by name, all scalars; those with weight 0 are left out. Their sum is the loss."""
-    video, audio_video, visual_video = _video_targets(targets, objective)
-    heard, seen = targets.audio_segments, targets.visual_segments
+    """Compute the weighted loss terms; their sum is the loss.
 
-    def segments(logits: Tensor, probs: Tensor, wanted: Tensor | None) -> Tensor:
-        assert wanted is not None
+    Args:
+        output: of the parser.
+        targets: labels of the same batch.
+        objective: choice and weights of the terms.
+
+    Returns:
+        Term name ("audio", "visual", "video", "audio_segment", "visual_segment", "similarity") -> scalar. Terms with
+        weight 0 are absent and not computed.
+
+    Source:
+        github.com/jasongief/LEAP for the default objective; LEAP paper, Eq. 10 and 11, for the similarity.
+    """
+    video, audio_video, visual_video = _video_targets(targets, objective)
+    audio_segments, visual_segments = targets.audio_segments, targets.visual_segments
+
+    def segment_term(logits: Tensor, probs: Tensor, segment_targets: Tensor | None) -> Tensor:
+        assert segment_targets is not None
         if objective.segment_loss == "logits":
-            return segment_bce_with_logits(logits, wanted, output.valid)
-        return segment_bce(probs, wanted, output.valid)
+            return segment_bce_with_logits(logits, segment_targets, output.valid)
+        return segment_bce(probs, segment_targets, output.valid)
 
     terms = {
         "audio": lambda: bce(output.audio_video_probs, audio_video),
         "visual": lambda: bce(output.visual_video_probs, visual_video),
         "video": lambda: bce(_video_probs(output, objective), video),
-        "visual_segment": lambda: segments(output.visual_segment_logits, output.visual_segment_probs, seen),
-        "audio_segment": lambda: segments(output.audio_segment_logits, output.audio_segment_probs, heard),
+        "visual_segment": lambda: segment_term(
+            output.visual_segment_logits, output.visual_segment_probs, visual_segments
+        ),
+        "audio_segment": lambda: segment_term(output.audio_segment_logits, output.audio_segment_probs, audio_segments),
         "similarity": lambda: _similarity_loss(output, targets, objective),
     }
     weights = {name: getattr(objective, f"{name}_weight") for name in terms}
@@ -100,33 +117,82 @@ def objective_terms(output: ParserOutput, targets: Targets, objective: Objective
 
 
 def bce(probs: Tensor, targets: Tensor) -> Tensor:
-    """Mean binary cross-entropy of probabilities, clamped as published; targets of the same shape."""
-    return _cross_entropies(probs, targets).mean()
+    """Compute the mean binary cross-entropy of probabilities, clamped as in the published programs.
+
+    Args:
+        probs: probabilities, any shape.
+        targets: 0 to 1, same shape.
+
+    Returns:
+        Scalar, at least float32.
+    """
+    return _elementwise_bce(probs, targets).mean()
 
 
 def segment_bce(probs: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
-    """Mean binary cross-entropy over the real segments: probs, targets (B, T, C), valid (B, T) bool."""
-    return _mean_over_segments(_cross_entropies(probs, targets), valid)
+    """Compute the mean binary cross-entropy of clamped probabilities over the real segments.
+
+    Args:
+        probs: (B, T, C).
+        targets: (B, T, C), 0 or 1.
+        valid: (B, T) bool, True on real segments.
+
+    Returns:
+        Scalar, at least float32.
+    """
+    return _mean_over_segments(_elementwise_bce(probs, targets), valid)
 
 
 def segment_bce_with_logits(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
-    """The same from logits, unclamped: logits, targets (B, T, C), valid (B, T) bool."""
-    exact = _exact(logits)
-    losses = F.binary_cross_entropy_with_logits(logits.to(exact), targets.to(exact), reduction="none")
+    """Compute the mean binary cross-entropy of logits over the real segments, without clamping.
+
+    Args:
+        logits: (B, T, C).
+        targets: (B, T, C), 0 or 1.
+        valid: (B, T) bool, True on real segments.
+
+    Returns:
+        Scalar, at least float32.
+
+    Source:
+        github.com/Franklin905/VALOR.
+    """
+    dtype = _loss_dtype(logits)
+    losses = F.binary_cross_entropy_with_logits(logits.to(dtype), targets.to(dtype), reduction="none")
     return _mean_over_segments(losses, valid)
 
 
 def smooth(targets: Tensor, amount: float) -> Tensor:
-    """Label smoothing: ``(1 - s) y + s / 2``."""
+    """Smooth labels: ``(1 - s) y + s / 2``.
+
+    Args:
+        targets: y, 0 or 1, any shape.
+        amount: s, 0 to 1.
+
+    Returns:
+        Smoothed labels of the same shape.
+
+    Source:
+        github.com/YapengTian/AVVP-ECCV20, which smooths the visual targets with s = 0.1.
+    """
     return targets if not amount else (1 - amount) * targets + amount / 2
 
 
 def eiou(audio: Tensor, visual: Tensor) -> Tensor:
-    """Event intersection over union of every pair of segments (LEAP paper, Eq. 10).
+    """Compute the event intersection over union (EIoU) of every pair of audio and visual segments.
 
-    audio, visual (B, T, C) 0/1 -> (B, T, T): audio segment i against visual segment j. Two empty segments get 0:
-    they share no event, and there is no reason why silence and an empty picture should look alike; the published
-    program's target treats them so, too.
+    Two segments without events get 0: they share no event, and silence has no reason to be similar to an empty scene.
+    The published program's target is lowest for them, too.
+
+    Args:
+        audio: (B, T, C), 0 or 1.
+        visual: (B, T, C), 0 or 1.
+
+    Returns:
+        (B, T, T) in [0, 1]; element [b, i, j] compares audio segment i with visual segment j.
+
+    Source:
+        LEAP paper, Eq. 10.
     """
     audio, visual = audio.float(), visual.float()
     shared = audio @ visual.transpose(1, 2)
@@ -135,54 +201,81 @@ def eiou(audio: Tensor, visual: Tensor) -> Tensor:
 
 
 def published_similarity_target(audio: Tensor, visual: Tensor, offset: float = 0.01) -> Tensor:
-    """What the published program wants of every pair of segments: x / (1 + x) + offset.
+    """Compute the published program's target similarity of every pair of segments: ``x / (1 + x) + offset``.
 
-    x is the number of shared events over the largest number of events that a segment of the video has in either
-    modality. audio, visual (B, T, C) 0/1 -> (B, T, T).
+    x is the number of events that both segments have, divided by the largest number of events in any segment of the
+    video, in either modality.
+
+    Args:
+        audio: (B, T, C), 0 or 1.
+        visual: (B, T, C), 0 or 1.
+        offset: added to every target.
+
+    Returns:
+        (B, T, T); element [b, i, j] compares audio segment i with visual segment j.
+
+    Source:
+        github.com/jasongief/LEAP.
     """
     audio, visual = audio.float(), visual.float()
-    most = torch.maximum(audio.sum(-1).amax(-1), visual.sum(-1).amax(-1)).clamp(min=_EVENT_FLOOR)
+    most = torch.maximum(audio.sum(-1).amax(-1), visual.sum(-1).amax(-1)).clamp(min=_MIN_EVENTS)
     share = audio @ visual.transpose(1, 2) / most[:, None, None]
     return share / (1 + share) + offset
 
 
 def cosine_similarities(audio: Tensor, visual: Tensor) -> Tensor:
-    """ReLU of the cosine between every audio and visual segment: two (B, T, D) -> (B, T, T)."""
-    exact = _exact(audio)
-    audio, visual = F.normalize(audio.to(exact), dim=-1), F.normalize(visual.to(exact), dim=-1)
+    """Compute the ReLU of the cosine between every audio and every visual segment.
+
+    Args:
+        audio: (B, T, D).
+        visual: (B, T, D).
+
+    Returns:
+        (B, T, T) in [0, 1], at least float32.
+
+    Source:
+        github.com/jasongief/LEAP.
+    """
+    dtype = _loss_dtype(audio)
+    audio, visual = F.normalize(audio.to(dtype), dim=-1), F.normalize(visual.to(dtype), dim=-1)
     return F.relu(audio @ visual.transpose(1, 2))
 
 
 SIMILARITIES = {
-    "published": lambda heard, seen, objective: published_similarity_target(heard, seen, objective.similarity_offset),
-    "eiou": lambda heard, seen, _: eiou(heard, seen),
+    "published": lambda audio, visual, objective: published_similarity_target(
+        audio, visual, objective.similarity_offset
+    ),
+    "eiou": lambda audio, visual, _: eiou(audio, visual),
 }
 
 
 def _similarity_loss(output: ParserOutput, targets: Targets, objective: Objective) -> Tensor:
-    """Mean squared difference of the similarities and their target over real pairs (LEAP paper, Eq. 11)."""
+    """Compute the mean squared error of the similarities over pairs of real segments (LEAP paper, Eq. 11)."""
     assert targets.audio_segments is not None
     assert targets.visual_segments is not None
-    wanted = SIMILARITIES[objective.similarity](targets.audio_segments, targets.visual_segments, objective)
-    found = cosine_similarities(output.audio_hidden, output.visual_hidden)
+    expected = SIMILARITIES[objective.similarity](targets.audio_segments, targets.visual_segments, objective)
+    predicted = cosine_similarities(output.audio_hidden, output.visual_hidden)
     pairs = output.valid[:, :, None] & output.valid[:, None, :]
-    return ((found - wanted.to(found.dtype)).square() * pairs).sum() / pairs.sum()
+    return ((predicted - expected.to(predicted.dtype)).square() * pairs).sum() / pairs.sum()
 
 
 def _video_targets(targets: Targets, objective: Objective) -> tuple[Tensor, Tensor, Tensor]:
-    """Of the video and of either modality, (B, C) each: smoothed, and any-over-time where labelled by segment."""
+    """Return the video-level targets of the video, audio and visual, (B, C) each.
+
+    Pseudo targets are the maximum of the segment labels over time. The targets of the modalities are smoothed.
+    """
     audio = visual = video = targets.video
     if targets.audio_segments is not None and targets.visual_segments is not None:
-        heard, seen = targets.audio_segments.amax(dim=1), targets.visual_segments.amax(dim=1)
+        any_audio, any_visual = targets.audio_segments.amax(dim=1), targets.visual_segments.amax(dim=1)
         if objective.targets == "pseudo":
-            audio, visual = heard, seen
+            audio, visual = any_audio, any_visual
         if objective.video_targets == "pseudo":
-            video = torch.maximum(heard, seen)
+            video = torch.maximum(any_audio, any_visual)
     return video, smooth(audio, objective.audio_smoothing), smooth(visual, objective.visual_smoothing)
 
 
 def _video_probs(output: ParserOutput, objective: Objective) -> Tensor:
-    """LEAP's union, by the objective's rule; a decoder that pools the video by itself (MMIL) is taken at its word."""
+    """Return video probabilities: the objective's union for LEAP, the decoder's own for one that pools (MMIL)."""
     if output.audio_video_logits is None:
         return output.video_probs
     return UNIONS[objective.union](output.audio_video_probs, output.visual_video_probs)
@@ -192,12 +285,15 @@ def _mean_over_segments(losses: Tensor, valid: Tensor) -> Tensor:
     return (losses * valid[:, :, None]).sum() / (valid.sum() * losses.shape[-1])
 
 
-def _cross_entropies(probs: Tensor, targets: Tensor) -> Tensor:
-    """Element by element. NaN comes out as NaN, where torch's own function breaks off (and a GPU with it)."""
-    probs = probs.to(_exact(probs)).clamp(_FLOOR, 1 - _FLOOR)
+def _elementwise_bce(probs: Tensor, targets: Tensor) -> Tensor:
+    """Compute the binary cross-entropy of each element.
+
+    NaN gives NaN; torch's own function raises an error instead, which on a GPU aborts the process's CUDA context.
+    """
+    probs = probs.to(_loss_dtype(probs)).clamp(_PROB_MARGIN, 1 - _PROB_MARGIN)
     return -(targets * probs.log() + (1 - targets) * torch.log1p(-probs))
 
 
-def _exact(tensor: Tensor) -> torch.dtype:
-    """Losses are computed in at least float32, whatever precision the parser ran in."""
+def _loss_dtype(tensor: Tensor) -> torch.dtype:
+    """Return the dtype of the losses: at least float32, whatever precision the parser ran in."""
     return torch.promote_types(tensor.dtype, torch.float32)

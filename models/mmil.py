@@ -6,15 +6,20 @@ import torch
 from torch import Tensor, nn
 
 from .config import ParserConfig
-from .decoder_output import Decoded, ModalityPrediction
+from .decoder_output import DecoderOutput, ModalityPrediction
 
 
 class MMILDecoder(nn.Module):
-    """Classifies every segment and pools the probabilities with two learned attentions.
+    """Segment classifier with attentive pooling over segments and modalities.
 
     On x (B, T, 2, D), axis 2 = audio, visual: ``P = sigmoid(prob x)``, ``A = softmax over T of frame_attention x``,
-    ``M = softmax over axis 2 of modality_attention x``. A modality's video probability is ``sum_t A P``, the video's
-    is the sum of ``A P M`` over seconds and modalities.
+    ``M = softmax over axis 2 of modality_attention x``. The video probability of a modality is ``sum_t A P``, that of
+    the whole video is the sum of ``A P M`` over segments and modalities.
+
+    With `swap_modalities` axis 2 is visual, audio, and index 0 is read as audio: the published MM-Pyr program does so.
+
+    Source:
+        Tian et al., ECCV 2020; github.com/YapengTian/AVVP-ECCV20.
     """
 
     def __init__(self, config: ParserConfig) -> None:
@@ -25,16 +30,25 @@ class MMILDecoder(nn.Module):
         self.frame_attention = nn.Linear(config.hidden_dim, classes)
         self.modality_attention = nn.Linear(config.hidden_dim, classes)
 
-    def forward(self, audio: Tensor, visual: Tensor, valid: Tensor | None = None) -> Decoded:
-        """audio, visual (B, T, D), valid (B, T) True on real segments."""
+    def forward(self, audio: Tensor, visual: Tensor, valid: Tensor | None = None) -> DecoderOutput:
+        """Predict the events of both modalities.
+
+        Args:
+            audio: (B, T, D).
+            visual: (B, T, D).
+            valid: (B, T) bool, True on real segments; None when there is no padding.
+
+        Returns:
+            Predictions, without video logits, attention and label embeddings.
+        """
         both = torch.stack([visual, audio] if self.swap else [audio, visual], dim=2)
-        logits, over_time = self.prob(both), self.frame_attention(both)
+        logits, frame_logits = self.prob(both), self.frame_attention(both)
         if valid is not None:
-            over_time = over_time.masked_fill(~valid[:, :, None, None], float("-inf"))
+            frame_logits = frame_logits.masked_fill(~valid[:, :, None, None], float("-inf"))
         # The pooled probabilities are sums of up to 2T products: half precision would round them.
-        exact = torch.promote_types(logits.dtype, torch.float32)
-        weighted = logits.to(exact).sigmoid() * over_time.to(exact).softmax(dim=1)
+        dtype = torch.promote_types(logits.dtype, torch.float32)
+        weighted = logits.to(dtype).sigmoid() * frame_logits.to(dtype).softmax(dim=1)
         pooled = weighted.sum(dim=1)
-        video = (weighted * self.modality_attention(both).to(exact).softmax(dim=2)).sum(dim=(1, 2))
-        heard, seen = (ModalityPrediction(logits[:, :, index], pooled[:, index]) for index in (0, 1))
-        return Decoded(heard, seen, video)
+        video_probs = (weighted * self.modality_attention(both).to(dtype).softmax(dim=2)).sum(dim=(1, 2))
+        predictions = [ModalityPrediction(logits[:, :, index], pooled[:, index]) for index in (0, 1)]
+        return DecoderOutput(*predictions, video_probs)

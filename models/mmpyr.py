@@ -1,4 +1,4 @@
-"""MM-Pyr: the multimodal pyramid attentional encoder (Yu et al., ACM MM 2022), as LEAP's program uses it."""
+"""MM-Pyr: the multimodal pyramid attentional encoder (Yu et al., ACM MM 2022), as in the published LEAP program."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from torch.nn import functional as F
 from .config import ParserConfig
 from .layers import AttentionLayer, window_mask
 
-LayerSizes = tuple[int, int, int, float, float]  # arguments of AttentionLayer
+LayerSizes = tuple[int, int, int, float, float]  # the arguments of AttentionLayer, in order
 
 
 class GatedSum(nn.Module):
-    """``sigmoid(L1 [s, c]) * s + sigmoid(L2 [s, c]) * c`` of a self-attended and a cross-attended stream."""
+    """Gated sum of self-attended features s and cross-attended features c.
+
+    ``sigmoid(L1 [s, c]) * s + sigmoid(L2 [s, c]) * c``; two (B, T, D) -> (B, T, D).
+
+    Args:
+        dim: D.
+    """
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -26,29 +32,40 @@ class GatedSum(nn.Module):
 
 
 class TemporalConv(nn.Module):
-    """``relu(x + conv1(relu(conv3(x))))`` along time, dilation 2^l, same length. (B, T, D) -> (B, T, D).
+    """Residual dilated convolution along time of the same length: ``relu(x + conv1(relu(conv3(x))))``.
 
-    The convolutions are products with the neighbouring seconds side by side: there are far more channels than seconds.
+    The convolutions are written as linear layers on neighbouring segments side by side, which is faster because there
+    are far more channels than segments.
+
+    Args:
+        dim: D.
+        dilation: distance in segments between the three taps of the kernel; 2^l at level l.
     """
 
     def __init__(self, dim: int, dilation: int) -> None:
         super().__init__()
         self.dilation = dilation
-        self.wide = nn.Linear(3 * dim, dim)  # on the seconds t - dilation, t, t + dilation
+        self.wide = nn.Linear(3 * dim, dim)  # on the segments t - dilation, t, t + dilation
         self.point = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
-        if valid is not None:  # padding must look to the convolution like the end of the video
+        """Convolve x (B, T, D); valid (B, T) bool is True on real segments, None when there is no padding."""
+        if valid is not None:  # padded segments are 0, like the zero padding past the end of a video
             x = x * valid.unsqueeze(-1)
         length = x.shape[1]
-        reach = min(self.dilation, length)  # what lies further away is past the end in any case
+        reach = min(self.dilation, length)  # anything further away is past the end in any case
         padded = F.pad(x, (0, 0, reach, reach))
         shifts = [padded[:, step * reach :][:, :length] for step in range(3)]
         return F.relu(x + self.point(F.relu(self.wide(torch.cat(shifts, dim=-1)))))
 
 
 class PyramidLevel(nn.Module):
-    """One level: both modalities attend within and across a window of 2^l seconds to each side."""
+    """Pyramid level l: self- and cross-attention within 2^l segments on each side, gates, convolutions.
+
+    Args:
+        level: l, from 0.
+        sizes: arguments of `AttentionLayer`.
+    """
 
     def __init__(self, level: int, sizes: LayerSizes) -> None:
         super().__init__()
@@ -63,11 +80,12 @@ class PyramidLevel(nn.Module):
         self.visual_conv = TemporalConv(dim, self.reach)
 
     def forward(self, audio: Tensor, visual: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Update both modalities; shapes as in `MMPyramid.forward`."""
         mask = window_mask(audio.shape[1], self.reach, audio.device)
         if valid is not None:
-            # A padded query still sees itself: a row with nothing to see would turn into NaN.
-            itself = torch.eye(len(mask), dtype=torch.bool, device=audio.device)
-            mask = (mask & valid[:, None, :]) | itself
+            # A padded query attends to itself: the softmax of a row without any key would be NaN.
+            diagonal = torch.eye(len(mask), dtype=torch.bool, device=audio.device)
+            mask = (mask & valid[:, None, :]) | diagonal
         # One call serves both directions of the shared layer.
         both_masks = mask if mask.dim() == 2 else torch.cat([mask, mask])
         crossed = self.cross(torch.cat([audio, visual]), torch.cat([visual, audio]), both_masks)
@@ -78,7 +96,15 @@ class PyramidLevel(nn.Module):
 
 
 class LevelFusion(nn.Module):
-    """Weighted sum over pyramid levels, weights from attention among the levels of one second."""
+    """Weighted sum over pyramid levels; the weights come from attention among the levels of one segment.
+
+    Args:
+        dim: D.
+        inner_dim: width inside the feed-forward part.
+        heads: attention heads.
+        dropout: rate on the branches.
+        attention_dropout: rate on the attention weights.
+    """
 
     def __init__(self, dim: int, inner_dim: int, heads: int, dropout: float, attention_dropout: float) -> None:
         super().__init__()
@@ -86,14 +112,18 @@ class LevelFusion(nn.Module):
         self.select = nn.Linear(dim, 1)
 
     def forward(self, levels: Tensor) -> Tensor:
-        """levels (B, T, L, D) -> (B, T, D)."""
+        """Fuse the outputs of the levels: (B, T, levels, D) -> (B, T, D)."""
         flat = levels.flatten(0, 1)
         mixed = self.interaction(flat, flat)
         return (torch.sigmoid(self.select(mixed)) * mixed).sum(dim=1).unflatten(0, levels.shape[:2])
 
 
 class MMPyramid(nn.Module):
-    """audio, visual (B, T, D) -> audio, visual (B, T, D). valid (B, T) is True on real segments."""
+    """MM-Pyr encoder: pyramid levels of growing windows, fused per segment and modality.
+
+    Source:
+        Yu et al., ACM MM 2022; github.com/jasongief/LEAP, which has one cross-attention layer for both directions.
+    """
 
     def __init__(self, config: ParserConfig) -> None:
         super().__init__()
@@ -104,6 +134,16 @@ class MMPyramid(nn.Module):
         self.visual_fusion = LevelFusion(*sizes)
 
     def forward(self, audio: Tensor, visual: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Encode both modalities.
+
+        Args:
+            audio: (B, T, D).
+            visual: (B, T, D).
+            valid: (B, T) bool, True on real segments; None when there is no padding.
+
+        Returns:
+            Audio and visual features, (B, T, D) each.
+        """
         audio_levels: list[Tensor] = []
         visual_levels: list[Tensor] = []
         for level in self.levels:

@@ -1,4 +1,4 @@
-"""The parser: features of a video in, probabilities per second, class and modality out."""
+"""The parser network: features of a video -> probabilities per segment, class and modality."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DECODERS: dict[str, Callable[[ParserConfig, Tensor | None], nn.Module]] = {
 
 @dataclass(frozen=True)
 class ParserOutput:
-    """What a parser says of B videos of up to T segments and C classes. Probabilities lie in [0, 1].
+    """Output of a parser for B videos of up to T segments and C classes. Probabilities are in [0, 1].
 
     At padded segments (`valid` False) the segment probabilities and the attention are 0.
     """
@@ -36,7 +36,7 @@ class ParserOutput:
     video_probs: Tensor  # (B, C), LEAP: union of the modalities; MMIL: pooled over both
     audio_hidden: Tensor  # (B, T, D), encoder output
     visual_hidden: Tensor  # (B, T, D)
-    valid: Tensor  # (B, T) bool
+    valid: Tensor  # (B, T) bool, True on real segments
     audio_segment_logits: Tensor  # (B, T, C)
     visual_segment_logits: Tensor  # (B, T, C)
     audio_video_logits: Tensor | None = None  # (B, C), LEAP only
@@ -48,9 +48,10 @@ class ParserOutput:
 
 
 class FeatureStem(nn.Module):
-    """Extractor features to the width of the encoder, both visual networks fused.
+    """Projection of the extractors' features to the width of the encoder; the two visual streams are fused.
 
-    audio (B, T, A), visual_2d (B, kT, V) with k frames a segment, visual_3d (B, T, S) -> two (B, T, D).
+    Source:
+        github.com/jasongief/LEAP (fc_a, fc_v, fc_st, fc_fusion).
     """
 
     def __init__(self, config: ParserConfig) -> None:
@@ -61,6 +62,16 @@ class FeatureStem(nn.Module):
         self.fusion = nn.Linear(2 * config.hidden_dim, config.hidden_dim)
 
     def forward(self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor) -> tuple[Tensor, Tensor]:
+        """Project the features.
+
+        Args:
+            audio: (B, T, audio_dim).
+            visual_2d: (B, kT, visual_2d_dim), k frames per segment.
+            visual_3d: (B, T, visual_3d_dim).
+
+        Returns:
+            Audio and visual features, (B, T, D) each.
+        """
         # The projection is affine, so averaging the frames first is the same function, k times cheaper.
         per_segment = visual_2d.unflatten(1, (audio.shape[1], -1)).mean(dim=2)
         visual = torch.cat([self.visual_2d(per_segment), self.visual_3d(visual_3d)], dim=-1)
@@ -68,16 +79,23 @@ class FeatureStem(nn.Module):
 
 
 class AVParser(nn.Module):
-    """An encoder (MM-Pyr or HAN) and a decoder (LEAP or MMIL), for any T, C and widths.
+    """Audio-visual video parser: feature stem, encoder (MM-Pyr or HAN), decoder (LEAP or MMIL).
 
-    label_embeddings: (C, W) where the decoder reads them (`ParserConfig.needs_label_embeddings`); they travel with
-    the checkpoint.
+    Args:
+        config: the architecture.
+        label_embeddings: (C, W) float, required when `config.needs_label_embeddings`; saved in checkpoints.
+
+    Attributes:
+        unused_keys: keys of a published file that `load_published` did not need; empty for other parsers.
+
+    Raises:
+        ValueError: the label embeddings are missing or have the wrong shape.
     """
 
     def __init__(self, config: ParserConfig, label_embeddings: Tensor | None = None) -> None:
         super().__init__()
         self.config = config
-        self.unused_keys: tuple[str, ...] = ()  # what `load_published` found in the file and had no use for
+        self.unused_keys: tuple[str, ...] = ()
         self.stem = FeatureStem(config)
         self.encoder = ENCODERS[config.encoder](config)
         self.decoder = DECODERS[config.decoder](config, label_embeddings)
@@ -85,45 +103,62 @@ class AVParser(nn.Module):
     def forward(
         self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor, *, lengths: Tensor | None = None
     ) -> ParserOutput:
-        """Parse a batch.
+        """Parse a batch of videos.
 
-        audio (B, T, A), visual_2d (B, kT, V), visual_3d (B, T, S); lengths (B,) holds the real number of
-        segments of each video where a batch mixes them: what is past the end has no influence on the rest.
-        Raises ValueError where the shapes disagree.
+        Args:
+            audio: (B, T, audio_dim) float.
+            visual_2d: (B, kT, visual_2d_dim) float, k frames per segment.
+            visual_3d: (B, T, visual_3d_dim) float.
+            lengths: (B,) int, real segments of each video, 1 to T; None when every video has T. Padded segments do not
+                influence the others.
+
+        Returns:
+            Predictions for every segment and for the videos.
+
+        Raises:
+            ValueError: the shapes are wrong or disagree.
         """
         audio, visual, valid = self._encode(audio, visual_2d, visual_3d, lengths)
         batch, length, _ = audio.shape
-        heard, seen, video_probs = self.decoder(audio, visual, valid)
-        audio_segments, visual_segments = heard.segment_logits.sigmoid(), seen.segment_logits.sigmoid()
+        from_audio, from_visual, video_probs = self.decoder(audio, visual, valid)
+        audio_segments, visual_segments = from_audio.segment_logits.sigmoid(), from_visual.segment_logits.sigmoid()
         if valid is not None:
             audio_segments = audio_segments * valid.unsqueeze(-1)
             visual_segments = visual_segments * valid.unsqueeze(-1)
         return ParserOutput(
             audio_segment_probs=audio_segments,
             visual_segment_probs=visual_segments,
-            audio_video_probs=heard.video_probs,
-            visual_video_probs=seen.video_probs,
+            audio_video_probs=from_audio.video_probs,
+            visual_video_probs=from_visual.video_probs,
             video_probs=video_probs,
             audio_hidden=audio,
             visual_hidden=visual,
             valid=torch.ones(batch, length, dtype=torch.bool, device=audio.device) if valid is None else valid,
-            audio_segment_logits=heard.segment_logits,
-            visual_segment_logits=seen.segment_logits,
-            audio_video_logits=heard.video_logits,
-            visual_video_logits=seen.video_logits,
-            audio_attention=heard.attention,
-            visual_attention=seen.attention,
-            audio_label_hidden=heard.label_hidden,
-            visual_label_hidden=seen.label_hidden,
+            audio_segment_logits=from_audio.segment_logits,
+            visual_segment_logits=from_visual.segment_logits,
+            audio_video_logits=from_audio.video_logits,
+            visual_video_logits=from_visual.video_logits,
+            audio_attention=from_audio.attention,
+            visual_attention=from_visual.attention,
+            audio_label_hidden=from_audio.label_hidden,
+            visual_label_hidden=from_visual.label_hidden,
         )
 
     def attention_maps(
         self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor, *, lengths: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Label-to-segment logits of every LEAP block, audio and visual: two (B, blocks, C, T).
+        """Compute the label-to-segment logits of every LEAP block; arguments as in `forward`.
 
-        Takes what `forward` takes. The softmax over T is the attention of a block; at padded segments the logits are
-        -inf. Raises ValueError where the shapes disagree and where the decoder is not LEAP, which alone attends.
+        The softmax over T of a block's logits is its attention.
+
+        Returns:
+            Audio and visual logits, (B, blocks, C, T) each, -inf at padded segments.
+
+        Raises:
+            ValueError: the shapes are wrong or disagree, or the decoder is not LEAP and has no such attention.
+
+        Source:
+            LEAP paper, Figs. 5 and 6.
         """
         if not isinstance(self.decoder, LeapDecoder):
             raise ValueError(f"the decoder {self.config.decoder!r} has no label-to-segment attention; leap has")
@@ -133,7 +168,7 @@ class AVParser(nn.Module):
     def _encode(
         self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor, lengths: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The encoder's audio and visual (B, T, D), and which segments are real (B, T); None where all are."""
+        """Return encoded audio and visual (B, T, D), and which segments are real (B, T), None if all are."""
         self._check(audio, visual_2d, visual_3d, lengths)
         length = audio.shape[1]
         # Full-length batches run without masks: the published forward pass, and the faster one.
@@ -160,5 +195,16 @@ class AVParser(nn.Module):
 
 
 def build_parser(config: ParserConfig, label_embeddings: Tensor | None = None) -> AVParser:
-    """A parser with freshly initialised parameters. label_embeddings: (C, W) float, where the decoder reads them."""
+    """Build a parser with newly initialised parameters.
+
+    Args:
+        config: the architecture.
+        label_embeddings: (C, W) float, required when `config.needs_label_embeddings`.
+
+    Returns:
+        The parser, in training mode on the CPU.
+
+    Raises:
+        ValueError: the label embeddings are missing or have the wrong shape.
+    """
     return AVParser(config, label_embeddings)

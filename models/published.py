@@ -1,4 +1,4 @@
-"""Loading the weight files that the authors published, keys unchanged."""
+"""Load weight files published by the authors of LEAP, MM-Pyr, HAN and VALOR, with their original keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .config import ParserConfig
 from .labels import LLP_LABELS
 from .parser import AVParser, build_parser
 
-Rules = tuple[tuple[str, str], ...]  # a published place, matched from the start of the key, and ours
+Rules = tuple[tuple[str, str], ...]  # (regular expression at the start of a published key, its replacement here)
 
 _STEM: Rules = (
     (r"fc_a\.", "stem.audio."),
@@ -59,8 +59,8 @@ _HAN: Rules = (
     (r"hat_encoder\.layers\.(\d+)\.norm1\.", r"encoder.layers.\1.attention_norm."),
     (r"hat_encoder\.layers\.(\d+)\.norm2\.", r"encoder.layers.\1.feedforward_norm."),
 )
-# Names inside an attention layer, wherever it stands.
-_INSIDE: Rules = (
+# Names inside an attention layer, replaced wherever such a layer occurs.
+_ATTENTION: Rules = (
     (r"self_attn\.linears\.0\.", "attention.query."),
     (r"self_attn\.linears\.1\.", "attention.key."),
     (r"self_attn\.linears\.2\.", "attention.value."),
@@ -72,36 +72,54 @@ _INSIDE: Rules = (
     (r"out_proj\.", "output."),
 )
 # Stored by the published modules, never read by their forward pass: templates that were copied, unused encoders,
-# norms; and convolutions stored a second time, under another name for the same tensor.
-_MMPYR_DEAD = r"(MMP\.capture|MMP\.fusion|AVL)\.(multiheadattn|feedforward)\.|.*\.self_attn\.layer_norm\."
-_HAN_DEAD = r"(audio|visual|cmt)_encoder\.|hat_encoder\.(norm[12]|final_norm_[av])\."
-_TWIN = re.compile(r"(MMP\.capture\.[av]network\.\d+\.)conv([12])\.")
-_PACKED = re.compile(r"(.*\.)in_proj_(weight|bias)")  # query, key and value in one tensor
+# norms; and convolutions stored twice, under two names of the same tensor.
+_MMPYR_UNUSED = r"(MMP\.capture|MMP\.fusion|AVL)\.(multiheadattn|feedforward)\.|.*\.self_attn\.layer_norm\."
+_HAN_UNUSED = r"(audio|visual|cmt)_encoder\.|hat_encoder\.(norm[12]|final_norm_[av])\."
+_ALIAS = re.compile(r"(MMP\.capture\.[av]network\.\d+\.)conv([12])\.")
+_PACKED_QKV = re.compile(r"(.*\.)in_proj_(weight|bias)")  # query, key and value in one tensor
 
 
 @dataclass(frozen=True)
 class Family:
-    """One published program: where its tensors stand in ours, and what its files do not say."""
+    """A published program: how its keys map to this program's, and settings that its files do not hold.
+
+    Attributes:
+        name: for messages.
+        rules: key mapping; the first rule that matches applies.
+        unused: keys that the published forward pass never reads.
+        settings: fields of `ParserConfig`.
+    """
 
     name: str
     rules: Rules
-    dead: re.Pattern[str]
-    settings: dict[str, Any]  # of ParserConfig
+    unused: re.Pattern[str]
+    settings: dict[str, Any]
 
     @property
     def is_leap(self) -> bool:
+        """Whether the decoder is LEAP."""
         return self.settings["decoder"] == "leap"
 
-    def place(self, key: str) -> str | None:
-        """Our name of a published key, or None for one that the forward pass never reads."""
-        if self.dead.match(key) or _TWIN.match(key):
+    def map_key(self, key: str) -> str | None:
+        """Return the name of a published key in `AVParser`.
+
+        Args:
+            key: as published, without a ``module.`` prefix.
+
+        Returns:
+            The name, or None for a key that the published forward pass never reads.
+
+        Raises:
+            ValueError: the key does not occur in the published program.
+        """
+        if self.unused.match(key) or _ALIAS.match(key):
             return None
-        for pattern, place in self.rules:
-            renamed, hits = re.subn(f"^{pattern}", place, key)
-            if hits:
-                for inside, ours in _INSIDE:
-                    renamed = re.sub(inside, ours, renamed)
-                return renamed
+        for pattern, replacement in self.rules:
+            mapped, matches = re.subn(f"^{pattern}", replacement, key)
+            if matches:
+                for inner_pattern, inner_replacement in _ATTENTION:
+                    mapped = re.sub(inner_pattern, inner_replacement, mapped)
+                return mapped
         raise ValueError(f"not a key of the published {self.name}: {key}")
 
 
@@ -109,16 +127,16 @@ _MMPYR_SETTINGS = {"encoder": "mmpyr", "heads": 8, "dropout": 0.2, "attention_dr
 _HAN_SETTINGS = {"encoder": "han", "decoder": "mmil", "dropout": 0.1, "attention_dropout": 0.1}
 FAMILIES = {
     "leap": Family(
-        "MM-Pyr + LEAP", _STEM + _MMPYR + _LEAP, re.compile(_MMPYR_DEAD), {**_MMPYR_SETTINGS, "decoder": "leap"}
+        "MM-Pyr + LEAP", _STEM + _MMPYR + _LEAP, re.compile(_MMPYR_UNUSED), {**_MMPYR_SETTINGS, "decoder": "leap"}
     ),
     "mmpyr": Family(
-        "MM-Pyr + MMIL", _STEM + _MMPYR + _MMIL, re.compile(_MMPYR_DEAD), {**_MMPYR_SETTINGS, "decoder": "mmil"}
+        "MM-Pyr + MMIL", _STEM + _MMPYR + _MMIL, re.compile(_MMPYR_UNUSED), {**_MMPYR_SETTINGS, "decoder": "mmil"}
     ),
-    "han": Family("HAN + MMIL", _STEM + _HAN + _MMIL, re.compile(_HAN_DEAD), {**_HAN_SETTINGS, "heads": 1}),
+    "han": Family("HAN + MMIL", _STEM + _HAN + _MMIL, re.compile(_HAN_UNUSED), {**_HAN_SETTINGS, "heads": 1}),
     "valor": Family(
         "VALOR's HAN + MMIL",
         _STEM + _HAN + _MMIL,
-        re.compile(_HAN_DEAD),
+        re.compile(_HAN_UNUSED),
         {**_HAN_SETTINGS, "heads": 8, "han_order": "sequential"},
     ),
 }
@@ -134,44 +152,58 @@ def load_published(
     leap_heads: int = 8,
     swap_modalities: bool | None = None,
 ) -> AVParser:
-    """A parser in eval mode that computes what the published program computes with this file.
+    """Build a parser from a published state dict; it computes what the published program computes.
 
-    state_dict: the published file's keys, unchanged (a leading ``module.`` of data-parallel training is dropped).
-    family: "leap" (MM-Pyr + LEAP, github.com/jasongief/LEAP), "mmpyr" (MM-Pyr + MMIL, github.com/JustinYuu/MM_Pyramid),
-    "han" (github.com/YapengTian/AVVP-ECCV20), "valor" (github.com/Franklin905/VALOR). label_embeddings: (C, W), for
-    leap. Widths, levels, layers and blocks are read off the tensors; head counts leave no trace in them and are
-    arguments. swap_modalities, for mmpyr: its program stacks visual before audio and then reads the first as audio;
-    True (the default there) does the same, False reads each stream under its own name. Keys that the published
-    forward pass never reads are listed in the parser's `unused_keys`.
-    Raises ValueError for an unknown family, a foreign or missing key, or a tensor of another shape.
+    Widths and the numbers of levels, layers and blocks are read from the shapes of the tensors.
+
+    Args:
+        state_dict: tensors under the published keys; the prefix ``module.`` of data-parallel training is removed.
+        family: "leap" (MM-Pyr + LEAP), "mmpyr" (MM-Pyr + MMIL), "han" or "valor"; see Source.
+        label_embeddings: (C, W) float, for the family leap only.
+        labels: C class names, in the order of the class axis.
+        heads: attention heads of the encoder, which no shape shows; the family's published number when None.
+        leap_heads: attention heads of the LEAP blocks.
+        swap_modalities: for the family mmpyr only. Its program stacks visual before audio and then reads the first as
+            audio; True (also the meaning of None) does the same, False reads each stream as what it is.
+
+    Returns:
+        The parser in eval mode. Its `unused_keys` are the keys that the published forward pass never reads.
+
+    Raises:
+        ValueError: the family is unknown, an argument is missing or not for this family, a key is unknown or missing,
+            or a tensor has the wrong shape.
+
+    Source:
+        leap: github.com/jasongief/LEAP; mmpyr: github.com/JustinYuu/MM_Pyramid;
+        han: github.com/YapengTian/AVVP-ECCV20; valor: github.com/Franklin905/VALOR.
     """
     if family not in FAMILIES:
         raise ValueError(f"unknown family {family!r}; known: {', '.join(FAMILIES)}")
-    chosen = FAMILIES[family]
-    if chosen.is_leap and label_embeddings is None:
+    published = FAMILIES[family]
+    if published.is_leap and label_embeddings is None:
         raise ValueError("family 'leap' needs label_embeddings (C, W)")
     if swap_modalities is not None and family != "mmpyr":
         raise ValueError("swap_modalities is for family 'mmpyr'")
-    settings = {"labels": tuple(labels), "leap_heads": leap_heads, **chosen.settings}
+    settings = {"labels": tuple(labels), "leap_heads": leap_heads, **published.settings}
     if heads is not None:
         settings["heads"] = heads
     settings["swap_modalities"] = family == "mmpyr" and swap_modalities is not False
     state = {key.removeprefix("module."): tensor for key, tensor in state_dict.items()}
     try:
-        return _load(chosen, state, settings, label_embeddings)
-    except RuntimeError as error:  # torch's word for tensors of another shape
-        raise ValueError(f"the file does not fit: {error}") from error
+        return _load(published, state, settings, label_embeddings)
+    except RuntimeError as error:  # torch's error for tensors of the wrong shape
+        raise ValueError(f"tensors of the file have the wrong shape: {error}") from error
 
 
 def _unpack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Split what torch's own attention stores packed, so that every name stands for one tensor."""
+    """Split the query, key and value that torch's own attention stores in one tensor."""
     unpacked: dict[str, Tensor] = {}
     for key, tensor in state.items():
-        packed = _PACKED.fullmatch(key)
+        packed = _PACKED_QKV.fullmatch(key)
         if packed is None:
             unpacked[key] = tensor
         elif tensor.ndim == 0 or len(tensor) % 3:
-            raise ValueError(f"{key} is {tuple(tensor.shape)}, which does not hold query, key and value")
+            raise ValueError(f"{key} is {tuple(tensor.shape)}, which cannot be split into query, key and value")
         else:
             names = (f"{packed[1]}{part}.{packed[2]}" for part in ("query", "key", "value"))
             unpacked |= dict(zip(names, tensor.chunk(3), strict=True))
@@ -181,53 +213,54 @@ def _unpack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _load(
     family: Family, state: Mapping[str, Tensor], settings: dict[str, Any], label_embeddings: Tensor | None
 ) -> AVParser:
-    placed: dict[str, Tensor] = {}
+    mapped: dict[str, Tensor] = {}
     unused: list[str] = []
     for key, tensor in state.items():
-        name = family.place(key)
+        name = family.map_key(key)
         if name is None:
             unused.append(key)
         else:
             # Convolutions along time are linear layers here: (out, in, kernel) -> (out, kernel * in).
-            placed[name] = tensor.permute(0, 2, 1).flatten(1) if tensor.ndim == 3 else tensor
+            mapped[name] = tensor.permute(0, 2, 1).flatten(1) if tensor.ndim == 3 else tensor
     for key in unused:
-        twin = _TWIN.sub(lambda m: f"{m[1]}net.{2 * (int(m[2]) - 1)}.", key)
-        if twin != key and twin in state and not torch.equal(state[key], state[twin]):
-            raise ValueError(f"{key} and {twin} name one tensor in the published program but differ in this file")
-    placed = _unpack(placed)
+        alias = _ALIAS.sub(lambda m: f"{m[1]}net.{2 * (int(m[2]) - 1)}.", key)
+        if alias != key and alias in state and not torch.equal(state[key], state[alias]):
+            raise ValueError(f"{key} and {alias} name one tensor in the published program but differ in this file")
+    mapped = _unpack(mapped)
     try:
-        config = ParserConfig(**settings, **_read_sizes(placed, settings))
+        config = ParserConfig(**settings, **_read_sizes(mapped, settings))
     except KeyError as error:
-        raise ValueError(f"the file does not hold a published {family.name}: no tensor for {error}") from error
+        raise ValueError(f"the file is not a published {family.name}: no tensor for {error}") from error
     parser = build_parser(config, label_embeddings)
-    missing, unexpected = parser.load_state_dict(placed, strict=False)
+    missing, unexpected = parser.load_state_dict(mapped, strict=False)
     missing = [key for key in missing if key != "decoder.label_embeddings"]
     if missing or unexpected:
-        raise ValueError(f"the file does not fit {family.name}: missing {missing}, unexpected {unexpected}")
+        raise ValueError(f"the file is not a published {family.name}: missing {missing}, unexpected {unexpected}")
     parser.unused_keys = tuple(unused)
     return parser.eval()
 
 
-def _read_sizes(placed: Mapping[str, Tensor], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What the shapes of the tensors say about the architecture."""
-    hidden, audio_dim = placed["stem.audio.weight"].shape
+def _read_sizes(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of `ParserConfig` that the shapes of the tensors determine."""
+    hidden, audio_dim = tensors["stem.audio.weight"].shape
     sizes = {
         "hidden_dim": hidden,
         "audio_dim": audio_dim,
-        "visual_2d_dim": placed["stem.visual_2d.weight"].shape[1],
-        "visual_3d_dim": placed["stem.visual_3d.weight"].shape[1],
+        "visual_2d_dim": tensors["stem.visual_2d.weight"].shape[1],
+        "visual_3d_dim": tensors["stem.visual_3d.weight"].shape[1],
     }
     if settings["encoder"] == "mmpyr":
-        sizes["feedforward_dim"] = len(placed["encoder.audio_fusion.interaction.feedforward.0.weight"])
-        sizes["levels"] = _count(placed, r"encoder\.levels\.(\d+)\.")
+        sizes["feedforward_dim"] = len(tensors["encoder.audio_fusion.interaction.feedforward.0.weight"])
+        sizes["levels"] = _count(tensors, r"encoder\.levels\.(\d+)\.")
     else:
-        sizes["feedforward_dim"] = len(placed["encoder.layers.0.feedforward.0.weight"])
-        sizes["layers"] = _count(placed, r"encoder\.layers\.(\d+)\.")
+        sizes["feedforward_dim"] = len(tensors["encoder.layers.0.feedforward.0.weight"])
+        sizes["layers"] = _count(tensors, r"encoder\.layers\.(\d+)\.")
     if settings["decoder"] == "leap":
-        sizes["label_embedding_dim"] = placed["decoder.label_projection.weight"].shape[1]
-        sizes["leap_blocks"] = _count(placed, r"decoder\.audio\.blocks\.(\d+)\.")
+        sizes["label_embedding_dim"] = tensors["decoder.label_projection.weight"].shape[1]
+        sizes["leap_blocks"] = _count(tensors, r"decoder\.audio\.blocks\.(\d+)\.")
     return sizes
 
 
-def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    return 1 + max((int(match[1]) for key in state if (match := re.match(pattern, key))), default=0)
+def _count(tensors: Mapping[str, Tensor], pattern: str) -> int:
+    """Return how many modules are numbered by the pattern's group: the largest number plus one."""
+    return 1 + max((int(match[1]) for key in tensors if (match := re.match(pattern, key))), default=0)

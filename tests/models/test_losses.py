@@ -194,7 +194,7 @@ def test_weights_scale_and_leave_out() -> None:
         ({"similarity": "x"}, "published, eiou"),
         ({"video_weight": -1.0}, "not negative"),
         ({"similarity_weight": float("nan")}, "not negative"),
-        ({f"{term}_weight": 0.0 for term in TERMS}, "nothing to learn"),
+        ({f"{term}_weight": 0.0 for term in TERMS}, "every weight is 0"),
         ({"visual_smoothing": 1.5}, "smoothing"),
         ({"targets": "weak"}, "has no segment labels"),
     ],
@@ -237,7 +237,7 @@ def test_golden_terms_and_gradients() -> None:
     for key, norm in load_json("leap_official.json")["grad_norms"].items():
         if norm is None:
             continue
-        name = FAMILIES["leap"].place(re.sub(r"\.conv([12])\.", lambda m: f".net.{2 * int(m[1]) - 2}.", key))
+        name = FAMILIES["leap"].map_key(re.sub(r"\.conv([12])\.", lambda m: f".net.{2 * int(m[1]) - 2}.", key))
         gradient = parameters[name or ""].grad
         assert gradient is not None
         # A bias of keys moves all logits of a query alike: its gradient is 0, and what is measured is rounding.

@@ -238,10 +238,10 @@ def test_mmil_by_its_equation() -> None:
     both = torch.stack([audio, visual], dim=2)
     probs, over_time = decoder.prob(both).sigmoid(), decoder.frame_attention(both).softmax(1)
     over_modalities = decoder.modality_attention(both).softmax(2)
-    torch.testing.assert_close(decoded.heard.video_probs, (over_time * probs).sum(1)[:, 0])
-    torch.testing.assert_close(decoded.seen.video_probs, (over_time * probs).sum(1)[:, 1])
+    torch.testing.assert_close(decoded.audio.video_probs, (over_time * probs).sum(1)[:, 0])
+    torch.testing.assert_close(decoded.visual.video_probs, (over_time * probs).sum(1)[:, 1])
     torch.testing.assert_close(decoded.video_probs, (over_time * probs * over_modalities).sum((1, 2)))
-    torch.testing.assert_close(decoded.seen.segment_logits, decoder.prob(visual))
+    torch.testing.assert_close(decoded.visual.segment_logits, decoder.prob(visual))
 
 
 def test_swapped_modalities_are_read_under_each_other_s_name() -> None:
