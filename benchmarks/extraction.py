@@ -1,23 +1,23 @@
-"""Feature extraction, ours against a plain rendition of the published scripts, in one run on one machine.
+"""Time feature extraction against a plain implementation of the published scripts.
 
     python benchmarks/extraction.py [CLIP...] [--copies N] [--precision fp32|bf16|fp16] [--rounds N] [--compile]
 
-The plain rendition does what the published scripts do: ffmpeg writes JPEG files, PIL reads them, ResNet-152 and
-R(2+1)D-18 run eagerly in torch's default layout in two passes over them, VGGish in a third over the sound. Ours is
-`avvp extract` as it is, decoding, resizing and writing included; loading the networks is timed in neither. Both have
-the same random parameters, so their features must be equal.
+The plain implementation does what the published scripts do: ffmpeg writes JPEG files, PIL reads them, ResNet-152 and
+R(2+1)D-18 run eagerly in PyTorch's default memory format in two passes over the frames, VGGish in a third pass over the
+audio. Ours is `avvp extract`: decoding, resizing and writing are timed, loading the networks is timed in neither. Both
+have the same random parameters, so their features must be equal.
 
-Efficiency is useful FLOP / (wall time x rate of large fp32 matrix products measured in the same run, before and
-after). Without clips, three of ten seconds are generated.
+Efficiency is useful FLOP / (time x rate of large fp32 matrix products measured in the same run, before and after).
+Without clips, three of ten seconds are generated.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
+import sys
 import tempfile
-import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,184 +26,169 @@ import torch
 from avvp.extractors.base import Extractor
 from avvp.extractors.fused import fuse
 from avvp.extractors.profiles import feature_spec
-from avvp.extractors.registry import build_extractor, extractor_shapes
+from avvp.extractors.registry import EXTRACTORS, build_extractor, extractor_shapes
+from avvp.extractors.sampling import FRAMES_PER_SEGMENT, Stream
 from avvp.pipeline.batch.compute_workers import batch_sizes, warm_up
 from avvp.pipeline.batch.extract_task import ExtractTask
-from avvp.pipeline.batch.journal import Journal
-from avvp.pipeline.batch.open_storage import open_storage
-from avvp.pipeline.batch.plan import BatchJob, make_plan, run_plan
 from avvp.pipeline.batch.task import ComputeSettings
-from avvp.pipeline.decode.audio import AudioReader
-from avvp.pipeline.decode.ffmpeg import ffmpeg_binary
-from avvp.pipeline.decode.probe import probe
+from avvp.pipeline.decode.options import DecodeOptions
 from avvp.pipeline.decode.process import available_cores
-from avvp.pipeline.devices import PRECISIONS, ComputePrecision
+from avvp.pipeline.devices import ComputePrecision
+from avvp.pipeline.features.npy_folders import folder_name
 from avvp.pipeline.inference.bundle import LoadedExtractors
-from avvp.pipeline.preprocess.worker_process import DecodeOptions
-from avvp.pipeline.segments import segment_count, spread_indices
-from avvp.pipeline.training.matmul_rate import matmul_rate
-from avvp.weights.manifest import load_bundle
+from avvp.pipeline.precisions import PRECISIONS
+from avvp.weights.manifest import Bundle
 from avvp.weights.untrained import untrained_state
-from PIL import Image
+from measure.batch import time_batch
+from measure.inputs import TINY_NETWORKS, generate_clip
+from measure.options import make_parser
+from measure.timing import CPU, mean_matmul_rate, time_call
+from numpy.typing import NDArray
+from reference.extraction import extract_plainly
+from torch.utils.flop_counter import FlopCounterMode
 
-NAMES = ("vggish", "resnet152", "r2plus1d_18")
-FOLDERS = {"audio": "vggish", "visual_2d": "res152", "visual_3d": "r2plus1d_18"}
-FLOP_A_SECOND = 227e9  # 184 ResNet-152 on 8 frames, 41 R(2+1)D-18, 2 VGGish
-CPU = torch.device("cpu")
+NETWORKS = ("vggish", "resnet152", "r2plus1d_18")
+MAX_FP32_ERROR = 1e-3  # relative; larger is a defect of one of the two
 
-
-def extract_plainly(clip: Path, networks: dict[str, Extractor], folder: Path) -> dict[str, np.ndarray]:
-    """One clip the published way; `networks` are eager, in torch's default memory layout."""
-    pictures = folder / "pictures"
-    pictures.mkdir()
-    subprocess.run(
-        [ffmpeg_binary(), "-loglevel", "error", "-i", str(clip), "-r", "8", str(pictures / "%06d.jpg")], check=True
-    )
-    files = sorted(pictures.iterdir())
-    media = probe(clip)
-    segments = segment_count(len(files) / 8)
-    picked = [files[index] for index in spread_indices(len(files), 8 * segments)]
-    rows = {}
-    with torch.inference_mode():
-        for stream in ("visual_2d", "visual_3d"):  # two passes, each reads the files again
-            network = networks[stream]
-            made = []
-            for first in range(0, len(picked), 8):
-                frames = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in picked[first : first + 8]])
-                made.append(network(network.preprocess(frames).contiguous()).numpy())
-            rows[stream] = np.concatenate(made)
-        seconds = list(AudioReader(media, "nearest"))[:segments]
-        network = networks["audio"]
-        rows["audio"] = network(network.preprocess(np.stack(seconds))).numpy()
-    for stream, values in rows.items():
-        np.save(folder / f"{stream}.npy", values)
-    shutil.rmtree(pictures)
-    return rows
+Features = dict[Stream, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
-class RandomTask(ExtractTask):
-    """`avvp extract` with networks that are here already."""
+class Networks:
+    """The same parameters twice, and what a second of video costs."""
 
-    loaded: LoadedExtractors | None = None
-
-    def load(self, progress: object = None) -> LoadedExtractors:  # noqa: ARG002
-        assert self.loaded is not None
-        return self.loaded
-
-
-def extract_ours(clips: list[Path], plain: dict[str, Extractor], arithmetic: ComputePrecision, output: Path) -> float:
-    """Seconds that the engine takes for all clips."""
-    spec = feature_spec("llp", dict(zip(NAMES, plain.values(), strict=True)))
-    fused = {
-        extractor.stream: fuse(extractor, dtype=arithmetic.dtype, compiled=arithmetic.compiled)
-        for extractor in plain.values()
-    }
-    networks = ((CPU, fused),)
-    loaded = LoadedExtractors("random", "", networks, spec, dict.fromkeys(fused, "random"), {}, True, arithmetic)
-    settings = ComputeSettings(DecodeOptions("llp"), arithmetic=arithmetic)
-    task = RandomTask(load_bundle("untrained"), settings, loaded=loaded)
-    storage, products = open_storage(output), task.products(loaded)
-    engine = task.engine(loaded, products, storage, videos=len(clips))
-    warm_up(networks, batch_sizes(CPU))  # weights are laid out at first use
-    journal = Journal(storage)
-    started = time.perf_counter()
-    with engine:
-        job = BatchJob({clip.stem: clip for clip in clips}, storage, products)
-        outcome = run_plan(job, make_plan(job, journal), journal, engine)
-    seconds = time.perf_counter() - started
-    journal.close()
-    assert outcome.done == len(clips), outcome.failures
-    return seconds
+    names: Sequence[str]  # of the extractors
+    ours: Mapping[Stream, Extractor]
+    eager: Mapping[Stream, Extractor]  # in PyTorch's default memory format
+    flop: float  # useful FLOP per second of video
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = make_parser(__doc__)
     parser.add_argument("clips", nargs="*", type=Path)
-    parser.add_argument("--copies", type=int, default=1, help="how often ours gets each clip: a longer run")
+    parser.add_argument("--copies", type=int, default=1, help="how often ours extracts each clip: a longer run")
     parser.add_argument("--precision", choices=list(PRECISIONS), nargs="+", default=["fp32", "bf16"])
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--compile", action="store_true", help="ours through torch.compile")
-    options = parser.parse_args()
+    parser.add_argument("--compile", action="store_true", help="run our networks through torch.compile")
+    options = parser.parse_args(argv)
+    networks = build_networks(TINY_NETWORKS if options.smoke else NETWORKS)
+    print(f"{available_cores()} cores; {networks.flop / 1e9:.4g} GFLOP per second of video")
     with tempfile.TemporaryDirectory() as temporary:
-        run(options, Path(temporary))
+        folder = Path(temporary)
+        count, seconds, size = (1, 2, "160x120") if options.smoke else (3, 10, "640x360")
+        clips = options.clips or [
+            generate_clip(folder / f"generated{number}.mp4", seconds=seconds, size=size, number=number)
+            for number in range(count)
+        ]
+        for number in range(options.rounds):
+            measure_round(clips, networks, options, folder / str(number))
 
 
-def run(options: argparse.Namespace, folder: Path) -> None:
-    clips = options.clips or [generate(folder / f"generated{number}.mp4", number) for number in range(3)]
-    made = [build_extractor(name, untrained_state(extractor_shapes(name), 1)) for name in NAMES]
-    plain = {extractor.stream: extractor for extractor in made}
-    eager = {
-        extractor.stream: build_extractor(name, untrained_state(extractor_shapes(name), 1)).to(
-            memory_format=torch.contiguous_format
-        )
-        for name, extractor in zip(NAMES, made, strict=True)
-    }
-    print(f"{available_cores()} cores")
-    for number in range(options.rounds):
-        measure_round(clips, plain, eager, options, folder / str(number))
+def build_networks(names: Sequence[str]) -> Networks:
+    """Build extractors with seeded random parameters, once for each of the two programs."""
+    ours, eager = (
+        [build_extractor(name, untrained_state(extractor_shapes(name), 1)) for name in names] for _ in range(2)
+    )
+    plain = [network.to(memory_format=torch.contiguous_format) for network in eager]  # pyright: ignore[reportCallIssue] - a gap in torch's stubs
+    return Networks(
+        names,
+        {network.stream: network for network in ours},
+        {network.stream: network for network in plain},
+        sum(map(count_flop, names)),
+    )
 
 
-def measure_round(
-    clips: list[Path],
-    plain: dict[str, Extractor],
-    eager: dict[str, Extractor],
-    options: argparse.Namespace,
-    folder: Path,
-) -> None:
-    """Plain, then ours in each precision, with the yardstick before and after each."""
+def count_flop(name: str) -> int:
+    """Count the FLOP of an extractor for one second of video."""
+    with torch.device("meta"):
+        network = EXTRACTORS[name]().eval()
+    inputs = FRAMES_PER_SEGMENT if network.stream == "visual_2d" else 1
+    one = torch.from_numpy(np.zeros((inputs, *network.input_format.shape), network.input_format.dtype))
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network(network.prepare(one.to("meta")))
+    return counter.get_total_flops()
+
+
+def measure_round(clips: Sequence[Path], networks: Networks, options: argparse.Namespace, folder: Path) -> None:
+    """Time the plain program, then ours in each precision, with the matrix-product rate before and after each."""
     folder.mkdir()
     copies = list(clips)
     for number in range(1, options.copies):
         copies += [Path(shutil.copy(clip, folder / f"{clip.stem}-{number}.mp4")) for clip in clips]
-    threads = torch.get_num_threads()
-    peaks = [measure_peak()]
-    expected, started = {}, time.perf_counter()
-    for clip in clips:
-        (folder / clip.stem).mkdir()
-        expected[clip.stem] = extract_plainly(clip, eager, folder / clip.stem)
-    theirs = (time.perf_counter() - started) / len(clips)
-    peaks.append(measure_peak())
+    rates = [mean_matmul_rate(smoke=options.smoke)]
+    expected: dict[str, Features] = {}
+
+    def extract_all() -> None:
+        for clip in clips:
+            expected[clip.stem] = extract_plainly(clip, networks.eager, folder / clip.stem)
+
+    plain = time_call(extract_all) / len(clips)
+    rates.append(mean_matmul_rate(smoke=options.smoke))
     seconds = sum(len(rows["visual_3d"]) for rows in expected.values()) / len(clips)
-    flop = seconds * FLOP_A_SECOND
-    print(f"plain: {theirs:.2f} s for {seconds:.1f} s; efficiency {flop / theirs / np.mean(peaks):.2f}")
+    flop = seconds * networks.flop
+    print(f"plain: {plain:.2f} s for {seconds:.1f} s of video; efficiency {flop / plain / np.mean(rates):.3g}")
     for precision in options.precision:
-        arithmetic = ComputePrecision(precision, options.compile)
-        took = extract_ours(copies, plain, arithmetic, folder / precision) / len(copies)
-        torch.set_num_threads(threads)
-        peaks.append(measure_peak())
-        peak = float(np.mean(peaks[-2:]))
-        worst = {
-            stream: max(
-                difference(np.load(folder / precision / name / f"{clip}.npy"), rows[stream])
-                for clip, rows in expected.items()
-            )
-            for stream, name in FOLDERS.items()
-        }
-        errors = ", ".join(f"{stream} {error:.1e}" for stream, error in worst.items())
+        if not is_supported(precision):
+            print(f"ours {precision}: not measured, this processor has no {precision} convolutions in oneDNN")
+            continue
+        output = folder / precision
+        ours = time_ours(copies, networks, ComputePrecision(precision, options.compile), output) / len(copies)
+        rates.append(mean_matmul_rate(smoke=options.smoke))
+        rate = float(np.mean(rates[-2:]))
+        errors = worst_errors(output, networks, expected)
+        listed = ", ".join(f"{stream} {error:.1e}" for stream, error in errors.items())
         print(
-            f"ours {precision}: {took:.2f} s a clip, x{theirs / took:.2f}; efficiency {flop / took / peak:.2f} of"
-            f" {peak / 1e9:.0f} GFLOP/s; relative difference: {errors}"
+            f"ours {precision}: {ours:.2f} s a clip, x{plain / ours:.2f}; efficiency {flop / ours / rate:.3g} of"
+            f" {rate / 1e9:.0f} GFLOP/s; relative difference: {listed}"
         )
+        if precision == "fp32" and max(errors.values()) > MAX_FP32_ERROR:
+            sys.exit("the features of the two programs differ")
 
 
-def measure_peak() -> float:
-    """FLOP a second of large products, over some seconds: a shared machine's rate is not steady."""
-    return float(np.mean([matmul_rate(CPU) for _ in range(6)]))
+def time_ours(clips: Sequence[Path], networks: Networks, precision: ComputePrecision, output: Path) -> float:
+    """Return the seconds that the batch engine takes for all clips."""
+    fused: dict[Stream, Extractor] = {
+        stream: fuse(network, dtype=precision.dtype, compiled=precision.compiled)
+        for stream, network in networks.ours.items()
+    }
+    loaded = LoadedExtractors(
+        name="random",
+        description="",
+        networks=((CPU, fused),),
+        spec=feature_spec("llp", dict(zip(networks.names, networks.ours.values(), strict=True))),
+        made_with=dict.fromkeys(fused, "random"),
+        hashes={},
+        untrained=True,
+        precision=precision,
+    )
+    bundle = Bundle(
+        name="random", description="", profile="llp", extractors=dict.fromkeys(networks.names, ""), parser={}, seed=1
+    )
+    task = ExtractTask(bundle=bundle, settings=ComputeSettings(DecodeOptions(), precision=precision))
+    warm_up(loaded.networks, batch_sizes(CPU))  # weights are packed at the first batch
+    return time_batch(task, loaded, clips, output)
 
 
-def difference(rows: np.ndarray, expected: np.ndarray) -> float:
-    """Relative to what distinguishes the rows of a clip."""
+def is_supported(precision: str) -> bool:
+    """Whether oneDNN, which the fused networks call, computes in this precision on this processor."""
+    checks = {"bf16": "_is_mkldnn_bf16_supported", "fp16": "_is_mkldnn_fp16_supported"}
+    return precision not in checks or bool(getattr(torch.ops.mkldnn, checks[precision])())
+
+
+def worst_errors(output: Path, networks: Networks, expected: Mapping[str, Features]) -> dict[Stream, float]:
+    """Return the largest relative difference of our features in each stream."""
+    return {
+        stream: max(
+            relative_difference(np.load(output / folder_name(name) / f"{clip}.npy"), rows[stream])
+            for clip, rows in expected.items()
+        )
+        for name, stream in zip(networks.names, networks.ours, strict=True)
+    }
+
+
+def relative_difference(rows: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """Return the norm of the difference over the norm of what distinguishes the rows of a clip."""
     return float(np.linalg.norm(rows - expected) / np.linalg.norm(expected - expected.mean(axis=0)))
-
-
-def generate(path: Path, number: int) -> Path:
-    picture = f"mandelbrot=s=640x360:r=25:start_scale={3 - number}"
-    sound = f"anoisesrc=d=10:r=44100:seed={number}:color=pink"
-    inputs = ["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound]
-    coded = ["-t", "10", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac"]
-    subprocess.run([ffmpeg_binary(), "-y", "-loglevel", "error", *inputs, *coded, str(path)], check=True)
-    return path
 
 
 if __name__ == "__main__":

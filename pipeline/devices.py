@@ -1,4 +1,4 @@
-"""Devices, and what numbers they compute with."""
+"""Device selection and numeric precision."""
 
 from __future__ import annotations
 
@@ -10,42 +10,59 @@ from dataclasses import dataclass
 import torch
 
 from .errors import SetupError
+from .precisions import PRECISIONS
 
 
 @dataclass(frozen=True)
 class ComputePrecision:
-    """How networks compute. Features and probabilities are float32 in any case."""
+    """Precision that networks compute in. Features and probabilities are float32 in any case."""
 
-    precision: str = "fp32"
+    name: str = "fp32"  # a key of `PRECISIONS`
     compiled: bool = False  # by torch.compile
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of parameters and of what passes between layers."""
-        return PRECISIONS[self.precision]
+        """Type of parameters and activations."""
+        return getattr(torch, PRECISIONS[self.name])
 
     def prepare(self, device: torch.device) -> None:
-        """Set what PyTorch keeps for the whole process. Raises SetupError for what the device cannot do."""
+        """Check the device, and switch TF32 on or off for the whole process.
+
+        Args:
+            device: where the networks will run.
+
+        Raises:
+            SetupError: the precision is unknown, or the device or machine does not support it.
+        """
         on_gpu = device.type == "cuda"
-        if self.precision not in PRECISIONS:
-            raise SetupError(f"unknown precision {self.precision!r}; known: {', '.join(PRECISIONS)}")
-        if self.precision == "tf32" and not on_gpu:
-            raise SetupError(f"tf32 is arithmetic of NVIDIA GPUs; on {device}, use fp32")
-        if self.precision == "bf16" and on_gpu and not torch.cuda.is_bf16_supported():
-            raise SetupError(f"{device} does not compute in bf16; use fp16 or fp32")
+        if self.name not in PRECISIONS:
+            raise SetupError(f"unknown precision {self.name!r}; known: {', '.join(PRECISIONS)}")
+        if self.name == "tf32" and not on_gpu:
+            raise SetupError(f"tf32 needs an NVIDIA GPU; on {device}, use fp32")
+        if self.name == "bf16" and on_gpu and not torch.cuda.is_bf16_supported():
+            raise SetupError(f"{device} does not support bf16; use fp16 or fp32")
         if self.compiled and not on_gpu and not any(map(shutil.which, (os.environ.get("CXX", ""), "g++", "clang++"))):
-            raise SetupError("--compile on a CPU needs a C++ compiler (g++); there is none")
-        if on_gpu:  # with tf32, products round to ten bits, and results are not quite the CPU's
-            torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
-            torch.backends.cuda.matmul.allow_tf32 = self.precision == "tf32"
+            raise SetupError("--compile on a CPU needs a C++ compiler; install g++")
+        if on_gpu:  # PyTorch's default lets cuDNN use TF32, which makes results differ from the CPU's
+            torch.backends.cudnn.allow_tf32 = self.name == "tf32"
+            torch.backends.cuda.matmul.allow_tf32 = self.name == "tf32"
 
 
-PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 FP32 = ComputePrecision()
 
 
 def resolve_device(name: str) -> torch.device:
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``. Raises SetupError for a device that is not there."""
+    """Return the device of a name.
+
+    Args:
+        name: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
+
+    Returns:
+        The device.
+
+    Raises:
+        SetupError: the name is none of these, or the machine has no such device.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -60,11 +77,21 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_devices(names: str) -> tuple[torch.device, ...]:
-    """One device, or several GPUs: ``cuda:0,cuda:1``. Raises SetupError as `resolve_device`, and for a mixture."""
+    """Return one device, or several GPUs.
+
+    Args:
+        names: a name as `resolve_device` takes it, or numbered GPUs separated by commas, as `cuda:0,cuda:1`.
+
+    Returns:
+        The devices in the order of the names.
+
+    Raises:
+        SetupError: a name has no device, appears twice, or is not a numbered GPU although there are several.
+    """
     devices: Sequence[torch.device] = [resolve_device(name.strip()) for name in names.split(",")]
     if len(devices) > 1:
         if any(device.type != "cuda" or device.index is None for device in devices):
-            raise SetupError(f"--device {names}: several devices must be GPUs with their numbers, as cuda:0,cuda:1")
+            raise SetupError(f"--device {names}: several devices must be numbered GPUs, as cuda:0,cuda:1")
         if len(set(devices)) < len(devices):
-            raise SetupError(f"--device {names}: names a device twice")
+            raise SetupError(f"--device {names}: a device is named twice")
     return tuple(devices)

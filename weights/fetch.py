@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from .errors import WeightsError
 from .locate import readable_url, search_folders, verify_file
 from .manifest import WeightFile
+from .source import DownloadProgress
 
 TIMEOUT = 30  # seconds without an answer or a byte
 BLOCK = 1 << 18
-
-DownloadProgress = Callable[[int, "int | None"], None]  # bytes so far, bytes in all where the server says
 
 
 def fetch_file(

@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from .errors import WeightsError
-from .fetch import DownloadProgress, fetch_file
+from .fetch import fetch_file
 from .locate import bundle_paths, missing_message, sha256_of, verify_file
 from .manifest import Bundle, list_files
+from .source import ANYWHERE, WeightSource
 
 _SCALAR = type(np.float64(0)).__reduce__(np.float64(0))[0]  # what makes NumPy's numbers of bytes
 # By the names of NumPy 1 and 2; data types and numbers run no code.
@@ -27,25 +28,32 @@ _NUMBERS: list[Any] = [
 ]
 
 
-def gather_files(
-    bundle: Bundle, *, weights_dir: Path | None = None, offline: bool = False, progress: DownloadProgress | None = None
-) -> tuple[dict[str, Path], dict[str, str]]:
-    """Paths and sha256 of the bundle's files, downloaded where they are missing and verified.
+def gather_files(bundle: Bundle, source: WeightSource = ANYWHERE) -> tuple[dict[str, Path], dict[str, str]]:
+    """Find, download where missing, and verify the files of a bundle.
 
-    Raises WeightsError: offline, it lists what is missing, where it can be had and where to put it.
+    Args:
+        bundle: whose files.
+        source: where they may come from.
+
+    Returns:
+        Path by key of the manifest (or by name, for a file in the bundle's folder), and sha256 by file name.
+
+    Raises:
+        WeightsError: a file is damaged or cannot be had; offline, it lists what is missing, where each file can be had
+            and where to put it.
     """
-    paths, missing = bundle_paths(bundle, weights_dir)
-    if missing and offline:
-        raise WeightsError(missing_message(missing, weights_dir))
+    paths, missing = bundle_paths(bundle, source.folder)
+    if missing and source.offline:
+        raise WeightsError(missing_message(missing, source.folder))
     known, hashes = list_files(), {}
     for key, path in paths.items():
         in_bundle = bundle.root is not None and path.parent == bundle.root
         hashes[path.name] = sha256_of(path) if in_bundle or key not in known else verify_file(known[key], path)
     for file in missing:
         try:
-            paths[file.key], hashes[file.name] = fetch_file(file, weights_dir, progress=progress)
+            paths[file.key], hashes[file.name] = fetch_file(file, source.folder, progress=source.progress)
         except WeightsError as error:
-            raise WeightsError(f"{error}\n{missing_message(missing, weights_dir)}") from error
+            raise WeightsError(f"{error}\n{missing_message(missing, source.folder)}") from error
     return paths, hashes
 
 

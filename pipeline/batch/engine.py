@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from ...extractors.base import Extractor
 from ...extractors.sampling import Stream
 from ..errors import MediaError, OutputError, SetupError
-from ..preprocess.worker_process import DecodeOptions, DecodeWorker
+from ..preprocess.worker_process import DecodeWorker
 from .work import PendingVideo, Result, VideoJob, VideoOutputs
 
 _TICK = 0.2  # seconds after which a waiting thread looks whether it is to stop
@@ -56,7 +56,7 @@ class Engine:
         self,
         compute_threads: list[tuple[torch.device, Mapping[Stream, Extractor]]],
         sizes: Mapping[Stream, int],
-        options: DecodeOptions,
+        make_decoder: Callable[[], DecodeWorker],
         finish: Callable[[PendingVideo], VideoOutputs],
         *,
         workers: int,
@@ -76,7 +76,7 @@ class Engine:
         self._decoding = 0
         self._open = 0
         self._count_lock = threading.Lock()
-        self._decoders = [DecodeWorker(options) for _ in range(workers)]
+        self._decoders = [make_decoder() for _ in range(workers)]
         loops = [lambda decoder=decoder: self._decode_loop(decoder) for decoder in self._decoders]
         loops += [
             lambda compute_thread=compute_thread: self._compute_loop(*compute_thread)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -13,12 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from ...extractors.sampling import FRAMES_PER_SEGMENT, STREAMS, Stream
-from ...weights.fetch import DownloadProgress
 from ...weights.manifest import Bundle
+from ...weights.source import ANYWHERE, DownloadProgress, WeightSource
+from ..decode.options import DecodeOptions
 from ..devices import FP32, ComputePrecision
 from ..errors import MediaError
 from ..inference.bundle import DeviceNetworks, LoadedExtractors
-from ..preprocess.worker_process import DecodeOptions
+from ..preprocess.worker_process import DecodeWorker
 from .compute_workers import batch_sizes, decode_workers, on_device, split_compute_threads, warm_up
 from .engine import Engine
 from .journal import Journal, hash_values
@@ -47,11 +48,11 @@ OfBundle = TypeVar("OfBundle", bound=LoadedExtractors)
 
 @dataclass(frozen=True)
 class ComputeSettings:
-    """How a machine computes. Only `arithmetic` and `decoding` are part of what the results are."""
+    """How a machine computes. Only `precision` and `decoding` are part of what the results are."""
 
     decoding: DecodeOptions
     device: str = "auto"
-    arithmetic: ComputePrecision = FP32
+    precision: ComputePrecision = FP32
     batch_size: int | None = None  # seconds of video
     threads: int | None = None
     workers: int | None = None  # decoding processes
@@ -62,7 +63,14 @@ class Task(ABC, Generic[Loaded]):
     """Networks, and what is made with them of each video."""
 
     settings: ComputeSettings
-    offline: bool = False
+    source: WeightSource = ANYWHERE
+
+    inputs: ClassVar[str] = "networks"  # what files are decoded for, a key of `input_kinds.KINDS`
+
+    @property
+    @abstractmethod
+    def profile(self) -> str:
+        """Name of the profile that files are decoded under."""
 
     @abstractmethod
     def load(self, progress: DownloadProgress | None = None) -> Loaded:
@@ -104,12 +112,12 @@ class Task(ABC, Generic[Loaded]):
         networks = [on_device(one, streams) for one in loaded.networks]
         compute_threads = split_compute_threads(networks, settings.threads)
         sizes = self.batch_sizes(loaded.device)
-        if settings.arithmetic.compiled:
+        if settings.precision.compiled:
             warm_up(networks, sizes)
         return Engine(
             compute_threads,
             sizes,
-            settings.decoding,
+            partial(DecodeWorker, self.profile, settings.decoding, inputs=self.inputs),
             lambda video: self.make(loaded, products, storage, video),
             workers=min(settings.workers or decode_workers(loaded.device, settings.threads), max(1, videos)),
         )
@@ -120,26 +128,27 @@ class BundleTask(Task[OfBundle]):
     """With the networks of a bundle."""
 
     bundle: Bundle
-    weights_dir: Path | None = None
 
     loader: ClassVar[Callable[..., Any]]  # `bundle.load_networks` or `bundle.load_extractors`
+
+    @property
+    def profile(self) -> str:
+        return self.bundle.profile
 
     def load(self, progress: DownloadProgress | None = None) -> OfBundle:
         return type(self).loader(
             self.bundle,
-            weights_dir=self.weights_dir,
-            offline=self.offline,
+            source=replace(self.source, progress=progress),
             device=self.settings.device,
-            arithmetic=self.settings.arithmetic,
-            progress=progress,
+            precision=self.settings.precision,
         )
 
     def for_other_machines(self) -> BundleTask[OfBundle]:
-        root, weights_dir = self.bundle.root, self.weights_dir
+        root, folder = self.bundle.root, self.source.folder
         return replace(
             self,
             bundle=replace(self.bundle, root=None if root is None else root.absolute()),
-            weights_dir=None if weights_dir is None else weights_dir.absolute(),
+            source=replace(self.source, folder=None if folder is None else folder.absolute()),
         )
 
     def stream_parameters(self, loaded: LoadedExtractors) -> dict[str, str]:
@@ -148,10 +157,10 @@ class BundleTask(Task[OfBundle]):
         common = {
             "version": _PARAMETERS_VERSION,
             "profile": [spec.profile, spec.profile_version],
-            "precision": settings.arithmetic.precision,
+            "precision": settings.precision.name,
             "decoder": settings.decoding.decoder,
         }
-        if settings.arithmetic.compiled:
+        if settings.precision.compiled:
             common["compiled"] = True
         extractors = dict(zip(STREAMS, spec.extractors, strict=True))
         return {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import SetupError
+from ..precisions import PRECISIONS
 from .options import Command, decode_timeout_option, decoder_option
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _NETWORK_OPTIONS = (  # not for every network
 _ENGINE_OPTIONS = (
     click.option(
         "--precision",
-        type=click.Choice(["fp32", "tf32", "bf16", "fp16"]),
+        type=click.Choice(list(PRECISIONS)),
         default="fp32",
         show_default=True,
         help="What the networks compute in; results are float32 in any case.",
@@ -101,16 +102,16 @@ def read_settings(profile: str, options: Mapping[str, Any]) -> ComputeSettings:
     """How each machine computes. Raises SetupError for a decoder that cannot serve the profile."""
     from ...extractors.profiles import get_profile
     from ..batch.task import ComputeSettings
+    from ..decode.options import DecodeOptions
     from ..decode.per_second import check_decoder
     from ..devices import ComputePrecision
-    from ..preprocess.worker_process import DecodeOptions
 
     try:
         check_decoder(get_profile(profile), options["decoder"])
     except ValueError as error:
         raise SetupError(str(error)) from error
     return ComputeSettings(
-        DecodeOptions(profile, options["decoder"], options["decode_timeout"], debug=options["debug"]),
+        DecodeOptions(options["decoder"], options["decode_timeout"], debug=options["debug"]),
         options["device"],
         ComputePrecision(options["precision"], options["compile"]),
         options["batch_size"],

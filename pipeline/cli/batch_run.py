@@ -77,7 +77,7 @@ def _on_cpu(task: Task[Any]) -> Task[Any]:
     """For the machine that only plans: the networks are loaded to know what they are."""
     from ..devices import FP32
 
-    return replace(task, settings=replace(task.settings, device="cpu", arithmetic=FP32))
+    return replace(task, settings=replace(task.settings, device="cpu", precision=FP32))
 
 
 def _ray(task: Task[Any], job: BatchJob, options: Mapping[str, Any]) -> Any:

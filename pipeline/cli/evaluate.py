@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import FiniteRange, annotations_option, exit_2_on_error, features_option, running_options, set_threads
+from .options import (
+    FiniteRange,
+    annotations_option,
+    exit_2_on_error,
+    features_option,
+    read_source,
+    running_options,
+    set_threads,
+)
 from .table_output import format_option, output_option, write_result
 
 if TYPE_CHECKING:
@@ -129,10 +138,8 @@ def _of_parser(options: Mapping[str, Any], console: Console) -> Evaluation:
     tables = read_thresholds(options["thresholds"]) if options["thresholds"] else {}
     loaded = load_parser(
         options["weights"],
-        weights_dir=options["weights_dir"],
-        offline=options["offline"],
+        source=replace(read_source(options), progress=console.download),
         device=options["device"],
-        progress=console.download,
     )
     judge = ParserEvaluator(loaded, options["annotations"], options["features"], progress=console.count)
     level = DEFAULT_THRESHOLD if options["threshold"] is None else options["threshold"]

@@ -115,9 +115,9 @@ def write_target(timeline: Timeline, target: OutputFiles) -> None:
     from ..outputs.formats.registry import write_events
 
     if target.paths:
-        write_events(timeline, target.form, target.paths)
+        write_events(timeline, target.format, target.paths)
     else:
-        (content,) = target.form.write(timeline)
+        (content,) = target.format.write(timeline)
         print_bytes(content)
 
 

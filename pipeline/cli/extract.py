@@ -11,7 +11,7 @@ from ...extractors.profiles import PROFILES
 from ...weights.manifest import DEFAULT_BUNDLE, load_bundle
 from .batch_options import batch_options, collect_named_inputs, read_settings
 from .batch_run import run_batch
-from .options import exit_2_on_error, running_options
+from .options import exit_2_on_error, read_source, running_options
 
 if TYPE_CHECKING:
     from ..batch.extract_task import ExtractTask
@@ -76,8 +76,7 @@ def _task(bundle: Any, options: dict[str, Any]) -> ExtractTask:
     return ExtractTask(
         bundle=bundle,
         settings=read_settings(bundle.profile, options),
-        weights_dir=options["weights_dir"],
-        offline=options["offline"],
+        source=read_source(options),
         layout=options["layout"],
         extractors=None if chosen is None else tuple(name.strip() for name in chosen.split(",")),
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .options import debug_option, exit_2_on_error, offline_option, weights_dir_option
+from .options import debug_option, exit_2_on_error, offline_option, read_source, weights_dir_option
 from .table_output import format_option, output_option, write_result
 
 
@@ -39,8 +39,10 @@ def model_info(**options: Any) -> int:
         if options["weights"]:
             from ..inference.bundle import load_parser
 
-            where = {"weights_dir": options["weights_dir"], "offline": options["offline"]}
-            name, parser = options["weights"], load_parser(options["weights"], device="cpu", **where).parser
+            name, parser = (
+                options["weights"],
+                load_parser(options["weights"], source=read_source(options), device="cpu").parser,
+            )
         else:
             name = options["recipe"] or DEFAULT_RECIPE
             parser = recipe_parser(name, options["changes"])

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import math
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from ...weights.errors import WeightsError
+from ...weights.source import WeightSource
 from ..errors import AVVPError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -46,6 +47,11 @@ pseudo_labels_option = click.option(
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder with CLIP/segment_pseudo_labels/ and CLAP/segment_pseudo_labels/, for recipes that learn from them.",
 )
+
+
+def read_source(options: Mapping[str, Any]) -> WeightSource:
+    """Read --weights-dir and --offline."""
+    return WeightSource(options["weights_dir"], options["offline"])
 
 
 def running_options(command: Command) -> Command:

@@ -20,7 +20,7 @@ from .event_outputs import (
     read_refinement,
     refinement_options,
 )
-from .options import FiniteRange, exit_2_on_error, running_options
+from .options import FiniteRange, exit_2_on_error, read_source, running_options
 from .parse_file import parse_one
 
 if TYPE_CHECKING:
@@ -138,8 +138,7 @@ def _task(bundle: Bundle, options: dict[str, Any]) -> ParseTask:
     return ParseTask(
         bundle=bundle,
         settings=read_settings(bundle.profile, options),
-        weights_dir=options["weights_dir"],
-        offline=options["offline"],
+        source=read_source(options),
         tables=tables,
         levels=levels,
         segments=options["segments"],

@@ -79,9 +79,8 @@ def _parse(
     features = extract_with(
         loaded,
         path,
-        decoder=options["decoder"],
+        decoding=task.settings.decoding,
         batch_size=options["batch_size"] or _BATCH_SECONDS,
-        timeout=options["decode_timeout"],
         progress=console.progress(path),
     )
     return features, refine(make_timeline(features, loaded, task.thresholds(loaded)), task.refinement)
@@ -118,7 +117,7 @@ def _plan(inputs: Sequence[str], options: Mapping[str, Any]) -> tuple[Path, list
             with _misused():
                 check_writable(file.resolve().parent)
     refuse_inputs(written, paths)
-    if options["segments"] and not any(target.form.name == "json" for target in targets):
+    if options["segments"] and not any(target.format.name == "json" for target in targets):
         raise click.UsageError("--segments goes into the JSON result, and none is asked for")
     if options["embed_video"]:
         from ..outputs.html.page import check_embeddable

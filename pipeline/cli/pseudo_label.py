@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...weights.source import WeightSource
 from ..errors import SetupError
 from ..text import count_of, escape
 from .batch_options import collect_named_inputs, engine_options, read_settings
@@ -194,10 +195,9 @@ def _task(rules: LabelingConfig, options: Mapping[str, Any]) -> PseudoLabelTask:
     from ..pseudo_labeling.task import PseudoLabelTask
     from ..pseudo_labeling.teachers import CLAP_MODEL, CLIP_MODEL
 
-    settings = read_settings("llp", {**options, "decoder": "auto", "compile": False})
     return PseudoLabelTask(
-        settings=replace(settings, decoding=replace(settings.decoding, inputs="teachers")),
-        offline=options["offline"],
+        settings=read_settings("llp", {**options, "decoder": "auto", "compile": False}),
+        source=WeightSource(offline=options["offline"]),
         rules=rules,
         clip=options["clip_model"] or CLIP_MODEL,
         clap=options["clap_model"] or CLAP_MODEL,

@@ -13,6 +13,7 @@ from .options import (
     exit_2_on_error,
     features_option,
     pseudo_labels_option,
+    read_source,
     running_options,
     set_threads,
 )
@@ -87,8 +88,8 @@ def reproduce(table: str, **options: Any) -> int:
             table, plan, options["recipe"], options["output"], changes=tuple(changes), encoders=encoders
         )
         data = open_data(study.plans[0][1], ("train", "val", "test"))
-        where = {"weights_dir": options["weights_dir"], "offline": options["offline"]}
-        check_study(study, data, device=device, **where)
+        source = read_source(options)
+        check_study(study, data, device=device, source=source)
         if options["dry_run"]:
             table_of_plan = plan_table(study, data, matmul_rate(device))
             write_result(table_of_plan.to_dict(), [table_of_plan], {**options, "output": None})
@@ -98,7 +99,7 @@ def reproduce(table: str, **options: Any) -> int:
             study,
             data,
             device=device,
-            **where,
+            source=source,
             hooks=lambda name, own: training_callbacks(own.recipe.training.epochs, console, name=name),
             progress=console.count,
         )

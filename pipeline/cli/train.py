@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..precisions import TRAINING_PRECISIONS
 from ..text import escape
 from .options import (
     annotations_option,
@@ -16,6 +17,7 @@ from .options import (
     exit_2_on_error,
     features_option,
     pseudo_labels_option,
+    read_source,
     running_options,
     set_threads,
 )
@@ -56,7 +58,7 @@ Exit status: 0 all well; 1 training broke off; 2 wrong usage or a run that canno
 @click.option("--batch-size", type=click.IntRange(1), help="training.batch_size.")
 @click.option("--learning-rate", type=float, help="training.learning_rate.")
 @click.option("--seed", type=click.IntRange(0), help="training.seed.")
-@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="training.precision.")
+@click.option("--precision", type=click.Choice(TRAINING_PRECISIONS), help="training.precision.")
 @click.option(
     "--label-embeddings",
     metavar="SOURCE",
@@ -91,8 +93,8 @@ def train(context: click.Context, **options: Any) -> int:
             data = open_data(plan, ("train", "val", "test") if options["check"] else ("train", "val"))
             _show_data(data, console)
             root = options["output"] or Path()
-            where = {"weights_dir": options["weights_dir"], "offline": options["offline"]}
-            job = prepare_job(plan, data, root, device=device, **where)
+            source = read_source(options)
+            job = prepare_job(plan, data, root, device=device, source=source)
             if options["check"]:
                 check_data(data, lambda split: console.count(f"reading {split}"))
                 console.say("all files are there and can be used")
@@ -102,7 +104,7 @@ def train(context: click.Context, **options: Any) -> int:
                 check_resumable(job)
                 write_json(root / CONFIG_FILE, plan.to_dict())  # --epochs may have changed it
             else:
-                missing = start_run(job, plan, weights_dir=options["weights_dir"])
+                missing = start_run(job, plan, source)
                 if missing:
                     console.say(
                         f"note: no bundle is known to have {', '.join(missing)}: the run can be scored, but not parse"

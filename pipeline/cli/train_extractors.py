@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,19 +104,21 @@ def _train(
     options: dict[str, Any],
     console: Console,
 ) -> None:
+    from ..decode.options import DecodeOptions
     from ..decode.process import available_cores
-    from ..preprocess.worker_process import DecodeOptions
+    from ..preprocess.worker_process import DecodeWorker
     from ..training.extractor_examples import decode_examples
     from ..training.train_extractors import EXTRACTOR_CONFIGS, SMALL, train_extractor, write_extractors
 
     states = {}
+    decoding = DecodeOptions(timeout=options["decode_timeout"], debug=options["debug"])
     with tempfile.TemporaryDirectory(dir=options["output"], prefix=".avvp-examples-") as folder:
         examples = decode_examples(
             videos,
             annotations,
             splits,
             Path(folder),
-            DecodeOptions(options["profile"], timeout=options["decode_timeout"], debug=options["debug"]),
+            partial(DecodeWorker, options["profile"], decoding),
             workers=options["workers"] or available_cores(),
             progress=console.count("decoding"),
         )

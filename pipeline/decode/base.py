@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from ...extractors.sampling import FRAMES_PER_SEGMENT
 from ..errors import MediaError
+from ..segments import MAX_MEDIA_SECONDS
 from .probe import MediaInfo, StreamInfo
 from .process import DEFAULT_TIMEOUT, DecoderProcess
 
 Frames = NDArray[np.uint8]  # (F, H, W, 3) RGB; a single picture is (H, W, 3)
 
-MAX_HOURS = 24  # no video is longer
 SLACK = 600  # seconds that a stream may always go on beyond its promise
 SHORTFALL = 0.5  # seconds that decoded and promised duration may differ before it is reported
 
@@ -92,7 +92,7 @@ def check_length(media: MediaInfo, end: float) -> None:
     One wrong time stamp can make a frame last for hours, which would be computed second by second. Files of sound
     alone are let off the promise, which is an estimate there.
     """
-    limit = 3600.0 * MAX_HOURS
+    limit = float(MAX_MEDIA_SECONDS)
     if media.duration is not None and media.video is not None:
         limit = min(limit, 10 * media.duration + SLACK)
     if end > limit:

@@ -10,11 +10,12 @@ from ...extractors.sampling import FRAMES_PER_SEGMENT
 from ..segments import pad_or_trim, segment_count, spread_indices
 from .base import DecodeReport, FrameReader, Frames
 from .jpeg_frames import JpegFrames
+from .options import DecodeOptions
 from .probe import MediaInfo
 from .readers import build_reader
 
 
-class Seconds(Protocol):
+class FramesPerSecond(Protocol):
     """Iterating gives (8, H, W, 3) uint8 RGB for each second; `report` is complete once it is exhausted."""
 
     @property
@@ -72,17 +73,27 @@ class LlpFrames:
 def open_seconds(
     media: MediaInfo,
     profile: Profile,
+    options: DecodeOptions,
     *,
-    decoder: str,
-    heard: float,
-    timeout: float,
-    tell: Callable[[str, float], None],
-) -> Seconds:
-    """The frames of a file under a profile. tell: called with what is being done and the seconds of it done."""
+    audio_end: float,
+    report_progress: Callable[[str, float], None],
+) -> FramesPerSecond:
+    """Open the frames of a file under a profile, second by second.
+
+    Args:
+        media: the probed file; it has a video stream.
+        profile: `exact` frames or LLP's JPEG frames.
+        options: decoder and time limit.
+        audio_end: seconds of decoded audio, 0 without audio; LLP's rule spreads the frames over them.
+        report_progress: called with a stage and the seconds of it that are done.
+
+    Returns:
+        An iterable of frames, to be closed.
+    """
     if profile.pictures == "exact":
-        return ExactFrames(build_reader(media, decoder, timeout=timeout))
-    pictures = JpegFrames(media, timeout=timeout, progress=lambda seconds: tell("pictures", seconds))
-    return LlpFrames(pictures, heard)
+        return ExactFrames(build_reader(media, options.decoder, timeout=options.timeout))
+    pictures = JpegFrames(media, timeout=options.timeout, progress=lambda seconds: report_progress("pictures", seconds))
+    return LlpFrames(pictures, audio_end)
 
 
 def check_decoder(profile: Profile, decoder: str) -> None:

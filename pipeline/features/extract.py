@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ...extractors.base import Extractor
 from ...extractors.profiles import FeatureSpec, feature_spec
 from ...extractors.sampling import FRAMES_PER_SEGMENT, Stream
-from ..decode.process import DEFAULT_TIMEOUT
+from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
 from ..preprocess.media_summary import DecodeProgress, MediaFacts
 from ..preprocess.network_inputs import NetworkInputs
 
@@ -58,16 +58,15 @@ def extract_features(
     extractors: Mapping[str, Extractor],
     *,
     profile: str = "llp",
-    decoder: str = "auto",
+    decoding: DecodeOptions = DEFAULT_OPTIONS,
     device: torch.device | str = "cpu",
     batch_size: int = 4,
-    timeout: float = DEFAULT_TIMEOUT,
     progress: DecodeProgress | None = None,
 ) -> FeatureSet:
     """Decode a file once and run one extractor of each stream over it.
 
     extractors: name -> extractor, on `device`. batch_size: seconds that go through the networks at once; with it,
-    and not with the video, grows the memory. timeout: seconds without progress after which decoding is given up.
+    and not with the video, grows the memory. decoding: the frame reader and its time limit.
     Raises MediaError for what cannot be decoded at all; what is missing or damaged is in `warnings`. ValueError for
     unknown names and for a decoder that cannot serve the profile.
     """
@@ -76,7 +75,7 @@ def extract_features(
     for extractor in extractors.values():
         networks[extractor.stream] = _Rows(extractor, torch.device(device), batch_size)
     formats = [extractor.input_format for extractor in extractors.values()]
-    inputs = NetworkInputs(Path(path), formats, profile=profile, decoder=decoder, timeout=timeout, progress=progress)
+    inputs = NetworkInputs(Path(path), formats, profile=profile, options=decoding, progress=progress)
     for stream, reduced in inputs:
         networks[stream].add(reduced)
     summary = inputs.summary

@@ -18,10 +18,10 @@ from ...models.config import ParserConfig
 from ...models.labels import LABEL_SETS, stack_label_embeddings
 from ...models.parser import AVParser, build_parser
 from ...models.published import load_published
-from ...weights.fetch import DownloadProgress
 from ...weights.load import gather_files, read_state_dict
 from ...weights.locate import bundle_paths
 from ...weights.manifest import Bundle, load_bundle
+from ...weights.source import ANYWHERE, WeightSource
 from ...weights.untrained import untrained_state
 from ..devices import FP32, ComputePrecision, resolve_device, resolve_devices
 from ..errors import FeatureMismatchError, SetupError
@@ -44,7 +44,7 @@ class LoadedExtractors:
     made_with: Mapping[Stream, str]  # tells the weights of an extractor apart
     hashes: Mapping[str, str]  # file name -> sha256
     untrained: bool
-    arithmetic: ComputePrecision
+    precision: ComputePrecision
 
     @property
     def device(self) -> torch.device:
@@ -75,11 +75,11 @@ class LoadedParser:
     device: torch.device
 
 
-def known_labels(bundle: Bundle, weights_dir: Path | None = None) -> tuple[str, ...] | None:
+def known_labels(bundle: Bundle, folder: Path | None = None) -> tuple[str, ...] | None:
     """The classes of a bundle's parser, read without loading it; None where its file is not there yet."""
     if bundle.labels is not None:
         return LABEL_SETS.get(bundle.labels)
-    paths, _ = bundle_paths(bundle, weights_dir)
+    paths, _ = bundle_paths(bundle, folder)
     path = paths.get(bundle.parser.get("checkpoint", ""))
     try:
         return None if path is None else read_description(path).config.labels
@@ -90,15 +90,13 @@ def known_labels(bundle: Bundle, weights_dir: Path | None = None) -> tuple[str, 
 def load_networks(
     bundle: Bundle | str,
     *,
-    weights_dir: Path | None = None,
-    offline: bool = False,
+    source: WeightSource = ANYWHERE,
     device: str = "auto",
-    arithmetic: ComputePrecision = FP32,
-    progress: DownloadProgress | None = None,
+    precision: ComputePrecision = FP32,
 ) -> LoadedBundle:
     """The networks of a bundle (or of the one of that name or folder), in eval mode on the device.
 
-    device: one, or several GPUs, each of which gets the extractors (``cuda:0,cuda:1``). arithmetic: of the extractors;
+    device: one, or several GPUs, each of which gets the extractors (``cuda:0,cuda:1``). precision: of the extractors;
     the parser's is float32. Raises SetupError for an unknown device or weights that do not fit, FeatureMismatchError
     where the parser was trained on other features than the bundle's extractors make, WeightsError for files missing or
     damaged.
@@ -106,8 +104,8 @@ def load_networks(
     if isinstance(bundle, str):
         bundle = load_bundle(bundle)
     devices = resolve_devices(device)
-    paths, hashes = gather_files(bundle, weights_dir=weights_dir, offline=offline, progress=progress)
-    extractors = _load_extractors(bundle, paths, hashes, devices, arithmetic)
+    paths, hashes = gather_files(bundle, source)
+    extractors = _load_extractors(bundle, paths, hashes, devices, precision)
     try:
         parser, trained_on = _load_parser(bundle, extractors.spec, paths)
     except ValueError as error:
@@ -119,18 +117,14 @@ def load_networks(
 def load_extractors(
     bundle: Bundle,
     *,
-    weights_dir: Path | None = None,
-    offline: bool = False,
+    source: WeightSource = ANYWHERE,
     device: str = "auto",
-    arithmetic: ComputePrecision = FP32,
-    progress: DownloadProgress | None = None,
+    precision: ComputePrecision = FP32,
 ) -> LoadedExtractors:
     """The extractors of a bundle without its parser, for features alone. Raises as `load_networks`."""
     devices = resolve_devices(device)
-    paths, hashes = gather_files(
-        replace(bundle, parser={}), weights_dir=weights_dir, offline=offline, progress=progress
-    )
-    return _load_extractors(bundle, paths, hashes, devices, arithmetic)
+    paths, hashes = gather_files(replace(bundle, parser={}), source)
+    return _load_extractors(bundle, paths, hashes, devices, precision)
 
 
 def _load_extractors(
@@ -138,10 +132,10 @@ def _load_extractors(
     paths: Mapping[str, Path],
     hashes: Mapping[str, str],
     devices: Sequence[torch.device],
-    arithmetic: ComputePrecision,
+    precision: ComputePrecision,
 ) -> LoadedExtractors:
     for device in devices:
-        arithmetic.prepare(device)
+        precision.prepare(device)
     try:
         plain = {name: _load_extractor(name, file, bundle.seed, paths) for name, file in bundle.extractors.items()}
         spec = feature_spec(bundle.profile, plain)
@@ -153,7 +147,7 @@ def _load_extractors(
         for name, extractor in plain.items()
     }
     networks: tuple[DeviceNetworks, ...] = tuple(
-        (device, {extractor.stream: _arrange(extractor.to(device), arithmetic) for extractor in plain.values()})
+        (device, {extractor.stream: _arrange(extractor.to(device), precision) for extractor in plain.values()})
         for device in devices
     )
     return LoadedExtractors(
@@ -164,28 +158,26 @@ def _load_extractors(
         made_with=made_with,
         hashes=hashes,
         untrained=bundle.seed is not None,
-        arithmetic=arithmetic,
+        precision=precision,
     )
 
 
-def _arrange(extractor: Extractor, arithmetic: ComputePrecision) -> Extractor:
-    return fuse(extractor, dtype=arithmetic.dtype, compiled=arithmetic.compiled)
+def _arrange(extractor: Extractor, precision: ComputePrecision) -> Extractor:
+    return fuse(extractor, dtype=precision.dtype, compiled=precision.compiled)
 
 
 def load_parser(
     bundle: Bundle | str,
     *,
-    weights_dir: Path | None = None,
-    offline: bool = False,
+    source: WeightSource = ANYWHERE,
     device: str = "auto",
-    progress: DownloadProgress | None = None,
 ) -> LoadedParser:
     """The parser of a bundle without its extractors, for features that are there already. Raises as `load_networks`."""
     chosen = resolve_device(device)
     if isinstance(bundle, str):
         bundle = load_bundle(bundle)
     parser_alone = replace(bundle, extractors={})
-    paths, _ = gather_files(parser_alone, weights_dir=weights_dir, offline=offline, progress=progress)
+    paths, _ = gather_files(parser_alone, source)
     try:
         with torch.device("meta"):
             extractors = {name: EXTRACTORS[name]() for name in bundle.extractors if name in EXTRACTORS}

@@ -11,7 +11,8 @@ import torch
 
 from ...models.parser import AVParser
 from ...weights.manifest import DEFAULT_BUNDLE
-from ..decode.process import DEFAULT_TIMEOUT
+from ...weights.source import ANYWHERE, WeightSource
+from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
 from ..features.extract import FeatureSet, extract_features
 from ..preprocess.media_summary import DecodeProgress, MediaFacts
 from ..timeline import SegmentProbabilities, Timeline, all_events
@@ -25,32 +26,35 @@ def parse_video(
     *,
     weights: str | LoadedBundle = DEFAULT_BUNDLE,
     device: str = "auto",
-    threshold: float = DEFAULT_THRESHOLD,
-    video_threshold: float | None = None,
-    thresholds: Thresholds | None = None,
-    decoder: str = "auto",
-    weights_dir: Path | None = None,
-    offline: bool = False,
-    batch_size: int = 4,
-    timeout: float = DEFAULT_TIMEOUT,
+    thresholds: Thresholds | float = DEFAULT_THRESHOLD,
+    source: WeightSource = ANYWHERE,
+    decoding: DecodeOptions = DEFAULT_OPTIONS,
     progress: DecodeProgress | None = None,
 ) -> Timeline:
-    """Decode, extract, parse: the timeline of one video.
+    """Parse one video: decode it, extract features, predict probabilities, find events.
 
-    weights: a bundle's name or folder, or the networks of one already loaded (then device, weights_dir and offline
-    are theirs). threshold: for segments and, unless video_threshold is given, for the video level; `thresholds`
-    replaces both. Raises MediaError, SetupError (both AVVPError) or avvp.weights.WeightsError.
+    Args:
+        path: a media file with audio, video or both.
+        weights: name or folder of a bundle, or a bundle that `load_networks` has loaded; device and source are for
+            the first two.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        thresholds: per class, modality and level; or one number in [0, 1] for all.
+        source: where weight files may come from.
+        decoding: frame reader and time limit.
+        progress: called with the stage, seconds done and seconds in all (None where the container does not say).
+
+    Returns:
+        Events, per-second probabilities, facts of the file, provenance and warnings.
+
+    Raises:
+        MediaError: the file cannot be decoded at all.
+        SetupError: device, weights and thresholds do not fit.
+        WeightsError: weight files are missing or damaged.
     """
-    bundle = (
-        weights
-        if isinstance(weights, LoadedBundle)
-        else load_networks(weights, weights_dir=weights_dir, offline=offline, device=device)
-    )
-    features = extract_with(bundle, path, decoder=decoder, batch_size=batch_size, timeout=timeout, progress=progress)
-    labels = bundle.parser.config.labels
-    if thresholds is None:
-        video_level = threshold if video_threshold is None else video_threshold
-        thresholds = Thresholds.uniform(labels, threshold, video_level)
+    bundle = weights if isinstance(weights, LoadedBundle) else load_networks(weights, source=source, device=device)
+    features = extract_with(bundle, path, decoding=decoding, progress=progress)
+    if not isinstance(thresholds, Thresholds):
+        thresholds = Thresholds.uniform(bundle.parser.config.labels, thresholds, thresholds)
     return make_timeline(features, bundle, thresholds)
 
 
@@ -113,7 +117,7 @@ def _provenance(bundle: LoadedBundle, thresholds: Thresholds) -> dict[str, Any]:
         "window": bundle.parser.config.segments,
         "thresholds": thresholds.to_dict(),
         "device": str(bundle.device),
-        "precision": bundle.arithmetic.precision,
+        "precision": bundle.precision.name,
         "torch": torch.__version__,
         "python": platform.python_version(),
     }

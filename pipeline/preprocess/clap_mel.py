@@ -7,6 +7,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ...extractors.mel import hertz_to_mel, mel_to_hertz
+
 RATE = 48_000
 SAMPLES = 10 * RATE
 FFT, HOP, BANDS = 1024, 480, 64
@@ -40,13 +42,8 @@ def _window() -> NDArray[np.float64]:
 @cache
 def _filters() -> NDArray[np.float64]:
     """(FFT / 2 + 1, BANDS): triangles of height 1, evenly spaced in HTK's mel."""
-    mel = np.linspace(_to_mel(_LOW), _to_mel(_HIGH), BANDS + 2)
-    edges = 700 * (10 ** (mel / 2595) - 1)
+    edges = mel_to_hertz(np.linspace(hertz_to_mel(_LOW), hertz_to_mel(_HIGH), BANDS + 2))
     bins = np.linspace(0, RATE / 2, FFT // 2 + 1)[:, None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     return np.maximum(0, np.minimum(rising, falling))
-
-
-def _to_mel(hertz: float) -> float:
-    return 2595 * np.log10(1 + hertz / 700)

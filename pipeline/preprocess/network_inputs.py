@@ -20,9 +20,9 @@ from ...extractors.profiles import get_profile
 from ...extractors.sampling import FRAMES_PER_SEGMENT, SAMPLE_RATE, Stream
 from ..decode.audio import AudioReader
 from ..decode.base import DecodeReport, Frames
+from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
 from ..decode.per_second import check_decoder, open_seconds
 from ..decode.probe import probe
-from ..decode.process import DEFAULT_TIMEOUT
 from ..errors import MediaError
 from ..segments import pad_or_trim, segment_count
 from .media_summary import DecodeProgress, MediaSummary, summarize
@@ -47,23 +47,22 @@ class NetworkInputs:
         formats: Sequence[InputFormat],
         *,
         profile: str = "llp",
-        decoder: str = "auto",
-        timeout: float = DEFAULT_TIMEOUT,
+        options: DecodeOptions = DEFAULT_OPTIONS,
         progress: DecodeProgress | None = None,
     ) -> None:
         self.profile = get_profile(profile)
-        check_decoder(self.profile, decoder)
-        self._decoder, self._timeout, self._progress = decoder, timeout, progress
+        check_decoder(self.profile, options.decoder)
+        self._options, self._progress = options, progress
         self._formats: dict[Stream, InputFormat] = {form.stream: form for form in formats}
         self._given: dict[Stream, int] = {form.stream: 0 for form in formats}
-        self._media = probe(path, timeout=timeout)
+        self._media = probe(path, timeout=options.timeout)
 
     def __iter__(self) -> Iterator[tuple[Stream, NDArray[Any]]]:
         media, failures = self._media, dict[str, MediaError]()
         rows: dict[Stream, list[int]] = {form.stream: [] for form in self._formats.values()}
         heard = seen = None
         if media.audio is not None:
-            sound = AudioReader(media, self.profile.sound, timeout=self._timeout)
+            sound = AudioReader(media, self.profile.sound, timeout=self._options.timeout)
             try:
                 yield from self._audio_inputs(sound, rows)
                 heard = sound.report
@@ -73,12 +72,7 @@ class NetworkInputs:
             known = heard.end if heard else 0.0
             try:
                 opened = open_seconds(
-                    media,
-                    self.profile,
-                    decoder=self._decoder,
-                    heard=known,
-                    timeout=self._timeout,
-                    tell=self._report_progress,
+                    media, self.profile, self._options, audio_end=known, report_progress=self._report_progress
                 )
                 with contextlib.closing(opened) as seconds:
                     yield from self._visual_inputs(seconds, rows)

@@ -17,8 +17,9 @@ from ..decode.base import DecodeReport, check_length
 from ..decode.ffmpeg import ffmpeg_command, ffmpeg_input
 from ..decode.ffmpeg_log import DecodeLog, check_result
 from ..decode.jpeg_frames import JpegFrames
+from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
 from ..decode.probe import MediaInfo, probe
-from ..decode.process import DEFAULT_TIMEOUT, DecoderProcess
+from ..decode.process import DecoderProcess
 from ..errors import MediaError
 from ..segments import pad_or_trim, segment_count, spread_indices
 from .clap_mel import BANDS, FRAMES, RATE, clap_mel
@@ -72,15 +73,14 @@ class TeacherInputs:
         formats: Sequence[InputFormat],
         *,
         profile: str = "llp",
-        decoder: str = "auto",
-        timeout: float = DEFAULT_TIMEOUT,
+        options: DecodeOptions = DEFAULT_OPTIONS,
         progress: DecodeProgress | None = None,
     ) -> None:
-        if profile != "llp" or decoder == "decord":
+        if profile != "llp" or options.decoder == "decord":
             raise ValueError("the teachers' pictures are those of profile llp, made by ffmpeg")
         self._formats: dict[Stream, InputFormat] = {form.stream: form for form in formats}
-        self._timeout, self._progress = timeout, progress
-        self._media = probe(path, timeout=timeout)
+        self._timeout, self._progress = options.timeout, progress
+        self._media = probe(path, timeout=options.timeout)
 
     def __iter__(self) -> Iterator[tuple[Stream, NDArray[Any]]]:
         media, failures = self._media, dict[str, MediaError]()

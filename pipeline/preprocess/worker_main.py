@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..decode.options import DecodeOptions
 from ..decode.process import kill_all
 from ..errors import MediaError
 from ..text import escape
@@ -61,9 +62,9 @@ class _Slots:
 
 
 def main(descriptor: str, size: str, count: str, settings: str) -> None:
-    """Run until standard input ends. settings: a key of `KINDS` and keyword arguments of `NetworkInputs`, as JSON."""
-    options = json.loads(settings)
-    kind = KINDS[options.pop("inputs")]
+    """Run until standard input ends. settings: JSON of inputs (a key of `KINDS`), profile and options."""
+    given = json.loads(settings)
+    kind, profile, options = KINDS[given["inputs"]], given["profile"], DecodeOptions(**given["options"])
     free: queue.Queue[int] = queue.Queue()
     for slot in range(int(count)):
         free.put(slot)
@@ -74,7 +75,7 @@ def main(descriptor: str, size: str, count: str, settings: str) -> None:
         work = files.get()
         try:
             formats = [form for stream, form in kind.formats.items() if stream in work["streams"]]
-            inputs = kind.open(Path(work["file"]), formats, progress=_Heartbeat(), **options)
+            inputs = kind.open(Path(work["file"]), formats, profile=profile, options=options, progress=_Heartbeat())
             for stream, reduced in inputs:
                 slots.put(stream, reduced)
             slots.flush()

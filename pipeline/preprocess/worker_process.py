@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...extractors.sampling import Stream
-from ..decode.process import DEFAULT_TIMEOUT
+from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
 from ..errors import DecodeTimeoutError, MediaError
 from .input_kinds import KINDS
 from .media_summary import MediaFacts, MediaSummary
@@ -34,22 +34,18 @@ _PROGRAM = (
 )
 
 
-@dataclass(frozen=True)
-class DecodeOptions:
-    """How files are decoded."""
-
-    profile: str
-    decoder: str = "auto"
-    timeout: float = DEFAULT_TIMEOUT
-    debug: bool = False  # tracebacks of defects appear on standard error
-    inputs: str = "networks"  # what for: a key of `decode_kinds.KINDS`
-
-
 class DecodeWorker:
-    """One decoding process, started when it is first needed and again after it had to be killed."""
+    """One decoding process, started when it is first needed and again after it was killed."""
 
-    def __init__(self, options: DecodeOptions) -> None:
-        self._options = options
+    def __init__(self, profile: str, options: DecodeOptions = DEFAULT_OPTIONS, *, inputs: str = "networks") -> None:
+        """Prepare a worker; no process is started yet.
+
+        Args:
+            profile: name of the profile that inputs are made for.
+            options: decoder, time limit, debugging.
+            inputs: what files are decoded for, a key of `input_kinds.KINDS`.
+        """
+        self._profile, self._options, self._inputs = profile, options, inputs
         self._process: subprocess.Popen[bytes] | None = None
         self._memory: mmap.mmap | None = None
         self._unread = b""
@@ -115,7 +111,7 @@ class DecodeWorker:
         with _memory_file() as file:
             file.truncate(_SLOTS * _SLOT_BYTES)
             self._memory = mmap.mmap(file.fileno(), _SLOTS * _SLOT_BYTES)
-            settings = {name: value for name, value in vars(self._options).items() if name != "debug"}
+            settings = {"inputs": self._inputs, "profile": self._profile, "options": asdict(self._options)}
             numbers = [str(number) for number in (file.fileno(), _SLOT_BYTES, _SLOTS)]
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _PROGRAM, *numbers, json.dumps(settings)],
@@ -163,7 +159,7 @@ class DecodeWorker:
         assert self._memory is not None
         found, start = [], slot * _SLOT_BYTES
         for stream, count in arrays:
-            form = KINDS[self._options.inputs].formats[stream]
+            form = KINDS[self._inputs].formats[stream]
             shape = (count, *form.shape)
             found.append((stream, np.ndarray(shape, form.dtype, buffer=self._memory, offset=start)))
             start += count * form.nbytes

@@ -18,12 +18,13 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 
 from ...extractors.sampling import Stream
-from ...weights.fetch import DownloadProgress
+from ...weights.source import DownloadProgress
 from ..batch.journal import Journal, hash_values
 from ..batch.plan import OutputSpec
 from ..batch.storage import Storage
@@ -47,6 +48,12 @@ class PseudoLabelTask(Task[LoadedTeachers]):
     clap: str = CLAP_MODEL
     features: bool = False
 
+    inputs: ClassVar[str] = "teachers"
+
+    @property
+    def profile(self) -> str:
+        return "llp"
+
     def check(self, loaded: LoadedTeachers, storage: Storage, *, overwrite: bool) -> None:  # noqa: ARG002
         if not overwrite:
             check_storage(storage, self.rules)
@@ -54,8 +61,8 @@ class PseudoLabelTask(Task[LoadedTeachers]):
     def load(self, progress: DownloadProgress | None = None) -> LoadedTeachers:  # noqa: ARG002 - the hub has bars of its own
         settings = self.settings
         return load_teachers(
-            self.rules.prompts, clip=self.clip, clap=self.clap, offline=self.offline, device=settings.device,
-            arithmetic=settings.arithmetic,
+            self.rules.prompts, clip=self.clip, clap=self.clap, offline=self.source.offline, device=settings.device,
+            precision=settings.precision,
         )  # fmt: skip
 
     def for_other_machines(self) -> PseudoLabelTask:
@@ -74,7 +81,7 @@ class PseudoLabelTask(Task[LoadedTeachers]):
             parameters = {
                 "version": _VERSION,
                 "teacher": loaded.hashes[teacher],
-                "precision": self.settings.arithmetic.precision,
+                "precision": self.settings.precision.name,
                 "sentences": getattr(self.rules.prompts, SENSES[modality]),
             }
             for kind in ("scores", "features") if self.features else ("scores",):
@@ -109,7 +116,7 @@ class PseudoLabelTask(Task[LoadedTeachers]):
             "version": version("avvp"),
             "teachers": {"visual": self.clip, "audio": self.clap},
             "hashes": dict(loaded.hashes),
-            "precision": self.settings.arithmetic.precision,
+            "precision": self.settings.precision.name,
         }
         return make_labels(storage, self.rules, find_scored(products, journal), made_with)
 

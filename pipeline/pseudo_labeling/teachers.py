@@ -121,7 +121,7 @@ def load_teachers(
     clap: str = CLAP_MODEL,
     offline: bool = False,
     device: str = "auto",
-    arithmetic: ComputePrecision,
+    precision: ComputePrecision,
 ) -> LoadedTeachers:
     """Both teachers with their sentences encoded. clip, clap: names on the Hugging Face hub, or folders.
 
@@ -131,7 +131,7 @@ def load_teachers(
     transformers = _import_transformers()
     devices = resolve_devices(device)
     for one in devices:
-        arithmetic.prepare(one)
+        precision.prepare(one)
     hashes: dict[str, str] = {}
     with torch.inference_mode():
         teachers = _each(
@@ -139,7 +139,7 @@ def load_teachers(
             partial(_load_clip, transformers, clip, prompts, hashes, offline=offline),
         )
     copies = [teachers, *(copy.deepcopy(teachers) for _ in devices[1:])]
-    networks = tuple((one, _placed(own, one, arithmetic)) for one, own in zip(devices, copies, strict=True))
+    networks = tuple((one, _placed(own, one, precision)) for one, own in zip(devices, copies, strict=True))
     return LoadedTeachers(networks, hashes)
 
 
@@ -156,10 +156,10 @@ def _each(*loads: Callable[[], Any]) -> list[Any]:
     return loaded
 
 
-def _placed(teachers: Sequence[Teacher], device: torch.device, arithmetic: ComputePrecision) -> dict[Stream, Any]:
+def _placed(teachers: Sequence[Teacher], device: torch.device, precision: ComputePrecision) -> dict[Stream, Any]:
     for teacher in teachers:
         teacher.to(device).eval()
-        teacher.model.to(arithmetic.dtype)
+        teacher.model.to(precision.dtype)
     return {teacher.stream: teacher for teacher in teachers}
 
 

@@ -19,7 +19,7 @@ from ...extractors.sampling import FRAMES_PER_SEGMENT, STREAMS, Stream
 from ..datasets.annotations import Annotations
 from ..datasets.clips import clip_id
 from ..errors import DatasetError, OutputError
-from ..preprocess.worker_process import DecodeOptions, DecodeWorker
+from ..preprocess.worker_process import DecodeWorker
 from ..text import escape
 
 _FORMATS = {form.stream: form for form in INPUT_FORMATS.values()}
@@ -40,7 +40,7 @@ def decode_examples(
     annotations: Annotations,
     splits: Sequence[str],
     folder: Path,
-    options: DecodeOptions,
+    make_decoder: Callable[[], DecodeWorker],
     *,
     workers: int,
     progress: Callable[[int, int], None] = lambda *_: None,
@@ -64,7 +64,7 @@ def decode_examples(
         files: dict[Stream, Any] = {
             stream: opened.enter_context(tempfile.TemporaryFile(dir=folder)) for stream in STREAMS
         }
-        for index, made in enumerate(_decode_all([videos[clip] for clip in ids], options, workers)):
+        for index, made in enumerate(_decode_all([videos[clip] for clip in ids], make_decoder, workers)):
             for stream, seconds in made.items():
                 if len(seconds) != length:
                     path = escape(videos[ids[index]])
@@ -93,11 +93,13 @@ def _told(folder: Path) -> Iterator[None]:
         raise OutputError(f"{escape(folder)}: no room for examples: {error.strerror or error}") from error
 
 
-def _decode_all(paths: Sequence[Path], options: DecodeOptions, workers: int) -> Iterator[dict[Stream, NDArray[Any]]]:
+def _decode_all(
+    paths: Sequence[Path], make_decoder: Callable[[], DecodeWorker], workers: int
+) -> Iterator[dict[Stream, NDArray[Any]]]:
     """What `_decode` gives of each file, in their order."""
     pool: Queue[DecodeWorker] = Queue()
     for _ in range(workers):
-        pool.put(DecodeWorker(options))
+        pool.put(make_decoder())
 
     def decode(path: Path) -> dict[Stream, NDArray[Any]]:
         process = pool.get()

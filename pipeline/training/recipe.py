@@ -15,13 +15,13 @@ from ...models.losses import Objective
 from ...weights.toml import parse_toml
 from ..errors import SetupError
 from ..files import is_file
+from ..precisions import TRAINING_PRECISIONS
 from ..text import escape
 
 RECIPES_FOLDER = Path(__file__).with_name("recipes")
 DEFAULT_RECIPE = "leap-published"
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 LR_SCHEDULES = ("step", "cosine")
-TRAINING_PRECISIONS = ("fp32", "bf16", "fp16")
 _MAX_SEED = 2**32 - 1
 _TABLES = ("model", "objective", "training")
 # What the data decides, not the recipe.

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from ...models.parser import build_parser
+from ...weights.source import ANYWHERE, WeightSource
 from ..errors import SetupError
 from ..evaluation.evaluate import Evaluation
 from ..evaluation.evaluate_parser import ParserEvaluator
@@ -146,9 +147,7 @@ def make_experiment(
     return Experiment(name, PAPER_TABLES[name], tuple(plans))
 
 
-def check_study(
-    study: Experiment, data: PlanData, *, device: torch.device, weights_dir: Path | None = None, offline: bool = False
-) -> None:
+def check_study(study: Experiment, data: PlanData, *, device: torch.device, source: WeightSource = ANYWHERE) -> None:
     """Whatever can be wrong with any of the runs, before the first is trained.
 
     Raises SetupError: no test split, label embeddings that cannot be had, a folder with a run of another plan.
@@ -156,7 +155,7 @@ def check_study(
     for split in ("val", "test"):
         data.annotations.split(split)
     for _, plan, root in study.plans:
-        prepare_job(plan, data, root, device=device, weights_dir=weights_dir, offline=offline)
+        prepare_job(plan, data, root, device=device, source=source)
         if (root / CONFIG_FILE).exists() and TrainingPlan.from_dict(read_config(root)) != plan:
             raise SetupError(f"{root}: holds a run of another plan; remove it or choose another --output")
 
@@ -184,19 +183,18 @@ def run_study(
     data: PlanData,
     *,
     device: torch.device,
-    weights_dir: Path | None = None,
-    offline: bool = False,
+    source: WeightSource = ANYWHERE,
     hooks: Callable[[str, TrainingPlan], TrainingCallbacks],
     progress: Callable[[str], Callable[[int, int], None]],
 ) -> list[tuple[PaperRun, Evaluation]]:
     """Train what is not trained yet, going on where a run stopped, and score every best epoch on the test split."""
     results = []
     for cell, plan, root in study.plans:
-        job = prepare_job(plan, data, root, device=device, weights_dir=weights_dir, offline=offline)
+        job = prepare_job(plan, data, root, device=device, source=source)
         if not (root / CONFIG_FILE).exists():
-            start_run(job, plan, weights_dir=weights_dir)
+            start_run(job, plan, source)
         train(job, hooks(cell.name, plan))
-        loaded = load_parser(str(root), weights_dir=weights_dir, offline=offline, device=str(device))
+        loaded = load_parser(str(root), source=source, device=str(device))
         judge = ParserEvaluator(loaded, plan.annotations, plan.features, progress=progress)
         uniform = Thresholds.uniform(data.annotations.labels)
         results.append((cell, judge.evaluate("test", uniform)))

@@ -31,6 +31,7 @@ from ...models.checkpoint import dump_checkpoint
 from ...models.parser import AVParser
 from ...weights.load import gather_files
 from ...weights.manifest import BUNDLE_FILE, Bundle, list_files
+from ...weights.source import WeightSource
 from ...weights.toml import toml_string
 from ..errors import OutputError, SetupError
 from ..files import check_writable, replacing, write_atomic
@@ -110,7 +111,7 @@ def environment() -> dict[str, Any]:
     }
 
 
-def write_bundle(root: Path, spec: FeatureSpec, extractors: Bundle, *, weights_dir: Path | None = None) -> list[str]:
+def write_bundle(root: Path, spec: FeatureSpec, extractors: Bundle, source: WeightSource) -> list[str]:
     """`bundle.toml`: the extractors that made the features, as far as `extractors` has them, and the best parser.
 
     Files that only the folder of `extractors` holds are copied, so that the run stands alone. Returns the names of
@@ -118,7 +119,7 @@ def write_bundle(root: Path, spec: FeatureSpec, extractors: Bundle, *, weights_d
     """
     files = {name: extractors.extractors.get(name, "") for name in spec.extractors}
     if extractors.root is not None:
-        paths, _ = gather_files(replace(extractors, parser={}), weights_dir=weights_dir, offline=True)
+        paths, _ = gather_files(replace(extractors, parser={}), replace(source, offline=True))
         for name, file in files.items():
             if file and file not in list_files():
                 files[name] = _copy(paths[file], root, f"{name}{paths[file].suffix}")

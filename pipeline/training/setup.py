@@ -14,6 +14,7 @@ from ...models.labels import LLP_LABELS
 from ...weights.errors import WeightsError
 from ...weights.load import gather_files
 from ...weights.manifest import DEFAULT_BUNDLE, Bundle, load_bundle
+from ...weights.source import ANYWHERE, WeightSource
 from ..datasets.annotations import Annotations, read_annotations
 from ..datasets.clips import SplitDataset, check_values, load_clips
 from ..datasets.label_embeddings import load_label_embeddings
@@ -106,8 +107,7 @@ def prepare_job(
     root: Path,
     *,
     device: torch.device,
-    weights_dir: Path | None = None,
-    offline: bool = False,
+    source: WeightSource = ANYWHERE,
 ) -> TrainingJob:
     """The parser's configuration, label embeddings among it, and everything `train` needs; writes nothing."""
     labels, clips = data.annotations.labels, data.clips["train"]
@@ -116,7 +116,7 @@ def prepare_job(
     config = recipe.parser_config(labels, spec.dims, segments, None)
     embeddings = None
     if config.needs_label_embeddings:
-        embeddings = _embeddings(plan, labels, weights_dir=weights_dir, offline=offline)
+        embeddings = _embeddings(plan, labels, source)
         config = recipe.parser_config(labels, spec.dims, segments, embeddings.shape[1])
     job = TrainingJob(recipe, config, embeddings, clips, data.clips.get("val"), root, device)
     check_job(job)
@@ -132,7 +132,7 @@ def check_resumable(job: TrainingJob) -> None:
         raise SetupError(f"{escape(job.root)}: has {done} epochs already, more than {job.recipe.training.epochs}")
 
 
-def start_run(job: TrainingJob, plan: TrainingPlan, *, weights_dir: Path | None = None) -> list[str]:
+def start_run(job: TrainingJob, plan: TrainingPlan, source: WeightSource = ANYWHERE) -> list[str]:
     """Make the folder of a new run: configuration, environment, bundle.
 
     Returns the extractors that made the features and that no bundle is known to have. Raises OutputError; SetupError
@@ -144,14 +144,14 @@ def start_run(job: TrainingJob, plan: TrainingPlan, *, weights_dir: Path | None 
     if missing and plan.extractors is not None:
         raise SetupError(f"bundle {extractors.name!r} has no {', '.join(missing)}, which made these features")
     create_folder(job.root)
-    write_bundle(job.root, spec, extractors, weights_dir=weights_dir)
+    write_bundle(job.root, spec, extractors, source)
     write_config(job.root, plan.to_dict())
     return missing
 
 
-def _embeddings(plan: TrainingPlan, labels: tuple[str, ...], *, weights_dir: Path | None, offline: bool) -> Tensor:
+def _embeddings(plan: TrainingPlan, labels: tuple[str, ...], source: WeightSource) -> Tensor:
     if plan.label_embeddings != PUBLISHED_EMBEDDINGS:
-        return load_label_embeddings(plan.label_embeddings, labels, offline=offline)
+        return load_label_embeddings(plan.label_embeddings, labels, offline=source.offline)
     if labels != LLP_LABELS:
         raise SetupError(
             "the published label embeddings are for the classes of LLP; for others give --label-embeddings a file,"
@@ -165,7 +165,7 @@ def _embeddings(plan: TrainingPlan, labels: tuple[str, ...], *, weights_dir: Pat
         parser={"label_embeddings": _EMBEDDINGS_FILE},
     )
     try:
-        paths, _ = gather_files(bundle, weights_dir=weights_dir, offline=offline)
+        paths, _ = gather_files(bundle, source)
     except WeightsError as error:
         raise WeightsError(f"{error}\nor give other vectors with --label-embeddings") from error
     return load_label_embeddings(str(paths[_EMBEDDINGS_FILE]), labels)

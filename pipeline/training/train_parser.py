@@ -20,14 +20,13 @@ from ...models.losses import objective_terms
 from ...models.parser import AVParser, build_parser
 from ..datasets.clips import Batch, SplitDataset
 from ..datasets.loader import epoch_seed, iterate_batches, shuffled
+from ..devices import ComputePrecision
 from ..errors import SetupError, TrainingError
 from ..evaluation.evaluate import score_clips
 from ..files import exclusive_lock
 from ..text import escape, first_few
 from .recipe import OPTIMIZERS, Recipe, TrainingConfig
 from .run_folder import BEST_FILE, LAST_FILE, TrainingState, load_state, save_state, write_log, write_parser
-
-_AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,8 @@ def training_step(
 ) -> dict[str, float]:
     """One update of the parameters, unless the loss is no number. Returns the weighted loss terms."""
     schedule = recipe.training
-    with torch.autocast(batch.audio.device.type, _AUTOCAST[schedule.precision], schedule.precision != "fp32"):
+    dtype = ComputePrecision(schedule.precision).dtype
+    with torch.autocast(batch.audio.device.type, dtype, schedule.precision != "fp32"):
         output = parser(batch.audio, batch.visual_2d, batch.visual_3d, lengths=batch.lengths)
     terms = objective_terms(output, batch.targets, recipe.objective)
     stacked = torch.stack(list(terms.values()))

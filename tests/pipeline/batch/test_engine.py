@@ -13,7 +13,7 @@ from avvp.pipeline.batch.engine import Engine
 from avvp.pipeline.batch.feature_spool import FeatureSpool
 from avvp.pipeline.batch.work import PendingVideo, Result, VideoJob, VideoOutputs
 from avvp.pipeline.errors import AVVPError, OutputError, SetupError
-from avvp.pipeline.preprocess.worker_process import DecodeOptions
+from avvp.pipeline.preprocess.worker_process import DecodeWorker
 from support.media import Clips
 
 CPU = torch.device("cpu")
@@ -23,7 +23,7 @@ def make_engine(finish: object = None, *, lanes: int = 2) -> Engine:
     network = fuse(build_extractor("r2plus1d_tiny"))
     made = [(CPU, {"visual_3d": network})] * lanes
     ends = finish or (lambda video: VideoOutputs({}, note=str(video.length("visual_3d"))))
-    return Engine(made, {"visual_3d": 4}, DecodeOptions("clean"), ends, workers=2)  # pyright: ignore[reportArgumentType]
+    return Engine(made, {"visual_3d": 4}, lambda: DecodeWorker("clean"), ends, workers=2)  # pyright: ignore[reportArgumentType]
 
 
 def works(*paths: Path) -> list[VideoJob]:

@@ -19,13 +19,14 @@ import numpy as np
 import pytest
 from avvp.pipeline.batch.journal import Journal
 from avvp.pipeline.batch.local_storage import LocalStorage
+from avvp.pipeline.decode.options import DecodeOptions
 from avvp.pipeline.errors import DecodeTimeoutError, MediaError
 from avvp.pipeline.features.extract import extract_features
 from avvp.pipeline.features.npy_folders import FeatureFolders
 from avvp.pipeline.features.packed_store import open_features
 from avvp.pipeline.inference.bundle import load_networks
 from avvp.pipeline.preprocess import worker_process as decode_pool
-from avvp.pipeline.preprocess.worker_process import DecodeOptions, DecodeWorker
+from avvp.pipeline.preprocess.worker_process import DecodeWorker
 from support.bundles import copy_bundle, write_tiny_bundle
 from support.command import RUN_MARK, Result
 from support.media import Clips
@@ -330,7 +331,7 @@ def test_two_runs_do_not_share_a_folder(run: Run, videos: Path, tmp_path: Path, 
     result = run("extract", videos, "-o", tmp_path / "feats", "--weights", tiny_bundle)
     os.close(held)
     assert result.status == 2
-    assert "another process is at work in this folder" in result.err
+    assert "in use by another process" in result.err
 
 
 class TestDecodeProcess:
@@ -341,7 +342,7 @@ class TestDecodeProcess:
         return clips.numbered("longer.mkv", 240, 8)
 
     def test_one_that_dies_costs_one_file(self, clips: Clips, long: Path) -> None:
-        process = DecodeWorker(DecodeOptions("clean"))
+        process = DecodeWorker("clean")
         with pytest.raises(MediaError, match="killed by signal 9"):
             process.decode(long, ["visual_2d"], lambda *_: os.kill(process.pid or 0, signal.SIGKILL))
         assert process.decode(clips.steady, ["visual_3d"], lambda *_: None).rows == {"visual_3d": [0, 1, 2]}
@@ -349,13 +350,13 @@ class TestDecodeProcess:
 
     def test_one_that_hangs_is_stopped(self, long: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(decode_pool, "_GRACE", 0.5)
-        process = DecodeWorker(DecodeOptions("clean", timeout=0.5))
+        process = DecodeWorker("clean", DecodeOptions(timeout=0.5))
         with pytest.raises(DecodeTimeoutError, match="made no progress for 1 s"):
             process.decode(long, ["visual_2d"], lambda *_: os.kill(process.pid or 0, signal.SIGSTOP))
         process.close()
 
     def test_inputs_larger_than_the_shared_memory_pass_through_it(self, long: Path) -> None:
-        process, sizes = DecodeWorker(DecodeOptions("clean")), []
+        process, sizes = DecodeWorker("clean"), []
         summary = process.decode(long, ["visual_2d", "visual_3d"], lambda _, given: sizes.append(given.nbytes))
         process.close()
         assert len(summary.rows["visual_2d"]) == 240
@@ -505,8 +506,8 @@ def test_compiled_networks_make_the_same_features(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--precision", "tf32", "--device", "cpu"), "tf32 is arithmetic of NVIDIA GPUs; on cpu, use fp32"),
-        (("--device", "cpu,cpu"), "several devices must be GPUs with their numbers"),
+        (("--precision", "tf32", "--device", "cpu"), "tf32 needs an NVIDIA GPU; on cpu, use fp32"),
+        (("--device", "cpu,cpu"), "several devices must be numbered GPUs"),
         (("--cpus-per-actor", "2"), "--cpus-per-actor goes with --engine ray"),
     ],
 )

@@ -15,8 +15,8 @@ import pytest
 from avvp.pipeline.batch.extract_task import ExtractTask
 from avvp.pipeline.batch.ray_engine import RayEngine
 from avvp.pipeline.batch.task import ComputeSettings
+from avvp.pipeline.decode.options import DecodeOptions
 from avvp.pipeline.errors import SetupError
-from avvp.pipeline.preprocess.worker_process import DecodeOptions
 from avvp.weights.manifest import load_bundle
 from support.command import Result
 from support.media import Clips
@@ -146,9 +146,7 @@ def test_what_no_actor_can_do_ends_the_run(
 def test_usage(run: Run, videos: Path, tmp_path: Path, tiny_bundle: Path) -> None:
     command = ("extract", videos, "--weights", tiny_bundle, "-o", tmp_path)
     assert "--actors goes with --engine ray" in run(*command, "--actors", 2).err
-    task = ExtractTask(
-        bundle=load_bundle(str(tiny_bundle)), settings=ComputeSettings(DecodeOptions("clean"), device="cuda:1")
-    )
+    task = ExtractTask(bundle=load_bundle(str(tiny_bundle)), settings=ComputeSettings(DecodeOptions(), device="cuda:1"))
     with pytest.raises(SetupError, match="Ray chooses the GPUs"):
         RayEngine(task, {}, str(tmp_path))
 
@@ -172,5 +170,5 @@ def test_what_actors_reserve(
         def nodes() -> list[dict[str, Any]]:
             return [{"Alive": True, "Resources": node} for node in nodes] + [{"Alive": False, "Resources": {"CPU": 64}}]
 
-    task = ExtractTask(bundle=load_bundle(str(tiny_bundle)), settings=ComputeSettings(DecodeOptions("clean")))
+    task = ExtractTask(bundle=load_bundle(str(tiny_bundle)), settings=ComputeSettings(DecodeOptions()))
     assert RayEngine(task, {}, "/out", **asked)._reserve(Nodes) == expected

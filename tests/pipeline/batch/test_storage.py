@@ -119,7 +119,7 @@ def test_half_written_files_of_a_killed_run_are_cleared(tmp_path: Path) -> None:
     (tmp_path / "deep" / "down" / ".avvp-left.part").write_bytes(b"half")
     storage.clear(["deep/down"])
     assert storage.names("deep/down", "") == ["deep/down/a"]
-    blocked = pytest.raises(SetupError, match="another process is at work")
+    blocked = pytest.raises(SetupError, match="in use by another process")
     with storage.exclusive_lock(), blocked, open_storage(tmp_path).exclusive_lock():
         pass
 
@@ -128,7 +128,7 @@ def test_places_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(SetupError, match="is not a folder"):
         open_storage(tmp_path / "file")
-    with pytest.raises(OutputError, match="cannot be made"):
+    with pytest.raises(OutputError, match="cannot be created"):
         open_storage("/proc/nowhere")
     with pytest.raises(SetupError, match=r"ftp://127\.0\.0\.1:1/x"):
         open_storage("ftp://127.0.0.1:1/x")

@@ -223,13 +223,13 @@ def test_names_that_a_data_set_cannot_hold(run: Callable[..., Result], tmp_path:
         (["{source}", "-o", "x", "--output-dir", "y"], "exclude each other"),
         (["{source}", "--data-set", "y"], "--data-set and --split go together"),
         (["nowhere.json"], "no such file"),
-        (["{folder}"], "no files of events in this folder"),
+        (["{folder}"], "no event files in this folder"),
         (["{source}", "--min-score", "nan"], "finite"),
         (["{source}", "--classes", ","], "name at least one"),
         (["{source}", "-o", "x", "--overwrite"], "--overwrite goes with"),
         (["{source}", "--seconds", "3"], "--seconds goes with"),
-        (["{source}", "--output-dir", "/proc/nowhere"], "cannot be made"),
-        (["{source}", "--data-set", "{source}/x", "--split", "val"], "cannot be made"),
+        (["{source}", "--output-dir", "/proc/nowhere"], "cannot be created"),
+        (["{source}", "--data-set", "{source}/x", "--split", "val"], "cannot be created"),
     ],
 )
 def test_wrong_usage_is_said(run: Callable[..., Result], tmp_path: Path, arguments: list[str], said: str) -> None:

@@ -14,6 +14,7 @@ from avvp.extractors.registry import extractor_shapes
 from avvp.pipeline import extract_features
 from avvp.pipeline.decode.base import check_length
 from avvp.pipeline.decode.ffmpeg_reader import FFmpegReader
+from avvp.pipeline.decode.options import DecodeOptions
 from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.errors import DecodeTimeoutError, MediaError
 from avvp.pipeline.features.extract import FeatureSet
@@ -167,7 +168,7 @@ class TestUnevenStreams:
         gap = "setpts='if(lt(N,8),N,N+8*90000)'"
         path = clips.numbered(f"gap-{profile}.mkv", 16, 8, "-vf", gap, "-fps_mode", "passthrough")
         with pytest.raises(MediaError, match=r"time stamps are damaged: they reach 25\.0 hours"):
-            extract_features(path, tiny, profile=profile, decoder=decoder)
+            extract_features(path, tiny, profile=profile, decoding=DecodeOptions(decoder))
         with pytest.raises(MediaError, match=r"they reach 2\.0 hours, though the file promises 3 s"):
             check_length(probe(clips.steady), 7200)
 
@@ -211,8 +212,8 @@ def test_clean_and_llp_differ_by_a_little(tiny: Mapping[str, Extractor], clips: 
 
 def test_decord_cannot_serve_llp(tiny: Mapping[str, Extractor], clips: Clips) -> None:
     with pytest.raises(ValueError, match="decord cannot"):
-        extract_features(clips.steady, tiny, profile="llp", decoder="decord")
-    assert extract_features(clips.steady, tiny, profile="clean", decoder="decord").media is not None
+        extract_features(clips.steady, tiny, profile="llp", decoding=DecodeOptions("decord"))
+    assert extract_features(clips.steady, tiny, profile="clean", decoding=DecodeOptions("decord")).media is not None
 
 
 def test_a_stream_that_cannot_be_decoded_costs_its_own_events_only(
@@ -222,7 +223,7 @@ def test_a_stream_that_cannot_be_decoded_costs_its_own_events_only(
         raise DecodeTimeoutError(self.media.path, "decoding made no progress for 1 s and was stopped")
 
     monkeypatch.setattr(FFmpegReader, "__iter__", hang)
-    features = extract_features(clips.steady, tiny, profile="clean", decoder="ffmpeg")
+    features = extract_features(clips.steady, tiny, profile="clean", decoding=DecodeOptions("ffmpeg"))
     assert features.warnings == ("no visual events: decoding made no progress for 1 s and was stopped",)
     assert features.media is not None
     assert (features.media.has_audio, features.media.has_video, features.segments) == (True, False, 3)

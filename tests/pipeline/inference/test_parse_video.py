@@ -79,7 +79,7 @@ def test_hours_are_parsed_in_batches_of_windows(bundle: LoadedBundle) -> None:
 
 
 def test_timeline_of_a_clip(bundle: LoadedBundle, clips: Clips) -> None:
-    timeline = parse_video(clips.steady, weights=bundle, threshold=0.0)
+    timeline = parse_video(clips.steady, weights=bundle, thresholds=0.0)
     assert timeline.segments == 3
     assert timeline.labels == LABELS
     assert len(timeline.events) == 9  # everything, always, in each modality
@@ -88,12 +88,12 @@ def test_timeline_of_a_clip(bundle: LoadedBundle, clips: Clips) -> None:
 
 
 def test_video_threshold_is_apart(bundle: LoadedBundle, clips: Clips) -> None:
-    assert parse_video(clips.steady, weights=bundle, threshold=0.0, video_threshold=1.0).events == ()
+    assert parse_video(clips.steady, weights=bundle, thresholds=Thresholds.uniform(LABELS, 0.0, 1.0)).events == ()
 
 
 @pytest.mark.parametrize(("clip", "missing"), [("silent", "audio"), ("blind", "visual")])
 def test_a_missing_stream_has_no_events(bundle: LoadedBundle, clips: Clips, clip: str, missing: str) -> None:
-    timeline = parse_video(getattr(clips, clip), weights=bundle, threshold=0.0)
+    timeline = parse_video(getattr(clips, clip), weights=bundle, thresholds=0.0)
     modalities = {event.modality for event in timeline.events}
     assert modalities == {"audio", "visual"} - {missing}
     assert timeline.warnings
@@ -229,7 +229,7 @@ def test_published_files_make_a_bundle(tmp_path: Path) -> None:
 @pytest.mark.parametrize("threshold", [50, -1, float("nan")])
 def test_thresholds_outside_of_zero_to_one(bundle: LoadedBundle, clips: Clips, threshold: float) -> None:
     with pytest.raises(ValueError, match="numbers from 0 to 1"):
-        parse_video(clips.blink, weights=bundle, threshold=threshold)
+        parse_video(clips.blink, weights=bundle, thresholds=threshold)
 
 
 @pytest.mark.parametrize("name", ["tpu", "cuda:99", "mps", "cuda:x", "cpu:3"])

@@ -14,11 +14,11 @@ import torch
 from avvp.pipeline.batch.task import ComputeSettings
 from avvp.pipeline.datasets.pseudo_labels import FOLDERS, check_record
 from avvp.pipeline.decode.jpeg_frames import JpegFrames
+from avvp.pipeline.decode.options import DecodeOptions
 from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.errors import OutputError
 from avvp.pipeline.preprocess.clap_mel import RATE, clap_mel
 from avvp.pipeline.preprocess.teacher_inputs import CLAP_MEL, CLIP_PICTURE, TeacherInputs, clip_picture
-from avvp.pipeline.preprocess.worker_process import DecodeOptions
 from avvp.pipeline.pseudo_labeling import write_labels as making
 from avvp.pipeline.pseudo_labeling.calibrate import best_threshold
 from avvp.pipeline.pseudo_labeling.clap_checkpoint import convert_clap
@@ -162,7 +162,7 @@ def test_clip_with_another_activation_is_left_as_it_is() -> None:
     ("asked", "device", "inputs"), [(None, "cpu", 4), (None, "cuda", 64), (7, "cpu", 7), (7, "cuda", 7)]
 )
 def test_a_batch_holds_an_input_for_each_second(asked: int | None, device: str, inputs: int) -> None:
-    settings = ComputeSettings(DecodeOptions("llp"), batch_size=asked)
+    settings = ComputeSettings(DecodeOptions(), batch_size=asked)
     task = PseudoLabelTask(settings=settings, rules=LabelingConfig(prompts=read_prompts()))
     assert task.batch_sizes(torch.device(device)) == {"audio": inputs, "visual_2d": inputs}
 

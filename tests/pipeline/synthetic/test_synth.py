@@ -17,12 +17,12 @@ from avvp.pipeline.datasets.pseudo_labels import read_pseudo_labels
 from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.errors import MediaError
 from avvp.pipeline.preprocess.network_inputs import NetworkInputs
-from avvp.pipeline.synthetic.class_sounds import SOUNDS, make_sound
-from avvp.pipeline.synthetic.class_visuals import SIGHTS, Appearance, draw_sight
-from avvp.pipeline.synthetic.clip_plan import MOST_AT_ONCE, ClipPlan, Event, plan_clip
+from avvp.pipeline.synthetic.class_sounds import AUDIO_GENERATORS, generate_audio
+from avvp.pipeline.synthetic.class_visuals import VISUAL_PAINTERS, Appearance, draw_visual
+from avvp.pipeline.synthetic.clip_plan import MAX_SIMULTANEOUS, ClipPlan, PlannedEvent, plan_clip
 from avvp.pipeline.synthetic.dataset import SynthJob, corrupt_labels
-from avvp.pipeline.synthetic.drawing import Brush
-from avvp.pipeline.synthetic.render import draw_pictures, mix_sound
+from avvp.pipeline.synthetic.drawing import Drawing
+from avvp.pipeline.synthetic.render import draw_frames, mix_audio
 from avvp.pipeline.synthetic.waveforms import RATE
 from PIL import Image
 from support.command import Result
@@ -33,7 +33,7 @@ Run = Callable[..., Result]
 
 
 def test_every_class_has_a_sound_and_a_sight() -> None:
-    assert tuple(SOUNDS) == tuple(SIGHTS) == LLP_LABELS
+    assert tuple(AUDIO_GENERATORS) == tuple(VISUAL_PAINTERS) == LLP_LABELS
 
 
 def test_plans_follow_from_their_seed_and_are_never_crowded() -> None:
@@ -41,8 +41,8 @@ def test_plans_follow_from_their_seed_and_are_never_crowded() -> None:
     assert plans[3] == plan_clip("a", (1, 0, 3), 10, CLASSES) != plan_clip("a", (2, 0, 3), 10, CLASSES)
     kinds = set()
     for plan in plans:
-        heard, seen = plan.table("audio", CLASSES), plan.table("visual", CLASSES)
-        assert max(heard.sum(axis=1).max(), seen.sum(axis=1).max()) <= MOST_AT_ONCE
+        heard, seen = plan.segment_labels("audio", CLASSES), plan.segment_labels("visual", CLASSES)
+        assert max(heard.sum(axis=1).max(), seen.sum(axis=1).max()) <= MAX_SIMULTANEOUS
         assert (heard | seen).any()
         kinds |= {(bool(h), bool(s)) for h, s in zip(heard.any(axis=0), seen.any(axis=0), strict=True)}
         both = heard.any(axis=0) & seen.any(axis=0)
@@ -52,7 +52,7 @@ def test_plans_follow_from_their_seed_and_are_never_crowded() -> None:
 
 @pytest.mark.parametrize("label", LLP_LABELS)
 def test_sounds_have_their_length_and_level_and_are_never_alike(label: str) -> None:
-    first, second = (make_sound(label, np.random.default_rng(seed), 2 * RATE) for seed in (0, 1))
+    first, second = (generate_audio(label, np.random.default_rng(seed), 2 * RATE) for seed in (0, 1))
     for sound in (first, second):
         assert sound.shape == (2 * RATE,)
         assert np.isfinite(sound).all()
@@ -60,14 +60,14 @@ def test_sounds_have_their_length_and_level_and_are_never_alike(label: str) -> N
         for second_ in sound.reshape(2, RATE):  # every second of an event can be told
             assert np.abs(second_).max() > 0.3
     assert not np.allclose(first, second, atol=0.1)
-    assert len(make_sound(label, np.random.default_rng(0), 1000)) == 1000
+    assert len(generate_audio(label, np.random.default_rng(0), 1000)) == 1000
 
 
 def test_sounds_can_be_told_apart_by_measurement() -> None:
     """The nearest of 25 averages, of spectrum and of how it changes, is nearly always a sound's own class."""
 
     def measure(label: str, seed: int) -> np.ndarray:
-        rows = log_mel(0.1 * make_sound(label, np.random.default_rng([seed, len(label)]), 3 * RATE))
+        rows = log_mel(0.1 * generate_audio(label, np.random.default_rng([seed, len(label)]), 3 * RATE))
         parts = [rows.mean(0), rows.std(0), np.abs(np.diff(rows, axis=0)).mean(0)]
         return np.concatenate(parts)
 
@@ -85,7 +85,7 @@ def test_sights_are_drawn_in_their_place_and_move(label: str) -> None:
     pictures = []
     for time in (0.0, 0.13, 0.29, 0.41):
         picture = Image.new("RGB", (200, 200), (1, 2, 3))
-        draw_sight(label, Brush(picture, 100, 100, 100), Appearance(0, 1, 1, 0.1), time)
+        draw_visual(label, Drawing(picture, 100, 100, 100), Appearance(0, 1, 1, 0.1), time)
         pictures.append(np.asarray(picture).astype(int))
     drawn = (pictures[0] != (1, 2, 3)).any(axis=2)
     rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
@@ -96,11 +96,11 @@ def test_sights_are_drawn_in_their_place_and_move(label: str) -> None:
 
 
 def test_events_sound_and_show_in_their_seconds_alone() -> None:
-    plan = ClipPlan("a", 6, (Event(LLP_LABELS.index("Fire_alarm"), 1, 3),), (Event(1, 3, 5),), (7,))
+    plan = ClipPlan("a", 6, (PlannedEvent(LLP_LABELS.index("Fire_alarm"), 1, 3),), (PlannedEvent(1, 3, 5),), (7,))
     nothing = ClipPlan("a", 6, (), (), (7,))
-    loud = np.abs(mix_sound(plan, LLP_LABELS)).reshape(6, RATE).max(axis=1)
+    loud = np.abs(mix_audio(plan, LLP_LABELS)).reshape(6, RATE).max(axis=1)
     assert set(np.flatnonzero(loud > 0.05)) == {1, 2}
-    with_car, without = (np.stack(list(draw_pictures(p, LLP_LABELS))) for p in (plan, nothing))
+    with_car, without = (np.stack(list(draw_frames(p, LLP_LABELS))) for p in (plan, nothing))
     assert with_car.shape == (96, 240, 320, 3)
     changed = (with_car != without).any(axis=(1, 2, 3)).reshape(6, 16)
     assert changed[3:5].all()
@@ -111,10 +111,10 @@ def test_mistakes_stay_inside_the_labels_of_the_video() -> None:
     errors = count = 0
     for number in range(100):
         plan = plan_clip("a", (3, 0, number), 10, CLASSES)
-        inside = (plan.table("audio", CLASSES) | plan.table("visual", CLASSES)).any(axis=0)
+        inside = (plan.segment_labels("audio", CLASSES) | plan.segment_labels("visual", CLASSES)).any(axis=0)
         for modality, labels in corrupt_labels(plan, CLASSES).items():
             assert not labels[:, ~inside].any()
-            errors += int((labels != plan.table(modality, CLASSES)).sum())
+            errors += int((labels != plan.segment_labels(modality, CLASSES)).sum())
             count += 10 * int(inside.sum())
     assert errors / count == pytest.approx(0.1, abs=0.02)
 
@@ -138,7 +138,7 @@ class TestDataset:
         split = annotations.split("test")
         for modality in ("audio", "visual"):
             truth = annotations.dense(split, modality, 4)
-            np.testing.assert_array_equal(truth, [plan.table(modality, CLASSES) for plan in job.plans("test")])
+            np.testing.assert_array_equal(truth, [plan.segment_labels(modality, CLASSES) for plan in job.plans("test")])
             ids = [plan.name for plan in job.plans("train")]
             labels, problems = read_pseudo_labels(made / "pseudo_labels", modality, ids, [4] * 3, CLASSES)
             assert problems == []
@@ -192,12 +192,18 @@ class TestSources:
 
         found = find_sources(sources, LLP_LABELS)
         dog, cat, car = (LLP_LABELS.index(label) for label in ("Dog", "Cat", "Car"))
-        plan = ClipPlan("a", 3, (Event(dog, 0, 3), Event(cat, 0, 3)), (Event(dog, 0, 3), Event(cat, 1, 3)), (7,))
-        pictures = np.stack(list(islice(draw_pictures(plan, LLP_LABELS, found), 4)))
+        plan = ClipPlan(
+            "a",
+            3,
+            (PlannedEvent(dog, 0, 3), PlannedEvent(cat, 0, 3)),
+            (PlannedEvent(dog, 0, 3), PlannedEvent(cat, 1, 3)),
+            (7,),
+        )
+        pictures = np.stack(list(islice(draw_frames(plan, LLP_LABELS, found), 4)))
         assert ((pictures == (255, 0, 255)).all(axis=3).sum(axis=(1, 2)) > 3000).all()
-        assert not np.allclose(mix_sound(plan, LLP_LABELS, found), mix_sound(plan, LLP_LABELS))
-        assert found.sounds[LLP_LABELS[cat]] == []  # that film is silent
-        assert len(found.sounds[LLP_LABELS[car]]) == len(found.sights[LLP_LABELS[car]]) == 1
+        assert not np.allclose(mix_audio(plan, LLP_LABELS, found), mix_audio(plan, LLP_LABELS))
+        assert found.audio[LLP_LABELS[cat]] == []  # its video has no audio stream
+        assert len(found.audio[LLP_LABELS[car]]) == len(found.visual[LLP_LABELS[car]]) == 1
 
     def test_the_command(self, run: Run, sources: Path, tmp_path: Path) -> None:
         common = ("synth", tmp_path / "set", "--clips", 2, "--seconds", 2)
@@ -206,17 +212,25 @@ class TestSources:
 
     def test_what_cannot_be_used_is_named(self, run: Run, sources: Path, tmp_path: Path) -> None:
         (sources / "Wolf").mkdir()
-        assert "Wolf is no class" in run("synth", tmp_path / "set", "--clips", 1, "--sources", sources).err
+        assert "Wolf is not a class" in run("synth", tmp_path / "set", "--clips", 1, "--sources", sources).err
         (tmp_path / "none").mkdir()
-        assert "no sounds, pictures" in run("synth", tmp_path / "set", "--clips", 1, "--sources", tmp_path / "none").err
+        assert (
+            "no audio files, images" in run("synth", tmp_path / "set", "--clips", 1, "--sources", tmp_path / "none").err
+        )
 
 
 def test_a_long_clip_has_room_for_all_that_is_seen() -> None:
     """One event overlaps four others that come one after another."""
-    seen = (Event(0, 4, 6), Event(1, 6, 8), Event(2, 8, 10), Event(3, 2, 4), Event(4, 2, 10))
+    seen = (
+        PlannedEvent(0, 4, 6),
+        PlannedEvent(1, 6, 8),
+        PlannedEvent(2, 8, 10),
+        PlannedEvent(3, 2, 4),
+        PlannedEvent(4, 2, 10),
+    )
     for seed in range(30):
         plan = ClipPlan("a", 12, (), seen, (seed,))
-        assert next(draw_pictures(plan, LLP_LABELS)).shape == (240, 320, 3)
+        assert next(draw_frames(plan, LLP_LABELS)).shape == (240, 320, 3)
 
 
 def test_what_is_there_is_never_overwritten(run: Run, tmp_path: Path) -> None:
@@ -243,7 +257,7 @@ def test_a_source_that_cannot_be_read_is_named(run: Run, clips: Clips, tmp_path:
     (tmp_path / "own/Dog/junk.wav").unlink()
     clips.make("quiet.wav", "-f", "lavfi", "-i", "anullsrc=r=16000:d=2")
     shutil.copy(clips.folder / "quiet.wav", tmp_path / "own/Dog")
-    assert "quiet.wav: nothing is heard in it" in run(*common).err
+    assert "quiet.wav: is silent" in run(*common).err
 
 
 def test_errors_of_media_come_from_other_processes() -> None:

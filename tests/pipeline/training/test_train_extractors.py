@@ -15,7 +15,7 @@ from avvp.extractors.sampling import STREAMS
 from avvp.pipeline.datasets.annotations import read_annotations
 from avvp.pipeline.errors import DatasetError
 from avvp.pipeline.preprocess.network_inputs import NetworkInputs
-from avvp.pipeline.preprocess.worker_process import DecodeOptions
+from avvp.pipeline.preprocess.worker_process import DecodeWorker
 from avvp.pipeline.synthetic.dataset import SynthJob, write_dataset
 from avvp.pipeline.training.extractor_examples import PICTURES_A_SECOND, Examples, decode_examples
 from avvp.pipeline.training.train_extractors import ExtractorTrainingConfig, mix_examples, train_extractor
@@ -33,7 +33,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_examples_are_what_extraction_sees_with_the_labels_of_their_second(data: Path, tmp_path: Path) -> None:
     annotations = read_annotations(data / "annotations")
     videos = {path.stem: path for path in (data / "videos").iterdir()}
-    found = decode_examples(videos, annotations, ["val", "test"], tmp_path, DecodeOptions("clean"), workers=2)
+    found = decode_examples(videos, annotations, ["val", "test"], tmp_path, lambda: DecodeWorker("clean"), workers=2)
     assert {stream: len(found[stream].inputs) for stream in STREAMS} == {
         "audio": 15, "visual_2d": 15 * PICTURES_A_SECOND, "visual_3d": 15,
     }  # fmt: skip
@@ -49,7 +49,7 @@ def test_examples_are_what_extraction_sees_with_the_labels_of_their_second(data:
         rows = np.concatenate(given[stream])[inputs.summary.rows[stream]][picked]
         np.testing.assert_array_equal(found[stream].inputs[: len(rows)], rows)
     with pytest.raises(DatasetError, match="some clips have no video"):
-        decode_examples({}, annotations, ["val"], tmp_path, DecodeOptions("clean"), workers=1)
+        decode_examples({}, annotations, ["val"], tmp_path, lambda: DecodeWorker("clean"), workers=1)
 
 
 def test_a_network_learns_what_its_labels_say() -> None:

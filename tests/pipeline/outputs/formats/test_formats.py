@@ -56,7 +56,7 @@ def timelines(draw: st.DrawFn) -> Timeline:
 
 def rounded(timeline: Timeline, form: str) -> list[tuple[object, ...]]:
     """The events of a timeline, as far as a form keeps them, in an order of their own."""
-    keep = FORMATS[form].scores
+    keep = FORMATS[form].keeps_scores
     return sorted((e.modality, e.label, e.onset, e.offset, round(e.score, 6) if keep else 1.0) for e in timeline.events)
 
 
