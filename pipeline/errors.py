@@ -1,16 +1,17 @@
-"""What can go wrong with what a person hands in. Every message is one line and says what to do next.
+"""Exceptions for bad input. Every message is one line that says what is wrong and what to do.
 
     AVVPError
     ├── MediaError                 the input cannot be read as audio or video
     │   └── DecodeTimeoutError     decoding stopped making progress and was killed
-    ├── SetupError                 weights, device, thresholds: the run cannot start
-    │   ├── FeatureMismatchError   features and parser were made for different profiles
-    │   └── DatasetError           annotations, features or pseudo labels that cannot be used
-    ├── TrainingError              training cannot go on: a loss that is no number
+    ├── SetupError                 the run cannot start: weights, device or thresholds do not fit
+    │   ├── FeatureMismatchError   features and parser were made for different profiles or extractors
+    │   └── DatasetError           annotations, features or pseudo labels cannot be used
+    ├── TrainingError              training cannot continue: the loss is NaN or infinite
+    ├── FormatError                a file of events is malformed
     └── OutputError                a result cannot be written
 
-Weights that are missing, damaged or of another shape raise `avvp.weights.WeightsError`, which is no child of
-AVVPError because the weights package stands alone.
+Weights that are missing, damaged or of another shape raise `avvp.weights.WeightsError`, which is not a subclass of
+AVVPError because the weights package does not depend on this one.
 """
 
 from __future__ import annotations
@@ -22,11 +23,16 @@ from .text import escape
 
 
 class AVVPError(Exception):
-    """Base of everything that a person, not a programmer, can mend."""
+    """Base of all errors that the user can fix."""
 
 
 class MediaError(AVVPError):
-    """The input cannot be read as audio or video."""
+    """The input cannot be read as audio or video.
+
+    Attributes:
+        path: the media file.
+        cause: the message without the file name.
+    """
 
     def __init__(self, path: Path, cause: str) -> None:
         super().__init__(f"{escape(path)}: {cause}")
@@ -34,7 +40,7 @@ class MediaError(AVVPError):
         self.cause = cause
 
     def __reduce__(self) -> tuple[type[MediaError], tuple[Path, str]]:
-        """So that it can come from another process."""
+        """Rebuild from both arguments: the default passes the message alone, which fails between processes."""
         return type(self), (self.path, self.cause)
 
 
@@ -51,11 +57,20 @@ class FeatureMismatchError(SetupError):
 
 
 class DatasetError(SetupError):
-    """Annotations, features or pseudo labels that cannot be used."""
+    """Annotations, features or pseudo labels cannot be used."""
 
     @classmethod
     def listing(cls, headline: str, problems: Sequence[str], limit: int = 20) -> DatasetError:
-        """One error for many problems, each on a line of its own; past `limit` they are counted."""
+        """Build one error that lists many problems.
+
+        Args:
+            headline: first line, without a colon.
+            problems: one line each.
+            limit: problems to list; the others are counted.
+
+        Returns:
+            The error, not raised.
+        """
         shown = list(problems[:limit])
         if len(problems) > limit:
             shown.append(f"... and {len(problems) - limit} more")
@@ -63,11 +78,11 @@ class DatasetError(SetupError):
 
 
 class TrainingError(AVVPError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class FormatError(AVVPError):
-    """A file of events cannot be understood."""
+    """A file of events is malformed."""
 
     def __init__(self, path: object, cause: str) -> None:
         super().__init__(f"{escape(path)}: {escape(cause)}")

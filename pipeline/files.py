@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and the inputs a person names."""
+"""Atomic writing, locking and naming of files."""
 
 from __future__ import annotations
 
@@ -17,18 +17,26 @@ VIDEO_SUFFIXES = (
     ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts",
     ".vob", ".webm", ".wmv",
 )  # fmt: skip
-SOUND_SUFFIXES = (".aac", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav")
-FAILURES_FILE = "failures.csv"  # of a batch run: what failed, and why
-PART_PREFIX = ".avvp-"  # of files that are being written
-MEDIA_SUFFIXES = frozenset(VIDEO_SUFFIXES + SOUND_SUFFIXES)
+AUDIO_SUFFIXES = (".aac", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav")
+FAILURES_FILE = "failures.csv"  # inputs of a batch run that failed, with the reasons
+PART_PREFIX = ".avvp-"  # of temporary files
+MEDIA_SUFFIXES = frozenset(VIDEO_SUFFIXES + AUDIO_SUFFIXES)
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` to write to; afterwards it is fsynced and takes the place of `path` at once.
+    """Give a temporary file to write to, then fsync it and rename it to `path`.
 
-    Where the body or the disk fails, `path` is as it was before. A link stays a link, to the new content.
-    Raises OutputError for what the system refuses.
+    If the body or the disk fails, `path` is unchanged and the temporary file is removed.
+
+    Args:
+        path: the file to replace or create. A symbolic link stays; its target is replaced.
+
+    Yields:
+        An empty temporary file in the same folder.
+
+    Raises:
+        OutputError: an OSError, from the body or from the system.
     """
     temporary = None
     try:
@@ -41,7 +49,7 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         mask = os.umask(0)
         os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # mkstemp's files are private; results are as readable as any other
+        temporary.chmod(0o666 & ~mask)  # mkstemp's files are private; results get the user's default mode
         temporary.replace(path)
         temporary = None
     except OSError as error:
@@ -53,9 +61,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write, fsync, rename: afterwards the file is there whole, or as it was before. Raises OutputError.
+    """Write a file atomically: on failure it is unchanged.
 
-    A link stays a link, to the new content. A device or a pipe is written to as it is, not replaced.
+    Args:
+        path: the file. A symbolic link stays; its target is replaced. A device or a pipe is written to directly.
+        content: all bytes of the file.
+
+    Raises:
+        OutputError: the file cannot be written.
     """
     if not is_device_or_pipe(path):
         with replacing(path) as temporary:
@@ -69,27 +82,31 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def exclusive_lock(root: Path) -> Iterator[None]:
-    """Keep other processes from working in the same folder, and clear what a killed one left half-written.
+    """Lock a folder against other processes, and remove temporary files that a killed one left in it.
 
-    Raises SetupError where another one is at it.
+    Args:
+        root: an existing folder.
+
+    Raises:
+        SetupError: another process holds the lock.
     """
     descriptor = os.open(root, os.O_RDONLY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise SetupError(f"{escape(root)}: another process is at work in this folder") from error
-        except OSError:  # a file system without locks, as some that are shared
+            raise SetupError(f"{escape(root)}: in use by another process; wait until it ends") from error
+        except OSError:  # some network file systems have no locks
             pass
-        for left in root.glob(f"{PART_PREFIX}*.part"):
-            left.unlink(missing_ok=True)
+        for temporary in root.glob(f"{PART_PREFIX}*.part"):
+            temporary.unlink(missing_ok=True)
         yield
     finally:
         os.close(descriptor)
 
 
 def hash_file(path: Path) -> str:
-    """sha256 of a file's content."""
+    """Return the SHA-256 of a file's content, in hex."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
@@ -98,7 +115,7 @@ def hash_file(path: Path) -> str:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file; a name that the system refuses (too long, or with a zero byte) is none."""
+    """Return whether a file exists; False for a name that the system rejects (too long, or with a null byte)."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -106,27 +123,41 @@ def is_file(path: Path) -> bool:
 
 
 def safe_file_name(name: str) -> str:
-    """A name for a file in a folder: neither another folder's nor hidden."""
+    """Return `name` without slashes, null bytes and leading dots, so that it names a visible file in a folder."""
     return name.replace("/", "_").replace("\0", "_").lstrip(".") or "_"
 
 
 def make_folder(folder: Path) -> None:
-    """A folder and those above it, if they are not there. Raises OutputError."""
+    """Create a folder and its parents, if they do not exist.
+
+    Args:
+        folder: the folder.
+
+    Raises:
+        OutputError: it cannot be created.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{escape(folder)}: cannot be made: {error.strerror or error}") from error
+        raise OutputError(f"{escape(folder)}: cannot be created: {error.strerror or error}") from error
 
 
 def is_device_or_pipe(path: Path) -> bool:
-    """A device, a pipe: something that is there and cannot be replaced by a file."""
+    """Return whether a path exists and is not a regular file: a device, a pipe, a folder."""
     return path.exists() and not path.is_file()
 
 
 def check_writable(folder: Path) -> None:
-    """Raises OutputError unless a file can be made in this folder. Tried, not asked: root may, on paper, do all."""
+    """Check that files can be created in a folder, by creating one: permission bits mean nothing to root.
+
+    Args:
+        folder: the folder.
+
+    Raises:
+        OutputError: it does not exist or is not writable.
+    """
     if not folder.is_dir():
-        raise OutputError(f"{escape(folder)}: no such folder; make it first")
+        raise OutputError(f"{escape(folder)}: no such folder; create it first")
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=PART_PREFIX, suffix=".part"):
             pass

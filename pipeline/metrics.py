@@ -1,9 +1,14 @@
-"""The ten scores of audio-visual video parsing, as the published scorer of LLP counts them, without its loops.
+"""The ten F-scores of audio-visual video parsing, vectorised.
 
-For each video and class, F = 2 TP / (2 TP + FP + FN). At the segment level TP, FP and FN are seconds; at the event
-level they are events, the maximal runs of a class, and a match is an intersection over union of at least 0.5. F is
-averaged over the classes present in truth or prediction (1 where there is none), then over videos. Audio-visual is
-audio AND visual; Type@AV the mean of audio, visual and audio-visual; Event@AV pools the counts of audio and visual.
+For each video and class, F = 2 TP / (2 TP + FP + FN). At the segment level TP, FP and FN count segments; at the event
+level they count events, the maximal runs of a class, and events match from an intersection over union of 0.5 on. F is
+averaged over the classes present in ground truth or prediction (1 if there is none), then over videos. Audio-visual is
+audio AND visual; Type@AV is the mean of audio, visual and audio-visual; Event@AV pools the counts of audio and visual.
+
+Source:
+    Tian, Li, Xu: Unified Multisensory Perception: Weakly-Supervised Audio-Visual Video Parsing, ECCV 2020, and LLP's
+    scorer, github.com/YapengTian/AVVP-ECCV20: `segment_level` and `event_level` in utils/eval_metrics.py, Type@AV in
+    main_avvp.py. The scores are equal; the tests compare them.
 """
 
 from __future__ import annotations
@@ -15,36 +20,36 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_MATCH = 0.5  # intersection over union from which on a predicted event is the true one
+_MATCH_IOU = 0.5  # least intersection over union of matching events
 SCORE_NAMES = ("audio", "visual", "audio_visual", "type_av", "event_av")
 LEVELS = ("segment", "event")
 
 
 @dataclass(frozen=True)
 class LevelScores:
-    """Five F-scores in percent."""
+    """Five F-scores of one level, in percent."""
 
     audio: float
     visual: float
     audio_visual: float
-    type_av: float
-    event_av: float
+    type_av: float  # mean of the three above
+    event_av: float  # from the pooled counts of audio and visual
 
 
 @dataclass(frozen=True)
 class Scores:
-    """The ten scores, in percent."""
+    """Ten F-scores, in percent."""
 
     segment: LevelScores
     event: LevelScores
 
     @property
     def mean(self) -> float:
-        """Mean of the ten."""
+        """Mean of the ten scores."""
         return float(np.mean([value for level in (self.segment, self.event) for value in asdict(level).values()]))
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready mapping; what is not defined (NaN) is None."""
+        """Return a JSON-ready mapping, in which None stands for NaN."""
         levels = {level: asdict(getattr(self, level)) for level in LEVELS}
         document: dict[str, Any] = {
             level: {name: None if math.isnan(value) else value for name, value in scores.items()}
@@ -56,29 +61,38 @@ class Scores:
 class Counts(NamedTuple):
     """True positives, false positives and false negatives, (N, C) each."""
 
-    hits: NDArray[np.int64]
-    spurious: NDArray[np.int64]
-    missed: NDArray[np.int64]
+    tp: NDArray[np.int64]
+    fp: NDArray[np.int64]
+    fn: NDArray[np.int64]
 
     def __add__(self, other: tuple[NDArray[np.int64], ...]) -> Counts:  # type: ignore[override]
         return Counts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
     @property
     def present(self) -> NDArray[np.bool_]:
-        """(N, C): the class is in truth or prediction."""
-        return (self.hits + self.spurious + self.missed) > 0
+        """(N, C): whether the class is in ground truth or prediction."""
+        return (self.tp + self.fp + self.fn) > 0
 
     def f_scores(self) -> NDArray[np.float64]:
-        """(N, C), 0 where the class is absent."""
-        twice = 2.0 * self.hits
-        return twice / np.maximum(twice + self.spurious + self.missed, 1)
+        """Return F of each video and class, (N, C), 0 where the class is absent."""
+        twice = 2.0 * self.tp
+        return twice / np.maximum(twice + self.fp + self.fn, 1)
 
 
 def score(pred_audio: ArrayLike, pred_visual: ArrayLike, true_audio: ArrayLike, true_visual: ArrayLike) -> Scores:
-    """The ten scores of N videos: four (N, T, C) arrays of 0 and 1.
+    """Compute the ten scores of N videos.
 
-    Videos of other lengths are padded with zeros, which changes nothing. Raises ValueError where the shapes differ,
-    there is no video, or a value is neither 0 nor 1.
+    Args:
+        pred_audio: (N, T, C) of 0 and 1, predicted audio labels. Pad shorter videos with 0; it does not change scores.
+        pred_visual: (N, T, C), predicted visual labels.
+        true_audio: (N, T, C), ground truth.
+        true_visual: (N, T, C), ground truth.
+
+    Returns:
+        Scores in percent.
+
+    Raises:
+        ValueError: the shapes differ, N is 0, or a value is neither 0 nor 1.
     """
     return Scores(*(_level_scores(counts) for counts in _all_counts(pred_audio, pred_visual, true_audio, true_visual)))
 
@@ -86,58 +100,84 @@ def score(pred_audio: ArrayLike, pred_visual: ArrayLike, true_audio: ArrayLike, 
 def class_scores(
     pred_audio: ArrayLike, pred_visual: ArrayLike, true_audio: ArrayLike, true_visual: ArrayLike
 ) -> list[Scores | None]:
-    """The ten scores of each class alone: F averaged over the videos in which it is in truth or prediction.
+    """Compute the ten scores of each class alone.
 
-    None for a class that no video holds; a single score of such a kind (never seen, say) is NaN.
+    F is averaged over the videos that have the class in ground truth or prediction.
+
+    Args:
+        pred_audio: (N, T, C) of 0 and 1, predicted audio labels.
+        pred_visual: (N, T, C), predicted visual labels.
+        true_audio: (N, T, C), ground truth.
+        true_visual: (N, T, C), ground truth.
+
+    Returns:
+        C scores in percent: None for a class that no video has, NaN for a score of a modality that lacks the class.
+
+    Raises:
+        ValueError: the shapes differ, N is 0, or a value is neither 0 nor 1.
     """
     levels = _all_counts(pred_audio, pred_visual, true_audio, true_visual)
-    classes = levels[0]["audio"].hits.shape[1]
+    classes = levels[0]["audio"].tp.shape[1]
     scores: list[Scores | None] = []
     for index in range(classes):
-        own = [
+        class_levels = [
             {name: Counts(*(part[:, index : index + 1] for part in counts)) for name, counts in level.items()}
             for level in levels
         ]
-        scores.append(Scores(*map(_class_level, own)) if own[0]["pooled"].present.any() else None)
+        present = class_levels[0]["pooled"].present.any()
+        scores.append(Scores(*map(_class_level_scores, class_levels)) if present else None)
     return scores
 
 
 def overlapping(true_audio: ArrayLike, true_visual: ArrayLike) -> NDArray[np.bool_]:
-    """(N,): the videos in which some second has two or more events of one modality (paper, Table 3)."""
-    heard, seen = _as_bool(true_audio), _as_bool(true_visual)
-    return (heard.sum(-1) > 1).any(-1) | (seen.sum(-1) > 1).any(-1)
+    """Return which videos have overlapping events: two or more of one modality in some segment.
+
+    Args:
+        true_audio: (N, T, C) of 0 and 1.
+        true_visual: (N, T, C).
+
+    Returns:
+        (N,) bool.
+
+    Source:
+        Table 3 of the LEAP paper (ECCV 2024).
+    """
+    audio, visual = _as_bool(true_audio), _as_bool(true_visual)
+    return (audio.sum(-1) > 1).any(-1) | (visual.sum(-1) > 1).any(-1)
 
 
 def segment_counts(pred: NDArray[np.bool_], true: NDArray[np.bool_]) -> Counts:
-    """Seconds: two (N, T, C) bool."""
+    """Count segments of two (N, T, C) bool arrays."""
     return Counts((pred & true).sum(1), (pred & ~true).sum(1), (~pred & true).sum(1))
 
 
 def event_counts(pred: NDArray[np.bool_], true: NDArray[np.bool_]) -> Counts:
-    """Events: two (N, T, C) bool. Runs of one class never overlap, so an event has at most one match."""
+    """Count events of two (N, T, C) bool arrays. Runs of one class never overlap, so an event has at most one match."""
     videos, _, classes = pred.shape
-    predicted, truth = _runs(pred), _runs(true)
-    together = (predicted.ids >= 0) & (truth.ids >= 0)  # the seconds that two runs share
-    total = max(len(truth.lengths), 1)
-    pairs, shared = np.unique(predicted.ids[together] * total + truth.ids[together], return_counts=True)
-    which, of = np.divmod(pairs, total)
-    either = predicted.lengths[which] + truth.lengths[of] - shared
-    matched = which[shared >= _MATCH * either]
-    hits = np.bincount(predicted.owners[matched], minlength=videos * classes)
-    found = np.bincount(predicted.owners, minlength=videos * classes)
-    wanted = np.bincount(truth.owners, minlength=videos * classes)
-    return Counts(*(part.reshape(videos, classes) for part in (hits, found - hits, wanted - hits)))
+    predicted, truth = _find_runs(pred), _find_runs(true)
+    shared_segments = (predicted.ids >= 0) & (truth.ids >= 0)
+    stride = max(len(truth.lengths), 1)  # a pair of runs is one number: predicted * stride + true
+    pairs, intersections = np.unique(
+        predicted.ids[shared_segments] * stride + truth.ids[shared_segments], return_counts=True
+    )
+    predicted_ids, true_ids = np.divmod(pairs, stride)
+    unions = predicted.lengths[predicted_ids] + truth.lengths[true_ids] - intersections
+    matched = predicted_ids[intersections >= _MATCH_IOU * unions]
+    tp = np.bincount(predicted.owners[matched], minlength=videos * classes)
+    predicted_events = np.bincount(predicted.owners, minlength=videos * classes)
+    true_events = np.bincount(truth.owners, minlength=videos * classes)
+    return Counts(*(part.reshape(videos, classes) for part in (tp, predicted_events - tp, true_events - tp)))
 
 
 class _Runs(NamedTuple):
-    """Maximal runs of every video and class."""
+    """Maximal runs of every video and class; R is their number."""
 
-    ids: NDArray[np.int64]  # (N, C, T) which run a second belongs to, -1 for none
-    lengths: NDArray[np.int64]  # (R,) seconds
+    ids: NDArray[np.int64]  # (N, C, T) which run a segment belongs to, -1 for none
+    lengths: NDArray[np.int64]  # (R,) segments
     owners: NDArray[np.int64]  # (R,) video * C + class
 
 
-def _runs(active: NDArray[np.bool_]) -> _Runs:
+def _find_runs(active: NDArray[np.bool_]) -> _Runs:
     rows = np.ascontiguousarray(active.transpose(0, 2, 1))  # (N, C, T): runs lie along the last axis
     starts = rows.copy()
     starts[:, :, 1:] &= ~rows[:, :, :-1]
@@ -154,29 +194,29 @@ def _all_counts(
     pred_audio: ArrayLike, pred_visual: ArrayLike, true_audio: ArrayLike, true_visual: ArrayLike
 ) -> list[dict[str, Counts]]:
     """For either level the counts of audio, visual, audio-visual, and audio and visual pooled."""
-    given = [_as_bool(array) for array in (pred_audio, pred_visual, true_audio, true_visual)]
-    if len({array.shape for array in given}) != 1 or given[0].ndim != 3 or not len(given[0]):
-        raise ValueError(f"expected four arrays of one shape (N, T, C), got {[array.shape for array in given]}")
-    heard, seen, true_heard, true_seen = given
+    arrays = [_as_bool(array) for array in (pred_audio, pred_visual, true_audio, true_visual)]
+    if len({array.shape for array in arrays}) != 1 or arrays[0].ndim != 3 or not len(arrays[0]):
+        raise ValueError(f"expected four arrays of one shape (N, T, C), got {[array.shape for array in arrays]}")
+    pa, pv, ta, tv = arrays
     levels: list[dict[str, Counts]] = []
     for count in _LEVEL_COUNTS.values():
-        audio, visual = count(heard, true_heard), count(seen, true_seen)
-        both = count(heard & seen, true_heard & true_seen)
-        levels.append({"audio": audio, "visual": visual, "audio_visual": both, "pooled": audio + visual})
+        audio, visual = count(pa, ta), count(pv, tv)
+        audio_visual = count(pa & pv, ta & tv)
+        levels.append({"audio": audio, "visual": visual, "audio_visual": audio_visual, "pooled": audio + visual})
     return levels
 
 
 def _level_scores(counts: dict[str, Counts]) -> LevelScores:
-    audio, visual, both, pooled = (100 * _mean_over_videos(counts[name]) for name in _COUNTED)
-    return LevelScores(audio, visual, both, (audio + visual + both) / 3, pooled)
+    audio, visual, audio_visual, pooled = (100 * _mean_over_videos(counts[name]) for name in _COUNT_NAMES)
+    return LevelScores(audio, visual, audio_visual, (audio + visual + audio_visual) / 3, pooled)
 
 
-def _class_level(counts: dict[str, Counts]) -> LevelScores:
-    audio, visual, both, pooled = (100 * _mean_where_present(counts[name]) for name in _COUNTED)
-    return LevelScores(audio, visual, both, (audio + visual + both) / 3, pooled)
+def _class_level_scores(counts: dict[str, Counts]) -> LevelScores:
+    audio, visual, audio_visual, pooled = (100 * _mean_where_present(counts[name]) for name in _COUNT_NAMES)
+    return LevelScores(audio, visual, audio_visual, (audio + visual + audio_visual) / 3, pooled)
 
 
-_COUNTED = ("audio", "visual", "audio_visual", "pooled")
+_COUNT_NAMES = ("audio", "visual", "audio_visual", "pooled")
 
 
 def _mean_over_videos(counts: Counts) -> float:
@@ -191,10 +231,10 @@ def _mean_where_present(counts: Counts) -> float:
     return float(counts.f_scores()[present].mean()) if present.any() else float("nan")
 
 
-def _as_bool(array: ArrayLike) -> NDArray[np.bool_]:
-    given = np.asarray(array)
-    if given.dtype == np.bool_:
-        return given
-    if not np.isin(given, (0, 1)).all():
+def _as_bool(values: ArrayLike) -> NDArray[np.bool_]:
+    array = np.asarray(values)
+    if array.dtype == np.bool_:
+        return array
+    if not np.isin(array, (0, 1)).all():
         raise ValueError("expected 0 and 1 only")
-    return given.astype(bool)
+    return array.astype(bool)

@@ -1,6 +1,6 @@
-"""Seconds and indices: the one place that turns times into segments, samples and windows, and back.
+"""Arithmetic of segments: convert times to segments, samples and windows, and back.
 
-A video of T segments has seconds 0 .. T-1; segment s is the half-open interval [s, s + 1).
+A video of T segments has the seconds 0 to T - 1; segment s is the half-open interval [s, s + 1).
 """
 
 from __future__ import annotations
@@ -12,53 +12,83 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_MIN_COVER = 0.5  # share of a second from which on an event counts as being in it
-_ROUNDING = 1e-9  # of sums of seconds
+MAX_MEDIA_SECONDS = 24 * 3600  # longer times are errors in the input; per-second arrays of them would fill the memory
+_MIN_COVER = 0.5  # share of a second that an event must cover to count
+_ROUNDING = 1e-9  # tolerance for sums of seconds
 
 
 def segment_count(duration: float) -> int:
-    """T of a video of `duration` seconds: the nearest whole number, halves up, at least 1.
+    """Return the number of segments of a video.
 
-    A tail shorter than half a second is left out; a longer one is a segment of its own, completed by the last
-    frame and by silence.
+    A remainder shorter than half a second is dropped. A longer one is a segment, padded with the last frame and with
+    silence.
+
+    Args:
+        duration: seconds.
+
+    Returns:
+        T: the nearest integer, halves rounded up, at least 1.
     """
     return max(1, math.floor(duration + 0.5))
 
 
 def sample_times(count: int, rate: int) -> NDArray[np.float64]:
-    """Times of samples 0 .. count-1, in seconds: the middles of intervals of 1 / rate."""
+    """Return the times of samples 0 to count - 1, in seconds: the midpoints of intervals of 1 / rate."""
     return (np.arange(count) + 0.5) / rate
 
 
 def shown_frames(frame_times: ArrayLike, times: ArrayLike) -> NDArray[np.intp]:
-    """Which frame is on the screen at each time: the last one that appeared before it.
+    """Return which frame is on the screen at each time: the last whose presentation time is earlier.
 
-    frame_times: presentation times in ascending order, seconds. Before the first frame appears, the first is shown.
-    With the times of `sample_times` this is the rule of ffmpeg's `fps` filter.
+    Args:
+        frame_times: (F,) presentation times, in seconds, ascending.
+        times: (n,) seconds. Before the first frame, the first is shown.
+
+    Returns:
+        (n,) indices of frames.
+
+    Source:
+        With the times of `sample_times`, the rule of ffmpeg's `fps` filter.
     """
     return np.maximum(np.searchsorted(np.asarray(frame_times), np.asarray(times), side="left") - 1, 0)
 
 
 def sample_count(end: float, rate: int) -> int:
-    """How many samples a stream has that ends at `end` seconds: the nearest number, at least 1."""
+    """Return the number of samples of a stream that ends at `end` seconds: the nearest integer, at least 1."""
     return max(1, math.floor(end * rate + 0.5))
 
 
-def spread_indices(available: int, wanted: int) -> NDArray[np.intp]:
-    """``round(linspace(0, available - 1, wanted))``: the published rule that picks 8T of n pictures."""
-    return np.round(np.linspace(0, available - 1, wanted)).astype(np.intp)
+def spread_indices(available: int, count: int) -> NDArray[np.intp]:
+    """Choose `count` of `available` frames, evenly spaced from the first to the last; frames repeat if there are fewer.
+
+    Args:
+        available: number of frames.
+        count: number of indices; 8T for a video of T segments.
+
+    Returns:
+        (count,) ascending indices.
+
+    Source:
+        The published feature extraction of LLP: ``round(linspace(0, available - 1, count))``.
+    """
+    return np.round(np.linspace(0, available - 1, count)).astype(np.intp)
 
 
 def pad_or_trim(rows: NDArray[Any], count: int) -> NDArray[Any]:
-    """Exactly `count` rows along the first axis: the tail cut, or the last row held."""
+    """Return exactly `count` rows of an array: cut the end, or repeat the last row."""
     missing = count - len(rows)
     return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing > 0 else rows[:count]
 
 
 def window_starts(length: int, window: int) -> list[int]:
-    """First segments of windows that cover `length` segments, each overlapping the one before by at least half.
+    """Return the first segments of windows that cover a video, neighbours overlapping by at least half.
 
-    A video that fits one window has the single start 0.
+    Args:
+        length: T.
+        window: segments of one window.
+
+    Returns:
+        Ascending starts; the single start 0 for a video that fits one window.
     """
     if length <= window:
         return [0]
@@ -68,19 +98,27 @@ def window_starts(length: int, window: int) -> list[int]:
 
 
 def runs(active: ArrayLike) -> list[tuple[int, int]]:
-    """Maximal runs of True as half-open intervals: ``[0, 1, 1, 0, 1] -> [(1, 3), (4, 5)]``."""
+    """Return maximal runs of True as half-open intervals: ``[0, 1, 1, 0, 1] -> [(1, 3), (4, 5)]``."""
     padded = np.concatenate(([False], np.asarray(active, bool), [False]))
     edges = np.flatnonzero(padded[1:] != padded[:-1])
     return [(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def covered_seconds(spans: Sequence[tuple[float, float]], segments: int) -> NDArray[np.bool_]:
-    """(T,): the seconds that intervals, overlapping ones counted once, cover by at least half."""
+    """Return the seconds that the union of some intervals covers by at least half.
+
+    Args:
+        spans: [onset, offset) of each interval, in seconds, in any order; they may overlap.
+        segments: T.
+
+    Returns:
+        (T,) bool.
+    """
     starts = np.arange(segments)
     shares = np.zeros(segments)
     reached = -math.inf
     for onset, offset in sorted(spans):
-        onset = max(onset, reached)  # noqa: PLW2901 - what an earlier one covers is counted
+        onset = max(onset, reached)  # noqa: PLW2901 - what an earlier interval covers is counted already
         if offset > onset:
             shares += np.clip(np.minimum(starts + 1, offset) - np.maximum(starts, onset), 0, 1)
             reached = offset

@@ -6,9 +6,13 @@ from collections.abc import Iterable, Sequence
 
 
 def escape(text: object) -> str:
-    """Text from outside (a file name, a label) as one line that is safe on a terminal.
+    """Make text from outside the program (a file name, a label) safe to print on one line of a terminal.
 
-    Newlines, escape sequences and bytes that are no text are shown as backslash escapes.
+    Args:
+        text: anything; converted by `str`.
+
+    Returns:
+        The text with newlines, control characters and undecodable bytes as backslash escapes.
     """
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode()
@@ -17,12 +21,20 @@ def escape(text: object) -> str:
 
 
 def first_few(names: Sequence[str]) -> str:
-    """ "a, b, c, ..." as `escape`."""
+    """Join the first three names, escaped: "a, b, c, ..."."""
     return ", ".join(map(escape, names[:3])) + (", ..." if len(names) > 3 else "")
 
 
 def count_of(names: Iterable[str], what: str) -> str:
-    """ "8 clips (a, b, c, ...)"."""
+    """Count names and show the first three in order: "8 clips (a, b, c, ...)".
+
+    Args:
+        names: in any order.
+        what: the singular of what they name; "clip" gives "clips", "class" gives "classes".
+
+    Returns:
+        The count, the noun and the names.
+    """
     ordered = sorted(names)
     plural = "" if len(ordered) == 1 else "es" if what.endswith("s") else "s"
     return f"{len(ordered)} {what}{plural} ({first_few(ordered)})"

@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .files import MEDIA_SUFFIXES
-from .segments import covered_seconds, runs, segment_count
+from .segments import MAX_MEDIA_SECONDS, covered_seconds, runs, segment_count
 
 Modality = Literal["audio", "visual", "audio_visual"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 _HEARD_OR_SEEN = {"audio": ("audio",), "visual": ("visual",), "audio_visual": ("audio", "visual")}
-MAX_SECONDS = 100 * 3600  # longer media are none, and tables of their seconds would fill the memory
 
 
 @dataclass(frozen=True)
@@ -113,12 +112,12 @@ class Timeline:
     ) -> Timeline:
         """Of events that came from elsewhere. By default it ends with its last event, and its classes are theirs.
 
-        Raises ValueError where `labels` lacks one, and for more than `MAX_SECONDS`.
+        Raises ValueError where `labels` lacks one, and for more than `MAX_MEDIA_SECONDS`.
         """
         events = tuple(events)
         end = max([event.offset for event in events] + [duration or 0.0])
-        if end > MAX_SECONDS:
-            raise ValueError(f"{end:g} seconds are more than {MAX_SECONDS // 3600} hours")
+        if end > MAX_MEDIA_SECONDS:
+            raise ValueError(f"{end:g} seconds are more than {MAX_MEDIA_SECONDS // 3600} hours")
         known = tuple(sorted({event.label for event in events})) if labels is None else tuple(labels)
         if unknown := {event.label for event in events}.difference(known):
             raise ValueError(f"class {min(unknown)!r} is not among the labels")

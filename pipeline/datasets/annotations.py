@@ -22,13 +22,12 @@ from numpy.typing import NDArray
 from ...models.labels import LLP_LABELS
 from ..errors import DatasetError
 from ..files import write_atomic
-from ..segments import runs
+from ..segments import MAX_MEDIA_SECONDS, runs
 from ..text import count_of, escape
 
 SPLIT_FILES = {"train": "AVVP_train.csv", "val": "AVVP_val_pd.csv", "test": "AVVP_test_pd.csv"}
 EVENT_FILES = {"audio": "AVVP_eval_audio.csv", "visual": "AVVP_eval_visual.csv"}
 LABEL_FILE = "labels.txt"
-_MAX_SECONDS = 86_400  # an offset beyond is a slip of the pen
 _CLIP_COLUMNS = ("filename", "event_labels")
 EVENT_COLUMNS = ("filename", "onset", "offset", "event_labels")
 
@@ -304,8 +303,8 @@ def _whole(text: str) -> int:
             raise ValueError
     except (ValueError, OverflowError):
         raise ValueError(f"{text!r} is not a whole number of seconds") from None
-    if abs(number) > _MAX_SECONDS:
-        raise ValueError(f"{escape(text)} seconds are more than a day")
+    if abs(number) > MAX_MEDIA_SECONDS:
+        raise ValueError(f"{escape(text)} seconds are more than {MAX_MEDIA_SECONDS // 3600} hours")
     return int(number)
 
 

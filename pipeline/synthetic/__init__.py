@@ -1,1 +1,1 @@
-"""Generated clips with exact ground truth: the 25 LLP classes, mixed by a seeded plan, rendered to mp4."""
+"""Generated clips of the 25 LLP classes with exact ground truth: planned from a seed, rendered to mp4."""

@@ -1,4 +1,4 @@
-"""What happens in a clip: events of a second's grain, heard, seen, or both at times of their own."""
+"""Random plans of clips: which class occurs when, in the audio, in the image, or in both."""
 
 from __future__ import annotations
 
@@ -8,67 +8,85 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_AT_ONCE = 3  # events of a modality in any second
-_WHOLE = 0.15  # share of events that last from beginning to end
-_TOGETHER = 0.3  # share of classes heard and seen at the same time; a third of the others is both, at different times
-_LONGEST = 12  # seconds of an event in a clip that is longer than that
+MAX_SIMULTANEOUS = 3  # events of one modality in any second
+_FULL_LENGTH_SHARE = 0.15  # of events that last the whole clip
+_SAME_SPAN_SHARE = 0.3  # of classes audible and visible at the same time; a third of the rest is both, at two times
+_MAX_EVENT_SECONDS = 12
 
 
 @dataclass(frozen=True)
-class Event:
-    """A class that is heard or seen from `onset` up to `offset`, whole seconds."""
+class PlannedEvent:
+    """A class that occurs in one modality over [onset, offset), whole seconds."""
 
-    label: int
+    label: int  # index of the class
     onset: int
     offset: int
 
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """Clip `name` of T seconds; `seed` tells everything that is drawn by chance in it."""
+    """The content of one clip of T seconds."""
 
     name: str
-    length: int
-    heard: tuple[Event, ...]
-    seen: tuple[Event, ...]
-    seed: tuple[int, ...]
+    length: int  # T
+    audio: tuple[PlannedEvent, ...]
+    visual: tuple[PlannedEvent, ...]
+    seed: tuple[int, ...]  # of all that is random in rendering the clip
 
-    def table(self, modality: str, classes: int) -> NDArray[np.bool_]:
-        """(T, C): the class is heard ("audio") or seen ("visual") in that second."""
-        truth = np.zeros((self.length, classes), bool)
-        for event in self.heard if modality == "audio" else self.seen:
-            truth[event.onset : event.offset, event.label] = True
-        return truth
+    def segment_labels(self, modality: str, classes: int) -> NDArray[np.bool_]:
+        """Return which class is present in which second.
+
+        Args:
+            modality: "audio" or "visual".
+            classes: C.
+
+        Returns:
+            (T, C) bool.
+        """
+        labels = np.zeros((self.length, classes), bool)
+        for event in self.audio if modality == "audio" else self.visual:
+            labels[event.onset : event.offset, event.label] = True
+        return labels
 
 
 def plan_clip(name: str, seed: Sequence[int], length: int, classes: int) -> ClipPlan:
-    """One to three classes with events, more in clips of more than ten seconds; the same for the same seed."""
+    """Draw the events of one clip: one to three classes, and up to one more for every ten seconds beyond the first ten.
+
+    Args:
+        name: of the clip.
+        seed: the same seed gives the same plan.
+        length: T, in seconds.
+        classes: C, how many classes there are to draw from.
+
+    Returns:
+        The plan; in no second does a modality have more than `MAX_SIMULTANEOUS` events.
+    """
     rng = np.random.default_rng(seed)
     count = min(classes, int(rng.integers(1, 4 + max(0, length - 10) // 10)))
-    heard: list[Event] = []
-    seen: list[Event] = []
+    audio: list[PlannedEvent] = []
+    visual: list[PlannedEvent] = []
     for label in rng.choice(classes, count, replace=False).tolist():
         span = _span(rng, length)
-        if rng.random() < _TOGETHER:
-            chosen = [(heard, span), (seen, span)]
+        if rng.random() < _SAME_SPAN_SHARE:
+            spans = [(audio, span), (visual, span)]
         else:
-            chosen = [[(heard, span)], [(seen, span)], [(heard, span), (seen, _span(rng, length))]][rng.integers(3)]
-        for events, (onset, offset) in chosen:
-            if _crowd(events, length)[onset:offset].max() < MOST_AT_ONCE:
-                events.append(Event(label, onset, offset))
-    return ClipPlan(name, length, tuple(heard), tuple(seen), tuple(seed))
+            spans = [[(audio, span)], [(visual, span)], [(audio, span), (visual, _span(rng, length))]][rng.integers(3)]
+        for events, (onset, offset) in spans:
+            if _event_counts(events, length)[onset:offset].max() < MAX_SIMULTANEOUS:
+                events.append(PlannedEvent(label, onset, offset))
+    return ClipPlan(name, length, tuple(audio), tuple(visual), tuple(seed))
 
 
 def _span(rng: np.random.Generator, length: int) -> tuple[int, int]:
-    if length == 1 or (length <= _LONGEST and rng.random() < _WHOLE):
+    if length == 1 or (length <= _MAX_EVENT_SECONDS and rng.random() < _FULL_LENGTH_SHARE):
         return 0, length
     onset, offset = sorted(rng.choice(length + 1, 2, replace=False).tolist())
-    return onset, min(offset, onset + _LONGEST)
+    return onset, min(offset, onset + _MAX_EVENT_SECONDS)
 
 
-def _crowd(events: Sequence[Event], length: int) -> NDArray[np.int64]:
-    """Events in each second."""
-    count = np.zeros(length, int)
+def _event_counts(events: Sequence[PlannedEvent], length: int) -> NDArray[np.int64]:
+    """(T,): number of events in each second."""
+    counts = np.zeros(length, int)
     for event in events:
-        count[event.onset : event.offset] += 1
-    return count
+        counts[event.onset : event.offset] += 1
+    return counts

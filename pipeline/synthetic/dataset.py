@@ -1,9 +1,9 @@
-"""A generated data set: clips, annotations in LLP's form, pseudo labels with errors.
+"""Generate a dataset: clips, annotations in LLP's format, pseudo labels with errors.
 
 FOLDER/videos/<id>.mp4
-FOLDER/annotations/     the files of `annotations`: weak labels for train, dense ones for val and test
-FOLDER/pseudo_labels/   of train, as VALOR's: the truth with mistakes, inside each video's labels
-FOLDER/synth.json       what it was made with
+FOLDER/annotations/     as `annotations` describes: video labels of train, segment labels of val and test
+FOLDER/pseudo_labels/   of train, in VALOR's format: the ground truth with errors, within each video's labels
+FOLDER/synth.json       the settings of the dataset
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ from .render import end_with_parent, render
 from .user_sources import NO_SOURCES, Sources
 
 CONFIG_FILE = "synth.json"
-_VERSION = 1  # grows when the same parameters make other clips
-_PLAN, _MISTAKES = 0, 3  # what a clip's seed is for; `render` has 1 and 2
-_MISSED = _INVENTED = 0.1
+_VERSION = 1  # increases when the same settings give other clips
+_PLAN_SEED, _ERROR_SEED = 0, 3  # appended to a clip's seed; `render` has 1 and 2
+_MISS_RATE = _FALSE_ALARM_RATE = 0.1
 
 
 @dataclass(frozen=True)
 class SynthJob:
-    """What to generate: clips of each split, seconds of each clip, everything else by the seed."""
+    """Settings of a generated dataset. All of them decide the content; `CONFIG_FILE` records them."""
 
-    counts: dict[str, int]
+    counts: dict[str, int]  # split -> number of clips
     seed: int = 0
-    seconds: int = 10
-    sources: Sources = field(default=NO_SOURCES)
+    seconds: int = 10  # length of each clip
+    sources: Sources = field(default=NO_SOURCES)  # user files that replace generated content
 
     def plans(self, split: str) -> list[ClipPlan]:
-        """The clips of a split. A clip's content follows from the seed, the split and its number alone."""
-        number = list(SPLIT_FILES).index(split)
+        """Plan the clips of a split. The content of a clip depends only on the seed, the split and its number."""
+        split_number = list(SPLIT_FILES).index(split)
         return [
             plan_clip(
-                f"s{self.seed:04d}{number}{index:05d}",
-                (self.seed, number, index, _PLAN),
+                f"s{self.seed:04d}{split_number}{index:05d}",
+                (self.seed, split_number, index, _PLAN_SEED),
                 self.seconds,
                 len(LLP_LABELS),
             )
@@ -61,10 +61,21 @@ class SynthJob:
 def write_dataset(
     folder: Path, job: SynthJob, *, workers: int, progress: Callable[[int, int], None] = lambda *_: None
 ) -> int:
-    """Make what is missing of a data set; returns the number of clips that were rendered.
+    """Write a dataset to a folder. Clips that exist are kept, so a run that was interrupted resumes.
 
-    Raises SetupError where the folder holds something else, OutputError where it cannot be written, MediaError for a
-    source that cannot be read.
+    Args:
+        folder: created if it does not exist.
+        job: settings of the dataset.
+        workers: number of processes that render clips.
+        progress: called with rendered and missing clips after each clip; by default not at all.
+
+    Returns:
+        The number of clips that were rendered.
+
+    Raises:
+        SetupError: the folder holds other files, or clips of other settings.
+        OutputError: the folder cannot be written.
+        MediaError: a source file cannot be read.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,28 +88,32 @@ def write_dataset(
 def _write_dataset(folder: Path, job: SynthJob, workers: int, progress: Callable[[int, int], None]) -> int:
     config = {"version": _VERSION, **asdict(job), "sources": job.sources.describe()}
     content = json.dumps(config, indent=1).encode() + b"\n"
-    known = folder / CONFIG_FILE
-    if known.exists() and known.read_bytes() != content:
+    config_path = folder / CONFIG_FILE
+    if config_path.exists() and config_path.read_bytes() != content:
         raise SetupError(f"{escape(folder)}: holds clips that were made with other settings; choose another folder")
     for name in ("videos", "annotations", "pseudo_labels"):
-        place = folder / name
-        if not known.exists() and place.exists() and any(place.iterdir()):
-            raise SetupError(f"{escape(place)}: holds files that avvp synth has not made; choose another folder")
-        place.mkdir(exist_ok=True)
-    for left in (folder / "videos").glob(f"{PART_PREFIX}*.part"):
-        left.unlink()
-    write_atomic(known, content)
+        subfolder = folder / name
+        if not config_path.exists() and subfolder.exists() and any(subfolder.iterdir()):
+            raise SetupError(f"{escape(subfolder)}: holds files that avvp synth has not made; choose another folder")
+        subfolder.mkdir(exist_ok=True)
+    for temporary in (folder / "videos").glob(f"{PART_PREFIX}*.part"):
+        temporary.unlink()
+    write_atomic(config_path, content)
     plans = {split: job.plans(split) for split, count in job.counts.items() if count}
-    missing = [plan for some in plans.values() for plan in some if not _place(folder, plan).exists()]
+    missing = [plan for split in plans.values() for plan in split if not _clip_path(folder, plan).exists()]
     for done, _ in enumerate(_render_all(folder, missing, job.sources, workers), 1):
         progress(done, len(missing))
     classes = len(LLP_LABELS)
     clips = {
         split: [
-            DenseClip(f"{plan.name}_0_{plan.length}", plan.table("audio", classes), plan.table("visual", classes))
-            for plan in some
+            DenseClip(
+                f"{plan.name}_0_{plan.length}",
+                plan.segment_labels("audio", classes),
+                plan.segment_labels("visual", classes),
+            )
+            for plan in split_plans
         ]
-        for split, some in plans.items()
+        for split, split_plans in plans.items()
     }
     write_annotations(folder / "annotations", LLP_LABELS, clips)
     for plan in plans.get("train", ()):
@@ -108,26 +123,35 @@ def _write_dataset(folder: Path, job: SynthJob, workers: int, progress: Callable
 
 
 def corrupt_labels(plan: ClipPlan, classes: int) -> dict[str, NDArray[np.bool_]]:
-    """What a teacher that errs in one second of ten would say, (T, C) for each modality."""
-    rng = np.random.default_rng([*plan.seed, _MISTAKES])
-    truth = {modality: plan.table(modality, classes) for modality in ("audio", "visual")}
-    inside = (truth["audio"] | truth["visual"]).any(axis=0)
+    """Simulate the pseudo labels of a teacher that is wrong in one second of ten.
+
+    Args:
+        plan: the clip.
+        classes: C.
+
+    Returns:
+        "audio" and "visual" -> (T, C) bool; only classes that occur in the clip are ever True.
+    """
+    rng = np.random.default_rng([*plan.seed, _ERROR_SEED])
+    truth = {modality: plan.segment_labels(modality, classes) for modality in ("audio", "visual")}
+    video_labels = (truth["audio"] | truth["visual"]).any(axis=0)
     return {
-        modality: (table & (rng.random(table.shape) >= _MISSED)) | (inside & (rng.random(table.shape) < _INVENTED))
-        for modality, table in truth.items()
+        modality: (labels & (rng.random(labels.shape) >= _MISS_RATE))
+        | (video_labels & (rng.random(labels.shape) < _FALSE_ALARM_RATE))
+        for modality, labels in truth.items()
     }
 
 
-def _place(folder: Path, plan: ClipPlan) -> Path:
+def _clip_path(folder: Path, plan: ClipPlan) -> Path:
     return folder / "videos" / f"{plan.name}.mp4"
 
 
 def _render_all(folder: Path, plans: list[ClipPlan], sources: Sources, workers: int) -> Iterator[None]:
-    paths = [_place(folder, plan) for plan in plans]
-    make = partial(render, labels=LLP_LABELS, sources=sources)
+    paths = [_clip_path(folder, plan) for plan in plans]
+    render_clip = partial(render, labels=LLP_LABELS, sources=sources)
     if workers == 1 or len(plans) == 1:
-        yield from map(make, plans, paths)
+        yield from map(render_clip, plans, paths)
         return
     context = multiprocessing.get_context("spawn")  # a fork would copy threads that hold locks
     with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
-        yield from pool.map(make, plans, paths)
+        yield from pool.map(render_clip, plans, paths)

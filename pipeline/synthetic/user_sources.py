@@ -1,8 +1,8 @@
-"""A person's own sounds and pictures in place of the generated ones.
+"""User files that replace generated audio and visuals.
 
-FOLDER/<class>/*.wav|mp3|flac|...    sounds of the class
-FOLDER/<class>/*.png|jpg|...         pictures of it
-FOLDER/<class>/*.mp4|mkv|...         films of it; their sound is a sound of the class, too
+FOLDER/<class>/*.wav|mp3|flac|...    audio of the class
+FOLDER/<class>/*.png|jpg|...         images of the class
+FOLDER/<class>/*.mp4|mkv|...         videos of the class: visuals, and audio where they have an audio stream
 """
 
 from __future__ import annotations
@@ -20,125 +20,157 @@ from PIL import Image
 from ...extractors.profiles import get_profile
 from ...extractors.sampling import FRAMES_PER_SEGMENT
 from ..decode.audio import AudioReader
+from ..decode.options import DEFAULT_OPTIONS
 from ..decode.per_second import open_seconds
 from ..decode.probe import probe
-from ..decode.process import DEFAULT_TIMEOUT
 from ..errors import MediaError, SetupError
-from ..files import SOUND_SUFFIXES, VIDEO_SUFFIXES
+from ..files import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 from ..text import escape
-from .waveforms import RATE, Sound, level
+from .waveforms import RATE, Waveform, normalize_rms
 
-_PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
-_MOST_SECONDS = 30  # of a file that are used
+_IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+_MAX_SOURCE_SECONDS = 30  # read from the beginning of a file
 _SILENCE = 1e-3  # of full scale
-_SIDE = 128  # pixels that films are kept at
+_SIDE = 128  # pixels that images and frames are scaled to
 _PROFILE = "clean"
 
 
 @dataclass(frozen=True, eq=False)
 class FrameLoop:
-    """Pictures that follow one another at `rate` a second, again and again."""
+    """Frames that repeat endlessly."""
 
-    pictures: Sequence[Image.Image]
-    rate: float
+    frames: Sequence[Image.Image]
+    rate: float  # frames per second
 
-    def at(self, time: float) -> Image.Image:
-        """The picture at a time, in seconds."""
-        return self.pictures[int(time * self.rate) % len(self.pictures)]
+    def frame_at(self, time: float) -> Image.Image:
+        """Return the frame at a time in seconds."""
+        return self.frames[int(time * self.rate) % len(self.frames)]
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Files by class; read when they are needed. A file that cannot be read is a MediaError that names it."""
+    """User files of each class. They are read on first use and kept in memory."""
 
-    sounds: Mapping[str, Sequence[Path]] = field(default_factory=dict)
-    sights: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    audio: Mapping[str, Sequence[Path]] = field(default_factory=dict)  # class -> files with audio
+    visual: Mapping[str, Sequence[Path]] = field(default_factory=dict)  # class -> images and videos
 
     def describe(self) -> list[str]:
-        """Class, name and size of every file, sorted."""
-        files = {path for found in (self.sounds, self.sights) for some in found.values() for path in some}
+        """List class, name and size of every file, sorted."""
+        files = {
+            path for by_class in (self.audio, self.visual) for class_files in by_class.values() for path in class_files
+        }
         return sorted(f"{path.parent.name}/{path.name} {path.stat().st_size}" for path in files)
 
-    def sound(self, label: str, rng: np.random.Generator, length: int) -> Sound | None:
-        """So many samples of one of the class's files, from somewhere in it; None where there is none."""
-        if not self.sounds.get(label):
-            return None
-        seconds = _read_sound(self.sounds[label][int(rng.integers(len(self.sounds[label])))])
-        start, count = int(rng.integers(len(seconds))), -(-length // RATE)
-        chosen = [seconds[(start + number) % len(seconds)] for number in range(count)]
-        return level(np.concatenate(chosen)[:length])
+    def sample_audio(self, label: str, rng: np.random.Generator, length: int) -> Waveform | None:
+        """Cut audio from a random file of a class, from a random second on.
 
-    def sight(self, label: str, rng: np.random.Generator) -> FrameLoop | None:
-        """One of the class's pictures or films; None where there is none."""
-        if not self.sights.get(label):
+        Args:
+            label: name of the class.
+            rng: source of randomness.
+            length: samples at `RATE`; a shorter file repeats.
+
+        Returns:
+            (length,) waveform at the level that `normalize_rms` gives, or None where the class has no audio file.
+
+        Raises:
+            MediaError: the file cannot be read.
+        """
+        if not self.audio.get(label):
             return None
-        return _read_sight(self.sights[label][int(rng.integers(len(self.sights[label])))])
+        seconds = _read_audio(self.audio[label][int(rng.integers(len(self.audio[label])))])
+        start, count = int(rng.integers(len(seconds))), -(-length // RATE)
+        excerpt = [seconds[(start + number) % len(seconds)] for number in range(count)]
+        return normalize_rms(np.concatenate(excerpt)[:length])
+
+    def sample_visual(self, label: str, rng: np.random.Generator) -> FrameLoop | None:
+        """Choose a random image or video of a class.
+
+        Args:
+            label: name of the class.
+            rng: source of randomness.
+
+        Returns:
+            Its frames, or None where the class has no image or video.
+
+        Raises:
+            MediaError: the file cannot be read.
+        """
+        if not self.visual.get(label):
+            return None
+        return _read_visual(self.visual[label][int(rng.integers(len(self.visual[label])))])
 
 
 NO_SOURCES = Sources()
 
 
 def find_sources(folder: Path, labels: Sequence[str]) -> Sources:
-    """The files below a folder. Raises SetupError for folders that are no class, and where nothing is found;
-    MediaError for files that cannot be read, and for silent sounds."""
+    """Find the source files below a folder and read each once.
+
+    Args:
+        folder: holds one folder for each class that has sources.
+        labels: the C classes.
+
+    Returns:
+        The files of every class; a class without files has empty lists.
+
+    Raises:
+        SetupError: there is no such folder, a folder in it is not named by a class, or no source file is found.
+        MediaError: a file cannot be read, or its audio is silent.
+    """
     if not folder.is_dir():
         raise SetupError(f"{escape(folder)}: no such folder of sources")
     unknown = [entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name not in labels]
     if unknown:
-        raise SetupError(f"{escape(folder)}: {escape(unknown[0])} is no class; known: {', '.join(labels)}")
-    sounds: dict[str, list[Path]] = {}
-    sights: dict[str, list[Path]] = {}
+        raise SetupError(f"{escape(folder)}: {escape(unknown[0])} is not a class; known: {', '.join(labels)}")
+    audio: dict[str, list[Path]] = {}
+    visual: dict[str, list[Path]] = {}
     for label in labels:
-        films = {path: probe(path) for path in _files(folder / label, VIDEO_SUFFIXES)}
-        sounds[label] = _files(folder / label, SOUND_SUFFIXES) + [path for path, film in films.items() if film.audio]
-        sights[label] = _files(folder / label, _PICTURE_SUFFIXES) + [path for path, film in films.items() if film.video]
-    found = Sources(sounds, sights)
-    if not any(found.sounds.values()) and not any(found.sights.values()):
-        raise SetupError(f"{escape(folder)}: no sounds, pictures or films in folders named by class")
-    for path in {path for some in found.sounds.values() for path in some}:
-        _read_sound(path)
-    for path in {path for some in found.sights.values() for path in some}:
-        _read_sight(path)
-    return found
+        videos = {path: probe(path) for path in _list_files(folder / label, VIDEO_SUFFIXES)}
+        with_audio = [path for path, media in videos.items() if media.audio]
+        with_video = [path for path, media in videos.items() if media.video]
+        audio[label] = _list_files(folder / label, AUDIO_SUFFIXES) + with_audio
+        visual[label] = _list_files(folder / label, _IMAGE_SUFFIXES) + with_video
+    if not any(audio.values()) and not any(visual.values()):
+        raise SetupError(f"{escape(folder)}: no audio files, images or videos in folders named by class")
+    for path in {path for paths in audio.values() for path in paths}:
+        _read_audio(path)
+    for path in {path for paths in visual.values() for path in paths}:
+        _read_visual(path)
+    return Sources(audio, visual)
 
 
-def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+def _list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.suffix.lower() in suffixes)
 
 
 @cache
-def _read_sound(path: Path) -> list[Sound]:
-    """The seconds in which something is heard: what is labelled is there."""
-    seconds: list[Sound] = []
-    for second in itertools.islice(AudioReader(probe(path), get_profile(_PROFILE).sound), _MOST_SECONDS):
+def _read_audio(path: Path) -> list[Waveform]:
+    """Read the seconds of a file that are not silent: labelled seconds must contain their event."""
+    seconds: list[Waveform] = []
+    for second in itertools.islice(AudioReader(probe(path), get_profile(_PROFILE).resampling), _MAX_SOURCE_SECONDS):
         seconds.append(np.asarray(second, np.float64))
-    loudest = max((float(np.abs(second).max()) for second in seconds), default=0.0)
-    heard = [second for second in seconds if np.abs(second).max() > max(_SILENCE, loudest / 30)]
-    if not heard:
-        raise MediaError(path, "nothing is heard in it")
-    return heard
+    peak = max((float(np.abs(second).max()) for second in seconds), default=0.0)
+    audible = [second for second in seconds if np.abs(second).max() > max(_SILENCE, peak / 30)]
+    if not audible:
+        raise MediaError(path, "is silent")
+    return audible
 
 
 @cache
-def _read_sight(path: Path) -> FrameLoop:
-    if path.suffix.lower() in _PICTURE_SUFFIXES:
+def _read_visual(path: Path) -> FrameLoop:
+    if path.suffix.lower() in _IMAGE_SUFFIXES:
         try:
-            with Image.open(path) as picture:
-                return FrameLoop([picture.convert("RGB").resize((_SIDE, _SIDE))], 1)
+            with Image.open(path) as image:
+                return FrameLoop([image.convert("RGB").resize((_SIDE, _SIDE))], 1)
         except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise MediaError(path, f"is not a picture that can be read: {escape(error)}") from error
-    pictures: list[Image.Image] = []
+            raise MediaError(path, f"is not a readable image: {escape(error)}") from error
+    images: list[Image.Image] = []
     opened = open_seconds(
-        probe(path),
-        get_profile(_PROFILE),
-        decoder="auto",
-        heard=0.0,
-        timeout=DEFAULT_TIMEOUT,
-        tell=lambda *_: None,
+        probe(path), get_profile(_PROFILE), DEFAULT_OPTIONS, audio_end=0.0, report_progress=lambda *_: None
     )
     with contextlib.closing(opened) as seconds:
-        for frames in itertools.islice(seconds, _MOST_SECONDS):
-            pictures += [Image.fromarray(frame).resize((_SIDE, _SIDE)) for frame in frames]
-    if not pictures:
-        raise MediaError(path, "holds no picture")
-    return FrameLoop(pictures, FRAMES_PER_SEGMENT)
+        for frames in itertools.islice(seconds, _MAX_SOURCE_SECONDS):
+            images += [Image.fromarray(frame).resize((_SIDE, _SIDE)) for frame in frames]
+    if not images:
+        raise MediaError(path, "has no frames")
+    return FrameLoop(images, FRAMES_PER_SEGMENT)

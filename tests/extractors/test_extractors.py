@@ -8,7 +8,7 @@ import torch
 import torchvision
 from avvp.extractors import EXTRACTORS, FeatureSpec, build_extractor, feature_spec, get_profile
 from avvp.extractors.base import normalize
-from avvp.extractors.mel import hertz_to_mel, log_mel, mel_matrix
+from avvp.extractors.mel import hertz_to_mel, log_mel, mel_matrix, mel_to_hertz
 from avvp.extractors.registry import extractor_shapes
 from avvp.extractors.resize import resize, resize_and_crop
 from PIL import Image
@@ -121,6 +121,7 @@ def test_normalisation_by_hand() -> None:
 def test_mel_scale_by_hand() -> None:
     assert hertz_to_mel(0) == 0
     assert hertz_to_mel(700) == pytest.approx(1127 * np.log(2))
+    np.testing.assert_allclose(mel_to_hertz(hertz_to_mel([0, 50, 700, 14_000])), [0, 50, 700, 14_000])
 
 
 def test_mel_matrix_is_linear_in_mel_without_normalisation() -> None:

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import numpy as np
 
 from ...errors import MediaError, SetupError
-from ...files import SOUND_SUFFIXES, is_file, write_atomic
+from ...files import AUDIO_SUFFIXES, is_file, write_atomic
 from ...segments import runs
 from ...text import escape
 from ...timeline import MODALITIES, Event, Timeline, Truth, sort_events
@@ -146,7 +146,7 @@ def _flat(thresholds: Mapping[str, Any]) -> bool:
 
 
 def _player(media: Path, page: Path, *, embed: bool) -> dict[str, Any]:
-    kind = "audio" if media.suffix.lower() in SOUND_SUFFIXES else "video"
+    kind = "audio" if media.suffix.lower() in AUDIO_SUFFIXES else "video"
     told = {"kind": kind, "name": escape(media.name), "path": escape(media), "embedded": embed}
     if not embed:
         way = os.path.relpath(media.resolve(), page.resolve().parent)

@@ -1,0 +1,9 @@
+"""Numeric precisions by name. Free of torch, so that the command line can list them without importing it."""
+
+PRECISIONS = {  # name -> torch dtype of parameters and activations
+    "fp32": "float32",
+    "tf32": "float32",  # matrix products round their factors to 10 bits of mantissa
+    "bf16": "bfloat16",
+    "fp16": "float16",
+}
+TRAINING_PRECISIONS = tuple(name for name in PRECISIONS if name != "tf32")  # autocast has no dtype for tf32
