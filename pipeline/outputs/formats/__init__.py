@@ -1,1 +1,1 @@
-"""Readers and writers of event files, one file a format."""
+"""Readers and writers of event files, one module per format."""

@@ -1,4 +1,4 @@
-"""Label tracks of Audacity: a file for each modality, `onset TAB offset TAB label`."""
+"""Audacity label tracks: one file per modality, lines of `onset TAB offset TAB label`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,22 @@ from ..postprocess import with_audio_visual
 from .tiers import drop_derived
 
 SUFFIXES = tuple(f"{modality}.txt" for modality in MODALITIES)
-_TIDY = str.maketrans("\t\n\r", "   ")
+_WITHOUT_SEPARATORS = str.maketrans("\t\n\r", "   ")
 _MIN_COLUMNS = 2
 
 
 def write(timeline: Timeline) -> list[bytes]:
-    """Seconds with six decimals, as Audacity exports them."""
+    """Write one label track per modality, seconds with six decimals, as Audacity exports them.
+
+    Args:
+        timeline: the events; tabs and newlines in labels become spaces.
+
+    Returns:
+        The contents of the files, in the order of `SUFFIXES`.
+    """
     return [
         "".join(
-            f"{event.onset:.6f}\t{event.offset:.6f}\t{event.label.translate(_TIDY)}\n"
+            f"{event.onset:.6f}\t{event.offset:.6f}\t{event.label.translate(_WITHOUT_SEPARATORS)}\n"
             for event in timeline.events
             if event.modality == modality
         ).encode("utf-8", "backslashreplace")
@@ -26,9 +33,19 @@ def write(timeline: Timeline) -> list[bytes]:
 
 
 def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
-    """Labels with an extent; points and the lines of a spectral selection are skipped. Raises ValueError.
+    """Read label tracks; point labels and the lines of a spectral selection are skipped.
 
-    What is heard and seen at once follows from what is heard and what is seen, which a person may have moved.
+    Audio-visual events are computed anew from the audio and visual ones, which the user may have moved.
+
+    Args:
+        contents: suffix -> content of the files that exist.
+        name: name of the timeline.
+
+    Returns:
+        One timeline.
+
+    Raises:
+        ValueError: a line is not a label.
     """
     events: list[Event] = []
     for modality, suffix in zip(MODALITIES, SUFFIXES, strict=True):
@@ -39,7 +56,7 @@ def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
                 continue
             try:
                 if len(values) < _MIN_COLUMNS:
-                    raise ValueError("onset, offset and label between tabs are expected")
+                    raise ValueError("expected onset, offset and label, separated by tabs")
                 onset, offset = float(values[0]), float(values[1])
                 if onset != offset:
                     label = values[_MIN_COLUMNS] if len(values) > _MIN_COLUMNS else ""

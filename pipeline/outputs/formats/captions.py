@@ -1,4 +1,4 @@
-"""Captions for players: WebVTT and SubRip, a file for each modality."""
+"""Captions for media players: WebVTT and SubRip, one file per modality."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ...text import escape
 from ...timeline import Event, Modality, Timeline
 from ..postprocess import merge_events, split_modalities
 
-_BRIDGED = 1.0  # seconds for which a caption stays although its event pauses
-# What a caption calls the classes of LLP, heard and seen; others go by their names.
-_WORDS = {
+_MAX_PAUSE = 1.0  # seconds; a caption stays on through pauses of its event that are not longer
+# Audio and visual caption of each LLP class; other classes are shown by their names.
+_LLP_CAPTIONS = {
     "Speech": ("speech", "person talking"),
     "Car": ("car engine", "car"),
     "Cheering": ("cheering", "people cheering"),
@@ -44,47 +44,61 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Cue:
-    """Lines that are shown over ``[onset, offset)`` seconds."""
+    """Caption lines shown during ``[onset, offset)``."""
 
-    onset: float
+    onset: float  # seconds
     offset: float
-    lines: tuple[str, ...]
+    lines: tuple[str, ...]  # from top to bottom
 
 
 def make_cues(events: Sequence[Event], modality: Modality) -> list[Cue]:
-    """One cue at a time, without overlaps, that changes only where an event begins or ends.
+    """Make cues that do not overlap and change only at the onset or offset of an event.
 
-    A line keeps its place while it is shown: what began first is above. A caption stays on through pauses of up to a
-    second, so that it does not flicker.
+    A line keeps its place while it is shown: events that begin first are above. A caption stays on through pauses of
+    up to a second, so that it does not flicker.
+
+    Args:
+        events: of any modality.
+        modality: of the events to caption.
+
+    Returns:
+        Cues by onset.
     """
-    shown = merge_events((event for event in split_modalities(events) if event.modality == modality), _BRIDGED)
-    waiting = sorted(shown, key=lambda event: (event.onset, event.label))
-    edges = sorted({edge for event in shown for edge in (event.onset, event.offset)})
-    cues, active, taken = [], list[Event](), 0
+    captioned = merge_events((event for event in split_modalities(events) if event.modality == modality), _MAX_PAUSE)
+    by_onset = sorted(captioned, key=lambda event: (event.onset, event.label))
+    edges = sorted({edge for event in captioned for edge in (event.onset, event.offset)})
+    cues, active, started = [], list[Event](), 0
     for onset, offset in pairwise(edges):
         active = [event for event in active if event.offset > onset]
-        while taken < len(waiting) and waiting[taken].onset <= onset:
-            active.append(waiting[taken])
-            taken += 1
+        while started < len(by_onset) and by_onset[started].onset <= onset:
+            active.append(by_onset[started])
+            started += 1
         if active:
-            cues.append(Cue(onset, offset, tuple(_words(event.label, modality) for event in active)))
+            cues.append(Cue(onset, offset, tuple(_caption(event.label, modality) for event in active)))
     return cues
 
 
-def _words(label: str, modality: Modality) -> str:
-    known = _WORDS.get(label)
-    if known is None:
+def _caption(label: str, modality: Modality) -> str:
+    captions = _LLP_CAPTIONS.get(label)
+    if captions is None:
         return f"[{escape(' '.join(label.split())).replace('_', ' ').strip().lower()}]"
-    return f"[{known[0] if modality == 'audio' else known[1]}]"
+    return f"[{captions[0] if modality == 'audio' else captions[1]}]"
 
 
 def write_vtt(timeline: Timeline) -> list[bytes]:
-    """WebVTT; "&", "<" and ">" are escaped, so no label is taken for markup or for a line of times."""
+    """Write WebVTT; "&", "<" and ">" are escaped, so that no label is parsed as markup or as a timing line.
+
+    Args:
+        timeline: the events.
+
+    Returns:
+        The audio captions and the visual captions.
+    """
     return [_vtt(timeline, "audio", "heard"), _vtt(timeline, "visual", "seen")]
 
 
-def _vtt(timeline: Timeline, modality: Modality, what: str) -> bytes:
-    blocks = [f"WEBVTT - {what}"]
+def _vtt(timeline: Timeline, modality: Modality, title: str) -> bytes:
+    blocks = [f"WEBVTT - {title}"]
     for cue in make_cues(timeline.events, modality):
         text = "\n".join(cue.lines).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         blocks.append(f"{_clock(cue.onset)} --> {_clock(cue.offset)}\n{text}")
@@ -92,7 +106,16 @@ def _vtt(timeline: Timeline, modality: Modality, what: str) -> bytes:
 
 
 def write_srt(timeline: Timeline) -> list[bytes]:
-    """SubRip. It has no escapes, and players take "<" for markup: angle brackets become single quotation marks."""
+    """Write SubRip; angle brackets become single quotation marks.
+
+    SubRip has no escapes, and players parse "<" as markup.
+
+    Args:
+        timeline: the events.
+
+    Returns:
+        The audio captions and the visual captions.
+    """
     return [_srt(timeline, "audio"), _srt(timeline, "visual")]
 
 

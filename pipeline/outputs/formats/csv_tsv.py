@@ -1,4 +1,4 @@
-"""CSV and TSV: a row for each event."""
+"""CSV and TSV tables with one row per event."""
 
 from __future__ import annotations
 
@@ -11,19 +11,33 @@ from ...text import escape
 from ...timeline import Event, Modality, Timeline
 
 COLUMNS = ("file", "modality", "label", "onset", "offset", "score")
-_NEEDED = COLUMNS[1:5]
-_DECIMALS = 6
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_REQUIRED_COLUMNS = COLUMNS[1:5]
+_SCORE_DECIMALS = 6
+_UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 csv.field_size_limit(1 << 20)
 
 
 def write_csv(timeline: Timeline) -> list[bytes]:
-    """Comma-separated, RFC 4180, with a line of column names."""
+    """Write comma-separated values (RFC 4180) with a header.
+
+    Args:
+        timeline: the events.
+
+    Returns:
+        The content of one file.
+    """
     return [_write(timeline, ",")]
 
 
 def write_tsv(timeline: Timeline) -> list[bytes]:
-    """Tab-separated; what holds a tab, a quote or a newline is quoted."""
+    """Write tab-separated values with a header; values with a tab, a quote or a newline are quoted.
+
+    Args:
+        timeline: the events.
+
+    Returns:
+        The content of one file.
+    """
     return [_write(timeline, "\t")]
 
 
@@ -33,35 +47,56 @@ def _write(timeline: Timeline, delimiter: str) -> bytes:
     writer.writerow(COLUMNS)
     name = escape(timeline.name)
     for event in timeline.events:
-        score = round(event.score, _DECIMALS)
+        score = round(event.score, _SCORE_DECIMALS)
         writer.writerow((name, event.modality, event.label, event.onset, event.offset, score))
     return text.getvalue().encode("utf-8", "backslashreplace")
 
 
 def read_csv(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
-    """Columns in any order and in any case, others are skipped; a timeline for each file that the rows name.
+    """Read comma-separated values.
 
-    Semicolons in place of commas, UTF-16 and empty rows, as spreadsheets write them, are understood. Without a score
-    events have 1, without `file` they are all of the one that the table is named after. Raises ValueError.
+    Columns may be in any order and any case; unknown columns are skipped. Semicolons as separators, UTF-16 and empty
+    rows, as spreadsheets write them, are accepted. Without a score, events have score 1.
+
+    Args:
+        contents: the content of one file.
+        name: name of the timeline of rows without a value in `file`.
+
+    Returns:
+        One timeline for each name in the column `file`.
+
+    Raises:
+        ValueError: a column is missing, or a row is not an event.
     """
     return _read(contents, name, ",")
 
 
 def read_tsv(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
-    """The same of a table between tabs."""
+    """Read tab-separated values; otherwise as `read_csv`.
+
+    Args:
+        contents: the content of one file.
+        name: name of the timeline of rows without a value in `file`.
+
+    Returns:
+        One timeline for each name in the column `file`.
+
+    Raises:
+        ValueError: a column is missing, or a row is not an event.
+    """
     return _read(contents, name, "\t")
 
 
 def _read(contents: Mapping[str, bytes], name: str, delimiter: str) -> list[Timeline]:
     (content,) = contents.values()
-    text = content.decode("utf-16" if content[:2] in _UTF_16 else "utf-8-sig")
-    head = text.split("\n", 1)[0]
-    delimiter = max((delimiter, ";", "\t"), key=head.count)
+    text = content.decode("utf-16" if content[:2] in _UTF_16_MARKS else "utf-8-sig")
+    header = text.split("\n", 1)[0]
+    delimiter = max((delimiter, ";", "\t"), key=header.count)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         columns = [column.strip().casefold() for column in next(rows, [])]
-        if missing := [column for column in _NEEDED if column not in columns]:
-            raise ValueError(f"no column {', '.join(missing)}")
+        if missing := [column for column in _REQUIRED_COLUMNS if column not in columns]:
+            raise ValueError(f"missing column {', '.join(missing)}; required: {', '.join(_REQUIRED_COLUMNS)}")
         events: dict[str, list[Event]] = {}
         for values in rows:
             if not any(values):
@@ -77,4 +112,4 @@ def _read(contents: Mapping[str, bytes], name: str, delimiter: str) -> list[Time
             events.setdefault(row.get("file") or name, []).append(event)
     except csv.Error as error:
         raise ValueError(f"line {rows.line_num}: {error}") from error
-    return [Timeline.of_events(own, path=file) for file, own in (events or {name: []}).items()]
+    return [Timeline.of_events(file_events, path=file) for file, file_events in (events or {name: []}).items()]

@@ -1,4 +1,4 @@
-"""Timelines as JSON documents. `events.schema.json` beside this file is their contract."""
+"""Timelines as JSON documents, specified by `events.schema.json` in this folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ _DECIMALS = 6
 
 
 def to_document(timeline: Timeline, *, segments: bool = False) -> dict[str, Any]:
-    """A JSON-ready mapping; with `segments`, the per-second probabilities are in it, where they are known."""
+    """Convert a timeline to a JSON-serializable document.
+
+    Args:
+        timeline: the events and everything known about them.
+        segments: include the per-second probabilities, where the timeline has them.
+
+    Returns:
+        A mapping that is valid by the schema.
+    """
     document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "media": {**timeline.media, "segments": timeline.segments},
@@ -38,38 +46,72 @@ def to_document(timeline: Timeline, *, segments: bool = False) -> dict[str, Any]
 
 
 def to_json(timeline: Timeline, *, segments: bool = False) -> bytes:
-    """The document as UTF-8. File names that are no text survive as escapes, as Python's surrogateescape has them."""
+    """Convert a timeline to the text of a JSON document.
+
+    Args:
+        timeline: the events and everything known about them.
+        segments: include the per-second probabilities, where the timeline has them.
+
+    Returns:
+        ASCII text, valid UTF-8. Bytes of file names that are not text are escaped as by Python's surrogateescape.
+    """
     text = json.dumps(to_document(timeline, segments=segments), indent=2, allow_nan=False)
     return (text + "\n").encode("ascii")
 
 
 def write(timeline: Timeline) -> list[bytes]:
-    """With all that is known."""
+    """Write a document with per-second probabilities, where the timeline has them.
+
+    Args:
+        timeline: the events and everything known about them.
+
+    Returns:
+        The content of one file.
+    """
     return [to_json(timeline, segments=True)]
 
 
 def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
-    """Of this program or another one: only `events` has to be there. Raises ValueError."""
+    """Read a document of this or another program; only `events` is required.
+
+    Args:
+        contents: the content of one file.
+        name: name of the timeline where the document does not name the media.
+
+    Returns:
+        One timeline.
+
+    Raises:
+        ValueError: the document is not valid.
+    """
     (content,) = contents.values()
     return [from_document(json.loads(content, parse_constant=_refuse, parse_float=_finite), name)]
 
 
 def from_document(document: Any, name: str) -> Timeline:
-    """The timeline of a parsed document; name: of the media, where the document has none. Raises ValueError."""
+    """Convert a parsed JSON document to a timeline.
+
+    Args:
+        document: any JSON value.
+        name: path of the media where the document has none.
+
+    Raises:
+        ValueError: the document is not valid.
+    """
     if not isinstance(document, dict) or not isinstance(document.get("events"), list):
-        raise ValueError("no document with a list of events")
+        raise ValueError('expected an object with a list "events"')
     events = [_event(entry) for entry in document["events"]]
     labels, media = document.get("labels"), document.get("media", {})
     if labels is not None and not (isinstance(labels, list) and all(isinstance(label, str) for label in labels)):
-        raise ValueError("labels are not a list of names")
+        raise ValueError("labels is not a list of strings")
     if labels is not None and len(set(labels)) < len(labels):
-        raise ValueError("labels name a class twice")
+        raise ValueError("labels has a class twice")
     if not isinstance(media, dict):
-        raise ValueError("media is not a mapping")
+        raise ValueError("media is not an object")
     path, duration, segments = media.get("path", name), media.get("duration"), media.get("segments")
-    for what, value in (("duration", duration), ("segments", segments)):
+    for key, value in (("duration", duration), ("segments", segments)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
-            raise ValueError(f"media.{what} is {value!r}, not a number of seconds")
+            raise ValueError(f"media.{key} is {value!r}, expected a number of seconds, at least 0")
     timeline = Timeline.of_events(events, path=str(path), duration=duration, labels=labels)
     return replace(
         timeline,
@@ -87,7 +129,7 @@ def _event(entry: Any) -> Event:
         modality, label, onset, offset = (entry[key] for key in ("modality", "label", "onset", "offset"))
         score = entry.get("score", 1.0)
         if not isinstance(label, str):
-            raise ValueError(f"label {label!r} is not a name")
+            raise ValueError(f"label {label!r} is not a string")
         return Event(modality, label, float(onset), float(offset), float(score))
     except KeyError as error:
         raise ValueError(f"an event has no {error}") from error
@@ -97,7 +139,7 @@ def _event(entry: Any) -> Event:
 
 def _step(entry: Any) -> Mapping[str, Any]:
     if not isinstance(entry, dict) or not isinstance(entry.get("step"), str):
-        raise ValueError(f"{entry!r} is not a step of processing")
+        raise ValueError(f"{entry!r} is not a processing step")
     return entry
 
 
@@ -108,9 +150,10 @@ def _probabilities(tables: Any, timeline: Timeline) -> SegmentProbabilities | No
         arrays = {key: np.array(rows, np.float32) for key, rows in tables.items()}
         probabilities = SegmentProbabilities(**arrays)
     except (TypeError, AttributeError) as error:
-        raise ValueError(f"segments are not tables of probabilities: {error}") from error
-    if probabilities.audio.shape[1] != len(timeline.labels) or not len(probabilities.audio):
-        raise ValueError(f"segments are {probabilities.audio.shape}, but there are {len(timeline.labels)} labels")
+        raise ValueError(f"segments is not an object of probability tables: {error}") from error
+    shape = probabilities.audio.shape
+    if shape[1] != len(timeline.labels) or not shape[0]:
+        raise ValueError(f"tables in segments are {shape}, expected (seconds, {len(timeline.labels)})")
     return probabilities
 
 
@@ -132,9 +175,9 @@ def _finite(text: str) -> float:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a number")
+    raise ValueError(f"{constant} is not a finite number")
 
 
 def load_schema() -> Mapping[str, Any]:
-    """The JSON Schema of the document."""
+    """Return the JSON Schema of the document."""
     return json.loads(Path(__file__).with_name("events.schema.json").read_text(encoding="utf-8"))

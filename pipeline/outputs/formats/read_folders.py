@@ -1,4 +1,4 @@
-"""Event files that a person names: one by one or by the folder."""
+"""Read event files and folders of event files."""
 
 from __future__ import annotations
 
@@ -15,70 +15,81 @@ from .registry import FORMATS, Format, all_files, find_format, read_events
 
 @dataclass
 class EventFiles:
-    """Timelines by name, every file that they were read from, and what was left out of folders and why."""
+    """Timelines that were read from files and folders."""
 
-    timelines: dict[str, Timeline] = field(default_factory=dict)
-    files: list[Path] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    timelines: dict[str, Timeline] = field(default_factory=dict)  # by name
+    files: list[Path] = field(default_factory=list)  # every file that was read
+    notes: list[str] = field(default_factory=list)  # one for each file of a folder that was skipped, with the reason
 
 
 def read_event_files(arguments: Iterable[Path]) -> EventFiles:
-    """Read files of events, and of folders those that are some.
+    """Read event files and the event files in folders.
 
-    A form of several files is read once, whichever of them are named. Where a folder has a timeline in several forms,
-    the first of `FORMATS` counts, so JSON where there is any. Raises SetupError for what is not there, for a folder
-    without events, and where two timelines have the same name; FormatError for a file that is named and no events.
+    A format of several files is read once, whichever of its files are given. Where a folder has a timeline in several
+    formats, the first one in `FORMATS` is read: JSON, if it exists. Files of a folder that are not events are skipped
+    with a note.
+
+    Args:
+        arguments: files and folders.
+
+    Returns:
+        The timelines, the files they were read from and notes on skipped files.
+
+    Raises:
+        SetupError: a file does not exist, a folder has no event files, or two timelines have the same name.
+        FormatError: a file that was given itself does not hold events.
     """
-    found, places = EventFiles(), dict[str, Path]()
+    result, sources = EventFiles(), dict[str, Path]()
     for argument in arguments:
         if argument.is_dir():
-            if not _read_folder(argument, found, places):
-                why = f": {found.notes[0]}" if found.notes else ""
-                raise SetupError(f"{escape(argument)}: no files of events in this folder{why}")
+            if not _read_folder(argument, result, sources):
+                reason = f": {result.notes[0]}" if result.notes else ""
+                raise SetupError(f"{escape(argument)}: no event files in this folder{reason}")
         elif not is_file(argument):
             raise SetupError(f"{escape(argument)}: no such file")
-        elif argument not in found.files:
-            _add(argument, read_events(argument), found, places)
-    return found
+        elif argument not in result.files:
+            _add(argument, read_events(argument), result, sources)
+    return result
 
 
-def _read_folder(folder: Path, found: EventFiles, places: dict[str, Path]) -> int:
-    """How many timelines it has."""
-    before = len(found.timelines)
-    for path in _choose(folder):
-        if path in found.files:
+def _read_folder(folder: Path, result: EventFiles, sources: dict[str, Path]) -> int:
+    """Add the timelines of a folder to the result and return their number."""
+    before = len(result.timelines)
+    for path in _select_files(folder):
+        if path in result.files:
             continue
         try:
             timelines = read_events(path)
-        except FormatError as error:  # files of other programs lie in folders, too
-            found.notes.append(f"left out: {error}")
+        except FormatError as error:  # a folder may hold files of other programs
+            result.notes.append(f"left out: {error}")
             continue
-        _add(path, timelines, found, places)
-    return len(found.timelines) - before
+        _add(path, timelines, result, sources)
+    return len(result.timelines) - before
 
 
-def _choose(folder: Path) -> list[Path]:
-    """Of each name the files in one form, of a form with several files the first."""
+def _select_files(folder: Path) -> list[Path]:
+    """Return the files of one format for each base name; of a format with several files, the first file."""
     groups: dict[str, dict[str, list[Path]]] = {}
     for path in sorted(folder.iterdir()):
-        known = find_format(path)
-        if known is None or path.name.startswith(".") or path.name == FAILURES_FILE or not is_file(path):
+        match = find_format(path)
+        if match is None or path.name.startswith(".") or path.name == FAILURES_FILE or not is_file(path):
             continue
-        form, suffix, base = known
-        if form.read is None or ((form.reads or {}).get(suffix, suffix) != suffix and form.name != "json"):
-            continue  # a text of any name may be labels of Audacity, but in a folder it hardly is
-        groups.setdefault(base, {}).setdefault(form.name, []).append(path)
-    chosen = []
-    for forms in groups.values():
-        form: Format = next(FORMATS[name] for name in FORMATS if name in forms)
-        chosen += forms[form.name][:1] if len(form.suffixes) > 1 else forms[form.name]
-    return sorted(chosen)
+        event_format, suffix, base = match
+        is_alias = (event_format.aliases or {}).get(suffix, suffix) != suffix
+        if event_format.read is None or (is_alias and event_format.name != "json"):
+            continue  # a .txt file that is given may hold labels of Audacity, but in a folder it rarely does
+        groups.setdefault(base, {}).setdefault(event_format.name, []).append(path)
+    selected = []
+    for paths in groups.values():
+        event_format: Format = next(FORMATS[name] for name in FORMATS if name in paths)
+        selected += paths[event_format.name][:1] if len(event_format.suffixes) > 1 else paths[event_format.name]
+    return sorted(selected)
 
 
-def _add(path: Path, timelines: Iterable[Timeline], found: EventFiles, places: dict[str, Path]) -> None:
-    found.files += all_files(path)
+def _add(path: Path, timelines: Iterable[Timeline], result: EventFiles, sources: dict[str, Path]) -> None:
+    result.files += all_files(path)
     for timeline in timelines:
-        if timeline.name in found.timelines:
-            both = f"{escape(places[timeline.name])} and {escape(path)}"
-            raise SetupError(f"{both}: two timelines are called {escape(timeline.name)}; name one of them")
-        found.timelines[timeline.name], places[timeline.name] = timeline, path
+        if timeline.name in result.timelines:
+            both = f"{escape(sources[timeline.name])} and {escape(path)}"
+            raise SetupError(f"{both}: two timelines are called {escape(timeline.name)}; pass only one of them")
+        result.timelines[timeline.name], sources[timeline.name] = timeline, path

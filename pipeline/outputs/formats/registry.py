@@ -1,4 +1,4 @@
-"""The forms in which events are written and read: one registry, a writer each, a reader where one makes sense."""
+"""Registry of event file formats, and reading and writing files in them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from pathlib import Path
 from ...errors import FormatError
 from ...files import write_atomic
 from ...timeline import Timeline
-from . import audacity, captions, events_json, llp, rttm, textgrid
-from . import csv_tsv as spreadsheet
-from . import elan as eaf
+from . import audacity, captions, csv_tsv, elan, events_json, llp, rttm, textgrid
 
 Writer = Callable[[Timeline], Sequence[bytes]]
 Reader = Callable[[Mapping[str, bytes], str], Sequence[Timeline]]  # suffix -> content, name -> timelines
@@ -20,112 +18,128 @@ _MAX_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class Format:
-    """A form of events.
-
-    suffixes: of its files, in the order in which `write` gives their contents. reads: suffixes that are also read, ->
-    the one that they stand for. read: gets what is there of a group of files and the name that they share; raises
-    ValueError for what it cannot understand. scores: whether they survive; where not, what is read has score 1.
-    """
+    """A file format of events, which may use several files per timeline."""
 
     name: str
-    about: str
-    suffixes: tuple[str, ...]
+    suffixes: tuple[str, ...]  # of its files, in the order in which `write` returns their contents
     write: Writer
+    # Takes the content of the files that exist, by suffix, and the name that they share; raises ValueError for content
+    # that is not in the format. None: the format is only written.
     read: Reader | None = None
-    reads: Mapping[str, str] | None = None
-    scores: bool = True
+    aliases: Mapping[str, str] | None = None  # other suffix that is read -> the suffix that it stands for
+    keeps_scores: bool = True  # False: events that are read have score 1
 
     def files(self, base: Path) -> list[Path]:
-        """Where it writes to: `base` with its suffixes."""
+        """Return the paths that the format writes: `base` with each suffix."""
         return [base.with_name(f"{base.name}.{suffix}") for suffix in self.suffixes]
 
 
 FORMATS = {
-    form.name: form
-    for form in (
+    event_format.name: event_format
+    for event_format in (
+        Format("json", ("json",), events_json.write, events_json.read, {"events.json": "json"}),
+        Format("csv", ("csv",), csv_tsv.write_csv, csv_tsv.read_csv),
+        Format("tsv", ("tsv",), csv_tsv.write_tsv, csv_tsv.read_tsv),
+        Format("llp", llp.SUFFIXES, llp.write, llp.read, keeps_scores=False),
+        Format("vtt", ("audio.vtt", "visual.vtt"), captions.write_vtt),
+        Format("srt", ("audio.srt", "visual.srt"), captions.write_srt),
         Format(
-            "json", "everything, by the schema", ("json",), events_json.write, events_json.read,
-            {"events.json": "json"},
+            "audacity", audacity.SUFFIXES, audacity.write, audacity.read, {"txt": "audio.txt"}, keeps_scores=False,
         ),
-        Format("csv", "a row for each event", ("csv",), spreadsheet.write_csv, spreadsheet.read_csv),
-        Format("tsv", "the same, between tabs", ("tsv",), spreadsheet.write_tsv, spreadsheet.read_tsv),
-        Format(
-            "llp", "the annotation files of LLP, whole seconds", llp.SUFFIXES, llp.write, llp.read, scores=False,
-        ),
-        Format("vtt", "WebVTT captions, heard and seen", ("audio.vtt", "visual.vtt"), captions.write_vtt),
-        Format("srt", "SubRip captions, heard and seen", ("audio.srt", "visual.srt"), captions.write_srt),
-        Format(
-            "audacity", "label tracks", audacity.SUFFIXES, audacity.write, audacity.read, {"txt": "audio.txt"},
-            scores=False,
-        ),
-        Format("textgrid", "Praat", ("TextGrid",), textgrid.write, textgrid.read, scores=False),
-        Format("eaf", "ELAN", ("eaf",), eaf.write, eaf.read, scores=False),
-        Format("rttm", "NIST's rich transcription, for scorers", ("audio.rttm", "visual.rttm"), rttm.write),
+        Format("textgrid", ("TextGrid",), textgrid.write, textgrid.read, keeps_scores=False),
+        Format("eaf", ("eaf",), elan.write, elan.read, keeps_scores=False),
+        Format("rttm", ("audio.rttm", "visual.rttm"), rttm.write),
     )
 }  # fmt: skip
 
 
 def find_format(path: Path) -> tuple[Format, str, str] | None:
-    """The format of a file by its name, the suffix that says so, and what is before it; None for other files."""
-    found = [
-        (form, suffix)
-        for form in FORMATS.values()
-        for suffix in (*form.suffixes, *(form.reads or ()))
+    """Find the format of a file by its name.
+
+    Args:
+        path: need not exist.
+
+    Returns:
+        The format, the suffix of the name that decided, and the name before that suffix; None where no suffix of a
+        format fits.
+    """
+    matches = [
+        (event_format, suffix)
+        for event_format in FORMATS.values()
+        for suffix in (*event_format.suffixes, *(event_format.aliases or ()))
         if path.name.casefold().endswith(suffix.casefold())
         and path.name[: -len(suffix)][-1:] in {"", ".", "_", "-"}
     ]  # fmt: skip
-    if not found:
+    if not matches:
         return None
-    form, suffix = max(found, key=lambda pair: len(pair[1]))
-    return form, suffix, path.name[: -len(suffix) - 1]
+    event_format, suffix = max(matches, key=lambda match: len(match[1]))
+    return event_format, suffix, path.name[: -len(suffix) - 1]
 
 
 def read_events(path: Path) -> list[Timeline]:
-    """The timelines of a file: several where it knows several clips. Raises FormatError.
+    """Read the timelines of a file and, in a format of several files, of the files that belong to it.
 
-    A format that is made of several files is read from any of them; those beside it that there are belong to it.
+    Args:
+        path: any file of the format's group; its name decides the format.
+
+    Returns:
+        One timeline, or one for each clip in the file.
+
+    Raises:
+        FormatError: the name is not that of a readable format, the content is not in the format, or the file cannot
+            be read.
     """
-    found = find_format(path)
-    if found is None or found[0].read is None:
-        known = ", ".join(f"*.{suffix}" for form in FORMATS.values() if form.read for suffix in form.suffixes)
-        raise FormatError(path, f"not a form of events that can be read back ({known})")
-    form, suffix, base = found
-    assert form.read is not None
-    stands_for = (form.reads or {}).get(suffix, suffix)
-    contents = {stands_for: _read(path)}
+    match = find_format(path)
+    if match is None or match[0].read is None:
+        readable = (event_format for event_format in FORMATS.values() if event_format.read)
+        patterns = ", ".join(f"*.{suffix}" for event_format in readable for suffix in event_format.suffixes)
+        raise FormatError(path, f"not a readable event format; readable: {patterns}")
+    event_format, suffix, base = match
+    assert event_format.read is not None
+    stands_for = (event_format.aliases or {}).get(suffix, suffix)
+    contents = {stands_for: _read_bytes(path)}
     if stands_for == suffix:
-        contents |= {other: _read(sibling) for other, sibling in _siblings(path, form, suffix)}
+        contents |= {other: _read_bytes(sibling) for other, sibling in _siblings(path, event_format, suffix)}
     try:
-        return list(form.read(contents, base or path.stem))
+        return list(event_format.read(contents, base or path.stem))
     except (ValueError, OverflowError, RecursionError) as error:
-        raise FormatError(path, f"not {form.name} events: {error}") from error
+        raise FormatError(path, f"not valid {event_format.name} events: {error}") from error
 
 
 def all_files(path: Path) -> list[Path]:
-    """A file of events and those beside it that `read_events` reads with it."""
-    found = find_format(path)
-    return [path] if found is None else [path, *(sibling for _, sibling in _siblings(path, found[0], found[1]))]
+    """Return an event file and the existing files that `read_events` reads with it."""
+    match = find_format(path)
+    return [path] if match is None else [path, *(sibling for _, sibling in _siblings(path, match[0], match[1]))]
 
 
-def _siblings(path: Path, form: Format, suffix: str) -> list[tuple[str, Path]]:
-    """Other files of the same group that there are, by suffix."""
-    if suffix not in form.suffixes:
+def _siblings(path: Path, event_format: Format, suffix: str) -> list[tuple[str, Path]]:
+    """Return the other existing files of the same group with their suffixes."""
+    if suffix not in event_format.suffixes:
         return []
-    begin = path.name[: -len(suffix)]
-    others = [(other, path.with_name(begin + other)) for other in form.suffixes if other != suffix]
+    base = path.name[: -len(suffix)]
+    others = [(other, path.with_name(base + other)) for other in event_format.suffixes if other != suffix]
     return [(other, sibling) for other, sibling in others if sibling.is_file()]
 
 
-def _read(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise FormatError(path, f"more than {_MAX_BYTES >> 20} MiB, which no timeline is")
+            raise FormatError(path, f"larger than {_MAX_BYTES >> 20} MiB, too large for a timeline")
         return path.read_bytes()
     except OSError as error:
         raise FormatError(path, f"cannot be read: {error.strerror or error}") from error
 
 
-def write_events(timeline: Timeline, form: Format, paths: Sequence[Path]) -> None:
-    """Write a timeline's files in one form, each whole or not at all. Raises OutputError."""
-    for path, content in zip(paths, form.write(timeline), strict=True):
+def write_events(timeline: Timeline, event_format: Format, paths: Sequence[Path]) -> None:
+    """Write a timeline in one format, each file atomically.
+
+    Args:
+        timeline: the events.
+        event_format: one of `FORMATS`.
+        paths: one for each of the format's suffixes, in their order.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    for path, content in zip(paths, event_format.write(timeline), strict=True):
         write_atomic(path, content)

@@ -1,4 +1,4 @@
-"""RTTM, the format of diarisation and event scorers: a file for each modality."""
+"""RTTM, the format of diarization and event scorers: one file per modality."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from ..postprocess import split_modalities
 
 
 def write(timeline: Timeline) -> list[bytes]:
-    """SPEAKER lines: file, channel, onset, duration, class, score. Fields have no blanks: they become underscores."""
+    """Write SPEAKER lines: file, channel, onset, duration, class, score. Whitespace in fields becomes underscores.
+
+    Args:
+        timeline: the events.
+
+    Returns:
+        The audio events and the visual events.
+    """
     name = _field(timeline.name)
     return [
         "".join(

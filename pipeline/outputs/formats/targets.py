@@ -1,4 +1,4 @@
-"""From what a person asks for (`-f csv,vtt -o events.json`) to the files that are written."""
+"""Output files from command-line options: `-f csv,vtt -o events.json`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,25 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class OutputFiles:
-    """The files of one form."""
+    """The files to write in one format."""
 
-    form: Format
-    paths: tuple[Path, ...]
+    format: Format
+    paths: tuple[Path, ...]  # one per suffix of the format; empty for standard output
 
 
-def parse_formats(given: Iterable[str]) -> tuple[Format, ...]:
-    """Of names, several between commas; "all" is every one. Raises SetupError for an unknown name."""
-    names = dict.fromkeys(name.strip().lower() for part in given for name in part.split(",") if name.strip())
+def parse_formats(options: Iterable[str]) -> tuple[Format, ...]:
+    """Parse the values of `--format`.
+
+    Args:
+        options: comma-separated names of formats; "all" stands for every format.
+
+    Returns:
+        The formats without repetitions.
+
+    Raises:
+        SetupError: a name is unknown.
+    """
+    names = dict.fromkeys(name.strip().lower() for option in options for name in option.split(",") if name.strip())
     if ALL in names:
         return tuple(FORMATS.values())
     if unknown := [name for name in names if name not in FORMATS]:
@@ -31,41 +41,51 @@ def parse_formats(given: Iterable[str]) -> tuple[Format, ...]:
 
 
 def resolve_targets(output: Path, formats: Sequence[Format]) -> list[OutputFiles]:
-    """Where the formats go when the person says `-o output`.
+    """Return the files to write for `-o OUTPUT`.
 
-    A single file has that very name. Several files lie side by side: the name without the suffix of a format, and the
-    suffix of each; the one format whose suffix `output` has keeps the name. Without formats, the suffix tells (JSON,
-    where it tells nothing).
+    Args:
+        output: the name of the file where there is one. Several files share a base name, which is `output` without
+            the suffix of its format, and have the suffixes of their formats; the format that `output` has the suffix
+            of keeps the whole name.
+        formats: may be empty: then the suffix of `output` decides, and JSON is the default.
+
+    Returns:
+        The files of each format.
     """
     if not formats:
         formats = (_by_suffix(output) or FORMATS["json"],)
     if len(formats) == 1 and len(formats[0].suffixes) == 1:
         return [OutputFiles(formats[0], (output,))]
-    own = _by_suffix(output)
-    base = _without_suffix(output, own) if own is not None else output
+    named = _by_suffix(output)
+    base = _without_suffix(output, named) if named is not None else output
     return [
-        OutputFiles(form, (output,) if form is own and len(form.suffixes) == 1 else tuple(form.files(base)))
-        for form in formats
+        OutputFiles(
+            event_format,
+            (output,) if event_format is named and len(event_format.suffixes) == 1 else tuple(event_format.files(base)),
+        )
+        for event_format in formats
     ]
 
 
-def _suffixes(form: Format) -> list[str]:
-    """Of its files, and what they have in common: "audio.vtt", "visual.vtt", "vtt"; the longest first."""
-    known = {*form.suffixes, *(form.reads or ()), *(suffix.rsplit(".", 1)[-1] for suffix in form.suffixes)}
-    return sorted(known, key=lambda suffix: (-len(suffix), suffix))
+def _suffixes(event_format: Format) -> list[str]:
+    """Return the suffixes of the files and their common end, longest first: "visual.vtt", "audio.vtt", "vtt"."""
+    common = {suffix.rsplit(".", 1)[-1] for suffix in event_format.suffixes}
+    return sorted(
+        {*event_format.suffixes, *(event_format.aliases or ()), *common}, key=lambda suffix: (-len(suffix), suffix)
+    )
 
 
 def _by_suffix(path: Path) -> Format | None:
-    """The first in the registry of those with the longest suffix that fits."""
-    found = [
-        (len(suffix), form)
-        for form in FORMATS.values()
-        for suffix in _suffixes(form)
+    """Return the format with the longest suffix that fits, the first one in the registry of several."""
+    matches = [
+        (len(suffix), event_format)
+        for event_format in FORMATS.values()
+        for suffix in _suffixes(event_format)
         if path.name.casefold().endswith(f".{suffix}".casefold())
     ]
-    return max(found, key=lambda pair: pair[0])[1] if found else None
+    return max(matches, key=lambda match: match[0])[1] if matches else None
 
 
-def _without_suffix(path: Path, form: Format) -> Path:
-    suffix = next(s for s in _suffixes(form) if path.name.casefold().endswith(f".{s}".casefold()))
+def _without_suffix(path: Path, event_format: Format) -> Path:
+    suffix = next(s for s in _suffixes(event_format) if path.name.casefold().endswith(f".{s}".casefold()))
     return path.with_name(path.name[: -len(suffix) - 1]) if len(path.name) > len(suffix) + 1 else path

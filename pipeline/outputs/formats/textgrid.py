@@ -1,4 +1,4 @@
-"""TextGrid, the annotations of Praat."""
+"""TextGrid, the annotation files of Praat."""
 
 from __future__ import annotations
 
@@ -10,25 +10,32 @@ from ...timeline import Event, Timeline
 from .tiers import find_modality, from_tiers, to_tiers
 
 _FLAG = "<exists>"
-# What Praat reads of its text files: strings, numbers and flags that stand alone; all else is there for people.
+# Praat reads strings, numbers and flags that stand alone; everything else in its text files is ignored.
 _TOKEN = re.compile(r'"((?:[^"]|"")*)"|(?<!\S)(<[a-z]+>|[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?!\S)')
 
 
 def write(timeline: Timeline) -> list[bytes]:
-    """Praat's long form in UTF-8; an interval tier for each modality, empty intervals between events."""
+    """Write Praat's long text format: interval tiers of each modality, with empty intervals between events.
+
+    Args:
+        timeline: the events.
+
+    Returns:
+        The content of one file, UTF-8.
+    """
     end = max([timeline.media["duration"], *(event.offset for event in timeline.events)]) or 1.0
     tiers = to_tiers(timeline)
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {end!r}"]
     lines += [f"tiers? {_FLAG}", f"size = {len(tiers)}", "item []:"]
     for number, (name, events) in enumerate(tiers.items(), 1):
-        intervals, reached = [], 0.0
+        intervals, end_so_far = [], 0.0
         for event in events:
-            if event.onset > reached:
-                intervals.append((reached, event.onset, ""))
+            if event.onset > end_so_far:
+                intervals.append((end_so_far, event.onset, ""))
             intervals.append((event.onset, event.offset, event.label))
-            reached = event.offset
-        if reached < end:
-            intervals.append((reached, end, ""))
+            end_so_far = event.offset
+        if end_so_far < end:
+            intervals.append((end_so_far, end, ""))
         lines += [f"    item [{number}]:", '        class = "IntervalTier"', f"        name = {_quoted(name)}"]
         lines += ["        xmin = 0", f"        xmax = {end!r}", f"        intervals: size = {len(intervals)}"]
         for index, (onset, offset, label) in enumerate(intervals, 1):
@@ -42,9 +49,17 @@ def _quoted(text: str) -> str:
 
 
 def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
-    """Long and short form, UTF-8 or UTF-16, with tiers named after modalities. Raises ValueError.
+    """Read the long or the short text format; point tiers and tiers with other names than modalities are skipped.
 
-    Tiers of other names and of points are skipped.
+    Args:
+        contents: the content of one file, UTF-8 or UTF-16.
+        name: name of the timeline.
+
+    Returns:
+        One timeline.
+
+    Raises:
+        ValueError: the content is not a TextGrid, or no tier is named after a modality.
     """
     (content,) = contents.values()
     tokens = _tokens(content.decode("utf-16" if content[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"))
@@ -73,23 +88,23 @@ def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
 
 
 def _tokens(text: str) -> Iterator[tuple[str] | str]:
-    """Strings as a tuple of one, everything else as it is written."""
-    for found in _TOKEN.finditer(text):
-        yield found[2] if found[2] is not None else (found[1].replace('""', '"'),)
+    """Yield strings as tuples of one, numbers and flags as they are written."""
+    for match in _TOKEN.finditer(text):
+        yield match[2] if match[2] is not None else (match[1].replace('""', '"'),)
 
 
 def _number(tokens: Iterator[tuple[str] | str]) -> float:
     token = next(tokens)
     if isinstance(token, tuple) or token.startswith("<"):
-        raise ValueError(f"{token!r} stands where a number should")
+        raise ValueError(f"found {token!r}, expected a number")
     number = float(token)
     if not math.isfinite(number):
-        raise ValueError(f"{token} stands where a number should")
+        raise ValueError(f"found {token}, expected a finite number")
     return number
 
 
 def _text(tokens: Iterator[tuple[str] | str]) -> str:
     token = next(tokens)
     if not isinstance(token, tuple):
-        raise ValueError(f"{token} stands where a text should")
+        raise ValueError(f"found {token}, expected a string")
     return token[0]

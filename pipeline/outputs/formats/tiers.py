@@ -1,4 +1,4 @@
-"""Events on tiers, as annotation programs have them: on one tier, nothing overlaps."""
+"""Events on the tiers of annotation programs, on which intervals must not overlap."""
 
 from __future__ import annotations
 
@@ -10,39 +10,56 @@ from ..postprocess import with_audio_visual
 
 
 def to_tiers(timeline: Timeline) -> dict[str, list[Event]]:
-    """A tier for each modality, named after it, even if empty; more of them ("audio 2") where events overlap."""
+    """Distribute events over tiers without overlaps.
+
+    Args:
+        timeline: the events.
+
+    Returns:
+        Tier name -> events by onset. Each modality has a tier, even without events, and further ones ("audio 2")
+        where events overlap.
+    """
     tiers: dict[str, list[Event]] = {}
     for modality in MODALITIES:
-        lanes: list[list[Event]] = [[]]
+        modality_tiers: list[list[Event]] = [[]]
         for event in timeline.events:
             if event.modality != modality:
                 continue
-            lane = next((lane for lane in lanes if not lane or lane[-1].offset <= event.onset), None)
-            if lane is None:
-                lanes.append(lane := [])
-            lane.append(event)
-        tiers |= {f"{modality} {n}" if n > 1 else modality: lane for n, lane in enumerate(lanes, 1)}
+            tier = next((tier for tier in modality_tiers if not tier or tier[-1].offset <= event.onset), None)
+            if tier is None:
+                modality_tiers.append(tier := [])
+            tier.append(event)
+        tiers |= {f"{modality} {n}" if n > 1 else modality: tier for n, tier in enumerate(modality_tiers, 1)}
     return tiers
 
 
 def find_modality(tier: str) -> Modality | None:
-    """Of a tier by its name: the first word; None for tiers of other things."""
+    """Return the modality that is the first word of a tier's name, None where it is not a modality."""
     first = tier.strip().split(" ")[0].casefold()
     return cast("Modality", first) if first in MODALITIES else None
 
 
 def from_tiers(events: Iterable[Event], names: Iterable[str], *, path: str, duration: float | None) -> Timeline:
-    """The timeline of what the tiers of these names hold. Raises ValueError where none of them is a modality's.
+    """Build a timeline from the events of an annotation file.
 
-    What is heard and seen at once follows from what is heard and what is seen, which a person may have moved.
+    Audio-visual events are computed anew from the audio and visual ones, which the user may have moved.
+
+    Args:
+        events: of all tiers.
+        names: of the tiers.
+        path: of the media.
+        duration: of the media in seconds, None where the file does not hold it.
+
+    Raises:
+        ValueError: no tier is named after a modality.
     """
     if not any(find_modality(name) for name in names):
-        raise ValueError(f"no tier is called {', '.join(MODALITIES)}")
+        raise ValueError(f"no tier has a name that begins with {', '.join(MODALITIES)}")
     return Timeline.of_events(with_audio_visual(drop_derived(events)), path=path, duration=duration)
 
 
 def drop_derived(events: Iterable[Event]) -> list[Event]:
-    """Without audio-visual events of classes that are heard or seen: those may have been moved since."""
+    """Drop audio-visual events of classes that have audio or visual events, which may have been moved since."""
     events = list(events)
-    own = {event.label for event in events if event.modality != "audio_visual"}
-    return [event for event in events if event.modality != "audio_visual" or event.label not in own]
+    labels = {event.label for event in events if event.modality != "audio_visual"}
+    return [event for event in events if event.modality != "audio_visual" or event.label not in labels]
