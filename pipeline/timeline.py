@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,29 +42,68 @@ class Event:
         return self.offset - self.onset
 
 
+class SegmentLabels(NamedTuple):
+    """Active classes per segment and modality.
+
+    Attributes:
+        audio: (T, C) bool of one clip, or (N, T, C) of N clips.
+        visual: the same shape.
+    """
+
+    audio: NDArray[np.bool_]
+    visual: NDArray[np.bool_]
+
+    @property
+    def audio_visual(self) -> NDArray[np.bool_]:
+        """Classes active in both modalities, same shape."""
+        return self.audio & self.visual
+
+    def of(self, modality: str) -> NDArray[np.bool_]:
+        """Return the labels of "audio", "visual" or "audio_visual"."""
+        return getattr(self, modality)
+
+    def select(self, clips: Any) -> SegmentLabels:
+        """Return the labels of some of N clips; `clips` indexes the first axis."""
+        return SegmentLabels(self.audio[clips], self.visual[clips])
+
+
+class GroundTruth(NamedTuple):
+    """Annotated (T, C) labels in a timeline's classes and length, and a line that says how well the two agree."""
+
+    labels: SegmentLabels
+    agreement: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class SegmentProbabilities:
-    """A parser's word on one video of T segments and C classes, (T, C) each, in [0, 1].
+    """Predicted probabilities of one video, (T, C) in [0, 1], or of N clips, (N, T, C), zero-padded to the longest.
 
-    The video-level probabilities are given for each second, too: in a video longer than the parser's window they
-    are those of the windows around it.
+    Video-level probabilities are repeated for each second: in a video longer than the parser's window they are those of
+    the windows that contain the second. Raises ValueError for other shapes and values.
+
+    Attributes:
+        audio: per segment.
+        visual: per segment.
+        audio_video: of the whole video, audio.
+        visual_video: of the whole video, visual.
+        video: of the whole video, where the decoder pools one probability for both modalities (MMIL).
     """
 
     audio: NDArray[np.float32]
     visual: NDArray[np.float32]
     audio_video: NDArray[np.float32]
     visual_video: NDArray[np.float32]
-    video: NDArray[np.float32] | None = None  # of the whole video, where the decoder pools one (MMIL)
+    video: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         for name, array in self.arrays().items():
-            if array.ndim != 2 or array.shape != self.audio.shape:
+            if array.ndim not in {2, 3} or array.shape != self.audio.shape:
                 raise ValueError(f"{name} probabilities are {array.shape}, expected {self.audio.shape}")
             if not ((array >= 0) & (array <= 1)).all():
                 raise ValueError(f"{name} probabilities are not all in [0, 1]")
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
-        """Those that there are, by name."""
+        """Return the arrays that are not None, by name."""
         return {name: array for name, array in vars(self).items() if array is not None}
 
 
@@ -90,7 +129,7 @@ class Timeline:
 
     def per_second_labels(
         self, labels: Sequence[str], segments: int | None = None
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    ) -> SegmentLabels:
         """`per_second_labels` of its events, by default over all of their seconds."""
         length = segments or max([self.segments, *(math.ceil(event.offset) for event in self.events)])
         events = ((event.modality, event.label, event.onset, event.offset) for event in self.events)
@@ -139,8 +178,7 @@ def find_events(
 
 
 def all_events(
-    audio_active: NDArray[np.bool_],
-    visual_active: NDArray[np.bool_],
+    active: SegmentLabels,
     probabilities: SegmentProbabilities,
     labels: Sequence[str],
 ) -> tuple[Event, ...]:
@@ -150,9 +188,9 @@ def all_events(
     """
     both = np.minimum(probabilities.audio, probabilities.visual)
     events = [
-        *find_events(audio_active, probabilities.audio, labels, "audio"),
-        *find_events(visual_active, probabilities.visual, labels, "visual"),
-        *find_events(audio_active & visual_active, both, labels, "audio_visual"),
+        *find_events(active.audio, probabilities.audio, labels, "audio"),
+        *find_events(active.visual, probabilities.visual, labels, "visual"),
+        *find_events(active.audio_visual, both, labels, "audio_visual"),
     ]
     return sort_events(events, labels)
 
@@ -166,7 +204,7 @@ def sort_events(events: Iterable[Event], labels: Sequence[str]) -> tuple[Event, 
 
 def per_second_labels(
     events: Iterable[tuple[str, str, float, float]], labels: Sequence[str], segments: int
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+) -> SegmentLabels:
     """What is heard and what is seen in each second, (T, C) each, of events (modality, label, onset, offset).
 
     A second is active where events of the class cover at least half of it; what is both is heard and seen. Raises
@@ -186,13 +224,4 @@ def per_second_labels(
     active = {modality: np.zeros((segments, len(labels)), bool) for modality in ("audio", "visual")}
     for (modality, index), own in spans.items():
         active[modality][:, index] = covered_seconds(own, segments)
-    return active["audio"], active["visual"]
-
-
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """What an annotator heard and saw, (T, C) each, and how well a timeline agrees: words for the last line."""
-
-    heard: NDArray[np.bool_]
-    seen: NDArray[np.bool_]
-    agreement: str = ""
+    return SegmentLabels(active["audio"], active["visual"])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from avvp.models.labels import LLP_LABELS
-from avvp.pipeline.datasets.annotations import DenseClip, read_annotations
+from avvp.pipeline.datasets.annotations import read_annotations
 from avvp.pipeline.datasets.pseudo_labels import read_pseudo_labels
 from avvp.pipeline.metrics import score
 from avvp.pipeline.outputs.formats.registry import FORMATS
@@ -23,7 +23,7 @@ from avvp.pipeline.pseudo_labeling.prompts import VALOR, Prompts
 from avvp.pipeline.pseudo_labeling.teachers import LoadedTeachers
 from avvp.pipeline.segments import runs
 from avvp.pipeline.synthetic.dataset import SynthJob, write_dataset
-from avvp.pipeline.timeline import Event, Timeline
+from avvp.pipeline.timeline import Event, SegmentLabels, Timeline
 from support.command import Result
 from support.paths import ROOT
 
@@ -57,13 +57,13 @@ def mistaken(truth: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture
-def truth(tmp_path: Path) -> dict[str, DenseClip]:
+def truth(tmp_path: Path) -> dict[str, SegmentLabels]:
     """The page's folders and tables, and what is really in the clips, by name."""
     job = SynthJob({"train": 4, "val": 2, "test": 0}, seed=4, seconds=SECONDS)
     (tmp_path / "set").mkdir()
     write_dataset(tmp_path / "set", job, workers=1)
     annotations = read_annotations(tmp_path / "set" / "annotations")
-    found: dict[str, DenseClip] = {}
+    found: dict[str, SegmentLabels] = {}
     val = annotations.split("val")
     heard, seen = (annotations.dense(val, modality, SECONDS) for modality in ("audio", "visual"))
     for folder, table in (("videos", "labels.csv"), ("checked", "checked.csv")):
@@ -77,25 +77,25 @@ def truth(tmp_path: Path) -> dict[str, DenseClip]:
             classes = ",".join(LLP_LABELS[index] for index in np.flatnonzero(has).tolist())
             rows.append(f'{name}.mp4,"{classes}"')
             if folder == "checked":
-                found[name] = DenseClip(name, heard[number], seen[number])
+                found[name] = SegmentLabels(heard[number], seen[number])
             else:  # what is in it by second is in the (noisy) pseudo labels alone: take those for the truth
                 tables = [
                     read_pseudo_labels(tmp_path / "set" / "pseudo_labels", m, [clip], [SECONDS], 25)[0][0]
                     for m in ("audio", "visual")
                 ]
-                found[name] = DenseClip(name, tables[0], tables[1])
+                found[name] = SegmentLabels(tables[0], tables[1])
         (tmp_path / table).write_text("\n".join(rows) + "\n")
     shutil.copy(VALOR, tmp_path / "classes.toml")
     return found
 
 
-def correct(folder: Path, truth: Mapping[str, DenseClip]) -> None:
+def correct(folder: Path, truth: Mapping[str, SegmentLabels]) -> None:
     """What a person does in the pages of the checked clips."""
     folder.mkdir()
     for name in ("w1", "w2"):
         events = [
             Event(modality, LLP_LABELS[index], float(start), float(stop), 1.0)
-            for modality, table in (("audio", truth[name].heard), ("visual", truth[name].seen))
+            for modality, table in (("audio", truth[name].audio), ("visual", truth[name].visual))
             for index in range(len(LLP_LABELS))
             for start, stop in runs(table[:, index])
         ]  # type: ignore[misc]
@@ -105,7 +105,7 @@ def correct(folder: Path, truth: Mapping[str, DenseClip]) -> None:
 
 @pytest.mark.timeout(300)
 def test_the_page_from_top_to_bottom(
-    run: Callable[..., Result], truth: dict[str, DenseClip], tmp_path: Path, tiny_bundle: Path,
+    run: Callable[..., Result], truth: dict[str, SegmentLabels], tmp_path: Path, tiny_bundle: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     answers: dict[str, dict[bytes, np.ndarray]] = {"audio": {}, "visual_2d": {}}
@@ -113,7 +113,7 @@ def test_the_page_from_top_to_bottom(
         place = {"audio": 0, "visual_2d": 0}
         folder = "videos" if name.startswith("v") else "checked"
         for stream, inputs in TeacherInputs(tmp_path / folder / f"{name}.mp4", [CLAP_MEL, CLIP_PICTURE]):
-            said = mistaken(clip.heard if stream == "audio" else clip.seen)
+            said = mistaken(clip.audio if stream == "audio" else clip.visual)
             for one in inputs:
                 answers[stream][one.tobytes()] = said[place[stream]]
                 place[stream] += 1
@@ -137,7 +137,7 @@ def test_the_page_from_top_to_bottom(
         said[line] = run(*arguments)
         assert said[line].status == 0, (line, said[line].err)
     for name in ("v1", "v4"):
-        for modality, table in (("audio", truth[name].heard), ("visual", truth[name].seen)):
+        for modality, table in (("audio", truth[name].audio), ("visual", truth[name].visual)):
             labels, problems = read_pseudo_labels(Path("data"), modality, [name], [SECONDS], 25)
             assert not problems
             np.testing.assert_array_equal(labels[0], mistaken(table))

@@ -16,7 +16,7 @@ from ..text import escape
 
 if TYPE_CHECKING:
     from ..preprocess.media_summary import DecodeProgress
-    from ..timeline import Timeline, Truth
+    from ..timeline import GroundTruth, Timeline
 
 
 class Console:
@@ -85,7 +85,7 @@ class Console:
         size = f"{done >> 20} MiB" if total is None else f"{done >> 20}/{total >> 20} MiB"
         self.show("downloading weights", done, total, size)
 
-    def finished(self, path: Path, timeline: Timeline, seconds: float, truth: Truth | None = None) -> None:
+    def finished(self, path: Path, timeline: Timeline, seconds: float, truth: GroundTruth | None = None) -> None:
         """Show the result of one file, beside the truth where it is known."""
         from ..outputs.terminal import print_timeline
 

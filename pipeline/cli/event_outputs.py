@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..outputs.formats.read_folders import EventFiles
     from ..outputs.formats.targets import OutputFiles
     from ..outputs.postprocess import PostProcessing
-    from ..timeline import Timeline, Truth
+    from ..timeline import GroundTruth, Timeline
 
 formats_option = click.option(
     "-f",
@@ -181,7 +181,7 @@ def draw_pictures(
     options: Mapping[str, Any],
     *,
     media: Path | None,
-    truth: Truth | None = None,
+    truth: GroundTruth | None = None,
     explained: tuple[FeatureSet, LoadedBundle] | None = None,
 ) -> None:
     """Those that are asked for. explained: what attention is computed of. Raises MediaError, OutputError."""

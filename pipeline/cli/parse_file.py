@@ -20,7 +20,7 @@ from .options import set_threads
 if TYPE_CHECKING:
     from ...weights.manifest import Bundle
     from ..batch.parse_task import ParseTask
-    from ..evaluation.evaluate_timelines import ClipTruth
+    from ..evaluation.evaluate_timelines import AnnotatedClip
     from ..features.extract import FeatureSet
     from ..inference.bundle import LoadedBundle
     from ..outputs.formats.targets import OutputFiles
@@ -53,7 +53,7 @@ def parse_one(
             kept = timeline if options["segments"] else timeline.without_probabilities()
             for target in targets:
                 write_target(kept, target)
-            known = truth.of(timeline) if truth else None
+            known = truth.compare(timeline) if truth else None
             draw_pictures(timeline, options, media=path, truth=known, explained=(features, loaded))
             with contextlib.suppress(OSError):  # the result is there, whether or not anybody hears of it
                 console.finished(path, timeline, time.monotonic() - started, known)
@@ -86,13 +86,13 @@ def _parse(
     return features, refine(make_timeline(features, loaded, task.thresholds(loaded)), task.refinement)
 
 
-def _read_truth(path: Path, options: Mapping[str, Any]) -> ClipTruth | None:
+def _read_truth(path: Path, options: Mapping[str, Any]) -> AnnotatedClip | None:
     if options["annotations"] is None:
         return None
     from ..datasets.annotations import read_annotations
-    from ..evaluation.evaluate_timelines import find_truth
+    from ..evaluation.evaluate_timelines import find_annotated_clip
 
-    return find_truth(read_annotations(options["annotations"]), path.stem)
+    return find_annotated_clip(read_annotations(options["annotations"]), path.stem)
 
 
 def _plan(inputs: Sequence[str], options: Mapping[str, Any]) -> tuple[Path, list[OutputFiles]]:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from ..batch.storage import Storage
     from ..pseudo_labeling.prompts import Prompts
     from ..pseudo_labeling.task import PseudoLabelTask
-    from ..pseudo_labeling.threshold_scores import DenseTruth, LabelingConfig
+    from ..pseudo_labeling.threshold_scores import LabelingConfig
     from ..pseudo_labeling.weak_labels import WeakLabels
+    from ..timeline import SegmentLabels
 
 
 @click.command(
@@ -124,14 +125,13 @@ class _Known:
 
     prompts: Prompts
     weak: WeakLabels | None = None
-    dense: Mapping[str, DenseTruth] = field(default_factory=dict)
+    dense: Mapping[str, SegmentLabels] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
 def _read_known(prompts: Prompts, options: Mapping[str, Any]) -> _Known:
     from ..datasets.annotations import read_annotations
-    from ..pseudo_labeling.threshold_scores import DenseTruth
     from ..pseudo_labeling.weak_labels import annotated_labels, read_table
 
     given, splits = options["annotations"], options["splits"] or ("train",)
@@ -148,9 +148,8 @@ def _read_known(prompts: Prompts, options: Mapping[str, Any]) -> _Known:
     dense = {}
     if options["calibrate"] == "dense":
         val = annotations.split("val")
-        tables = (annotations.dense(val, modality, annotations.segments) for modality in ("audio", "visual"))
-        pairs = zip(val.filenames, *tables, strict=True)
-        dense = {name: DenseTruth(heard, seen) for name, heard, seen in pairs}
+        truth = annotations.segment_labels(val, annotations.segments)
+        dense = {name: truth.select(index) for index, name in enumerate(val.filenames)}
     origin = {"annotations": given.resolve().name, "splits": list(splits)}
     return _Known(prompts.of(labels), annotated_labels(annotations, splits), dense, origin, notes)
 

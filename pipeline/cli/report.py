@@ -22,7 +22,7 @@ from .event_outputs import (
 from .options import debug_option, exit_1_on_error, exit_2_on_error, quiet_option
 
 if TYPE_CHECKING:
-    from ..timeline import Timeline, Truth
+    from ..timeline import GroundTruth, Timeline
 
 
 @click.command(
@@ -109,18 +109,18 @@ def _plan_pages(folder: Path, timelines: Iterable[str]) -> dict[str, Path]:
     return pages
 
 
-def _read_truths(timelines: Mapping[str, Timeline], folder: Path | None) -> dict[str, Truth | None]:
+def _read_truths(timelines: Mapping[str, Timeline], folder: Path | None) -> dict[str, GroundTruth | None]:
     """Of each timeline; None where there are no annotations. Raises DatasetError for a clip that they do not know."""
     if folder is None:
         return dict.fromkeys(timelines)
     from ..datasets.annotations import read_annotations
-    from ..evaluation.evaluate_timelines import find_truth
+    from ..evaluation.evaluate_timelines import find_annotated_clip
 
-    annotations, found = read_annotations(folder), dict[str, Truth | None]()
+    annotations, found = read_annotations(folder), dict[str, GroundTruth | None]()
     for name, timeline in timelines.items():
-        truth = find_truth(annotations, timeline.name)
-        truth.check(timeline.labels)
-        found[name] = truth.of(timeline)
+        clip = find_annotated_clip(annotations, timeline.name)
+        clip.check(timeline.labels)
+        found[name] = clip.compare(timeline)
     return found
 
 

@@ -24,6 +24,7 @@ from ..errors import DatasetError
 from ..files import write_atomic
 from ..segments import MAX_MEDIA_SECONDS, runs
 from ..text import count_of, escape
+from ..timeline import SegmentLabels
 
 SPLIT_FILES = {"train": "AVVP_train.csv", "val": "AVVP_val_pd.csv", "test": "AVVP_test_pd.csv"}
 EVENT_FILES = {"audio": "AVVP_eval_audio.csv", "visual": "AVVP_eval_visual.csv"}
@@ -107,6 +108,10 @@ class Annotations:
                 truth[places[row.filename], max(row.onset, 0) : max(row.offset, 0), row.label] = True
         return truth
 
+    def segment_labels(self, split: DatasetSplit, segments: int) -> SegmentLabels:
+        """Return (N, T, C) labels of both modalities, see `dense`."""
+        return SegmentLabels(self.dense(split, "audio", segments), self.dense(split, "visual", segments))
+
 
 def read_annotations(folder: Path) -> Annotations:
     """Read what is there of the files of a data set; at least one split must be.
@@ -136,15 +141,7 @@ def read_annotations(folder: Path) -> Annotations:
     return Annotations(folder, labels, splits, events, tuple(_dirt(splits, events)))
 
 
-class DenseClip(NamedTuple):
-    """A clip with labels by second, (T, C) of bool each."""
-
-    filename: str
-    heard: NDArray[np.bool_]
-    seen: NDArray[np.bool_]
-
-
-def write_annotations(folder: Path, labels: Sequence[str], splits: Mapping[str, Sequence[DenseClip]]) -> None:
+def write_annotations(folder: Path, labels: Sequence[str], splits: Mapping[str, Mapping[str, SegmentLabels]]) -> None:
     """Write the files of a data set that `read_annotations` reads: classes of each video, events of val and test.
 
     Raises OutputError.
@@ -153,15 +150,15 @@ def write_annotations(folder: Path, labels: Sequence[str], splits: Mapping[str, 
         write_atomic(folder / LABEL_FILE, "".join(f"{label}\n" for label in labels).encode())
     for name, clips in splits.items():
         lines = ["\t".join(_CLIP_COLUMNS)]
-        for clip in clips:
-            there = np.flatnonzero(clip.heard.any(axis=0) | clip.seen.any(axis=0)).tolist()
-            lines.append(f"{clip.filename}\t{','.join(labels[int(index)] for index in there)}")
+        for filename, clip in clips.items():
+            classes = np.flatnonzero(clip.audio.any(axis=0) | clip.visual.any(axis=0)).tolist()
+            lines.append(f"{filename}\t{','.join(labels[int(index)] for index in classes)}")
         write_atomic(folder / SPLIT_FILES[name], "".join(f"{line}\n" for line in lines).encode())
-    dense = [clip for name in ("val", "test") for clip in splits.get(name, ())]
+    annotated = {**splits.get("val", {}), **splits.get("test", {})}
     if not {"val", "test"} & set(splits):
         return
     for modality, file in EVENT_FILES.items():
-        tables = {clip.filename: clip.heard if modality == "audio" else clip.seen for clip in dense}
+        tables = {filename: clip.of(modality) for filename, clip in annotated.items()}
         write_atomic(folder / file, format_events(tables, labels).encode())
 
 

@@ -17,6 +17,7 @@ from ...models.losses import Targets
 from ..errors import DatasetError
 from ..features.npy_folders import FeatureSource
 from ..text import escape
+from ..timeline import SegmentLabels
 from .annotations import Annotations, DatasetSplit
 from .pseudo_labels import check_record, read_pseudo_labels
 
@@ -56,18 +57,17 @@ class SplitDataset:
     lengths: NDArray[np.int64]  # (N,) seconds
     video_labels: NDArray[np.bool_]  # (N, C)
     features: FeatureSource
-    audio_labels: NDArray[np.bool_] | None = None  # (N, T, C), padded with False
-    visual_labels: NDArray[np.bool_] | None = None  # (N, T, C)
+    labels: SegmentLabels | None = None  # (N, T, C), padded with False
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
-    def segment_labels(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Of audio and of visual. Raises ValueError where the clips have none."""
-        if self.audio_labels is None or self.visual_labels is None:
+    def segment_labels(self) -> SegmentLabels:
+        """(N, T, C) labels. Raises ValueError where the clips have none."""
+        if self.labels is None:
             raise ValueError(f"the clips of {self.split} have no labels by second")
-        return self.audio_labels, self.visual_labels
+        return self.labels
 
     def batch(self, chosen: Sequence[int] | NDArray[np.int64]) -> Batch:
         """The clips of these indices. Raises DatasetError for features that cannot be read after all."""
@@ -88,8 +88,7 @@ class SplitDataset:
             None if even else torch.from_numpy(lengths),
             Targets(
                 torch.from_numpy(self.video_labels[chosen].astype(np.float32)),
-                _labels(self.audio_labels, chosen, longest),
-                _labels(self.visual_labels, chosen, longest),
+                *(_label_tensor(table, chosen, longest) for table in self.labels or (None, None)),
             ),
             tuple(self.filenames[index] for index in chosen),
         )
@@ -112,21 +111,20 @@ def load_clips(
     if problems:
         raise DatasetError.listing(f"the {split} split cannot be used", problems)
     lengths = np.array([found[name] for name in ids], np.int64)
-    labels: dict[str, NDArray[np.bool_] | None] = {"audio": None, "visual": None}
+    labels: SegmentLabels | None = None
     if pseudo_labels is not None:
         problems += check_record(pseudo_labels, annotations.labels)
-    for modality in labels:
-        if pseudo_labels is not None:
+        tables = {}
+        for modality in ("audio", "visual"):
             classes = len(annotations.labels)
-            labels[modality], more = read_pseudo_labels(pseudo_labels, modality, ids, lengths.tolist(), classes)
+            tables[modality], more = read_pseudo_labels(pseudo_labels, modality, ids, lengths.tolist(), classes)
             problems += more
-        elif split != "train":
-            labels[modality] = _truth(annotations, chosen, modality, lengths)
+        labels = SegmentLabels(**tables)
+    elif split != "train":
+        labels = _truth(annotations, chosen, lengths)
     if problems:
         raise DatasetError.listing(f"the pseudo labels of the {split} split cannot be used", problems)
-    return SplitDataset(
-        split, chosen.filenames, tuple(ids), lengths, chosen.labels, features, labels["audio"], labels["visual"]
-    )
+    return SplitDataset(split, chosen.filenames, tuple(ids), lengths, chosen.labels, features, labels)
 
 
 def find_ids(filenames: Iterable[str], available: frozenset[str]) -> tuple[list[str], list[str]]:
@@ -165,13 +163,14 @@ def check_values(clips: SplitDataset, progress: Callable[[int, int], None] = lam
     return problems
 
 
-def _truth(
-    annotations: Annotations, split: DatasetSplit, modality: str, lengths: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """Dense labels, none past the end of a clip: the published scorer has no place for them either."""
-    truth = annotations.dense(split, modality, int(lengths.max()))
-    return truth & (np.arange(truth.shape[1]) < lengths[:, None])[:, :, None]
+def _truth(annotations: Annotations, split: DatasetSplit, lengths: NDArray[np.int64]) -> SegmentLabels:
+    """Return annotated labels, False past the end of each clip: the published scorer ignores those seconds, too."""
+    truth = annotations.segment_labels(split, int(lengths.max()))
+    inside = (np.arange(truth.audio.shape[1]) < lengths[:, None])[:, :, None]
+    return SegmentLabels(truth.audio & inside, truth.visual & inside)
 
 
-def _labels(table: NDArray[np.bool_] | None, chosen: Sequence[int] | NDArray[np.int64], longest: int) -> Tensor | None:
+def _label_tensor(
+    table: NDArray[np.bool_] | None, chosen: Sequence[int] | NDArray[np.int64], longest: int
+) -> Tensor | None:
     return None if table is None else torch.from_numpy(table[chosen, :longest].astype(np.float32))

@@ -14,7 +14,6 @@ from .annotations import (
     LABEL_FILE,
     SPLIT_FILES,
     DatasetSplit,
-    DenseClip,
     label_name_error,
     read_annotations,
     read_labels,
@@ -60,15 +59,15 @@ def write_data_set(
         raise SetupError(f"{escape(lost[0])}: how long is the clip? its file does not say; --seconds does")
     make_folder(folder)
     clips = {
-        name: DenseClip(name, *timeline.per_second_labels(labels, None if timeline.length_known else seconds))
+        name: timeline.per_second_labels(labels, None if timeline.length_known else seconds)
         for name, timeline in timelines.items()
     }
-    write_annotations(folder, labels, {split: list(clips.values())})
+    write_annotations(folder, labels, {split: clips})
     if split == "train":
         for name, clip in clips.items():
             for file in {name, clip_id(name)}:  # features, too, go by either
-                write_pseudo_labels(folder / PSEUDO_LABELS, "audio", file, clip.heard)
-                write_pseudo_labels(folder / PSEUDO_LABELS, "visual", file, clip.seen)
+                for modality in ("audio", "visual"):
+                    write_pseudo_labels(folder / PSEUDO_LABELS, modality, file, clip.of(modality))
 
 
 def _check_names(timelines: Iterable[str], labels: Iterable[str]) -> None:

@@ -15,6 +15,7 @@ from ..datasets.clips import SplitDataset
 from ..inference.predict import predict_clips
 from ..inference.thresholds import Thresholds
 from ..metrics import Scores, class_scores, overlapping, score
+from ..timeline import SegmentLabels
 
 
 @dataclass(frozen=True)
@@ -61,26 +62,16 @@ class Evaluation:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class Decisions:
-    """What a system says of N clips, (N, T, C) bool each."""
-
-    heard: NDArray[np.bool_]
-    seen: NDArray[np.bool_]
-
-
 def score_clips(parser: AVParser, clips: SplitDataset, device: torch.device) -> Scores:
     """The ten scores by the published decision, every threshold at 0.5."""
     labels = parser.config.labels
     uniform = Thresholds.uniform(labels)
-    heard, seen = uniform.decide(predict_clips(parser, clips, device))
-    return score(heard, seen, *clips.segment_labels)
+    return score(*uniform.decide(predict_clips(parser, clips, device)), *clips.segment_labels)
 
 
 def evaluate(
-    decisions: Decisions,
-    true_audio: NDArray[np.bool_],
-    true_visual: NDArray[np.bool_],
+    decisions: SegmentLabels,
+    truth: SegmentLabels,
     *,
     split: str,
     source: str,
@@ -88,8 +79,8 @@ def evaluate(
     notes: Sequence[str] = (),
 ) -> Evaluation:
     """All scores of decisions against the truth, (N, T, C) bool each."""
-    four = (decisions.heard, decisions.seen, true_audio, true_visual)
-    crowded = overlapping(true_audio, true_visual)
+    four = (*decisions, *truth)
+    crowded = overlapping(*truth)
 
     def subset(chosen: NDArray[np.bool_]) -> Subset:
         count = int(chosen.sum())

@@ -10,10 +10,11 @@ from ..datasets.clips import SplitDataset, load_clips
 from ..errors import FeatureMismatchError
 from ..features.packed_store import open_features
 from ..inference.bundle import LoadedParser, check_features
-from ..inference.predict import Predictions, predict_clips
+from ..inference.predict import predict_clips
 from ..inference.thresholds import Thresholds
 from ..text import escape
-from .evaluate import Decisions, Evaluation, evaluate
+from ..timeline import SegmentProbabilities
+from .evaluate import Evaluation, evaluate
 from .tune_thresholds import tune_thresholds
 
 
@@ -38,9 +39,8 @@ class ParserEvaluator:
     def evaluate(self, split: str, thresholds: Thresholds, notes: Sequence[str] = ()) -> Evaluation:
         """All scores on a split."""
         clips = load_clips(self.annotations, split, self.features)
-        heard, seen = thresholds.decide(self._predict(clips))
         return evaluate(
-            Decisions(heard, seen), *clips.segment_labels, split=split, source=self.loaded.name,
+            thresholds.decide(self._predict(clips)), clips.segment_labels, split=split, source=self.loaded.name,
             labels=self.annotations.labels, notes=notes,
         )  # fmt: skip
 
@@ -49,7 +49,7 @@ class ParserEvaluator:
         clips = load_clips(self.annotations, "val", self.features)
         return tune_thresholds(self._predict(clips), clips, self.annotations.labels, self.progress("tuning thresholds"))
 
-    def _predict(self, clips: SplitDataset) -> Predictions:
+    def _predict(self, clips: SplitDataset) -> SegmentProbabilities:
         return predict_clips(self.loaded.parser, clips, self.loaded.device, self.progress(f"parsing {clips.split}"))
 
 

@@ -11,7 +11,8 @@ from ..datasets.clips import clip_id
 from ..datasets.pseudo_labels import FOLDERS, check_record, read_pseudo_labels
 from ..errors import DatasetError
 from ..text import escape
-from .evaluate import Decisions, Evaluation, evaluate
+from ..timeline import SegmentLabels
+from .evaluate import Evaluation, evaluate
 
 _MODALITIES = ("audio", "visual")
 
@@ -42,11 +43,14 @@ def evaluate_pseudo_labels(
         problems += wrong
     if problems:
         raise DatasetError.listing(f"the pseudo labels in {escape(folder)} cannot be scored", problems)
-    truth = (annotations.dense(chosen, modality, length)[np.array(rows)] for modality in _MODALITIES)
     return evaluate(
-        Decisions(tables["audio"], tables["visual"]), *truth, split=split, source=escape(folder.resolve().name),
-        labels=annotations.labels, notes=notes,
-    )  # fmt: skip
+        SegmentLabels(**tables),
+        annotations.segment_labels(chosen, length).select(np.array(rows)),
+        split=split,
+        source=escape(folder.resolve().name),
+        labels=annotations.labels,
+        notes=notes,
+    )
 
 
 def _find_name(folder: Path, filename: str) -> str:

@@ -15,8 +15,8 @@ from ..datasets.clips import clip_id
 from ..errors import DatasetError
 from ..metrics import score
 from ..text import escape
-from ..timeline import Timeline, Truth, per_second_labels
-from .evaluate import Decisions, Evaluation, evaluate
+from ..timeline import GroundTruth, SegmentLabels, Timeline, per_second_labels
+from .evaluate import Evaluation, evaluate
 
 _TIMELINE_SUFFIX = ".events.json"
 
@@ -33,8 +33,7 @@ def evaluate_timelines(
     """
     chosen = annotations.split(split)
     rows: list[int] = []
-    heard: list[NDArray[np.bool_]] = []
-    seen: list[NDArray[np.bool_]] = []
+    decisions: list[SegmentLabels] = []
     missing: list[str] = []
     problems: list[str] = []
     for index, filename in enumerate(chosen.filenames):
@@ -44,64 +43,76 @@ def evaluate_timelines(
             missing.append(f"{escape(filename)}{_TIMELINE_SUFFIX}")
             continue
         try:
-            audio, visual = read_timeline(path, annotations.labels, annotations.segments)
+            labels = read_timeline(path, annotations.labels, annotations.segments)
         except DatasetError as error:
             problems.append(str(error))
             continue
         rows.append(index)
-        heard.append(audio)
-        seen.append(visual)
+        decisions.append(labels)
     if missing and (not allow_missing or not rows):
         problems += [f"missing: {name}" for name in missing]
     if problems:
         hint = "" if allow_missing or not missing else " (--allow-missing scores what is there)"
         raise DatasetError.listing(f"the timelines in {escape(folder)} cannot be scored{hint}", problems)
     notes = [f"{len(rows)} of {len(chosen)} clips: the others have no timeline"] if missing else []
-    truth = (annotations.dense(chosen, modality, annotations.segments)[rows] for modality in ("audio", "visual"))
+    truth = annotations.segment_labels(chosen, annotations.segments).select(rows)
     return evaluate(
-        Decisions(np.stack(heard), np.stack(seen)), *truth, split=split, source=escape(folder.resolve().name),
-        labels=annotations.labels, notes=notes,
-    )  # fmt: skip
+        SegmentLabels(*map(np.stack, zip(*decisions, strict=True))),
+        truth,
+        split=split,
+        source=escape(folder.resolve().name),
+        labels=annotations.labels,
+        notes=notes,
+    )
 
 
 @dataclass(frozen=True, eq=False)
-class ClipTruth:
-    """What the annotations say of one clip, (T, C) each."""
+class AnnotatedClip:
+    """Annotated labels of one clip.
+
+    Attributes:
+        labels: C class names of the annotations.
+        truth: (T, C) labels of the clip.
+    """
 
     labels: tuple[str, ...]
-    heard: NDArray[np.bool_]
-    seen: NDArray[np.bool_]
+    truth: SegmentLabels
 
     def check(self, labels: Sequence[str]) -> None:
-        """Raises DatasetError unless the annotations know these classes."""
+        """Raise DatasetError unless the annotations have all of these classes."""
         if unknown := [label for label in labels if label not in self.labels]:
             raise DatasetError(f"the annotations do not know {escape(unknown[0])}, which the parser looks for")
 
-    def of(self, timeline: Timeline) -> Truth:
-        """For the timeline of this clip: the truth by its classes, and the F-scores by seconds and by events."""
-        length, places = timeline.segments, [self.labels.index(label) for label in timeline.labels]
-        truth = [_fit(table, length)[:, places] for table in (self.heard, self.seen)]
+    def compare(self, timeline: Timeline) -> GroundTruth:
+        """Return the labels in the timeline's classes and length, and its F-scores by seconds and by events."""
+        length, columns = timeline.segments, [self.labels.index(label) for label in timeline.labels]
+        truth = SegmentLabels(*(_fit(table, length)[:, columns] for table in self.truth))
         events = ((event.modality, event.label, event.onset, event.offset) for event in timeline.events)
-        found = per_second_labels(events, timeline.labels, length)
-        scores = score(*(table[None] for table in (*found, *truth)))
-        told = "; ".join(
+        predicted = per_second_labels(events, timeline.labels, length)
+        scores = score(*(table[None] for table in (*predicted, *truth)))
+        agreement = "; ".join(
             f"{level} A {part.audio:.0f}, V {part.visual:.0f}, AV {part.audio_visual:.0f}"
             for level, part in (("F-scores by second", scores.segment), ("by event", scores.event))
         )
-        return Truth(*truth, agreement=told)
+        return GroundTruth(truth, agreement)
 
 
-def find_truth(annotations: Annotations, name: str) -> ClipTruth:
-    """Of the clip whose filename or id a media file's name without suffix is.
+def find_annotated_clip(annotations: Annotations, name: str) -> AnnotatedClip:
+    """Find the annotations of a media file among the clips of val and test.
 
-    Raises DatasetError where the annotations have no labels by second of such a clip.
+    Args:
+        annotations: of the data set.
+        name: the media file's name without suffix; a clip's filename or id.
+
+    Raises:
+        DatasetError: the annotations have no per-second labels of such a clip.
     """
     for split in (annotations.splits.get(one) for one in ("val", "test")):
         for index, filename in enumerate(split.filenames if split is not None else ()):
             if name in {filename, clip_id(filename)}:
                 assert split is not None
-                heard, seen = (annotations.dense(split, m, annotations.segments)[index] for m in ("audio", "visual"))
-                return ClipTruth(annotations.labels, heard, seen)
+                truth = annotations.segment_labels(split, annotations.segments).select(index)
+                return AnnotatedClip(annotations.labels, truth)
     raise DatasetError(f"{escape(annotations.folder)}: no labels by second of {escape(name)}")
 
 
@@ -111,8 +122,8 @@ def _fit(table: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
     return fitted
 
 
-def read_timeline(path: Path, labels: Sequence[str], segments: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which classes are heard and which are seen in which second, (T, C) each. Raises DatasetError."""
+def read_timeline(path: Path, labels: Sequence[str], segments: int) -> SegmentLabels:
+    """Read a timeline as (T, C) labels of seconds 0 to `segments` - 1. Raises DatasetError."""
     try:
         events = json.loads(path.read_text(encoding="utf-8"))["events"]
         read = ((e["modality"], e["label"], float(e["onset"]), float(e["offset"])) for e in events)

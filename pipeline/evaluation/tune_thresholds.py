@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from ..datasets.clips import SplitDataset
-from ..inference.predict import Predictions
 from ..inference.thresholds import Thresholds
 from ..metrics import score
+from ..timeline import SegmentProbabilities
 
 _GRID = np.round(np.arange(0.05, 1.0, 0.05), 2)
 
 
 def tune_thresholds(
-    predictions: Predictions,
+    predictions: SegmentProbabilities,
     clips: SplitDataset,
     labels: Iterable[str],
     progress: Callable[[int, int], None] = lambda _done, _total: None,

@@ -15,7 +15,7 @@ from ...weights.source import ANYWHERE, WeightSource
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
 from ..features.extract import FeatureSet, extract_features
 from ..preprocess.media_summary import DecodeProgress, MediaFacts
-from ..timeline import SegmentProbabilities, Timeline, all_events
+from ..timeline import SegmentLabels, SegmentProbabilities, Timeline, all_events
 from .bundle import UNTRAINED_WARNING, LoadedBundle, load_networks
 from .predict import predict_video
 from .thresholds import DEFAULT_THRESHOLD, Thresholds
@@ -86,13 +86,12 @@ def decide_timeline(
     warnings: tuple[str, ...],
 ) -> Timeline:
     """Events of a parser's probabilities. A stream that the file lacks gives none."""
-    heard, seen = thresholds.decide(probabilities)
+    active = thresholds.decide(probabilities)
     if media is not None:
-        heard &= media.has_audio
-        seen &= media.has_video
+        active = SegmentLabels(active.audio & media.has_audio, active.visual & media.has_video)
     warnings = ((UNTRAINED_WARNING,) if bundle.untrained else ()) + warnings
     return Timeline(
-        events=all_events(heard, seen, probabilities, bundle.parser.config.labels),
+        events=all_events(active, probabilities, bundle.parser.config.labels),
         labels=bundle.parser.config.labels,
         probabilities=probabilities,
         media=media.to_dict() if media is not None else {"duration": duration},

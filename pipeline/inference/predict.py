@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,17 +21,6 @@ _CLIPS_AT_ONCE = 64
 
 Streams = tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]  # (T, A), (kT, V), (T, S)
 WindowAnswers = Callable[[Tensor, Tensor, Tensor], NDArray[np.float32]]  # (B, T, A), (B, kT, V), (B, T, S)
-
-
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """A parser's word on N clips, padded with 0 to the longest; `Thresholds.decide` turns it into decisions."""
-
-    audio: NDArray[np.float32]  # (N, T, C)
-    visual: NDArray[np.float32]
-    audio_video: NDArray[np.float32]  # (N, T, C): in a clip longer than the window, of the windows around a second
-    visual_video: NDArray[np.float32]
-    video: NDArray[np.float32] | None = None  # where the decoder pools one probability for the whole video
 
 
 def predict_video(parser: AVParser, streams: Streams, device: torch.device) -> SegmentProbabilities:
@@ -80,7 +68,7 @@ def predict_clips(
     clips: SplitDataset,
     device: torch.device,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
-) -> Predictions:
+) -> SegmentProbabilities:
     """The same for every clip of a split; short clips go through the parser together."""
     parser.eval()
     parts = 5 if parser.config.decoder == "mmil" else 4  # of _stack
@@ -103,7 +91,7 @@ def predict_clips(
         table[:, index, : len(audio)] = list(alone.arrays().values())
         done += 1
         progress(done, len(clips))
-    return Predictions(*table)
+    return SegmentProbabilities(*table)
 
 
 def _stack(output: ParserOutput) -> NDArray[np.float32]:

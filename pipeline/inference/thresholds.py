@@ -6,34 +6,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...weights.toml import parse_toml, toml_string
 from ..errors import SetupError
+from ..timeline import SegmentLabels, SegmentProbabilities
 
 DEFAULT_THRESHOLD = 0.5
 _MODALITIES = ("audio", "visual")
 _LEVELS = ("segment", "video")
 _POOLED = "video"  # the table for decoders that pool one probability for the whole video (MMIL)
 _NAMES = (*(f"{modality}_{level}" for modality in _MODALITIES for level in _LEVELS), _POOLED)
-
-
-class Probabilities(Protocol):
-    """What a decision is made from: arrays that broadcast to (..., T, C)."""
-
-    @property
-    def audio(self) -> NDArray[np.floating]: ...
-    @property
-    def visual(self) -> NDArray[np.floating]: ...
-    @property
-    def audio_video(self) -> NDArray[np.floating]: ...
-    @property
-    def visual_video(self) -> NDArray[np.floating]: ...
-    @property
-    def video(self) -> NDArray[np.floating] | None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,20 +47,28 @@ class Thresholds:
         levels = [np.full(len(labels), float(level)) for level in (segment, segment, video, video, video)]
         return cls(tuple(labels), *levels)
 
-    def decide(self, probabilities: Probabilities) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which classes are heard and which are seen in which second: two (..., T, C) bool.
+    def decide(self, probabilities: SegmentProbabilities) -> SegmentLabels:
+        """Decide which classes are active in which second.
 
-        The published rule: a class is active where its segment probability reaches the threshold and the video's
-        does, too. LEAP's video has a class where it is heard or seen at the video level; MMIL pools a probability.
+        Args:
+            probabilities: of one video or of N clips.
+
+        Returns:
+            Labels of the same shape.
+
+        Source:
+            The published program: a class is active where its segment probability and the video's reach the
+            thresholds. LEAP's video has a class where either modality has it at the video level; MMIL pools one
+            probability for the video.
         """
         if probabilities.video is None:
-            heard_at_all = probabilities.audio_video >= self.audio_video
-            present = heard_at_all | (probabilities.visual_video >= self.visual_video)
+            present = probabilities.audio_video >= self.audio_video
+            present |= probabilities.visual_video >= self.visual_video
         else:
             present = probabilities.video >= self.video
-        heard = (probabilities.audio >= self.audio_segment) & present
-        seen = (probabilities.visual >= self.visual_segment) & present
-        return heard, seen
+        audio = (probabilities.audio >= self.audio_segment) & present
+        visual = (probabilities.visual >= self.visual_segment) & present
+        return SegmentLabels(audio, visual)
 
     def to_dict(self) -> dict[str, Any]:
         """For the record: one number where all classes share it, else a number for each class."""

@@ -11,7 +11,7 @@ from rich.text import Text
 from ..clock import format_clock
 from ..segments import runs
 from ..text import escape
-from ..timeline import MODALITIES, Event, Modality, Timeline, Truth
+from ..timeline import MODALITIES, Event, GroundTruth, Modality, Timeline
 
 _NAMES: dict[Modality, str] = {"audio": "heard", "visual": "seen", "audio_visual": "both"}
 _STYLES: dict[Modality, str] = {"audio": "cyan", "visual": "magenta", "audio_visual": "green"}
@@ -20,7 +20,7 @@ _LABEL_WIDTH = 24
 _FULL, _EMPTY = "█", "·"
 
 
-def render_timeline(timeline: Timeline, width: int, truth: Truth | None = None) -> RenderableType:
+def render_timeline(timeline: Timeline, width: int, truth: GroundTruth | None = None) -> RenderableType:
     """A bar for every class and modality with an event, over a ruler in seconds; then the warnings.
 
     truth: shown below each bar, and alone where the timeline has nothing of a class.
@@ -49,7 +49,7 @@ def render_timeline(timeline: Timeline, width: int, truth: Truth | None = None) 
     return Group(*lines)
 
 
-def print_timeline(timeline: Timeline, console: Console, truth: Truth | None = None) -> None:
+def print_timeline(timeline: Timeline, console: Console, truth: GroundTruth | None = None) -> None:
     """Write it where results do not go: the console of messages."""
     console.print(render_timeline(timeline, console.width, truth), soft_wrap=True)
 
@@ -97,8 +97,7 @@ def _bar(spans: Sequence[tuple[float, float]], length: int, per_second: float) -
     return "".join(bar)
 
 
-def _true_spans(truth: Truth | None, modality: Modality, label: int) -> list[tuple[int, int]]:
+def _true_spans(truth: GroundTruth | None, modality: Modality, label: int) -> list[tuple[int, int]]:
     if truth is None:
         return []
-    tables = {"audio": truth.heard, "visual": truth.seen, "audio_visual": truth.heard & truth.seen}
-    return runs(tables[modality][:, label])
+    return runs(truth.labels.of(modality)[:, label])

@@ -15,7 +15,7 @@ from ..files import make_folder
 from ..outputs.html.index import INDEX, write_index
 from ..outputs.html.page import write_page
 from ..text import escape
-from ..timeline import SegmentProbabilities, Timeline, all_events
+from ..timeline import SegmentLabels, SegmentProbabilities, Timeline, all_events
 from .record import read_record, write_record
 
 REVIEW = "review"
@@ -84,5 +84,5 @@ def to_timeline(
     audio, visual = heard.probabilities, seen.probabilities
     video = np.ones_like(audio) if weak is None else np.broadcast_to(weak, audio.shape).astype(np.float32)
     probabilities = SegmentProbabilities(audio, visual, video, video)
-    events = all_events(heard.labels, seen.labels, probabilities, classes)
+    events = all_events(SegmentLabels(heard.labels, seen.labels), probabilities, classes)
     return Timeline(events, tuple(classes), probabilities, {"path": path, "duration": float(len(audio))}, {})

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..timeline import SegmentLabels
 from .prompts import Prompts
 from .weak_labels import WeakLabels
 
@@ -17,17 +18,6 @@ SENSES = {"audio": "heard", "visual": "seen"}
 _CODECS = {"audio": "audio_codec", "visual": "video_codec"}
 
 Scored = Mapping[str, Mapping[str, Any]]  # clip with scores of both teachers -> facts of its media
-
-
-@dataclass(frozen=True, eq=False)
-class DenseTruth:
-    """What is known by second of a clip, to choose thresholds by: (T, C) each."""
-
-    heard: NDArray[np.bool_]
-    seen: NDArray[np.bool_]
-
-    def of(self, modality: str) -> NDArray[np.bool_]:
-        return self.heard if modality == "audio" else self.seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +32,7 @@ class LabelingConfig:
     prompts: Prompts
     weak: WeakLabels | None = None
     calibration: str | None = None
-    dense: Mapping[str, DenseTruth] = field(default_factory=dict)
+    dense: Mapping[str, SegmentLabels] = field(default_factory=dict)
     data_set: bool = False
     in_place: bool = False
     origin: Mapping[str, Any] = field(default_factory=dict)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..timeline import SegmentLabels
+
 MAX_SIMULTANEOUS = 3  # events of one modality in any second
 _FULL_LENGTH_SHARE = 0.15  # of events that last the whole clip
 _SAME_SPAN_SHARE = 0.3  # of classes audible and visible at the same time; a third of the rest is both, at two times
@@ -33,20 +35,15 @@ class ClipPlan:
     visual: tuple[PlannedEvent, ...]
     seed: tuple[int, ...]  # of all that is random in rendering the clip
 
-    def segment_labels(self, modality: str, classes: int) -> NDArray[np.bool_]:
-        """Return which class is present in which second.
-
-        Args:
-            modality: "audio" or "visual".
-            classes: C.
-
-        Returns:
-            (T, C) bool.
-        """
-        labels = np.zeros((self.length, classes), bool)
-        for event in self.audio if modality == "audio" else self.visual:
-            labels[event.onset : event.offset, event.label] = True
-        return labels
+    def segment_labels(self, classes: int) -> SegmentLabels:
+        """Return which of C classes are present in which second, (T, C)."""
+        tables = []
+        for events in (self.audio, self.visual):
+            table = np.zeros((self.length, classes), bool)
+            for event in events:
+                table[event.onset : event.offset, event.label] = True
+            tables.append(table)
+        return SegmentLabels(*tables)
 
 
 def plan_clip(name: str, seed: Sequence[int], length: int, classes: int) -> ClipPlan:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...models.labels import LLP_LABELS
-from ..datasets.annotations import SPLIT_FILES, DenseClip, write_annotations
+from ..datasets.annotations import SPLIT_FILES, write_annotations
 from ..datasets.pseudo_labels import write_pseudo_labels
 from ..errors import OutputError, SetupError
 from ..files import PART_PREFIX, exclusive_lock, write_atomic
@@ -105,14 +105,7 @@ def _write_dataset(folder: Path, job: SynthJob, workers: int, progress: Callable
         progress(done, len(missing))
     classes = len(LLP_LABELS)
     clips = {
-        split: [
-            DenseClip(
-                f"{plan.name}_0_{plan.length}",
-                plan.segment_labels("audio", classes),
-                plan.segment_labels("visual", classes),
-            )
-            for plan in split_plans
-        ]
+        split: {f"{plan.name}_0_{plan.length}": plan.segment_labels(classes) for plan in split_plans}
         for split, split_plans in plans.items()
     }
     write_annotations(folder / "annotations", LLP_LABELS, clips)
@@ -133,12 +126,12 @@ def corrupt_labels(plan: ClipPlan, classes: int) -> dict[str, NDArray[np.bool_]]
         "audio" and "visual" -> (T, C) bool; only classes that occur in the clip are ever True.
     """
     rng = np.random.default_rng([*plan.seed, _ERROR_SEED])
-    truth = {modality: plan.segment_labels(modality, classes) for modality in ("audio", "visual")}
-    video_labels = (truth["audio"] | truth["visual"]).any(axis=0)
+    truth = plan.segment_labels(classes)
+    video_labels = (truth.audio | truth.visual).any(axis=0)
     return {
         modality: (labels & (rng.random(labels.shape) >= _MISS_RATE))
         | (video_labels & (rng.random(labels.shape) < _FALSE_ALARM_RATE))
-        for modality, labels in truth.items()
+        for modality, labels in zip(("audio", "visual"), truth, strict=True)
     }
 
 

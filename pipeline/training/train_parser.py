@@ -186,7 +186,7 @@ def _save(job: TrainingJob, parser: AVParser, optimizer: torch.optim.Optimizer, 
 
 def check_job(job: TrainingJob) -> None:
     """Raises SetupError where the recipe cannot be trained on these data or this device."""
-    if job.recipe.objective.needs_segment_labels and job.clips.audio_labels is None:
+    if job.recipe.objective.needs_segment_labels and job.clips.labels is None:
         raise SetupError(
             f"recipe {job.recipe.name} learns from pseudo labels by second; give their folder with --pseudo-labels,"
             " or take a recipe for weak labels (han, mmpyr)"
@@ -205,7 +205,7 @@ def check_job(job: TrainingJob) -> None:
 def data_fingerprint(clips: SplitDataset) -> str:
     """What makes two splits the same: names, lengths and labels, in order."""
     digest = hashlib.sha256("\n".join(clips.filenames).encode(errors="surrogateescape"))
-    for array in (clips.lengths, clips.video_labels, clips.audio_labels, clips.visual_labels):
+    for array in (clips.lengths, clips.video_labels, *(clips.labels or (None, None))):
         digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]
 

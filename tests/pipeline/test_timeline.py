@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from avvp.pipeline.errors import SetupError
 from avvp.pipeline.inference.thresholds import Thresholds, apply_tables, read_thresholds
-from avvp.pipeline.timeline import Event, SegmentProbabilities, all_events, find_events
+from avvp.pipeline.timeline import Event, SegmentLabels, SegmentProbabilities, all_events, find_events
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -41,7 +41,7 @@ def test_consecutive_seconds_become_one_event_with_the_mean_score() -> None:
 def test_audio_visual_events_are_the_intersection() -> None:
     given_ = probabilities([[0.9, 0], [0.9, 0], [0, 0]], [[0, 0], [0.6, 0], [0.8, 0]], [1, 1], [1, 1])
     heard, seen = Thresholds.uniform(LABELS, 0.5, 0.5).decide(given_)
-    events = all_events(heard, seen, given_, LABELS)
+    events = all_events(SegmentLabels(heard, seen), given_, LABELS)
     (both,) = [event for event in events if event.modality == "audio_visual"]
     assert (both.onset, both.offset, both.score) == (1.0, 2.0, pytest.approx(0.6))
     assert [(event.onset, event.offset, event.modality) for event in events] == [

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 from avvp.models.labels import LLP_LABELS
-from avvp.pipeline.datasets.annotations import SPLIT_FILES, DenseClip, read_annotations, write_annotations
+from avvp.pipeline.datasets.annotations import SPLIT_FILES, read_annotations, write_annotations
 from avvp.pipeline.datasets.pseudo_labels import write_pseudo_labels
+from avvp.pipeline.timeline import SegmentLabels
 
 SEGMENTS = 10
 FRAMES = 8
@@ -33,12 +34,12 @@ class Truth:
     """Clips with labels by second, (N, T, C) each."""
 
     filenames: list[str]
-    heard: np.ndarray
-    seen: np.ndarray
+    audio: np.ndarray
+    visual: np.ndarray
 
     @property
     def video(self) -> np.ndarray:
-        return self.heard.any(1) | self.seen.any(1)
+        return self.audio.any(1) | self.visual.any(1)
 
 
 @dataclass
@@ -66,7 +67,10 @@ def generate(folder: Path, recipe: Recipe) -> dict[str, Truth]:
     }
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
     splits = {
-        name: [DenseClip(*clip) for clip in zip(truth.filenames, truth.heard, truth.seen, strict=True)]
+        name: {
+            filename: SegmentLabels(audio, visual)
+            for filename, audio, visual in zip(truth.filenames, truth.audio, truth.visual, strict=True)
+        }
         for name, truth in truths.items()
     }
     write_annotations(folder / "annotations", recipe.labels, splits)
@@ -114,9 +118,9 @@ def _popularity(classes: int) -> np.ndarray:
 
 def _place(truth: Truth, clip: int, label: int, rng: np.random.Generator) -> None:
     """An event of the class: heard, seen, or both at times of their own."""
-    segments = truth.heard.shape[1]
+    segments = truth.audio.shape[1]
     modality = rng.integers(3)
-    for table, chosen in ((truth.heard, modality != 1), (truth.seen, modality != 0)):
+    for table, chosen in ((truth.audio, modality != 1), (truth.visual, modality != 0)):
         if chosen:
             whole = rng.random() < _WHOLE
             onset, offset = (0, segments) if whole else sorted(rng.choice(segments + 1, 2, replace=False))
@@ -134,7 +138,7 @@ def _write_features(
     for name in names:
         (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "features.json").write_text(json.dumps(spec), encoding="utf-8")
-    for filename, heard, seen in zip(truth.filenames, truth.heard, truth.seen, strict=True):
+    for filename, heard, seen in zip(truth.filenames, truth.audio, truth.visual, strict=True):
         for name, table, vectors, rate in zip(names, (heard, seen, seen), prototypes, (1, FRAMES, 1), strict=True):
             active = np.repeat(table, rate, axis=0)
             noise = _NOISE * rng.standard_normal((len(active), vectors.shape[-1]), np.float32)
@@ -143,7 +147,7 @@ def _write_features(
 
 
 def _write_pseudo_labels(folder: Path, truth: Truth, rng: np.random.Generator) -> None:
-    for modality, table in (("audio", truth.heard), ("visual", truth.seen)):
+    for modality, table in (("audio", truth.audio), ("visual", truth.visual)):
         missed, invented = rng.random(table.shape) < _MISSED, rng.random(table.shape) < _INVENTED
         pseudo = (table & ~missed) | (invented & truth.video[:, None, :])
         for filename, labels in zip(truth.filenames, pseudo, strict=True):

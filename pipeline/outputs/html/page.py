@@ -20,7 +20,7 @@ from ...errors import MediaError, SetupError
 from ...files import AUDIO_SUFFIXES, is_file, write_atomic
 from ...segments import runs
 from ...text import escape
-from ...timeline import MODALITIES, Event, Timeline, Truth, sort_events
+from ...timeline import MODALITIES, Event, GroundTruth, Timeline, sort_events
 from ..formats.events_json import to_document
 from ..postprocess import PostProcessing, split_modalities
 
@@ -31,7 +31,7 @@ _SCRIPTS = ("events.js", "timeline.js", "editing.js", "page.js")
 
 
 def write_page(
-    timeline: Timeline, path: Path, *, media: Path | None = None, truth: Truth | None = None, embed: bool = False
+    timeline: Timeline, path: Path, *, media: Path | None = None, truth: GroundTruth | None = None, embed: bool = False
 ) -> None:
     """Write the page of a timeline.
 
@@ -61,7 +61,7 @@ def check_embeddable(media: Path) -> None:
 
 
 def render_page(
-    timeline: Timeline, path: Path, *, media: Path | None = None, truth: Truth | None = None, embed: bool = False
+    timeline: Timeline, path: Path, *, media: Path | None = None, truth: GroundTruth | None = None, embed: bool = False
 ) -> bytes:
     """The page as UTF-8; path: where it will be, for the way to the media."""
     data = page_data(timeline, truth)
@@ -75,7 +75,7 @@ def render_page(
     return fill(read_web("page.html"), parts)
 
 
-def page_data(timeline: Timeline, truth: Truth | None = None) -> dict[str, Any]:
+def page_data(timeline: Timeline, truth: GroundTruth | None = None) -> dict[str, Any]:
     """What the page's program is given, JSON-ready; probabilities as base64 of float32, row by row, (T, C)."""
     tables = None if timeline.probabilities is None else timeline.probabilities.arrays()
     document = to_document(replace(timeline, events=()))  # events go in a shorter form
@@ -126,10 +126,10 @@ def _base64(table: Any) -> str:
     return base64.b64encode(np.ascontiguousarray(table, "<f4").tobytes()).decode()
 
 
-def _spans(truth: Truth) -> list[tuple[str, int, int, int]]:
+def _spans(truth: GroundTruth) -> list[tuple[str, int, int, int]]:
     return [
         (modality, index, start, stop)
-        for modality, table in (("audio", truth.heard), ("visual", truth.seen))
+        for modality, table in zip(("audio", "visual"), truth.labels, strict=True)
         for index in range(table.shape[1])
         for start, stop in runs(table[:, index])
     ]

@@ -17,7 +17,7 @@ from ...decode.process import DEFAULT_TIMEOUT
 from ...files import write_atomic
 from ...segments import runs
 from ...text import escape
-from ...timeline import Timeline, Truth
+from ...timeline import GroundTruth, Timeline
 from .figure import (
     DPI,
     GAP,
@@ -81,7 +81,7 @@ def plot_timeline(
     path: Path,
     *,
     media: Path | None = None,
-    truth: Truth | None = None,
+    truth: GroundTruth | None = None,
     timeout: float = DEFAULT_TIMEOUT,
 ) -> None:
     """Draw what is heard and seen over one time axis and write it, whole or not at all, in the form of the suffix.
@@ -118,7 +118,7 @@ def plot_timeline(
     write_atomic(path, content.getvalue())
 
 
-def _draw(timeline: Timeline, media: Path | None, truth: Truth | None, timeout: float) -> Figure:
+def _draw(timeline: Timeline, media: Path | None, truth: GroundTruth | None, timeout: float) -> Figure:
     from matplotlib.figure import Figure
 
     end = max([timeline.segments, timeline.media["duration"], *(event.offset for event in timeline.events)])
@@ -147,7 +147,7 @@ def _draw(timeline: Timeline, media: Path | None, truth: Truth | None, timeout: 
     return figure
 
 
-def _rows(timeline: Timeline, truth: Truth | None, sense: _Sense) -> list[_Row]:
+def _rows(timeline: Timeline, truth: GroundTruth | None, sense: _Sense) -> list[_Row]:
     """In the order of the labels. What is heard and seen at once counts in both modalities."""
     found: dict[str, _Spans] = {}
     both: dict[str, _Spans] = {}
@@ -157,7 +157,7 @@ def _rows(timeline: Timeline, truth: Truth | None, sense: _Sense) -> list[_Row]:
         if event.modality == "audio_visual":
             both.setdefault(event.label, []).append((event.onset, event.duration))
     known = None if timeline.probabilities is None else timeline.probabilities.arrays()[sense]
-    table = None if truth is None else truth.heard if sense == "audio" else truth.seen
+    table = None if truth is None else truth.labels.of(sense)
     rows = []
     for index, label in enumerate(timeline.labels):
         spans = [] if table is None else runs(table[:, index])
@@ -168,7 +168,7 @@ def _rows(timeline: Timeline, truth: Truth | None, sense: _Sense) -> list[_Row]:
     return rows
 
 
-def _panel(sense: _Sense, rows: Sequence[_Row], segments: int, truth: Truth | None) -> PlotBand:
+def _panel(sense: _Sense, rows: Sequence[_Row], segments: int, truth: GroundTruth | None) -> PlotBand:
     """The rows of a modality, from top to bottom, or words where it has none."""
     shown = list(rows)
     name = _NAMES[sense]

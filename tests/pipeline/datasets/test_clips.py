@@ -46,8 +46,8 @@ def test_a_split_has_its_truth(data: tuple[Path, dict[str, Truth]]) -> None:
     root, truths = data
     clips = clips_of(root, "test")
     heard, seen = clips.segment_labels
-    np.testing.assert_array_equal(heard, truths["test"].heard)
-    np.testing.assert_array_equal(seen, truths["test"].seen)
+    np.testing.assert_array_equal(heard, truths["test"].audio)
+    np.testing.assert_array_equal(seen, truths["test"].visual)
     np.testing.assert_array_equal(clips.video_labels, truths["test"].video)
     with pytest.raises(ValueError, match="no labels by second"):
         _ = clips_of(root, "train").segment_labels
@@ -56,7 +56,7 @@ def test_a_split_has_its_truth(data: tuple[Path, dict[str, Truth]]) -> None:
 def test_pseudo_labels_are_for_training_alone(data: tuple[Path, dict[str, Truth]]) -> None:
     root, truths = data
     heard, _ = clips_of(root, "train", pseudo=True).segment_labels
-    agreement = (heard == truths["train"].heard).mean()
+    agreement = (heard == truths["train"].audio).mean()
     assert 0.9 < agreement < 1
     with pytest.raises(ValueError, match="pseudo labels are for training, not for test"):
         clips_of(root, "test", pseudo=True)

@@ -16,7 +16,7 @@ from avvp.pipeline.datasets.annotations import read_annotations
 from avvp.pipeline.datasets.clips import SplitDataset, load_clips
 from avvp.pipeline.datasets.pseudo_labels import write_pseudo_labels
 from avvp.pipeline.errors import DatasetError, FeatureMismatchError, SetupError
-from avvp.pipeline.evaluation.evaluate import Decisions, evaluate
+from avvp.pipeline.evaluation.evaluate import evaluate
 from avvp.pipeline.evaluation.evaluate_parser import ParserEvaluator
 from avvp.pipeline.evaluation.evaluate_pseudo_labels import evaluate_pseudo_labels
 from avvp.pipeline.evaluation.evaluate_timelines import evaluate_timelines, read_timeline
@@ -25,9 +25,10 @@ from avvp.pipeline.evaluation.tune_thresholds import tune_thresholds
 from avvp.pipeline.features.npy_folders import PUBLISHED_SPEC
 from avvp.pipeline.features.packed_store import open_features
 from avvp.pipeline.inference.bundle import load_parser
-from avvp.pipeline.inference.predict import Predictions, predict_clips, predict_video
+from avvp.pipeline.inference.predict import predict_clips, predict_video
 from avvp.pipeline.inference.thresholds import Thresholds, apply_tables, read_thresholds
 from avvp.pipeline.metrics import score
+from avvp.pipeline.timeline import SegmentLabels, SegmentProbabilities
 from avvp.pipeline.training.model_info import count_parts, recipe_parser, unused_when_published
 from rich.console import Console
 from support.command import Result
@@ -71,7 +72,7 @@ def judge_of(root: Path, folder: Path) -> ParserEvaluator:
 def perfect(truth: Truth, folder: Path, *, by_id: bool = False) -> Path:
     """Timelines that say the truth."""
     folder.mkdir(exist_ok=True)
-    for filename, heard, seen in zip(truth.filenames, truth.heard, truth.seen, strict=True):
+    for filename, heard, seen in zip(truth.filenames, truth.audio, truth.visual, strict=True):
         events = [
             {"modality": modality, "label": LABELS[label], "onset": float(second), "offset": second + 1.0, "score": 1}
             for modality, table in (("audio", heard), ("visual", seen))
@@ -103,19 +104,18 @@ def test_a_parser_is_scored_by_the_published_decision(data: tuple[Path, dict[str
     found = predict_clips(parser, clips_of(root), torch.device("cpu"))
     present = (found.audio_video >= 0.5) | (found.visual_video >= 0.5)
     decisions = ((found.audio >= 0.5) & present, (found.visual >= 0.5) & present)
-    assert result.scores == score(*decisions, truths["test"].heard, truths["test"].seen)
+    assert result.scores == score(*decisions, truths["test"].audio, truths["test"].visual)
 
 
 def test_subsets_and_classes(data: tuple[Path, dict[str, Truth]]) -> None:
     truth = data[1]["test"]
-    crowded = (truth.heard.sum(2) > 1).any(1) | (truth.seen.sum(2) > 1).any(1)
-    nothing = np.zeros_like(truth.heard)
-    result = evaluate(
-        Decisions(nothing, truth.seen), truth.heard, truth.seen, split="test", source="half", labels=LABELS
-    )
+    crowded = (truth.audio.sum(2) > 1).any(1) | (truth.visual.sum(2) > 1).any(1)
+    nothing = np.zeros_like(truth.audio)
+    known = SegmentLabels(truth.audio, truth.visual)
+    result = evaluate(SegmentLabels(nothing, truth.visual), known, split="test", source="half", labels=LABELS)
     assert (result.overlapping.clips, result.non_overlapping.clips) == (crowded.sum(), (~crowded).sum())
     assert result.overlapping.scores == score(
-        nothing[crowded], truth.seen[crowded], truth.heard[crowded], truth.seen[crowded]
+        nothing[crowded], truth.visual[crowded], truth.audio[crowded], truth.visual[crowded]
     )
     assert result.whole.scores is not None
     assert result.whole.scores.event.visual == 100
@@ -128,7 +128,7 @@ def test_subsets_and_classes(data: tuple[Path, dict[str, Truth]]) -> None:
 def test_a_subset_without_clips_has_no_scores() -> None:
     one = np.zeros((1, 2, 2), bool)
     one[0, :, 0] = True
-    result = evaluate(Decisions(one, one), one, one, split="val", source="x", labels=("a", "b"))
+    result = evaluate(SegmentLabels(one, one), SegmentLabels(one, one), split="val", source="x", labels=("a", "b"))
     assert result.overlapping.scores is None
     assert result.classes["b"] is None
     rows = score_table(result).rows
@@ -168,12 +168,12 @@ def test_pseudo_labels_on_disk(data: tuple[Path, dict[str, Truth]], run: Callabl
     truth, annotations = truths["test"], read_annotations(root / "annotations")
     ids = [name.rsplit("_", 2)[0] for name in truth.filenames]
     for number, name in enumerate(ids):
-        write_pseudo_labels(tmp_path, "audio", name, truth.heard[number] & (number != 4))
-        write_pseudo_labels(tmp_path, "visual", name, truth.seen[number])
-    heard = truth.heard.copy()
+        write_pseudo_labels(tmp_path, "audio", name, truth.audio[number] & (number != 4))
+        write_pseudo_labels(tmp_path, "visual", name, truth.visual[number])
+    heard = truth.audio.copy()
     heard[4] = False
     result = evaluate_pseudo_labels(tmp_path, annotations, "test")
-    assert result.scores == score(heard, truth.seen, truth.heard, truth.seen)
+    assert result.scores == score(heard, truth.visual, truth.audio, truth.visual)
     (tmp_path / "CLIP/segment_pseudo_labels" / f"{ids[4]}.npy").unlink()
     with pytest.raises(DatasetError, match=ids[4]):
         evaluate_pseudo_labels(tmp_path, annotations, "test")
@@ -254,15 +254,15 @@ def test_labels_in_another_order_are_refused(data: tuple[Path, dict[str, Truth]]
         ParserEvaluator(load_parser(str(folder)), tmp_path, root / "features", progress=lambda _: lambda _d, _t: None)
 
 
-def biased_predictions(truth: Truth, pooled: bool) -> Predictions:
+def biased_predictions(truth: Truth, pooled: bool) -> SegmentProbabilities:
     """Right, were it not for thresholds of 0.5: everything is scaled down, each class in its own way."""
     scale = np.array([0.2, 0.4, 0.7, 0.9], np.float32)
-    heard, seen = truth.heard * scale, truth.seen * scale * 0.9
+    heard, seen = truth.audio * scale, truth.visual * scale * 0.9
     videos = [
         np.broadcast_to(table.any(1, keepdims=True) * np.float32(0.45), table.shape)
-        for table in (truth.heard, truth.seen)
+        for table in (truth.audio, truth.visual)
     ]
-    return Predictions(heard, seen, *videos, video=np.maximum(*videos) if pooled else None)
+    return SegmentProbabilities(heard, seen, *videos, video=np.maximum(*videos) if pooled else None)
 
 
 @pytest.mark.parametrize("pooled", [False, True])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from avvp.extractors import Extractor, build_extractor
-from avvp.extractors.inputs import CLIP, LOG_MEL, PICTURE
+from avvp.extractors.inputs import FRAME, FRAME_CLIP, LOG_MEL
 from avvp.extractors.registry import extractor_shapes
 from avvp.pipeline import extract_features
 from avvp.pipeline.decode.base import check_length
@@ -195,7 +195,7 @@ class TestUnevenStreams:
 
 def test_a_frame_that_repeats_is_computed_once(tiny: Mapping[str, Extractor], clips: Clips) -> None:
     slow = clips.numbered("slow.mkv", 4, 2)
-    given = [stream for stream, inputs in NetworkInputs(slow, [PICTURE], profile="clean") for _ in inputs]
+    given = [stream for stream, inputs in NetworkInputs(slow, [FRAME], profile="clean") for _ in inputs]
     assert given == ["visual_2d"] * 4
     features = extract_features(slow, tiny, profile="clean")
     assert (features.visual_2d[:4] == features.visual_2d[0]).all()
@@ -258,7 +258,7 @@ def test_what_stands_still_is_made_once_for_all_seconds(clips: Clips) -> None:
     """A still picture for two seconds with digital silence: one picture, one clip, one second of sound."""
     sources = ("-f", "lavfi", "-i", "color=red:s=64x48:r=25:d=2", "-f", "lavfi", "-i", "anullsrc=r=16000:d=2")
     path = clips.make("calm.mkv", *sources, "-t", 2, "-c:v", "ffv1", "-c:a", "pcm_s16le")
-    inputs = NetworkInputs(path, [LOG_MEL, PICTURE, CLIP], profile="clean")
+    inputs = NetworkInputs(path, [LOG_MEL, FRAME, FRAME_CLIP], profile="clean")
     assert [(stream, len(given)) for stream, given in inputs] == [("audio", 1), ("visual_2d", 1), ("visual_3d", 1)]
     assert inputs.summary.rows == {"audio": [0, 0], "visual_2d": [0] * 16, "visual_3d": [0, 0]}
 
@@ -267,7 +267,7 @@ def test_a_clip_in_which_something_moved_is_made_anew(clips: Clips) -> None:
     """Frames 0..3 in the first second, 3 for all of the next two: the second clip is new, the third is the second."""
     pace = "setpts='min(N,3)/4/TB',tpad=stop_mode=clone:stop_duration=2"
     path = clips.numbered("halting.mkv", 4, 4, "-vf", pace, "-r", 8)
-    inputs = NetworkInputs(path, [PICTURE, CLIP], profile="clean")
+    inputs = NetworkInputs(path, [FRAME, FRAME_CLIP], profile="clean")
     given = [stream for stream, some in inputs for _ in some]
     pictures, shown = given.count("visual_2d"), inputs.summary.rows["visual_2d"]
     assert pictures == 4

@@ -41,7 +41,7 @@ def test_plans_follow_from_their_seed_and_are_never_crowded() -> None:
     assert plans[3] == plan_clip("a", (1, 0, 3), 10, CLASSES) != plan_clip("a", (2, 0, 3), 10, CLASSES)
     kinds = set()
     for plan in plans:
-        heard, seen = plan.segment_labels("audio", CLASSES), plan.segment_labels("visual", CLASSES)
+        heard, seen = plan.segment_labels(CLASSES)
         assert max(heard.sum(axis=1).max(), seen.sum(axis=1).max()) <= MAX_SIMULTANEOUS
         assert (heard | seen).any()
         kinds |= {(bool(h), bool(s)) for h, s in zip(heard.any(axis=0), seen.any(axis=0), strict=True)}
@@ -111,10 +111,10 @@ def test_mistakes_stay_inside_the_labels_of_the_video() -> None:
     errors = count = 0
     for number in range(100):
         plan = plan_clip("a", (3, 0, number), 10, CLASSES)
-        inside = (plan.segment_labels("audio", CLASSES) | plan.segment_labels("visual", CLASSES)).any(axis=0)
+        inside = np.logical_or(*plan.segment_labels(CLASSES)).any(axis=0)
         for modality, labels in corrupt_labels(plan, CLASSES).items():
             assert not labels[:, ~inside].any()
-            errors += int((labels != plan.segment_labels(modality, CLASSES)).sum())
+            errors += int((labels != plan.segment_labels(CLASSES).of(modality)).sum())
             count += 10 * int(inside.sum())
     assert errors / count == pytest.approx(0.1, abs=0.02)
 
@@ -138,7 +138,8 @@ class TestDataset:
         split = annotations.split("test")
         for modality in ("audio", "visual"):
             truth = annotations.dense(split, modality, 4)
-            np.testing.assert_array_equal(truth, [plan.segment_labels(modality, CLASSES) for plan in job.plans("test")])
+            planned = [plan.segment_labels(CLASSES).of(modality) for plan in job.plans("test")]
+            np.testing.assert_array_equal(truth, planned)
             ids = [plan.name for plan in job.plans("train")]
             labels, problems = read_pseudo_labels(made / "pseudo_labels", modality, ids, [4] * 3, CLASSES)
             assert problems == []

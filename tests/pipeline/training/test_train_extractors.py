@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
-from avvp.extractors.inputs import CLIP, LOG_MEL, PICTURE
+from avvp.extractors.inputs import FRAME, FRAME_CLIP, LOG_MEL
 from avvp.extractors.mel import LOG_OFFSET
 from avvp.extractors.sampling import STREAMS
 from avvp.pipeline.datasets.annotations import read_annotations
@@ -41,7 +41,7 @@ def test_examples_are_what_extraction_sees_with_the_labels_of_their_second(data:
     np.testing.assert_array_equal(found["visual_3d"].labels, truth.reshape(15, -1))
     np.testing.assert_array_equal(found["visual_2d"].labels[::2], truth.reshape(15, -1))
     first = videos[annotations.split("val").filenames[0].rsplit("_", 2)[0]]
-    inputs = NetworkInputs(first, [PICTURE, CLIP, LOG_MEL], profile="clean")
+    inputs = NetworkInputs(first, [FRAME, FRAME_CLIP, LOG_MEL], profile="clean")
     given = {stream: [] for stream in STREAMS}
     for stream, some in inputs:
         given[stream].append(some)

@@ -20,7 +20,7 @@ from avvp.pipeline.outputs.formats.registry import FORMATS, read_events
 from avvp.pipeline.outputs.html import page as pages
 from avvp.pipeline.outputs.html.index import write_index
 from avvp.pipeline.outputs.html.page import render_page, write_page
-from avvp.pipeline.timeline import Event, SegmentProbabilities, Timeline, Truth, all_events
+from avvp.pipeline.timeline import Event, GroundTruth, SegmentLabels, SegmentProbabilities, Timeline, all_events
 from playwright.sync_api import Browser, Page, sync_playwright
 from support.command import Result
 
@@ -106,7 +106,7 @@ def make_timeline(seconds: int = 10, labels: tuple[str, ...] = LLP_LABELS[:5], p
     probabilities = SegmentProbabilities(*rng.random((4, seconds, len(labels))).astype(np.float32))
     media = {"path": path, "duration": float(seconds), "audio_codec": "aac", "video_codec": "h264"}
     thresholds = Thresholds.uniform(labels)
-    events = all_events(*thresholds.decide(probabilities), probabilities, labels)
+    events = all_events(thresholds.decide(probabilities), probabilities, labels)
     return Timeline(events, labels, probabilities, media, {"program": "avvp", "thresholds": thresholds.to_dict()})
 
 
@@ -147,7 +147,7 @@ def test_the_slider_gives_python_s_events(shown: Opened) -> None:
     for threshold in (0.0, 0.13, 0.5, 0.77, 1.0):
         shown.slide("threshold", threshold)
         decided = Thresholds.uniform(timeline.labels, threshold, threshold).decide(probabilities)
-        expected = replace(timeline, events=all_events(*decided, probabilities, timeline.labels))
+        expected = replace(timeline, events=all_events(decided, probabilities, timeline.labels))
         assert shown.events() == plain(expected)
     assert shown.page.locator("#nothing").is_visible()
 
@@ -390,7 +390,7 @@ def test_truth_is_shown(show: Callable[..., Opened], tmp_path: Path) -> None:
     timeline = make_timeline()
     truth = np.zeros((10, 5), bool)
     truth[2:5, 1] = True
-    write_page(timeline, tmp_path / "report.html", truth=Truth(truth, truth, "F-score 50"))
+    write_page(timeline, tmp_path / "report.html", truth=GroundTruth(SegmentLabels(truth, truth), "F-score 50"))
     opened = show(tmp_path / "report.html")
     assert opened.page.locator(".true").count() == 2
     assert "F-score 50" in (opened.page.locator("#facts").text_content() or "")

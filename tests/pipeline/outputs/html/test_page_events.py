@@ -88,9 +88,9 @@ def plain(events: Any) -> list[tuple[Any, ...]]:
 def decided(case: dict[str, Any]) -> Timeline:
     data = case["data"]
     probabilities = SegmentProbabilities(**data["tables"])
-    heard, seen = Thresholds.uniform(LABELS, case["threshold"], case["threshold"]).decide(probabilities)
-    heard, seen = heard & data["has"]["audio"], seen & data["has"]["visual"]
-    events = all_events(heard, seen, probabilities, LABELS)
+    active = Thresholds.uniform(LABELS, case["threshold"], case["threshold"]).decide(probabilities)
+    active = SegmentLabels(active.audio & data["has"]["audio"], active.visual & data["has"]["visual"])
+    events = all_events(active, probabilities, LABELS)
     return Timeline(events, LABELS, probabilities, {"path": "clip.mp4", "duration": float(data["segments"])}, {})
 
 

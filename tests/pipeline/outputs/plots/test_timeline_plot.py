@@ -17,7 +17,15 @@ from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.errors import MediaError, OutputError
 from avvp.pipeline.outputs.plots.thumbnails import frames_at, loudness, spectrogram
 from avvp.pipeline.outputs.plots.timeline import PLOT_SUFFIXES, plot_timeline
-from avvp.pipeline.timeline import Event, SegmentProbabilities, Timeline, Truth, all_events, sort_events
+from avvp.pipeline.timeline import (
+    Event,
+    GroundTruth,
+    SegmentLabels,
+    SegmentProbabilities,
+    Timeline,
+    all_events,
+    sort_events,
+)
 from PIL import Image
 from support import media
 
@@ -98,7 +106,7 @@ def test_truth_adds_what_was_missed_and_how_well_it_agrees(tmp_path: Path) -> No
     heard, seen = np.zeros((4, 3), bool), np.zeros((4, 3), bool)
     heard[1:3, 1] = True  # Cat, which the timeline has not
     agreement = "agreement with the annotator: " + ", ".join(f"number {n}" for n in range(12)) + ", the last"
-    found = drawn(tmp_path, known(), truth=Truth(heard, seen, agreement))
+    found = drawn(tmp_path, known(), truth=GroundTruth(SegmentLabels(heard, seen), agreement))
     assert found.count("Cat") == 1
     assert "annotated" in found
     lines = [line for line in found if "number" in line]
@@ -141,7 +149,7 @@ def test_an_hour_of_two_thousand_events_is_fast_and_of_legible_size(tmp_path: Pa
     probabilities = SegmentProbabilities(*[chance] * 4)
     active = np.zeros(chance.shape, bool)
     active[::4, 3], active[1::6, 5] = True, True
-    events = all_events(active, active, probabilities, LLP_LABELS)
+    events = all_events(SegmentLabels(active, active), probabilities, LLP_LABELS)
     assert len(events) >= 2000
     timeline = Timeline(events, LLP_LABELS, probabilities, {"path": "hour.mp4", "duration": 3600.4}, {})
     started = time.monotonic()
