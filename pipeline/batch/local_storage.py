@@ -30,7 +30,7 @@ class LocalStorage(Storage):
 
     def store(self, name: str, write: Callable[[Path], object]) -> OutputFingerprint:
         path = self.root / name
-        with _told(path.parent, "made"):
+        with _told(path.parent, "created"):
             path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             write(temporary)

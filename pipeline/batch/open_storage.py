@@ -19,6 +19,6 @@ def open_storage(location: str | Path) -> Storage:
     root = Path(location)
     if root.exists() and not root.is_dir():
         raise SetupError(f"{escape(root)}: is not a folder")
-    with _told(root, "made"):
+    with _told(root, "created"):
         root.mkdir(parents=True, exist_ok=True)
     return LocalStorage(root)
