@@ -1,4 +1,7 @@
-"""Feature extractors and the profiles that feed them. Names are loaded when first used: torch takes seconds."""
+"""Feature extractors (VGGish, ResNet, R(2+1)D) and the profiles that define their inputs.
+
+Names are imported on first access, because importing torch takes seconds.
+"""
 
 import lazy_loader
 

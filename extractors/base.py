@@ -1,4 +1,4 @@
-"""What every feature extractor is: a frozen network that owns its preprocessing."""
+"""Base class of feature extractors: a frozen network together with its preprocessing."""
 
 from __future__ import annotations
 
@@ -15,16 +15,24 @@ from .sampling import Stream
 
 
 class Extractor(nn.Module):
-    """A network in eval mode without gradients.
+    """Feature extractor: a network in eval mode without gradients.
 
-    Three steps lead from decoded media to rows of features, each where it costs least: `input_format.reduce` to
-    compact arrays (NumPy, in whatever process decodes), `prepare` to what the network computes with (on its device),
-    `forward` to rows (N, dim). `preprocess` is the first two in one.
+    Decoded media becomes rows of features in three steps, each where it is cheapest: `input_format.reduce` makes
+    compact arrays (NumPy, in the decode worker process), `prepare` makes the network's input (on its device),
+    `forward` computes rows (N, dim). `preprocess` combines the first two.
+
+    Args:
+        dim: width of a row.
+
+    Attributes:
+        input_format: the input that the network takes.
+        memory_format: the layout that its convolutions are fastest in.
+        unused_prefixes: of keys in the published file that features do not need, such as the classifier's.
     """
 
     input_format: ClassVar[InputFormat]
     memory_format: ClassVar[torch.memory_format] = torch.contiguous_format
-    unused_prefixes: ClassVar[tuple[str, ...]] = ()  # parts of the published file that features do not need
+    unused_prefixes: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -32,46 +40,76 @@ class Extractor(nn.Module):
 
     @property
     def stream(self) -> Stream:
-        """The part of a FeatureSet that it fills."""
+        """Stream of the FeatureSet that the rows belong to."""
         return self.input_format.stream
 
     def prepare(self, reduced: Tensor) -> Tensor:
-        """Reduced inputs (N, *input_format.shape) -> the network's input, on the device that they are on."""
+        """Convert reduced inputs to the network's input.
+
+        Args:
+            reduced: (N, *input_format.shape), of `input_format.dtype`, on any device.
+
+        Returns:
+            N inputs of `forward`, float, on the same device.
+        """
         return reduced
 
     def preprocess(self, media: NDArray[np.generic]) -> Tensor:
-        """Decoded media, as `input_format` takes it -> the network's input, on the CPU."""
+        """Convert decoded media to the network's input, on the CPU.
+
+        Args:
+            media: frames or waveform, see `InputFormat`.
+
+        Returns:
+            N inputs of `forward`, float.
+        """
         return self.prepare(torch.from_numpy(self.input_format.reduce(media)))
 
     def load_published(self, state_dict: Mapping[str, Tensor]) -> tuple[str, ...]:
-        """Take the published file's tensors under their own key names; returns the keys that are not needed.
+        """Replace the parameters by the tensors of a published file.
 
-        Raises ValueError naming keys that are missing, foreign or of another shape.
+        Args:
+            state_dict: tensors under the published keys; they are kept, not copied.
+
+        Returns:
+            The keys that features do not need.
+
+        Raises:
+            ValueError: keys are missing or unknown, or tensors have the wrong shape. The message names the first three.
         """
         unused = tuple(key for key in state_dict if key.startswith(self.unused_prefixes or ("\0",)))
-        own = self.state_dict()
-        given = {key: tensor for key, tensor in state_dict.items() if key not in unused}
-        # Old files lack this counter; evaluation never reads it.
-        missing = {key for key in own.keys() - given.keys() if not key.endswith("num_batches_tracked")}
-        misshapen = [key for key in own.keys() & given.keys() if own[key].shape != given[key].shape]
-        problems = _name_keys("missing", missing) + _name_keys("unknown", given.keys() - own.keys())
+        expected = self.state_dict()
+        loaded = {key: tensor for key, tensor in state_dict.items() if key not in unused}
+        # Old files lack this counter; eval mode never reads it.
+        missing = {key for key in expected.keys() - loaded.keys() if not key.endswith("num_batches_tracked")}
+        misshapen = [key for key in expected.keys() & loaded.keys() if expected[key].shape != loaded[key].shape]
+        problems = _name_keys("missing", missing) + _name_keys("unknown", loaded.keys() - expected.keys())
         problems += _name_keys("of another shape", misshapen)
         if problems:
             raise ValueError(f"the weights do not fit {type(self).__name__}: {'; '.join(problems)}")
-        counters = {key: torch.zeros((), dtype=torch.long) for key in own.keys() - given.keys()}
-        self.load_state_dict(given | counters, assign=True)
+        counters = {key: torch.zeros((), dtype=torch.long) for key in expected.keys() - loaded.keys()}
+        self.load_state_dict(loaded | counters, assign=True)
         return unused
 
 
-def normalize(pictures: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """(..., S, S, 3) uint8 -> float32 of the same shape, ``(x / 255 - mean) / std``."""
-    average, deviation = (torch.tensor(values, device=pictures.device) for values in (mean, std))
-    return pictures.float().div_(255).sub_(average).div_(deviation)
+def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Scale images to [0, 1] and standardise their channels: ``(x / 255 - mean) / std``.
+
+    Args:
+        images: (..., 3) uint8 RGB.
+        mean: of each channel, in [0, 1].
+        std: of each channel.
+
+    Returns:
+        float32 of the same shape.
+    """
+    average, deviation = (torch.tensor(values, device=images.device) for values in (mean, std))
+    return images.float().div_(255).sub_(average).div_(deviation)
 
 
-def _name_keys(what: str, keys: Iterable[str]) -> list[str]:
+def _name_keys(problem: str, keys: Iterable[str]) -> list[str]:
     names = sorted(keys)
     if not names:
         return []
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return [f"{what}: {', '.join(names[:3])}{more}"]
+    return [f"{problem}: {', '.join(names[:3])}{more}"]

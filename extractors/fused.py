@@ -1,11 +1,11 @@
-"""The same networks arranged for speed: batch norm folded into the convolutions, shortcut and ReLU done by them too.
+"""Fused extractors: batch norm folded into the convolutions, which also add the shortcut and apply ReLU.
 
-Features equal those of the plain networks within rounding (1e-5 relative in float32). What it gains is measured by
-benchmarks/extraction.py.
+Features equal those of the plain networks within rounding (1e-5 relative in float32). benchmarks/extraction.py
+measures the speed.
 
-On a CPU the convolutions are oneDNN's, called as PyTorch's own compiler calls them, with weights laid out once for the
-batches that will come; elsewhere they are PyTorch's usual ones. R(2+1)D's factored 3-d convolutions run as 2-d ones:
-clips lie in memory as (N, T, H, W, C), of which (NT, H, W, C) and (N, T, HW, C) are views.
+On a CPU the convolutions are oneDNN's, called as PyTorch's own compiler calls them, with weights packed once for
+batches of one size; on other devices they are PyTorch's. R(2+1)D's factored 3-d convolutions run as 2-d ones: clips are
+stored as (N, T, H, W, C), of which (NT, H, W, C) and (N, T, HW, C) are views.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision.models.resnet import BasicBlock as PictureBlock
+from torchvision.models.resnet import BasicBlock as ResNetBasicBlock
 from torchvision.models.resnet import Bottleneck
-from torchvision.models.video.resnet import BasicBlock as ClipBlock
+from torchvision.models.video.resnet import BasicBlock as VideoBasicBlock
 
 from .base import Extractor
 from .r2plus1d import R2Plus1D
 from .resnet import ResNet
 from .vggish import VGGish
 
-_CHANNEL_BLOCK = 16  # float32 values of a vector register: channels between two convolutions are filled up to it
-_packing = Lock()
+_CHANNEL_BLOCK = 16  # float32 values in a vector register: channels between two convolutions are padded to a multiple
+_packing_lock = Lock()
 
 
 def fuse(
@@ -38,29 +38,38 @@ def fuse(
     onednn: bool | None = None,
     compiled: bool = False,
 ) -> Extractor:
-    """A network that makes the same rows faster; the given one is left as it is.
+    """Build a faster extractor that computes the same rows within rounding.
 
-    dtype: of weights and computation; rows stay float32. onednn: whether to call oneDNN directly; by default where
-    the extractor is on a CPU and PyTorch has it. compiled: by torch.compile, which takes a minute at the first batch
-    of a size. Raises ValueError for extractors that this is not written for.
+    Args:
+        extractor: a plain `ResNet`, `R2Plus1D` or `VGGish`; it is not changed.
+        dtype: of weights and computation; rows stay float32.
+        onednn: whether to call oneDNN directly. None: when the extractor is on a CPU, PyTorch has oneDNN and
+            `compiled` is off.
+        compiled: use torch.compile, which takes a minute at the first batch of each size.
+
+    Returns:
+        An extractor on the same device.
+
+    Raises:
+        ValueError: there is no fused form of this extractor.
     """
-    if type(extractor) not in _BODIES:
-        known = ", ".join(kind.__name__ for kind in _BODIES)
+    if type(extractor) not in _FUSED_NETWORKS:
+        known = ", ".join(extractor_type.__name__ for extractor_type in _FUSED_NETWORKS)
         raise ValueError(f"no fused form of {type(extractor).__name__}; known: {known}")
     device = next(extractor.parameters()).device
-    chosen = device.type == "cpu" and not compiled and _has_onednn() if onednn is None else onednn
-    body = _BODIES[type(extractor)](extractor)
+    use_onednn = device.type == "cpu" and not compiled and _has_onednn() if onednn is None else onednn
+    body = _FUSED_NETWORKS[type(extractor)](extractor)
     for module in body.modules():
         if isinstance(module, FusedConv):
-            module.onednn = chosen
+            module.onednn = use_onednn
     body.to(device, dtype).eval().requires_grad_(False)
     return _FusedExtractor(extractor, torch.compile(body, dynamic=False) if compiled else body, dtype)
 
 
 def _has_onednn() -> bool:
-    """Whether this PyTorch has the operators; they are its compiler's, not part of its public interface."""
-    packs = hasattr(_operators(), "mkldnn_reorder_conv2d_weight")
-    return torch.backends.mkldnn.is_available() and packs and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    """Return whether this PyTorch has the operators, which belong to its compiler and are not public."""
+    can_pack = hasattr(_operators(), "mkldnn_reorder_conv2d_weight")
+    return torch.backends.mkldnn.is_available() and can_pack and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
 
 def _operators() -> Any:
@@ -72,7 +81,7 @@ class _FusedExtractor(Extractor):
         super().__init__(plain.dim)
         self.body = body
         self.dtype = dtype
-        self.input_format = plain.input_format  # pyright: ignore[reportAttributeAccessIssue] - a class's, elsewhere
+        self.input_format = plain.input_format  # pyright: ignore[reportAttributeAccessIssue] - a ClassVar of the others
         self._prepare: Callable[[Tensor], Tensor] = type(plain).prepare.__get__(self)
 
     def prepare(self, reduced: Tensor) -> Tensor:
@@ -83,66 +92,79 @@ class _FusedExtractor(Extractor):
 
 
 class FusedConv(nn.Module):
-    """A 2-d convolution, then the shortcut where one is given, then ReLU. (N, C, H, W) in channels-last memory."""
+    """2-d convolution, addition of a shortcut, ReLU, in one call where possible; channels-last memory.
+
+    Args:
+        conv: the convolution, with bias; its parameters are copied.
+    """
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         assert conv.bias is not None
         self.weight = nn.Parameter(conv.weight.detach().clone(memory_format=torch.channels_last))
         self.bias = nn.Parameter(conv.bias.detach().clone())
-        self.places = (list(cast("Sequence[int]", conv.padding)), list(conv.stride), [1, 1], 1)
+        self.geometry = (list(cast("Sequence[int]", conv.padding)), list(conv.stride), [1, 1], 1)
         self.onednn = False
         self._packed: Tensor | None = None
 
     def forward(self, x: Tensor, *, residual: Tensor | None = None, relu: bool = True) -> Tensor:
-        """onto: a tensor of the output's shape that is added, and may be overwritten."""
+        """Convolve x (N, C, H, W).
+
+        Args:
+            x: in channels-last memory.
+            residual: added before the ReLU, of the output's shape; it may be overwritten.
+            relu: whether to apply ReLU.
+
+        Returns:
+            (N, C', H', W') in channels-last memory.
+        """
         if not self.onednn:
-            padding, stride, _, _ = self.places
+            padding, stride, _, _ = self.geometry
             out = F.conv2d(x, self.weight, self.bias, stride, padding)
             out = out if residual is None else out.add_(residual)
             return out.relu_() if relu else out
         weight = self._pack(x) if self._packed is None else self._packed
         if residual is None:
             activation = "relu" if relu else "none"
-            return torch.ops.mkldnn._convolution_pointwise(x, weight, self.bias, *self.places, activation, [], "")
+            return torch.ops.mkldnn._convolution_pointwise(x, weight, self.bias, *self.geometry, activation, [], "")
         return torch.ops.mkldnn._convolution_pointwise_.binary(
-            residual, x, weight, self.bias, *self.places, "add", None, "relu" if relu else None, [], ""
+            residual, x, weight, self.bias, *self.geometry, "add", None, "relu" if relu else None, [], ""
         )
 
     def _pack(self, x: Tensor) -> Tensor:
-        """The weights in the layout that oneDNN wants for inputs of this shape."""
-        with _packing:
-            if self._packed is None:  # no other thread has been here
+        """Return the weights in the layout that oneDNN uses for inputs of this shape."""
+        with _packing_lock:
+            if self._packed is None:  # no other thread has packed them
                 dense = self.weight.detach().contiguous().to_mkldnn(x.dtype)
                 pack = _operators().mkldnn_reorder_conv2d_weight
-                packed: Tensor = pack(dense, *self.places, list(x.shape))
+                packed: Tensor = pack(dense, *self.geometry, list(x.shape))
                 self._packed = packed
-                self.weight.data = torch.empty(0)  # or they would be in memory twice
+                self.weight.data = torch.empty(0)  # the packed copy replaces them in memory
             return self._packed
 
 
 def _fold(conv: nn.Module, norm: nn.Module | None = None) -> nn.Conv2d:
-    """One 2-d convolution with bias. A 3-d one must have a kernel of one frame or of one pixel."""
+    """Fold batch norm into a 2-d convolution with bias; 3-d kernels must span one frame or one pixel."""
     folded: Any = conv if norm is None else fuse_conv_bn_eval(cast("Any", conv), cast("Any", norm))
     if isinstance(folded, nn.Conv2d):
         return folded
     across_time = folded.kernel_size[0] > 1
     weight = folded.weight.squeeze(-1) if across_time else folded.weight.squeeze(2)
-    kept = slice(0, 2) if across_time else slice(1, 3)
-    kernel, stride, padding = (tuple(values[kept]) for values in (folded.kernel_size, folded.stride, folded.padding))
+    axes = slice(0, 2) if across_time else slice(1, 3)
+    kernel, stride, padding = (tuple(values[axes]) for values in (folded.kernel_size, folded.stride, folded.padding))
     flat = nn.Conv2d(weight.shape[1], weight.shape[0], kernel, stride, padding, device=weight.device)
     flat.weight.data, flat.bias = weight.detach(), folded.bias
     return flat
 
 
-class _PictureNet(nn.Module):
-    """ResNet."""
+class _FusedResNet(nn.Module):
+    """Fused `ResNet`."""
 
     def __init__(self, plain: ResNet) -> None:
         super().__init__()
         self.stem = FusedConv(_fold(plain.conv1, plain.bn1))
         self.blocks = nn.ModuleList(
-            _PictureBlock(block)
+            _FusedResNetBlock(block)
             for index in range(plain.stages)
             for block in cast("nn.Sequential", plain.get_submodule(f"layer{index + 1}"))
         )
@@ -154,10 +176,10 @@ class _PictureNet(nn.Module):
         return x.float().mean(dim=(2, 3))
 
 
-class _PictureBlock(nn.Module):
+class _FusedResNetBlock(nn.Module):
     def __init__(self, plain: nn.Module) -> None:
         super().__init__()
-        assert isinstance(plain, PictureBlock | Bottleneck)
+        assert isinstance(plain, ResNetBasicBlock | Bottleneck)
         pairs = [(plain.conv1, plain.bn1), (plain.conv2, plain.bn2)]
         if isinstance(plain, Bottleneck):
             pairs.append((plain.conv3, plain.bn3))
@@ -166,22 +188,22 @@ class _PictureBlock(nn.Module):
         self.shortcut = None if downsample is None else FusedConv(_fold(*downsample))
 
     def forward(self, x: Tensor) -> Tensor:
-        kept = x if self.shortcut is None else self.shortcut(x, relu=False)
+        residual = x if self.shortcut is None else self.shortcut(x, relu=False)
         *first, last = self.convs
         for conv in first:
             x = conv(x)
-        return last(x, residual=kept)
+        return last(x, residual=residual)
 
 
-class _ClipNet(nn.Module):
-    """R(2+1)D. Between the convolutions, clips are (N, T, H, W, C)."""
+class _FusedR2Plus1D(nn.Module):
+    """Fused `R2Plus1D`; between the convolutions, clips are (N, T, H, W, C)."""
 
     def __init__(self, plain: R2Plus1D) -> None:
         super().__init__()
         space, space_norm, _, time, time_norm, _ = list(plain.stem)
         self.stem = _Factored(_fold(space, space_norm), _fold(time, time_norm))
         self.blocks = nn.ModuleList(
-            _ClipBlock(block)
+            _FusedR2Plus1DBlock(block)
             for index in range(plain.stages)
             for block in cast("nn.Sequential", plain.get_submodule(f"layer{index + 1}"))
         )
@@ -193,10 +215,10 @@ class _ClipNet(nn.Module):
         return x.float().mean(dim=(1, 2, 3))
 
 
-class _ClipBlock(nn.Module):
+class _FusedR2Plus1DBlock(nn.Module):
     def __init__(self, plain: nn.Module) -> None:
         super().__init__()
-        assert isinstance(plain, ClipBlock)
+        assert isinstance(plain, VideoBasicBlock)
         self.parts = nn.ModuleList()
         for part in (plain.conv1, plain.conv2):
             (space, norm, _, time), time_norm = cast("Any", part[0]), part[1]
@@ -208,37 +230,37 @@ class _ClipBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         first, second = self.parts
-        kept = x if self.shortcut is None else _over_space(self.shortcut, x[:, :: self.stride], relu=False)
-        return second(first(x), residual=kept)
+        residual = x if self.shortcut is None else _convolve_space(self.shortcut, x[:, :: self.stride], relu=False)
+        return second(first(x), residual=residual)
 
 
 class _Factored(nn.Module):
-    """A convolution over space, then one over time."""
+    """Convolution over space, then convolution over time."""
 
     def __init__(self, space: nn.Conv2d, time: nn.Conv2d) -> None:
         super().__init__()
-        missing = -space.out_channels % _CHANNEL_BLOCK  # more channels that are zero: 230 of them are slower than 240
+        padding = -space.out_channels % _CHANNEL_BLOCK  # channels of zeros: 230 channels are slower than 240
         assert space.bias is not None
-        space.weight.data = F.pad(space.weight.detach(), (0, 0) * 3 + (0, missing))
-        space.bias.data = F.pad(space.bias.detach(), (0, missing))
-        time.weight.data = F.pad(time.weight.detach(), (0, 0) * 2 + (0, missing))
+        space.weight.data = F.pad(space.weight.detach(), (0, 0) * 3 + (0, padding))
+        space.bias.data = F.pad(space.bias.detach(), (0, padding))
+        time.weight.data = F.pad(time.weight.detach(), (0, 0) * 2 + (0, padding))
         self.space, self.time = FusedConv(space), FusedConv(time)
 
     def forward(self, x: Tensor, *, residual: Tensor | None = None) -> Tensor:
-        x = _over_space(self.space, x)
+        x = _convolve_space(self.space, x)
         height, width = x.shape[2:4]
-        kept = None if residual is None else residual.flatten(2, 3).permute(0, 3, 1, 2)
-        out = self.time(x.flatten(2, 3).permute(0, 3, 1, 2), residual=kept)
+        flat_residual = None if residual is None else residual.flatten(2, 3).permute(0, 3, 1, 2)
+        out = self.time(x.flatten(2, 3).permute(0, 3, 1, 2), residual=flat_residual)
         return out.permute(0, 2, 3, 1).unflatten(2, (height, width))
 
 
-def _over_space(conv: FusedConv, x: Tensor, *, relu: bool = True) -> Tensor:
+def _convolve_space(conv: FusedConv, x: Tensor, *, relu: bool = True) -> Tensor:
     out = conv(x.flatten(0, 1).permute(0, 3, 1, 2), relu=relu)
     return out.permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
 
 
-class _SoundNet(nn.Module):
-    """VGGish."""
+class _FusedVGGish(nn.Module):
+    """Fused `VGGish`."""
 
     def __init__(self, plain: VGGish) -> None:
         super().__init__()
@@ -262,8 +284,8 @@ def _copy(layer: nn.Linear) -> nn.Linear:
     return copied
 
 
-_BODIES: dict[type[Extractor], Callable[[Any], nn.Module]] = {
-    ResNet: _PictureNet,
-    R2Plus1D: _ClipNet,
-    VGGish: _SoundNet,
+_FUSED_NETWORKS: dict[type[Extractor], Callable[[Any], nn.Module]] = {
+    ResNet: _FusedResNet,
+    R2Plus1D: _FusedR2Plus1D,
+    VGGish: _FusedVGGish,
 }

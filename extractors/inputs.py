@@ -1,5 +1,7 @@
-"""What a network is fed: decoded media reduced to one compact array for each input. NumPy and PIL alone, so that
-processes which only decode need no torch."""
+"""Network inputs: decoded media reduced to one compact array per input.
+
+Only NumPy and PIL are used, so that decode worker processes do not import torch.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,17 @@ from .sampling import FRAMES_PER_SEGMENT, Stream
 
 @dataclass(frozen=True)
 class InputFormat:
-    """One kind of network input. `reduce` turns decoded media into N of them, (N, *shape):
+    """One kind of network input.
 
-    - visual_2d: frames (N, H, W, 3) uint8 RGB
-    - visual_3d: frames (8N, H, W, 3) uint8 RGB
-    - audio: seconds of mono sound (N, 16000) float in [-1, 1]
+    Attributes:
+        name: key in `INPUT_FORMATS`.
+        stream: of the features made from it; it fixes the decoded media that `reduce` takes:
+            visual_2d: frames (N, H, W, 3) uint8 RGB;
+            visual_3d: frames (8N, H, W, 3) uint8 RGB;
+            audio: seconds of mono waveform (N, 16000) float in [-1, 1].
+        shape: of one input.
+        dtype: of one input.
+        reduce: converts decoded media to N inputs, (N, *shape).
     """
 
     name: str
@@ -32,27 +40,27 @@ class InputFormat:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of one input."""
+        """Size of one input in bytes."""
         return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
 
 
-def _picture(frames: NDArray[Any]) -> NDArray[np.uint8]:
+def _reduce_to_frames(frames: NDArray[Any]) -> NDArray[np.uint8]:
     return resize_and_crop(cast("NDArray[np.uint8]", frames), short_side=256, crop=224)
 
 
-def _clip(frames: NDArray[Any]) -> NDArray[np.uint8]:
+def _reduce_to_clips(frames: NDArray[Any]) -> NDArray[np.uint8]:
     return resize(cast("NDArray[np.uint8]", frames), 112, 112).reshape(-1, FRAMES_PER_SEGMENT, 112, 112, 3)
 
 
-def _log_mel(seconds: NDArray[Any]) -> NDArray[np.float32]:
+def _reduce_to_log_mel(seconds: NDArray[Any]) -> NDArray[np.float32]:
     return log_mel(seconds)[:, :EXAMPLE_FRAMES]
 
 
-# Short side to 256, the central square of 224.
-PICTURE = InputFormat("picture", "visual_2d", (224, 224, 3), np.uint8, _picture)
-# Squashed to 112 x 112 without a crop, 8 consecutive frames.
-CLIP = InputFormat("clip", "visual_3d", (FRAMES_PER_SEGMENT, 112, 112, 3), np.uint8, _clip)
-# The first 96 of a second's 98 frames of log-mel.
-LOG_MEL = InputFormat("log_mel", "audio", (EXAMPLE_FRAMES, MEL_BANDS), np.float32, _log_mel)
+# One frame: short side to 256, central crop of 224. The transform of torchvision's ResNet-152, IMAGENET1K_V1.
+FRAME = InputFormat("frame", "visual_2d", (224, 224, 3), np.uint8, _reduce_to_frames)
+# 8 consecutive frames, squashed to 112 x 112 without a crop: LLP's published features were made so, torchvision crops.
+FRAME_CLIP = InputFormat("frame_clip", "visual_3d", (FRAMES_PER_SEGMENT, 112, 112, 3), np.uint8, _reduce_to_clips)
+# The first 96 of the 98 log-mel frames of one second, as VGGish frames its examples.
+LOG_MEL = InputFormat("log_mel", "audio", (EXAMPLE_FRAMES, MEL_BANDS), np.float32, _reduce_to_log_mel)
 
-INPUT_FORMATS = {form.name: form for form in (LOG_MEL, PICTURE, CLIP)}
+INPUT_FORMATS = {input_format.name: input_format for input_format in (LOG_MEL, FRAME, FRAME_CLIP)}

@@ -1,4 +1,4 @@
-"""R(2+1)D features of one-second clips; the full size is torchvision's R(2+1)D-18."""
+"""R(2+1)D features of one-second clips; the full-size network is torchvision's R(2+1)D-18."""
 
 from __future__ import annotations
 
@@ -9,20 +9,28 @@ from torch import Tensor, nn
 from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D
 
 from .base import Extractor, normalize
-from .inputs import CLIP
+from .inputs import FRAME_CLIP
 
 KINETICS_MEAN = (0.43216, 0.394666, 0.37645)
 KINETICS_STD = (0.22803, 0.22145, 0.216989)
 
 
 class R2Plus1D(Extractor):
-    """(2+1)-dimensional residual network up to its average pooling: (N, 3, 8, 112, 112) -> (N, dim).
+    """R(2+1)D residual network up to its average pooling, (N, 3, 8, 112, 112) -> (N, dim).
 
-    Assembled from torchvision's blocks under torchvision's key names; the published file (KINETICS400_V1,
-    `r2plus1d_18-91a641e6.pth`) loads unchanged but for its classifier.
+    Built from torchvision's blocks under torchvision's key names; the published file (KINETICS400_V1,
+    `r2plus1d_18-91a641e6.pth`) loads unchanged except for its classifier.
+
+    Args:
+        layers: number of blocks in each of the four stages.
+        width: channels of the first stage; dim is 8 times that.
+        stem_width: channels between the two convolutions of the stem.
+
+    Source:
+        Tran et al., CVPR 2018; torchvision.models.video.r2plus1d_18.
     """
 
-    input_format = CLIP
+    input_format = FRAME_CLIP
     memory_format = torch.channels_last_3d
     unused_prefixes = ("fc.",)
 
@@ -53,7 +61,7 @@ class R2Plus1D(Extractor):
         return nn.Sequential(first, *(BasicBlock(planes, planes, Conv2Plus1D) for _ in range(depth - 1)))
 
     def prepare(self, reduced: Tensor) -> Tensor:
-        """Kinetics mean and deviation: (N, 8, 112, 112, 3) -> (N, 3, 8, 112, 112) in channels-last memory."""
+        """Standardise by Kinetics mean and deviation: (N, 8, 112, 112, 3) -> (N, 3, 8, 112, 112), channels-last."""
         return normalize(reduced, KINETICS_MEAN, KINETICS_STD).permute(0, 4, 1, 2, 3)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,15 +72,15 @@ class R2Plus1D(Extractor):
 
 
 def r2plus1d_18() -> R2Plus1D:
-    """512 values a second; 31.3 million parameters without the classifier."""
+    """Build R(2+1)D-18: 512 values per second; 31.3 million parameters without the classifier."""
     return R2Plus1D((2, 2, 2, 2), width=64, stem_width=45)
 
 
 def r2plus1d_small() -> R2Plus1D:
-    """For generated clips: 64 values a second."""
+    """Build the network of the demo weights, for generated clips: 64 values per second."""
     return R2Plus1D((1, 1, 1, 1), width=8, stem_width=8)
 
 
 def r2plus1d_tiny() -> R2Plus1D:
-    """The same code at a size for tests: 64 values a second."""
+    """Build a network of a size for tests: 64 values per second."""
     return R2Plus1D((1, 1, 1, 1), width=8, stem_width=6)

@@ -1,4 +1,4 @@
-"""The extractors by name."""
+"""Feature extractors by name."""
 
 from __future__ import annotations
 
@@ -26,23 +26,40 @@ EXTRACTORS: dict[str, Callable[[], Extractor]] = {
 
 
 def extractor_shapes(name: str) -> dict[str, tuple[int, ...]]:
-    """Key names and shapes of an extractor's tensors, without making any."""
+    """Return the keys and shapes of an extractor's tensors without allocating them.
+
+    Args:
+        name: key in `EXTRACTORS`.
+
+    Returns:
+        Key -> shape.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
     with torch.device("meta"):
         module = _constructor(name)()
     return {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
 
 
 def build_extractor(name: str, state_dict: Mapping[str, Tensor] | None = None) -> Extractor:
-    """An extractor in eval mode, frozen, in the memory layout it is fastest in.
+    """Build a feature extractor.
 
-    state_dict: the published file's tensors under their own key names; without it the parameters are random.
-    Raises ValueError for an unknown name and for tensors that do not fit.
+    Args:
+        name: key in `EXTRACTORS`.
+        state_dict: tensors under the published keys; random parameters when None.
+
+    Returns:
+        The extractor in eval mode, without gradients, on the CPU, in the memory layout that it is fastest in.
+
+    Raises:
+        ValueError: the name is unknown, or the tensors do not fit the extractor.
     """
     constructor = _constructor(name)
     if state_dict is None:
         extractor = constructor()
     else:
-        with torch.device("meta"):  # no time spent on parameters that are replaced at once
+        with torch.device("meta"):  # spend no time on parameters that are replaced immediately
             extractor = constructor()
         extractor.load_published(state_dict)
     extractor.to(memory_format=extractor.memory_format)  # pyright: ignore[reportCallIssue] - a gap in torch's stubs

@@ -1,4 +1,7 @@
-"""Decoded frames to network input, as PIL does it. PIL and tensor resizing differ; the published path used PIL."""
+"""Resize decoded frames with PIL.
+
+PIL's and tensor resizing give different pixels; the published features were made with PIL.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-_MAX_ASPECT = 4  # long side to short side, beyond which a resized picture is mostly thrown away
+_MAX_ASPECT = 4  # long side to short side, beyond which the crop discards most of a resized frame
 
 
 def resize(frames: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """(F, H, W, 3) -> (F, height, width, 3), PIL's antialiased bilinear."""
+    """Resize frames by PIL's antialiased bilinear filter.
+
+    Args:
+        frames: (F, H, W, 3) uint8 RGB.
+        width: of the result, in pixels.
+        height: of the result, in pixels.
+
+    Returns:
+        (F, height, width, 3) uint8.
+    """
     resized = np.empty((len(frames), height, width, 3), np.uint8)
     for index, frame in enumerate(frames):
         resized[index] = np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BILINEAR))
@@ -18,9 +30,18 @@ def resize(frames: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uin
 
 
 def resize_and_crop(frames: NDArray[np.uint8], *, short_side: int, crop: int) -> NDArray[np.uint8]:
-    """Short side to `short_side`, then the central square: (F, H, W, 3) -> (F, crop, crop, 3).
+    """Resize the short side, then crop the central square.
 
-    With the rounding of torchvision's Resize and CenterCrop: the long side truncated, offsets rounded half to even.
+    Args:
+        frames: (F, H, W, 3) uint8 RGB.
+        short_side: in pixels, at least `crop`.
+        crop: side of the square, in pixels.
+
+    Returns:
+        (F, crop, crop, 3) uint8.
+
+    Source:
+        The rounding of torchvision's Resize and CenterCrop: long side truncated, offsets rounded half to even.
     """
     frames = _trim(frames)
     height, width = frames.shape[1:3]
@@ -31,7 +52,7 @@ def resize_and_crop(frames: NDArray[np.uint8], *, short_side: int, crop: int) ->
 
 
 def _trim(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Cut the ends of extremely long pictures, which the crop does not show: 1 x 10,000 would become a gigabyte."""
+    """Cut off the ends of extremely long frames, outside the crop: 1 x 10,000 pixels would be resized to a gigabyte."""
     height, width = frames.shape[1:3]
     limit = _MAX_ASPECT * min(width, height)
     if max(width, height) <= limit:

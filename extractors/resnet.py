@@ -1,4 +1,4 @@
-"""ResNet features of single frames; the full size is torchvision's ResNet-152."""
+"""ResNet features of single frames; the full-size network is torchvision's ResNet-152."""
 
 from __future__ import annotations
 
@@ -9,20 +9,28 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from .base import Extractor, normalize
-from .inputs import PICTURE
+from .inputs import FRAME
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class ResNet(Extractor):
-    """Residual network up to its average pooling: (F, 3, 224, 224) -> (F, dim).
+    """Residual network up to its average pooling, (F, 3, 224, 224) -> (F, dim).
 
-    Assembled from torchvision's blocks under torchvision's key names, so that any depth and width can be built and
-    the published file (IMAGENET1K_V1, `resnet152-394f9c45.pth`) loads unchanged but for its classifier.
+    Built from torchvision's blocks under torchvision's key names, so that any depth and width is possible and the
+    published file (IMAGENET1K_V1, `resnet152-394f9c45.pth`) loads unchanged except for its classifier.
+
+    Args:
+        block: torchvision's `BasicBlock` or `Bottleneck`.
+        layers: number of blocks in each of the four stages.
+        width: channels of the stem; dim is 8 times that and the block's expansion.
+
+    Source:
+        He et al., CVPR 2016; torchvision.models.resnet152.
     """
 
-    input_format = PICTURE
+    input_format = FRAME
     memory_format = torch.channels_last
     unused_prefixes = ("fc.",)
 
@@ -49,7 +57,7 @@ class ResNet(Extractor):
         return nn.Sequential(first, *(block(out, planes) for _ in range(depth - 1))), out
 
     def prepare(self, reduced: Tensor) -> Tensor:
-        """ImageNet mean and deviation: (F, 224, 224, 3) -> (F, 3, 224, 224) in channels-last memory."""
+        """Standardise by ImageNet mean and deviation: (F, 224, 224, 3) -> (F, 3, 224, 224), channels-last."""
         return normalize(reduced, IMAGENET_MEAN, IMAGENET_STD).permute(0, 3, 1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,15 +69,15 @@ class ResNet(Extractor):
 
 
 def resnet152() -> ResNet:
-    """2048 values a frame; 58.1 million parameters without the classifier."""
+    """Build ResNet-152: 2048 values per frame; 58.1 million parameters without the classifier."""
     return ResNet(Bottleneck, (3, 8, 36, 3), width=64)
 
 
 def resnet_small() -> ResNet:
-    """For generated clips: 128 values a frame."""
+    """Build the network of the demo weights, for generated clips: 128 values per frame."""
     return ResNet(BasicBlock, (1, 1, 1, 1), width=16)
 
 
 def resnet_tiny() -> ResNet:
-    """The same code at a size for tests: 64 values a frame."""
+    """Build a network of a size for tests: 64 values per frame."""
     return ResNet(BasicBlock, (1, 1, 1, 1), width=8)

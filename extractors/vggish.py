@@ -1,4 +1,4 @@
-"""VGGish features of one-second sounds."""
+"""VGGish features of one-second waveforms."""
 
 from __future__ import annotations
 
@@ -14,9 +14,17 @@ _POOLINGS = 4  # each halves both axes of the (96, 64) input
 
 
 class VGGish(Extractor):
-    """Log-mel examples (N, 96, 64) -> (N, 128), with the published final ReLU; no PCA, no quantisation.
+    """VGGish with its final ReLU, without PCA and quantisation: log-mel examples (N, 96, 64) -> (N, dim).
 
-    Key names of the published PyTorch port (`vggish-10086976.pth`); 72,141,184 parameters at full size.
+    Keys are those of the published PyTorch port (`vggish-10086976.pth`); 72,141,184 parameters at full size.
+
+    Args:
+        channels: of the four convolutional stages.
+        hidden: width of the two hidden linear layers.
+        dim: width of the output.
+
+    Source:
+        Hershey et al., ICASSP 2017; github.com/harritaylor/torchvggish.
     """
 
     input_format = LOG_MEL
@@ -43,7 +51,7 @@ class VGGish(Extractor):
 
     def forward(self, x: Tensor) -> Tensor:
         maps = self.features(x.unsqueeze(1))
-        return self.embeddings(maps.permute(0, 2, 3, 1).flatten(1))  # flattened in NHWC order, as TensorFlow did
+        return self.embeddings(maps.permute(0, 2, 3, 1).flatten(1))  # flattened in NHWC order, as in TensorFlow
 
 
 def _convolution(channels: int, out: int) -> tuple[nn.Module, nn.Module]:
@@ -51,15 +59,15 @@ def _convolution(channels: int, out: int) -> tuple[nn.Module, nn.Module]:
 
 
 def vggish() -> VGGish:
-    """The published network: 128 values a second."""
+    """Build the published network: 128 values per second."""
     return VGGish((64, 128, 256, 512), hidden=4096, dim=128)
 
 
 def vggish_small() -> VGGish:
-    """For generated clips: 128 values a second."""
+    """Build the network of the demo weights, for generated clips: 128 values per second."""
     return VGGish((16, 32, 64, 64), hidden=256, dim=128)
 
 
 def vggish_tiny() -> VGGish:
-    """The same code at a size for tests: 16 values a second."""
+    """Build a network of a size for tests: 16 values per second."""
     return VGGish((4, 8, 8, 16), hidden=32, dim=16)

@@ -50,5 +50,5 @@ class MMILDecoder(nn.Module):
         weighted = logits.to(dtype).sigmoid() * frame_logits.to(dtype).softmax(dim=1)
         pooled = weighted.sum(dim=1)
         video_probs = (weighted * self.modality_attention(both).to(dtype).softmax(dim=2)).sum(dim=(1, 2))
-        predictions = [ModalityPrediction(logits[:, :, index], pooled[:, index]) for index in (0, 1)]
-        return DecoderOutput(*predictions, video_probs)
+        first, second = (ModalityPrediction(logits[:, :, index], pooled[:, index]) for index in (0, 1))
+        return DecoderOutput(audio=first, visual=second, video_probs=video_probs)

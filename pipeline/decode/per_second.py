@@ -90,7 +90,7 @@ def open_seconds(
     Returns:
         An iterable of frames, to be closed.
     """
-    if profile.pictures == "exact":
+    if profile.frames == "exact":
         return ExactFrames(build_reader(media, options.decoder, timeout=options.timeout))
     pictures = JpegFrames(media, timeout=options.timeout, progress=lambda seconds: report_progress("pictures", seconds))
     return LlpFrames(pictures, audio_end)
@@ -98,5 +98,5 @@ def open_seconds(
 
 def check_decoder(profile: Profile, decoder: str) -> None:
     """Raises ValueError where the decoder cannot give what the profile is made of."""
-    if profile.pictures == "jpeg" and decoder == "decord":
+    if profile.frames == "jpeg" and decoder == "decord":
         raise ValueError(f"profile {profile.name!r} is made of ffmpeg's JPEG pictures; decord cannot give them")

@@ -62,7 +62,7 @@ class NetworkInputs:
         rows: dict[Stream, list[int]] = {form.stream: [] for form in self._formats.values()}
         heard = seen = None
         if media.audio is not None:
-            sound = AudioReader(media, self.profile.sound, timeout=self._options.timeout)
+            sound = AudioReader(media, self.profile.resampling, timeout=self._options.timeout)
             try:
                 yield from self._audio_inputs(sound, rows)
                 heard = sound.report
