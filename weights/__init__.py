@@ -1,4 +1,4 @@
-"""Weight files: which exist, where they are, how to get them, whether they are genuine."""
+"""Weight files: the manifest, search folders, downloads and verification."""
 
 from .errors import WeightsError
 from .fetch import fetch_file

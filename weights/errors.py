@@ -1,7 +1,7 @@
-"""The one error of this package."""
+"""The exception of this package."""
 
 from __future__ import annotations
 
 
 class WeightsError(Exception):
-    """Weights are missing, damaged or unknown. The message says which, and what to do."""
+    """Missing, damaged or unknown weights. The message names them and says what to do."""

@@ -1,4 +1,4 @@
-"""Weight files on this machine: found or fetched, verified, read without unpickling anything."""
+"""Find, download, verify and read the weight files of a bundle; reading executes no code."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .locate import bundle_paths, missing_message, sha256_of, verify_file
 from .manifest import Bundle, list_files
 from .source import ANYWHERE, WeightSource
 
-_SCALAR = type(np.float64(0)).__reduce__(np.float64(0))[0]  # what makes NumPy's numbers of bytes
-# By the names of NumPy 1 and 2; data types and numbers run no code.
+_SCALAR = type(np.float64(0)).__reduce__(np.float64(0))[0]  # rebuilds NumPy numbers from bytes
+# Under the names of NumPy 1 and NumPy 2. Data types and numbers execute no code when they are unpickled.
 _NUMBERS: list[Any] = [
     (_SCALAR, "numpy.core.multiarray.scalar"),
     (_SCALAR, "numpy._core.multiarray.scalar"),
@@ -32,15 +32,15 @@ def gather_files(bundle: Bundle, source: WeightSource = ANYWHERE) -> tuple[dict[
     """Find, download where missing, and verify the files of a bundle.
 
     Args:
-        bundle: whose files.
-        source: where they may come from.
+        bundle: the bundle.
+        source: search folder, whether to download, progress callback.
 
     Returns:
         Path by key of the manifest (or by name, for a file in the bundle's folder), and sha256 by file name.
 
     Raises:
-        WeightsError: a file is damaged or cannot be had; offline, it lists what is missing, where each file can be had
-            and where to put it.
+        WeightsError: a file is damaged, unknown or cannot be downloaded. For missing files the message lists their
+            addresses and the folder to put them into.
     """
     paths, missing = bundle_paths(bundle, source.folder)
     if missing and source.offline:
@@ -58,26 +58,37 @@ def gather_files(bundle: Bundle, source: WeightSource = ANYWHERE) -> tuple[dict[
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Tensors of a .safetensors, .pt or .pth file. Nothing is unpickled but tensors and NumPy's numbers, which stand
-    beside them in files of training runs. Raises WeightsError."""
+    """Read the tensors of a weight file; the `state_dict` entry of a training run's file is read as well.
+
+    Only tensors and NumPy numbers are unpickled; training runs store such numbers beside the tensors.
+
+    Args:
+        path: a .safetensors, .pt or .pth file.
+
+    Returns:
+        Key -> tensor on the CPU; floating-point tensors are converted to float32.
+
+    Raises:
+        WeightsError: the file is damaged, is not a dictionary of tensors, or holds NaN or infinity.
+    """
     try:
         with torch.serialization.safe_globals(_NUMBERS):
-            is_ours = path.suffix == ".safetensors"
-            content = load_file(path) if is_ours else torch.load(path, map_location="cpu", weights_only=True)
+            is_safetensors = path.suffix == ".safetensors"
+            content = load_file(path) if is_safetensors else torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         reason = str(error).split("\n", 1)[0] or type(error).__name__
         raise WeightsError(f"{path}: damaged, or not a weight file: {reason}") from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):  # of a training run, beside the rest
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):  # file of a training run
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
     ):
-        raise WeightsError(f"{path}: holds something other than a plain dictionary of tensors")
+        raise WeightsError(f"{path}: not a plain dictionary of tensors")
     return {key: _to_float32(path, key, value) for key, value in content.items()}
 
 
 def _to_float32(path: Path, key: str, value: Tensor) -> Tensor:
-    """Files in half precision are widened; NaN and infinity are damage, found here and not in the first result."""
+    """Convert to float32; refuse NaN and infinity here rather than in the first result."""
     if not value.is_floating_point():
         return value
     if not bool(torch.isfinite(value).all()):

@@ -1,4 +1,4 @@
-"""The manifest: which weight files and bundles exist."""
+"""Manifest of weight files and bundles."""
 
 from __future__ import annotations
 
@@ -17,33 +17,35 @@ BUNDLE_FILE = "bundle.toml"
 
 @dataclass(frozen=True, kw_only=True)
 class WeightFile:
-    """One downloadable file. `sha256` may be the prefix that its publisher gives, or empty where there is none."""
+    """Downloadable weight file."""
 
-    key: str  # its name in the manifest
-    name: str  # its name on disk
-    urls: tuple[str, ...]
+    key: str  # name in the manifest
+    name: str  # file name on disk
+    urls: tuple[str, ...]  # tried in order; "gdrive:ID" is a Google Drive file
     licence: str
-    source: str
-    mib: float
-    sha256: str = ""
-    bytes: int | None = None
+    source: str  # publisher
+    mib: float  # approximate size
+    sha256: str = ""  # or the prefix that the publisher gives; empty when none is published
+    bytes: int | None = None  # exact size; None when unknown
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """What `--weights` names: a profile, an extractor for each stream, a parser.
+    """Everything that `--weights` selects: a profile, one extractor per stream, a parser.
 
-    Values of `extractors` and the parser's entries are keys of manifest files or paths relative to `root`; with a
-    `seed` there are no files and the parameters are random.
+    Files are named by their key in the manifest or by a path relative to `root`.
+
+    Raises:
+        TypeError: a field has the wrong type.
     """
 
     name: str
     description: str
-    profile: str
+    profile: str  # key in `PROFILES`
     extractors: Mapping[str, str]  # extractor name -> file
-    parser: Mapping[str, str]  # "checkpoint" of our own, or "family", "file" and "label_embeddings"
-    labels: str | None = None  # name of the label set, where the parser's file does not hold it
-    seed: int | None = None
+    parser: Mapping[str, str]  # "checkpoint" -> file; or "family" -> name, "file" and "label_embeddings" -> files
+    labels: str | None = None  # name of the label set, when the parser's file does not hold its labels
+    seed: int | None = None  # of random parameters; there are no files then
     root: Path | None = None  # folder of a bundle on disk
 
     def __post_init__(self) -> None:
@@ -57,7 +59,7 @@ class Bundle:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Every file the bundle needs."""
+        """Names of all files that the bundle needs."""
         parser = (self.parser.get(part, "") for part in ("checkpoint", "file", "label_embeddings"))
         return tuple(file for file in (*self.extractors.values(), *parser) if file)
 
@@ -68,22 +70,29 @@ def _manifest() -> dict[str, Any]:
 
 
 def list_files() -> dict[str, WeightFile]:
-    """Every file of the manifest by key."""
+    """Return every file of the manifest by key."""
     files = _manifest()["files"].items()
     return {key: WeightFile(key=key, **{**entry, "urls": tuple(entry["urls"])}) for key, entry in files}
 
 
 def list_bundles() -> dict[str, Bundle]:
-    """Every bundle that has a name: those of the manifest, and those whose files are shipped beside it."""
+    """Return every named bundle: those of the manifest, and those shipped in folders beside it."""
     listed = {name: Bundle(name=name, **entry) for name, entry in _manifest()["bundles"].items()}
     shipped = (folder for folder in Path(__file__).parent.iterdir() if (folder / BUNDLE_FILE).is_file())
     return listed | {folder.name: _read_bundle(folder) for folder in sorted(shipped)}
 
 
 def load_bundle(name_or_folder: str) -> Bundle:
-    """The bundle of that name, or the one that a folder holds (`bundle.toml`).
+    """Load a bundle by name or from a folder.
 
-    Raises WeightsError for what is neither, and for a bundle.toml that cannot be understood.
+    Args:
+        name_or_folder: name of a bundle, or path of a folder with a `bundle.toml`. Names take precedence.
+
+    Returns:
+        The bundle; its files are not checked.
+
+    Raises:
+        WeightsError: there is no such bundle or folder, or its `bundle.toml` is invalid.
     """
     bundles = list_bundles()
     if name_or_folder in bundles:
@@ -94,7 +103,7 @@ def load_bundle(name_or_folder: str) -> Bundle:
             f"unknown bundle {name_or_folder!r}: neither a folder nor one of {', '.join(bundles)} (avvp weights list)"
         )
     if not (folder / BUNDLE_FILE).is_file():
-        raise WeightsError(f"{folder}: no {BUNDLE_FILE} in this folder; it is not a bundle")
+        raise WeightsError(f"{folder}: not a bundle: the folder has no {BUNDLE_FILE}")
     return _read_bundle(folder)
 
 

@@ -1,4 +1,4 @@
-"""Where weight files may come from: a folder, the network or not, and who watches a download."""
+"""Options for finding and downloading weight files."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-DownloadProgress = Callable[[int, "int | None"], None]  # bytes so far, bytes in all where the server names them
+DownloadProgress = Callable[[int, "int | None"], None]  # called with the bytes so far and the total, None when unknown
 
 
 @dataclass(frozen=True)
 class WeightSource:
-    """Where weight files may come from.
+    """Where weight files are searched, and whether they may be downloaded.
 
     Attributes:
         folder: searched before AVVP_WEIGHTS_DIR, the user's cache folder and the files shipped with the program.
         offline: never download; a missing file is an error that says where it can be had.
-        progress: called while a file is downloaded.
+        progress: callback during downloads.
     """
 
     folder: Path | None = None
@@ -24,4 +24,4 @@ class WeightSource:
     progress: DownloadProgress | None = None
 
 
-ANYWHERE = WeightSource()  # the default of functions: the usual folders, then the network
+ANYWHERE = WeightSource()  # the default folders, then the network

@@ -1,4 +1,4 @@
-"""TOML in every supported Python: the standard library has it from 3.11 on."""
+"""Read and write TOML on every supported Python; tomllib is in the standard library since 3.11."""
 
 from __future__ import annotations
 
@@ -13,11 +13,28 @@ else:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """The content of a TOML document. Raises ValueError for anything else."""
+    """Parse a TOML document.
+
+    Args:
+        text: the document.
+
+    Returns:
+        Its tables and values.
+
+    Raises:
+        ValueError: the text is not valid TOML.
+    """
     return tomllib.loads(text)
 
 
 def toml_string(text: str) -> str:
-    """A quoted TOML string, for values and keys. What is no text (lone surrogates) is replaced."""
+    """Quote a string for TOML, as a value or a key.
+
+    Args:
+        text: any string; lone surrogates are replaced by question marks.
+
+    Returns:
+        The string in double quotes, escaped.
+    """
     clean = text.encode("utf-8", "replace").decode("utf-8")
     return json.dumps(clean, ensure_ascii=False).replace("\x7f", "\\u007F")

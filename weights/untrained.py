@@ -1,4 +1,4 @@
-"""Random parameters that follow from a seed and the key names alone, the same on every machine and in any order."""
+"""Random parameters that depend only on a seed and the key names: equal on every machine, in any order."""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ from torch import Tensor
 
 
 def untrained_state(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, Tensor]:
-    """A state dict of these shapes, scaled so that activations stay finite in deep networks.
+    """Return random parameters, scaled so that activations stay finite in deep networks.
 
-    Matrices and kernels: normal with variance 1 / fan-in. Vectors: 1 + 0.1 N for scales, 1 + 0.1 |N| for running
-    variances, 0.1 N for the rest. Counters: 0.
+    Matrices and kernels are normal with variance 1 / fan-in. With N standard normal, vectors are 1 + 0.1 N for scales,
+    1 + 0.1 |N| for running variances, 0.1 N for the rest. Counters are 0.
+
+    Args:
+        shapes: key -> shape of each tensor.
+        seed: the same seed gives the same tensors.
+
+    Returns:
+        Key -> tensor, float32 (int64 for counters).
     """
     return {key: _values(key, shape, seed) for key, shape in shapes.items()}
 

@@ -44,7 +44,7 @@ def test_download_is_verified_and_reports_progress(server: Server, tmp_path: Pat
 
 def test_a_download_that_was_cut_off_is_continued(server: Server, tmp_path: Path) -> None:
     server.cut_after = 500_000
-    with pytest.raises(WeightsError, match="run the command again to continue"):
+    with pytest.raises(WeightsError, match="run the command again to resume"):
         fetch_file(weight_file(server), tmp_path)
     part = tmp_path / "weights.bin.part"
     assert 0 < part.stat().st_size <= 500_000
@@ -149,7 +149,7 @@ def test_a_full_disk_is_an_error(server: Server, tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(CONTENT[:-1], "1024000 expected"), (CONTENT[:-1] + b"!", "wrong hash")]
+    ("content", "message"), [(CONTENT[:-1], "expected 1024000"), (CONTENT[:-1] + b"!", "wrong hash")]
 )
 def test_verification(server: Server, tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "weights.bin"
