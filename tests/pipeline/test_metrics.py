@@ -20,10 +20,10 @@ def clip(*classes: str) -> np.ndarray:
 
 
 def test_segments_by_hand() -> None:
-    """Class 0: 2 hits, 1 spurious, 1 missed: 4 / 6. Class 1 is in neither and does not count."""
+    """Class 0: TP 2, FP 1, FN 1: 4 / 6. Class 1 is in neither and does not count."""
     scores = score(clip("1110", "0000"), clip("0000", "0000"), clip("0111", "0000"), clip("0000", "0000")).segment
     assert scores.audio == pytest.approx(100 * 4 / 6)
-    assert scores.visual == 100  # nothing there, nothing said
+    assert scores.visual == 100  # nothing there, nothing predicted
     assert scores.audio_visual == 100
     assert scores.type_av == pytest.approx((100 * 4 / 6 + 200) / 3)
     assert scores.event_av == pytest.approx(100 * 4 / 6)
@@ -33,14 +33,14 @@ def test_events_by_hand() -> None:
     """[0, 4) against [0, 2): IoU 1/2 is a match; [6, 7) against [6, 9): 1/3 is none."""
     nothing = clip("0000000000")
     scores = score(clip("1111001000"), nothing, clip("1100001110"), nothing).event
-    assert scores.audio == pytest.approx(100 * 2 / 4)  # one hit, one spurious, one missed
+    assert scores.audio == pytest.approx(100 * 2 / 4)  # TP 1, FP 1, FN 1
 
 
 def test_pooled_counts() -> None:
-    """Heard: 1 hit. Seen: 1 spurious, 1 missed. Pooled: 2 / (2 + 1 + 1)."""
+    """Audio: TP 1. Visual: FP 1, FN 1. Pooled: 2 / (2 + 1 + 1)."""
     scores = score(clip("10"), clip("10"), clip("10"), clip("01")).segment
     assert (scores.audio, scores.visual, scores.event_av) == (100, 0, 50)
-    assert scores.audio_visual == 0  # said to be both, is not: spurious
+    assert scores.audio_visual == 0  # predicted audio-visual, is not: FP
 
 
 def test_mean_of_the_ten() -> None:
@@ -57,7 +57,7 @@ def test_padding_changes_nothing() -> None:
 
 
 def plain(pred: np.ndarray, true: np.ndarray, level: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Hits, spurious and missed of one clip and class at a time, by the definition."""
+    """TP, FP and FN of one clip and class at a time, by the definition."""
     counts = np.zeros((3, pred.shape[0], pred.shape[2]), int)
     for n in range(pred.shape[0]):
         for c in range(pred.shape[2]):
@@ -103,7 +103,7 @@ def test_equals_the_loop(seed: int, clips: int, seconds: int, classes: int, dens
 
 
 def test_classes_alone() -> None:
-    """A class is averaged over the clips that have it; one that nobody has has no scores."""
+    """A class is averaged over the clips that have it; a class that no clip has gets no scores."""
     pred = np.concatenate([clip("11", "00", "00"), clip("00", "00", "00")])
     true = np.concatenate([clip("11", "00", "00"), clip("11", "01", "00")])
     nothing = np.zeros_like(true)
@@ -119,7 +119,7 @@ def test_classes_alone() -> None:
 
 
 def test_overlapping_clips() -> None:
-    """Two events of one modality in one second; not two in different seconds, not one heard and another seen."""
+    """Two events of one modality in one second; not two in different seconds, not one of either modality."""
     heard = np.concatenate([clip("11", "01"), clip("10", "01"), clip("11", "00")])
     seen = np.concatenate([clip("00", "00"), clip("00", "00"), clip("00", "11")])
     assert overlapping(heard, seen).tolist() == [True, False, False]
