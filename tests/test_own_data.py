@@ -23,7 +23,7 @@ from avvp.pipeline.pseudo_labeling.prompts import VALOR, Prompts
 from avvp.pipeline.pseudo_labeling.teachers import LoadedTeachers
 from avvp.pipeline.segments import runs
 from avvp.pipeline.synthetic.dataset import SynthJob, write_dataset
-from avvp.pipeline.timeline import Event, SegmentLabels, Timeline
+from avvp.pipeline.timeline import Event, Modality, SegmentLabels, Timeline
 from support.command import Result
 from support.paths import ROOT
 
@@ -93,12 +93,13 @@ def correct(folder: Path, truth: Mapping[str, SegmentLabels]) -> None:
     """What a person does in the pages of the checked clips."""
     folder.mkdir()
     for name in ("w1", "w2"):
+        tables: dict[Modality, np.ndarray] = {"audio": truth[name].audio, "visual": truth[name].visual}
         events = [
             Event(modality, LLP_LABELS[index], float(start), float(stop), 1.0)
-            for modality, table in (("audio", truth[name].audio), ("visual", truth[name].visual))
+            for modality, table in tables.items()
             for index in range(len(LLP_LABELS))
             for start, stop in runs(table[:, index])
-        ]  # type: ignore[misc]
+        ]
         timeline = Timeline.of_events(events, path=f"{name}.mp4", duration=float(SECONDS), labels=LLP_LABELS)
         (folder / f"{name}.events.json").write_bytes(FORMATS["json"].write(timeline)[0])
 
@@ -127,25 +128,25 @@ def test_the_page_from_top_to_bottom(
     monkeypatch.setattr(labelling, "load_teachers", load)
     monkeypatch.chdir(tmp_path)
     lines = "".join(re.findall(r"```bash\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)).splitlines()
-    said: dict[str, Result] = {}
+    results: dict[str, Result] = {}
     for line in lines:
         if "corrected/" in line and not Path("corrected").exists():
             correct(tmp_path / "corrected", truth)
         arguments = [str(tiny_bundle) if word == "leap-llp" else word for word in shlex.split(line)[1:]]
         if arguments[0] == "train":
             arguments += ["--epochs", "1", "--set", "model.hidden_dim=16", "--set", "model.feedforward_dim=16"]
-        said[line] = run(*arguments)
-        assert said[line].status == 0, (line, said[line].err)
+        results[line] = run(*arguments)
+        assert results[line].status == 0, (line, results[line].err)
     for name in ("v1", "v4"):
         for modality, table in (("audio", truth[name].audio), ("visual", truth[name].visual)):
             labels, problems = read_pseudo_labels(Path("data"), modality, [name], [SECONDS], 25)
             assert not problems
             np.testing.assert_array_equal(labels[0], mistaken(table))
-    found = [np.stack([mistaken(getattr(truth[name], sense)) for name in ("w1", "w2")]) for sense in ("heard", "seen")]
-    real = [np.stack([getattr(truth[name], sense) for name in ("w1", "w2")]) for sense in ("heard", "seen")]
+    real = [np.stack([getattr(truth[name], modality) for name in ("w1", "w2")]) for modality in ("audio", "visual")]
+    found = [np.stack([mistaken(table) for table in tables]) for tables in real]
     expected = score(*found, *real)
     assert expected.segment.type_av < 100
-    told = next(result.out for line, result in said.items() if "--pseudo-labels check/" in line)
+    told = next(result.out for line, result in results.items() if "--pseudo-labels check/" in line)
     assert f"{expected.segment.type_av:.1f}" in told
     assert [path.name for path in sorted(Path("data/review").iterdir())] == [
         "index.html", "v1.html", "v2.html", "v3.html", "v4.html",

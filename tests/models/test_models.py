@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -232,7 +233,7 @@ def test_han_by_its_equation() -> None:
 
 
 def test_mmil_by_its_equation() -> None:
-    decoder = tiny_parser(decoder="mmil").decoder
+    decoder: Any = tiny_parser(decoder="mmil").decoder
     audio, visual = torch.randn(2, 3, 16).double(), torch.randn(2, 3, 16).double()
     decoded = decoder(audio, visual)
     both = torch.stack([audio, visual], dim=2)
@@ -268,6 +269,8 @@ def test_temporal_convolution_is_torch_s() -> None:
     wide, point = (torch.nn.Conv1d(4, 4, size, padding=pad, dilation=2).double() for size, pad in ((3, 2), (1, 0)))
     with torch.no_grad():
         wide.weight.copy_(ours.wide.weight.unflatten(1, (3, 4)).permute(0, 2, 1))
+        assert wide.bias is not None
+        assert point.bias is not None
         wide.bias.copy_(ours.wide.bias)
         point.weight.copy_(ours.point.weight.unsqueeze(-1))
         point.bias.copy_(ours.point.bias)
@@ -294,6 +297,7 @@ def test_dropout_passes_gradients_of_what_it_kept() -> None:
     x = torch.ones(5, 5, requires_grad=True)
     dropped = Dropout(0.5)(x)
     dropped.sum().backward()
+    assert x.grad is not None
     assert torch.equal(x.grad, dropped)
 
 

@@ -73,7 +73,7 @@ def plain(pred: np.ndarray, true: np.ndarray, level: str) -> tuple[np.ndarray, n
 
             hits = sum(matches(event, there) for event in said)
             counts[:, n, c] = hits, len(said) - hits, sum(not matches(event, said) for event in there)
-    return tuple(counts)
+    return counts[0], counts[1], counts[2]
 
 
 def plain_score(pa: np.ndarray, pv: np.ndarray, ta: np.ndarray, tv: np.ndarray) -> list[float]:

@@ -39,7 +39,7 @@ class Truth:
 
     @property
     def video(self) -> np.ndarray:
-        return self.audio.any(1) | self.visual.any(1)
+        return np.asarray(self.audio.any(1) | self.visual.any(1))
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Recipe:
 
     counts: dict[str, int]
     seed: int = 0
-    dims: tuple[int, int, int] = SMALL
+    dims: tuple[int, ...] = SMALL
     extractors: tuple[str, ...] = EXTRACTORS
     labels: tuple[str, ...] = LLP_LABELS
     segments: int = SEGMENTS

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import torch
 from avvp.models import AVParser, ParserConfig, build_parser
 
 from support.golden import fill, load_json
 
-TINY_SIZES = {
+TINY_SIZES: dict[str, Any] = {
     "audio_dim": 6, "visual_2d_dim": 10, "visual_3d_dim": 7, "hidden_dim": 16, "feedforward_dim": 12, "heads": 4,
     "levels": 3, "label_embedding_dim": 5, "leap_blocks": 2, "leap_heads": 2,
 }  # fmt: skip
 
 
-def tiny_parser(classes: int = 4, **changes: object) -> AVParser:
+def tiny_parser(classes: int = 4, **changes: Any) -> AVParser:
     torch.manual_seed(1)
     labels = tuple(f"class {index}" for index in range(classes))
-    config = ParserConfig(labels=labels, **{**TINY_SIZES, **changes})  # pyright: ignore[reportArgumentType]
+    config = ParserConfig(labels=labels, **{**TINY_SIZES, **changes})
     return build_parser(config, torch.randn(classes, config.label_embedding_dim)).double().eval()
 
 

@@ -8,6 +8,7 @@ import threading
 from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from avvp.weights import WeightFile
 
@@ -35,9 +36,9 @@ class Server:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    def __init__(self, owner: Server, *arguments: object) -> None:
+    def __init__(self, owner: Server, *arguments: Any) -> None:
         self.owner = owner
-        super().__init__(*arguments)  # pyright: ignore[reportArgumentType]
+        super().__init__(*arguments)
 
     def do_GET(self) -> None:
         owner = self.owner
@@ -58,12 +59,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body if owner.cut_after is None else body[: owner.cut_after])
 
-    def log_message(self, *_: object) -> None: ...
+    def log_message(self, format: str, *args: object) -> None:
+        """Print nothing."""
 
 
-def weight_file(server: Server, **changes: object) -> WeightFile:
+def weight_file(server: Server, **changes: Any) -> WeightFile:
     entry = WeightFile(
         key="test", name="weights.bin", urls=(server.url,), licence="", source="", mib=1.0, sha256=DIGEST,
         bytes=len(CONTENT),
     )  # fmt: skip
-    return replace(entry, **changes)  # pyright: ignore[reportArgumentType]
+    return replace(entry, **changes)

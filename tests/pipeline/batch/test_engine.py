@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 import torch
+from avvp.extractors import Extractor
 from avvp.extractors.fused import fuse
 from avvp.extractors.registry import build_extractor
+from avvp.extractors.sampling import Stream
 from avvp.pipeline.batch.engine import Engine
 from avvp.pipeline.batch.feature_spool import FeatureSpool
 from avvp.pipeline.batch.work import PendingVideo, Result, VideoJob, VideoOutputs
@@ -19,11 +22,11 @@ from support.media import Clips
 CPU = torch.device("cpu")
 
 
-def make_engine(finish: object = None, *, lanes: int = 2) -> Engine:
+def make_engine(finish: Callable[[PendingVideo], VideoOutputs] | None = None, *, lanes: int = 2) -> Engine:
     network = fuse(build_extractor("r2plus1d_tiny"))
-    made = [(CPU, {"visual_3d": network})] * lanes
+    made: list[tuple[torch.device, Mapping[Stream, Extractor]]] = [(CPU, {"visual_3d": network})] * lanes
     ends = finish or (lambda video: VideoOutputs({}, note=str(video.length("visual_3d"))))
-    return Engine(made, {"visual_3d": 4}, lambda: DecodeWorker("clean"), ends, workers=2)  # pyright: ignore[reportArgumentType]
+    return Engine(made, {"visual_3d": 4}, lambda: DecodeWorker("clean"), ends, workers=2)
 
 
 def works(*paths: Path) -> list[VideoJob]:
@@ -68,7 +71,7 @@ def test_what_ends_the_run(
 def test_rows_that_are_not_finite_are_one_video_s_fault(clips: Clips) -> None:
     from avvp.pipeline.errors import MediaError
 
-    def finish(video: PendingVideo) -> None:
+    def finish(video: PendingVideo) -> VideoOutputs:
         raise MediaError(video.work.path, "its features are not finite")
 
     with make_engine(finish) as engine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -142,7 +143,7 @@ def test_places_that_cannot_be(tmp_path: Path) -> None:
 
 
 def test_what_arrives_short_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    storage = open_storage(f"memory://{uuid4().hex}")
-    monkeypatch.setattr(storage._files, "info", lambda _: {"size": 2})  # pyright: ignore[reportAttributeAccessIssue]
+    storage: Any = open_storage(f"memory://{uuid4().hex}")
+    monkeypatch.setattr(storage._files, "info", lambda _: {"size": 2})
     with pytest.raises(OutputError, match="2 bytes arrived of 3"):
         storage.write("a", b"abc")

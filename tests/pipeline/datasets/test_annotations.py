@@ -97,7 +97,11 @@ def test_what_lies_past_the_end_is_cut(folder: Path) -> None:
             "'nan' is not a whole number",
         ),
         ("AVVP_eval_visual.csv", "filename\tonset\toffset\tevent_labels\nx\t0\t1\tWolf\n", "unknown class 'Wolf'"),
-        ("AVVP_eval_visual.csv", "filename\tonset\toffset\tevent_labels\nx\t0\t3000000000\tDog\n", "more than 24 hours"),
+        (
+            "AVVP_eval_visual.csv",
+            "filename\tonset\toffset\tevent_labels\nx\t0\t3000000000\tDog\n",
+            "more than 24 hours",
+        ),
         ("AVVP_test_pd.csv", "filename\tevent_labels\none_0_10\tDog\n", "one_0_10 is in train and in test"),
         ("labels.txt", "Dog\ndefault\n", "means all classes"),
         ("labels.txt", "", "the label list is empty"),

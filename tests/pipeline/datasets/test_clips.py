@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -172,9 +173,10 @@ def test_a_loader_that_is_left_early_stops_reading(data: tuple[Path, dict[str, T
     clips = clips_of(data[0], "train")
     read: list[str] = []
     original = clips.features.read
-    clips.features.read = lambda name: (read.append(name), original(name))[1]
+    clips.features.read = lambda clip_id: (read.append(clip_id), original(clip_id))[1]
     batches = iterate_batches(clips, [0] * 500, 1)
     next(batches)
+    assert isinstance(batches, Generator)
     batches.close()
     assert 1 <= len(read) < 20
 

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,6 +85,11 @@ def test_a_source_that_is_none() -> None:
         load_label_embeddings("nowhere.pt", LABELS)
 
 
+TINY_SIZES: dict[str, Any] = {
+    "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8,
+}  # fmt: skip
+
+
 def tiny_bert(folder: Path) -> None:
     from transformers import BertConfig, BertModel, BertTokenizer
 
@@ -92,8 +98,7 @@ def tiny_bert(folder: Path) -> None:
     (folder / "vocab.txt").write_text("\n".join(words))
     BertTokenizer(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
     torch.manual_seed(0)
-    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
-    BertModel(BertConfig(vocab_size=len(words), **sizes)).save_pretrained(folder)
+    BertModel(BertConfig(vocab_size=len(words), **TINY_SIZES)).save_pretrained(folder)
 
 
 def tiny_clip(folder: Path) -> None:
@@ -107,9 +112,10 @@ def tiny_clip(folder: Path) -> None:
     (folder / "merges.txt").write_text("#version: 0.2\n")
     CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt")).save_pretrained(folder)
     torch.manual_seed(0)
-    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
-    ends = {"bos_token_id": len(vocabulary) - 2, "eos_token_id": len(vocabulary) - 1, "projection_dim": 6}
-    config = CLIPTextConfig(vocab_size=len(vocabulary), **sizes, **ends)
+    size = len(vocabulary)
+    config = CLIPTextConfig(
+        vocab_size=size, bos_token_id=size - 2, eos_token_id=size - 1, projection_dim=6, **TINY_SIZES
+    )  # fmt: skip
     CLIPTextModelWithProjection(config).save_pretrained(folder)
 
 

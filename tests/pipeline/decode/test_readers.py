@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -161,11 +162,11 @@ def test_a_hanging_decoder_is_killed(clips: Clips, code: str) -> None:
 def test_a_crashing_decord_is_an_error_not_a_crash(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> None:
     crash = [sys.executable, "-c", "import os; os.abort()"]
 
-    def start(path: Path, _command: object, **options: object) -> DecoderProcess:
-        return DecoderProcess(path, lambda _: crash, **options)  # pyright: ignore[reportArgumentType]
+    def start(path: Path, _command: object, **options: Any) -> DecoderProcess:
+        return DecoderProcess(path, lambda _: crash, **options)
 
     media = probe(clips.steady)
-    monkeypatch.setattr(decode_decord, "MediaProcess", start)
+    monkeypatch.setattr(decode_decord, "DecoderProcess", start)
     with pytest.raises(MediaError, match="decord ended with status -6"):
         list(build_reader(media, "decord"))
 
@@ -189,7 +190,7 @@ def test_published_pictures_on_a_full_disk(clips: Clips, monkeypatch: pytest.Mon
 
         def close(self) -> None: ...
 
-    monkeypatch.setattr(decode_ffmpeg.tempfile, "TemporaryFile", lambda **_: Full())
+    monkeypatch.setattr("avvp.pipeline.decode.jpeg_frames.tempfile.TemporaryFile", lambda **_: Full())
     with pytest.raises(MediaError, match="No space left"):
         JpegFrames(probe(clips.steady))
 

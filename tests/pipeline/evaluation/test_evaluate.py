@@ -259,7 +259,7 @@ def biased_predictions(truth: Truth, pooled: bool) -> SegmentProbabilities:
     scale = np.array([0.2, 0.4, 0.7, 0.9], np.float32)
     heard, seen = truth.audio * scale, truth.visual * scale * 0.9
     videos = [
-        np.broadcast_to(table.any(1, keepdims=True) * np.float32(0.45), table.shape)
+        np.broadcast_to(table.any(1, keepdims=True).astype(np.float32) * np.float32(0.45), table.shape)
         for table in (truth.audio, truth.visual)
     ]
     return SegmentProbabilities(heard, seen, *videos, video=np.maximum(*videos) if pooled else None)

@@ -143,6 +143,7 @@ def test_the_whole_chain_at_full_size_and_its_api() -> None:
     assert timeline.warnings == (UNTRAINED_WARNING,)
     assert timeline.provenance["features"]["dims"] == [128, 2048, 512]
     assert timeline.provenance["untrained"] is True
+    assert timeline.probabilities is not None
     assert timeline.probabilities.audio.shape == (1, 25)
     jsonschema.validate(json.loads(to_json(timeline)), load_schema())
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from avvp.extractors.inputs import FRAME, FRAME_CLIP, LOG_MEL
 from avvp.extractors.mel import LOG_OFFSET
-from avvp.extractors.sampling import STREAMS
+from avvp.extractors.sampling import STREAMS, Stream
 from avvp.pipeline.datasets.annotations import read_annotations
 from avvp.pipeline.errors import DatasetError
 from avvp.pipeline.preprocess.network_inputs import NetworkInputs
@@ -42,10 +42,11 @@ def test_examples_are_what_extraction_sees_with_the_labels_of_their_second(data:
     np.testing.assert_array_equal(found["visual_2d"].labels[::2], truth.reshape(15, -1))
     first = videos[annotations.split("val").filenames[0].rsplit("_", 2)[0]]
     inputs = NetworkInputs(first, [FRAME, FRAME_CLIP, LOG_MEL], profile="clean")
-    given = {stream: [] for stream in STREAMS}
+    given: dict[str, list[np.ndarray]] = {stream: [] for stream in STREAMS}
     for stream, some in inputs:
         given[stream].append(some)
-    for stream, picked in (("audio", slice(0, 3)), ("visual_3d", slice(0, 3)), ("visual_2d", slice(2, 24, 4))):
+    second: dict[Stream, slice] = {"audio": slice(0, 3), "visual_3d": slice(0, 3), "visual_2d": slice(2, 24, 4)}
+    for stream, picked in second.items():
         rows = np.concatenate(given[stream])[inputs.summary.rows[stream]][picked]
         np.testing.assert_array_equal(found[stream].inputs[: len(rows)], rows)
     with pytest.raises(DatasetError, match="some clips have no video"):

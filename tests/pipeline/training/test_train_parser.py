@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -239,8 +239,8 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_epoch(few: Path,
     kept = {name: (tmp_path / "run" / name).read_bytes() for name in (LAST_FILE, BEST_FILE, STATE_FILE)}
     original = AVParser.forward
 
-    def poison(self: AVParser, audio: torch.Tensor, *rest: torch.Tensor, **options: object):
-        return original(self, audio * float("nan"), *rest, **options)  # pyright: ignore[reportArgumentType]
+    def poison(self: AVParser, audio: torch.Tensor, *rest: Any, **options: Any) -> Any:
+        return original(self, audio * float("nan"), *rest, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(AVParser, "forward", poison)
@@ -399,7 +399,7 @@ def test_it_learns_to_parse(many: Path, tmp_path: Path, encoder: str, decoder: s
         predictions = predict_clips(parser, test, CPU)
         everywhere = np.stack([predictions.audio_video >= 0.5, predictions.visual_video >= 0.5])
         truth = np.stack([heard, seen])
-        partial = (truth.any(2) & ~truth.all(2)).any((0, 2))  # clips in which some event begins or ends
+        partial = np.any(truth.any(2) & ~truth.all(2), axis=(0, 2))  # clips in which some event begins or ends
         found = np.stack(Thresholds.uniform(job.config.labels, 0.5, 0.5).decide(predictions))
         localised, repeated = (score(*said[:, partial], *truth[:, partial]).segment for said in (found, everywhere))
         assert localised.type_av > repeated.type_av + 8

