@@ -1,4 +1,4 @@
-"""Generated clips: plans, sounds, sights, files, and the data set they make."""
+"""Generated clips: plans, audio, visuals, files, and the dataset of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CLASSES = len(LLP_LABELS)
 Run = Callable[..., Result]
 
 
-def test_every_class_has_a_sound_and_a_sight() -> None:
+def test_every_class_has_audio_and_visuals() -> None:
     assert tuple(AUDIO_GENERATORS) == tuple(VISUAL_PAINTERS) == LLP_LABELS
 
 
@@ -51,20 +51,20 @@ def test_plans_follow_from_their_seed_and_are_never_crowded() -> None:
 
 
 @pytest.mark.parametrize("label", LLP_LABELS)
-def test_sounds_have_their_length_and_level_and_are_never_alike(label: str) -> None:
+def test_audio_has_its_length_and_level_and_always_differs(label: str) -> None:
     first, second = (generate_audio(label, np.random.default_rng(seed), 2 * RATE) for seed in (0, 1))
     for sound in (first, second):
         assert sound.shape == (2 * RATE,)
         assert np.isfinite(sound).all()
         assert 0.02 < np.sqrt(np.mean(sound**2)) < 1.3
-        for second_ in sound.reshape(2, RATE):  # every second of an event can be told
+        for second_ in sound.reshape(2, RATE):  # every second of an event is audible
             assert np.abs(second_).max() > 0.3
     assert not np.allclose(first, second, atol=0.1)
     assert len(generate_audio(label, np.random.default_rng(0), 1000)) == 1000
 
 
-def test_sounds_can_be_told_apart_by_measurement() -> None:
-    """The nearest of 25 averages, of spectrum and of how it changes, is nearly always a sound's own class."""
+def test_audio_of_classes_can_be_told_apart_by_measurement() -> None:
+    """The nearest of 25 class means, of the spectrum and its changes, is nearly always the right class."""
 
     def measure(label: str, seed: int) -> np.ndarray:
         rows = log_mel(0.1 * generate_audio(label, np.random.default_rng([seed, len(label)]), 3 * RATE))
@@ -81,21 +81,21 @@ def test_sounds_can_be_told_apart_by_measurement() -> None:
 
 
 @pytest.mark.parametrize("label", LLP_LABELS)
-def test_sights_are_drawn_in_their_place_and_move(label: str) -> None:
-    pictures = []
+def test_visuals_are_drawn_in_their_place_and_move(label: str) -> None:
+    frames = []
     for time in (0.0, 0.13, 0.29, 0.41):
         picture = Image.new("RGB", (200, 200), (1, 2, 3))
         draw_visual(label, Drawing(picture, 100, 100, 100), Appearance(0, 1, 1, 0.1), time)
-        pictures.append(np.asarray(picture).astype(int))
-    drawn = (pictures[0] != (1, 2, 3)).any(axis=2)
+        frames.append(np.asarray(picture).astype(int))
+    drawn = (frames[0] != (1, 2, 3)).any(axis=2)
     rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
     assert drawn.sum() > 800
     assert min(rows.min(), columns.min()) >= 35
     assert max(rows.max(), columns.max()) <= 165
-    assert max(np.abs(pictures[0] - other).sum() for other in pictures[1:]) > 5000
+    assert max(np.abs(frames[0] - other).sum() for other in frames[1:]) > 5000
 
 
-def test_events_sound_and_show_in_their_seconds_alone() -> None:
+def test_events_are_audible_and_visible_in_their_seconds_only() -> None:
     plan = ClipPlan("a", 6, (PlannedEvent(LLP_LABELS.index("Fire_alarm"), 1, 3),), (PlannedEvent(1, 3, 5),), (7,))
     nothing = ClipPlan("a", 6, (), (), (7,))
     loud = np.abs(mix_audio(plan, LLP_LABELS)).reshape(6, RATE).max(axis=1)
@@ -107,7 +107,7 @@ def test_events_sound_and_show_in_their_seconds_alone() -> None:
     assert not changed[[0, 1, 2, 5]].any()
 
 
-def test_mistakes_stay_inside_the_labels_of_the_video() -> None:
+def test_errors_stay_inside_the_labels_of_the_video() -> None:
     errors = count = 0
     for number in range(100):
         plan = plan_clip("a", (3, 0, number), 10, CLASSES)
@@ -179,7 +179,7 @@ class TestDataset:
 
 
 class TestSources:
-    """A person's own sounds and pictures."""
+    """User files in place of generated audio and visuals."""
 
     @pytest.fixture
     def sources(self, clips: Clips, tmp_path: Path) -> Path:
@@ -201,8 +201,8 @@ class TestSources:
             (PlannedEvent(dog, 0, 3), PlannedEvent(cat, 1, 3)),
             (7,),
         )
-        pictures = np.stack(list(islice(draw_frames(plan, LLP_LABELS, found), 4)))
-        assert ((pictures == (255, 0, 255)).all(axis=3).sum(axis=(1, 2)) > 3000).all()
+        frames = np.stack(list(islice(draw_frames(plan, LLP_LABELS, found), 4)))
+        assert ((frames == (255, 0, 255)).all(axis=3).sum(axis=(1, 2)) > 3000).all()
         assert not np.allclose(mix_audio(plan, LLP_LABELS, found), mix_audio(plan, LLP_LABELS))
         assert found.audio[LLP_LABELS[cat]] == []  # its video has no audio stream
         assert len(found.audio[LLP_LABELS[car]]) == len(found.visual[LLP_LABELS[car]]) == 1
@@ -221,8 +221,8 @@ class TestSources:
         )
 
 
-def test_a_long_clip_has_room_for_all_that_is_seen() -> None:
-    """One event overlaps four others that come one after another."""
+def test_a_long_clip_has_room_for_all_visual_events() -> None:
+    """One event overlaps four others in a row."""
     seen = (
         PlannedEvent(0, 4, 6),
         PlannedEvent(1, 6, 8),
