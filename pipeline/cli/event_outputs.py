@@ -199,4 +199,4 @@ def draw_pictures(
         features, loaded = explained
         maps = explain_features(features, loaded.parser, loaded.device)
         present = tuple(dict.fromkeys(event.label for event in timeline.events))
-        write_maps(maps, options["explain"], shown=present)
+        write_maps(maps, options["explain"], classes=present)

@@ -96,7 +96,7 @@ def report(inputs: tuple[Path, ...], **options: Any) -> int:
 def _plan_pages(folder: Path, timelines: Iterable[str]) -> dict[str, Path]:
     """Timeline -> page. Raises SetupError where a page would take the place of the index, or of a page of others."""
     from ..outputs.html.index import INDEX
-    from ..outputs.html.page import is_ours
+    from ..outputs.html.page import is_avvp_page
 
     make_folder(folder)
     pages = {name: folder / f"{safe_file_name(name)}.html" for name in timelines}
@@ -104,7 +104,7 @@ def _plan_pages(folder: Path, timelines: Iterable[str]) -> dict[str, Path]:
         if page.name == INDEX:
             raise SetupError(f"{escape(page)}: is the list of all pages; rename the timeline of this name")
     for page in (*pages.values(), folder / INDEX):
-        if is_file(page) and not is_ours(page):
+        if is_file(page) and not is_avvp_page(page):
             raise SetupError(f"{escape(page)}: was not written by avvp; choose another folder")
     return pages
 

@@ -1,1 +1,1 @@
-"""Write timelines: formats of other programs, plots, pages, the terminal; post-process and read them back."""
+"""Outputs of timelines: event files, plots, HTML pages, the terminal; post-processing of events."""

@@ -1,4 +1,4 @@
-"""Events made tidier after the parser has spoken, and events of both modalities found anew."""
+"""Post-process events (merge gaps, filter) and recompute audio-visual events."""
 
 from __future__ import annotations
 
@@ -10,29 +10,25 @@ from ..errors import SetupError
 from ..text import escape
 from ..timeline import Event, Modality, Timeline, sort_events
 
-_SENSES: tuple[Modality, Modality] = ("audio", "visual")
-_ROUNDING = 1e-9  # of differences of seconds
+_SINGLE_MODALITIES: tuple[Modality, Modality] = ("audio", "visual")
+_ROUNDING = 1e-9  # tolerance for differences of seconds
 
 
 @dataclass(frozen=True)
 class PostProcessing:
-    """What is done to the events of a timeline, in this order; seconds and probabilities.
+    """Options of `refine`, applied in this order; None skips the step."""
 
-    classes: the only ones to keep. merge_gap: events of a class and modality that are at most so far apart become one,
-    its score the mean by duration. min_duration, min_score: what is shorter or less sure is dropped.
-    """
-
-    classes: tuple[str, ...] | None = None
-    merge_gap: float | None = None
-    min_duration: float | None = None
-    min_score: float | None = None
+    classes: tuple[str, ...] | None = None  # keep only these
+    merge_gap: float | None = None  # seconds; events of a class and modality at most this far apart become one
+    min_duration: float | None = None  # seconds; shorter events are dropped
+    min_score: float | None = None  # in [0, 1]; events with a lower score are dropped
 
     def to_dict(self) -> dict[str, Any]:
-        """What was asked for, for the record."""
+        """Return the options that are set."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
     def check(self, labels: Sequence[str]) -> None:
-        """Raises SetupError for a class that is not among the labels."""
+        """Raise SetupError for a class that is not among the labels."""
         if unknown := [label for label in self.classes or () if label not in labels]:
             raise SetupError(f"unknown class {escape(unknown[0])}; known: {escape(', '.join(labels))}")
 
@@ -41,46 +37,64 @@ NO_REFINEMENT = PostProcessing()
 
 
 def refine(timeline: Timeline, refinement: PostProcessing) -> Timeline:
-    """The timeline with other events, and a step in `processing` that says so; itself where nothing was asked for.
+    """Post-process the events of a timeline.
 
-    Events of both modalities are those that were there, and where merging made them longer, what coincides now.
-    Raises SetupError as `PostProcessing.check`.
+    Audio-visual events are computed anew from the processed audio and visual ones; one with the same class and times
+    as before keeps its score. A merged event has the mean score, weighted by duration.
+
+    Args:
+        timeline: its order of labels and its other fields are kept.
+        refinement: the steps to apply.
+
+    Returns:
+        A timeline with a "refine" entry in `processing`, or `timeline` itself without options.
+
+    Raises:
+        SetupError: a class is not among the labels of the timeline.
     """
-    asked = refinement.to_dict()
-    if not asked:
+    options = refinement.to_dict()
+    if not options:
         return timeline
     refinement.check(timeline.labels)
     events = [e for e in timeline.events if refinement.classes is None or e.label in refinement.classes]
-    own = split_modalities(events)
+    processed = split_modalities(events)
     if refinement.merge_gap is not None:
-        own = merge_events(own, refinement.merge_gap)
-    own = [event for event in own if _stays(event, refinement)]
+        processed = merge_events(processed, refinement.merge_gap)
+    processed = [event for event in processed if _is_kept(event, refinement)]
     scores = {(e.label, e.onset, e.offset): e.score for e in events if e.modality == "audio_visual"}
-    both = [
+    audio_visual = [
         replace(event, score=scores.get((event.label, event.onset, event.offset), event.score))
-        for event in with_audio_visual(own)
+        for event in with_audio_visual(processed)
         if event.modality == "audio_visual"
     ]
-    own += [event for event in both if _stays(event, refinement)]
+    processed += [event for event in audio_visual if _is_kept(event, refinement)]
     return replace(
         timeline,
-        events=sort_events(own, timeline.labels),
-        processing=(*timeline.processing, {"step": "refine", **asked}),
+        events=sort_events(processed, timeline.labels),
+        processing=(*timeline.processing, {"step": "refine", **options}),
     )
 
 
-def _stays(event: Event, refinement: PostProcessing) -> bool:
+def _is_kept(event: Event, refinement: PostProcessing) -> bool:
     long_enough = refinement.min_duration is None or event.duration >= refinement.min_duration
     return long_enough and (refinement.min_score is None or event.score >= refinement.min_score)
 
 
 def merge_events(events: Iterable[Event], gap: float) -> list[Event]:
-    """Events of a class and modality that overlap or are at most `gap` seconds apart, as one."""
+    """Merge events of the same class and modality that overlap or are close to each other.
+
+    Args:
+        events: in any order.
+        gap: largest distance in seconds at which two events are merged.
+
+    Returns:
+        Events by modality, class and onset; a merged event has the mean score, weighted by duration.
+    """
     merged: list[Event] = []
     for event in sorted(events, key=lambda e: (e.modality, e.label, e.onset, e.offset)):
         last = merged[-1] if merged else None
-        same = last is not None and (last.modality, last.label) == (event.modality, event.label)
-        if last is None or not same or event.onset - last.offset > gap + _ROUNDING:
+        same_class = last is not None and (last.modality, last.label) == (event.modality, event.label)
+        if last is None or not same_class or event.onset - last.offset > gap + _ROUNDING:
             merged.append(event)
             continue
         score = (last.score * last.duration + event.score * event.duration) / (last.duration + event.duration)
@@ -89,53 +103,66 @@ def merge_events(events: Iterable[Event], gap: float) -> list[Event]:
 
 
 def split_modalities(events: Iterable[Event]) -> list[Event]:
-    """What is heard and what is seen: events of a modality, and of audio-visual ones what those do not cover.
+    """Convert events to audio and visual events only.
 
-    In timelines of this program that is nothing; other programs may say of an event only that it is both.
+    Where an audio-visual event is not covered by an audio (or visual) event of its class, the uncovered part becomes
+    one. In timelines of this program everything is covered; other programs may write an event as audio-visual only.
+
+    Args:
+        events: of any modality.
+
+    Returns:
+        The audio and visual events, followed by the added ones.
     """
     events = list(events)
-    found = [event for event in events if event.modality in _SENSES]
+    split = [event for event in events if event.modality in _SINGLE_MODALITIES]
     spans: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    for event in sorted(found, key=lambda e: e.onset):
+    for event in sorted(split, key=lambda e: e.onset):
         spans.setdefault((event.modality, event.label), []).append((event.onset, event.offset))
     for event in events:
         if event.modality == "audio_visual":
-            for sense in _SENSES:
-                for start, stop in _uncovered(event, spans.get((sense, event.label), [])):
-                    found.append(replace(event, modality=sense, onset=start, offset=stop))
-    return found
+            for modality in _SINGLE_MODALITIES:
+                for start, stop in _uncovered(event, spans.get((modality, event.label), [])):
+                    split.append(replace(event, modality=modality, onset=start, offset=stop))
+    return split
 
 
 def _uncovered(event: Event, spans: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]]:
-    """The parts of an event outside of intervals that are ordered by onset."""
-    reached = event.onset
+    """Yield the parts of an event outside of intervals that are ordered by onset."""
+    covered_to = event.onset
     for start, stop in spans:
         if start >= event.offset:
             break
-        if start > reached:
-            yield reached, start
-        reached = max(reached, stop)
-    if reached < event.offset:
-        yield reached, event.offset
+        if start > covered_to:
+            yield covered_to, start
+        covered_to = max(covered_to, stop)
+    if covered_to < event.offset:
+        yield covered_to, event.offset
 
 
 def with_audio_visual(events: Iterable[Event]) -> list[Event]:
-    """What is heard and what is seen, as `split_modalities` has it, and where the same class is both at once: there
-    the smaller score holds."""
-    own = split_modalities(events)
+    """Recompute audio-visual events: where audio and visual events of a class overlap, with the smaller score.
+
+    Args:
+        events: of any modality; audio-visual ones are replaced, see `split_modalities`.
+
+    Returns:
+        The audio and visual events, followed by the audio-visual ones.
+    """
+    single = split_modalities(events)
     merged: dict[tuple[str, str], list[Event]] = {}
-    for event in merge_events(own, 0.0):
+    for event in merge_events(single, 0.0):
         merged.setdefault((event.modality, event.label), []).append(event)
-    found = []
-    for (modality, label), heard in merged.items():
-        seen = merged.get(("visual", label), [])
+    audio_visual = []
+    for (modality, label), audio_events in merged.items():
+        visual_events = merged.get(("visual", label), [])
         first = 0
-        for event in heard if modality == "audio" else ():
-            while first < len(seen) and seen[first].offset <= event.onset:
+        for audio in audio_events if modality == "audio" else ():
+            while first < len(visual_events) and visual_events[first].offset <= audio.onset:
                 first += 1
-            place = first
-            while place < len(seen) and seen[place].onset < event.offset:
-                other, place = seen[place], place + 1
-                start, stop = max(event.onset, other.onset), min(event.offset, other.offset)
-                found.append(Event("audio_visual", label, start, stop, min(event.score, other.score)))
-    return [*own, *found]
+            index = first
+            while index < len(visual_events) and visual_events[index].onset < audio.offset:
+                visual, index = visual_events[index], index + 1
+                start, stop = max(audio.onset, visual.onset), min(audio.offset, visual.offset)
+                audio_visual.append(Event("audio_visual", label, start, stop, min(audio.score, visual.score)))
+    return [*single, *audio_visual]

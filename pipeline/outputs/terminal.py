@@ -1,4 +1,4 @@
-"""A timeline for the eye, in a terminal."""
+"""Timeline as text bars in a terminal."""
 
 from __future__ import annotations
 
@@ -21,9 +21,15 @@ _FULL, _EMPTY = "█", "·"
 
 
 def render_timeline(timeline: Timeline, width: int, truth: GroundTruth | None = None) -> RenderableType:
-    """A bar for every class and modality with an event, over a ruler in seconds; then the warnings.
+    """Render a bar for each class and modality with an event, below a ruler, and the warnings.
 
-    truth: shown below each bar, and alone where the timeline has nothing of a class.
+    Args:
+        timeline: the events.
+        width: of the terminal, columns.
+        truth: shown below each bar, and alone for classes that the timeline missed.
+
+    Returns:
+        Lines for rich; bars have at least 20 columns even if the terminal is narrower.
     """
     columns = max(20, width - _LABEL_WIDTH - 15)
     per_second = min(_MAX_COLUMNS_PER_SECOND, columns / timeline.segments)
@@ -32,9 +38,9 @@ def render_timeline(timeline: Timeline, width: int, truth: GroundTruth | None = 
     if not timeline.events:
         lines.append(Text("  no events", style="dim"))
     for modality in MODALITIES:
-        found = [event for event in timeline.events if event.modality == modality]
+        modality_events = [event for event in timeline.events if event.modality == modality]
         for index, label in enumerate(timeline.labels):
-            events = [event for event in found if event.label == label]
+            events = [event for event in modality_events if event.label == label]
             spans = _true_spans(truth, modality, index)
             if events:
                 lines.append(_row(modality, label, events, length, per_second))
@@ -50,39 +56,45 @@ def render_timeline(timeline: Timeline, width: int, truth: GroundTruth | None = 
 
 
 def print_timeline(timeline: Timeline, console: Console, truth: GroundTruth | None = None) -> None:
-    """Write it where results do not go: the console of messages."""
+    """Print a timeline to the console of messages, as wide as that is.
+
+    Args:
+        timeline: the events.
+        console: of messages, not of results.
+        truth: shown below each bar, see `render_timeline`.
+    """
     console.print(render_timeline(timeline, console.width, truth), soft_wrap=True)
 
 
 def _title(timeline: Timeline) -> Text:
-    name = escape(PurePath(timeline.media.get("path", "video")).name)
+    file_name = escape(PurePath(timeline.media.get("path", "video")).name)
     counts = [(sum(e.modality == m for e in timeline.events), _NAMES[m]) for m in MODALITIES]
-    facts = f"  {timeline.media['duration']:.1f} s   " + ", ".join(f"{count} {what}" for count, what in counts)
-    return Text(name, style="bold").append(facts, style="dim")
+    facts = f"  {timeline.media['duration']:.1f} s   " + ", ".join(f"{count} {name}" for count, name in counts)
+    return Text(file_name, style="bold").append(facts, style="dim")
 
 
 def _ruler(segments: int, length: int, per_second: float) -> Text:
-    """Seconds over the bars, at a round distance that leaves room for the numbers."""
+    """Render times above the bars, at the smallest round interval that leaves room for the numbers."""
     step = next(s for s in (1, 2, 5, 10, 30, 60, 300, 600, 3600, segments + 1) if s * per_second >= 8 or s > segments)
     marks = [" "] * (length + 8)
     for second in range(0, segments + 1, step):
-        place = round(second * per_second)
+        column = round(second * per_second)
         mark = format_clock(second)
-        marks[place : place + len(mark)] = mark
+        marks[column : column + len(mark)] = mark
     return Text(" " * (_LABEL_WIDTH + 9) + "".join(marks).rstrip(), style="dim")
 
 
 def _row(modality: Modality, label: str, events: Sequence[Event], length: int, per_second: float) -> Text:
     bar = _bar([(event.onset, event.offset) for event in events], length, per_second)
-    text = _beginning(modality, label).append(bar, style=_STYLES[modality])
+    text = _row_start(modality, label).append(bar, style=_STYLES[modality])
     return text.append(f" {max(event.score for event in events):.2f}", style="dim")
 
 
 def _missed(modality: Modality, label: str, length: int) -> Text:
-    return _beginning(modality, label).append(_EMPTY * length, style=_STYLES[modality]).append(" missed", style="dim")
+    return _row_start(modality, label).append(_EMPTY * length, style=_STYLES[modality]).append(" missed", style="dim")
 
 
-def _beginning(modality: Modality, label: str) -> Text:
+def _row_start(modality: Modality, label: str) -> Text:
     name = escape(label)
     shown = name if len(name) <= _LABEL_WIDTH else name[: _LABEL_WIDTH - 1] + "…"
     return Text(f"  {shown:<{_LABEL_WIDTH}} {_NAMES[modality]:<6}")

@@ -152,7 +152,7 @@ def _probabilities(tables: Any, timeline: Timeline) -> SegmentProbabilities | No
     except (TypeError, AttributeError) as error:
         raise ValueError(f"segments is not an object of probability tables: {error}") from error
     shape = probabilities.audio.shape
-    if shape[1] != len(timeline.labels) or not shape[0]:
+    if shape[1:] != (len(timeline.labels),) or not shape[0]:
         raise ValueError(f"tables in segments are {shape}, expected (seconds, {len(timeline.labels)})")
     return probabilities
 

@@ -1,1 +1,1 @@
-"""The page that plays a video beside its timeline, and the index of many pages."""
+"""HTML page that plays a video beside its timeline, and the index of many pages."""

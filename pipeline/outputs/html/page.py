@@ -1,4 +1,4 @@
-"""A page that plays a video beside its timeline: one file, nothing fetched, everything from strangers shown as text."""
+"""HTML page that plays a video beside its timeline: one file, no requests, untrusted text never parsed as HTML."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ from ..formats.events_json import to_document
 from ..postprocess import PostProcessing, split_modalities
 
 PAGE_SUFFIXES = (".html", ".htm")
-EMBED_LIMIT = 64 << 20  # bytes of a video inside a page; browsers get slow beyond
+EMBED_LIMIT = 64 << 20  # bytes of an embedded video; browsers are slow with larger pages
 _WEB = Path(__file__).with_name("web")
 _SCRIPTS = ("events.js", "timeline.js", "editing.js", "page.js")
+_CODEC_KEYS = {"audio": "audio_codec", "visual": "video_codec"}  # in `Timeline.media`; None: no such stream
 
 
 def write_page(
@@ -35,14 +36,23 @@ def write_page(
 ) -> None:
     """Write the page of a timeline.
 
-    media: the file to play, referred to by its path from the page, or, with `embed`, inside it. truth: shown below the
-    events. Raises SetupError for a file too large to embed, MediaError where it cannot be read, OutputError.
+    Args:
+        timeline: the events.
+        path: of the page.
+        media: the file that the page plays; None for a page without a player.
+        truth: shown below the events.
+        embed: embed the media in the page; otherwise the page refers to it by a relative path.
+
+    Raises:
+        SetupError: the media are too large to embed.
+        MediaError: the media to embed cannot be read.
+        OutputError: the page cannot be written.
     """
     write_atomic(path, render_page(timeline, path, media=media, truth=truth, embed=embed))
 
 
-def is_ours(path: Path) -> bool:
-    """Whether a page was written by this program."""
+def is_avvp_page(path: Path) -> bool:
+    """Return whether a page was written by this program."""
     try:
         with path.open("rb") as file:
             return b'<meta name="generator" content="avvp">' in file.read(4096)
@@ -51,11 +61,11 @@ def is_ours(path: Path) -> bool:
 
 
 def check_embeddable(media: Path) -> None:
-    """Raises SetupError for a file too large to stand in a page."""
+    """Raise SetupError for a file that is too large to embed in a page."""
     size = media.stat().st_size if is_file(media) else 0
     if size > EMBED_LIMIT:
         raise SetupError(
-            f"{escape(media)}: has {size >> 20} MiB, more than the {EMBED_LIMIT >> 20} that a page may hold;"
+            f"{escape(media)}: {size >> 20} MiB is too large to embed in a page (at most {EMBED_LIMIT >> 20} MiB);"
             " without --embed-video the page plays the file from where it is"
         )
 
@@ -63,23 +73,43 @@ def check_embeddable(media: Path) -> None:
 def render_page(
     timeline: Timeline, path: Path, *, media: Path | None = None, truth: GroundTruth | None = None, embed: bool = False
 ) -> bytes:
-    """The page as UTF-8; path: where it will be, for the way to the media."""
+    """Render the page of a timeline.
+
+    Args:
+        timeline: the events.
+        path: where the page will be written; the path to the media is relative to it.
+        media: as in `write_page`.
+        truth: as in `write_page`.
+        embed: as in `write_page`.
+
+    Returns:
+        HTML in UTF-8.
+
+    Raises:
+        SetupError: the media are too large to embed.
+        MediaError: the media to embed cannot be read.
+    """
     data = page_data(timeline, truth)
-    data["media"] = None if media is None else _player(media, path, embed=embed)
+    data["media"] = None if media is None else _player_data(media, path, embed=embed)
     parts = {
         "TITLE": html.escape(f"{data['name']} · events"),
         "STYLE": read_web("page.css"),
         "SCRIPT": "".join(read_web(name) for name in _SCRIPTS),
-        "DATA": to_script(data),
+        "DATA": json_for_script(data),
     }
-    return fill(read_web("page.html"), parts)
+    return fill_template(read_web("page.html"), parts)
 
 
 def page_data(timeline: Timeline, truth: GroundTruth | None = None) -> dict[str, Any]:
-    """What the page's program is given, JSON-ready; probabilities as base64 of float32, row by row, (T, C)."""
+    """Return the data of the page's script, JSON-serializable.
+
+    Args:
+        timeline: the events; its probabilities become base64 of little-endian float32, (T, C) in row order.
+        truth: intervals of the annotated labels and the line on the agreement.
+    """
     tables = None if timeline.probabilities is None else timeline.probabilities.arrays()
-    document = to_document(replace(timeline, events=()))  # events go in a shorter form
-    places = {label: index for index, label in enumerate(timeline.labels)}
+    document = to_document(replace(timeline, events=()))  # events are stored in a shorter form
+    label_indices = {label: index for index, label in enumerate(timeline.labels)}
     media = timeline.media
     return {
         "name": escape(Path(str(media.get("path", timeline.name))).name),
@@ -87,9 +117,9 @@ def page_data(timeline: Timeline, truth: GroundTruth | None = None) -> dict[str,
         "duration": max(timeline.segments, float(media["duration"]), *(e.offset for e in timeline.events), 0.1),
         "segments": timeline.segments,
         "labels": list(timeline.labels),
-        "has": {sense: media.get(f"{kind}_codec", "") is not None for sense, kind in _SENSES.items()},
+        "has": {modality: media.get(key, "") is not None for modality, key in _CODEC_KEYS.items()},
         "threshold": _common_threshold(timeline.provenance.get("thresholds")),
-        "events": [_compact(event, places) for event in _displayed(timeline)],
+        "events": [_compact(event, label_indices) for event in _displayed(timeline)],
         "probabilities": None if tables is None else {name: _base64(table) for name, table in tables.items()},
         "refinements": [dict(step) for step in timeline.processing if _is_refinement(step)],
         "truth": None if truth is None else {"spans": _spans(truth), "agreement": truth.agreement},
@@ -99,27 +129,24 @@ def page_data(timeline: Timeline, truth: GroundTruth | None = None) -> dict[str,
 
 
 def _is_refinement(step: Mapping[str, Any]) -> bool:
-    """Of this program's, or like it: another may have written anything."""
+    """Return whether a processing step is a valid "refine" step; other programs may have written anything."""
     numbers = [step.get(name) for name in ("merge_gap", "min_duration", "min_score")]
     classes = step.get("classes")
-    known = step.get("step") == "refine" and not step.keys() - {"step", *vars(PostProcessing())}
+    is_refine = step.get("step") == "refine" and not step.keys() - {"step", *vars(PostProcessing())}
     well_formed = classes is None or (isinstance(classes, list) and all(isinstance(name, str) for name in classes))
-    return known and well_formed and all(value is None or isinstance(value, int | float) for value in numbers)
+    return is_refine and well_formed and all(value is None or isinstance(value, int | float) for value in numbers)
 
 
 def _displayed(timeline: Timeline) -> list[Event]:
-    """With what is heard and seen where other programs say only that it is both."""
-    both = [event for event in timeline.events if event.modality == "audio_visual"]
-    return list(sort_events([*split_modalities(timeline.events), *both], timeline.labels))
+    """Return the events, with audio and visual ones added where other programs wrote only audio-visual ones."""
+    audio_visual = [event for event in timeline.events if event.modality == "audio_visual"]
+    return list(sort_events([*split_modalities(timeline.events), *audio_visual], timeline.labels))
 
 
-def _compact(event: Event, places: Mapping[str, int]) -> list[float]:
-    """Modality and class by number, onset, offset, score."""
+def _compact(event: Event, label_indices: Mapping[str, int]) -> list[float]:
+    """Return modality index, class index, onset, offset and score."""
     score = round(event.score, 6)
-    return [MODALITIES.index(event.modality), places[event.label], event.onset, event.offset, score]
-
-
-_SENSES = {"audio": "audio", "visual": "video"}
+    return [MODALITIES.index(event.modality), label_indices[event.label], event.onset, event.offset, score]
 
 
 def _base64(table: Any) -> str:
@@ -136,40 +163,40 @@ def _spans(truth: GroundTruth) -> list[tuple[str, int, int, int]]:
 
 
 def _common_threshold(thresholds: Any) -> float | None:
-    """The one number that all thresholds are, if they are."""
-    values = set(thresholds.values()) if isinstance(thresholds, Mapping) and _flat(thresholds) else set()
+    """Return the number that all thresholds are equal to, None where they differ."""
+    values = set(thresholds.values()) if isinstance(thresholds, Mapping) and _all_numbers(thresholds) else set()
     return float(values.pop()) if len(values) == 1 else None
 
 
-def _flat(thresholds: Mapping[str, Any]) -> bool:
+def _all_numbers(thresholds: Mapping[str, Any]) -> bool:
     return all(isinstance(value, int | float) for value in thresholds.values())
 
 
-def _player(media: Path, page: Path, *, embed: bool) -> dict[str, Any]:
+def _player_data(media: Path, page: Path, *, embed: bool) -> dict[str, Any]:
     kind = "audio" if media.suffix.lower() in AUDIO_SUFFIXES else "video"
-    told = {"kind": kind, "name": escape(media.name), "path": escape(media), "embedded": embed}
+    data = {"kind": kind, "name": escape(media.name), "path": escape(media), "embedded": embed}
     if not embed:
-        way = os.path.relpath(media.resolve(), page.resolve().parent)
-        return {**told, "path": escape(way), "url": quote(os.fsencode(way))}
+        relative = os.path.relpath(media.resolve(), page.resolve().parent)
+        return {**data, "path": escape(relative), "url": quote(os.fsencode(relative))}
     check_embeddable(media)
     try:
         content = base64.b64encode(media.read_bytes()).decode()
     except OSError as error:
         raise MediaError(media, f"cannot be read: {error.strerror or error}") from error
-    form = mimetypes.guess_type(f"x{media.suffix.lower()}")[0] or f"{kind}/mp4"
-    return {**told, "url": f"data:{form};base64,{content}"}
+    mime_type = mimetypes.guess_type(f"x{media.suffix.lower()}")[0] or f"{kind}/mp4"
+    return {**data, "url": f"data:{mime_type};base64,{content}"}
 
 
 def read_web(name: str) -> str:
-    """A part of the pages."""
+    """Return the text of a file in `web/`."""
     return (_WEB / name).read_text(encoding="utf-8")
 
 
-def to_script(data: Any) -> str:
-    """JSON that can stand inside <script>: no "<" can end it."""
+def json_for_script(data: Any) -> str:
+    """Serialize data as JSON for a <script> element; "<" is escaped, so that no text can end the element."""
     return json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def fill(template: str, parts: Mapping[str, str]) -> bytes:
-    """Put parts in the place of @NAME@, in one pass: what parts hold is not looked into."""
-    return re.sub("@([A-Z]+)@", lambda found: parts[found[1]], template).encode("utf-8", "backslashreplace")
+def fill_template(template: str, parts: Mapping[str, str]) -> bytes:
+    """Replace each @NAME@ of a template by its part, in one pass: an @NAME@ inside of a part is not replaced."""
+    return re.sub("@([A-Z]+)@", lambda match: parts[match[1]], template).encode("utf-8", "backslashreplace")

@@ -1,1 +1,1 @@
-"""Plots of a timeline with frames, audio and attention."""
+"""Plots of timelines, media and attention maps."""

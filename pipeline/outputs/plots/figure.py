@@ -1,4 +1,4 @@
-"""The ground that plots are drawn on: bands across one time axis, text that fits, what colours mean."""
+"""Shared layout of plots: time axis, bands, text fitting, colours."""
 
 from __future__ import annotations
 
@@ -15,50 +15,67 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, PALE, GRID, GROUND = "#22272e", "#68717d", "#d5dae0", "#f4f5f7"
+INK, PALE, GRID, BACKGROUND = "#22272e", "#68717d", "#d5dae0", "#f4f5f7"
 WIDTH, GAP, NAME_HEIGHT = 8.0, 0.08, 0.17  # inches: of the figure, between bands, of a band's name
 TEXT_SIZE, DPI = 7.5, 220
 
-_TICK_ROOM = 0.62  # inches between marks
-_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600)  # seconds between marks
+_TICK_DISTANCE = 0.62  # inches between ticks, at least
+_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600)  # seconds between ticks
 
 
 @dataclass(frozen=True, eq=False)
 class PlotBand:
-    """A part of the figure across all of the time axis: `height` inches below its name, if it has one."""
+    """A horizontal part of the figure that spans the time axis."""
 
-    height: float
+    height: float  # inches, without the name
     draw: Callable[[Axes], None]
-    name: str = ""
-    colour: str = INK
-    grid: float = 1.0  # opacity of the lines of the time axis, which would cross pictures out
+    name: str = ""  # written above the band, if not empty
+    colour: str = INK  # of the name
+    grid: float = 1.0  # opacity of the grid lines; 0 over frames, which they would cross out
 
     @property
-    def whole_height(self) -> float:
+    def total_height(self) -> float:
+        """Height in inches with the name and the gap below."""
         return self.height + GAP + (NAME_HEIGHT if self.name else 0.0)
 
 
-def draw_time(axes: Axes, end: float, width: float, *, marked: bool, grid: float) -> None:
-    """The marks of the time axis, their times only below the last band. grid: how opaque its lines are."""
-    step = next((s for s in _STEPS if s / end * width >= _TICK_ROOM), max(_STEPS[-1], end))
+def draw_time_axis(axes: Axes, end: float, width: float, *, labelled: bool, grid: float) -> None:
+    """Draw ticks, grid lines and limits of the time axis.
+
+    Args:
+        axes: of one band.
+        end: of the time axis, seconds.
+        width: of the time axis, inches.
+        labelled: write the times; only below the last band.
+        grid: opacity of the grid lines.
+    """
+    step = next((s for s in _STEPS if s / end * width >= _TICK_DISTANCE), max(_STEPS[-1], end))
     ticks = np.arange(0, end + 1e-6, step)
     axes.set_xlim(0, end)
     axes.set_xticks(
-        ticks, [format_clock(float(tick), hour_digits=int(end >= 3600)) if marked else "" for tick in ticks]
+        ticks, [format_clock(float(tick), hour_digits=int(end >= 3600)) if labelled else "" for tick in ticks]
     )
-    axes.tick_params(length=2.5 if marked else 0, width=0.5, pad=2, color=PALE, labelcolor=PALE)
+    axes.tick_params(length=2.5 if labelled else 0, width=0.5, pad=2, color=PALE, labelcolor=PALE)
     axes.grid(axis="x", color=GRID, alpha=grid, linewidth=0.5, zorder=1)
     axes.set_axisbelow(False)
     axes.spines[:].set_visible(False)
 
 
-def write(figure: Figure, left: float, bottom: float, text: str, **style: Any) -> None:
-    """Text whose baseline begins at a place in inches."""
+def write_text(figure: Figure, left: float, bottom: float, text: str, **style: Any) -> None:
+    """Write text on the figure.
+
+    Args:
+        figure: `WIDTH` inches wide.
+        left: start of the text, inches from the left edge of the figure.
+        bottom: baseline, inches from the bottom of the figure.
+        text: one line.
+        style: properties of matplotlib's `Text`.
+    """
     figure.text(left / WIDTH, bottom / figure.get_figheight(), text, va="baseline", **style)
 
 
 def text_width(text: str, size: float = TEXT_SIZE) -> float:
-    """How wide a line of text is."""
+    """Return the width of a line of text in inches; size in points."""
     from matplotlib.backends.backend_agg import RendererAgg
     from matplotlib.font_manager import FontProperties
 
@@ -66,8 +83,8 @@ def text_width(text: str, size: float = TEXT_SIZE) -> float:
     return width / 72
 
 
-def fitted(text: str, limit: float, size: float = TEXT_SIZE) -> str:
-    """The text, or as much of its beginning as fits `limit` inches."""
+def fit_text(text: str, limit: float, size: float = TEXT_SIZE) -> str:
+    """Shorten a line of text with an ellipsis to at most `limit` inches; size in points."""
     if text_width(text, size) <= limit:
         return text
     kept = text
@@ -76,7 +93,7 @@ def fitted(text: str, limit: float, size: float = TEXT_SIZE) -> str:
     return f"{kept}…"
 
 
-def wrapped(text: str, limit: float) -> list[str]:
-    """Lines of about `limit` inches."""
-    columns = int(len(text) * limit / max(limit, 1.1 * text_width(text)))  # 1.1: it is bold
+def wrap_text(text: str, limit: float) -> list[str]:
+    """Wrap bold text into lines of about `limit` inches."""
+    columns = int(len(text) * limit / max(limit, 1.1 * text_width(text)))  # bold is 1.1 times as wide
     return textwrap.wrap(text, max(20, columns))

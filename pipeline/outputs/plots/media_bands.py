@@ -1,4 +1,4 @@
-"""What a plot shows of the media: a strip of pictures, and the log-mel or the waveform of the sound."""
+"""Bands of a plot that show the media: a strip of frames, and the log-mel or the waveform of the audio."""
 
 from __future__ import annotations
 
@@ -14,65 +14,76 @@ from ....extractors.mel import FRAME_STEP, LOG_OFFSET
 from ....extractors.sampling import SAMPLE_RATE
 from ...decode.probe import probe
 from .figure import DPI, PALE, PlotBand
-from .thumbnails import frames_at, loudness, spectrogram
+from .thumbnails import frames_at, log_mel_spectrogram, waveform_envelope
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_FILM, _SOUND = 0.62, 0.52  # inches
-_SOUND_GREY = "#59636e"
-_MAX_PICTURES = 24
-_COLUMNS = 1200  # of the waveform
+_FRAMES_HEIGHT, _AUDIO_HEIGHT = 0.62, 0.52  # inches
+_WAVEFORM_COLOUR = "#59636e"
+_MAX_FRAMES = 24
+_WAVEFORM_COLUMNS = 1200
 
 
 def media_bands(media: Path, end: float, width: float, timeout: float) -> Iterator[PlotBand]:
-    """The film strip and the sound, as far as the file has them. width: of the time axis, in inches."""
+    """Yield a band of frames and a band of audio, for the streams that the file has.
+
+    Args:
+        media: the file.
+        end: of the time axis, seconds.
+        width: of the time axis, inches.
+        timeout: seconds without progress after which a decoder is stopped.
+
+    Raises:
+        MediaError: the file is not media.
+        DecodeTimeoutError: a decoder hangs.
+    """
     video = probe(media, timeout=timeout).video
     if video is not None:
-        across, down = video.shown_size
-        count = min(max(1, round(width / _FILM * down / across)), _MAX_PICTURES)
+        frame_width, frame_height = video.shown_size
+        count = min(max(1, round(width / _FRAMES_HEIGHT * frame_height / frame_width)), _MAX_FRAMES)
         times = (np.arange(count) + 0.5) * end / count
-        pictures = frames_at(media, times.tolist(), height=round(_FILM * DPI), timeout=timeout)
-        if any(picture is not None for picture in pictures):
-            yield PlotBand(_FILM, lambda axes: _draw_film(axes, pictures, end, width), grid=0.0)
-    frames = spectrogram(media, timeout=timeout)
-    envelope = loudness(media, _COLUMNS, duration=end, timeout=timeout) if frames is None else None
-    if frames is not None:
-        yield PlotBand(_SOUND, lambda axes: _draw_mel(axes, frames), grid=0.35)
+        frames = frames_at(media, times.tolist(), height=round(_FRAMES_HEIGHT * DPI), timeout=timeout)
+        if any(frame is not None for frame in frames):
+            yield PlotBand(_FRAMES_HEIGHT, lambda axes: _draw_frames(axes, frames, end, width), grid=0.0)
+    mel = log_mel_spectrogram(media, timeout=timeout)
+    envelope = waveform_envelope(media, _WAVEFORM_COLUMNS, duration=end, timeout=timeout) if mel is None else None
+    if mel is not None:
+        yield PlotBand(_AUDIO_HEIGHT, lambda axes: _draw_mel(axes, mel), grid=0.35)
     elif envelope is not None:
-        yield PlotBand(_SOUND, lambda axes: _draw_wave(axes, envelope, end))
+        yield PlotBand(_AUDIO_HEIGHT, lambda axes: _draw_waveform(axes, envelope, end))
 
 
-def _draw_film(axes: Axes, pictures: Sequence[NDArray[np.uint8] | None], end: float, width: float) -> None:
-    """Each picture in the middle of its part of the time, cut at its sides where that is too narrow."""
-    part = end / len(pictures)
-    room = width / len(pictures) / _FILM * 0.97  # of the height of a picture; a little is left between them
-    for number, picture in enumerate(pictures):
-        if picture is None:
+def _draw_frames(axes: Axes, frames: Sequence[NDArray[np.uint8] | None], end: float, width: float) -> None:
+    """Draw each frame in the middle of its time interval, with its sides cropped where the interval is narrower."""
+    interval = end / len(frames)
+    max_width = width / len(frames) / _FRAMES_HEIGHT * 0.97  # relative to the height; leaves a small gap
+    for index, frame in enumerate(frames):
+        if frame is None:
             continue
-        height, across = picture.shape[:2]
-        kept = max(1, min(across, round(room * height)))
-        start = (across - kept) // 2
-        half = kept / height * _FILM / width * end / 2
-        middle = (number + 0.5) * part
-        axes.imshow(picture[:, start : start + kept], extent=(middle - half, middle + half, 0, 1), aspect="auto")
+        frame_height, frame_width = frame.shape[:2]
+        kept = max(1, min(frame_width, round(max_width * frame_height)))
+        start = (frame_width - kept) // 2
+        half = kept / frame_height * _FRAMES_HEIGHT / width * end / 2
+        middle = (index + 0.5) * interval
+        axes.imshow(frame[:, start : start + kept], extent=(middle - half, middle + half, 0, 1), aspect="auto")
     axes.set_ylim(0, 1)
     axes.set_facecolor("white")
     _label_band(axes, "film")
 
 
-def _draw_mel(axes: Axes, frames: NDArray[np.float32]) -> None:
-    length = len(frames) * FRAME_STEP / SAMPLE_RATE
-    low, high = math.log(LOG_OFFSET), max(1.0, float(frames.max()))
-    where = (0, length, 0, frames.shape[1])
-    axes.imshow(frames.T, cmap="magma", vmin=low, vmax=high, aspect="auto", origin="lower", extent=where)
+def _draw_mel(axes: Axes, mel: NDArray[np.float32]) -> None:
+    length = len(mel) * FRAME_STEP / SAMPLE_RATE
+    low, high = math.log(LOG_OFFSET), max(1.0, float(mel.max()))
+    extent = (0, length, 0, mel.shape[1])
+    axes.imshow(mel.T, cmap="magma", vmin=low, vmax=high, aspect="auto", origin="lower", extent=extent)
     _label_band(axes, "log-mel")
 
 
-def _draw_wave(axes: Axes, envelope: NDArray[np.float32], end: float) -> None:
+def _draw_waveform(axes: Axes, envelope: NDArray[np.float32], end: float) -> None:
     times = (np.arange(len(envelope)) + 0.5) * end / len(envelope)
-    axes.fill_between(times, envelope[:, 0], envelope[:, 1], color=_SOUND_GREY, linewidth=0.3, zorder=3)
-    peak = max(0.05, float(np.abs(envelope).max()))  # so that hiss in silence stays small
+    axes.fill_between(times, envelope[:, 0], envelope[:, 1], color=_WAVEFORM_COLOUR, linewidth=0.3, zorder=3)
+    peak = max(0.05, float(np.abs(envelope).max()))  # keeps noise in silent audio small
     axes.set_ylim(-1.05 * peak, 1.05 * peak)
     _label_band(axes, "waveform")
 

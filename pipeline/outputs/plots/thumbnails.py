@@ -1,4 +1,4 @@
-"""What a file's picture looks like and its sound is like, in little space: film strip, loudness, log-mel."""
+"""Thumbnails, waveform envelope and log-mel spectrogram of a media file, for plots."""
 
 from __future__ import annotations
 
@@ -12,29 +12,41 @@ from numpy.typing import NDArray
 from ....extractors.mel import FRAME_LENGTH, log_mel
 from ....extractors.sampling import SAMPLE_RATE
 from ...decode.audio import AudioReader
-from ...decode.base import read_pictures
+from ...decode.base import read_ppm_frames
 from ...decode.ffmpeg import ffmpeg_command, ffmpeg_input
 from ...decode.probe import MediaInfo, StreamInfo, probe
 from ...decode.process import DEFAULT_TIMEOUT, DecoderProcess
 from ...errors import DecodeTimeoutError, MediaError
 from ...segments import segment_count
 
-SPECTROGRAM_SECONDS = 60  # media with more of them have none: a pixel would stand for many frames
-_WIDEST = 4  # times its height; a file may claim a picture of one row, which would be scaled to gigabytes
-_PATIENCE = 60.0  # seconds of video that are decoded for a picture that cannot be sought
-_CLOCK = 1000  # ticks in a second: how exactly a picture's time is kept
+SPECTROGRAM_SECONDS = 60  # longer media have no spectrogram: a pixel would cover many of its frames
+_MAX_ASPECT = 4  # width / height; a file may claim frames of one row, which would be scaled to gigabytes
+_MAX_DECODE = 60.0  # seconds of video that are decoded from the start for a frame that seeking does not reach
+_TIME_RESOLUTION = 1000  # ticks per second of frame times
 
 
 def frames_at(
     path: Path, times: Sequence[float], *, height: int, timeout: float = DEFAULT_TIMEOUT
 ) -> list[NDArray[np.uint8] | None]:
-    """The pictures on the screen at some times, in seconds from the container's time zero.
+    """Decode the frames that a player shows at some times.
 
-    Each is (height, W, 3) RGB, turned and as wide as a player shows it (but at most four times as wide as high), or
-    None: at times after the end of the picture, where it cannot be decoded, and everywhere in media without video.
-    Before the first frame appears, the first is shown. Each is sought on its own, which costs the frames since the key
-    frame before it, not those since the start. Raises MediaError for what is no media, DecodeTimeoutError for media
-    on which the decoder hangs.
+    Before the first frame appears, the first one is shown. Each frame is sought separately, which decodes from the
+    preceding key frame, not from the start of the file.
+
+    Args:
+        path: a media file.
+        times: seconds from the container's time zero.
+        height: of the frames, pixels.
+        timeout: seconds without progress after which the decoder is stopped.
+
+    Returns:
+        For each time (height, W, 3) uint8 RGB, rotated and with the aspect ratio that a player shows (but at most four
+        times as wide as high), or None: after the end of the video, where it cannot be decoded, and in media without
+        video.
+
+    Raises:
+        MediaError: the file is not media.
+        DecodeTimeoutError: the decoder hangs.
     """
     media = probe(path, timeout=timeout)
     if media.video is None:
@@ -47,50 +59,60 @@ def _frame_at(
 ) -> NDArray[np.uint8] | None:
     if time < 0:
         return None
-    picture, whole = _decode_at(media, stream, time, sought=time, height=height, timeout=timeout)
-    if whole or time > _PATIENCE:
-        return picture
-    # Some files cannot be entered at their key frames: what old versions of x264 wrote in 4:4:4, say, is decoded by
-    # rules that only the first frame states.
-    return _decode_at(media, stream, time, sought=0.0, height=height, timeout=timeout)[0]
+    frame, without_errors = _decode_at(media, stream, time, seek=time, height=height, timeout=timeout)
+    if without_errors or time > _MAX_DECODE:
+        return frame
+    # Some files cannot be decoded from a later key frame: streams in 4:4:4 by old versions of x264, for example, need
+    # parameters that only the first frame holds.
+    return _decode_at(media, stream, time, seek=0.0, height=height, timeout=timeout)[0]
 
 
 def _decode_at(
-    media: MediaInfo, stream: StreamInfo, time: float, *, sought: float, height: int, timeout: float
+    media: MediaInfo, stream: StreamInfo, time: float, *, seek: float, height: int, timeout: float
 ) -> tuple[NDArray[np.uint8] | None, bool]:
-    """The picture, decoded from the key frame before `sought` seconds on, and whether that went without errors."""
+    """Decode the frame from the key frame before `seek` seconds, and tell whether there were no decoding errors."""
 
     def command(descriptor: int) -> Sequence[str]:
-        # Exact seeking gives the first frame after that time, and none where the last frame is still shown. So
-        # decoding begins at the key frame before, whose time is then negative, and `fps` finds what is shown.
-        video = ffmpeg_input(descriptor, ss=f"{sought:.6f}", reinit_filter=0, noaccurate_seek=None)
-        shown = video[str(stream.index)].filter("fps", fps=_CLOCK, start_time=f"{time - sought:.6f}")
-        width = f"clip(round({height}*dar),1,{_WIDEST * height})"
+        # Accurate seeking returns the first frame after that time, and none while the last frame is still shown. So
+        # decoding begins at the preceding key frame, whose time is then negative, and `fps` selects the shown frame.
+        video = ffmpeg_input(descriptor, ss=f"{seek:.6f}", reinit_filter=0, noaccurate_seek=None)
+        shown = video[str(stream.index)].filter("fps", fps=_TIME_RESOLUTION, start_time=f"{time - seek:.6f}")
+        width = f"clip(round({height}*dar),1,{_MAX_ASPECT * height})"
         scaled = shown.filter("scale", width, height).filter("setsar", 1)
         options = {"frames:v": 1, "vcodec": "ppm", "pix_fmt": "rgb24", "f": "image2pipe"}
         return ffmpeg_command(scaled.output("pipe:1", **options), log_level="error")
 
     with DecoderProcess(media.path, command, timeout=timeout) as process:
-        picture = next(read_pictures(process), None)
+        frame = next(read_ppm_frames(process), None)
         process.finish()
-        return picture, not process.errors
+        return frame, not process.errors
 
 
-def loudness(
+def waveform_envelope(
     path: Path, columns: int, *, duration: float | None = None, timeout: float = DEFAULT_TIMEOUT
 ) -> NDArray[np.float32] | None:
-    """The envelope of the sound: (columns, 2), its least and greatest sample in equal parts of `duration` seconds.
+    """Compute the envelope of a waveform in memory that does not grow with the file.
 
-    Samples are in [-1, 1]; a part without sound has zeros. duration: by default that of the sound, which is then
-    decoded twice to learn it; the length of a time axis puts the parts in their places on it. Memory does not grow
-    with the file. None without sound, or where none can be decoded. Raises MediaError for what is no media,
-    DecodeTimeoutError for media on which the decoder hangs.
+    Args:
+        path: a media file.
+        columns: number of equal intervals.
+        duration: seconds that the columns cover, for example the length of a time axis. By default that of the audio,
+            which is then decoded twice.
+        timeout: seconds without progress after which the decoder is stopped.
+
+    Returns:
+        (columns, 2): smallest and largest sample of each interval, in [-1, 1], zeros where there is no audio. None
+        where the media have no audio or none can be decoded.
+
+    Raises:
+        MediaError: the file is not media.
+        DecodeTimeoutError: the decoder hangs.
     """
     media = probe(path, timeout=timeout)
     if media.audio is None:
         return None
-    # The reader itself filters what is not at 16 kHz, which takes a minute and a half for an hour of sound. Where a
-    # stream is said to be at that rate already, ffmpeg converts it, in a few seconds and well enough for the eye.
+    # The reader's own resampling to 16 kHz takes a minute and a half for an hour of audio. Where a stream claims that
+    # rate already, ffmpeg resamples it, in a few seconds and well enough for a plot.
     streams = tuple(replace(stream, sample_rate=SAMPLE_RATE) for stream in media.streams)
     converted = replace(media, streams=streams)
     try:
@@ -102,46 +124,55 @@ def loudness(
         return _envelope(AudioReader(converted, "filtered", timeout=timeout), columns, duration)
     except DecodeTimeoutError:
         raise
-    except MediaError:  # the picture may be well: the features of such a file say in a warning what is wrong
+    except MediaError:  # the video may be intact; a warning of the features describes the error
         return None
 
 
-def _envelope(sound: AudioReader, columns: int, duration: float) -> NDArray[np.float32]:
-    least, greatest = np.full(columns, np.inf), np.full(columns, -np.inf)
-    width = duration * SAMPLE_RATE / columns  # samples of a part
-    for second, samples in enumerate(sound):
-        places = ((np.arange(SAMPLE_RATE) + second * SAMPLE_RATE) / width).astype(np.intp)
-        starts = np.flatnonzero(np.diff(places, prepend=-1))
-        starts = starts[places[starts] < columns]
+def _envelope(reader: AudioReader, columns: int, duration: float) -> NDArray[np.float32]:
+    lowest, highest = np.full(columns, np.inf), np.full(columns, -np.inf)
+    width = duration * SAMPLE_RATE / columns  # samples of a column
+    for second, samples in enumerate(reader):
+        positions = ((np.arange(SAMPLE_RATE) + second * SAMPLE_RATE) / width).astype(np.intp)
+        starts = np.flatnonzero(np.diff(positions, prepend=-1))
+        starts = starts[positions[starts] < columns]
         if not len(starts):
             continue
-        heard = samples[places < columns]
-        found = places[starts]
-        least[found] = np.minimum(least[found], np.minimum.reduceat(heard, starts))
-        greatest[found] = np.maximum(greatest[found], np.maximum.reduceat(heard, starts))
-    envelope = np.stack([least, greatest], axis=1)
+        inside = samples[positions < columns]
+        reached = positions[starts]
+        lowest[reached] = np.minimum(lowest[reached], np.minimum.reduceat(inside, starts))
+        highest[reached] = np.maximum(highest[reached], np.maximum.reduceat(inside, starts))
+    envelope = np.stack([lowest, highest], axis=1)
     return np.where(np.isfinite(envelope), envelope, 0.0).clip(-1.0, 1.0).astype(np.float32)
 
 
-def spectrogram(path: Path, *, timeout: float = DEFAULT_TIMEOUT) -> NDArray[np.float32] | None:
-    """The log-mel of the sound, (frames, 64), a frame of 25 ms every 10 ms; see `extractors.mel`.
+def log_mel_spectrogram(path: Path, *, timeout: float = DEFAULT_TIMEOUT) -> NDArray[np.float32] | None:
+    """Compute the log-mel spectrogram of a short media file.
 
-    None without sound, or where none can be decoded, and for media of more than 60 segments. Raises MediaError for
-    what is no media, DecodeTimeoutError for media on which the decoder hangs.
+    Args:
+        path: a media file.
+        timeout: seconds without progress after which the decoder is stopped.
+
+    Returns:
+        (F, 64), a frame of 25 ms every 10 ms, see `extractors.mel`. None where the media have no audio, none can be
+        decoded, or they have more than 60 segments.
+
+    Raises:
+        MediaError: the file is not media.
+        DecodeTimeoutError: the decoder hangs.
     """
     media = probe(path, timeout=timeout)
     if media.audio is None or segment_count(media.duration or 0.0) > SPECTROGRAM_SECONDS:
         return None
-    sound = AudioReader(media, "filtered", timeout=timeout)
+    reader = AudioReader(media, "filtered", timeout=timeout)
     seconds: list[NDArray[np.float64]] = []
     try:
-        for second in sound:
-            seconds.append(second)
-            if len(seconds) > SPECTROGRAM_SECONDS + 1:  # the container did not say, or not the truth
+        for samples in reader:
+            seconds.append(samples)
+            if len(seconds) > SPECTROGRAM_SECONDS + 1:  # the container's duration is missing or wrong
                 return None
     except DecodeTimeoutError:
         raise
     except MediaError:
         return None
-    length = max(FRAME_LENGTH, round(sound.report.end * SAMPLE_RATE))  # without the silence that completes the last
+    length = max(FRAME_LENGTH, round(reader.report.end * SAMPLE_RATE))  # without the padding of the last second
     return log_mel(np.concatenate(seconds)[:length])

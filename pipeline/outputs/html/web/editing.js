@@ -1,20 +1,21 @@
-// Corrections: events moved, stretched, relabelled, added and deleted by a person. What coincides follows from them.
+// Corrections by the user: move, stretch, relabel, add and delete events. Audio-visual events are recomputed.
 
-const SNAP = 10; // steps in a second
-const CLICK = 3; // pixels that a pointer moves in a click
-const EDGE = 8; // pixels at both ends of an event that stretch it
+const SNAP = 10; // steps per second
+const CLICK = 3; // pixels; a shorter movement of the pointer is a click, not a drag
+const EDGE = 8; // pixels at each end of an event that stretch it when dragged
 
 class Corrections {
-  /** changed(events, chosen): called with all events after each change. */
+  /** changed(events, chosen): callback after each change; all events, and the event to select or null. */
   constructor(data, changed) {
     Object.assign(this, { data, changed, events: null, original: [], past: [], on: false });
   }
 
-  get made() {
+  /** Number of corrections. */
+  get count() {
     return this.past.length;
   }
 
-  /** From here on these events are corrected. */
+  /** Start to correct these events. */
   begin(events) {
     if (this.events) return;
     this.original = events;
@@ -25,12 +26,13 @@ class Corrections {
     Object.assign(this, { events: null, original: [], past: [] });
   }
 
-  /** With what coincides; where that was so before, its score stays. Without corrections, what there was. */
+  /** All events with audio-visual ones, which keep the scores they had at the same times; the original events without
+   * corrections. */
   all() {
     if (!this.past.length) return this.original;
     const key = (event) => JSON.stringify([event.label, event.onset, event.offset]);
     const scores = new Map(this.original.filter((e) => e.modality === "audio_visual").map((e) => [key(e), e.score]));
-    const events = withBoth(this.events).map((event) =>
+    const events = withAudioVisual(this.events).map((event) =>
       event.modality === "audio_visual" ? { ...event, score: scores.get(key(event)) ?? event.score } : event,
     );
     return sortEvents(events, this.data.labels);
@@ -48,24 +50,25 @@ class Corrections {
     this.changed(this.all(), null);
   }
 
-  /** A person's word: its score is 1. Times that change are whole tenths, within the media, a tenth apart at least. */
+  /** Apply a change to an event; its score becomes 1. Changed times are rounded to tenths of a second, lie within the
+   * media and are at least a tenth apart. */
   corrected(event, change) {
     const snap = (seconds) => Math.round(seconds * SNAP) / SNAP;
-    const made = { ...event, ...change, score: 1 };
+    const result = { ...event, ...change, score: 1 };
     if (change.onset !== undefined) {
-      const latest = (change.offset === undefined ? made.offset : this.data.duration) - 1 / SNAP;
-      made.onset = Math.max(0, Math.min(snap(change.onset), snap(latest)));
+      const latest = (change.offset === undefined ? result.offset : this.data.duration) - 1 / SNAP;
+      result.onset = Math.max(0, Math.min(snap(change.onset), snap(latest)));
     }
     if (change.offset !== undefined) {
-      made.offset = Math.max(Math.min(snap(change.offset), this.data.duration), snap(made.onset + 1 / SNAP));
+      result.offset = Math.max(Math.min(snap(change.offset), this.data.duration), snap(result.onset + 1 / SNAP));
     }
-    return made;
+    return result;
   }
 
   change(event, change) {
-    const made = this.corrected(event, change);
-    const same = ["modality", "label", "onset", "offset"].every((key) => made[key] === event[key]);
-    if (!same) this.replace(event, [made]);
+    const result = this.corrected(event, change);
+    const same = ["modality", "label", "onset", "offset"].every((key) => result[key] === event[key]);
+    if (!same) this.replace(event, [result]);
   }
 
   add(label, modality, onset) {
@@ -77,19 +80,19 @@ class Corrections {
     this.replace(event, []);
   }
 
-  /** Dragging with mouse, pen or finger. */
+  /** Drag an event with mouse, pen or finger: its ends stretch it, the middle moves it. */
   drag(event, pointer, view) {
     const element = view.shown.get(event);
     const box = element.getBoundingClientRect();
     const edge = Math.min(EDGE, box.width / 3);
     const part = pointer.clientX - box.left < edge ? "onset" : box.right - pointer.clientX < edge ? "offset" : "both";
     const began = view.timeAt(pointer);
-    let change = null; // until it is moved: a click is no correction
+    let change = null; // until the pointer moves: a click is not a correction
     const move = (now) => {
       if (!change && Math.abs(now.clientX - pointer.clientX) < CLICK) return;
       const by = view.timeAt(now) - began;
-      const held = Math.max(-event.onset, Math.min(by, this.data.duration - event.offset));
-      if (part === "both") change = { onset: event.onset + held, offset: event.offset + held };
+      const shift = Math.max(-event.onset, Math.min(by, this.data.duration - event.offset));
+      if (part === "both") change = { onset: event.onset + shift, offset: event.offset + shift };
       else if (part === "onset") change = { onset: Math.min(event.onset + by, event.offset - 1 / SNAP) };
       else change = { offset: event.offset + by };
       const shown = this.corrected(event, change);

@@ -1,12 +1,13 @@
-// Events from probabilities and from edits: what timeline.py, thresholds.py and refine.py do, for any threshold.
+// Events from probabilities and from edits, for any threshold; the same results as timeline.py, thresholds.py and
+// postprocess.py.
 "use strict";
 
 const MODALITIES = ["audio", "visual", "audio_visual"];
 
-/** Maximal runs of true as half-open intervals. */
+/** Find the maximal runs of true as half-open intervals [onset, offset). */
 function findRuns(length, isActive) {
   const found = [];
-  let start = -1;
+  let start = -1; // of the current run, -1 outside of runs
   for (let second = 0; second <= length; second++) {
     const active = second < length && isActive(second);
     if (active && start < 0) start = second;
@@ -18,7 +19,7 @@ function findRuns(length, isActive) {
   return found;
 }
 
-/** The published rule with one threshold for everything. tables: arrays of segments x labels. */
+/** Apply the published decision rule with one threshold for all classes. tables: arrays of segments x labels. */
 function decideEvents({ tables, segments, labels, has }, threshold) {
   const classes = labels.length;
   const events = [];
@@ -28,8 +29,8 @@ function decideEvents({ tables, segments, labels, has }, threshold) {
       tables.video
         ? at("video", second) >= threshold
         : at("audio_video", second) >= threshold || at("visual_video", second) >= threshold;
-    const heard = (second) => has.audio && at("audio", second) >= threshold && present(second);
-    const seen = (second) => has.visual && at("visual", second) >= threshold && present(second);
+    const audio = (second) => has.audio && at("audio", second) >= threshold && present(second);
+    const visual = (second) => has.visual && at("visual", second) >= threshold && present(second);
     const add = (modality, active, probability) => {
       for (const [onset, offset] of findRuns(segments, active)) {
         let sum = 0;
@@ -37,29 +38,30 @@ function decideEvents({ tables, segments, labels, has }, threshold) {
         events.push({ modality, label, onset, offset, score: sum / (offset - onset) });
       }
     };
-    add("audio", heard, (second) => at("audio", second));
-    add("visual", seen, (second) => at("visual", second));
+    add("audio", audio, (second) => at("audio", second));
+    add("visual", visual, (second) => at("visual", second));
     add(
       "audio_visual",
-      (second) => heard(second) && seen(second),
+      (second) => audio(second) && visual(second),
       (second) => Math.min(at("audio", second), at("visual", second)),
     );
   });
   return sortEvents(events, labels);
 }
 
+/** Sort by onset, offset, modality and class. */
 function sortEvents(events, labels) {
-  const place = new Map(labels.map((label, index) => [label, index]));
+  const indices = new Map(labels.map((label, index) => [label, index]));
   return [...events].sort(
     (a, b) =>
       a.onset - b.onset ||
       a.offset - b.offset ||
       MODALITIES.indexOf(a.modality) - MODALITIES.indexOf(b.modality) ||
-      place.get(a.label) - place.get(b.label),
+      indices.get(a.label) - indices.get(b.label),
   );
 }
 
-/** Events of a class and modality that overlap or are at most `gap` seconds apart, as one. */
+/** Merge events of a class and modality that overlap or are at most `gap` seconds apart. */
 function mergeEvents(events, gap) {
   const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
   const ordered = [...events].sort(
@@ -73,70 +75,70 @@ function mergeEvents(events, gap) {
       merged.push({ ...event });
       continue;
     }
-    const [before, after] = [last.offset - last.onset, event.offset - event.onset];
-    last.score = Math.min(1, (last.score * before + event.score * after) / (before + after));
+    const [lastDuration, duration] = [last.offset - last.onset, event.offset - event.onset];
+    last.score = Math.min(1, (last.score * lastDuration + event.score * duration) / (lastDuration + duration));
     last.offset = Math.max(last.offset, event.offset);
   }
   return merged;
 }
 
-/** What is heard and what is seen, and where the same class is both at once: there the smaller score holds. */
-function withBoth(events) {
-  const own = events.filter((event) => event.modality !== "audio_visual");
-  const merged = mergeEvents(own, 0);
-  const seenOf = new Map();
-  for (const seen of merged.filter((event) => event.modality === "visual")) {
-    if (!seenOf.has(seen.label)) seenOf.set(seen.label, []);
-    seenOf.get(seen.label).push(seen);
+/** Recompute audio-visual events: where audio and visual events of a class overlap, with the smaller score. */
+function withAudioVisual(events) {
+  const single = events.filter((event) => event.modality !== "audio_visual");
+  const merged = mergeEvents(single, 0);
+  const visualByLabel = new Map();
+  for (const visual of merged.filter((event) => event.modality === "visual")) {
+    if (!visualByLabel.has(visual.label)) visualByLabel.set(visual.label, []);
+    visualByLabel.get(visual.label).push(visual);
   }
-  const found = [];
-  for (const heard of merged.filter((event) => event.modality === "audio")) {
-    for (const seen of seenOf.get(heard.label) ?? []) {
-      if (seen.onset >= heard.offset) break;
-      const [onset, offset] = [Math.max(heard.onset, seen.onset), Math.min(heard.offset, seen.offset)];
-      const score = Math.min(heard.score, seen.score);
-      if (onset < offset) found.push({ modality: "audio_visual", label: heard.label, onset, offset, score });
+  const audioVisual = [];
+  for (const audio of merged.filter((event) => event.modality === "audio")) {
+    for (const visual of visualByLabel.get(audio.label) ?? []) {
+      if (visual.onset >= audio.offset) break;
+      const [onset, offset] = [Math.max(audio.onset, visual.onset), Math.min(audio.offset, visual.offset)];
+      const score = Math.min(audio.score, visual.score);
+      if (onset < offset) audioVisual.push({ modality: "audio_visual", label: audio.label, onset, offset, score });
     }
   }
-  return [...own, ...found];
+  return [...single, ...audioVisual];
 }
 
-/** The steps of `avvp parse --classes --merge-gap --min-duration --min-score`. */
-function refineEvents(events, wanted, labels) {
-  const asked = (key) => wanted[key] !== undefined && wanted[key] !== null;
-  if (!["classes", "merge_gap", "min_duration", "min_score"].some(asked)) return events;
-  const stays = (event) =>
-    (!asked("min_duration") || event.offset - event.onset >= wanted.min_duration) &&
-    (!asked("min_score") || event.score >= wanted.min_score);
-  const kept = events.filter((event) => !asked("classes") || wanted.classes.includes(event.label));
-  let own = kept.filter((event) => event.modality !== "audio_visual");
-  if (asked("merge_gap")) own = mergeEvents(own, wanted.merge_gap);
-  own = own.filter(stays);
+/** Apply the steps of `avvp parse --classes --merge-gap --min-duration --min-score`; see refine() in postprocess.py. */
+function refineEvents(events, options, labels) {
+  const isSet = (key) => options[key] !== undefined && options[key] !== null;
+  if (!["classes", "merge_gap", "min_duration", "min_score"].some(isSet)) return events;
+  const isKept = (event) =>
+    (!isSet("min_duration") || event.offset - event.onset >= options.min_duration) &&
+    (!isSet("min_score") || event.score >= options.min_score);
+  const kept = events.filter((event) => !isSet("classes") || options.classes.includes(event.label));
+  let single = kept.filter((event) => event.modality !== "audio_visual");
+  if (isSet("merge_gap")) single = mergeEvents(single, options.merge_gap);
+  single = single.filter(isKept);
   const key = (event) => JSON.stringify([event.label, event.onset, event.offset]);
   const scores = new Map(kept.filter((e) => e.modality === "audio_visual").map((e) => [key(e), e.score]));
-  const both = withBoth(own)
+  const audioVisual = withAudioVisual(single)
     .filter((event) => event.modality === "audio_visual")
     .map((event) => ({ ...event, score: scores.get(key(event)) ?? event.score }));
-  return sortEvents([...own, ...both.filter(stays)], labels);
+  return sortEvents([...single, ...audioVisual.filter(isKept)], labels);
 }
 
-/** The two files of LLP's annotations: a second counts where events of the class cover half of it. */
+/** Write the two annotation files of LLP: a second is active where events of the class cover at least half of it. */
 function toAnnotationFiles(name, events, labels, segments) {
-  const tidy = (text) => text.replace(/[\t\n\r]/g, " ");
+  const withoutSeparators = (text) => text.replace(/[\t\n\r]/g, " ");
   return ["audio", "visual"].map((modality) => {
     const lines = ["filename\tonset\toffset\tevent_labels"];
     const length = Math.max(segments, ...events.map((event) => Math.ceil(event.offset)));
     for (const label of labels) {
-      const own = mergeEvents(events.filter((e) => e.modality === modality && e.label === label), 0);
+      const merged = mergeEvents(events.filter((e) => e.modality === modality && e.label === label), 0);
       const covered = (second) =>
-        own.reduce((sum, e) => sum + Math.max(0, Math.min(second + 1, e.offset) - Math.max(second, e.onset)), 0);
-      const spans = own.length ? findRuns(length, (second) => covered(second) >= 0.5 - 1e-9) : [];
-      for (const [onset, offset] of spans) lines.push([tidy(name), onset, offset, tidy(label)].join("\t"));
+        merged.reduce((sum, e) => sum + Math.max(0, Math.min(second + 1, e.offset) - Math.max(second, e.onset)), 0);
+      const spans = merged.length ? findRuns(length, (second) => covered(second) >= 0.5 - 1e-9) : [];
+      for (const [onset, offset] of spans) lines.push([withoutSeparators(name), onset, offset, withoutSeparators(label)].join("\t"));
     }
     return lines.map((line) => line + "\n").join("");
   });
 }
 
 if (typeof module !== "undefined") {
-  module.exports = { decideEvents, mergeEvents, refineEvents, sortEvents, toAnnotationFiles, withBoth };
+  module.exports = { decideEvents, mergeEvents, refineEvents, sortEvents, toAnnotationFiles, withAudioVisual };
 }

@@ -1,11 +1,11 @@
-// The list of results: search, sorting, counts by class.
+// Index page: searchable list of pages, counts by class.
 "use strict";
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 const words = (label) => label.replaceAll("_", " ");
 
-/** A table whose columns sort by a click; columns: [title, value for sorting, what to show]. */
+/** A table that is sorted by a click on a column title; columns: [title, row => sort value, row => content]. */
 class SortedTable {
   constructor(table, columns, sorted) {
     Object.assign(this, { table, columns, sorted, down: false, rows: [] });
@@ -41,7 +41,9 @@ class SortedTable {
     this.table.tBodies[0].replaceChildren(
       ...ordered.map((row) => {
         const line = document.createElement("tr");
-        for (const [, sorting, show] of this.columns) line.insertCell().append((show ?? ((one) => String(sorting(one))))(row));
+        for (const [, sortValue, content] of this.columns) {
+          line.insertCell().append(content ? content(row) : String(sortValue(row)));
+        }
         return line;
       }),
     );
@@ -83,11 +85,11 @@ const classes = new SortedTable(
 classes.down = true;
 
 function search() {
-  const sought = byId("search").value.trim().toLowerCase();
-  const fits = (text) => text.toLowerCase().includes(sought) || words(text).toLowerCase().includes(sought);
-  const found = data.files.filter((row) => fits(row.name) || row.labels.some(fits));
-  byId("count").textContent = `(${found.length} of ${data.files.length})`;
-  files.show(found);
+  const query = byId("search").value.trim().toLowerCase();
+  const matches = (text) => text.toLowerCase().includes(query) || words(text).toLowerCase().includes(query);
+  const matching = data.files.filter((row) => matches(row.name) || row.labels.some(matches));
+  byId("count").textContent = `(${matching.length} of ${data.files.length})`;
+  files.show(matching);
 }
 
 function theme(name) {

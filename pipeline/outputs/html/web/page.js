@@ -1,7 +1,7 @@
-// The page: what a person does goes to the timeline, the player and the corrections, and what comes of it is shown.
+// The page: connects controls, player, timeline view, list of events and corrections.
 
 const byId = (id) => document.getElementById(id);
-const LISTED = 1000;
+const MAX_LISTED = 1000; // events in the list
 
 function readData() {
   const data = JSON.parse(byId("data").textContent);
@@ -18,10 +18,10 @@ function readData() {
   return data;
 }
 
-/** The player, or a clock where there is nothing to play. */
+/** Media player; without media it only holds a time. */
 class Player {
   constructor(media, duration) {
-    Object.assign(this, { duration, still: 0, element: null, lost: false });
+    Object.assign(this, { duration, heldTime: 0, element: null, failed: false });
     if (!media) {
       byId("stage").append(make("p", { textContent: "No video was given to this page." }));
       byId("play").hidden = true;
@@ -30,30 +30,30 @@ class Player {
     this.element = make(media.kind, { src: media.url, controls: true, preload: "auto", playsInline: true });
     this.element.setAttribute("aria-label", media.name);
     this.element.addEventListener("error", () => {
-      this.lost = true;
-      this.still = this.element.currentTime || this.still;
-      const where = media.embedded ? "This browser cannot play it." : `It should be at ${media.path}, or it has a form that this browser cannot play.`;
-      byId("stage").replaceChildren(make("p", { textContent: `The video cannot be shown. ${where}` }));
+      this.failed = true;
+      this.heldTime = this.element.currentTime || this.heldTime;
+      const reason = media.embedded ? "This browser cannot play it." : `It should be at ${media.path}, or it has a form that this browser cannot play.`;
+      byId("stage").replaceChildren(make("p", { textContent: `The video cannot be shown. ${reason}` }));
       byId("play").hidden = true;
     });
     byId("stage").append(this.element);
   }
 
   get time() {
-    return this.element && !this.lost ? this.element.currentTime : this.still;
+    return this.element && !this.failed ? this.element.currentTime : this.heldTime;
   }
 
   set time(seconds) {
-    this.still = Math.min(Math.max(seconds, 0), this.duration);
-    if (this.element) this.element.currentTime = this.still;
+    this.heldTime = Math.min(Math.max(seconds, 0), this.duration);
+    if (this.element) this.element.currentTime = this.heldTime;
   }
 
   get playing() {
-    return Boolean(this.element) && !this.lost && !this.element.paused;
+    return Boolean(this.element) && !this.failed && !this.element.paused;
   }
 
   toggle() {
-    if (!this.element || this.lost) return;
+    if (!this.element || this.failed) return;
     if (this.element.paused) this.element.play().catch(() => {});
     else this.element.pause();
   }
@@ -63,7 +63,7 @@ class Page {
   constructor() {
     this.data = readData();
     this.base = this.data.events;
-    this.threshold = null; // until the slider is moved: events as they were made
+    this.threshold = null; // until the slider is moved: the events of the file
     this.chosen = null;
     this.player = new Player(this.data.media, this.data.duration);
     this.view = new TimelineView(this.data, {
@@ -134,7 +134,7 @@ class Page {
     byId("editor").addEventListener("submit", (submitted) => submitted.preventDefault());
     document.addEventListener("keydown", (pressed) => this.key(pressed));
     window.addEventListener("beforeunload", (leaving) => {
-      if (this.corrections.made && !this.saved) leaving.preventDefault();
+      if (this.corrections.count && !this.saved) leaving.preventDefault();
     });
     const dark = window.matchMedia("(prefers-color-scheme: dark)");
     this.theme(dark.matches ? "dark" : "light");
@@ -146,7 +146,7 @@ class Page {
     this.view.recolour();
   }
 
-  /** Events anew, after the threshold or the start. */
+  /** Recompute the events, at the start and after a change of the threshold. */
   recompute() {
     const decided = this.threshold === null ? this.base : decideEvents(this.data, this.threshold);
     const steps = this.threshold === null ? [] : this.data.refinements;
@@ -166,19 +166,19 @@ class Page {
     if (this.chosen) this.choose(this.chosen, false);
   }
 
-  /** Filters that let everything through. */
+  /** Reset the filters. */
   showAll() {
     byId("search").value = "";
     byId("min-score").value = 0;
     document.querySelectorAll("input[data-modality]").forEach((box) => (box.checked = true));
   }
 
-  /** The events that the filters let through. */
+  /** Return the events that pass the filters, and the labels of the rows. */
   visible() {
     const modalities = new Set([...document.querySelectorAll("input[data-modality]:checked")].map((box) => box.dataset.modality));
     const least = Number(byId("min-score").value);
-    const sought = byId("search").value.trim().toLowerCase().replaceAll(" ", "_");
-    const named = (label) => label.toLowerCase().replaceAll(" ", "_").includes(sought);
+    const query = byId("search").value.trim().toLowerCase().replaceAll(" ", "_");
+    const named = (label) => label.toLowerCase().replaceAll(" ", "_").includes(query);
     const events = this.events.filter((e) => modalities.has(e.modality) && e.score >= least && named(e.label));
     const present = new Set(events.map((event) => event.label));
     if (this.data.truth && byId("show-truth").checked) this.data.truth.spans.forEach(([, index]) => present.add(this.data.labels[index]));
@@ -186,28 +186,28 @@ class Page {
     return { events, rows: this.data.labels.filter((label) => named(label) && (all || present.has(label))) };
   }
 
-  /** Whether the events are those that Python wrote. */
-  asMade() {
-    return this.threshold === null && !this.corrections.made;
+  /** Return whether the events are unchanged from the file. */
+  unchanged() {
+    return this.threshold === null && !this.corrections.count;
   }
 
   refresh() {
     const { events, rows } = this.visible();
     this.listed = events;
-    if (!events.includes(this.chosen)) this.chosen = null; // what is not in sight must not be deleted
-    byId("threshold-reset").hidden = this.threshold === null || this.corrections.made > 0;
+    if (!events.includes(this.chosen)) this.chosen = null; // a hidden event must not be deleted
+    byId("threshold-reset").hidden = this.threshold === null || this.corrections.count > 0;
     byId("min-score-value").textContent = Number(byId("min-score").value).toFixed(2);
     byId("threshold-value").textContent = this.threshold === null && this.data.threshold === null ? "by class" : Number(byId("threshold").value).toFixed(2);
-    byId("threshold").disabled = this.corrections.made > 0;
-    byId("threshold-note").textContent = this.corrections.made
+    byId("threshold").disabled = this.corrections.count > 0;
+    byId("threshold-note").textContent = this.corrections.count
       ? "Edited: discard the edits to move it."
       : this.threshold === null ? "As the events were made; move it to decide anew." : "Events are decided anew by this one threshold.";
-    byId("undo").hidden = !this.corrections.made;
+    byId("undo").hidden = !this.corrections.count;
     byId("nothing").hidden = rows.length > 0;
     byId("timeline").hidden = rows.length === 0;
     const count = (modality) => this.events.filter((event) => event.modality === modality).length;
-    const edits = this.corrections.made ? `, ${this.corrections.made} edits` : "";
-    byId("facts").textContent = `${clock(this.data.duration, 1)}, ${count("audio")} heard, ${count("visual")} seen, ${count("audio_visual")} both${edits}${this.asMade() && this.data.truth?.agreement ? ` · ${this.data.truth.agreement}` : ""}`;
+    const edits = this.corrections.count ? `, ${this.corrections.count} edits` : "";
+    byId("facts").textContent = `${clock(this.data.duration, 1)}, ${count("audio")} heard, ${count("visual")} seen, ${count("audio_visual")} both${edits}${this.unchanged() && this.data.truth?.agreement ? ` · ${this.data.truth.agreement}` : ""}`;
     this.view.update(events, rows, byId("show-truth").checked);
     this.list(events);
     this.editor();
@@ -216,14 +216,14 @@ class Page {
 
   list(events) {
     byId("count").textContent = `(${events.length})`;
-    byId("more").hidden = events.length <= LISTED;
-    byId("more").textContent = `The first ${LISTED} of ${events.length} are listed; filter to see others.`;
-    byId("list").tBodies[0].replaceChildren(...events.slice(0, LISTED).map((event) => this.line(event)));
+    byId("more").hidden = events.length <= MAX_LISTED;
+    byId("more").textContent = `The first ${MAX_LISTED} of ${events.length} are listed; filter to see others.`;
+    byId("list").tBodies[0].replaceChildren(...events.slice(0, MAX_LISTED).map((event) => this.line(event)));
   }
 
   line(event) {
     const jump = make("button", { type: "button", textContent: event.label.replaceAll("_", " ") });
-    const cells = [clock(event.onset, 1), clock(event.offset, 1), jump, SENSES[event.modality], event.score.toFixed(2)];
+    const cells = [clock(event.onset, 1), clock(event.offset, 1), jump, MODALITY_NAMES[event.modality], event.score.toFixed(2)];
     const row = make("tr", {}, ...cells.map((cell) => make("td", {}, cell)));
     row.cells[3].className = event.modality;
     row.classList.toggle("chosen", event === this.chosen);
@@ -232,7 +232,7 @@ class Page {
     return row;
   }
 
-  /** Jump to an event. */
+  /** Select an event and seek to its onset; null clears the selection. */
   choose(event, focus) {
     this.chosen = event;
     this.view.choose(event, focus);
@@ -244,7 +244,7 @@ class Page {
     }
   }
 
-  /** The next event after the playhead, or after the chosen one, or the one before. */
+  /** Select the next (by = 1) or previous (by = -1) event, from the selected one or the playhead. */
   step(by) {
     const events = this.listed;
     if (!events.length) return;
@@ -258,7 +258,7 @@ class Page {
 
   seek(seconds) {
     this.player.time = seconds;
-    this.view.move(this.player.still, true);
+    this.view.move(this.player.heldTime, true);
     this.now();
   }
 
@@ -273,16 +273,16 @@ class Page {
     requestAnimationFrame(() => this.tick());
   }
 
-  /** What is heard and seen at this moment. */
+  /** Show the time of the playhead and the events there. */
   now() {
     const time = this.player.time;
     byId("clock").textContent = clock(time, 1);
-    const there = this.listed.filter((e) => e.modality !== "audio_visual" && e.onset <= time && time < e.offset);
-    const text = there.map((event) => `${event.modality} ${event.label}`).join("\n");
+    const current = this.listed.filter((e) => e.modality !== "audio_visual" && e.onset <= time && time < e.offset);
+    const text = current.map((event) => `${event.modality} ${event.label}`).join("\n");
     if (text === this.nowText) return;
     this.nowText = text;
     byId("now").replaceChildren(
-      ...there.map((e) => make("span", { className: `chip ${e.modality}`, textContent: `${SENSES[e.modality]}: ${e.label.replaceAll("_", " ")}` })),
+      ...current.map((e) => make("span", { className: `chip ${e.modality}`, textContent: `${MODALITY_NAMES[e.modality]}: ${e.label.replaceAll("_", " ")}` })),
     );
   }
 
@@ -298,7 +298,7 @@ class Page {
   edit(on) {
     this.corrections.on = on;
     if (on) this.corrections.begin(this.events);
-    else if (!this.corrections.made) this.corrections.reset();
+    else if (!this.corrections.count) this.corrections.reset();
     byId("edit").setAttribute("aria-pressed", String(on));
     byId("editor").hidden = !on;
     document.body.classList.toggle("editing", on);
@@ -329,12 +329,12 @@ class Page {
     if (this.corrections.on && this.chosen && this.chosen.modality !== "audio_visual") this.corrections.remove(this.chosen);
   }
 
-  /** The document as Python wrote it, with the events of this page, and what was done to them. */
+  /** Return the document of the file with the events of this page and the processing steps that led to them. */
   document() {
     const { data } = this;
     const processing = [...(data.document.processing ?? [])];
     if (this.threshold !== null) processing.splice(0, processing.length, { step: "threshold", value: this.threshold }, ...data.refinements);
-    if (this.corrections.made) processing.push({ step: "correct", edits: this.corrections.made });
+    if (this.corrections.count) processing.push({ step: "correct", edits: this.corrections.count });
     const events = this.events.map(({ modality, label, onset, offset, score }) => ({
       modality, label, onset, offset, score: Math.round(score * 1e6) / 1e6,
     }));
@@ -343,7 +343,7 @@ class Page {
     return document;
   }
 
-  /** A table of probabilities as rows, with six digits, as Python writes it. */
+  /** Return a table of probabilities as rows of numbers with six decimals, as events_json.py writes it. */
   rows(table) {
     const width = this.data.labels.length;
     return Array.from({ length: this.data.segments }, (_, second) =>
@@ -363,16 +363,16 @@ class Page {
   }
 
   saveAnnotations() {
-    const [heard, seen] = toAnnotationFiles(this.data.stem, this.events, this.data.labels, this.data.segments);
-    this.save(`${this.data.stem}.eval_audio.csv`, heard, "text/csv");
-    this.save(`${this.data.stem}.eval_visual.csv`, seen, "text/csv");
+    const [audio, visual] = toAnnotationFiles(this.data.stem, this.events, this.data.labels, this.data.segments);
+    this.save(`${this.data.stem}.eval_audio.csv`, audio, "text/csv");
+    this.save(`${this.data.stem}.eval_visual.csv`, visual, "text/csv");
   }
 
   key(pressed) {
     const typing = pressed.target.closest("input:not([type=range]):not([type=checkbox]), select, dialog");
     if (pressed.ctrlKey || pressed.metaKey || pressed.altKey) {
       const inText = pressed.target.closest("input[type=search]");
-      if (pressed.key === "z" && !inText && this.corrections.made) {
+      if (pressed.key === "z" && !inText && this.corrections.count) {
         pressed.preventDefault();
         this.corrections.undo();
       }
@@ -403,7 +403,7 @@ const KEYS = {
   "-": ["zoom out", (page) => page.view.zoom(1 / 1.6)],
   0: ["fit the whole video", (page) => page.view.zoom(0)],
   e: ["edit, or stop editing", (page) => page.edit(!page.corrections.on)],
-  "ctrl z": ["undo a correction", () => {}], // told here, done in `Page.key`
+  "ctrl z": ["undo a correction", () => {}], // listed in the help; handled in `Page.key`
   delete: ["delete the chosen event, when editing", (page) => page.remove()],
   "?": ["these keys", () => byId("help").showModal()],
 };

@@ -1,12 +1,12 @@
-// The timeline: rows of classes over a time axis, drawn for the seconds that are in sight only.
+// Timeline view: rows of classes over a time axis; only the visible seconds are drawn.
 
 const LANES = { audio: [4, 20], visual: [27, 20], audio_visual: [50, 6] }; // top and height within a row, pixels
-const BAR = 14; // of a lane, for events: the probabilities stay in sight below them
+const BAR = 14; // height of events; the rest of a lane shows the probabilities below them
 const ROW = 60;
 const RULER = 26;
-const CHUNK = 16384; // seconds: wider canvases are refused by browsers
+const CHUNK = 16384; // seconds; browsers reject wider canvases
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200];
-const SENSES = { audio: "heard", visual: "seen", audio_visual: "heard and seen" };
+const MODALITY_NAMES = { audio: "heard", visual: "seen", audio_visual: "heard and seen" };
 
 function clock(seconds, digits = 0) {
   const scaled = Math.round(seconds * 10 ** digits) / 10 ** digits;
@@ -23,7 +23,7 @@ function make(tag, properties = {}, ...children) {
 }
 
 class TimelineView {
-  /** data: what Python wrote; on: callbacks choose(event), seek(seconds), hover(text or null, x, y). */
+  /** data: written by page.py; on: callbacks choose(event), seek(seconds), hover(text or null, x, y). */
   constructor(data, on) {
     Object.assign(this, { data, on, rows: [], events: [], chosen: null, truth: true, time: 0, scale: 0 });
     this.scroller = document.getElementById("scroller");
@@ -53,13 +53,13 @@ class TimelineView {
     this.layout();
   }
 
-  /** Zoom by a factor; the playhead, where it is in sight, stays where it is. */
+  /** Zoom by a factor, 0 to fit the whole video; the playhead, if visible, keeps its position on the screen. */
   zoom(factor) {
-    const held = Math.min(Math.max(this.x(this.time) - this.scroller.scrollLeft, 0), this.scroller.clientWidth);
-    const seconds = (this.scroller.scrollLeft + held) / this.scale;
+    const anchor = Math.min(Math.max(this.x(this.time) - this.scroller.scrollLeft, 0), this.scroller.clientWidth);
+    const seconds = (this.scroller.scrollLeft + anchor) / this.scale;
     this.scale = factor ? Math.min(Math.max(this.scale * factor, this.fitScale), 240) : this.fitScale;
     this.layout();
-    this.scroller.scrollLeft = seconds * this.scale - held;
+    this.scroller.scrollLeft = seconds * this.scale - anchor;
     this.schedule();
   }
 
@@ -72,7 +72,7 @@ class TimelineView {
     return Math.min(Math.max(seconds, 0), this.data.duration);
   }
 
-  /** The lane under the pointer: {label, modality} or null. */
+  /** Return the lane under the pointer: {label, modality} or null. */
   laneAt(pointer) {
     const y = pointer.clientY - this.inner.getBoundingClientRect().top - RULER;
     const label = this.rows[Math.floor(y / ROW)];
@@ -80,7 +80,7 @@ class TimelineView {
     return { label, modality: y % ROW < LANES.visual[0] - 1 ? "audio" : "visual" };
   }
 
-  /** events: those to show; rows: labels from top to bottom. */
+  /** Show events. rows: labels from top to bottom; truth: whether to show the ground truth. */
   update(events, rows, truth) {
     Object.assign(this, { events, truth });
     this.longest = events.reduce((longest, event) => Math.max(longest, event.offset - event.onset), 0);
@@ -149,7 +149,7 @@ class TimelineView {
     });
   }
 
-  /** One pixel for each second of a lane, the more opaque the more probable; kept until the theme changes. */
+  /** Return a cached canvas with one pixel per second of a lane, whose opacity is the probability. */
   strip(label, modality, first) {
     const key = JSON.stringify([label, modality, first]);
     if (!this.strips.has(key)) {
@@ -184,30 +184,30 @@ class TimelineView {
   }
 
   drawEvents(from, to) {
-    const wanted = new Map();
-    const place = new Map(this.rows.map((label, row) => [label, row]));
+    const visible = new Map(); // event -> row
+    const rowOf = new Map(this.rows.map((label, row) => [label, row]));
     for (let index = this.firstFrom(from - this.longest); index < this.events.length; index++) {
       const event = this.events[index];
       if (event.onset >= to) break;
-      if (event.offset > from && place.has(event.label)) wanted.set(event, place.get(event.label));
+      if (event.offset > from && rowOf.has(event.label)) visible.set(event, rowOf.get(event.label));
     }
     for (const [event, element] of this.shown) {
-      if (!wanted.has(event)) {
+      if (!visible.has(event)) {
         element.remove();
         this.shown.delete(event);
       }
     }
-    for (const [event, row] of wanted) {
-      const known = this.shown.get(event);
-      const element = known ?? this.layer.appendChild(this.element(event));
-      if (!known || this.rescaled) this.position(event, element, row);
+    for (const [event, row] of visible) {
+      const existing = this.shown.get(event);
+      const element = existing ?? this.layer.appendChild(this.element(event));
+      if (!existing || this.rescaled) this.position(event, element, row);
       this.shown.set(event, element);
     }
     this.rescaled = false;
-    this.drawTruth(from, to, place);
+    this.drawTruth(from, to, rowOf);
   }
 
-  /** Index of the first event, ordered by onset, that begins at `seconds` or later. */
+  /** Return the index of the first event, in order of onset, that begins at `seconds` or later. */
   firstFrom(seconds) {
     let [low, high] = [0, this.events.length];
     while (low < high) {
@@ -218,12 +218,12 @@ class TimelineView {
     return low;
   }
 
-  drawTruth(from, to, place) {
+  drawTruth(from, to, rowOf) {
     if (!this.data.truth) return;
     this.layer.querySelectorAll(".true").forEach((element) => element.remove());
     if (!this.truth) return;
     for (const [modality, index, onset, offset] of this.data.truth.spans) {
-      const row = place.get(this.data.labels[index]);
+      const row = rowOf.get(this.data.labels[index]);
       if (row === undefined || onset >= to || offset <= from) continue;
       const element = make("div", { className: "true" });
       element.style.left = `${this.x(onset)}px`;
@@ -251,14 +251,14 @@ class TimelineView {
     element.classList.toggle("chosen", event === this.chosen);
   }
 
-  /** Show an event as the chosen one; with `focus`, bring it into sight and give it the keyboard. */
+  /** Mark an event as selected; with `focus`, scroll to it and give it the keyboard focus. */
   choose(event, focus) {
     this.chosen = event;
     if (event && focus) {
       this.reveal(event.onset);
       this.draw();
     }
-    for (const [one, element] of this.shown) element.classList.toggle("chosen", one === event);
+    for (const [shown, element] of this.shown) element.classList.toggle("chosen", shown === event);
     if (event && focus) this.shown.get(event)?.focus({ preventScroll: true });
   }
 
@@ -290,5 +290,5 @@ class TimelineView {
 
 function describe(event) {
   const times = `${clock(event.onset, 1)} to ${clock(event.offset, 1)}`;
-  return `${event.label.replaceAll("_", " ")}, ${SENSES[event.modality]}, ${times}, score ${event.score.toFixed(2)}`;
+  return `${event.label.replaceAll("_", " ")}, ${MODALITY_NAMES[event.modality]}, ${times}, score ${event.score.toFixed(2)}`;
 }

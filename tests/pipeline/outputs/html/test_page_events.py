@@ -25,8 +25,8 @@ const answers = cases.map(({ data, threshold, refinement, edited, segments }) =>
   return {
     decided,
     refined: page.refineEvents(decided, refinement, data.labels),
-    both: page.sortEvents(page.withBoth(edited), data.labels),
-    files: page.toAnnotationFiles("clip", page.withBoth(edited), data.labels, segments),
+    both: page.sortEvents(page.withAudioVisual(edited), data.labels),
+    files: page.toAnnotationFiles("clip", page.withAudioVisual(edited), data.labels, segments),
   };
 });
 require("fs").writeFileSync("answers.json", JSON.stringify(answers));

@@ -234,11 +234,11 @@ def test_colours_show_the_maps(tmp_path: Path) -> None:
 
 
 def test_shown_classes_in_their_order(tmp_path: Path) -> None:
-    write_maps(made_up(("ant", "bee", "cat")), tmp_path / "maps.svg", shown=["cat", "ant", "cat"])
+    write_maps(made_up(("ant", "bee", "cat")), tmp_path / "maps.svg", classes=["cat", "ant", "cat"])
     names = [text for text in texts(tmp_path / "maps.svg") if text in {"ant", "bee", "cat"}]
     assert names == ["cat", "ant"] * 2
     with pytest.raises(ValueError, match=r"not among the classes of the maps: dog\\x1b"):
-        write_maps(made_up(), tmp_path / "other.svg", shown=["a", "dog\x1b"])
+        write_maps(made_up(), tmp_path / "other.svg", classes=["a", "dog\x1b"])
     assert not (tmp_path / "other.svg").exists()
 
 
@@ -257,7 +257,7 @@ def test_eight_classes_with_the_highest_peaks(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_hostile_names_are_drawn_as_they_are(tmp_path: Path, suffix: str) -> None:
-    write_maps(made_up(HOSTILE), tmp_path / f"maps{suffix}", shown=HOSTILE)
+    write_maps(made_up(HOSTILE), tmp_path / f"maps{suffix}", classes=HOSTILE)
     if suffix == ".svg":
         written = texts(tmp_path / "maps.svg")
         for name in ("$\\frac{$", "<b>&amp;</b>", "a\\nb\\x1b[31m", "\\u4e2d\\u6587\\u72ac", "\\ud800", "_^%#{}"):
@@ -269,7 +269,7 @@ def test_hostile_names_are_drawn_as_they_are(tmp_path: Path, suffix: str) -> Non
 @pytest.mark.parametrize(("seconds", "classes"), [(1, 1), (3600, 25)])
 def test_any_length_and_any_number_of_classes_can_be_drawn(tmp_path: Path, seconds: int, classes: int) -> None:
     labels = tuple(f"class {index}" for index in range(classes))
-    write_maps(made_up(labels, seconds), tmp_path / "maps.png", shown=labels)
+    write_maps(made_up(labels, seconds), tmp_path / "maps.png", classes=labels)
     with Image.open(tmp_path / "maps.png") as picture:
         assert max(picture.size) < 4000
         assert classes == 1 or picture.height / 2 / classes > 30  # pixels for a name

@@ -15,7 +15,7 @@ from avvp.models.labels import LLP_LABELS
 from avvp.pipeline.decode.ffmpeg_reader import FFmpegReader
 from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.errors import MediaError, OutputError
-from avvp.pipeline.outputs.plots.thumbnails import frames_at, loudness, spectrogram
+from avvp.pipeline.outputs.plots.thumbnails import frames_at, log_mel_spectrogram, waveform_envelope
 from avvp.pipeline.outputs.plots.timeline import PLOT_SUFFIXES, plot_timeline
 from avvp.pipeline.timeline import (
     Event,
@@ -175,12 +175,12 @@ def test_media_above_the_panels(clip: str, clips: media.Clips, tmp_path: Path) -
 
 def test_long_media_have_a_waveform(clips: media.Clips, tmp_path: Path) -> None:
     path = clips.make("long.wav", "-f", "lavfi", "-i", "sine=f=440:r=16000:d=62")
-    assert spectrogram(path) is None
+    assert log_mel_spectrogram(path) is None
     assert "waveform" in drawn(tmp_path, known(segments=62), media=path)
 
 
 def test_what_cannot_be_drawn(clips: media.Clips, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"unknown form of a plot '\.jpg'; known: \.png, \.svg, \.pdf"):
+    with pytest.raises(ValueError, match=r"unknown plot format '\.jpg'; known: \.png, \.svg, \.pdf"):
         plot_timeline(known(), tmp_path / "plot.jpg")
     with pytest.raises(MediaError, match="no such file"):
         plot_timeline(known(), tmp_path / "plot.png", media=tmp_path / "none.mp4")
@@ -244,9 +244,13 @@ def test_pictures_have_the_shown_shape(clips: media.Clips) -> None:
 
 def test_media_without_a_picture_or_a_sound(clips: media.Clips, tmp_path: Path) -> None:
     assert frames_at(clips.blind, [0, 1], height=20) == [None, None]
-    assert loudness(clips.silent, 10) is None
-    assert spectrogram(clips.silent) is None
-    for reach in (lambda path: frames_at(path, [0], height=20), lambda path: loudness(path, 4), spectrogram):
+    assert waveform_envelope(clips.silent, 10) is None
+    assert log_mel_spectrogram(clips.silent) is None
+    for reach in (
+        lambda path: frames_at(path, [0], height=20),
+        lambda path: waveform_envelope(path, 4),
+        log_mel_spectrogram,
+    ):
         with pytest.raises(MediaError, match="no such file"):
             reach(tmp_path / "none.mp4")
 
@@ -257,26 +261,26 @@ def test_loudness_by_hand(clips: media.Clips) -> None:
     raw = ("-f", "s16le", "-ar", 16_000, "-ac", 1, "-i", "-")
     path = clips.make("square.wav", *raw, feed=(wave * 32768).astype("<i2").tobytes())
     silence, tone = [0.0, 0.0], [-0.25, 0.5]
-    assert (loudness(path, 5) == np.array([silence, silence, tone, tone, silence], np.float32)).all()
-    assert (loudness(path, 4, duration=4.0) == np.array([silence, tone, silence, silence], np.float32)).all()
+    assert (waveform_envelope(path, 5) == np.array([silence, silence, tone, tone, silence], np.float32)).all()
+    assert (waveform_envelope(path, 4, duration=4.0) == np.array([silence, tone, silence, silence], np.float32)).all()
     assert (
-        loudness(path, 3, duration=1.5) == np.array([silence, silence, tone], np.float32)
+        waveform_envelope(path, 3, duration=1.5) == np.array([silence, silence, tone], np.float32)
     ).all()  # the rest is left out
-    one = loudness(path, 1)
+    one = waveform_envelope(path, 1)
     assert one is not None
     assert one.tolist() == [tone]
     assert one.dtype == np.float32
 
 
 def test_loudness_keeps_to_its_range_and_counts_every_sample_once(clips: media.Clips) -> None:
-    found = loudness(clips.damaged, 7)
+    found = waveform_envelope(clips.damaged, 7)
     assert found is not None
     assert np.abs(found).max() <= 1
     assert (found[:, 0] <= found[:, 1]).all()
 
 
 def test_the_spectrogram_has_its_energy_at_the_tone(clips: media.Clips) -> None:
-    found = spectrogram(clips.blind)  # 2 s of 440 Hz
+    found = log_mel_spectrogram(clips.blind)  # 2 s of 440 Hz
     assert found is not None
     assert found.shape == (1 + (32_000 - 400) // 160, 64)
 
