@@ -145,7 +145,7 @@ def test_commands_in_running_text_exist(page: Path) -> None:
     prose = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     for program, text in re.findall(r"`(avvp|avvp-parse) ([^`]+)`", prose):
         words = text.split()
-        command: click.Command = main.avvp if program == "avvp" else main.parse
+        command: click.Command = main.avvp if program == "avvp" else main.avvp.commands["parse"]
         while isinstance(command, click.Group) and words and not words[0].startswith("-"):
             name = words.pop(0)
             assert name in command.commands, f"{program} {text}"
