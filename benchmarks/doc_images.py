@@ -1,58 +1,79 @@
-"""The pictures of the documentation: the timeline and the page of the demo's clip, made by the demo model.
+"""Make the images of the documentation: timeline and page of the demo's clip, by the demo model.
 
-python benchmarks/pictures.py [docs/]
+    python benchmarks/doc_images.py [docs/]
 
-Needs Chromium and playwright.
+Needs Chromium and playwright. Prints the size of each image file.
 """
 
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+from avvp.pipeline.cli.main import avvp
+from measure.options import make_parser
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-CLIP = "s2113200000"  # what `make demo` parses
+CLIP = "s2113200000"  # the clip of `make demo`
 WIDTH = 1000
+IMAGES = ("timeline.png", "page.png")
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+_DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
-def main(folder: Path) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        work = Path(name)
-        program = str(Path(sys.executable).with_name("avvp"))
-        subprocess.run(
-            [program, "synth", work, "--clips", "1", "--seed", "2113", "--shares", "0,0,100", "-q"], check=True
-        )
-        options = ["--weights", "demo", "--annotations", work / "annotations", "-o", work / "events.json", "-q"]
-        pictures = ["--plot", work / "timeline.png", "--html", work / "report.html"]
-        subprocess.run([program, "parse", work / "videos" / f"{CLIP}.mp4", *options, *pictures], check=True)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = make_parser(__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=_DOCS)
+    options = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
+        folder = work if options.smoke else options.folder
+        parse_generated_clip(work, seconds=1 if options.smoke else 10)
         take_screenshot(work / "report.html", work / "page.png")
-        for picture in ("timeline.png", "page.png"):
-            shrink(work / picture, folder / picture)
+        for name in IMAGES:
+            shrink(work / name, folder / name)
+            print(f"{folder / name}: {(folder / name).stat().st_size / 1024:.0f} KiB")
 
 
-def take_screenshot(page: Path, picture: Path) -> None:
-    """The page in the middle of the clip."""
+def parse_generated_clip(work: Path, *, seconds: int) -> None:
+    """Write timeline.png and report.html of a generated clip to a folder."""
+    run_avvp("synth", work, "--clips", 1, "--seed", 2113, "--shares", "0,0,100", "--seconds", seconds, "-q")
+    inputs = (work / "videos" / f"{CLIP}.mp4", "--weights", "demo", "--annotations", work / "annotations")
+    outputs = ("-o", work / "events.json", "--plot", work / "timeline.png", "--html", work / "report.html")
+    run_avvp("parse", *inputs, *outputs, "-q")
+
+
+def run_avvp(*arguments: object) -> None:
+    """Run the command line in this process; exit with its status if it fails."""
+    status = avvp.main([str(argument) for argument in arguments], prog_name="avvp", standalone_mode=False)
+    if status:
+        sys.exit(status)
+
+
+def take_screenshot(page: Path, image: Path) -> None:
+    """Save the page as it looks in the middle of the clip."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        program = next(filter(None, map(shutil.which, CHROMIUM)), None)
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         opened = browser.new_page(viewport={"width": 1200, "height": 940})
         opened.goto(page.as_uri())
         opened.evaluate("document.querySelector('video').currentTime = 6.3")
         opened.wait_for_timeout(1000)
-        opened.screenshot(path=picture)
+        opened.screenshot(path=image)
         browser.close()
 
 
 def shrink(source: Path, target: Path) -> None:
-    """Small enough for a repository: `WIDTH` across, 256 colours."""
-    with Image.open(source) as picture:
-        small = picture.convert("RGB").resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.LANCZOS)
-        small.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(target, optimize=True)
+    """Scale an image to `WIDTH` and 256 colours: small enough for a repository."""
+    with Image.open(source) as image:
+        height = round(image.height * WIDTH / image.width)
+        small = image.convert("RGB").resize((WIDTH, height), Image.Resampling.LANCZOS)
+    small.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(target, optimize=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parents[1] / "docs")
+    main()

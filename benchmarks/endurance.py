@@ -1,8 +1,8 @@
-"""Hundreds of files, some of them broken, in a run that is killed again and again.
+"""Extract features of hundreds of files, some of them broken, in a run that is killed repeatedly.
 
     python benchmarks/endurance.py [--files 500] [--broken 40] [--kills 8] [--seed 1]
 
-Generates small videos, among them broken ones of every kind; extracts all of them once without disturbance, and once
+Generates small videos, among them broken ones of ten kinds; extracts all of them once without interruption, and once
 more in a run that is killed at random moments (SIGKILL) and started again. Fails unless both leave the same files, byte
 for byte, every good video is done, each broken one is named with its cause, and nothing was computed twice after it was
 journalled. The networks are the tiny ones.
@@ -10,39 +10,99 @@ journalled. The networks are the tiny ones.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import random
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from avvp.pipeline.decode.ffmpeg import ffmpeg_binary
+from avvp.extractors.sampling import SAMPLE_RATE
+from measure.inputs import TINY_NETWORKS, run_ffmpeg, write_tiny_bundle
+from measure.options import make_parser
+from measure.programs import AVVP, Program
 
-NETWORKS = ("vggish_tiny", "resnet_tiny", "r2plus1d_tiny")
-KINDS = 20  # distinct good videos; the others are copies
+_SILENT, _NO_VIDEO = 3, 7  # last digits of the numbers of videos without audio, and without frames
 
 
-def make_good(path: Path, number: int) -> None:
-    """One or two seconds, now and then without sound or without picture, with an odd size or frame rate."""
+@dataclass(frozen=True)
+class Inputs:
+    """What is generated."""
+
+    files: int
+    broken: int  # of the files
+    originals: Sequence[int]  # numbers of distinct good videos; the others are copies
+    sample_rates: Sequence[int]  # Hz
+    seed: int
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = make_parser(__doc__)
+    parser.add_argument("--files", type=int, help="[default: 500]")
+    parser.add_argument("--broken", type=int, help="[default: 40]")
+    parser.add_argument("--kills", type=int, help="[default: 8]")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(argv)
+    files, broken, kills = (16, 10, 1) if options.smoke else (500, 40, 8)
+    inputs = Inputs(
+        files=options.files or files,
+        broken=broken if options.broken is None else options.broken,
+        originals=(1, _SILENT, _NO_VIDEO) if options.smoke else range(20),
+        # With the networks' own rate, no decoding process imports PyTorch to resample.
+        sample_rates=(SAMPLE_RATE,) if options.smoke else (8_000, 22_050, 48_000),
+        seed=options.seed,
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        names = generate_files(folder / "videos", inputs)
+        write_tiny_bundle(folder / "bundle", "clean")
+        runs = Runs(folder, random.Random(inputs.seed), forked=options.smoke)  # noqa: S311
+        runs.run_undisturbed()
+        status = runs.run_with_kills(kills if options.kills is None else options.kills)
+        problems = runs.find_problems(names, inputs.files, status)
+        if problems:
+            sys.exit("; ".join(problems))
+        print("the files of both runs are the same, and nothing was computed twice")
+
+
+def generate_files(folder: Path, inputs: Inputs) -> set[str]:
+    """Write the videos; return the names of the broken ones, without suffix."""
+    originals = folder.with_name("originals")
+    originals.mkdir()
+    folder.mkdir()
+    for number in inputs.originals:
+        make_good_video(originals / f"{number}.mp4", number, inputs.sample_rates)
+    breakers = make_breakers(originals / f"{inputs.originals[0]}.mp4")
+    chance = random.Random(inputs.seed)  # noqa: S311
+    broken = sorted(chance.sample(range(inputs.files), inputs.broken))
+    for number in range(inputs.files):
+        path = folder / f"clip{number}.mp4"
+        if number in broken:
+            breakers[broken.index(number) % len(breakers)](path)
+        else:
+            original = inputs.originals[number % len(inputs.originals)]
+            shutil.copy(originals / f"{original}.mp4", path)
+    return {f"clip{number}" for number in broken}
+
+
+def make_good_video(path: Path, number: int, sample_rates: Sequence[int]) -> None:
+    """Generate one or two seconds of an unusual size or frame rate; some have no audio, some no frames."""
     chance = random.Random(number)  # noqa: S311
     seconds = chance.choice([1, 2])
     size = f"{2 * chance.randint(40, 160)}x{2 * chance.randint(40, 120)}"
-    picture = ["-f", "lavfi", "-i", f"testsrc2=s={size}:r={chance.choice([5, 12, 25, 30])}:d={seconds}"]
-    sound = ["-f", "lavfi", "-i", f"anoisesrc=d={seconds}:seed={number}:r={chance.choice([8000, 22050, 48000])}"]
-    inputs = sound if number % 10 == 7 else picture if number % 10 == 3 else [*picture, *sound]
-    subprocess.run([ffmpeg_binary(), "-y", "-loglevel", "error", *inputs, str(path)], check=True)
+    video = ["-f", "lavfi", "-i", f"testsrc2=s={size}:r={chance.choice([5, 12, 25, 30])}:d={seconds}"]
+    audio = ["-f", "lavfi", "-i", f"anoisesrc=d={seconds}:seed={number}:r={chance.choice(sample_rates)}"]
+    sources = {_NO_VIDEO: audio, _SILENT: video}.get(number % 10, [*video, *audio])
+    run_ffmpeg(*sources, path)
 
 
-def breakers(good: Path) -> list[Callable[[Path], object]]:
-    """Ways for a file to be broken, so that nothing can be made of it."""
+def make_breakers(good: Path) -> list[Callable[[Path], object]]:
+    """Return ten functions that write a file which cannot be decoded."""
     content = good.read_bytes()
     noise = random.Random(0).randbytes(20_000)  # noqa: S311
     return [
@@ -59,86 +119,91 @@ def breakers(good: Path) -> list[Callable[[Path], object]]:
     ]
 
 
-def generate(folder: Path, files: int, broken: int, chance: random.Random) -> set[str]:
-    """Returns the names of the broken ones, without suffix."""
-    originals = folder.with_name("originals")
-    originals.mkdir()
-    folder.mkdir()
-    for number in range(KINDS):
-        make_good(originals / f"{number}.mp4", number)
-    ways = breakers(originals / "0.mp4")
-    bad = {f"clip{number}" for number in chance.sample(range(files), broken)}
-    for number in range(files):
-        path = folder / f"clip{number}.mp4"
-        if path.stem in bad:
-            ways[len(list(folder.iterdir())) % len(ways)](path)
-        else:
-            shutil.copy(originals / f"{number % KINDS}.mp4", path)
-    return bad
+class Runs:
+    """Both runs over the videos.
+
+    Args:
+        folder: with the videos and the bundle; the outputs are made in it.
+        chance: when to kill.
+        forked: see `Program`.
+    """
+
+    def __init__(self, folder: Path, chance: random.Random, *, forked: bool) -> None:
+        self._folder, self._chance, self._forked = folder, chance, forked
+        self._whole, self._killed = folder / "whole", folder / "killed"
+        self._start_up = self._seconds = 0.0
+
+    def run_undisturbed(self) -> None:
+        """Extract everything once; note how long it takes, and how long until the first entry of the journal."""
+        started = time.monotonic()
+        program = self._start(self._whole)
+        while program.wait(0.05) is None and not count_entries(self._whole, "started"):
+            self._start_up = time.monotonic() - started
+        status = program.wait()
+        self._seconds = time.monotonic() - started
+        print(f"undisturbed: {self._seconds:.1f} s, exit status {status}")
+
+    def run_with_kills(self, kills: int) -> int:
+        """Extract everything, killed so many times; return the exit status of the last start."""
+        done = 0
+        latest = max(self._seconds / 3, (self._start_up + self._seconds) / 2)
+        while True:
+            program = self._start(self._killed)
+            status = program.wait(self._chance.uniform(self._start_up, latest) if done < kills else None)
+            if status is not None:
+                break
+            program.kill()
+            done += 1
+        print(f"killed {done} times; the last line of the last start: {program.last_error()}")
+        return status
+
+    def find_problems(self, broken: set[str], files: int, status: int) -> list[str]:
+        """Compare both runs; print what was done; return a phrase for each thing that is wrong.
+
+        Args:
+            broken: names of the broken videos.
+            files: number of videos.
+            status: exit status of the run that was killed before.
+        """
+        done, started = (count_entries(self._killed, status) for status in ("done", "started"))
+        repeated = [name for name, times in done.items() if times > 1]
+        causes = read_causes(self._killed / "failures.csv")
+        print(f"{len(done)} done, {len(causes)} failed, {sum(started.values()) - files} started again")
+        for cause, times in Counter(causes.values()).most_common():
+            print(f"  {times} x {cause}")
+        arrays = read_arrays(self._killed)
+        problems = {
+            "the files differ": arrays != read_arrays(self._whole),
+            "good videos are missing": len(arrays) != len(TINY_NETWORKS) * (files - len(broken)),
+            "broken ones are not named": causes.keys() != broken or not all(causes.values()),
+            f"computed twice: {repeated}": bool(repeated),
+            f"exit status {status}": status != (1 if broken else 0),
+            "temporary files are left": bool(list(self._killed.rglob(".avvp-*"))),
+        }
+        return [problem for problem, is_found in problems.items() if is_found]
+
+    def _start(self, output: Path) -> Program:
+        arguments = ["extract", self._folder / "videos", "-o", output, "--weights", self._folder / "bundle", "-q"]
+        return Program(AVVP, arguments, output.with_suffix(".log"), forked=self._forked)
 
 
-def start(videos: Path, output: Path, bundle: Path) -> subprocess.Popen[bytes]:
-    program = Path(sys.executable).with_name("avvp")
-    command = [program, "extract", videos, "-o", output, "--weights", bundle, "-q"]
-    return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+def read_causes(path: Path) -> dict[str, str]:
+    """Read why each video failed; none where there is no such file."""
+    if not path.exists():
+        return {}
+    with path.open(newline="") as file:
+        return {row["id"]: row["cause"] for row in csv.DictReader(file)}
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def read_arrays(folder: Path) -> dict[str, bytes]:
+    """Read every .npy file below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.npy")}
 
 
-def count(folder: Path, status: str) -> Counter[str]:
+def count_entries(folder: Path, status: str) -> Counter[str]:
+    """Count a run's journal entries of this status, by video."""
     lines = [line for path in (folder / "journal").glob("*.jsonl") for line in path.read_text().splitlines()]
-    return Counter(record["id"] for record in map(json.loads, lines) if record["status"] == status)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=500)
-    parser.add_argument("--broken", type=int, default=40)
-    parser.add_argument("--kills", type=int, default=8)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    chance = random.Random(options.seed)  # noqa: S311
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        videos, bundle, whole, killed = (folder / name for name in ("videos", "bundle", "whole", "killed"))
-        bundle.mkdir()
-        names = ", ".join(f'{name} = ""' for name in NETWORKS)
-        (bundle / "bundle.toml").write_text(f'profile = "clean"\nseed = 1\nextractors = {{ {names} }}\nparser = {{}}\n')
-        bad = generate(videos, options.files, options.broken, chance)
-        began = time.monotonic()
-        status = start(videos, whole, bundle).wait()
-        took = time.monotonic() - began
-        print(f"undisturbed: {took:.0f} s, exit status {status}")
-        kills = 0
-        while True:
-            process = start(videos, killed, bundle)
-            try:
-                status = process.wait(chance.uniform(3, took / 3) if kills < options.kills else None)
-                break
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                kills += 1
-        twice = [name for name, times in count(killed, "done").items() if times > 1]
-        with (killed / "failures.csv").open(newline="") as file:
-            failed = {row["id"]: row["cause"] for row in csv.DictReader(file)}
-        problems = {
-            "the files differ": contents(killed) != contents(whole),
-            "good videos are missing": len(contents(killed)) != 3 * (options.files - options.broken),
-            "broken ones are not named": failed.keys() != bad or not all(failed.values()),
-            f"computed twice: {twice}": bool(twice),
-            f"exit status {status}": status != (1 if bad else 0),
-            "half-written files are left": bool(list(killed.rglob(".avvp-*"))),
-        }
-        begun = sum(count(killed, "started").values()) - options.files
-        print(f"killed {kills} times: {len(count(killed, 'done'))} done, {len(failed)} failed, {begun} begun again")
-        for cause, times in Counter(failed.values()).most_common():
-            print(f"  {times} x {cause}")
-        if found := [problem for problem, is_so in problems.items() if is_so]:
-            sys.exit("; ".join(found))
-        print("the files of both runs are the same, and nothing was computed twice")
+    return Counter(entry["id"] for entry in map(json.loads, lines) if entry["status"] == status)
 
 
 if __name__ == "__main__":

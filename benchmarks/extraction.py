@@ -7,7 +7,7 @@ R(2+1)D-18 run eagerly in PyTorch's default memory format in two passes over the
 audio. Ours is `avvp extract`: decoding, resizing and writing are timed, loading the networks is timed in neither. Both
 have the same random parameters, so their features must be equal.
 
-Efficiency is useful FLOP / (time x rate of large fp32 matrix products measured in the same run, before and after).
+Efficiency is useful FLOP / (time x rate of large fp32 matrix specs measured in the same run, before and after).
 Without clips, three of ten seconds are generated.
 """
 
@@ -42,6 +42,7 @@ from avvp.weights.untrained import untrained_state
 from measure.batch import time_batch
 from measure.inputs import TINY_NETWORKS, generate_clip
 from measure.options import make_parser
+from measure.precisions import is_supported
 from measure.timing import CPU, mean_matmul_rate, time_call
 from numpy.typing import NDArray
 from reference.extraction import extract_plainly
@@ -110,7 +111,7 @@ def count_flop(name: str) -> int:
 
 
 def measure_round(clips: Sequence[Path], networks: Networks, options: argparse.Namespace, folder: Path) -> None:
-    """Time the plain program, then ours in each precision, with the matrix-product rate before and after each."""
+    """Time the plain program, then ours in each precision, with the matrix-output rate before and after each."""
     folder.mkdir()
     copies = list(clips)
     for number in range(1, options.copies):
@@ -128,8 +129,8 @@ def measure_round(clips: Sequence[Path], networks: Networks, options: argparse.N
     flop = seconds * networks.flop
     print(f"plain: {plain:.2f} s for {seconds:.1f} s of video; efficiency {flop / plain / np.mean(rates):.3g}")
     for precision in options.precision:
-        if not is_supported(precision):
-            print(f"ours {precision}: not measured, this processor has no {precision} convolutions in oneDNN")
+        if not is_supported(precision, CPU):
+            print(f"ours {precision}: not measured, this processor does not compute in {precision}")
             continue
         output = folder / precision
         ours = time_ours(copies, networks, ComputePrecision(precision, options.compile), output) / len(copies)
@@ -167,12 +168,6 @@ def time_ours(clips: Sequence[Path], networks: Networks, precision: ComputePreci
     task = ExtractTask(bundle=bundle, settings=ComputeSettings(DecodeOptions(), precision=precision))
     warm_up(loaded.networks, batch_sizes(CPU))  # weights are packed at the first batch
     return time_batch(task, loaded, clips, output)
-
-
-def is_supported(precision: str) -> bool:
-    """Whether oneDNN, which the fused networks call, computes in this precision on this processor."""
-    checks = {"bf16": "_is_mkldnn_bf16_supported", "fp16": "_is_mkldnn_fp16_supported"}
-    return precision not in checks or bool(getattr(torch.ops.mkldnn, checks[precision])())
 
 
 def worst_errors(output: Path, networks: Networks, expected: Mapping[str, Features]) -> dict[Stream, float]:

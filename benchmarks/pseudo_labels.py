@@ -1,139 +1,124 @@
-"""Pseudo labels by the batch engine against one segment at a time, as published programs go about it.
+"""Time pseudo labels by the batch engine against asking the teachers one second at a time.
 
-python benchmarks/pseudo_labels.py CLIP [--copies 3] [--rounds 2] [--size large|small]
+    python benchmarks/pseudo_labels.py CLIP [--copies 3] [--rounds 2] [--size large|small|tiny]
 
-Both run CLIP and CLAP of the same size with random parameters on the same clips; scores must agree. The plain way asks
-the whole model, pictures and sentences, for every second, as `logits_per_image` is usually had. Printed are the ratio
-of the times without loading the models, the best of each in rounds of both, and the largest difference of a logit.
+Both run CLIP and CLAP of the same size with the same random parameters on the same clips; the logits must agree. The
+plain program asks the whole model, image and sentences, for every second, as `logits_per_image` is usually computed.
+Prints the ratio of the times without loading the models, the best of each over rounds of both, and the largest
+difference of a logit.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import shutil
 import sys
 import tempfile
-import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import transformers
-from avvp.pipeline.cli.main import avvp
-from avvp.pipeline.decode.jpeg_frames import JpegFrames
-from avvp.pipeline.decode.probe import probe
+from avvp.pipeline.batch.task import ComputeSettings
+from avvp.pipeline.decode.options import DecodeOptions
 from avvp.pipeline.decode.process import available_cores
-from avvp.pipeline.preprocess.teacher_inputs import CLAP_MEL, CLIP_PICTURE, TeacherInputs
-from avvp.pipeline.pseudo_labeling import task as labelling
 from avvp.pipeline.pseudo_labeling.prompts import read_prompts
+from avvp.pipeline.pseudo_labeling.task import PseudoLabelTask
+from avvp.pipeline.pseudo_labeling.threshold_scores import LabelingConfig
+from avvp.weights.source import WeightSource
+from measure.batch import kept_threads, time_batch
+from measure.from_tests import write_teachers, write_tokenizer
+from measure.inputs import generate_clip
+from measure.options import make_parser
+from measure.timing import time_call
+from reference.teachers import Logits, PlainTeachers
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from teachers import write_tokenizer
-
+MAX_ERROR = 1e-3  # of a logit; larger is a defect of one of the two
 _LARGE_VISION = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
 _SMALL_VISION = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 12, "num_attention_heads": 6}
 _LARGE_TEXT = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
 _SMALL_TEXT = {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 6, "num_attention_heads": 4}
 
 
-def write_models(folder: Path, size: str) -> None:
-    """ViT-L/14 and HTSAT-tiny with fusion, or smaller ones, with random parameters."""
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = make_parser(__doc__)
+    parser.add_argument("clip", nargs="?", type=Path, help="by default a generated clip")
+    parser.add_argument("--copies", type=int, help="videos in a round [default: 3]")
+    parser.add_argument("--rounds", type=int, help="[default: 2]")
+    parser.add_argument("--size", choices=["large", "small", "tiny"], help="of the models [default: large]")
+    options = parser.parse_args(argv)
+    copies, rounds, size = (1, 1, "tiny") if options.smoke else (3, 2, "large")
+    copies, rounds, size = options.copies or copies, options.rounds or rounds, options.size or size
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
+        seconds, frame = (2, "160x120") if options.smoke else (10, "640x360")
+        clip = options.clip or generate_clip(work / "generated.mp4", seconds=seconds, size=frame)
+        videos = [work / f"video{number}{clip.suffix}" for number in range(copies)]
+        for video in videos:
+            shutil.copy(clip, video)
+        measure(work, videos, rounds, size)
+
+
+def measure(work: Path, videos: Sequence[Path], rounds: int, size: str) -> None:
+    """Print the ratio of each round, then of the best times, and the largest difference of a logit."""
+    prompts = read_prompts()
+    clip, clap = write_models(work, size)
+    plain = PlainTeachers(clip, clap, prompts)
+    task = PseudoLabelTask(
+        settings=ComputeSettings(DecodeOptions()),
+        source=WeightSource(offline=True),
+        rules=LabelingConfig(prompts=prompts),
+        clip=str(clip),
+        clap=str(clap),
+    )
+    loaded = task.load()
+    plain_times, batch_times, errors, seconds = [], [], [], 0
+    for number in range(rounds):
+        logits: dict[str, Logits] = {}
+        with kept_threads():
+            torch.set_num_threads(available_cores())
+            plain_times.append(time_call(lambda logits=logits: logits.update(plain.score(videos))))
+        output = work / f"data{number}"
+        batch_times.append(time_batch(task, loaded, videos, output))
+        print(f"round {number + 1}: x{plain_times[-1] / batch_times[-1]:.2f}", flush=True)
+        errors.append(largest_error(output, logits))
+        seconds = sum(len(rows["visual_2d"]) for rows in logits.values())
+    print(f"{seconds} s of video, {available_cores()} cores, {size} models")
+    print(f"batch engine x{min(plain_times) / min(batch_times):.2f} the plain program; logits within {max(errors):.1e}")
+    if max(errors) > MAX_ERROR:
+        sys.exit("the logits of the two programs differ")
+
+
+def largest_error(output: Path, expected: dict[str, Logits]) -> float:
+    """Return the largest difference of a logit that the batch run has written."""
+    streams = {"CLIP": "visual_2d", "CLAP": "audio"}
+    return max(
+        float(np.abs(np.load(output / teacher / "scores" / f"{video}.npy") - logits[stream]).max())
+        for video, logits in expected.items()
+        for teacher, stream in streams.items()
+    )
+
+
+def write_models(folder: Path, size: str) -> tuple[Path, Path]:
+    """Write CLIP and CLAP with random parameters; return their folders.
+
+    Args:
+        folder: the models' folders are made in it.
+        size: "large" for ViT-L/14 and HTSAT-tiny with fusion; "small" for a smaller CLIP; "tiny" for both tiny.
+    """
+    if size == "tiny":
+        return write_teachers(folder)
     large = size == "large"
     torch.manual_seed(0)
     text = {**(_LARGE_TEXT if large else _SMALL_TEXT), "vocab_size": 300, "eos_token_id": 257, "pad_token_id": 257}
     vision = {**(_LARGE_VISION if large else _SMALL_VISION), "patch_size": 14 if large else 32, "image_size": 224}
     clip = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=768 if large else 256)
     transformers.CLIPModel(clip).save_pretrained(folder / "clip")
-    clap = transformers.ClapConfig()
-    clap.audio_config.enable_fusion = True
+    clap = transformers.ClapConfig(audio_config={"enable_fusion": True})
     transformers.ClapModel(clap).save_pretrained(folder / "clap")
     for name in ("clip", "clap"):
         write_tokenizer(folder / name, clip=name == "clip")
-
-
-def plain(folder: Path, videos: list[Path]) -> tuple[dict[str, dict[str, np.ndarray]], float]:
-    """Segment after segment, sentences and all; and the seconds that it took."""
-    prompts = read_prompts()
-    clip = transformers.CLIPModel.from_pretrained(folder / "clip").eval()
-    clap = transformers.ClapModel.from_pretrained(folder / "clap").eval()
-    seen_words, heard_words = (transformers.AutoTokenizer.from_pretrained(folder / name) for name in ("clip", "clap"))
-    scores: dict[str, dict[str, np.ndarray]] = {}
-    torch.set_num_threads(available_cores())  # the engine leaves one for each of its lanes
-    started = time.monotonic()
-    with torch.inference_mode():
-        for video in videos:
-            rows: dict[str, list[Any]] = {"visual_2d": [], "audio": []}
-            for stream, inputs in TeacherInputs(video, [CLAP_MEL, CLIP_PICTURE]):
-                given = torch.from_numpy(inputs.copy())
-                if stream == "visual_2d":
-                    mean = torch.tensor((0.48145466, 0.4578275, 0.40821073))
-                    deviation = torch.tensor((0.26862954, 0.26130258, 0.27577711))
-                    words = seen_words(list(prompts.seen), padding=True, return_tensors="pt")
-                    pixels = ((given - mean) / deviation).permute(0, 3, 1, 2)
-                    answer = clip(
-                        pixel_values=pixels, input_ids=words["input_ids"], attention_mask=words["attention_mask"]
-                    )
-                    rows[stream].append(answer.logits_per_image[0])
-                else:
-                    words = heard_words(list(prompts.heard), padding="max_length", max_length=77, return_tensors="pt")
-                    asked = {key: words[key] for key in ("input_ids", "attention_mask")}
-                    short = torch.zeros(1, 1, dtype=torch.bool)
-                    answer = clap(input_features=given[:, None].expand(-1, 4, -1, -1), is_longer=short, **asked)
-                    rows[stream].append(answer.logits_per_audio[0])
-            scores[video.stem] = {stream: torch.stack(some).numpy() for stream, some in rows.items()}
-    return scores, time.monotonic() - started
-
-
-def batched(work: Path, output: Path) -> float:
-    """The seconds that the program takes, but for loading the models."""
-    loading, load = [0.0], labelling.load_teachers
-
-    def timed(*given: Any, **options: Any) -> Any:
-        started = time.monotonic()
-        loaded = load(*given, **options)
-        loading[0] = time.monotonic() - started
-        return loaded
-
-    labelling.load_teachers = timed
-    command = ["pseudo-label", work / "videos", "--no-weak-labels", "-o", output]
-    models = ["--clip-model", work / "clip", "--clap-model", work / "clap"]
-    started = time.monotonic()
-    avvp.main([*map(str, (*command, *models, "--offline", "-q"))], standalone_mode=False)
-    return time.monotonic() - started - loading[0]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("clip", type=Path)
-    parser.add_argument("--copies", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--size", choices=["large", "small"], default="large")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        work = Path(name)
-        (work / "videos").mkdir()
-        videos = [work / "videos" / f"v{number}{options.clip.suffix}" for number in range(options.copies)]
-        for video in videos:
-            shutil.copy(options.clip, video)
-        write_models(work, options.size)
-        alone, together, worst = [], [], 0.0
-        for turn in range(options.rounds):
-            output = work / f"data{turn}"
-            expected, seconds = plain(work, videos)
-            alone.append(seconds)
-            together.append(batched(work, output))
-            print(f"round {turn + 1}: x{alone[-1] / together[-1]:.2f}", flush=True)
-            for teacher, stream in (("CLIP", "visual_2d"), ("CLAP", "audio")):
-                for video in videos:
-                    scores = np.load(output / teacher / f"scores/{video.stem}.npy")
-                    worst = max(worst, float(np.abs(scores - expected[video.stem][stream]).max()))
-    pictures = JpegFrames(probe(options.clip))
-    seconds = options.copies * len(pictures) / 8
-    pictures.close()
-    print(f"{seconds:.0f} s of video, {os.cpu_count()} cores, {options.size}")
-    print(f"batch engine x{min(alone) / min(together):.2f} the plain way; logits within {worst:.1e}")
+    return folder / "clip", folder / "clap"
 
 
 if __name__ == "__main__":

@@ -1,382 +1,216 @@
-"""Training and scoring, ours against plain renditions of the published programs, in one run on one machine.
+"""Time training and scoring against plain implementations of the published programs.
 
     python benchmarks/training.py [--clips N] [--steps N] [--device auto|cpu|cuda]
 
-Step: MM-Pyr + LEAP at its published size on LLP-shaped features, batch 32, forward, loss, backward, Adam. The plain
-rendition keeps what the published module does: per-frame projection before the mean, both directions of the shared
-cross layer one after the other, a second whole attention call in every LEAP block, losses by BCELoss on probabilities,
-a Python loop in the similarity target, three .npy files of features, two of labels and the label embeddings read for
-each clip by each step, Adam as it comes. Both start
-from the same parameters; without dropout their losses must be equal.
+Step: MM-Pyr + LEAP at its published size on features of LLP's shapes, batch 32, forward, loss, backward, Adam. The
+plain implementation keeps what the published module does: per-frame projection before the mean, both directions of the
+shared cross layer one after the other, a second whole attention call in every LEAP block, losses by BCELoss on
+probabilities, a Python loop in the similarity target, three .npy files of features, two of labels and the label
+embeddings read for each clip by each step, Adam with its defaults. Both start from the same parameters; without dropout
+their losses must be equal.
 
 Scoring: 1,200 clips, vectorised against the loop over clips and classes.
 
-Memory: what training from a packed store adds to the resident memory of the process, against the size of the store.
+Memory: what reading a packed store adds to the resident memory of the process, against the size of the store.
 """
 
 from __future__ import annotations
 
-import argparse
+import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from avvp.models import AVParser, ParserConfig, build_parser
 from avvp.models.labels import LLP_LABELS
-from avvp.models.layers import Dropout
-from avvp.models.leap import ModalityDecoder
 from avvp.models.losses import Objective, Targets, objective_terms
-from avvp.models.mmpyr import MMPyramid, PyramidLevel, TemporalConv
 from avvp.pipeline.datasets.clips import SplitDataset
 from avvp.pipeline.datasets.loader import iterate_batches
 from avvp.pipeline.devices import resolve_device
 from avvp.pipeline.features.npy_folders import PUBLISHED_SPEC, FeatureFolders
 from avvp.pipeline.features.packed_store import FeatureStore, pack_features
 from avvp.pipeline.metrics import score
-from avvp.pipeline.segments import runs
-from avvp.pipeline.training.matmul_rate import matmul_rate
+from avvp.pipeline.timeline import SegmentLabels
 from avvp.pipeline.training.model_info import count_parts
 from avvp.pipeline.training.recipe import load_recipe
 from avvp.pipeline.training.train_parser import make_optimizer, training_step
-from torch import Tensor, nn
+from measure.memory import resident_bytes
+from measure.options import make_parser
+from measure.precisions import is_supported
+from measure.timing import mean_matmul_rate, time_call, time_in_turns
+from reference.scoring import score_plainly
+from reference.training import EMBEDDINGS_FILE, FEATURE_FOLDERS, LABEL_FOLDERS, PlainProgram
+from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
-from torch.nn import functional as F
 
-BATCH, SECONDS, FRAMES = 32, 10, 8
-FOLDERS = ("vggish", "res152", "r2plus1d_18")
-LABELS = ("heard", "seen")
-EMBEDDINGS = "embeddings.pt"
-
-
-# --- the plain rendition -------------------------------------------------------------------------------------------
+SECONDS, FRAMES, EMBEDDING_DIM = 10, 8, 300
+MAX_LOSS_ERROR = 1e-3  # relative; larger is a defect of one of the two
+_TINY_PARSER: Mapping[str, int] = {
+    "hidden_dim": 16, "feedforward_dim": 16, "heads": 2, "levels": 2, "leap_blocks": 1, "leap_heads": 2
+}  # fmt: skip
 
 
-class PlainConv(nn.Module):
-    """Convolutions along time as torch has them, from the parameters of ours."""
+@dataclass(frozen=True)
+class Sizes:
+    """How much is computed."""
 
-    def __init__(self, ours: TemporalConv) -> None:
-        super().__init__()
-        dim, step = ours.point.out_features, ours.dilation
-        self.wide = nn.Conv1d(dim, dim, 3, padding=step, dilation=step)
-        self.point = nn.Conv1d(dim, dim, 1)
-        with torch.no_grad():
-            self.wide.weight.copy_(ours.wide.weight.unflatten(1, (3, dim)).permute(0, 2, 1))
-            self.point.weight.copy_(ours.point.weight.unsqueeze(-1))
-            self.wide.bias.copy_(ours.wide.bias)
-            self.point.bias.copy_(ours.point.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        channels = x.transpose(1, 2)
-        return F.relu(channels + self.point(F.relu(self.wide(channels)))).transpose(1, 2)
+    clips: int
+    steps: int
+    batch: int = 32
+    scored: int = 1200  # clips
+    parser: Mapping[str, int] = field(default_factory=dict)  # fields of ParserConfig; by default the published size
 
 
-def make_plain(parser: AVParser) -> AVParser:
-    """The same parameters in torch's own modules."""
-    for module in list(parser.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, TemporalConv):
-                setattr(module, name, PlainConv(child))
-            elif isinstance(child, Dropout):
-                setattr(module, name, nn.Dropout(child.rate))
-    return parser
+@dataclass(frozen=True)
+class Data:
+    """The same clips as files and as a packed store."""
+
+    root: Path  # of the files
+    clips: SplitDataset
+    packed: SplitDataset
+    store: FeatureStore  # of `packed`
 
 
-def plain_attention(layer: nn.Module, query: Tensor, memory: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Scores, softmax and product written out; the mean of the scores over the heads as the second result."""
-    mha = layer.attention
-    split = lambda x: x.unflatten(-1, (mha.heads, -1)).transpose(1, 2)  # noqa: E731
-    q, k, v = split(mha.query(query)), split(mha.key(memory)), split(mha.value(memory))
-    scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
-    masked = scores if mask is None else scores.masked_fill(~mask, -1e9)
-    attended = F.dropout(masked.softmax(-1), mha.dropout, mha.training) @ v
-    return mha.output(attended.transpose(1, 2).contiguous().flatten(2)), scores.mean(1)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = make_parser(__doc__)
+    parser.add_argument("--clips", type=int, help="[default: 1000]")
+    parser.add_argument("--steps", type=int, help="of each program and precision [default: 12]")
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args(argv)
+    sizes = Sizes(8, 3, batch=4, scored=20, parser=_TINY_PARSER) if options.smoke else Sizes(1000, 12)
+    sizes = Sizes(options.clips or sizes.clips, options.steps or sizes.steps, sizes.batch, sizes.scored, sizes.parser)
+    device = resolve_device(options.device)
+    with tempfile.TemporaryDirectory() as temporary:
+        data = make_data(Path(temporary), sizes.clips)
+        measure_memory(data, sizes.batch)
+        error = compare_losses(data, device, sizes)
+        print(f"losses of both programs over three steps differ by {error:.1e}")
+        if error > MAX_LOSS_ERROR:
+            sys.exit("the losses of the two programs differ")
+        for precision in ("fp32", "bf16"):
+            if not is_supported(precision, device):
+                print(f"step, {precision}: not measured, this processor does not compute in {precision}")
+                continue
+            measure_steps(data, device, sizes, precision, smoke=options.smoke)
+    measure_scoring(sizes.scored)
 
 
-def plain_layer(layer: nn.Module, query: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
-    attended, _ = plain_attention(layer, layer.attention_norm(query), memory, mask)
-    x = query + layer.dropout(attended)
-    return x + layer.dropout(layer.feedforward(layer.feedforward_norm(x)))
-
-
-def plain_level(level: PyramidLevel, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
-    index = torch.arange(audio.shape[1], device=audio.device)
-    mask = (index[:, None] - index[None, :]).abs() <= level.reach
-    audio_cross = plain_layer(level.cross, audio, visual, mask)
-    visual_cross = plain_layer(level.cross, visual, audio, mask)
-    heard = level.audio_gate(plain_layer(level.audio_self, audio, audio, mask), audio_cross)
-    seen = level.visual_gate(plain_layer(level.visual_self, visual, visual, mask), visual_cross)
-    return level.audio_conv(heard), level.visual_conv(seen)
-
-
-def plain_encoder(encoder: MMPyramid, audio: Tensor, visual: Tensor) -> list[Tensor]:
-    levels: list[list[Tensor]] = [[], []]
-    for level in encoder.levels:
-        audio, visual = plain_level(level, audio, visual)
-        levels[0].append(audio)
-        levels[1].append(visual)
-    fused = []
-    for fusion, streams in zip((encoder.audio_fusion, encoder.visual_fusion), levels, strict=True):
-        flat = torch.stack(streams, dim=2).flatten(0, 1)
-        mixed = plain_layer(fusion.interaction, flat, flat)
-        fused.append((torch.sigmoid(fusion.select(mixed)) * mixed).sum(1).unflatten(0, audio.shape[:2]))
-    return fused
-
-
-def plain_decoder(decoder: ModalityDecoder, labels: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
-    logits = torch.empty(0)
-    for block in decoder.blocks:
-        attended, _ = plain_attention(block, block.attention_norm(labels), segments, None)
-        updated = labels + block.dropout(attended)
-        _, logits = plain_attention(block, updated, segments, None)  # the whole call again, for its scores
-        labels = updated + block.dropout(block.feedforward(block.feedforward_norm(updated)))
-    return logits.transpose(1, 2).sigmoid(), decoder.video_head(labels).squeeze(-1).sigmoid()
-
-
-def plain_similarity(audio: Tensor, visual: Tensor, heard: Tensor, seen: Tensor) -> Tensor:
-    counts_a, counts_v = heard.sum(-1).amax(-1), seen.sum(-1).amax(-1)
-    most = torch.zeros_like(counts_a)
-    for clip in range(len(most)):
-        most[clip] = counts_a[clip] if counts_a[clip] >= counts_v[clip] else counts_v[clip]
-        if most[clip] == 0:
-            most[clip] += 1e-8
-    share = torch.bmm(heard, seen.permute(0, 2, 1)) / most[:, None, None]
-    wanted = torch.sigmoid(torch.log(share)) + 0.01
-    found = torch.bmm(F.normalize(audio, dim=-1), F.normalize(visual, dim=-1).permute(0, 2, 1))
-    return nn.MSELoss()(F.relu(found), wanted)
-
-
-def plain_losses(parser: AVParser, streams: list[Tensor], wanted: tuple[Tensor, Tensor], vectors: Tensor) -> Tensor:
-    (audio, frames, clips), (heard, seen) = streams, wanted
-    stem, decoder = parser.stem, parser.decoder
-    per_second = F.avg_pool2d(stem.visual_2d(frames).permute(0, 2, 1).unsqueeze(-1), (FRAMES, 1)).squeeze(-1)
-    visual = stem.fusion(torch.cat([per_second.permute(0, 2, 1), stem.visual_3d(clips)], dim=-1))
-    audio, visual = plain_encoder(parser.encoder, stem.audio(audio), visual)
-    labels = decoder.label_projection(vectors)
-    audio_segments, audio_video = plain_decoder(decoder.audio, labels, audio)
-    visual_segments, visual_video = plain_decoder(decoder.visual, labels, visual)
-    union = ((audio_video >= 0.5) | (visual_video >= 0.5)).float()
-    clamp = lambda probs: probs.clamp(1e-7, 1 - 1e-7)  # noqa: E731
-    criterion = nn.BCELoss()
-    ya, yv = heard.amax(1), seen.amax(1)
-    return torch.stack([
-        criterion(clamp(audio_video), ya),
-        criterion(clamp(visual_video), yv),
-        criterion(clamp(union), torch.maximum(ya, yv)),
-        criterion(clamp(visual_segments), seen),
-        criterion(clamp(audio_segments), heard),
-        plain_similarity(audio, visual, heard, seen),
-    ])  # fmt: skip
-
-
-class PlainProgram:
-    """The published program's step: files, module, losses, Adam. Its unused templates weigh on the optimizer's list."""
-
-    def __init__(self, parser: AVParser, clips: SplitDataset, device: torch.device) -> None:
-        assert isinstance(clips.features, FeatureFolders)
-        self.parser, self.clips, self.root, self.device = (
-            make_plain(parser).to(device),
-            clips,
-            clips.features.root,
-            device,
-        )
-        templates = [nn.Parameter(torch.zeros(4_749_312, device=device))]
-        self.optimizer = torch.optim.Adam([*self.parser.parameters(), *templates], lr=1e-4)
-
-    def load(self, chosen: np.ndarray) -> list[Tensor]:
-        """Clip by clip, as the published data set class does: features, pseudo labels, label embeddings from files."""
-        samples = []
-        for index in chosen:
-            name = f"{self.clips.ids[index]}.npy"
-            arrays = [np.load(self.root / folder / name) for folder in (*FOLDERS, *LABELS)]
-            vectors = torch.load(self.root / EMBEDDINGS, weights_only=True).values()
-            arrays.append(np.stack([vector.numpy() for vector in vectors]))
-            samples.append([torch.from_numpy(array) for array in arrays])
-        return [torch.stack(stream).to(self.device) for stream in zip(*samples, strict=True)]
-
-    def step(self, chosen: np.ndarray) -> Tensor:
-        *streams, heard, seen, vectors = self.load(chosen)
-        self.optimizer.zero_grad()
-        losses = plain_losses(self.parser, streams, (heard, seen), vectors)
-        losses.sum().backward()
-        self.optimizer.step()
-        return losses.detach()
-
-
-def plain_score(four: list[np.ndarray]) -> list[float]:
-    """The scorer's loop over clips and classes: segments and events, ten means."""
-    sums = np.zeros((2, 4))
-    for clip in range(len(four[0])):
-        pa, pv, ta, tv = (part[clip] for part in four)
-        pairs = [(pa, ta), (pv, tv), (pa & pv, ta & tv)]
-        for level, count in enumerate((plain_segments, plain_events)):
-            counts = [[count(p[:, c], t[:, c]) for c in range(p.shape[1])] for p, t in pairs]
-            pooled = [
-                tuple(a + v for a, v in zip(*both, strict=True)) for both in zip(counts[0], counts[1], strict=True)
-            ]
-            for place, classes in enumerate((*counts, pooled)):
-                own = [2 * h / (2 * h + s + m) for h, s, m in classes if h + s + m]
-                sums[level, place] += sum(own) / len(own) if own else 1.0
-    means = 100 * sums / len(four[0])
-    return [value for row in means for value in (*row[:3], row[:3].mean(), row[3])]
-
-
-def plain_segments(pred: np.ndarray, true: np.ndarray) -> tuple[int, int, int]:
-    return int((pred & true).sum()), int((pred & ~true).sum()), int((~pred & true).sum())
-
-
-def plain_events(pred: np.ndarray, true: np.ndarray) -> tuple[int, int, int]:
-    said, there = runs(pred), runs(true)
-
-    def matched(one: tuple[int, int], others: list[tuple[int, int]]) -> bool:
-        for other in others:
-            shared = max(0, min(one[1], other[1]) - max(one[0], other[0]))
-            if shared >= 0.5 * (one[1] - one[0] + other[1] - other[0] - shared):
-                return True
-        return False
-
-    hits = sum(matched(event, there) for event in said)
-    return hits, len(said) - hits, sum(not matched(event, said) for event in there)
-
-
-# --- measuring -----------------------------------------------------------------------------------------------------
-
-
-def make_data(root: Path, count: int) -> SplitDataset:
-    """LLP-shaped features of random numbers, and labels."""
-    rng = np.random.default_rng(0)
+def make_data(folder: Path, count: int) -> Data:
+    """Write features of LLP's shapes and labels, both random, and pack the features."""
+    root, rng = folder / "features", np.random.default_rng(0)
     ids = tuple(f"clip{index:07d}" for index in range(count))
-    for name, rows, width in zip(FOLDERS, (SECONDS, SECONDS * FRAMES, SECONDS), PUBLISHED_SPEC.dims, strict=True):
+    for name, rows, width in zip(
+        FEATURE_FOLDERS, (SECONDS, SECONDS * FRAMES, SECONDS), PUBLISHED_SPEC.dims, strict=True
+    ):
         (root / name).mkdir(parents=True)
         for clip_id in ids:
             np.save(root / name / f"{clip_id}.npy", np.maximum(rng.standard_normal((rows, width), np.float32), 0))
-    heard, seen = rng.random((2, count, SECONDS, len(LLP_LABELS))) < 0.06
-    for name, table in zip(LABELS, (heard, seen), strict=True):
+    audio, visual = rng.random((2, count, SECONDS, len(LLP_LABELS))) < 0.06
+    for name, table in zip(LABEL_FOLDERS, (audio, visual), strict=True):
         (root / name).mkdir()
         for clip_id, labels in zip(ids, table, strict=True):
             np.save(root / name / f"{clip_id}.npy", labels.astype(np.float32))
-    torch.save(dict(zip(LLP_LABELS, label_vectors(), strict=True)), root / EMBEDDINGS)
-    lengths = np.full(count, SECONDS, np.int64)
-    return SplitDataset("train", ids, ids, lengths, heard.any(1) | seen.any(1), FeatureFolders(root), heard, seen)
-
-
-def make_parser(device: torch.device, **changes: float) -> AVParser:
-    torch.manual_seed(1)
-    config = ParserConfig(labels=LLP_LABELS, **changes)  # pyright: ignore[reportArgumentType]
-    return build_parser(config, label_vectors()).to(device).train()
-
-
-def label_vectors() -> Tensor:
-    """(C, 300): stand-ins for the published label embeddings."""
-    return torch.randn(len(LLP_LABELS), 300, generator=torch.Generator().manual_seed(2))
-
-
-def timed(step: Callable[[], object], device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    started = time.perf_counter()
-    step()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - started
-
-
-def resident() -> int:
-    """Bytes of this process that are in memory."""
-    fields = Path("/proc/self/status").read_text().split()
-    return int(fields[fields.index("VmRSS:") + 1]) * 1024
-
-
-def check_equal_losses(clips: SplitDataset, device: torch.device) -> float:
-    """Largest relative difference of the six losses over three steps, without dropout."""
-    still = {"dropout": 0.0, "attention_dropout": 0.0}
-    plain = PlainProgram(make_parser(device, **still), clips, device)
-    ours = make_parser(device, **still)
-    optimizer = torch.optim.Adam(ours.parameters(), lr=1e-4, fused=True)
-    worst = 0.0
-    for step in range(3):
-        chosen = np.arange(step * BATCH, (step + 1) * BATCH) % len(clips)
-        expected = plain.step(chosen)
-        batch = clips.batch(chosen).to(device)
-        targets = Targets(*batch.targets)
-        terms = torch.stack(list(objective_terms(ours(*batch[:3]), targets, Objective()).values()))
-        worst = max(worst, ((terms.detach() - expected).abs() / expected).max().item())
-        optimizer.zero_grad()
-        terms.sum().backward()
-        optimizer.step()
-    return worst
-
-
-def measure_steps(clips: SplitDataset, packed: SplitDataset, device: torch.device, steps: int, precision: str) -> None:
-    recipe = load_recipe("leap-published", [f"training.precision={precision}"])
-    parser = make_parser(device)
-    optimizer, scaler = make_optimizer(recipe.training, parser), GradScaler(device.type, enabled=precision == "fp16")
-    plain = PlainProgram(make_parser(device), clips, device)
-    order = np.arange(steps * BATCH) % len(clips)
-    ahead = iterate_batches(packed, order, BATCH, pin=device.type == "cuda")
-    times: dict[str, list[float]] = {"plain": [], "ours": []}
-    for step in range(steps):  # taking turns, so that a busy machine is busy for both
-        chosen = order[step * BATCH : (step + 1) * BATCH]
-        times["plain"].append(timed(lambda chosen=chosen: plain.step(chosen), device))
-        times["ours"].append(
-            timed(lambda: training_step(parser, next(ahead).to(device), recipe, optimizer, scaler), device)
+    torch.save(dict(zip(LLP_LABELS, make_embeddings(), strict=True)), root / EMBEDDINGS_FILE)
+    pack_features(FeatureFolders(root), folder / "packed")
+    store = FeatureStore(folder / "packed")
+    clips, packed = (
+        SplitDataset(
+            split="train",
+            filenames=ids,
+            ids=ids,
+            lengths=np.full(count, SECONDS, np.int64),
+            video_labels=audio.any(1) | visual.any(1),
+            features=features,
+            labels=SegmentLabels(audio, visual),
         )
-    best = {name: float(np.median(values[1:])) for name, values in times.items()}
-    flops = 3 * 2 * sum(part.multiply_adds for part in count_parts(make_parser(torch.device("cpu")))) * BATCH
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    peak = matmul_rate(device, dtype)
-    print(
-        f"step, {precision}: plain {BATCH / best['plain']:.1f} clips/s, ours {BATCH / best['ours']:.1f} clips/s:"
-        f" x{best['plain'] / best['ours']:.2f}; ours reaches {flops / best['ours'] / peak:.2f} of the matrix-multiply"
-        f" peak ({peak / 1e9:.0f} GFLOP/s); 10,000 clips in {10_000 / BATCH * best['ours']:.1f} s"
+        for features in (FeatureFolders(root), store)
     )
+    return Data(root, clips, packed, store)
 
 
-def measure_scoring() -> None:
-    rng = np.random.default_rng(0)
-    four = list(rng.random((4, 1200, SECONDS, len(LLP_LABELS))) < 0.06)
-    started = time.perf_counter()
-    expected = plain_score(four)
-    plain = time.perf_counter() - started
-    ours = min(timed(lambda: score(*four), torch.device("cpu")) for _ in range(5))
-    found = score(*four)
-    got = [value for level in (found.segment, found.event) for value in vars(level).values()]
-    assert np.allclose(got, expected, atol=1e-9), "the scores differ"
-    print(f"scoring 1,200 clips: loop {plain:.2f} s, ours {1000 * ours:.0f} ms: x{plain / ours:.0f}, equal to 1e-9")
+def make_embeddings() -> Tensor:
+    """Return stand-ins for the published label embeddings, (C, W)."""
+    return torch.randn(len(LLP_LABELS), EMBEDDING_DIM, generator=torch.Generator().manual_seed(2))
 
 
-def measure_memory(packed: SplitDataset) -> None:
-    """Reading without a model, a quarter of the store and all of it: its pages must not pile up."""
-    assert isinstance(packed.features, FeatureStore)
-    size = (packed.features.root / "features.npy").stat().st_size
+def build_seeded_parser(device: torch.device, sizes: Sizes, **changes: float) -> AVParser:
+    """Build the parser with the same parameters each time, in training mode."""
+    torch.manual_seed(1)
+    config = ParserConfig(labels=LLP_LABELS, **{**sizes.parser, **changes})  # pyright: ignore[reportArgumentType]
+    return build_parser(config, make_embeddings()).to(device).train()
+
+
+def measure_memory(data: Data, batch_size: int) -> None:
+    """Read a quarter of the store, then all of it, without a model: its pages must not accumulate."""
+    size = (data.store.root / "features.npy").stat().st_size
     for part in (4, 1):
-        before = peak = resident()
-        for _ in iterate_batches(packed, np.random.default_rng(0).permutation(len(packed))[::part], BATCH):
-            peak = max(peak, resident())
+        before = peak = resident_bytes()
+        order = np.random.default_rng(0).permutation(len(data.packed))[::part]
+        for _ in iterate_batches(data.packed, order, batch_size):
+            peak = max(peak, resident_bytes())
         print(f"memory: reading {size / part / 2**20:.0f} MiB adds {(peak - before) / 2**20:.0f} MiB to the process")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=int, default=1000)
-    parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--device", default="auto")
-    options = parser.parse_args()
-    device = resolve_device(options.device)
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "features"
-        clips = make_data(root, options.clips)
-        pack_features(FeatureFolders(root), Path(folder) / "packed")
-        labels = clips.segment_labels
-        packed = SplitDataset("train", clips.filenames, clips.ids, clips.lengths, clips.video_labels,
-                       FeatureStore(Path(folder) / "packed"), *labels)  # fmt: skip
-        measure_memory(packed)
-        print(f"losses of both programs over three steps differ by {check_equal_losses(clips, device):.1e}")
-        for precision in ("fp32", "bf16"):
-            measure_steps(clips, packed, device, options.steps, precision)
-    measure_scoring()
+def compare_losses(data: Data, device: torch.device, sizes: Sizes) -> float:
+    """Return the largest relative difference of the six losses over three steps without dropout."""
+    plain = PlainProgram(
+        build_seeded_parser(device, sizes, dropout=0.0, attention_dropout=0.0), data.root, data.clips.ids, device
+    )
+    ours = build_seeded_parser(device, sizes, dropout=0.0, attention_dropout=0.0)
+    optimizer = torch.optim.Adam(ours.parameters(), lr=1e-4, fused=True)
+    largest = 0.0
+    for step in range(3):
+        indices = np.arange(step * sizes.batch, (step + 1) * sizes.batch) % len(data.clips)
+        expected = plain.step(indices)
+        batch = data.clips.batch(indices).to(device)
+        output = ours(batch.audio, batch.visual_2d, batch.visual_3d)
+        terms = torch.stack(list(objective_terms(output, Targets(*batch.targets), Objective()).values()))
+        largest = max(largest, ((terms.detach() - expected).abs() / expected).max().item())
+        optimizer.zero_grad()
+        terms.sum().backward()
+        optimizer.step()
+    return largest
+
+
+def measure_steps(data: Data, device: torch.device, sizes: Sizes, precision: str, *, smoke: bool) -> None:
+    """Print the median step of both programs, ours in this precision, and our part of the matrix-product rate."""
+    recipe = load_recipe("leap-published", [f"training.precision={precision}"])
+    parser = build_seeded_parser(device, sizes)
+    optimizer, scaler = make_optimizer(recipe.training, parser), GradScaler(device.type, enabled=precision == "fp16")
+    plain = PlainProgram(build_seeded_parser(device, sizes), data.root, data.clips.ids, device)
+    order = np.arange(sizes.steps * sizes.batch) % len(data.clips)
+    batches = iterate_batches(data.packed, order, sizes.batch, pin=device.type == "cuda")
+    calls = {
+        "plain": lambda step: plain.step(order[step * sizes.batch : (step + 1) * sizes.batch]),
+        "ours": lambda _: training_step(parser, next(batches).to(device), recipe, optimizer, scaler),
+    }
+    times = time_in_turns(calls, sizes.steps, device)
+    median = {name: float(np.median(values[1:])) for name, values in times.items()}
+    multiply_adds = sum(part.multiply_adds for part in count_parts(build_seeded_parser(torch.device("cpu"), sizes)))
+    flop = 3 * 2 * multiply_adds * sizes.batch  # backward costs twice forward
+    rate = mean_matmul_rate(device, torch.bfloat16 if precision == "bf16" else torch.float32, smoke=smoke)
+    print(
+        f"step, {precision}: plain {sizes.batch / median['plain']:.1f} clips/s, ours"
+        f" {sizes.batch / median['ours']:.1f} clips/s: x{median['plain'] / median['ours']:.2f}; ours reaches"
+        f" {flop / median['ours'] / rate:.2g} of the rate of matrix products ({rate / 1e9:.0f} GFLOP/s);"
+        f" 10,000 clips in {10_000 / sizes.batch * median['ours']:.1f} s"
+    )
+
+
+def measure_scoring(count: int) -> None:
+    """Print the times of both scorers; exit if their scores differ."""
+    tables = np.random.default_rng(0).random((4, count, SECONDS, len(LLP_LABELS))) < 0.06
+    expected: list[float] = []
+    plain = time_call(lambda: expected.extend(score_plainly(*tables)))
+    ours = min(time_call(lambda: score(*tables)) for _ in range(5))
+    scores = score(*tables)
+    values = [value for level in (scores.segment, scores.event) for value in vars(level).values()]
+    if not np.allclose(values, expected, atol=1e-9):
+        sys.exit("the scores of the two programs differ")
+    print(f"scoring {count:,} clips: loop {plain:.2f} s, ours {1000 * ours:.1f} ms: x{plain / ours:.0f}, equal to 1e-9")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Options, inputs, timing, memory readings and started programs that the benchmarks share."""

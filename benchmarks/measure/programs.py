@@ -1,0 +1,73 @@
+"""Python programs in processes of their own, which can be killed and whose memory can be watched."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+# What `avvp extract` and `avvp pseudo-label` import before they compute.
+_PRELOADED = ["avvp.pipeline.batch.extract_task", "avvp.pipeline.cli.main", "avvp.pipeline.pseudo_labeling.task"]
+
+AVVP = Path(sys.executable).with_name("avvp")
+
+
+class Program:
+    """A running Python program.
+
+    Args:
+        script: file to run.
+        arguments: of the program.
+        log: file that its standard error is written to.
+        forked: run the script in a fork of a server process that has already imported PyTorch and the package, as
+            smoke modes do: importing takes most of a short run. Otherwise start a Python interpreter.
+    """
+
+    def __init__(self, script: Path, arguments: Sequence[object], log: Path, *, forked: bool) -> None:
+        texts = [str(argument) for argument in arguments]
+        self._process: subprocess.Popen[bytes] | ForkServerProcess
+        if forked:
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(_PRELOADED)
+            self._process = context.Process(target=_run_script, args=(script, texts, log))
+            self._process.start()
+        else:
+            with log.open("wb") as file:
+                self._process = subprocess.Popen([sys.executable, script, *texts], stderr=file)
+        assert self._process.pid is not None
+        self.pid, self._log = self._process.pid, log
+
+    def poll(self) -> int | None:
+        """Return the exit status, None while the program runs; negative for a signal."""
+        if isinstance(self._process, subprocess.Popen):
+            return self._process.poll()
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait at most `timeout` seconds; return as `poll`."""
+        limit = float("inf") if timeout is None else time.monotonic() + timeout
+        while self.poll() is None and time.monotonic() < limit:
+            time.sleep(0.01)
+        return self.poll()
+
+    def kill(self) -> None:
+        """Send SIGKILL and wait for the end."""
+        self._process.kill()
+        self.wait()
+
+    def last_error(self) -> str:
+        """Return the last line of its standard error."""
+        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return lines[-1] if lines else "no error message"
+
+
+def _run_script(script: Path, arguments: Sequence[str], log: Path) -> None:
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    sys.argv = [str(script), *arguments]
+    runpy.run_path(str(script), run_name="__main__")

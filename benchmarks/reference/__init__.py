@@ -1,0 +1,1 @@
+"""Plain implementations of the published programs, which the benchmarks compare ours with."""
