@@ -15,7 +15,7 @@ class WeightSource:
 
     Attributes:
         folder: searched before AVVP_WEIGHTS_DIR, the user's cache folder and the files shipped with the program.
-        offline: never download; a missing file is an error that says where it can be had.
+        offline: never download; the error for a missing file lists its addresses.
         progress: callback during downloads.
     """
 
