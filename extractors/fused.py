@@ -57,7 +57,7 @@ def fuse(
         known = ", ".join(extractor_type.__name__ for extractor_type in _FUSED_NETWORKS)
         raise ValueError(f"no fused form of {type(extractor).__name__}; known: {known}")
     device = next(extractor.parameters()).device
-    use_onednn = device.type == "cpu" and not compiled and _has_onednn() if onednn is None else onednn
+    use_onednn = device.type == "cpu" and not compiled and _has_onednn(dtype) if onednn is None else onednn
     body = _FUSED_NETWORKS[type(extractor)](extractor)
     for module in body.modules():
         if isinstance(module, FusedConv):
@@ -66,10 +66,16 @@ def fuse(
     return _FusedExtractor(extractor, torch.compile(body, dynamic=False) if compiled else body, dtype)
 
 
-def _has_onednn() -> bool:
-    """Return whether this PyTorch has the operators, which belong to its compiler and are not public."""
+def _has_onednn(dtype: torch.dtype) -> bool:
+    """Return whether this PyTorch has oneDNN's operators, which are not public, and this CPU has them for `dtype`."""
     can_pack = hasattr(_operators(), "mkldnn_reorder_conv2d_weight")
-    return torch.backends.mkldnn.is_available() and can_pack and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    if not (torch.backends.mkldnn.is_available() and can_pack and hasattr(torch.ops.mkldnn, "_convolution_pointwise")):
+        return False
+    if dtype == torch.bfloat16:  # needs AVX-512 or newer; other CPUs convolve without oneDNN, slowly
+        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if dtype == torch.float16:
+        return torch.ops.mkldnn._is_mkldnn_fp16_supported()
+    return True
 
 
 def _operators() -> Any:
