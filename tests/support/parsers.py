@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import torch
 from avvp.models import AVParser, ParserConfig, build_parser
 
-from support.golden import fill, load_json
+from support.golden import SEED, fill
+from support.paths import ROOT
+
+# Published keys with their shapes, by family; of LEAP's blocks only the first.
+PUBLISHED_KEYS: dict[str, dict[str, list[int]]] = json.loads(
+    (ROOT / "tests" / "golden" / "published_keys.json").read_text(encoding="utf-8")
+)
 
 TINY_SIZES: dict[str, Any] = {
     "audio_dim": 6, "visual_2d_dim": 10, "visual_3d_dim": 7, "hidden_dim": 16, "feedforward_dim": 12, "heads": 4,
@@ -30,18 +37,18 @@ def inputs(batch: int, segments: int, seed: int = 2) -> tuple[torch.Tensor, torc
     return audio, visual_2d, visual_3d
 
 
-def published_state(blocks: int = 2) -> dict[str, torch.Tensor]:
+def published_state(blocks: int = 2, seed: int = SEED) -> dict[str, torch.Tensor]:
     """The published file's keys, for any number of LEAP blocks, filled by key name."""
     shapes: dict[str, tuple[int, ...]] = {}
-    for key, shape in load_json("leap_official.json")["state_dict"].items():
+    for key, shape in PUBLISHED_KEYS["leap"].items():
         match = re.match(r"(AVL\.l[av]_cma_network\.)(\d+)(\..*)", key)
         if match is None:
             shapes[key] = tuple(shape)
-        elif match[2] == "0":
+        else:
             shapes |= {f"{match[1]}{block}{match[3]}": tuple(shape) for block in range(blocks)}
-    return fill(shapes)
+    return fill(shapes, seed)
 
 
-def family_state(family: str) -> dict[str, torch.Tensor]:
-    shapes = load_json(f"{family}_official.json")["state_dict"]
-    return fill({key: tuple(shape) for key, shape in shapes.items()})
+def family_state(family: str, seed: int = SEED) -> dict[str, torch.Tensor]:
+    """The published file's keys of mmpyr, han or valor, filled by key name."""
+    return fill({key: tuple(shape) for key, shape in PUBLISHED_KEYS[family].items()}, seed)

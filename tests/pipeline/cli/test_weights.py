@@ -21,7 +21,6 @@ from avvp.pipeline.inference.vggish_check import TOLERANCES, check_vggish
 from avvp.weights import list_bundles, list_files
 from avvp.weights.untrained import untrained_state
 from support.command import Result
-from support.golden import needs_golden
 from support.parsers import published_state
 from support.server import CONTENT, DIGEST, Server, weight_file
 
@@ -112,7 +111,6 @@ def test_verify_asks_vggish_for_its_published_answers(
     (lambda state: state, 0, "holds every tensor of the published MM-Pyr + LEAP"),
     (lambda state: {key: value for key, value in state.items() if key != "fc_la.bias"}, 1, "fc_la.bias"),
 ])  # fmt: skip
-@needs_golden
 def test_verify_looks_into_the_published_parser(
     run: Run, tmp_path: Path, spoil: Callable[[dict], dict], status: int, message: str
 ) -> None:

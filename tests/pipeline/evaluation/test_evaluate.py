@@ -331,7 +331,6 @@ def test_unused_parameters_of_other_programs(recipe: str) -> None:
     assert own + unused == load_json(f"{recipe}_official.json")["parameters"]
 
 
-@needs_golden
 @pytest.mark.parametrize("family", ["han", "mmpyr", "valor"])
 def test_a_published_file_as_a_bundle(tmp_path: Path, family: str) -> None:
     """Named by its family; nothing else is needed where there are no label embeddings."""

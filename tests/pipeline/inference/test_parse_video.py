@@ -23,7 +23,7 @@ from avvp.pipeline.outputs.formats.events_json import load_schema, to_document, 
 from avvp.weights import WeightsError
 from avvp.weights.load import read_state_dict
 from support.bundles import LABELS, copy_bundle, write_tiny_bundle
-from support.golden import MEDIA, needs_golden, needs_media
+from support.golden import MEDIA, needs_media
 from support.media import Clips
 from support.parsers import published_state
 
@@ -209,7 +209,6 @@ class TestBadBundles:
             load_networks(str(folder))
 
 
-@needs_golden
 def test_published_files_make_a_bundle(tmp_path: Path) -> None:
     """The road of `leap-llp`: a plain state dict under the published keys, and a dict of label vectors."""
     folder = write_tiny_bundle(tmp_path / "b", "llp")
