@@ -17,7 +17,7 @@ from avvp.pipeline.datasets.annotations import read_annotations
 from avvp.pipeline.datasets.pseudo_labels import read_pseudo_labels
 from avvp.pipeline.metrics import score
 from avvp.pipeline.outputs.formats.registry import FORMATS
-from avvp.pipeline.preprocess.teacher_inputs import CLAP_MEL, CLIP_PICTURE, TeacherInputs
+from avvp.pipeline.preprocess.teacher_inputs import CLAP_MEL, CLIP_FRAME, TeacherInputs
 from avvp.pipeline.pseudo_labeling import task as labelling
 from avvp.pipeline.pseudo_labeling.prompts import VALOR, Prompts
 from avvp.pipeline.pseudo_labeling.teachers import LoadedTeachers
@@ -113,7 +113,7 @@ def test_the_page_from_top_to_bottom(
     for name, clip in truth.items():
         place = {"audio": 0, "visual_2d": 0}
         folder = "videos" if name.startswith("v") else "checked"
-        for stream, inputs in TeacherInputs(tmp_path / folder / f"{name}.mp4", [CLAP_MEL, CLIP_PICTURE]):
+        for stream, inputs in TeacherInputs(tmp_path / folder / f"{name}.mp4", [CLAP_MEL, CLIP_FRAME]):
             said = mistaken(clip.audio if stream == "audio" else clip.visual)
             for one in inputs:
                 answers[stream][one.tobytes()] = said[place[stream]]
@@ -121,7 +121,7 @@ def test_the_page_from_top_to_bottom(
 
     def load(prompts: Prompts, **_: Any) -> LoadedTeachers:
         heard = Knowing(CLAP_MEL, answers["audio"], prompts.heard_threshold)
-        seen = Knowing(CLIP_PICTURE, answers["visual_2d"], prompts.seen_threshold)
+        seen = Knowing(CLIP_FRAME, answers["visual_2d"], prompts.seen_threshold)
         networks: Any = ((torch.device("cpu"), {"audio": heard, "visual_2d": seen}),)
         return LoadedTeachers(networks, {"CLIP": "1", "CLAP": "2"})
 

@@ -73,7 +73,13 @@ class ParseTask(BundleTask[LoadedBundle]):
         audio, frames, clips = (np.concatenate(parts) for parts in zip(*per_second_features(video), strict=True))
         probabilities = predict_video(loaded.parser, (audio, frames, clips), loaded.device)
         timeline = decide_timeline(
-            probabilities, loaded, self.thresholds(loaded), duration=facts.duration, media=facts, warnings=warnings
+            probabilities,
+            loaded,
+            self.thresholds(loaded),
+            duration=facts.duration,
+            media=facts,
+            warnings=warnings,
+            resampler=self.settings.decoding.resampler,
         )
         timeline = refine(timeline, self.refinement)
         kept = timeline if self.segments else timeline.without_probabilities()

@@ -16,6 +16,7 @@ from ...extractors.sampling import FRAMES_PER_SEGMENT, STREAMS, Stream
 from ...weights.manifest import Bundle
 from ...weights.source import ANYWHERE, DownloadProgress, WeightSource
 from ..decode.options import DecodeOptions
+from ..decode.resampling import DEFAULT_RESAMPLER
 from ..devices import FP32, ComputePrecision
 from ..errors import MediaError
 from ..inference.bundle import DeviceNetworks, LoadedExtractors
@@ -162,9 +163,16 @@ class BundleTask(Task[OfBundle]):
         }
         if settings.precision.compiled:
             common["compiled"] = True
+        resampler = settings.decoding.resampler
+        # Omitted where it is the default, so that journals from before the option existed stay valid.
+        of_stream: dict[str, dict[str, Any]] = {
+            "audio": {} if resampler == DEFAULT_RESAMPLER else {"resampler": resampler}
+        }
         extractors = dict(zip(STREAMS, spec.extractors, strict=True))
         return {
-            stream: hash_values({**common, "extractor": extractors[stream], "weights": weights})
+            stream: hash_values(
+                {**common, **of_stream.get(stream, {}), "extractor": extractors[stream], "weights": weights}
+            )
             for stream, weights in loaded.made_with.items()
         }
 

@@ -10,7 +10,7 @@ import click
 
 from ..errors import SetupError
 from ..precisions import PRECISIONS
-from .options import Command, decode_timeout_option, decoder_option
+from .options import Command, decode_timeout_option, decoder_option, resampler_option
 
 if TYPE_CHECKING:
     from ..batch.task import ComputeSettings
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _RAY_ONLY = ("address", "actors", "cpus_per_actor", "gpus_per_actor")
 _NETWORK_OPTIONS = (  # not for every network
     decoder_option,
+    resampler_option,
     click.option(
         "--compile", is_flag=True, help="Compile the networks with torch.compile: minutes first, then faster."
     ),
@@ -65,6 +66,7 @@ _LOCAL_TOO = (
     "json_log", "dry_run", "engine",
 )  # fmt: skip
 BATCH_NAMES = _LOCAL_TOO + _RAY_ONLY
+DEFAULT_NETWORK_OPTIONS = {"decoder": "auto", "resampler": "torchaudio", "compile": False}
 
 
 def batch_options(command: Command) -> Command:
@@ -102,16 +104,18 @@ def read_settings(profile: str, options: Mapping[str, Any]) -> ComputeSettings:
     """How each machine computes. Raises SetupError for a decoder that cannot serve the profile."""
     from ...extractors.profiles import get_profile
     from ..batch.task import ComputeSettings
-    from ..decode.options import DecodeOptions
-    from ..decode.per_second import check_decoder
+    from ..decode.options import DecodeOptions, check_options
     from ..devices import ComputePrecision
 
+    decoding = DecodeOptions(
+        options["decoder"], options["decode_timeout"], debug=options["debug"], resampler=options["resampler"]
+    )
     try:
-        check_decoder(get_profile(profile), options["decoder"])
+        check_options(get_profile(profile), decoding)
     except ValueError as error:
         raise SetupError(str(error)) from error
     return ComputeSettings(
-        DecodeOptions(options["decoder"], options["decode_timeout"], debug=options["debug"]),
+        decoding,
         options["device"],
         ComputePrecision(options["precision"], options["compile"]),
         options["batch_size"],

@@ -79,6 +79,13 @@ decoder_option = click.option(
     show_default=True,
     help="Frame reader.",
 )
+resampler_option = click.option(
+    "--resampler",
+    type=click.Choice(["torchaudio", "resampy"]),
+    default="torchaudio",
+    show_default=True,
+    help="Audio filter to 16 kHz, for bundles of profile clean.",
+)
 decode_timeout_option = click.option(
     "--decode-timeout",
     type=FiniteRange(0, min_open=True),

@@ -12,7 +12,7 @@ import click
 from ...weights.source import WeightSource
 from ..errors import SetupError
 from ..text import count_of, escape
-from .batch_options import collect_named_inputs, engine_options, read_settings
+from .batch_options import DEFAULT_NETWORK_OPTIONS, collect_named_inputs, engine_options, read_settings
 from .batch_run import run_batch
 from .options import debug_option, device_option, exit_2_on_error, offline_option, quiet_option, threads_option
 
@@ -195,7 +195,7 @@ def _task(rules: LabelingConfig, options: Mapping[str, Any]) -> PseudoLabelTask:
     from ..pseudo_labeling.teachers import CLAP_MODEL, CLIP_MODEL
 
     return PseudoLabelTask(
-        settings=read_settings("llp", {**options, "decoder": "auto", "compile": False}),
+        settings=read_settings("llp", {**DEFAULT_NETWORK_OPTIONS, **options}),
         source=WeightSource(offline=options["offline"]),
         rules=rules,
         clip=options["clip_model"] or CLIP_MODEL,

@@ -1,1 +1,1 @@
-"""Decode a media file: frames at 8 per second, mono audio at 16 kHz."""
+"""Decode media files: frames at 8 per second, mono audio at 16 kHz."""

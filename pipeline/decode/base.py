@@ -1,9 +1,9 @@
-"""Frames of a video, sampled 8 times a second by presentation time.
+"""Interface of the frame readers, which sample a video 8 times per second by presentation time.
 
-Sample k shows what is on the screen at ``(k + 1/2) / 8`` s, counted from the container's own time zero, with
-rotation metadata applied. Variable frame rates, gaps and frames that repeat all follow from that one rule.
+Sample k is the frame on the screen at ``(k + 1/2) / 8`` s, counted from the container's own time zero, with rotation
+metadata applied. Variable frame rates, gaps and repeated frames all follow from that one rule.
 
-Two readers give it, behind one interface: ffmpeg, and decord for comparison and as a way out.
+Two readers implement it: ffmpeg, and decord for comparison and as a fallback.
 """
 
 from __future__ import annotations
@@ -22,33 +22,48 @@ from ..segments import MAX_MEDIA_SECONDS
 from .probe import MediaInfo, StreamInfo
 from .process import DEFAULT_TIMEOUT, DecoderProcess
 
-Frames = NDArray[np.uint8]  # (F, H, W, 3) RGB; a single picture is (H, W, 3)
+Frames = NDArray[np.uint8]  # (F, H, W, 3) RGB; a single frame is (H, W, 3)
 
-SLACK = 600  # seconds that a stream may always go on beyond its promise
-SHORTFALL = 0.5  # seconds that decoded and promised duration may differ before it is reported
+SLACK = 600  # seconds by which any stream may exceed ten times the container's duration
+SHORTFALL = 0.5  # seconds by which the decoded duration may differ from the container's without a warning
 
 
 @dataclass
 class DecodeReport:
-    """What became of one stream. Complete once the reader is exhausted."""
+    """Outcome of decoding one stream, complete once its reader is exhausted."""
 
     decoder: str
-    decoded: int = 0  # frames, or samples of sound
+    decoded: int = 0  # frames, or audio samples
     damaged: int = 0  # frames or packets that could not be decoded, or only with errors
     end: float = 0.0  # seconds from time zero to the end of what was decoded
     warnings: list[str] = field(default_factory=list)
 
 
 class FrameReader(ABC):
-    """Iterating gives chunks of sampled frames, (F, H, W, 3) uint8 RGB with F = 8 but for the last.
+    """Reader of sampled frames: iteration gives chunks, (F, H, W, 3) uint8 RGB with F = 8 except in the last.
 
-    Memory does not grow with the video. Iteration raises MediaError where not a single frame can be decoded and
-    DecodeTimeoutError where the decoder hangs; a decoder that fails later ends the iteration and says so in `report`.
+    Memory does not grow with the video. Iteration raises MediaError if not a single frame can be decoded and
+    DecodeTimeoutError if the decoder hangs; a decoder that fails later ends the iteration, with a warning in `report`.
+
+    Attributes:
+        name: key in `readers.FRAME_READERS`.
+        media: the probed file.
+        stream: the video stream that is decoded.
+        report: complete after the iteration.
     """
 
     name: ClassVar[str]
 
     def __init__(self, media: MediaInfo, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+        """Choose the stream; nothing is decoded yet.
+
+        Args:
+            media: the probed file.
+            timeout: seconds without progress after which decoding is stopped.
+
+        Raises:
+            MediaError: the file has no video stream.
+        """
         if media.video is None:
             raise MediaError(media.path, "has no video stream")
         self.media = media
@@ -60,10 +75,16 @@ class FrameReader(ABC):
     def __iter__(self) -> Iterator[Frames]: ...
 
 
-def read_pictures(process: DecoderProcess) -> Iterator[Frames]:
-    """The pictures of a stream of binary PPM, (H, W, 3) uint8 RGB; one that is cut off ends it.
+def read_ppm_frames(process: DecoderProcess) -> Iterator[Frames]:
+    """Read frames from a stream of binary PPM images; a truncated image ends it.
 
-    Every picture carries its own size, so a stream that changes its resolution cannot shift the pixels.
+    Every image carries its own size, so a stream that changes its resolution cannot shift the pixels.
+
+    Args:
+        process: a decoder that writes PPM to its output.
+
+    Yields:
+        Frames (H, W, 3) uint8 RGB.
     """
     while process.read_line() == b"P6\n":
         width, height = map(int, process.read_line().split())
@@ -75,7 +96,7 @@ def read_pictures(process: DecoderProcess) -> Iterator[Frames]:
 
 
 def chunks(frames: Iterator[Frames]) -> Iterator[Frames]:
-    """Stack frames (H, W, 3) into chunks of 8; the last holds what is left."""
+    """Stack frames (H, W, 3) into chunks of 8; the last chunk may be shorter."""
     pending: list[Frames] = []
     for frame in frames:
         pending.append(frame)
@@ -87,20 +108,33 @@ def chunks(frames: Iterator[Frames]) -> Iterator[Frames]:
 
 
 def check_length(media: MediaInfo, end: float) -> None:
-    """Raises MediaError where a stream goes on beyond a day, or far beyond the length that the file promises.
+    """Refuse a stream that lasts longer than a day, or far longer than the container's duration.
 
-    One wrong time stamp can make a frame last for hours, which would be computed second by second. Files of sound
-    alone are let off the promise, which is an estimate there.
+    One wrong time stamp can make a frame last for hours, all of which would be computed. The container's duration is
+    not a limit for audio-only files, where it is an estimate.
+
+    Args:
+        media: the probed file.
+        end: seconds from time zero that decoding has reached.
+
+    Raises:
+        MediaError: the stream is too long.
     """
     limit = float(MAX_MEDIA_SECONDS)
     if media.duration is not None and media.video is not None:
         limit = min(limit, 10 * media.duration + SLACK)
     if end > limit:
-        promise = "" if media.duration is None else f", though the file promises {media.duration:.0f} s"
-        raise MediaError(media.path, f"its time stamps are damaged: they reach {end / 3600:.1f} hours{promise}")
+        stated = "" if media.duration is None else f", but the container states {media.duration:.0f} s"
+        raise MediaError(media.path, f"its time stamps are damaged: they reach {end / 3600:.1f} hours{stated}")
 
 
-def warn_if_short(report: DecodeReport, what: str, promised: float | None) -> None:
-    """Warn where the decoded stream ends well before the container says that the file does."""
-    if promised is not None and promised - report.end > SHORTFALL:
-        report.warnings.append(f"{what} ends at {report.end:.2f} s of the {promised:.2f} s that the file promises")
+def warn_if_short(report: DecodeReport, stream: str, duration: float | None) -> None:
+    """Add a warning to the report if the decoded stream ends well before the container's duration.
+
+    Args:
+        report: of the decoded stream; changed.
+        stream: `audio` or `video`, for the message.
+        duration: seconds that the container states; None where it states none.
+    """
+    if duration is not None and duration - report.end > SHORTFALL:
+        report.warnings.append(f"the {stream} ends at {report.end:.2f} s; the container states {duration:.2f} s")

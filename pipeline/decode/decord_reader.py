@@ -1,4 +1,4 @@
-"""Frames by decord, in a process of its own: on some damaged files it hangs for good or takes the program with it."""
+"""Frame reader that runs decord in a separate process: on some damaged files decord hangs or crashes its process."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import MediaError
-from .base import FrameReader, Frames, check_length, chunks, read_pictures, warn_if_short
+from .base import FrameReader, Frames, check_length, chunks, read_ppm_frames, warn_if_short
 from .ffmpeg import ffmpeg_command, ffmpeg_input
 from .ffmpeg_reader import first_frame_time
 from .probe import MediaInfo, probe
 from .process import DecoderProcess
 
 REPORT_MARK = "[avvp-report] "
-# Not `-m`, which would let a file named like a library, in the folder that the program is run from, take its place.
+# Not `-m`, which would import a file of the working directory in place of a library of the same name.
 _WORKER = (
     "import sys; sys.path[:] = filter(None, sys.path);"
     "from avvp.pipeline.decode.decord_main import main; main(*sys.argv[1:])"
@@ -25,11 +25,11 @@ _WORKER = (
 
 
 class DecordReader(FrameReader):
-    """decord picks frames by index; the times it gives them decide which, by the same rule as ffmpeg's.
+    """Frame reader that picks decord's frames by their time stamps, with the same rule as ffmpeg's reader.
 
-    decord opens files by name and follows what they point at, so it is handed only what ffmpeg, unable to reach
-    anything else, has already read. It cannot be told which of several video streams to read: the chosen one is
-    copied to a temporary file first.
+    decord opens files by name and follows references in them, so it only gets files that ffmpeg, restricted to one
+    descriptor, has already read. It has no option that selects one of several video streams: the selected one is
+    first copied to a temporary file.
     """
 
     name = "decord"
@@ -44,7 +44,7 @@ class DecordReader(FrameReader):
                 yield from self._read(_copy_stream(self.media, self.stream.index, Path(folder), self.timeout))
 
     def _read(self, media: MediaInfo) -> Iterator[Frames]:
-        outcome: dict[str, float] = {}
+        result: dict[str, float] = {}
         start = first_frame_time(media, media.video or self.stream, self.timeout)
 
         def command(descriptor: int) -> Sequence[str]:
@@ -52,15 +52,15 @@ class DecordReader(FrameReader):
 
         def on_line(line: str) -> None:
             if line.startswith(REPORT_MARK):
-                outcome.update(json.loads(line.removeprefix(REPORT_MARK)))
-                check_length(self.media, outcome["end"])
+                result.update(json.loads(line.removeprefix(REPORT_MARK)))
+                check_length(self.media, result["end"])
 
         with DecoderProcess(media.path, command, timeout=self.timeout, on_line=on_line) as process:
-            yield from chunks(read_pictures(process))
+            yield from chunks(read_ppm_frames(process))
             status = process.finish()
-        self.report.decoded = int(outcome.get("decoded", 0))
-        self.report.damaged = int(outcome.get("damaged", 0))
-        self.report.end = outcome.get("end", 0.0)
+        self.report.decoded = int(result.get("decoded", 0))
+        self.report.damaged = int(result.get("damaged", 0))
+        self.report.end = result.get("end", 0.0)
         if not self.report.decoded:
             reason = f" (decord ended with status {status})" if status else ""
             raise MediaError(self.media.path, f"no frames could be decoded{reason}")
@@ -68,11 +68,11 @@ class DecordReader(FrameReader):
             self.report.warnings.append(f"decord cannot read past a damaged frame at {self.report.end:.2f} s")
         if status:
             self.report.warnings.append(f"decord ended with status {status} at {self.report.end:.2f} s")
-        warn_if_short(self.report, "the video", self.media.duration)
+        warn_if_short(self.report, "video", self.media.duration)
 
 
 def _copy_stream(media: MediaInfo, index: int, folder: Path, timeout: float) -> MediaInfo:
-    """That stream alone, its packets unchanged and on the same time line, in a Matroska file in `folder`."""
+    """Copy one stream, packets and time stamps unchanged, to a Matroska file in `folder`."""
     target = folder / "stream.mkv"
 
     def command(descriptor: int) -> Sequence[str]:
@@ -81,7 +81,7 @@ def _copy_stream(media: MediaInfo, index: int, folder: Path, timeout: float) -> 
         return ffmpeg_command(output, log_level="error")
 
     with DecoderProcess(media.path, command, timeout=timeout) as process:
-        while process.read_line():  # lines of progress: as long as they come, it is not hanging
+        while process.read_line():  # progress lines, which reset the time limit
             pass
         if process.finish() != 0:
             raise MediaError(media.path, f"video stream {index} cannot be copied for decord; use --decoder ffmpeg")

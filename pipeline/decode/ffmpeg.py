@@ -1,25 +1,32 @@
-"""Build ffmpeg commands restricted to one open file."""
+"""Build ffmpeg commands that can read one open file and nothing else."""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import Any
 
-MAX_PIXELS = 36_000_000  # 8K; a larger picture is refused, for a few bytes can claim gigabytes
+MAX_PIXELS = 36_000_000  # 8K; larger frames are refused, because a file of a few bytes can claim gigabytes
 
 
 @cache
 def ffmpeg_binary() -> str:
-    """The ffmpeg that imageio-ffmpeg carries, or the one it was told to use (IMAGEIO_FFMPEG_EXE)."""
+    """Return the path of imageio-ffmpeg's ffmpeg, or of the one that IMAGEIO_FFMPEG_EXE names."""
     import imageio_ffmpeg
 
     return imageio_ffmpeg.get_ffmpeg_exe()
 
 
 def ffmpeg_input(descriptor: int, **options: Any) -> Any:
-    """An ffmpeg-python input that reads an open descriptor and can reach nothing else.
+    """Return an ffmpeg-python input that reads an open descriptor, with every other protocol disabled.
 
-    One thread decodes: with several, what ffmpeg makes of a damaged frame changes from run to run.
+    Decoding uses one thread: with several, the decoded pixels of a damaged frame change from run to run.
+
+    Args:
+        descriptor: number of an open descriptor that the ffmpeg process inherits.
+        options: further input options of ffmpeg.
+
+    Returns:
+        A node of ffmpeg-python.
     """
     import ffmpeg
 
@@ -27,6 +34,14 @@ def ffmpeg_input(descriptor: int, **options: Any) -> Any:
 
 
 def ffmpeg_command(output: Any, *, log_level: str) -> list[str]:
-    """The argument list that runs an ffmpeg-python output node."""
+    """Return the argument list that runs an ffmpeg-python output node.
+
+    Args:
+        output: an output node of ffmpeg-python.
+        log_level: ffmpeg's `-loglevel`; `ffmpeg_log` needs `info` for frames and `verbose` for damage.
+
+    Returns:
+        The program and its arguments.
+    """
     arguments = ["-hide_banner", "-nostdin", "-nostats", "-loglevel", f"level+{log_level}"]
     return output.global_args(*arguments).compile(cmd=ffmpeg_binary())

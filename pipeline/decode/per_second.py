@@ -1,4 +1,4 @@
-"""The frames of a video second by second, under a profile: what the visual networks are fed."""
+"""Frames of a video per second, under a profile: the input of the visual networks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .readers import build_reader
 
 
 class FramesPerSecond(Protocol):
-    """Iterating gives (8, H, W, 3) uint8 RGB for each second; `report` is complete once it is exhausted."""
+    """Iterable of (8, H, W, 3) uint8 RGB, one array per second; `report` is complete after the iteration."""
 
     @property
     def report(self) -> DecodeReport: ...
@@ -27,7 +27,7 @@ class FramesPerSecond(Protocol):
 
 
 class ExactFrames:
-    """The decoded frames themselves; the last second is completed with its last frame."""
+    """The frames of a reader, unchanged; the last second is padded with its last frame."""
 
     def __init__(self, reader: FrameReader) -> None:
         self._reader = reader
@@ -41,33 +41,39 @@ class ExactFrames:
             yield pad_or_trim(chunk, FRAMES_PER_SEGMENT)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: the decoder ends with the iteration."""
 
 
 class LlpFrames:
-    """The published rule: 8T of the JPEG pictures, spread evenly over all of them.
+    """The frames that the published program uses: 8T JPEG frames, at even intervals over all of them.
 
-    heard: seconds of sound, which count for T. A picture that ends more than a second before the sound would be
-    slowed down by the rule; it is spread over its own length.
+    T is the duration of the longer stream. Video that ends more than a second before the audio would be slowed down
+    by that rule; its frames are taken over its own duration.
     """
 
-    def __init__(self, pictures: JpegFrames, heard: float) -> None:
-        self._pictures = pictures
-        own, whole = segment_count(self.report.end), segment_count(max(heard, self.report.end))
-        self._segments = whole if whole - own <= 1 else own
+    def __init__(self, frames: JpegFrames, audio_end: float) -> None:
+        """Choose how many seconds the frames cover.
+
+        Args:
+            frames: all JPEG frames of the video; closed by `close`.
+            audio_end: seconds of decoded audio, 0 without audio.
+        """
+        self._frames = frames
+        video_segments, segments = segment_count(self.report.end), segment_count(max(audio_end, self.report.end))
+        self._segments = segments if segments - video_segments <= 1 else video_segments
 
     @property
     def report(self) -> DecodeReport:
-        return self._pictures.report
+        return self._frames.report
 
     def __iter__(self) -> Iterator[Frames]:
-        picked = spread_indices(len(self._pictures), self._segments * FRAMES_PER_SEGMENT)
-        for indices in picked.reshape(-1, FRAMES_PER_SEGMENT):
-            yield self._pictures.read(indices)
+        indices = spread_indices(len(self._frames), self._segments * FRAMES_PER_SEGMENT)
+        for second in indices.reshape(-1, FRAMES_PER_SEGMENT):
+            yield self._frames.read(second)
 
     def close(self) -> None:
         """Remove the temporary file."""
-        self._pictures.close()
+        self._frames.close()
 
 
 def open_seconds(
@@ -84,19 +90,17 @@ def open_seconds(
         media: the probed file; it has a video stream.
         profile: `exact` frames or LLP's JPEG frames.
         options: decoder and time limit.
-        audio_end: seconds of decoded audio, 0 without audio; LLP's rule spreads the frames over them.
+        audio_end: seconds of decoded audio, 0 without audio; LLP's frames are spaced evenly over them.
         report_progress: called with a stage and the seconds of it that are done.
 
     Returns:
         An iterable of frames, to be closed.
+
+    Raises:
+        MediaError: the JPEG frames cannot be decoded; for `exact` frames, the iteration raises it.
+        ValueError: the decoder is unknown.
     """
     if profile.frames == "exact":
         return ExactFrames(build_reader(media, options.decoder, timeout=options.timeout))
-    pictures = JpegFrames(media, timeout=options.timeout, progress=lambda seconds: report_progress("pictures", seconds))
-    return LlpFrames(pictures, audio_end)
-
-
-def check_decoder(profile: Profile, decoder: str) -> None:
-    """Raises ValueError where the decoder cannot give what the profile is made of."""
-    if profile.frames == "jpeg" and decoder == "decord":
-        raise ValueError(f"profile {profile.name!r} is made of ffmpeg's JPEG pictures; decord cannot give them")
+    frames = JpegFrames(media, timeout=options.timeout, progress=lambda seconds: report_progress("frames", seconds))
+    return LlpFrames(frames, audio_end)

@@ -1,11 +1,11 @@
-"""What a media file says of itself, read from ffmpeg's own report (imageio-ffmpeg carries no ffprobe)."""
+"""Read the headers of a media file from ffmpeg's log, because imageio-ffmpeg does not include ffprobe."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +14,7 @@ from ..errors import MediaError
 from .ffmpeg import MAX_PIXELS, ffmpeg_binary
 from .process import DEFAULT_TIMEOUT, DecoderProcess, open_media_file
 
-_PLAYLIST_HEADS = {
+_PLAYLIST_SIGNATURES = {
     b"#EXTM3U": "an HLS playlist",
     b"ffconcat version": "an ffmpeg concat script",
     b"<?xml": "an XML file (a DASH or other playlist)",
@@ -26,67 +26,75 @@ _PLAYLIST_FORMATS = {"hls", "concat", "dash", "imf", "sdp", "image2", "lavfi"}
 
 _INPUT = re.compile(r"^Input #0, (?P<format>.+), from 'fd:':$")
 _DURATION = re.compile(r"^  Duration: (?P<duration>N/A|[\d:.]+)(?:, start: (?P<start>-?[\d.]+))?")
-# Two blanks from the margin: metadata, which the file's maker writes, is always further in.
+# Indented by two spaces: metadata, which the author of the file controls, is always indented further.
 _STREAM = re.compile(r"^  Stream #0:(?P<index>\d+)(?:\[[^\]]*\])?(?:\([^)]*\))?: (?P<kind>Video|Audio): (?P<rest>.*)$")
 _ROTATION = re.compile(r"^ {6}display ?matrix: rotation of (?P<degrees>-?[\d.]+) degrees$", re.IGNORECASE)
 _SIZE = re.compile(r", (\d+)x(\d+)(?=[, \[]|$)")
 _RATE = re.compile(r", ([\d.]+)(k?) fps")
-_SOUND = re.compile(r"(\d+) Hz, ([^,]+)")
+_AUDIO_FORMAT = re.compile(r"(\d+) Hz, ([^,]+)")
 
 
 @dataclass(frozen=True)
 class StreamInfo:
-    """One audio or video stream. `rotation` is the turn, in degrees, that a player applies."""
+    """One audio or video stream, as the headers describe it."""
 
-    index: int
+    index: int  # ffmpeg's number of the stream
     kind: Literal["video", "audio"]
     codec: str
-    default: bool
-    width: int = 0
+    default: bool  # marked as the stream that players select
+    width: int = 0  # pixels, before rotation
     height: int = 0
-    rotation: float = 0.0
-    frame_rate: float | None = None
-    sample_rate: int = 0
+    rotation: float = 0.0  # degrees by which a player rotates the frames
+    frame_rate: float | None = None  # per second
+    sample_rate: int = 0  # Hz
     channels: str = ""  # ffmpeg's name of the layout: "mono", "stereo", "5.1", ...
 
     @property
     def shown_size(self) -> tuple[int, int]:
-        """Width and height of the picture as a player shows it, turned."""
-        turned = round(self.rotation / 90) % 2 == 1
-        return (self.height, self.width) if turned else (self.width, self.height)
+        """Width and height of the frames after rotation."""
+        quarter_turn = round(self.rotation / 90) % 2 == 1
+        return (self.height, self.width) if quarter_turn else (self.width, self.height)
 
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """What a file claims to hold. `duration` is None where the container does not say; `start` is its time zero."""
+    """Container and streams of a media file, as its headers describe them."""
 
     path: Path
-    format: str
-    duration: float | None
-    start: float
+    format: str  # ffmpeg's names of the container, comma-separated
+    duration: float | None  # seconds; None where the container does not state it
+    start: float  # seconds; time zero of the container in its own time stamps
     streams: tuple[StreamInfo, ...]
 
     @property
     def video(self) -> StreamInfo | None:
-        """The video stream that is parsed: a default one before others, then the largest picture, then the first."""
-        found = [stream for stream in self.streams if stream.kind == "video"]
-        return max(found, key=lambda s: (s.default, s.width * s.height, -s.index), default=None)
+        """The video stream to decode: a default stream first, then the largest frames, then the lowest index."""
+        candidates = [stream for stream in self.streams if stream.kind == "video"]
+        return max(candidates, key=lambda s: (s.default, s.width * s.height, -s.index), default=None)
 
     @property
     def audio(self) -> StreamInfo | None:
-        """The audio stream that is parsed: a default one before others, then stereo, then the first.
+        """The audio stream to decode: a default stream first, then one that is not mono, then the lowest index.
 
-        Only the order of preference between mono and more channels matters here: all layouts are mixed down.
+        The layout affects the choice only: all layouts are mixed down.
         """
-        found = [stream for stream in self.streams if stream.kind == "audio"]
-        return max(found, key=lambda s: (s.default, s.channels != "mono", -s.index), default=None)
+        candidates = [stream for stream in self.streams if stream.kind == "audio"]
+        return max(candidates, key=lambda s: (s.default, s.channels != "mono", -s.index), default=None)
 
 
 def probe(path: Path, *, timeout: float = DEFAULT_TIMEOUT) -> MediaInfo:
     """Read a file's headers.
 
-    Raises MediaError for what is no file, no media, or a playlist that names other files; DecodeTimeoutError when the
-    headers alone hang the reader.
+    Args:
+        path: the file.
+        timeout: seconds without progress after which reading is stopped.
+
+    Returns:
+        Container and streams; at least one stream.
+
+    Raises:
+        MediaError: the path is not a regular file, not media, or a playlist that names other files.
+        DecodeTimeoutError: reading the headers hangs.
     """
     _refuse_playlist(path)
     lines: list[str] = []
@@ -96,7 +104,7 @@ def probe(path: Path, *, timeout: float = DEFAULT_TIMEOUT) -> MediaInfo:
         return [ffmpeg_binary(), *arguments, "-fd", str(descriptor), "-i", "fd:"]
 
     with DecoderProcess(path, command, timeout=timeout, on_line=lines.append) as process:
-        process.read_line()  # there is no output: this waits for the end
+        process.read_line()  # nothing is written to stdout: this waits for its end
         process.finish()
     info = _parse_report(path, lines)
     if info is None:
@@ -109,9 +117,9 @@ def probe(path: Path, *, timeout: float = DEFAULT_TIMEOUT) -> MediaInfo:
 def _refuse_playlist(path: Path) -> None:
     with os.fdopen(open_media_file(path), "rb") as file:
         head = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
-    for mark, what in _PLAYLIST_HEADS.items():
+    for mark, what in _PLAYLIST_SIGNATURES.items():
         if head.startswith(mark):
-            raise MediaError(path, f"is {what}, not media: what it names is not followed; give the media files instead")
+            raise MediaError(path, f"is {what}, not media; files that it names are not opened: give the media files")
 
 
 def _parse_report(path: Path, lines: Sequence[str]) -> MediaInfo | None:
@@ -122,7 +130,7 @@ def _parse_report(path: Path, lines: Sequence[str]) -> MediaInfo | None:
         if match := _INPUT.match(line):
             container = match["format"]
             if _PLAYLIST_FORMATS & set(container.split(",")):
-                raise MediaError(path, f"is a playlist ({container}), not media: what it names is not followed")
+                raise MediaError(path, f"is a playlist ({container}), not media; files that it names are not opened")
         elif match := _DURATION.match(line):
             duration = None if match["duration"] == "N/A" else parse_clock(match["duration"])
             start = float(match["start"] or 0.0)
@@ -131,8 +139,7 @@ def _parse_report(path: Path, lines: Sequence[str]) -> MediaInfo | None:
             if stream is not None:
                 streams.append(stream)
         elif (match := _ROTATION.match(line)) and streams and streams[-1].kind == "video":
-            turned = {**vars(streams[-1]), "rotation": float(match["degrees"])}
-            streams[-1] = StreamInfo(**turned)
+            streams[-1] = replace(streams[-1], rotation=float(match["degrees"]))
     if container is None:
         return None
     return MediaInfo(path, container, duration, start, tuple(streams))
@@ -143,14 +150,14 @@ def _parse_stream(index: int, kind: str, rest: str) -> StreamInfo | None:
     default = "(default)" in rest
     if kind == "Video":
         size = _SIZE.search(rest)
-        if "(attached pic)" in rest or size is None:  # a cover picture; a stream without a single decodable frame
+        if "(attached pic)" in rest or size is None:  # cover art; a stream without a single decodable frame
             return None
         rate = _RATE.search(rest)
         frames_per_second = float(rate[1]) * (1000 if rate[2] else 1) if rate else None
         return StreamInfo(
             index, "video", codec, default, width=int(size[1]), height=int(size[2]), frame_rate=frames_per_second
         )
-    sound = _SOUND.search(rest)
-    if sound is None or int(sound[1]) == 0:
+    audio = _AUDIO_FORMAT.search(rest)
+    if audio is None or int(audio[1]) == 0:
         return None
-    return StreamInfo(index, "audio", codec, default, sample_rate=int(sound[1]), channels=sound[2].strip())
+    return StreamInfo(index, "audio", codec, default, sample_rate=int(audio[1]), channels=audio[2].strip())

@@ -1,7 +1,7 @@
-"""Decoding programs run here: apart from us, fed one open file, read with a time limit, killed when they hang.
+"""Run a decoding program in a child process that reads one open file, with a time limit.
 
-A program that is fed a file descriptor needs no path: names with dashes, quotes, percent signs or newlines cannot
-confuse it, and with every other protocol switched off no playlist can lead it to another file.
+A program that gets a file descriptor needs no path: names with dashes, quotes, percent signs or newlines cannot be
+misread as options or patterns, and with every other protocol disabled no playlist can make it open another file.
 """
 
 from __future__ import annotations
@@ -24,19 +24,29 @@ from numpy.typing import NDArray
 
 from ..errors import DecodeTimeoutError, MediaError
 
-CHUNK = 1 << 20
+CHUNK = 1 << 20  # bytes of output that are read at once
 DEFAULT_TIMEOUT = 60.0  # seconds without a byte of output after which a decoder counts as hung
-_KEPT_ERRORS = 20
+_KEPT_ERRORS = 20  # last error lines of the log
 _POLL_LIMIT = 2**31 - 1  # milliseconds
-# Anchored, here and wherever the log is read: it also holds the file's metadata, which anybody can have written.
-_running: weakref.WeakSet[DecoderProcess] = weakref.WeakSet()
+_running: weakref.WeakSet[DecoderProcess] = weakref.WeakSet()  # for `kill_all`
+# Anchored, as every expression for the log: the log also contains the file's metadata, which is untrusted.
 _ERROR = re.compile(r"(\[[^\]]*\] )*\[(error|fatal)\] ")
 
 
 def open_media_file(path: Path) -> int:
-    """A read-only descriptor of a regular file. Raises MediaError for anything else."""
+    """Open a regular file for reading.
+
+    Args:
+        path: the file.
+
+    Returns:
+        A descriptor, which the caller closes.
+
+    Raises:
+        MediaError: the file does not exist, is empty, cannot be opened, or is not a regular file.
+    """
     try:
-        # Without O_NONBLOCK, opening a named pipe would wait for a writer for ever.
+        # Without O_NONBLOCK, opening a named pipe would wait for a writer forever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError as error:
         raise MediaError(path, "no such file") from error
@@ -57,17 +67,18 @@ def open_media_file(path: Path) -> int:
 
 
 def kill_all() -> None:
-    """Kill every decoder that runs, from whatever thread, before the program leaves without unwinding."""
+    """Kill every running decoder of this process, before an exit that does not unwind. Any thread may call it."""
     for process in list(_running):
         process.kill()
 
 
 class DecoderProcess:
-    """A running decoder: a context manager that reads its output and never leaves it behind.
+    """Running decoder whose output is read with a time limit. A context manager; on exit the program is killed.
 
-    command: receives the number of the descriptor that the program may read the media from, returns its argument
-    list. on_line: called with every line of its log, from another thread; a MediaError that it raises ends the program
-    and is raised by `finish`. timeout: seconds without output.
+    Attributes:
+        path: the media file.
+        timeout: seconds without output after which the program counts as hung.
+        errors: the last lines of its log that are errors.
     """
 
     def __init__(
@@ -78,12 +89,25 @@ class DecoderProcess:
         timeout: float = DEFAULT_TIMEOUT,
         on_line: Callable[[str], None] | None = None,
     ) -> None:
+        """Start the program.
+
+        Args:
+            path: the media file.
+            command: receives the number of the descriptor that the program reads the file from, returns its argument
+                list.
+            timeout: seconds without output after which the program counts as hung.
+            on_line: called with every line of the log, from another thread; a MediaError that it raises ends the
+                program and is raised again by `finish`.
+
+        Raises:
+            MediaError: the file cannot be opened, see `open_media_file`.
+        """
         self.path = path
         self.timeout = timeout
         self.errors: deque[str] = deque(maxlen=_KEPT_ERRORS)
         self._on_line = on_line
         self._buffer = bytearray()
-        self._verdict: MediaError | None = None
+        self._log_error: MediaError | None = None  # raised by `on_line`
         descriptor = open_media_file(path)
         try:
             self._process = subprocess.Popen(
@@ -92,7 +116,7 @@ class DecoderProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 pass_fds=(descriptor,),
-                # Ctrl-C is for us to handle: we kill the decoder and say so, it does not print on its own.
+                # Ctrl-C goes to the parent only, which kills the decoder, so that the decoder prints nothing.
                 start_new_session=True,
             )
         finally:
@@ -112,11 +136,11 @@ class DecoderProcess:
         self.close()
 
     def kill(self) -> None:
-        """End the program at once."""
+        """Kill the program without waiting for its end."""
         self._process.kill()
 
     def close(self) -> int:
-        """End the program if it still runs; returns its exit status. Its log has then been read to the end."""
+        """Kill the program if it still runs, read the rest of its log, and return its exit status."""
         if self._process.poll() is None:
             self._process.kill()
         status = self._process.wait()
@@ -127,18 +151,30 @@ class DecoderProcess:
         return status
 
     def finish(self) -> int:
-        """Wait, within the time limit, for a program whose output has ended; returns its exit status."""
+        """Wait for a program whose output has ended.
+
+        Returns:
+            The exit status.
+
+        Raises:
+            MediaError: `on_line` raised it.
+            DecodeTimeoutError: the program does not end within the time limit.
+        """
         try:
             self._process.wait(self.timeout)
         except subprocess.TimeoutExpired as error:
             raise self._hung() from error
         status = self.close()
-        if self._verdict is not None:
-            raise self._verdict
+        if self._log_error is not None:
+            raise self._log_error
         return status
 
     def read_line(self) -> bytes:
-        """The next line of output with its newline; empty at the end."""
+        """Read the next line of output, with its newline; empty at the end.
+
+        Raises:
+            DecodeTimeoutError: no output within the time limit.
+        """
         while (end := self._buffer.find(b"\n")) < 0:
             if not self._fill():
                 end = len(self._buffer) - 1
@@ -148,7 +184,17 @@ class DecoderProcess:
         return line
 
     def read_into(self, array: NDArray[Any]) -> int:
-        """Fill a contiguous array from the output; returns how many bytes came, fewer only at the end."""
+        """Fill a contiguous array from the output.
+
+        Args:
+            array: any shape and type; its bytes are overwritten.
+
+        Returns:
+            Number of bytes read, smaller than the array only at the end of the output.
+
+        Raises:
+            DecodeTimeoutError: no output within the time limit.
+        """
         view = array.reshape(-1).view(np.uint8).data
         filled = min(len(view), len(self._buffer))
         view[:filled] = self._buffer[:filled]
@@ -168,7 +214,7 @@ class DecoderProcess:
         return bool(received)
 
     def _wait(self) -> None:
-        poll = select.poll()  # unlike select(), it bears descriptors beyond 1,024
+        poll = select.poll()  # unlike select(), it accepts descriptors above 1,023
         poll.register(self._stdout, select.POLLIN)
         if not poll.poll(min(1000 * self.timeout, _POLL_LIMIT)):
             raise self._hung()
@@ -184,13 +230,13 @@ class DecoderProcess:
             if _ERROR.match(line):
                 self.errors.append(line)
             try:
-                if self._on_line is not None and self._verdict is None:
+                if self._on_line is not None and self._log_error is None:
                     self._on_line(line)
             except MediaError as error:
-                self._verdict = error
+                self._log_error = error
                 self._process.kill()
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

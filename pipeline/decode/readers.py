@@ -1,4 +1,4 @@
-"""The frame readers by name."""
+"""Frame readers by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .process import DEFAULT_TIMEOUT
 
 
 class AutoReader(FrameReader):
-    """ffmpeg, and decord where ffmpeg cannot decode a single frame; falling back is reported as a warning."""
+    """Frame reader that uses ffmpeg, and decord, with a warning, where ffmpeg cannot decode a single frame."""
 
     name = "auto"
 
@@ -31,7 +31,7 @@ class AutoReader(FrameReader):
             try:
                 yield from second
             except MediaError:
-                raise error from None  # decord is the way out; ffmpeg's word on the file is the better one
+                raise error from None  # if both fail, ffmpeg's message is the more useful one
             self.report = second.report
             self.report.warnings.append(f"ffmpeg could not decode the video ({error.cause}); decord did")
 
@@ -42,7 +42,20 @@ FRAME_READERS: dict[str, type[FrameReader]] = {
 
 
 def build_reader(media: MediaInfo, decoder: str = "auto", *, timeout: float = DEFAULT_TIMEOUT) -> FrameReader:
-    """The reader of that name. Raises ValueError for an unknown name, MediaError for media without video."""
+    """Build the frame reader of a name.
+
+    Args:
+        media: the probed file.
+        decoder: key in `FRAME_READERS`.
+        timeout: seconds without progress after which decoding is stopped.
+
+    Returns:
+        The reader; it decodes when it is iterated.
+
+    Raises:
+        ValueError: the name is unknown.
+        MediaError: the file has no video stream.
+    """
     if decoder not in FRAME_READERS:
         raise ValueError(f"unknown decoder {decoder!r}; known: {', '.join(FRAME_READERS)}")
     return FRAME_READERS[decoder](media, timeout=timeout)

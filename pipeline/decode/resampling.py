@@ -1,4 +1,7 @@
-"""Sound to 16 kHz mono, the published way and the careful one. Pure functions on arrays; streams in, streams out."""
+"""Resample audio to 16 kHz: the published nearest-sample path, and anti-aliased filters by name.
+
+The functions are pure: they take and return arrays, or iterators of arrays.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ from numpy.typing import NDArray
 
 from ...extractors.sampling import SAMPLE_RATE
 
-PUBLISHED_RATE = 44_100  # the rate that the published path decodes to before it picks samples
+PUBLISHED_RATE = 44_100  # Hz; the published path decodes to this rate before it picks samples
 
-# moviepy 1.0.3, which made LLP's sound: samples it holds, samples it writes at a time.
+# moviepy 1.0.3, which made LLP's audio: samples in its read window, samples it writes at a time.
 _WINDOW = 200_000
 _BLOCK = 2_000
 
 # torchaudio's parameters of the filter that resampy called `kaiser_best` when VGGish was defined with it. Since 0.4
-# the name stands for a slightly narrower one.
+# that name means a slightly narrower one.
 _KAISER_BEST = {
     "lowpass_filter_width": 64,
     "rolloff": 0.9475937167399596,
@@ -29,42 +32,52 @@ _KAISER_BEST = {
 }
 
 Samples = NDArray[np.float64]
+Resampler = Callable[[Samples, int], Samples]  # mono audio (S,) and its rate in Hz -> the same at 16 kHz
 
 
 def published_track(read: Callable[[int], Samples], duration: float | None) -> Iterator[Samples]:
-    """The 16 kHz track that LLP's features were made from, in blocks (n, channels), bit for bit.
+    """Reproduce the 16 kHz track that LLP's features were made from, bit for bit.
 
-    read: returns that many of the next samples at 44.1 kHz, (n, channels) in [-1, 1], fewer at the end. duration: the
-    container's, in seconds; the published blocks follow from it. Each output sample is the nearest decoded one, with
-    no low-pass filter, limited to 0.99 and truncated to 16 bits. The published reader holds a window of samples, and
-    each time it moves it, it keeps one sample too many: from then on everything is one sample late. In the block that
-    holds the end of the sound that grows to a stretch that is heard twice. Both are in every published feature, so
-    both are here. What the container claims beyond the end of the sound, and the published program fills with more of
-    the same, is left out; what it conceals is read.
+    Each output sample is the nearest decoded one, without a low-pass filter, limited to 0.99 and truncated to 16 bits.
+    The published reader has a window of samples; each time it moves the window, it keeps one sample too many, so that
+    everything after it is one sample late. In the block that contains the end of the audio this grows to a stretch
+    that is repeated. Both effects are in every published feature, so both are reproduced. Where the container states
+    a longer duration than the audio has, the published program repeats audio to fill it; that part is omitted. Where
+    it states a shorter one, all of the audio is read.
 
-    Where the published program fails, on sound of under 2.3 s, the nearest samples are picked and no more.
+    The published program fails on audio of less than 2.3 s; there, the nearest samples are picked and nothing else.
+
+    Args:
+        read: returns that many of the next samples at 44.1 kHz, (n, channels) in [-1, 1], fewer at the end.
+        duration: seconds that the container states, which decide the size of the published blocks; None if unknown.
+
+    Yields:
+        Blocks (n, channels) at 16 kHz.
+
+    Source:
+        AudioFileClip and FFMPEG_AudioReader of moviepy 1.0.3.
     """
     window, origin = read(_WINDOW), 0
     received, ended = len(window), len(window) < _WINDOW
     moves = received >= _WINDOW // 2
     width = _block_width(duration)
     for block in itertools.count():
-        wanted = _nearest(int(block * width), int((block + 1) * width))
-        edges = (int(wanted[0]), int(wanted[-1]))
+        nearest = _nearest(int(block * width), int((block + 1) * width))
+        edges = (int(nearest[0]), int(nearest[-1]))
         if moves and (outside := [edge for edge in edges if not 0 <= edge - origin < len(window)]):
             moved = max(0, outside[0] - _WINDOW // 2)
-            kept = origin + _WINDOW - moved + 1  # the one too many
-            fresh = read(_WINDOW - kept)
-            received, ended = received + len(fresh), ended or len(fresh) < _WINDOW - kept
-            window, origin = np.concatenate([window[-kept:], fresh]), moved
-        if ended and wanted[0] >= received:
+            kept = origin + _WINDOW - moved + 1  # one too many, as published
+            new_samples = read(_WINDOW - kept)
+            received, ended = received + len(new_samples), ended or len(new_samples) < _WINDOW - kept
+            window, origin = np.concatenate([window[-kept:], new_samples]), moved
+        if ended and nearest[0] >= received:
             return
-        places = wanted - origin
-        yield _quantize(window[np.minimum(places, len(window) - 1) if moves else places[places < len(window)]])
+        indices = nearest - origin
+        yield _quantize(window[np.minimum(indices, len(window) - 1) if moves else indices[indices < len(window)]])
 
 
 def _block_width(duration: float | None) -> float:
-    """Samples that the published program writes at a time: at most 2,000, so that the blocks fill the duration."""
+    """Return how many samples the published program writes at a time: at most 2,000, so as to fill the duration."""
     total = int(SAMPLE_RATE * duration) if duration else 0
     return total / (total // _BLOCK + 1) if total else float(_BLOCK)
 
@@ -77,42 +90,99 @@ def _quantize(samples: Samples) -> Samples:
     return np.trunc(32768 * np.clip(samples, -0.99, 0.99)) / 32768
 
 
-# The filter is stored once for each of rate / gcd(rate, 16000) positions between samples. 44.1 kHz has 441; a file that
-# claims 96,001 Hz would have 96,001, and gigabytes.
+# torchaudio stores its filter once for each of rate / gcd(rate, 16000) positions between samples. 44.1 kHz has 441; a
+# file that claims 96,001 Hz would have 96,001, and need gigabytes.
 MAX_PHASES = 1000
 COMMON_RATE = 48_000
 
 
 def resamplable(rate: int) -> int:
-    """The rate itself or, where its filter would be enormous, the common rate that sound is to be decoded to first."""
+    """Return the rate to decode audio to: `rate`, or `COMMON_RATE` where the filter for `rate` would be too large."""
     return rate if rate // math.gcd(rate, SAMPLE_RATE) <= MAX_PHASES else COMMON_RATE
 
 
 @cache
-def _resampler(rate: int) -> Any:
+def _torchaudio_filter(rate: int) -> Any:
     import torch
     import torchaudio
 
     return torchaudio.transforms.Resample(rate, SAMPLE_RATE, dtype=torch.float64, **_KAISER_BEST)
 
 
-def resample(waveform: Samples, rate: int) -> Samples:
-    """Mono sound (S,) at a `resamplable` rate to 16 kHz: (ceil(16000 S / rate),), resampy's `kaiser_best` filter."""
+def resample_torchaudio(waveform: Samples, rate: int) -> Samples:
+    """Resample to 16 kHz with torchaudio and the `kaiser_best` filter of resampy before 0.4.
+
+    Args:
+        waveform: mono audio (S,).
+        rate: its rate in Hz, one that `resamplable` returns.
+
+    Returns:
+        (ceil(16000 S / rate),).
+    """
     import torch
 
-    resampled = _resampler(rate)(torch.from_numpy(np.ascontiguousarray(waveform))[None])
+    resampled = _torchaudio_filter(rate)(torch.from_numpy(np.ascontiguousarray(waveform))[None])
     return resampled[0].numpy()[: math.ceil(SAMPLE_RATE * len(waveform) / rate)]
 
 
-def resample_seconds(seconds: Iterator[Samples], rate: int) -> Iterator[Samples]:
-    """The same for a stream of whole seconds, (rate,) each: equal to resampling it in one piece.
+def resample_resampy(waveform: Samples, rate: int) -> Samples:
+    """Resample to 16 kHz with resampy and its own `kaiser_best` filter, narrower since 0.4.
 
-    The filter reaches some milliseconds to each side; the neighbouring seconds are more than enough.
+    The first call imports resampy and compiles it with numba, which takes seconds.
+
+    Args:
+        waveform: mono audio (S,).
+        rate: its rate in Hz.
+
+    Returns:
+        (floor(16000 S / rate),).
+    """
+    import resampy
+
+    return resampy.resample(waveform, rate, SAMPLE_RATE, filter="kaiser_best")
+
+
+DEFAULT_RESAMPLER = "torchaudio"
+RESAMPLERS: dict[str, Resampler] = {DEFAULT_RESAMPLER: resample_torchaudio, "resampy": resample_resampy}
+
+
+def get_resampler(name: str) -> Resampler:
+    """Look up a resampler.
+
+    Args:
+        name: key in `RESAMPLERS`.
+
+    Returns:
+        The function.
+
+    Raises:
+        ValueError: the name is unknown; the message lists the known ones.
+    """
+    if name not in RESAMPLERS:
+        raise ValueError(f"unknown resampler {name!r}; known: {', '.join(RESAMPLERS)}")
+    return RESAMPLERS[name]
+
+
+def resample_seconds(
+    seconds: Iterator[Samples], rate: int, resample: Resampler = resample_torchaudio
+) -> Iterator[Samples]:
+    """Resample a stream of whole seconds; the result equals resampling the whole signal in one call.
+
+    The filters reach some milliseconds to each side, so each second is resampled together with its two neighbours.
+    For `resample_resampy` the two differ by resampy's rounding of its time steps, which grows with the whole signal.
+
+    Args:
+        seconds: mono audio (rate,) each; the last is zero-padded.
+        rate: in Hz, one that `resamplable` returns.
+        resample: function of `RESAMPLERS`.
+
+    Yields:
+        Seconds (16000,).
     """
     silence = np.zeros(rate)
     previous, current = silence, next(seconds, None)
     while current is not None:
         following = next(seconds, None)
-        around = np.concatenate([previous, current, silence if following is None else following])
-        yield resample(around, rate)[SAMPLE_RATE : 2 * SAMPLE_RATE]
+        neighbourhood = np.concatenate([previous, current, silence if following is None else following])
+        yield resample(neighbourhood, rate)[SAMPLE_RATE : 2 * SAMPLE_RATE]
         previous, current = current, following

@@ -1,1 +1,1 @@
-"""Extract features from media files; read and write feature files."""
+"""Extract features of media files; read and write feature files."""

@@ -1,6 +1,6 @@
-"""From a media file to the features a parser reads: the plain road, one file at a time in one process.
+"""Extract the features of one media file in one process.
 
-The engine of batch runs makes the same features from the same inputs, many files at once.
+The engine of batch runs computes the same features from the same inputs, for many files in parallel.
 """
 
 from __future__ import annotations
@@ -17,39 +17,41 @@ from ...extractors.base import Extractor
 from ...extractors.profiles import FeatureSpec, feature_spec
 from ...extractors.sampling import FRAMES_PER_SEGMENT, Stream
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
+from ..decode.resampling import DEFAULT_RESAMPLER
 from ..preprocess.media_summary import DecodeProgress, MediaFacts
 from ..preprocess.network_inputs import NetworkInputs
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureSet:
-    """Features of one video of T segments. Raises ValueError where shapes or values are not what they must be.
+    """Features of one video of T segments; construction raises ValueError for wrong shapes, types or values.
 
-    A stream that the file lacks is there all the same, as the features of silence or of black frames; `media` says
-    that it is missing.
+    A stream that the file does not have is represented by the features of silence or of black frames, and `media`
+    records that it is missing.
     """
 
     audio: NDArray[np.float32]  # (T, A)
     visual_2d: NDArray[np.float32]  # (8T, V)
     visual_3d: NDArray[np.float32]  # (T, S)
     spec: FeatureSpec
-    duration: float  # seconds
-    media: MediaFacts | None = None
-    warnings: tuple[str, ...] = field(default=())
+    duration: float  # seconds of decoded media
+    media: MediaFacts | None = None  # None for features that were not extracted from a file
+    warnings: tuple[str, ...] = field(default=())  # everything that limits the result
+    resampler: str = DEFAULT_RESAMPLER  # audio filter of the clean profile, see `DecodeOptions`
 
     def __post_init__(self) -> None:
         segments, frames = len(self.audio), len(self.audio) * self.spec.frames_per_segment
-        wanted = zip((segments, frames, segments), self.spec.dims, strict=True)
-        for name, shape in zip(("audio", "visual_2d", "visual_3d"), wanted, strict=True):
+        shapes = zip((segments, frames, segments), self.spec.dims, strict=True)
+        for name, shape in zip(("audio", "visual_2d", "visual_3d"), shapes, strict=True):
             array = getattr(self, name)
             if array.shape != shape or array.dtype != np.float32 or not segments:
                 raise ValueError(f"{name} is {array.dtype} {array.shape}, expected float32 {shape}")
             if not np.isfinite(array).all():
-                raise ValueError(f"{name} holds values that are not finite")
+                raise ValueError(f"{name} contains NaN or infinity")
 
     @property
     def segments(self) -> int:
-        """T."""
+        """T, the number of seconds."""
         return len(self.audio)
 
 
@@ -63,22 +65,34 @@ def extract_features(
     batch_size: int = 4,
     progress: DecodeProgress | None = None,
 ) -> FeatureSet:
-    """Decode a file once and run one extractor of each stream over it.
+    """Decode a file once and run one extractor per stream on it.
 
-    extractors: name -> extractor, on `device`. batch_size: seconds that go through the networks at once; with it,
-    and not with the video, grows the memory. decoding: the frame reader and its time limit.
-    Raises MediaError for what cannot be decoded at all; what is missing or damaged is in `warnings`. ValueError for
-    unknown names and for a decoder that cannot serve the profile.
+    Args:
+        path: a media file with audio, video or both.
+        extractors: name -> extractor on `device`, one for each stream.
+        profile: key in `PROFILES`.
+        decoding: decoder, resampler and time limit.
+        device: the device of the extractors.
+        batch_size: seconds of media in one batch. Memory grows with it and not with the video.
+        progress: called with the stage, seconds done and seconds in total (None if the container does not state it).
+
+    Returns:
+        The features; `warnings` lists missing and damaged media.
+
+    Raises:
+        MediaError: neither audio nor video can be decoded.
+        ValueError: the profile is unknown, the extractors are not one of each stream, or the decoding options do not
+            fit the profile.
     """
     spec = feature_spec(profile, extractors)
-    networks: dict[Stream, _Rows] = {}
+    networks: dict[Stream, _BatchedExtractor] = {}
     for extractor in extractors.values():
-        networks[extractor.stream] = _Rows(extractor, torch.device(device), batch_size)
+        networks[extractor.stream] = _BatchedExtractor(extractor, torch.device(device), batch_size)
     formats = [extractor.input_format for extractor in extractors.values()]
-    inputs = NetworkInputs(Path(path), formats, profile=profile, options=decoding, progress=progress)
-    for stream, reduced in inputs:
-        networks[stream].add(reduced)
-    summary = inputs.summary
+    reader = NetworkInputs(Path(path), formats, profile=profile, options=decoding, progress=progress)
+    for stream, inputs in reader:
+        networks[stream].add(inputs)
+    summary = reader.summary
     rows = {stream: network.finish()[summary.rows[stream]] for stream, network in networks.items()}
     return FeatureSet(
         audio=rows["audio"],
@@ -88,31 +102,33 @@ def extract_features(
         duration=summary.facts.duration,
         media=summary.facts,
         warnings=summary.warnings,
+        resampler=decoding.resampler,
     )
 
 
-class _Rows:
-    """The rows of one network, computed a batch of seconds at a time."""
+class _BatchedExtractor:
+    """An extractor that collects inputs and computes their rows in batches."""
 
     def __init__(self, extractor: Extractor, device: torch.device, seconds: int) -> None:
         self._extractor, self._device = extractor, device
         self._size = seconds * (FRAMES_PER_SEGMENT if extractor.stream == "visual_2d" else 1)
-        self._waiting: list[NDArray[np.generic]] = []
-        self._done: list[NDArray[np.float32]] = []
+        self._pending: list[NDArray[np.generic]] = []
+        self._rows: list[NDArray[np.float32]] = []
 
-    def add(self, reduced: NDArray[np.generic]) -> None:
-        self._waiting.extend(reduced)
-        while len(self._waiting) >= self._size:
-            self._compute(self._waiting[: self._size])
-            del self._waiting[: self._size]
+    def add(self, inputs: NDArray[np.generic]) -> None:
+        """Add inputs (n, *shape); compute every batch that is full."""
+        self._pending.extend(inputs)
+        while len(self._pending) >= self._size:
+            self._compute(self._pending[: self._size])
+            del self._pending[: self._size]
 
     def finish(self) -> NDArray[np.float32]:
-        """Every row, in the order of the inputs."""
-        if self._waiting:
-            self._compute(self._waiting)
-        return np.concatenate(self._done)
+        """Compute the last batch; return the rows of all inputs, in their order."""
+        if self._pending:
+            self._compute(self._pending)
+        return np.concatenate(self._rows)
 
     def _compute(self, inputs: list[NDArray[np.generic]]) -> None:
         with torch.inference_mode():
             batch = self._extractor.prepare(torch.from_numpy(np.stack(inputs)).to(self._device))
-            self._done.append(self._extractor(batch).float().cpu().numpy())
+            self._rows.append(self._extractor(batch).float().cpu().numpy())

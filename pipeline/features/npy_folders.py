@@ -1,12 +1,12 @@
-"""Features on disk as LLP has them: one folder for each extractor, one .npy file for each clip.
+"""Read features in LLP's layout: one folder per extractor, one .npy file per clip.
 
     FOLDER/vggish/<id>.npy       (T, A)
-    FOLDER/res152/<id>.npy       (kT, V), k frames a second
+    FOLDER/res152/<id>.npy       (kT, V), k frames per second
     FOLDER/r2plus1d_18/<id>.npy  (T, S)
     FOLDER/features.json         the FeatureSpec; without it, the published LLP features are assumed
 
-Folders are named by extractor; ResNet-152's is `res152`. Any floating type is read; NaN, infinity, integers, objects
-(which would have to be unpickled) and torn files are errors that name the file.
+Folders are named by extractor; ResNet-152's is `res152`. Any floating-point type is read. NaN, infinity, integers,
+objects (which would have to be unpickled) and truncated files are errors that name the file.
 """
 
 from __future__ import annotations
@@ -28,53 +28,84 @@ from ..text import escape
 
 SPEC_FILE = "features.json"
 PUBLISHED_SPEC = FeatureSpec("llp", 1, ("vggish", "resnet152", "r2plus1d_18"), (128, 2048, 512))
-_FOLDER_NAMES = {"resnet152": "res152"}  # where the published folder is not named like the extractor
-# numpy parses headers with `ast`, which in Python 3.11 fails now and then when two threads do it at once.
-_one_parser_at_a_time = Lock()
-READ_THREADS = 8  # threads: small files are waited for, not computed
+_FOLDER_NAMES = {"resnet152": "res152"}  # where the published folder has another name than the extractor
+# numpy parses headers with `ast`, which in Python 3.11 sometimes fails when two threads use it at the same time.
+_header_lock = Lock()
+READ_THREADS = 8  # more threads than cores are useful: reading small files is bound by latency
 
 
 class FeatureSource(Protocol):
-    """Features of many clips, one row for each second: audio, visual 2-d (frames averaged), visual 3-d side by side.
+    """Features of many clips, one row per second: audio, visual 2-d (mean of the frames), visual 3-d, concatenated.
 
-    Averaging the frames of a second changes nothing that a parser computes: what reads them is affine, then averages.
+    The mean over the frames of a second does not change a parser's result: its first layer for them is affine and is
+    followed by a mean.
+
+    Attributes:
+        spec: profile, extractors and widths of the features.
     """
 
     spec: FeatureSpec
 
     def ids(self) -> frozenset[str]:
-        """The clips there are features of."""
+        """Return the ids of all clips that have features."""
         ...
 
     def lengths(self, ids: Sequence[str]) -> tuple[dict[str, int], list[str]]:
-        """T of each clip whose files look right, and what is wrong with the others; no values are read."""
+        """Check the headers of clips, without reading values.
+
+        Args:
+            ids: of clips.
+
+        Returns:
+            Clip id -> T for clips without an error, and one message for each error.
+        """
         ...
 
     def read(self, clip_id: str) -> NDArray[np.floating]:
-        """(T, A + V + S). Raises DatasetError for values that are not finite and for files that cannot be read."""
+        """Read the features of a clip.
+
+        Args:
+            clip_id: a clip that `lengths` found no error in.
+
+        Returns:
+            (T, A + V + S).
+
+        Raises:
+            DatasetError: a value is NaN or infinite, or a file cannot be read.
+        """
         ...
 
     def release(self) -> None:
-        """Give back the memory that reading may have taken."""
+        """Free the memory that reading has used."""
         ...
 
 
 class ArrayHeader(NamedTuple):
-    """What a .npy file promises."""
+    """Header of a .npy file."""
 
     shape: tuple[int, ...]
     fortran_order: bool
     dtype: np.dtype[Any]
-    start: int  # byte at which the values begin
+    start: int  # offset of the first value in bytes
 
 
 def read_header(path: Path) -> ArrayHeader:
-    """Shape and type of a .npy file, and a promise that it is as long as they say. Raises DatasetError."""
+    """Read the header of a .npy file and check that the file is not truncated.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Shape, memory order, type and offset.
+
+    Raises:
+        DatasetError: the file is missing, truncated, not a .npy file, or contains pickled objects.
+    """
     try:
         with path.open("rb") as file:
             version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version[0] == 1 else np.lib.format.read_array_header_2_0
-            with _one_parser_at_a_time:
+            with _header_lock:
                 shape, fortran_order, dtype = read(file)
             header = ArrayHeader(shape, fortran_order, dtype, file.tell())
     except FileNotFoundError:
@@ -83,15 +114,25 @@ def read_header(path: Path) -> ArrayHeader:
         reason = str(error).split("\n", 1)[0]
         raise DatasetError(f"{escape(path)}: not a .npy file: {escape(reason)}") from error
     if dtype.hasobject:
-        raise DatasetError(f"{escape(path)}: holds pickled objects, which are never opened")
-    promised = header.start + dtype.itemsize * math.prod(shape)
-    if path.stat().st_size < promised:
-        raise DatasetError(f"{escape(path)}: truncated, {path.stat().st_size} of {promised} bytes")
+        raise DatasetError(f"{escape(path)}: contains pickled objects, which are never loaded")
+    expected = header.start + dtype.itemsize * math.prod(shape)
+    if path.stat().st_size < expected:
+        raise DatasetError(f"{escape(path)}: truncated, {path.stat().st_size} of {expected} bytes")
     return header
 
 
 def read_array(path: Path) -> NDArray[Any]:
-    """A .npy file; nothing is unpickled. Raises DatasetError."""
+    """Read a .npy file without unpickling.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its array.
+
+    Raises:
+        DatasetError: see `read_header`; or the values cannot be read.
+    """
     header = read_header(path)
     try:
         values = np.fromfile(path, header.dtype, math.prod(header.shape), offset=header.start)
@@ -101,46 +142,60 @@ def read_array(path: Path) -> NDArray[Any]:
 
 
 class FeatureFolders:
-    """A folder in LLP's layout. Raises DatasetError where a folder of the specification is missing."""
+    """Features of a folder in LLP's layout, see `FeatureSource`.
+
+    Attributes:
+        root: the folder.
+        spec: from `features.json`, or the published one.
+        folders: those of the extractors, in the order of `spec.extractors`.
+    """
 
     def __init__(self, root: Path) -> None:
+        """Read the specification.
+
+        Args:
+            root: the folder.
+
+        Raises:
+            DatasetError: the folder, or the folder of an extractor, is missing, or the specification is invalid.
+        """
         self.root = root
         self.spec = read_spec(root)
         self.folders = [root / folder_name(name) for name in self.spec.extractors]
         if missing := [folder for folder in self.folders if not folder.is_dir()]:
             names = ", ".join(escape(folder.name) for folder in missing)
-            raise DatasetError(f"{escape(root)}: no folder {names} of features in it")
+            raise DatasetError(f"{escape(root)}: no feature folder {names} in it")
 
     def ids(self) -> frozenset[str]:
-        """Clips that any folder has a file of: one that is missing elsewhere is a problem, not absent."""
-        found = ((folder, path) for folder in self.folders for path in folder.rglob("*.npy"))
-        return frozenset(path.relative_to(folder).as_posix().removesuffix(".npy") for folder, path in found)
+        """Return the clips with a file in any folder; `lengths` reports those with a file missing elsewhere."""
+        files = ((folder, path) for folder in self.folders for path in folder.rglob("*.npy"))
+        return frozenset(path.relative_to(folder).as_posix().removesuffix(".npy") for folder, path in files)
 
     def lengths(self, ids: Sequence[str]) -> tuple[dict[str, int], list[str]]:
-        """T of each clip whose headers look right, and what is wrong with the others."""
+        """Check the headers of clips; see `FeatureSource.lengths`."""
         with ThreadPoolExecutor(READ_THREADS) as readers:
             checked = list(readers.map(self._check, ids))
-        good = {clip_id: found for clip_id, found in zip(ids, checked, strict=True) if isinstance(found, int)}
-        return good, [problem for found in checked if not isinstance(found, int) for problem in found]
+        lengths = {clip_id: result for clip_id, result in zip(ids, checked, strict=True) if isinstance(result, int)}
+        return lengths, [problem for result in checked if not isinstance(result, int) for problem in result]
 
     def read(self, clip_id: str) -> NDArray[np.floating]:
-        """(T, A + V + S) float32. Raises DatasetError."""
+        """Read the features of a clip as float32; see `FeatureSource.read`."""
         parts: list[NDArray[np.floating]] = []
         for folder in self.folders:
             path = folder / f"{clip_id}.npy"
             rows = read_array(path).astype(np.float32, copy=False)
             if not np.isfinite(rows).all():
-                raise DatasetError(f"{escape(path)}: holds values that are not finite")
+                raise DatasetError(f"{escape(path)}: contains NaN or infinity")
             parts.append(rows)
         audio, frames, clips = parts
         per_second = frames.reshape(len(audio), -1, frames.shape[1]).mean(axis=1)
         return np.concatenate([audio, per_second, clips], axis=1)
 
     def release(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: no memory is held between reads."""
 
     def _check(self, clip_id: str) -> int | list[str]:
-        """T, or what is wrong."""
+        """Return T, or the problems of the clip's files."""
         problems: list[str] = []
         rows: list[int] = []
         for folder, width, rate in zip(self.folders, self.spec.dims, (1, self.spec.frames_per_segment, 1), strict=True):
@@ -151,28 +206,38 @@ class FeatureFolders:
                 problems.append(str(error))
                 continue
             if header.dtype.kind != "f":
-                problems.append(f"{escape(path)}: holds {header.dtype}, expected floating-point numbers")
+                problems.append(f"{escape(path)}: type {header.dtype}, expected a floating-point type")
             elif len(header.shape) != 2 or header.shape[1] != width or not header.shape[0] or header.shape[0] % rate:
-                wanted = f"({f'{rate}T' if rate > 1 else 'T'}, {width})"
-                problems.append(f"{escape(path)}: shape {header.shape}, expected {wanted}")
+                expected = f"({f'{rate}T' if rate > 1 else 'T'}, {width})"
+                problems.append(f"{escape(path)}: shape {header.shape}, expected {expected}")
             else:
                 rows.append(header.shape[0] // rate)
         if not problems and len(set(rows)) > 1:
             seconds = ", ".join(f"{folder.name} {count}" for folder, count in zip(self.folders, rows, strict=True))
-            problems.append(f"{escape(clip_id)}: its files disagree on the number of seconds: {seconds}")
+            problems.append(f"{escape(clip_id)}: its files have different numbers of seconds: {seconds}")
         return problems or rows[0]
 
 
 def folder_name(extractor: str) -> str:
-    """The folder of an extractor's files."""
+    """Return the name of the folder with an extractor's files."""
     return _FOLDER_NAMES.get(extractor, extractor)
 
 
 def read_spec(root: Path) -> FeatureSpec:
-    """The specification in a folder of features, or the published one. Raises DatasetError."""
+    """Read the specification of a feature folder.
+
+    Args:
+        root: the folder.
+
+    Returns:
+        The content of `features.json`; without that file, `PUBLISHED_SPEC`.
+
+    Raises:
+        DatasetError: the folder does not exist, or the file is not a specification.
+    """
     path = root / SPEC_FILE
     if not root.is_dir():
-        raise DatasetError(f"{escape(root)}: no such folder of features")
+        raise DatasetError(f"{escape(root)}: no such feature folder")
     if not path.exists():
         return PUBLISHED_SPEC
     try:

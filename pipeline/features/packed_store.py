@@ -1,10 +1,10 @@
-"""The packed store: thousands of small feature files as one memory-mapped array.
+"""Packed store: thousands of small feature files in one memory-mapped array.
 
     FOLDER/index.json    format, feature specification, clip ids and lengths, name of the array
-    FOLDER/features.npy  (sum of T, A + V + S) float32 or float16: a row for each second of each clip, clip after clip;
+    FOLDER/features.npy  (sum of T, A + V + S) float32 or float16: one row per second, clip after clip;
                          features-*.npy where clips are still added by `avvp extract --layout packed`
 
-What a training step needs of a clip is one contiguous read, and only what is read is in memory.
+Reading a clip is one contiguous read, and only clips that are read take memory.
 """
 
 from __future__ import annotations
@@ -33,76 +33,105 @@ ARRAY_FILE = "features.npy"
 ARRAY_PREFIX = "features-"
 FORMAT_VERSION = 2
 DTYPES = {"float32": np.float32, "float16": np.float16}
-_AT_ONCE = 64  # clips in memory while packing
+_READ_AHEAD = 64  # clips in memory while packing
 
 
 class FeatureStore:
-    """A packed store, open for reading. Raises DatasetError where it is damaged or of a newer format."""
+    """Features of a packed store, see `FeatureSource`.
+
+    Attributes:
+        root: folder of the store.
+        spec: profile, extractors and widths of the features.
+    """
 
     def __init__(self, root: Path) -> None:
+        """Map the array and read the index.
+
+        Args:
+            root: folder of the store.
+
+        Raises:
+            DatasetError: the store is damaged or of a newer format.
+        """
         self.root = root
         index = _read_index(root)
         try:
             if index["format"] not in {1, FORMAT_VERSION}:
-                raise ValueError(f"format {index['format']}, this program reads {FORMAT_VERSION}")
-            array = index.get("array", ARRAY_FILE)  # format 1 had one name for it
+                raise ValueError(f"format {index['format']}, expected {FORMAT_VERSION} or older; update avvp")
+            array = index.get("array", ARRAY_FILE)  # format 1 had one fixed name
             if not isinstance(array, str) or Path(array).name != array:
-                raise ValueError(f"array {array!r}, expected the name of a file beside it")
+                raise ValueError(f"array {array!r}, expected the name of a file in the same folder")
             self.spec = FeatureSpec.from_dict(index["spec"])
             lengths = np.asarray(index["lengths"], np.int64)
             ids = [str(clip_id) for clip_id in index["ids"]]
             if lengths.shape != (len(ids),) or len(set(ids)) != len(ids) or (lengths < 1).any():
-                raise ValueError("clip ids and lengths do not go together")
+                raise ValueError("clip ids and lengths do not match")
         except (KeyError, TypeError, ValueError) as error:
-            raise DatasetError(f"{escape(root / INDEX_FILE)}: cannot be understood: {escape(error)}") from error
+            raise DatasetError(f"{escape(root / INDEX_FILE)}: not a valid index: {escape(error)}") from error
         stops = np.cumsum(lengths)
-        places = zip((stops - lengths).tolist(), stops.tolist(), strict=True)
-        self._places: dict[str, tuple[int, int]] = dict(zip(ids, places, strict=True))
+        ranges = zip((stops - lengths).tolist(), stops.tolist(), strict=True)
+        self._ranges: dict[str, tuple[int, int]] = dict(zip(ids, ranges, strict=True))  # half-open, rows of the array
         self._array = root / array
         self._map, self._rows = _map_array(self._array, (int(lengths.sum()), sum(self.spec.dims)))
 
     def ids(self) -> frozenset[str]:
-        """The clips in the store."""
-        return frozenset(self._places)
+        """Return the ids of all clips in the store."""
+        return frozenset(self._ranges)
 
     def lengths(self, ids: Sequence[str]) -> tuple[dict[str, int], list[str]]:
-        """T of each clip, and a line for each that is not in the store."""
-        found = {name: self._places[name][1] - self._places[name][0] for name in ids if name in self._places}
-        missing = [f"{escape(name)}: not in the store {escape(self.root)}" for name in ids if name not in found]
-        return found, missing
+        """Look up T of each clip; see `FeatureSource.lengths`."""
+        lengths = {name: self._ranges[name][1] - self._ranges[name][0] for name in ids if name in self._ranges}
+        missing = [f"{escape(name)}: not in the store {escape(self.root)}" for name in ids if name not in lengths]
+        return lengths, missing
 
     def read(self, clip_id: str) -> NDArray[np.floating]:
-        """(T, A + V + S), a copy. Raises DatasetError for values that are not finite."""
-        start, stop = self._places[clip_id]
+        """Copy the features of a clip; see `FeatureSource.read`."""
+        start, stop = self._ranges[clip_id]
         rows = np.array(self._rows[start:stop])
         if not np.isfinite(rows).all():
-            where = escape(self._array)
-            raise DatasetError(f"{where}: holds values that are not finite, in clip {escape(clip_id)}")
+            raise DatasetError(f"{escape(self._array)}: contains NaN or infinity in clip {escape(clip_id)}")
         return rows
 
     def release(self) -> None:
-        """Give back the memory of what was read; the pages stay in the system's cache."""
+        """Free the memory of clips that were read; their pages stay in the system's cache."""
         if hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
 
 
 def open_features(path: Path) -> FeatureSource:
-    """Features in either form: a packed store or folders of .npy files. Raises DatasetError."""
+    """Open features in either layout: a packed store, or folders of .npy files.
+
+    Args:
+        path: folder of the store or of the extractors' folders.
+
+    Returns:
+        The features.
+
+    Raises:
+        DatasetError: the folder contains neither, or is damaged.
+    """
     return FeatureStore(path) if (path / INDEX_FILE).exists() else FeatureFolders(path)
 
 
 class PackResult(NamedTuple):
-    """What became of the files."""
+    """Result of packing."""
 
-    clips: int
-    bytes: int
-    left_out: tuple[str, ...]  # what is wrong with the clips that are not in the store
+    clips: int  # in the store
+    bytes: int  # size of the store
+    left_out: tuple[str, ...]  # problems of clips that are not in the store, one message each
 
 
 def check_target(target: Path) -> None:
-    """Raises OutputError where a store of this name cannot be made."""
+    """Check that a store can be created.
+
+    Args:
+        target: folder of the new store.
+
+    Raises:
+        OutputError: the path exists, or its parent folder does not exist or is not writable.
+    """
     if os.path.lexists(target):
-        raise OutputError(f"{escape(target)}: exists already; remove it or choose another name")
+        raise OutputError(f"{escape(target)}: already exists; remove it or choose another name")
     check_writable(target.resolve().parent)
 
 
@@ -114,10 +143,21 @@ def pack_features(
     skip_bad: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> PackResult:
-    """Write a store of every clip; the target appears whole or not at all.
+    """Write a store of all clips of a feature folder. If anything fails, no store is created.
 
-    skip_bad: leave out clips that cannot be used. Raises DatasetError listing them otherwise, and where no clip is
-    left; OutputError where the target exists or cannot be written.
+    Args:
+        source: the feature folder.
+        target: folder of the new store.
+        dtype: key in `DTYPES`.
+        skip_bad: omit clips with errors instead of failing.
+        progress: called with the number of clips done and in total.
+
+    Returns:
+        Number of clips, size, and problems of the clips that were omitted.
+
+    Raises:
+        DatasetError: clips have errors, all listed; with `skip_bad`, only if no clip is left.
+        OutputError: the target exists or cannot be written.
     """
     check_target(target)
     expected, problems = source.lengths(sorted(source.ids()))
@@ -136,7 +176,7 @@ def pack_features(
                     lengths[clip_id] = len(rows)
                 progress(done, len(expected))
             if not lengths or (problems and not skip_bad):
-                empty = f"{escape(source.root)}: holds no features"
+                empty = f"{escape(source.root)}: contains no features"
                 raise DatasetError.listing("nothing was packed", problems or [empty])
             file.seek(0)
             write_header(file, dtype, sum(lengths.values()), sum(source.spec.dims))
@@ -156,7 +196,7 @@ def pack_features(
 
 
 def _read_all(source: FeatureFolders, ids: Sequence[str]) -> Iterator[tuple[str, NDArray[np.floating] | str]]:
-    """Each clip and its rows, or what is wrong with it; some clips are read ahead."""
+    """Read clips in threads, ahead of the caller; yield each clip's id with its rows or the error message."""
 
     def attempt(clip_id: str) -> NDArray[np.floating] | str:
         try:
@@ -165,21 +205,30 @@ def _read_all(source: FeatureFolders, ids: Sequence[str]) -> Iterator[tuple[str,
             return str(error)
 
     with ThreadPoolExecutor(READ_THREADS) as readers:
-        for first in range(0, len(ids), _AT_ONCE):
-            some = ids[first : first + _AT_ONCE]
-            yield from zip(some, readers.map(attempt, some), strict=True)
+        for first in range(0, len(ids), _READ_AHEAD):
+            block = ids[first : first + _READ_AHEAD]
+            yield from zip(block, readers.map(attempt, block), strict=True)
 
 
 def _too_large(clip_id: str, rows: NDArray[np.floating], dtype: str) -> str:
-    """What is wrong where the type cannot hold a value; empty where it can."""
+    """Return an error message if the type cannot represent the values, else an empty string."""
     largest = float(np.abs(rows).max())
     if largest <= float(np.finfo(DTYPES[dtype]).max):
         return ""
-    return f"{escape(clip_id)}: holds {largest:g}, more than {dtype} can; pack it as float32"
+    return f"{escape(clip_id)}: value {largest:g} exceeds the range of {dtype}; pack it as float32"
 
 
 def describe_store(spec: FeatureSpec, lengths: Mapping[str, int], array: str) -> bytes:
-    """The index of a store: T of each clip in the order of the array's rows, and the array's file."""
+    """Encode the index of a store.
+
+    Args:
+        spec: profile, extractors and widths of the features.
+        lengths: clip id -> T, in the order of the array's rows.
+        array: name of the array's file.
+
+    Returns:
+        JSON, the content of `INDEX_FILE`.
+    """
     index = {
         "format": FORMAT_VERSION,
         "spec": spec.to_dict(),
@@ -191,12 +240,22 @@ def describe_store(spec: FeatureSpec, lengths: Mapping[str, int], array: str) ->
 
 
 def write_header(file: IO[bytes], dtype: str, rows: int, width: int) -> None:
-    """numpy leaves room in it for any number of rows, so that it can be written again when they are counted."""
+    """Write the .npy header of a store's array.
+
+    numpy pads the header to fit any number of rows, so it can be overwritten when the number is known.
+
+    Args:
+        file: binary file, at its start.
+        dtype: key in `DTYPES`.
+        rows: sum of T.
+        width: A + V + S.
+    """
     description = {"descr": np.dtype(DTYPES[dtype]).str, "fortran_order": False, "shape": (rows, width)}
     np.lib.format.write_array_header_1_0(file, description)
 
 
 def _flush(file: IO[Any]) -> int:
+    """Flush and fsync a file, return its size in bytes."""
     file.flush()
     os.fsync(file.fileno())
     return os.fstat(file.fileno()).st_size
@@ -209,14 +268,14 @@ def _read_index(root: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(f"{escape(path)}: cannot be read: {escape(error)}") from error
     if not isinstance(index, dict):
-        raise DatasetError(f"{escape(path)}: not the index of a store")
+        raise DatasetError(f"{escape(path)}: not the index of a packed store")
     return index
 
 
 def _map_array(path: Path, shape: tuple[int, int]) -> tuple[mmap.mmap, NDArray[np.floating]]:
     header = read_header(path)
     if header.shape != shape or header.dtype not in DTYPES.values() or header.fortran_order:
-        raise DatasetError(f"{escape(path)}: {header.dtype} {header.shape}, but the index speaks of {shape}")
+        raise DatasetError(f"{escape(path)}: {header.dtype} {header.shape}, but the index states {shape}")
     size = header.dtype.itemsize * shape[0] * shape[1]
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

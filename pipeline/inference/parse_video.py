@@ -13,6 +13,7 @@ from ...models.parser import AVParser
 from ...weights.manifest import DEFAULT_BUNDLE
 from ...weights.source import ANYWHERE, WeightSource
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
+from ..decode.resampling import DEFAULT_RESAMPLER
 from ..features.extract import FeatureSet, extract_features
 from ..preprocess.media_summary import DecodeProgress, MediaFacts
 from ..timeline import SegmentLabels, SegmentProbabilities, Timeline, all_events
@@ -73,6 +74,7 @@ def make_timeline(features: FeatureSet, bundle: LoadedBundle, thresholds: Thresh
         duration=features.duration,
         media=features.media,
         warnings=features.warnings,
+        resampler=features.resampler,
     )
 
 
@@ -84,6 +86,7 @@ def decide_timeline(
     duration: float,
     media: MediaFacts | None,
     warnings: tuple[str, ...],
+    resampler: str = DEFAULT_RESAMPLER,
 ) -> Timeline:
     """Events of a parser's probabilities. A stream that the file lacks gives none."""
     active = thresholds.decide(probabilities)
@@ -95,7 +98,7 @@ def decide_timeline(
         labels=bundle.parser.config.labels,
         probabilities=probabilities,
         media=media.to_dict() if media is not None else {"duration": duration},
-        provenance=_provenance(bundle, thresholds),
+        provenance=_provenance(bundle, thresholds, resampler),
         warnings=warnings,
     )
 
@@ -105,8 +108,8 @@ def parse_features(features: FeatureSet, parser: AVParser, device: torch.device 
     return predict_video(parser, (features.audio, features.visual_2d, features.visual_3d), torch.device(device))
 
 
-def _provenance(bundle: LoadedBundle, thresholds: Thresholds) -> dict[str, Any]:
-    return {
+def _provenance(bundle: LoadedBundle, thresholds: Thresholds, resampler: str) -> dict[str, Any]:
+    provenance = {
         "program": "avvp",
         "version": version("avvp"),
         "bundle": bundle.name,
@@ -120,3 +123,4 @@ def _provenance(bundle: LoadedBundle, thresholds: Thresholds) -> dict[str, Any]:
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
+    return provenance if resampler == DEFAULT_RESAMPLER else provenance | {"resampler": resampler}

@@ -1,1 +1,1 @@
-"""Decoded media as network inputs, made in the decode worker process."""
+"""Build network inputs from decoded media, in decode worker processes."""

@@ -1,10 +1,10 @@
-"""The program that decodes for a batch run: one process, file after file, without torch.
+"""Main function of the decode worker: a process without torch that decodes one file after another.
 
-It reads commands from standard input, one JSON object a line: ``{"file": path, "streams": [...]}`` to decode,
-``{"free": slot}`` when a slot of the shared memory has been read. It answers in the same way: ``{"slot": k, "arrays":
-[[stream, count], ...]}`` for inputs that lie one behind the other in slot k, and at the end of a file ``{"summary":
-...}`` or ``{"failed": cause}``, in between ``{"alive": true}``. When its input ends, it ends, and its decoder
-with it.
+It reads commands from standard input, one JSON object per line: ``{"file": path, "streams": [...]}`` to decode a file,
+``{"free": slot}`` when the client has copied a slot of the shared memory. It writes messages to standard output in the
+same format: ``{"slot": k, "arrays": [[stream, count], ...]}`` for inputs stored contiguously in slot k, at the end of a
+file ``{"summary": ...}`` or ``{"failed": cause}``, and ``{"alive": true}`` in between. When standard input ends, the
+worker exits and kills its decoder.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .input_kinds import KINDS
 
 
 class _Slots:
-    """The shared memory, cut into slots of equal size."""
+    """Shared memory, divided into slots of equal size."""
 
     def __init__(self, descriptor: int, size: int, free: queue.Queue[int]) -> None:
         self._memory = mmap.mmap(descriptor, 0)
@@ -42,29 +42,38 @@ class _Slots:
         self._arrays: list[tuple[str, int]] = []
 
     def put(self, stream: str, inputs: NDArray[Any]) -> None:
-        for one in inputs:
-            if self._filled + one.nbytes > self._size:
+        """Copy inputs to the shared memory; send a slot when it is full, wait when no slot is free."""
+        for array in inputs:
+            if self._filled + array.nbytes > self._size:
                 self.flush()
             if self._slot is None:
                 self._slot = self._free.get()
             start = self._slot * self._size + self._filled
-            self._memory[start : start + one.nbytes] = one.tobytes()
-            self._filled += one.nbytes
+            self._memory[start : start + array.nbytes] = array.tobytes()
+            self._filled += array.nbytes
             if self._arrays and self._arrays[-1][0] == stream:
                 self._arrays[-1] = (stream, self._arrays[-1][1] + 1)
             else:
                 self._arrays.append((stream, 1))
 
     def flush(self) -> None:
+        """Send the current slot, if it holds anything."""
         if self._slot is not None:
             _send({"slot": self._slot, "arrays": self._arrays})
         self._slot, self._filled, self._arrays = None, 0, []
 
 
 def main(descriptor: str, size: str, count: str, settings: str) -> None:
-    """Run until standard input ends. settings: JSON of inputs (a key of `KINDS`), profile and options."""
-    given = json.loads(settings)
-    kind, profile, options = KINDS[given["inputs"]], given["profile"], DecodeOptions(**given["options"])
+    """Decode files until standard input ends.
+
+    Args:
+        descriptor: number of an inherited descriptor of the shared memory.
+        size: bytes of a slot.
+        count: number of slots.
+        settings: JSON object with `inputs` (a key of `KINDS`), `profile` and `options` (fields of `DecodeOptions`).
+    """
+    decoded = json.loads(settings)
+    kind, profile, options = KINDS[decoded["inputs"]], decoded["profile"], DecodeOptions(**decoded["options"])
     free: queue.Queue[int] = queue.Queue()
     for slot in range(int(count)):
         free.put(slot)
@@ -72,33 +81,32 @@ def main(descriptor: str, size: str, count: str, settings: str) -> None:
     threading.Thread(target=_receive_commands, args=(free, files), daemon=True).start()
     slots = _Slots(int(descriptor), int(size), free)
     while True:
-        work = files.get()
+        command = files.get()
         try:
-            formats = [form for stream, form in kind.formats.items() if stream in work["streams"]]
-            inputs = kind.open(Path(work["file"]), formats, profile=profile, options=options, progress=_Heartbeat())
-            for stream, reduced in inputs:
-                slots.put(stream, reduced)
+            path = Path(command["file"])
+            formats = [kind.formats[stream] for stream in kind.formats if stream in command["streams"]]
+            reader = kind.reader(path, formats, profile=profile, options=options, progress=_Heartbeat())
+            for stream, inputs in reader:
+                slots.put(stream, inputs)
             slots.flush()
-            summary = inputs.summary
-            answer = {"rows": summary.rows, "facts": asdict(summary.facts), "warnings": summary.warnings}
-            _send({"summary": answer})
+            _send({"summary": asdict(reader.summary)})
         except MediaError as error:
             slots.flush()
             _send({"failed": error.cause})
-        except Exception as error:  # a defect of ours must not cost the person the other files
+        except Exception as error:  # a bug must not stop the other files
             slots.flush()
             cause = f"internal error, please report it: {type(error).__name__}: {escape(error)}"
-            traceback.print_exc()  # on standard error, which is shown with --debug
+            traceback.print_exc()  # to standard error, which --debug shows
             _send({"failed": cause})
 
 
 class _Heartbeat:
-    """Tells, at most once a second, that decoding goes on: the published pictures of an hour come all at its end."""
+    """Progress callback that reports at most once per second: profile llp builds all inputs after the last frame."""
 
     def __init__(self) -> None:
         self._last = time.monotonic()
 
-    def __call__(self, _what: str, _done: float, _total: float | None) -> None:
+    def __call__(self, _stage: str, _done: float, _total: float | None) -> None:
         if time.monotonic() - self._last > 1:
             self._last = time.monotonic()
             _send({"alive": True})
@@ -111,16 +119,16 @@ def _receive_commands(free: queue.Queue[int], files: queue.Queue[dict[str, Any]]
             free.put(command["free"])
         else:
             files.put(command)
-    kill_all()  # whoever asked is gone
+    kill_all()  # the client has exited
     os._exit(0)
 
 
 def _send(message: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(message, default=_plain) + "\n")
+    sys.stdout.write(json.dumps(message, default=_to_json) + "\n")
     sys.stdout.flush()
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
-    raise TypeError(f"cannot be told: {type(value).__name__}")
+    raise TypeError(f"{type(value).__name__} cannot be encoded as JSON")

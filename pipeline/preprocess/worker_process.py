@@ -1,4 +1,4 @@
-"""The other end of `decode_worker`: starts a decoding process, feeds it files, kills it when it hangs."""
+"""Client of the decode worker: start, submit, time out, kill."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from .input_kinds import KINDS
 from .media_summary import MediaFacts, MediaSummary
 
 _SLOTS = 6
-_SLOT_BYTES = 2 << 20  # more than a second of a video needs
-_GRACE = 30.0  # seconds beyond the decoders' own limit after which the process that runs them counts as hung
-# Not `-m`, which would let a file named like a library, in the folder that the program is run from, take its place.
+_SLOT_BYTES = 2 << 20  # more than the inputs of one second
+_GRACE = 30.0  # seconds added to the decoders' time limit after which the worker process counts as hung
+# Not `-m`, which would import a file of the working directory in place of a library of the same name.
 _PROGRAM = (
     "import sys; sys.path[:] = filter(None, sys.path);"
     "from avvp.pipeline.preprocess.worker_main import main; main(*sys.argv[1:])"
@@ -35,15 +35,15 @@ _PROGRAM = (
 
 
 class DecodeWorker:
-    """One decoding process, started when it is first needed and again after it was killed."""
+    """One worker process, started by the first `decode` and again by the first after a failure."""
 
     def __init__(self, profile: str, options: DecodeOptions = DEFAULT_OPTIONS, *, inputs: str = "networks") -> None:
         """Prepare a worker; no process is started yet.
 
         Args:
             profile: name of the profile that inputs are made for.
-            options: decoder, time limit, debugging.
-            inputs: what files are decoded for, a key of `input_kinds.KINDS`.
+            options: decoder, resampler, time limit, debugging.
+            inputs: the inputs to build, a key of `input_kinds.KINDS`.
         """
         self._profile, self._options, self._inputs = profile, options, inputs
         self._process: subprocess.Popen[bytes] | None = None
@@ -52,16 +52,25 @@ class DecodeWorker:
 
     @property
     def pid(self) -> int | None:
-        """Of the running process."""
+        """Process id of the running worker, None if there is none."""
         return None if self._process is None else self._process.pid
 
     def decode(
         self, path: Path, streams: Sequence[Stream], put: Callable[[Stream, NDArray[Any]], None]
     ) -> MediaSummary:
-        """Decode a file. put: called with every array of inputs (n, *shape), which it must copy.
+        """Decode a file.
 
-        Raises MediaError for what cannot be decoded, for a process that died over it, and DecodeTimeoutError for one
-        that made no progress.
+        Args:
+            path: a media file.
+            streams: the streams to build inputs of.
+            put: called with the stream and each array of inputs (n, *shape), which it must copy.
+
+        Returns:
+            Rows, facts and warnings of the file.
+
+        Raises:
+            MediaError: the file cannot be decoded, or the worker process died.
+            DecodeTimeoutError: the worker process made no progress and was killed.
         """
         message: dict[str, Any] = {}
         try:
@@ -74,10 +83,10 @@ class DecodeWorker:
                     for stream, inputs in self._arrays(message["slot"], message["arrays"]):
                         put(stream, inputs)
                     self._send({"free": message["slot"]})
-        except (BrokenPipeError, ValueError):  # it is gone, or `stop` has closed its input
+        except (BrokenPipeError, ValueError):  # the process has ended, or `stop` has closed its input
             raise self._died(path) from None
         except BaseException:
-            self.close()  # what it still has to say belongs to no file
+            self.close()  # discards its remaining messages
             raise
         if "failed" in message:
             raise MediaError(path, message["failed"])
@@ -85,21 +94,21 @@ class DecodeWorker:
         return MediaSummary(summary["rows"], MediaFacts(**summary["facts"]), tuple(summary["warnings"]))
 
     def stop(self) -> None:
-        """Break off what is being decoded, from another thread."""
+        """Stop the decoding of the current file; another thread may call it."""
         process = self._process
         if process is not None and process.stdin is not None:
             with contextlib.suppress(OSError):
                 process.stdin.close()
 
     def close(self) -> None:
-        """End the process; the decoder that it runs ends with it."""
+        """End the worker process and its decoder."""
         process, self._process, self._unread = self._process, None, b""
         if process is None:
             return
         assert process.stdin is not None
         assert process.stdout is not None
         with contextlib.suppress(OSError):
-            process.stdin.close()  # which tells it to kill its decoder and leave
+            process.stdin.close()  # at which the worker kills its decoder and exits
         try:
             process.wait(2)
         except subprocess.TimeoutExpired:
@@ -119,7 +128,7 @@ class DecodeWorker:
                 stdout=subprocess.PIPE,
                 stderr=None if self._options.debug else subprocess.DEVNULL,
                 pass_fds=(file.fileno(),),
-                start_new_session=True,  # Ctrl-C is for us to handle
+                start_new_session=True,  # Ctrl-C goes to the parent only
             )
 
     def _send(self, command: dict[str, Any]) -> None:
@@ -153,21 +162,21 @@ class DecodeWorker:
         self.close()
         status = process.returncode
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-        return MediaError(path, f"the process that decoded it {how}")
+        return MediaError(path, f"its decode worker {how}")
 
     def _arrays(self, slot: int, arrays: Sequence[tuple[Stream, int]]) -> list[tuple[Stream, NDArray[Any]]]:
         assert self._memory is not None
-        found, start = [], slot * _SLOT_BYTES
+        views, start = [], slot * _SLOT_BYTES
         for stream, count in arrays:
-            form = KINDS[self._inputs].formats[stream]
-            shape = (count, *form.shape)
-            found.append((stream, np.ndarray(shape, form.dtype, buffer=self._memory, offset=start)))
-            start += count * form.nbytes
-        return found
+            input_format = KINDS[self._inputs].formats[stream]
+            shape = (count, *input_format.shape)
+            views.append((stream, np.ndarray(shape, input_format.dtype, buffer=self._memory, offset=start)))
+            start += count * input_format.nbytes
+        return views
 
 
 def _memory_file() -> Any:
-    """Memory that another process can be handed; it is gone when both are."""
+    """Open a file in memory that a child process can inherit; it is freed when both processes have closed it."""
     if not hasattr(os, "memfd_create"):  # not Linux
         return tempfile.TemporaryFile(prefix="avvp-inputs-")
     return os.fdopen(os.memfd_create("avvp-inputs"), "w+b")

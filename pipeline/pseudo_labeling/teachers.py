@@ -23,7 +23,7 @@ from ..devices import ComputePrecision, resolve_devices
 from ..errors import SetupError
 from ..files import hash_file
 from ..inference.bundle import DeviceNetworks
-from ..preprocess.teacher_inputs import CLAP_MEL, CLIP_PICTURE, SIZE
+from ..preprocess.teacher_inputs import CLAP_MEL, CLIP_FRAME, SIZE
 from ..text import escape
 from .clap_checkpoint import convert_clap
 from .prompts import Prompts
@@ -184,7 +184,7 @@ def _load_clip(transformers: Any, name: str, prompts: Prompts, hashes: dict[str,
         raise SetupError(f"{escape(name)}: reads at most {most} tokens, too few for {longest[:60]!r}...")
     sentences = _pooled(model.get_text_features(**_known(tokens)))
     fold_quick_gelu(model.vision_model)
-    return ClipTeacher(model, CLIP_PICTURE, nn.functional.normalize(sentences, dim=-1), model.logit_scale)
+    return ClipTeacher(model, CLIP_FRAME, nn.functional.normalize(sentences, dim=-1), model.logit_scale)
 
 
 def fold_quick_gelu(transformer: Any) -> None:

@@ -169,7 +169,7 @@ class TestBadInput:
         self.fails(parse, tmp_path / "x.mp4", tmp_path, "is not a regular file")
 
     def test_truncated(self, parse: Run, clips: Clips, tmp_path: Path) -> None:
-        document = self.partial(parse, clips.truncated, tmp_path, "that the file promises")
+        document = self.partial(parse, clips.truncated, tmp_path, "container states")
         assert document["media"]["duration"] < document["media"]["container_duration"] - 0.5
 
     def test_damaged(self, parse: Run, clips: Clips, tmp_path: Path) -> None:

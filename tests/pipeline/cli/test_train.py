@@ -92,7 +92,7 @@ def test_check_lists_every_bad_file(run: Run, data: Path, tmp_path: Path) -> Non
     shutil.copy(data / "features" / "resnet_tiny" / f"{names[30]}.npy", features / "resnet_tiny")
     result = run("train", *data_options(tmp_path / "bad"), "--check", "--recipe", "han")
     assert result.status == 2
-    assert f"{names[1]}.npy: holds values that are not finite" in result.err
+    assert f"{names[1]}.npy: contains NaN or infinity" in result.err
 
 
 def test_a_run_is_a_bundle_that_parses_videos(trained: Path, clips: Clips, run: Run, tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_pack(run: Run, data: Path, tmp_path: Path) -> None:
     assert packed.status == 0, packed.err
     again = run("pack", data / "features", tmp_path / "packed")
     assert again.status == 2
-    assert "exists already" in again.err
+    assert "already exists" in again.err
     assert "is a packed store already" in run("pack", tmp_path / "packed", tmp_path / "other").err
     assert "no such folder" in run("pack", data / "features", tmp_path / "nowhere" / "x").err
 

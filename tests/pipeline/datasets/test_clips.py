@@ -152,7 +152,7 @@ def test_values_are_checked_when_asked(data: tuple[Path, dict[str, Truth]]) -> N
     assert counted == [1, 2, 3]
     assert len(problems) == 1
     assert check_values(clips_of(root, "test")) == []
-    assert f"{name}.npy: holds values that are not finite" in problems[0]
+    assert f"{name}.npy: contains NaN or infinity" in problems[0]
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -1,17 +1,27 @@
-"""Sound: the published track bit for bit, the fast filter against resampy, streams against whole signals."""
+"""Audio: the published track bit for bit, both resamplers against resampy, streams against whole signals."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import wave
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import resampy
 from avvp.pipeline.decode.audio import AudioReader
 from avvp.pipeline.decode.probe import probe
-from avvp.pipeline.decode.resampling import published_track, resamplable, resample, resample_seconds
+from avvp.pipeline.decode.resampling import (
+    RESAMPLERS,
+    get_resampler,
+    published_track,
+    resamplable,
+    resample_resampy,
+    resample_seconds,
+    resample_torchaudio,
+)
 from avvp.pipeline.errors import MediaError
 from support.golden import GOLDEN, MEDIA, needs_golden, needs_media
 from support.media import Clips
@@ -21,12 +31,12 @@ RNG = np.random.default_rng(5)
 
 def feed(samples: np.ndarray):
     """A `read` function over an array of samples."""
-    place = 0
+    position = 0
 
     def read(count: int) -> np.ndarray:
-        nonlocal place
-        block = samples[place : place + count]
-        place += len(block)
+        nonlocal position
+        block = samples[position : position + count]
+        position += len(block)
         return block
 
     return read
@@ -37,22 +47,21 @@ def track(samples: np.ndarray, duration: float | None) -> np.ndarray:
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
-def test_fast_filter_is_resampys_kaiser_best(rate: int) -> None:
+def test_torchaudio_resampler_equals_kaiser_best_of_resampy_0_3(rate: int) -> None:
     """White noise against the filter that `kaiser_best` was when VGGish was defined (resampy before 0.4)."""
     settings: Any = {"num_zeros": 64, "precision": 12, "rolloff": 0.9475937167399596}
     waveform = RNG.standard_normal(2 * rate)
     settings["window"] = partial(np.kaiser, beta=14.769656459379492)
     reference = resampy.resample(waveform, rate, 16_000, filter="sinc_window", **settings)
-    assert relative_error(resample(waveform, rate), reference) < 5e-3
+    assert relative_error(resample_torchaudio(waveform, rate), reference) < 5e-3
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
-def test_todays_kaiser_best_differs_only_at_the_edge_of_the_band(rate: int) -> None:
-    """resampy 0.4 gave the name to a slightly narrower filter: on sound whose spectrum falls off, the same."""
+def test_resamplers_differ_only_at_the_edge_of_the_band(rate: int) -> None:
+    """resampy 0.4 made `kaiser_best` slightly narrower: the same for audio whose spectrum falls off."""
     spectrum = np.fft.rfft(RNG.standard_normal(2 * rate))
     waveform = np.fft.irfft(spectrum / np.arange(1, len(spectrum) + 1))
-    reference = resampy.resample(waveform, rate, 16_000, filter="kaiser_best")
-    assert relative_error(resample(waveform, rate), reference) < 2e-3
+    assert relative_error(resample_torchaudio(waveform, rate), resample_resampy(waveform, rate)) < 2e-3
 
 
 def relative_error(ours: np.ndarray, reference: np.ndarray) -> float:
@@ -64,24 +73,27 @@ def relative_error(ours: np.ndarray, reference: np.ndarray) -> float:
 
 def test_filter_keeps_what_is_below_and_removes_what_is_above() -> None:
     time = np.arange(44_100) / 44_100
-    low, high = resample(np.sin(2 * np.pi * 1000 * time), 44_100), resample(np.sin(2 * np.pi * 10_000 * time), 44_100)
+    low, high = (resample_torchaudio(np.sin(2 * np.pi * hertz * time), 44_100) for hertz in (1000, 10_000))
     middle = slice(1000, -1000)
     np.testing.assert_allclose(low[middle], np.sin(2 * np.pi * 1000 * np.arange(16_000) / 16_000)[middle], atol=1e-3)
     assert np.abs(high[middle]).max() < 1e-3
 
 
-@pytest.mark.parametrize("rate", [11_025, 32_000, 44_100])
-def test_resampling_a_stream_equals_resampling_it_whole(rate: int) -> None:
+@pytest.mark.parametrize("name", RESAMPLERS)
+@pytest.mark.parametrize("rate", [8_000, 11_025, 32_000, 44_100, 48_000])
+def test_resampling_a_stream_equals_resampling_it_whole(rate: int, name: str) -> None:
     waveform = RNG.standard_normal(4 * rate)
-    seconds = list(resample_seconds(iter(waveform.reshape(4, rate)), rate))
+    resample = get_resampler(name)
+    seconds = list(resample_seconds(iter(waveform.reshape(4, rate)), rate, resample))
+    assert [second.shape for second in seconds] == [(16_000,)] * 4
     np.testing.assert_allclose(np.concatenate(seconds), resample(waveform, rate), atol=1e-9)
 
 
 def test_published_track_picks_the_nearest_sample() -> None:
     samples = np.arange(120_000)[:, None] / 2**17  # every sample says which one it is
     expected = np.round(np.arange(16_000) * 2.75625)
-    got = track(samples, 2.7)[:16_000, 0]
-    np.testing.assert_array_equal(got, np.trunc(expected / 2**17 * 32768) / 32768)
+    resampled = track(samples, 2.7)[:16_000, 0]
+    np.testing.assert_array_equal(resampled, np.trunc(expected / 2**17 * 32768) / 32768)
 
 
 def test_published_track_slips_by_one_sample_when_the_window_moves() -> None:
@@ -102,20 +114,20 @@ def test_published_track_is_limited_and_truncated_to_16_bits() -> None:
 
 def test_where_the_published_program_fails_the_nearest_samples_are_picked() -> None:
     samples = RNG.uniform(-0.9, 0.9, (50_000, 2))
-    got = track(samples, 1.2)
-    nearest = np.round(44_100 * (np.arange(len(got)) * (1 / 16_000))).astype(int)
-    np.testing.assert_array_equal(got, np.trunc(samples[nearest] * 32768) / 32768)
-    assert len(got) == pytest.approx(50_000 / 44_100 * 16_000, abs=1)
+    resampled = track(samples, 1.2)
+    nearest = np.round(44_100 * (np.arange(len(resampled)) * (1 / 16_000))).astype(int)
+    np.testing.assert_array_equal(resampled, np.trunc(samples[nearest] * 32768) / 32768)
+    assert len(resampled) == pytest.approx(50_000 / 44_100 * 16_000, abs=1)
 
 
-@pytest.mark.parametrize("claim", [None, 0.0, 0.01, 3.0, 9.9, 2000.0, 1e12])
-def test_a_container_that_lies_about_its_duration_changes_nothing_but_the_blocks(claim: float | None) -> None:
-    """All of the sound comes, and no more than the block that holds its end."""
+@pytest.mark.parametrize("duration", [None, 0.0, 0.01, 3.0, 9.9, 2000.0, 1e12])
+def test_a_wrong_container_duration_changes_only_the_blocks(duration: float | None) -> None:
+    """All of the audio is read, up to the end of the block that contains its end."""
     samples = RNG.uniform(-0.9, 0.9, (441_000, 1))
-    got = track(samples, claim)
-    assert 160_000 <= len(got) <= 162_000
-    honest = track(samples, 10.0)[:60_000]  # before the window first moves, which depends on the blocks
-    np.testing.assert_array_equal(got[:60_000], honest)
+    resampled = track(samples, duration)
+    assert 160_000 <= len(resampled) <= 162_000
+    expected = track(samples, 10.0)[:60_000]  # before the window first moves, which depends on the blocks
+    np.testing.assert_array_equal(resampled[:60_000], expected)
 
 
 @needs_golden
@@ -128,9 +140,41 @@ def test_published_track_golden() -> None:
     assert not seconds[len(expected) :].any()
 
 
-@pytest.mark.parametrize("sound", ["nearest", "filtered"])
-def test_seconds_of_sound(clips: Clips, sound: str) -> None:
-    reader = AudioReader(probe(clips.blind), sound)
+@pytest.mark.parametrize("rate", [11_025, 44_100, 48_000])
+def test_resampy_reader_equals_resampy_of_the_whole_signal(clips: Clips, rate: int) -> None:
+    """Two channels with different tones and a step, 3.5 s, read second by second."""
+    path = clips.folder / f"stereo-{rate}.wav"
+    time = np.arange(7 * rate // 2) / rate
+    left = 0.4 * np.sin(2 * np.pi * 440 * time) + 0.3 * (time > 1.0)  # the step lies on the border of two seconds
+    samples = np.stack([left, 0.5 * np.sin(2 * np.pi * 3000 * time)], axis=1)
+    stored = np.round(samples * 32767).astype("<i2")
+    with wave.open(str(path), "wb") as file:
+        file.setparams((2, 2, rate, len(stored), "NONE", ""))
+        file.writeframes(stored.tobytes())
+    seconds = np.concatenate(list(AudioReader(probe(path), "filtered", resampler="resampy")))
+    expected = resampy.resample(stored.mean(axis=1) / 32768, rate, 16_000, filter="kaiser_best")
+    np.testing.assert_allclose(seconds[: len(expected)], expected, atol=1e-7)  # ffmpeg's samples are float32
+    assert len(seconds) == 64_000
+
+
+def test_resampy_is_imported_only_when_used(clips: Clips) -> None:
+    program = (
+        "import sys; from pathlib import Path; from avvp.pipeline.decode.audio import AudioReader;"
+        "from avvp.pipeline.decode.probe import probe; media = probe(Path(sys.argv[1]));"
+        "list(AudioReader(media, 'filtered')); assert not {'resampy', 'numba'} & sys.modules.keys();"
+        "assert len(list(AudioReader(media, 'filtered', resampler='resampy'))) == 2; assert 'numba' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program, str(clips.blind)], check=True)
+
+
+def test_unknown_resampler_is_an_error_that_lists_the_known_ones(clips: Clips) -> None:
+    with pytest.raises(ValueError, match="unknown resampler 'x'; known: torchaudio, resampy"):
+        AudioReader(probe(clips.blind), "filtered", resampler="x")
+
+
+@pytest.mark.parametrize("resampling", ["nearest", "filtered"])
+def test_reader_gives_whole_seconds(clips: Clips, resampling: Literal["nearest", "filtered"]) -> None:
+    reader = AudioReader(probe(clips.blind), resampling)
     seconds = list(reader)
     assert [len(second) for second in seconds] == [16_000] * 2
     assert reader.report.end == pytest.approx(2.0, abs=0.01)
@@ -138,9 +182,9 @@ def test_seconds_of_sound(clips: Clips, sound: str) -> None:
     assert spectrum.argmax() == 440
 
 
-def test_sound_that_starts_late_keeps_its_place(clips: Clips) -> None:
+def test_audio_that_starts_late_keeps_its_position(clips: Clips) -> None:
     late = clips.make(
-        "late-sound.mkv", "-f", "lavfi", "-i", "color=s=64x48:r=8:d=3", "-itsoffset", 1, "-f", "lavfi",
+        "late-audio.mkv", "-f", "lavfi", "-i", "color=s=64x48:r=8:d=3", "-itsoffset", 1, "-f", "lavfi",
         "-i", "sine=f=440:r=16000:d=2", "-c:a", "pcm_s16le", "-c:v", "ffv1",
     )  # fmt: skip
     seconds = list(AudioReader(probe(late), "filtered"))
@@ -151,7 +195,7 @@ def test_sound_that_starts_late_keeps_its_place(clips: Clips) -> None:
 
 @pytest.mark.parametrize("rate", [7_919, 22_255, 96_001])
 def test_odd_sample_rates(clips: Clips, rate: int) -> None:
-    """Prime rates would need a filter of gigabytes; the tone comes out right all the same, and soon."""
+    """Prime rates would need a filter of gigabytes; they are decoded to 48 kHz first."""
     path = clips.make(f"odd-{rate}.wav", "-f", "lavfi", "-i", f"sine=f=440:r={rate}:d=2")
     assert resamplable(rate) == 48_000
     _, second = AudioReader(probe(path), "filtered")
@@ -163,6 +207,6 @@ def test_usual_sample_rates_are_decoded_as_they_are(rate: int) -> None:
     assert resamplable(rate) == rate
 
 
-def test_no_sound_is_an_error(clips: Clips) -> None:
+def test_missing_audio_is_an_error(clips: Clips) -> None:
     with pytest.raises(MediaError, match="no audio stream"):
         AudioReader(probe(clips.silent), "filtered")

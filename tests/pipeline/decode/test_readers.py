@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from avvp.pipeline.decode import decord_reader as decode_decord
-from avvp.pipeline.decode import ffmpeg_reader as decode_ffmpeg
+from avvp.pipeline.decode import decord_reader, ffmpeg_reader
 from avvp.pipeline.decode.base import FrameReader
 from avvp.pipeline.decode.jpeg_frames import JpegFrames
 from avvp.pipeline.decode.probe import probe
@@ -76,7 +75,7 @@ class TestContract:
             return
         frames, reader = read(clips.truncated, name)
         assert 8 <= len(frames) < 48
-        assert any("promises" in warning for warning in reader.report.warnings)
+        assert any("container states" in warning for warning in reader.report.warnings)
 
     def test_odd_sizes(self, clips: Clips, name: str) -> None:
         frames, _ = read(clips.odd, name)
@@ -129,7 +128,7 @@ def test_auto_falls_back_to_decord_and_says_so(clips: Clips, monkeypatch: pytest
     def fail(self: FrameReader) -> None:
         raise MediaError(self.media.path, "no frames could be decoded")
 
-    monkeypatch.setattr(decode_ffmpeg.FFmpegReader, "__iter__", fail)
+    monkeypatch.setattr(ffmpeg_reader.FFmpegReader, "__iter__", fail)
     reader = build_reader(media, "auto")
     assert len(np.concatenate(list(reader))) == 24
     assert reader.report.decoder == "decord"
@@ -140,8 +139,8 @@ def test_when_both_fail_auto_reports_the_first(clips: Clips, monkeypatch: pytest
     def fail(self: FrameReader) -> None:
         raise MediaError(self.media.path, f"{self.name} fails")
 
-    monkeypatch.setattr(decode_ffmpeg.FFmpegReader, "__iter__", fail)
-    monkeypatch.setattr(decode_decord.DecordReader, "__iter__", fail)
+    monkeypatch.setattr(ffmpeg_reader.FFmpegReader, "__iter__", fail)
+    monkeypatch.setattr(decord_reader.DecordReader, "__iter__", fail)
     with pytest.raises(MediaError, match="ffmpeg fails"):
         list(build_reader(probe(clips.steady), "auto"))
 
@@ -166,21 +165,21 @@ def test_a_crashing_decord_is_an_error_not_a_crash(clips: Clips, monkeypatch: py
         return DecoderProcess(path, lambda _: crash, **options)
 
     media = probe(clips.steady)
-    monkeypatch.setattr(decode_decord, "DecoderProcess", start)
+    monkeypatch.setattr(decord_reader, "DecoderProcess", start)
     with pytest.raises(MediaError, match="decord ended with status -6"):
         list(build_reader(media, "decord"))
 
 
-def test_published_pictures_are_counted_and_read_by_index(clips: Clips) -> None:
-    with contextlib.closing(JpegFrames(probe(clips.steady))) as pictures:
-        assert len(pictures) >= 24
-        frames = pictures.read([0, len(pictures) - 1])
+def test_jpeg_frames_are_counted_and_read_by_index(clips: Clips) -> None:
+    with contextlib.closing(JpegFrames(probe(clips.steady))) as jpegs:
+        assert len(jpegs) >= 24
+        frames = jpegs.read([0, len(jpegs) - 1])
     assert frames.shape == (2, 48, 64, 3)
     assert read_number(frames[0]) == 0
     assert read_number(frames[1]) >= 68
 
 
-def test_published_pictures_on_a_full_disk(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jpeg_frames_on_a_full_disk(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> None:
     class Full:
         def tell(self) -> int:
             return 0
@@ -204,7 +203,7 @@ def test_nothing_in_the_working_directory_is_run(clips: Clips, tmp_path: Path, m
     assert not (tmp_path / "owned").exists()
 
 
-def test_more_descriptors_than_select_bears(clips: Clips) -> None:
+def test_more_descriptors_than_select_accepts(clips: Clips) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(2048, hard), hard))
     held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]

@@ -123,7 +123,7 @@ class TestBothProfiles:
     def test_a_truncated_file_says_so(self, tiny: Mapping[str, Extractor], clips: Clips, profile: str) -> None:
         features = extract_features(clips.truncated, tiny, profile=profile)
         assert 1 <= features.segments < 6
-        assert any("promises" in warning for warning in features.warnings)
+        assert any("container states" in warning for warning in features.warnings)
 
     def test_several_streams_are_mentioned(self, tiny: Mapping[str, Extractor], clips: Clips, profile: str) -> None:
         features = extract_features(clips.two_streams, tiny, profile=profile)
@@ -139,7 +139,7 @@ class TestUnevenStreams:
         uneven = clips.make("picture-2.mkv", *picture, "-f", "lavfi", "-i", "sine=d=5", "-c:v", "ffv1")
         features = extract_features(uneven, tiny, profile=profile)
         assert features.segments == 5
-        assert any("no picture after 2.00 s" in warning for warning in features.warnings)
+        assert any("no video after 2.00 s" in warning for warning in features.warnings)
         picture_only = clips.make("picture-only.mkv", "-i", uneven, "-an", "-c", "copy")
         alone = extract_features(picture_only, tiny, profile=profile)
         np.testing.assert_allclose(features.visual_3d[:2], alone.visual_3d, atol=1e-5)
@@ -150,7 +150,7 @@ class TestUnevenStreams:
         uneven = clips.make("sound-3.mkv", *picture, "-f", "lavfi", "-i", "sine=d=3", "-c:v", "ffv1")
         features = extract_features(uneven, tiny, profile=profile)
         assert features.segments == 6
-        assert any("no sound after 3.0" in warning for warning in features.warnings)
+        assert any("no audio after 3.0" in warning for warning in features.warnings)
         silence = extract_features(clips.silent, tiny, profile=profile).audio[0]
         np.testing.assert_allclose(features.audio[4:], np.tile(silence, (2, 1)), atol=1e-5)
         assert not np.allclose(features.audio[1], silence)
@@ -172,7 +172,7 @@ class TestUnevenStreams:
         path = clips.numbered(f"gap-{profile}.mkv", 16, 8, "-vf", gap, "-fps_mode", "passthrough")
         with pytest.raises(MediaError, match=r"time stamps are damaged: they reach 25\.0 hours"):
             extract_features(path, tiny, profile=profile, decoding=DecodeOptions(decoder))
-        with pytest.raises(MediaError, match=r"they reach 2\.0 hours, though the file promises 3 s"):
+        with pytest.raises(MediaError, match=r"they reach 2\.0 hours, but the container states 3 s"):
             check_length(probe(clips.steady), 7200)
 
     def test_metadata_cannot_pose_as_frames(self, tiny: Mapping[str, Extractor], clips: Clips, profile: str) -> None:
@@ -252,7 +252,7 @@ def test_a_feature_set_is_checked(tiny: Mapping[str, Extractor], clips: Clips) -
         {"visual_2d": features.visual_2d.astype(np.float64)},
         {"visual_3d": features.visual_3d * np.nan},
     ):
-        with pytest.raises(ValueError, match=r"expected float32|not finite"):
+        with pytest.raises(ValueError, match=r"expected float32|NaN or infinity"):
             replace(features, **changes)
     assert isinstance(features, FeatureSet)
 

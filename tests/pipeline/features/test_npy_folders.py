@@ -105,16 +105,16 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda path: path.write_bytes(b""), "one.npy: not a .npy file"),
     "not_npy": (lambda path: path.write_text("hello"), "one.npy: not a .npy file"),
     "raw_pickle": (lambda path: path.write_bytes(pickle.dumps([1.0])), "one.npy: not a .npy file"),
-    "pickled": (lambda path: np.save(path, np.array([{}], object)), "one.npy: holds pickled objects"),
+    "pickled": (lambda path: np.save(path, np.array([{}], object)), "one.npy: contains pickled objects"),
     "truncated": (truncate, "one.npy: truncated, 281 of 288 bytes"),
     "width": (lambda path: np.save(path, np.zeros((8, 6), np.float32)), "one.npy: shape (8, 6), expected (2T, 5)"),
     "odd_rows": (lambda path: np.save(path, np.zeros((7, 5), np.float32)), "one.npy: shape (7, 5), expected (2T, 5)"),
     "no_rows": (lambda path: np.save(path, np.zeros((0, 5), np.float32)), "one.npy: shape (0, 5)"),
     "flat": (lambda path: np.save(path, np.zeros(40, np.float32)), "one.npy: shape (40,)"),
-    "integers": (lambda path: np.save(path, np.zeros((8, 5), int)), "one.npy: holds int64, expected floating-point"),
+    "integers": (lambda path: np.save(path, np.zeros((8, 5), int)), "one.npy: type int64, expected a floating-point"),
     "seconds": (
         lambda path: np.save(path, np.zeros((6, 5), np.float32)),
-        "one: its files disagree on the number of seconds: vggish_tiny 4, res152 3, r2plus1d_tiny 4",
+        "one: its files have different numbers of seconds: vggish_tiny 4, res152 3, r2plus1d_tiny 4",
     ),
 }
 
@@ -141,7 +141,7 @@ def test_values_that_are_not_finite_are_found_when_they_are_read(folders: Path, 
     rows = clip(4, 0)[1]
     rows[3, 2] = value
     np.save(folders / "res152" / "one.npy", rows)
-    with pytest.raises(DatasetError, match=r"one\.npy: holds values that are not finite"):
+    with pytest.raises(DatasetError, match=r"one\.npy: contains NaN or infinity"):
         open_features(folders).read("one")
 
 
@@ -166,9 +166,9 @@ def test_missing_folders_are_named(folders: Path) -> None:
     for path in (folders / "res152").iterdir():
         path.unlink()
     (folders / "res152").rmdir()
-    with pytest.raises(DatasetError, match="no folder res152 of features"):
+    with pytest.raises(DatasetError, match="no feature folder res152"):
         open_features(folders)
-    with pytest.raises(DatasetError, match="no such folder of features"):
+    with pytest.raises(DatasetError, match="no such feature folder"):
         open_features(folders / "nowhere")
 
 
@@ -179,7 +179,7 @@ def test_nothing_is_packed_where_a_file_is_bad(folders: Path) -> None:
     with pytest.raises(DatasetError) as error:
         pack_features(FeatureFolders(folders), target)
     assert "two.npy: truncated" in str(error.value)
-    assert "one.npy: holds values that are not finite" in str(error.value)
+    assert "one.npy: contains NaN or infinity" in str(error.value)
     assert [path.name for path in folders.parent.iterdir()] == ["feats"]
 
 
@@ -197,16 +197,16 @@ def test_what_half_precision_cannot_hold(folders: Path) -> None:
     rows = clip(4, 0)[0]
     rows[0, 0] = 1e5
     np.save(folders / "vggish_tiny" / "one.npy", rows)
-    with pytest.raises(DatasetError, match="one: holds 100000, more than float16 can"):
+    with pytest.raises(DatasetError, match="one: value 100000 exceeds the range of float16"):
         pack_features(FeatureFolders(folders), folders.with_name("packed"), dtype="float16")
 
 
 def test_a_store_is_never_overwritten_and_an_empty_folder_not_packed(folders: Path, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         pack_features(FeatureFolders(folders), folders)
     for path in folders.glob("*/*.npy"):
         path.unlink()
-    with pytest.raises(DatasetError, match="holds no features"):
+    with pytest.raises(DatasetError, match="contains no features"):
         pack_features(FeatureFolders(folders), tmp_path / "packed")
 
 
@@ -232,18 +232,18 @@ def change_index(root: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda root: (root / INDEX_FILE).write_text("[]"), "not the index of a store"),
+        (lambda root: (root / INDEX_FILE).write_text("[]"), "not the index of a packed store"),
         (lambda root: (root / INDEX_FILE).write_text("{"), "cannot be read"),
-        (lambda root: change_index(root, format=3), "format 3, this program reads 2"),
-        (lambda root: change_index(root, array="../features.npy"), "expected the name of a file beside it"),
-        (lambda root: change_index(root, lengths=[1, 2]), "do not go together"),
-        (lambda root: change_index(root, ids=["one", "one", "two"]), "do not go together"),
-        (lambda root: change_index(root, lengths=[5, 1, 2]), "but the index speaks of"),
+        (lambda root: change_index(root, format=3), "format 3, expected 2 or older"),
+        (lambda root: change_index(root, array="../features.npy"), "expected the name of a file in the same folder"),
+        (lambda root: change_index(root, lengths=[1, 2]), "do not match"),
+        (lambda root: change_index(root, ids=["one", "one", "two"]), "do not match"),
+        (lambda root: change_index(root, lengths=[5, 1, 2]), "but the index states"),
         (lambda root: change_index(root, spec={}), "not a feature specification"),
         (lambda root: truncate(root / "features.npy"), "features.npy: truncated"),
         (lambda root: (root / "features.npy").unlink(), "features.npy: no such file"),
         (lambda root: np.save(root / "features.npy", np.zeros((7, 12), int)), "int64"),
-        (lambda root: np.save(root / "features.npy", np.zeros((7, 12), np.float32, order="F")), "the index speaks of"),
+        (lambda root: np.save(root / "features.npy", np.zeros((7, 12), np.float32, order="F")), "the index states"),
         (lambda root: append_bytes(root / "features.npy"), "468 bytes, expected 464"),
     ],
 )
@@ -272,5 +272,5 @@ def test_values_of_a_store_that_are_not_finite(folders: Path) -> None:
     np.save(root / "features.npy", rows)
     store = open_features(root)
     assert store.read("one").any()
-    with pytest.raises(DatasetError, match="not finite, in clip two"):
+    with pytest.raises(DatasetError, match="contains NaN or infinity in clip two"):
         store.read("two")

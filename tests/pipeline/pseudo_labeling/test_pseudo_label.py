@@ -18,7 +18,7 @@ from avvp.pipeline.decode.options import DecodeOptions
 from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.errors import OutputError
 from avvp.pipeline.preprocess.clap_mel import RATE, clap_mel
-from avvp.pipeline.preprocess.teacher_inputs import CLAP_MEL, CLIP_PICTURE, TeacherInputs, clip_picture
+from avvp.pipeline.preprocess.teacher_inputs import CLAP_MEL, CLIP_FRAME, TeacherInputs, clip_frame
 from avvp.pipeline.pseudo_labeling import write_labels as making
 from avvp.pipeline.pseudo_labeling.calibrate import best_threshold
 from avvp.pipeline.pseudo_labeling.clap_checkpoint import convert_clap
@@ -59,7 +59,7 @@ def test_pictures_are_squashed_as_torch_does(size: tuple[int, int]) -> None:
     expected = torch.nn.functional.interpolate(
         tensor, (224, 224), mode="bilinear", align_corners=False, antialias=False
     )
-    np.testing.assert_allclose(clip_picture(frame), expected[0].permute(1, 2, 0), atol=5e-5)
+    np.testing.assert_allclose(clip_frame(frame), expected[0].permute(1, 2, 0), atol=5e-5)
 
 
 @pytest.mark.parametrize("length", [48_000, 47_999, 150_001, 480_000, 1])
@@ -78,7 +78,7 @@ def test_frames_and_chunks_are_the_published_ones(clips: Clips, tmp_path: Path) 
     stairs = "aevalsrc='0.1*(1+floor(t))*sin(2*PI*1000*t)':s=48000:d=3"
     chosen = ("-map", "0:v", "-map", "1:a", "-c:v", "copy", "-c:a", "flac", "-strict", "-2")
     ffmpeg("-i", clips.steady, "-f", "lavfi", "-i", stairs, *chosen, clip)
-    inputs = TeacherInputs(clip, [CLAP_MEL, CLIP_PICTURE])
+    inputs = TeacherInputs(clip, [CLAP_MEL, CLIP_FRAME])
     given: dict[str, list[np.ndarray]] = {"audio": [], "visual_2d": []}
     for stream, some in inputs:
         given[stream] += [*some]
@@ -86,7 +86,7 @@ def test_frames_and_chunks_are_the_published_ones(clips: Clips, tmp_path: Path) 
     pictures = JpegFrames(probe(clip))
     chosen = np.round(np.linspace(0, len(pictures) - 1, 3)).astype(int)
     for index, shown in zip(chosen, given["visual_2d"], strict=True):
-        np.testing.assert_array_equal(shown, clip_picture(pictures.read([index])[0]))
+        np.testing.assert_array_equal(shown, clip_frame(pictures.read([index])[0]))
     pictures.close()
     loudest = [float(np.median(table.max(axis=1))) for table in given["audio"]]
     steps = np.diff(loudest)
@@ -103,7 +103,7 @@ def test_a_stream_that_is_short_keeps_its_time(tmp_path: Path) -> None:
     assert len(heard) == 6
     assert min(heard[:2]) > 0
     assert max(heard[2:]) == -100
-    assert "no sound after" in inputs.summary.warnings[0]
+    assert "no audio after" in inputs.summary.warnings[0]
 
 
 def laion_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

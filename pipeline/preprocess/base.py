@@ -1,0 +1,77 @@
+"""Interface of the readers that decode a media file once and build inputs of networks. No torch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ...extractors.inputs import InputFormat
+from ...extractors.profiles import Profile, get_profile
+from ...extractors.sampling import Stream
+from ..decode.base import DecodeReport
+from ..decode.options import DEFAULT_OPTIONS, DecodeOptions, check_options
+from ..decode.probe import probe
+from ..errors import MediaError
+from .media_summary import DecodeProgress, MediaSummary
+
+
+class InputReader(ABC):
+    """Reader of one media file: iteration decodes it and gives (stream, inputs), inputs (n, *shape) of the format.
+
+    One reader is iterated once. Iteration raises MediaError where nothing can be decoded.
+
+    Attributes:
+        profile: profile that the file is decoded under.
+        summary: facts, warnings and the order of the inputs; exists once the iteration has ended.
+    """
+
+    summary: MediaSummary
+
+    def __init__(
+        self,
+        path: Path,
+        formats: Sequence[InputFormat],
+        *,
+        profile: str = "llp",
+        options: DecodeOptions = DEFAULT_OPTIONS,
+        progress: DecodeProgress | None = None,
+    ) -> None:
+        """Read the headers of the file.
+
+        Args:
+            path: a media file.
+            formats: the inputs to build, at most one of each stream.
+            profile: key in `PROFILES`.
+            options: decoder, resampler and time limit.
+            progress: called with the stage, seconds done and seconds in total.
+
+        Raises:
+            MediaError: the file is not media.
+            ValueError: the profile is unknown, or the options do not fit the profile or this reader.
+        """
+        self.profile = get_profile(profile)
+        self._check(self.profile, options)
+        self._formats: dict[Stream, InputFormat] = {input_format.stream: input_format for input_format in formats}
+        self._options, self._progress = options, progress
+        self._media = probe(path, timeout=options.timeout)
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[tuple[Stream, NDArray[Any]]]: ...
+
+    def _check(self, profile: Profile, options: DecodeOptions) -> None:
+        check_options(profile, options)
+
+    def _duration(self, reports: Sequence[DecodeReport | None], failures: Mapping[str, MediaError]) -> float:
+        """Return the seconds of the longest decoded stream; raise the first failure if no stream was decoded."""
+        ends = [report.end for report in reports if report]
+        if not ends:
+            raise next(iter(failures.values()), MediaError(self._media.path, "holds neither audio nor video"))
+        return max(ends)
+
+    def _report_progress(self, stage: str, seconds: float) -> None:
+        if self._progress is not None:
+            self._progress(stage, seconds, self._media.duration)
