@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
+from avvp.extractors.sampling import Stream
 from avvp.pipeline.batch.task import ComputeSettings
 from avvp.pipeline.decode.options import DecodeOptions
 from avvp.pipeline.decode.process import available_cores
@@ -91,7 +92,7 @@ def measure(work: Path, videos: Sequence[Path], rounds: int, size: str) -> None:
 
 def largest_error(output: Path, expected: dict[str, Logits]) -> float:
     """Return the largest difference of a logit that the batch run has written."""
-    streams = {"CLIP": "visual_2d", "CLAP": "audio"}
+    streams: dict[str, Stream] = {"CLIP": "visual_2d", "CLAP": "audio"}
     return max(
         float(np.abs(np.load(output / teacher / "scores" / f"{video}.npy") - logits[stream]).max())
         for video, logits in expected.items()

@@ -13,7 +13,13 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 # What `avvp extract` and `avvp pseudo-label` import before they compute.
-_PRELOADED = ["avvp.pipeline.batch.extract_task", "avvp.pipeline.cli.main", "avvp.pipeline.pseudo_labeling.task"]
+_PRELOADED = [
+    "avvp.pipeline.batch.extract_task",
+    "avvp.pipeline.cli.main",
+    "avvp.pipeline.pseudo_labeling.task",
+    "transformers.models.clap.modeling_clap",
+    "transformers.models.clip.modeling_clip",
+]
 
 AVVP = Path(sys.executable).with_name("avvp")
 

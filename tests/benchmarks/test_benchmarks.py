@@ -76,6 +76,17 @@ def test_memory_of_batch_runs(mode: str, load_main: Callable[[str], Main], capsy
     check_figures(run(load_main("memory"), capsys, mode))
 
 
+def test_documented_commands_have_options_that_exist() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "weights").rglob("*.md")]
+    text = " ".join(" ".join(page.read_text(encoding="utf-8").split()) for page in pages)
+    commands = re.findall(r"python benchmarks/(\w+)\.py([^`]*)`", text)
+    assert commands
+    for name, arguments in commands:
+        source = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
+        for option in re.findall(r"--[\w-]+", arguments):
+            assert f'"{option}"' in source, (name, option)
+
+
 @pytest.mark.parametrize("printed", ["no figures", "x1.20, nan", "1.5 s, inf"])
 def test_missing_and_infinite_figures_are_found(printed: str) -> None:
     with pytest.raises(AssertionError):
