@@ -1,4 +1,4 @@
-"""Videos in, timelines out. Names load on first use, because torch takes seconds to import."""
+"""Audio-visual video parsing. Names are imported on first use, because torch takes seconds to import."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Events and timelines: what is heard, what is seen, and when. Pure data and arithmetic."""
+"""Data types for events, per-second labels and probabilities, and the conversions between them."""
 
 from __future__ import annotations
 
@@ -16,29 +16,41 @@ from .segments import MAX_MEDIA_SECONDS, covered_seconds, runs, segment_count
 
 Modality = Literal["audio", "visual", "audio_visual"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
-_HEARD_OR_SEEN = {"audio": ("audio",), "visual": ("visual",), "audio_visual": ("audio", "visual")}
+_SINGLE_MODALITIES = {"audio": ("audio",), "visual": ("visual",), "audio_visual": ("audio", "visual")}
 
 
 @dataclass(frozen=True)
 class Event:
-    """One event in one modality over ``[onset, offset)`` seconds. Raises ValueError for what cannot be one."""
+    """One event in one modality.
+
+    Attributes:
+        modality: one of `MODALITIES`.
+        label: class name.
+        onset: start in seconds, at least 0.
+        offset: end in seconds, exclusive; later than the onset.
+        score: mean probability over the event's seconds, in [0, 1].
+
+    Raises:
+        ValueError: a value is out of range.
+    """
 
     modality: Modality
     label: str
     onset: float
     offset: float
-    score: float  # mean probability over the event's seconds
+    score: float
 
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:
             raise ValueError(f"modality {self.modality!r} is not one of {', '.join(MODALITIES)}")
         if not 0 <= self.onset < self.offset < math.inf:
-            raise ValueError(f"[{self.onset}, {self.offset}) is not an interval of time")
+            raise ValueError(f"[{self.onset}, {self.offset}) is not an interval in seconds")
         if not 0 <= self.score <= 1:
             raise ValueError(f"score {self.score} is not a probability")
 
     @property
     def duration(self) -> float:
+        """Length in seconds."""
         return self.offset - self.onset
 
 
@@ -59,34 +71,37 @@ class SegmentLabels(NamedTuple):
         return self.audio & self.visual
 
     def of(self, modality: str) -> NDArray[np.bool_]:
-        """Return the labels of "audio", "visual" or "audio_visual"."""
+        """Return the labels of one modality, a member of `MODALITIES`."""
         return getattr(self, modality)
 
     def select(self, clips: Any) -> SegmentLabels:
-        """Return the labels of some of N clips; `clips` indexes the first axis."""
+        """Return the labels of the clips that `clips`, an index into the first axis, selects."""
         return SegmentLabels(self.audio[clips], self.visual[clips])
 
 
 class GroundTruth(NamedTuple):
-    """Annotated (T, C) labels in a timeline's classes and length, and a line that says how well the two agree."""
+    """Annotated labels of one video, to be shown beside its predicted timeline."""
 
-    labels: SegmentLabels
-    agreement: str = ""
+    labels: SegmentLabels  # (T, C), with the timeline's classes and length
+    agreement: str = ""  # one line with the F-scores of the timeline
 
 
 @dataclass(frozen=True, eq=False)
 class SegmentProbabilities:
     """Predicted probabilities of one video, (T, C) in [0, 1], or of N clips, (N, T, C), zero-padded to the longest.
 
-    Video-level probabilities are repeated for each second: in a video longer than the parser's window they are those of
-    the windows that contain the second. Raises ValueError for other shapes and values.
+    Video-level probabilities are repeated for each second. In a video longer than the parser's window, each second has
+    the mean over the windows that contain it.
 
     Attributes:
         audio: per segment.
         visual: per segment.
-        audio_video: of the whole video, audio.
-        visual_video: of the whole video, visual.
-        video: of the whole video, where the decoder pools one probability for both modalities (MMIL).
+        audio_video: video level, audio.
+        visual_video: video level, visual.
+        video: video level, both modalities; None unless the decoder pools one probability for both (MMIL).
+
+    Raises:
+        ValueError: the shapes differ, or a value is outside [0, 1].
     """
 
     audio: NDArray[np.float32]
@@ -109,39 +124,48 @@ class SegmentProbabilities:
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """The result for one video."""
+    """Events of one video, with the probabilities they were decided from."""
 
     events: tuple[Event, ...]  # ordered by onset, offset, modality, label
-    labels: tuple[str, ...]  # the C classes that were looked for
-    probabilities: SegmentProbabilities | None  # None where only events are known
-    media: Mapping[str, Any]  # facts of the file, see features.MediaFacts
-    provenance: Mapping[str, Any]  # weights, profile, thresholds, program, device
+    labels: tuple[str, ...]  # the C classes that the parser predicts
+    probabilities: SegmentProbabilities | None  # None if only events are known
+    media: Mapping[str, Any]  # facts of the media file, see `MediaFacts`
+    provenance: Mapping[str, Any]  # program, weights, profile, thresholds, device
     warnings: tuple[str, ...] = field(default=())
-    processing: tuple[Mapping[str, Any], ...] = field(default=())  # what was done to the events afterwards
-    length_known: bool = True  # False where the duration is only that of the last event
+    processing: tuple[Mapping[str, Any], ...] = field(default=())  # post-processing steps, in order
+    length_known: bool = True  # False if the duration is only the end of the last event
 
     @property
     def segments(self) -> int:
-        """T."""
+        """Number of seconds T."""
         if self.probabilities is not None:
             return len(self.probabilities.audio)
         return int(self.media.get("segments") or segment_count(self.media["duration"]))
 
-    def per_second_labels(
-        self, labels: Sequence[str], segments: int | None = None
-    ) -> SegmentLabels:
-        """`per_second_labels` of its events, by default over all of their seconds."""
+    def per_second_labels(self, labels: Sequence[str], segments: int | None = None) -> SegmentLabels:
+        """Convert the events to (T, C) labels.
+
+        Args:
+            labels: C class names.
+            segments: T; by default long enough for all events.
+
+        Returns:
+            The labels, see the function `per_second_labels`.
+
+        Raises:
+            ValueError: `labels` lacks the class of an event.
+        """
         length = segments or max([self.segments, *(math.ceil(event.offset) for event in self.events)])
         events = ((event.modality, event.label, event.onset, event.offset) for event in self.events)
         return per_second_labels(events, labels, length)
 
     def without_probabilities(self) -> Timeline:
-        """The events alone, over as many seconds."""
+        """Return the timeline without probabilities; the number of seconds stays the same."""
         return replace(self, probabilities=None, media={**self.media, "segments": self.segments})
 
     @property
     def name(self) -> str:
-        """Of the media file, without folder and without the suffix of one."""
+        """File name of the media file, without folder and media suffix."""
         path = PurePath(str(self.media.get("path", "video")))
         return path.stem if path.suffix.lower() in MEDIA_SUFFIXES else path.name
 
@@ -149,25 +173,45 @@ class Timeline:
     def of_events(
         cls, events: Iterable[Event], *, path: str, duration: float | None = None, labels: Sequence[str] | None = None
     ) -> Timeline:
-        """Of events that came from elsewhere. By default it ends with its last event, and its classes are theirs.
+        """Make a timeline of events that were not predicted by a parser.
 
-        Raises ValueError where `labels` lacks one, and for more than `MAX_MEDIA_SECONDS`.
+        Args:
+            events: in any order.
+            path: of the media file; gives the timeline its name.
+            duration: in seconds; by default the end of the last event.
+            labels: C class names; by default those of the events, sorted.
+
+        Returns:
+            A timeline without probabilities.
+
+        Raises:
+            ValueError: `labels` lacks the class of an event, or the timeline is longer than `MAX_MEDIA_SECONDS`.
         """
         events = tuple(events)
         end = max([event.offset for event in events] + [duration or 0.0])
         if end > MAX_MEDIA_SECONDS:
             raise ValueError(f"{end:g} seconds are more than {MAX_MEDIA_SECONDS // 3600} hours")
-        known = tuple(sorted({event.label for event in events})) if labels is None else tuple(labels)
-        if unknown := {event.label for event in events}.difference(known):
+        classes = tuple(sorted({event.label for event in events})) if labels is None else tuple(labels)
+        if unknown := {event.label for event in events}.difference(classes):
             raise ValueError(f"class {min(unknown)!r} is not among the labels")
         media = {"path": path, "duration": end if duration is None else duration}
-        return cls(sort_events(events, known), known, None, media, {}, length_known=duration is not None)
+        return cls(sort_events(events, classes), classes, None, media, {}, length_known=duration is not None)
 
 
 def find_events(
     active: NDArray[np.bool_], probabilities: NDArray[np.floating], labels: Sequence[str], modality: Modality
 ) -> list[Event]:
-    """Consecutive active seconds of a class become one event with their mean probability: (T, C) each."""
+    """Join consecutive active seconds of a class to events.
+
+    Args:
+        active: (T, C).
+        probabilities: (T, C) in [0, 1]; an event's score is their mean over its seconds.
+        labels: C class names.
+        modality: of the events.
+
+    Returns:
+        The events, ordered by class and onset.
+    """
     return [
         Event(
             modality, label, float(start), float(stop), float(probabilities[start:stop, index].mean(dtype=np.float64))
@@ -182,9 +226,18 @@ def all_events(
     probabilities: SegmentProbabilities,
     labels: Sequence[str],
 ) -> tuple[Event, ...]:
-    """Events of each modality, and audio-visual ones where a class is heard and seen in the same second.
+    """Find the audio, visual and audio-visual events of one video.
 
-    The probability of an audio-visual second is the smaller of the two.
+    A class is audio-visual in the seconds in which it is active in both modalities; its probability there is the
+    smaller of the two.
+
+    Args:
+        active: (T, C) labels.
+        probabilities: (T, C), of the same video.
+        labels: C class names.
+
+    Returns:
+        The events in the order of `sort_events`.
     """
     both = np.minimum(probabilities.audio, probabilities.visual)
     events = [
@@ -196,7 +249,15 @@ def all_events(
 
 
 def sort_events(events: Iterable[Event], labels: Sequence[str]) -> tuple[Event, ...]:
-    """By onset, offset, modality and class: the order of a timeline."""
+    """Sort events by onset, offset, modality and class.
+
+    Args:
+        events: in any order.
+        labels: class names; classes are ordered as here.
+
+    Returns:
+        The sorted events.
+    """
     order = {label: index for index, label in enumerate(labels)}
     ranks = {modality: index for index, modality in enumerate(MODALITIES)}
     return tuple(sorted(events, key=lambda e: (e.onset, e.offset, ranks[e.modality], order[e.label])))
@@ -205,23 +266,31 @@ def sort_events(events: Iterable[Event], labels: Sequence[str]) -> tuple[Event, 
 def per_second_labels(
     events: Iterable[tuple[str, str, float, float]], labels: Sequence[str], segments: int
 ) -> SegmentLabels:
-    """What is heard and what is seen in each second, (T, C) each, of events (modality, label, onset, offset).
+    """Convert events to labels per second: active where events of the class cover at least half of the second.
 
-    A second is active where events of the class cover at least half of it; what is both is heard and seen. Raises
-    ValueError for what cannot be an event.
+    Args:
+        events: (modality, label, onset, offset) each; audio-visual events count for both modalities.
+        labels: C class names.
+        segments: T; events beyond are cut.
+
+    Returns:
+        (T, C) labels.
+
+    Raises:
+        ValueError: an event has an unknown class or modality, or is not a time interval.
     """
-    places = {label: index for index, label in enumerate(labels)}
-    spans: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    columns = {label: index for index, label in enumerate(labels)}
+    intervals: dict[tuple[str, int], list[tuple[float, float]]] = {}
     for modality, label, onset, offset in events:
-        if label not in places:
+        if label not in columns:
             raise ValueError(f"unknown class {label!r}")
-        if modality not in _HEARD_OR_SEEN:
+        if modality not in _SINGLE_MODALITIES:
             raise ValueError(f"unknown modality {modality!r}")
         if not -math.inf < onset <= offset < math.inf:
-            raise ValueError(f"[{onset}, {offset}) is not an interval of time")
-        for one in _HEARD_OR_SEEN[modality]:
-            spans.setdefault((one, places[label]), []).append((onset, offset))
+            raise ValueError(f"[{onset}, {offset}) is not an interval in seconds")
+        for single in _SINGLE_MODALITIES[modality]:
+            intervals.setdefault((single, columns[label]), []).append((onset, offset))
     active = {modality: np.zeros((segments, len(labels)), bool) for modality in ("audio", "visual")}
-    for (modality, index), own in spans.items():
-        active[modality][:, index] = covered_seconds(own, segments)
+    for (modality, column), covered in intervals.items():
+        active[modality][:, column] = covered_seconds(covered, segments)
     return SegmentLabels(active["audio"], active["visual"])
