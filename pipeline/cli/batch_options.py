@@ -1,124 +1,237 @@
-"""Options of commands that process many files."""
+"""Options of commands that process many videos: inputs, decoding, precision, resuming, Ray."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, ClassVar
 
 import click
 
 from ..errors import SetupError
 from ..precisions import PRECISIONS
-from .options import Command, decode_timeout_option, decoder_option, resampler_option
+from .command import CommandOptions, given_flags, option
+from .options import DecodeTimeoutOptions, DeviceOptions, MessageOptions
 
 if TYPE_CHECKING:
     from ..batch.task import ComputeSettings
 
-_RAY_ONLY = ("address", "actors", "cpus_per_actor", "gpus_per_actor")
-_NETWORK_OPTIONS = (  # not for every network
-    decoder_option,
-    resampler_option,
-    click.option(
-        "--compile", is_flag=True, help="Compile the networks with torch.compile: minutes first, then faster."
-    ),
-)
-_ENGINE_OPTIONS = (
-    click.option(
-        "--precision",
-        type=click.Choice(list(PRECISIONS)),
-        default="fp32",
-        show_default=True,
-        help="What the networks compute in; results are float32 in any case.",
-    ),
-    click.option(
-        "--batch-size", type=click.IntRange(1), help="Seconds of video at once; by default as the device likes."
-    ),
-    decode_timeout_option,
-    click.option("--list", "listing", metavar="FILE", help="More inputs: a text or CSV file; '-' is standard input."),
-    click.option("--keep-tree", is_flag=True, help="Name outputs by their path below the folder, not by name alone."),
-    click.option("--workers", type=click.IntRange(1), help="Decoding processes; by default as the device needs."),
-    click.option("--retry-failed", is_flag=True, help="Try again what failed before."),
-    click.option("--overwrite", is_flag=True, help="Do everything anew, and replace files of other programs."),
-    click.option("--verify", is_flag=True, help="Read every output that is there and compare its checksum."),
-    click.option("--hash-inputs", is_flag=True, help="Know inputs by their content, not by path, size and time."),
-    click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails."),
-    click.option(
-        "--json-log", type=click.File("a", lazy=False), help="Append a JSON line for each finished file; '-' is stdout."
-    ),
-    click.option("--dry-run", is_flag=True, help="Say what would be done, and why; compute nothing."),
-    click.option(
-        "--engine",
-        type=click.Choice(["local", "ray"]),
-        default="local",
-        show_default=True,
-        help="This machine, or a Ray cluster.",
-    ),
-    click.option(
-        "--address", metavar="HOST:PORT", help="Of the Ray cluster; by default RAY_ADDRESS, or a new one here."
-    ),
-    click.option("--actors", type=click.IntRange(1), help="Ray: engines in the cluster; by default as many as fit."),
-    click.option("--cpus-per-actor", type=click.IntRange(1), help="Ray: cores of each; by default all of a node's."),
-    click.option("--gpus-per-actor", type=click.FloatRange(0), help="Ray: GPUs of each, 0.5 for half of one."),
-)
-_LOCAL_TOO = (
-    "listing", "keep_tree", "workers", "compile", "retry_failed", "overwrite", "verify", "hash_inputs", "fail_fast",
-    "json_log", "dry_run", "engine",
-)  # fmt: skip
-BATCH_NAMES = _LOCAL_TOO + _RAY_ONLY
-DEFAULT_NETWORK_OPTIONS = {"decoder": "auto", "resampler": "torchaudio", "compile": False}
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderOptions(CommandOptions):
+    """How frames and audio are decoded."""
+
+    heading: ClassVar[str] = "Decoding and networks"
+    decoder: str = field(
+        metadata=option(
+            "--decoder",
+            type=click.Choice(["auto", "ffmpeg", "decord"]),
+            default="auto",
+            help="Program that decodes frames.",
+        )
+    )
+    resampler: str = field(
+        metadata=option(
+            "--resampler",
+            type=click.Choice(["torchaudio", "resampy"]),
+            default="torchaudio",
+            help="Filter that resamples audio to 16 kHz, for bundles of the profile clean.",
+        )
+    )
 
 
-def batch_options(command: Command) -> Command:
-    """What every command has that runs a bundle's networks on many files."""
-    return _add(_add(command, _ENGINE_OPTIONS), _NETWORK_OPTIONS)
+@dataclass(frozen=True, kw_only=True)
+class CompileOptions(CommandOptions):
+    """Whether networks are compiled."""
+
+    heading: ClassVar[str] = "Decoding and networks"
+    compile: bool = field(
+        metadata=option(
+            "--compile", is_flag=True, help="Compile the networks with torch.compile: takes minutes, then runs faster."
+        )
+    )
 
 
-def engine_options(command: Command) -> Command:
-    """What every command has that works on many files; to `read_settings` it says `decoder` and `compile` itself."""
-    return _add(command, _ENGINE_OPTIONS)
+@dataclass(frozen=True, kw_only=True)
+class ComputeOptions(DecodeTimeoutOptions, DeviceOptions, MessageOptions):
+    """How networks compute."""
+
+    heading: ClassVar[str] = "Decoding and networks"
+    precision: str = field(
+        metadata=option(
+            "--precision",
+            type=click.Choice(list(PRECISIONS)),
+            default="fp32",
+            help="Precision of the networks; results are always float32.",
+        )
+    )
+    batch_size: int | None = field(
+        metadata=option(
+            "--batch-size",
+            type=click.IntRange(1),
+            show_default="depends on the device",
+            help="Seconds of video per batch.",
+        )
+    )
 
 
-def _add(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
-    for option in reversed(options):
-        command = option(command)
-    return command
+@dataclass(frozen=True, kw_only=True)
+class InputOptions(CommandOptions):
+    """Which files of a folder are inputs."""
+
+    heading: ClassVar[str] = "Many videos"
+    recursive: bool = field(metadata=option("--recursive", is_flag=True, help="Include the subfolders of folders."))
 
 
-def collect_named_inputs(inputs: Sequence[str], options: Mapping[str, Any]) -> dict[str, Path]:
-    """Every input by its id. Raises UsageError for none, SetupError for names that lead nowhere or clash."""
+@dataclass(frozen=True, kw_only=True)
+class RayOptions(CommandOptions):
+    """A Ray cluster; None means Ray's or the cluster's default."""
+
+    heading: ClassVar[str] = "Ray cluster"
+    address: str | None = field(
+        metadata=option(
+            "--address",
+            metavar="HOST:PORT",
+            show_default="RAY_ADDRESS, or a new cluster on this machine",
+            help="Address of the cluster.",
+        )
+    )
+    actors: int | None = field(
+        metadata=option(
+            "--actors", type=click.IntRange(1), show_default="as many as fit", help="Actors; each loads all networks."
+        )
+    )
+    cpus_per_actor: int | None = field(
+        metadata=option(
+            "--cpus-per-actor", type=click.IntRange(1), show_default="all of a node", help="CPU cores per actor."
+        )
+    )
+    gpus_per_actor: float | None = field(
+        metadata=option(
+            "--gpus-per-actor", type=click.FloatRange(0), help="GPUs per actor; 0.5 shares one GPU between two."
+        )
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions(InputOptions, RayOptions, ComputeOptions):
+    """How a run over many videos goes."""
+
+    heading: ClassVar[str] = "Many videos"
+    listing: str | None = field(
+        metadata=option(
+            "--list", metavar="FILE", help="Text or CSV file that lists more inputs; '-' is standard input."
+        )
+    )
+    keep_tree: bool = field(
+        metadata=option(
+            "--keep-tree", is_flag=True, help="Name results by the path below the folder, not by the file name alone."
+        )
+    )
+    workers: int | None = field(
+        metadata=option(
+            "--workers", type=click.IntRange(1), show_default="depends on the device", help="Decoding processes."
+        )
+    )
+    retry_failed: bool = field(
+        metadata=option("--retry-failed", is_flag=True, help="Retry inputs that failed in an earlier run.")
+    )
+    overwrite: bool = field(
+        metadata=option(
+            "--overwrite", is_flag=True, help="Compute everything again, and replace files that avvp did not write."
+        )
+    )
+    verify: bool = field(
+        metadata=option("--verify", is_flag=True, help="Compare the checksum of every existing result.")
+    )
+    hash_inputs: bool = field(
+        metadata=option(
+            "--hash-inputs", is_flag=True, help="Detect changed inputs by content, not by path, size and time."
+        )
+    )
+    fail_fast: bool = field(metadata=option("--fail-fast", is_flag=True, help="Stop at the first input that fails."))
+    json_log: IO[str] | None = field(
+        metadata=option(
+            "--json-log",
+            type=click.File("a", lazy=False),
+            metavar="FILE",
+            help="Append a JSON line for each finished input; '-' is standard output.",
+        )
+    )
+    dry_run: bool = field(
+        metadata=option("--dry-run", is_flag=True, help="List what would be computed and why; compute nothing.")
+    )
+    engine: str = field(
+        metadata=option(
+            "--engine",
+            type=click.Choice(["local", "ray"]),
+            default="local",
+            help="Run on this machine or on a Ray cluster.",
+        )
+    )
+
+
+def collect_named_inputs(inputs: Sequence[str], options: BatchOptions) -> dict[str, Path]:
+    """Expand files, folders, patterns and --list into named files.
+
+    Args:
+        inputs: as typed by the user.
+        options: of the current command.
+
+    Returns:
+        Id -> file.
+
+    Raises:
+        click.UsageError: there are no inputs, or options of one engine are used with the other.
+        SetupError: an input does not exist, or two files have the same id.
+    """
     from .inputs import name_inputs, read_list
 
-    on_ray = options["engine"] == "ray"
-    for name in ("threads",) if on_ray else _RAY_ONLY:
-        if options[name] is not None:
-            hint = "is for this machine; on a cluster, use --cpus-per-actor" if on_ray else "goes with --engine ray"
-            raise click.UsageError(f"--{name.replace('_', '-')} {hint}")
-    listed = read_list(options["listing"]) if options["listing"] is not None else []
+    if options.engine == "ray" and options.threads is not None:
+        raise click.UsageError("--threads is for this machine; on a cluster, use --cpus-per-actor")
+    if options.engine != "ray" and (flags := given_flags(RayOptions)):
+        raise click.UsageError(f"{flags[0]} goes with --engine ray")
+    listed = [] if options.listing is None else read_list(options.listing)
     if not inputs and not listed:
         raise click.UsageError("no inputs: name files or folders, or a --list of them")
-    return name_inputs([*inputs, *listed], recursive=options["recursive"], keep_tree=options["keep_tree"])
+    return name_inputs([*inputs, *listed], recursive=options.recursive, keep_tree=options.keep_tree)
 
 
-def read_settings(profile: str, options: Mapping[str, Any]) -> ComputeSettings:
-    """How each machine computes. Raises SetupError for a decoder that cannot serve the profile."""
+def read_settings(
+    profile: str, options: BatchOptions, *, decoder: DecoderOptions | None = None, compiled: bool = False
+) -> ComputeSettings:
+    """Build the settings that each machine computes with.
+
+    Args:
+        profile: name of the profile that files are decoded under.
+        options: of the current command.
+        decoder: of the current command; None for the defaults.
+        compiled: compile the networks.
+
+    Returns:
+        The settings.
+
+    Raises:
+        SetupError: the decoder or the resampler does not fit the profile.
+    """
     from ...extractors.profiles import get_profile
     from ..batch.task import ComputeSettings
     from ..decode.options import DecodeOptions, check_options
     from ..devices import ComputePrecision
 
-    decoding = DecodeOptions(
-        options["decoder"], options["decode_timeout"], debug=options["debug"], resampler=options["resampler"]
-    )
+    decoding = DecodeOptions(timeout=options.decode_timeout, debug=options.debug)
+    if decoder is not None:
+        decoding = replace(decoding, decoder=decoder.decoder, resampler=decoder.resampler)
     try:
         check_options(get_profile(profile), decoding)
     except ValueError as error:
         raise SetupError(str(error)) from error
     return ComputeSettings(
-        decoding,
-        options["device"],
-        ComputePrecision(options["precision"], options["compile"]),
-        options["batch_size"],
-        options["threads"],
-        options["workers"],
+        decoding=decoding,
+        device=options.device,
+        precision=ComputePrecision(options.precision, compiled),
+        batch_size=options.batch_size,
+        threads=options.threads,
+        workers=options.workers,
     )

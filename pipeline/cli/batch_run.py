@@ -1,11 +1,11 @@
-"""What commands share that work on many files: their options, and the run itself."""
+"""Run a task over many videos: load, plan, compute, report progress and failures."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -13,152 +13,187 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from ..text import escape
-from .options import exit_1_on_error
+from .batch_options import BatchOptions
+from .command import exit_1_on_error
 
 if TYPE_CHECKING:
-    from ..batch.plan import BatchJob, Plan, RunSummary
+    from ..batch.engine import Engine
+    from ..batch.plan import BatchJob, Plan
+    from ..batch.ray_engine import RayEngine
+    from ..batch.run_plan import RunSummary
     from ..batch.storage import Storage
     from ..batch.task import Task
-    from ..batch.work import Result, VideoJob
+    from ..batch.work import Result
     from .console import Console
 
-_SPEAK_EVERY = 10.0  # seconds, where there is no terminal to draw a bar on
+_REPORT_INTERVAL = 10.0  # seconds between lines where no progress bar can be drawn
 
 
 def run_batch(
-    task: Task[Any], named: Mapping[str, Path], storage: Storage, options: Mapping[str, Any], console: Console
+    task: Task[Any], named: Mapping[str, Path], storage: Storage, options: BatchOptions, console: Console
 ) -> int:
-    """Load, plan, run, tell; returns the exit status. Raises what the person can mend before anything is done."""
+    """Run a task over named files, except for what the journal lists as done.
+
+    Args:
+        task: what to compute.
+        named: id -> file.
+        storage: of the results, locked by the caller.
+        options: of the current command.
+        console: for progress and notes.
+
+    Returns:
+        The exit status: 1 if an input failed, in this run or in an earlier one, else 0.
+
+    Raises:
+        SetupError, WeightsError: the run cannot start.
+        click.ClickException: the run broke off; exit status 1.
+    """
     from ..batch.journal import Journal
-    from ..batch.plan import BatchJob, make_plan, run_plan
+    from ..batch.plan import BatchJob, make_plan
+    from ..batch.run_plan import run_plan
 
     journal = Journal(storage)
     if journal.unreadable:
-        console.say(f"{journal.unreadable} lines of the journal cannot be read and are left out of account")
-    on_ray = options["engine"] == "ray"
+        console.info(f"{journal.unreadable} unreadable lines of the journal are ignored")
     with console:
-        loaded = (_on_cpu(task) if on_ray else task).load(console.download)
-    products = task.products(loaded)
-    task.check(loaded, storage, overwrite=options["overwrite"])
-    kept = ("overwrite", "retry_failed", "verify", "hash_inputs", "fail_fast")
-    job = BatchJob(named, storage, products, **{name: options[name] for name in kept})
+        loaded = (_on_cpu(task) if options.engine == "ray" else task).load(console.download_progress)
+    specs = task.output_specs(loaded)
+    task.check(loaded, storage, overwrite=options.overwrite)
+    job = BatchJob(
+        named,
+        storage,
+        specs,
+        overwrite=options.overwrite,
+        retry_failed=options.retry_failed,
+        verify=options.verify,
+        hash_inputs=options.hash_inputs,
+        fail_fast=options.fail_fast,
+    )
     plan = make_plan(job, journal)
-    if options["dry_run"]:
-        _show_plan(plan)
+    if options.dry_run:
+        _print_plan(plan)
         return 1 if plan.failed else 0
-    teller, runner = ProgressReporter(console, len(plan.todo), options["json_log"]), _Idle()
-    if plan.todo:
-        runner = _ray(task, job, options) if on_ray else task.engine(loaded, products, storage, videos=len(plan.todo))
-    with runner, exit_1_on_error(debug=options["debug"]):
+    with contextlib.ExitStack() as stack:
+        executor: Engine | RayEngine | None = None
+        if plan.todo and options.engine == "ray":
+            executor = stack.enter_context(_make_ray_engine(task, job, options))
+        elif plan.todo:
+            executor = stack.enter_context(task.engine(loaded, specs, storage, videos=len(plan.todo)))
+        stack.enter_context(exit_1_on_error(debug=options.debug))
         with console, contextlib.closing(journal):
             task.prepare(loaded, storage)
-            outcome = run_plan(job, plan, journal, runner, teller)
-        _summarize(outcome)
-        if note := task.finalize(loaded, products, storage, journal):
-            console.say(note)
-    return 1 if outcome.failures else 0
+            if executor is None:
+                summary = _finish_empty_plan(job, plan)
+            else:
+                reporter = ProgressReporter(console, len(plan.todo), options.json_log)
+                summary = run_plan(job, plan, journal, executor, reporter)
+        _print_summary(summary)
+        if note := task.finalize(loaded, specs, storage, journal):
+            console.info(note)
+    return 1 if summary.failures else 0
 
 
-class _Idle(contextlib.AbstractContextManager["_Idle"]):
-    """Runs nothing."""
+def _finish_empty_plan(job: BatchJob, plan: Plan) -> RunSummary:
+    """Do what `run_plan` does when nothing is left to compute: list the failures of earlier runs."""
+    from ..batch.run_plan import RunSummary, write_failures
 
-    at_once = 1
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def run(self, works: Iterable[VideoJob]) -> Iterator[Result]:
-        """Nothing was asked for."""
-        assert not list(works)
-        return iter(())
+    failures = {planned.id: (planned.path, planned.reason) for planned in plan.failed}
+    write_failures(job.storage, failures)
+    return RunSummary(skipped=len(plan.done), failures=failures)
 
 
 def _on_cpu(task: Task[Any]) -> Task[Any]:
-    """For the machine that only plans: the networks are loaded to know what they are."""
+    """Return the task for a machine that only plans: it loads the networks to identify them."""
     from ..devices import FP32
 
     return replace(task, settings=replace(task.settings, device="cpu", precision=FP32))
 
 
-def _ray(task: Task[Any], job: BatchJob, options: Mapping[str, Any]) -> Any:
+def _make_ray_engine(task: Task[Any], job: BatchJob, options: BatchOptions) -> RayEngine:
     from ..batch.ray_engine import RayEngine
 
     return RayEngine(
         task,
-        job.products,
+        job.specs,
         job.storage.where,
-        address=options["address"],
-        actors=options["actors"],
-        cpus=options["cpus_per_actor"],
-        gpus=options["gpus_per_actor"],
+        address=options.address,
+        actors=options.actors,
+        cpus=options.cpus_per_actor,
+        gpus=options.gpus_per_actor,
     )
 
 
 class ProgressReporter:
-    """Shows how a run goes: a bar, or a line now and then; for programs, a JSON line for each file."""
+    """Callback of a batch run: moves a bar, or prints a line every ten seconds; appends to the JSON log.
+
+    Args:
+        console: for the bar and the lines.
+        total: videos to compute.
+        log: gets a JSON line per result; None for no log.
+    """
 
     def __init__(self, console: Console, total: int, log: IO[str] | None) -> None:
-        self._messages, self._total, self._log = console, total, log
-        self._started = self._spoken = time.monotonic()
-        self._seconds = 0.0  # of media
+        self._console, self._total, self._log = console, total, log
+        self._started = self._last_line = time.monotonic()
+        self._media_seconds = 0.0
 
-    def __call__(self, result: Result, outcome: RunSummary) -> None:
-        if result.made is not None:
-            self._seconds += result.made.media["duration"]
+    def __call__(self, result: Result, summary: RunSummary) -> None:
+        if result.outputs is not None:
+            self._media_seconds += result.outputs.media["duration"]
         if self._log is not None:
-            click.echo(json.dumps(self._describe(result, outcome)), file=self._log)
-        with contextlib.suppress(OSError):  # a terminal that is gone must not cost the person the other files
-            self._show(result, outcome)
+            click.echo(json.dumps(_log_entry(result, summary)), file=self._log)
+        with contextlib.suppress(OSError):  # a closed terminal must not stop the run
+            self._report(result, summary)
 
-    def _show(self, result: Result, outcome: RunSummary) -> None:
-        console, now, done = self._messages, time.monotonic(), self._total - outcome.left
-        if result.made is not None and result.made.note:
-            console.say(f"{result.work.id}: {result.made.note}")
-        if result.made is not None:
-            media = result.made.media
-            console.note(
-                f"{result.work.path}: {media['format']}, frames by {media['decoder']}:"
+    def _report(self, result: Result, summary: RunSummary) -> None:
+        console, now, done = self._console, time.monotonic(), self._total - summary.left
+        if result.outputs is not None:
+            media = result.outputs.media
+            if result.outputs.note:
+                console.info(f"{result.job.id}: {result.outputs.note}")
+            console.detail(
+                f"{result.job.path}: {media['format']}, frames by {media['decoder']}:"
                 f" {media['frames_decoded']} decoded, {media['frames_damaged']} damaged; {result.seconds:.1f} s"
             )
-        rate = f"{self._seconds / (now - self._started):.1f}x real time"
-        failed = f", {len(outcome.failures)} failed" if outcome.failures else ""
-        if console.console.is_terminal:
-            console.show("working", done, self._total, f"{done}/{self._total} files, {rate}{failed}")
-        elif now - self._spoken > _SPEAK_EVERY:
-            self._spoken = now
-            left = (now - self._started) / done * outcome.left
-            console.say(f"{done}/{self._total} files, {rate}{failed}, {left:.0f} s left")
-
-    def _describe(self, result: Result, outcome: RunSummary) -> dict[str, Any]:
-        made = result.made
-        return {
-            "id": result.work.id,
-            "path": str(result.work.path),
-            "status": "failed" if made is None else "done",
-            "cause": result.cause,
-            "warnings": [] if made is None else list(made.warnings),
-            "media_seconds": None if made is None else made.media["duration"],
-            "seconds": round(result.seconds, 3),
-            "left": outcome.left,
-            "failed": len(outcome.failures),
-        }
+        rate = f"{self._media_seconds / (now - self._started):.1f}x real time"
+        failed = f", {len(summary.failures)} failed" if summary.failures else ""
+        if console.is_terminal:
+            console.move_bar("working", done, self._total, f"{done}/{self._total} files, {rate}{failed}")
+        elif now - self._last_line > _REPORT_INTERVAL:
+            self._last_line = now
+            remaining = (now - self._started) / done * summary.left
+            console.info(f"{done}/{self._total} files, {rate}{failed}, {remaining:.0f} s left")
 
 
-def _show_plan(plan: Plan) -> None:
-    for decision in plan.todo:
-        products = ", ".join(decision.products)
-        click.echo(f"compute  {escape(decision.id)}  {products}  ({decision.reason})")
-    for decision in plan.failed:
-        click.echo(f"failed   {escape(decision.id)}  {decision.reason} (--retry-failed tries again)")
+def _log_entry(result: Result, summary: RunSummary) -> dict[str, Any]:
+    outputs = result.outputs
+    return {
+        "id": result.job.id,
+        "path": str(result.job.path),
+        "status": "failed" if outputs is None else "done",
+        "cause": result.cause,
+        "warnings": [] if outputs is None else list(outputs.warnings),
+        "media_seconds": None if outputs is None else outputs.media["duration"],
+        "seconds": round(result.seconds, 3),
+        "left": summary.left,
+        "failed": len(summary.failures),
+    }
+
+
+def _print_plan(plan: Plan) -> None:
+    for planned in plan.todo:
+        click.echo(f"compute  {escape(planned.id)}  {', '.join(planned.output_names)}  ({planned.reason})")
+    for planned in plan.failed:
+        click.echo(f"failed   {escape(planned.id)}  {planned.reason} (--retry-failed tries again)")
     click.echo(f"{len(plan.todo)} to compute, {len(plan.done)} done before, {len(plan.failed)} failed before", err=True)
 
 
-def _summarize(outcome: RunSummary) -> None:
-    """Name every failed input with its cause, at the end, where it is read."""
-    left = f", {outcome.left} not tried" if outcome.left else ""
+def _print_summary(summary: RunSummary) -> None:
+    """Print the counts, then every failed input with its cause: the last lines are the ones that are read."""
+    left = f", {summary.left} not tried" if summary.left else ""
     with contextlib.suppress(OSError):
         click.echo(
-            f"{outcome.done} done, {outcome.skipped} done before, {len(outcome.failures)} failed{left}", err=True
+            f"{summary.done} done, {summary.skipped} done before, {len(summary.failures)} failed{left}", err=True
         )
-        for path, cause in outcome.failures.values():
+        for path, cause in summary.failures.values():
             click.echo(f"Error: {escape(path)}: {cause}", err=True)

@@ -1,9 +1,7 @@
-"""Messages for the person at the terminal, all on stderr: progress, timelines, notes."""
+"""Messages on standard error: progress bars, timelines, notes."""
 
 from __future__ import annotations
 
-import io
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -20,23 +18,25 @@ if TYPE_CHECKING:
 
 
 class Console:
-    """A context manager: while it is entered, and if stderr is a terminal, a progress bar may be shown."""
+    """Printer of messages. As a context manager it shows a progress bar, if standard error is a terminal.
 
-    def __init__(self, *, quiet: bool, verbose: bool) -> None:
-        # A name that no encoding can print must not end the run.
-        if isinstance(sys.stderr, io.TextIOWrapper):
-            sys.stderr.reconfigure(errors="backslashreplace")
-        self.quiet = quiet
-        self.verbose = verbose and not quiet
-        self.console = RichConsole(stderr=True, highlight=False, markup=False, emoji=False)
+    Args:
+        quiet: print nothing.
+        verbose: print details, too.
+    """
+
+    def __init__(self, *, quiet: bool, verbose: bool = False) -> None:
+        self._quiet = quiet
+        self._verbose = verbose and not quiet
+        self._rich = RichConsole(stderr=True, highlight=False, markup=False, emoji=False)
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.fields[unit]}"),
             TimeRemainingColumn(),
         )
-        hidden = quiet or not self.console.is_terminal
-        self._bars = Progress(*columns, console=self.console, transient=True, disable=hidden)
+        hidden = quiet or not self._rich.is_terminal
+        self._bars = Progress(*columns, console=self._rich, transient=True, disable=hidden)
         self._task: TaskID | None = None
 
     def __enter__(self) -> Console:
@@ -46,65 +46,103 @@ class Console:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._clear()
+        self._remove_bar()
         self._bars.stop()
 
-    def note(self, text: str) -> None:
-        """A line for those who asked for more."""
-        if self.verbose:
-            self.console.print(escape(text), style="dim", soft_wrap=True)
+    @property
+    def is_terminal(self) -> bool:
+        """Whether standard error is a terminal."""
+        return self._rich.is_terminal
 
-    def say(self, text: str) -> None:
-        """A line for everybody who did not ask for silence."""
-        self._clear()
-        if not self.quiet:
-            self.console.print(escape(text), soft_wrap=True)
+    def detail(self, text: str) -> None:
+        """Print a line if --verbose is given."""
+        if self._verbose:
+            self._rich.print(escape(text), style="dim", soft_wrap=True)
 
-    def count(self, description: str) -> Callable[[int, int], None]:
-        """The callback that moves a bar of things done and in all."""
+    def info(self, text: str) -> None:
+        """Print a line unless --quiet is given."""
+        self._remove_bar()
+        if not self._quiet:
+            self._rich.print(escape(text), soft_wrap=True)
+
+    def count_progress(self, description: str) -> Callable[[int, int], None]:
+        """Make a callback that moves a bar.
+
+        Args:
+            description: text before the bar.
+
+        Returns:
+            A function of the number of items done and in total.
+        """
 
         def move(done: int, total: int) -> None:
-            self.show(description, done, total, f"{done}/{total}")
+            self.move_bar(description, done, total, f"{done}/{total}")
             if done == total:
-                self._clear()
+                self._remove_bar()
 
         return move
 
-    def progress(self, path: Path) -> DecodeProgress:
-        """The callback that moves the bar of one file."""
+    def decode_progress(self, path: Path) -> DecodeProgress:
+        """Make a callback that moves the bar of one media file.
+
+        Args:
+            path: the file.
+
+        Returns:
+            A function of the stage, the seconds done and the seconds in total (None if unknown).
+        """
         name = escape(path.name)
 
-        def show(stage: str, done: float, total: float | None) -> None:
+        def move(stage: str, done: float, total: float | None) -> None:
             seconds = f"{done:.0f} s" if total is None else f"{done:.0f}/{max(done, total):.0f} s"
-            self.show(f"{name}: {stage}", done, None if total is None else max(done, total), seconds)
+            self.move_bar(f"{name}: {stage}", done, None if total is None else max(done, total), seconds)
 
-        return show
+        return move
 
-    def download(self, done: int, total: int | None) -> None:
-        """Move the bar of a download: bytes so far, bytes in all."""
+    def download_progress(self, done: int, total: int | None) -> None:
+        """Move the bar of a download.
+
+        Args:
+            done: bytes.
+            total: bytes; None if the server does not report it.
+        """
         size = f"{done >> 20} MiB" if total is None else f"{done >> 20}/{total >> 20} MiB"
-        self.show("downloading weights", done, total, size)
+        self.move_bar("downloading weights", done, total, size)
 
-    def finished(self, path: Path, timeline: Timeline, seconds: float, truth: GroundTruth | None = None) -> None:
-        """Show the result of one file, beside the truth where it is known."""
+    def print_result(self, path: Path, timeline: Timeline, seconds: float, truth: GroundTruth | None = None) -> None:
+        """Print the timeline of one file.
+
+        Args:
+            path: the file.
+            timeline: its events.
+            seconds: how long parsing took.
+            truth: printed beside the timeline.
+        """
         from ..outputs.terminal import print_timeline
 
-        self._clear()
-        if not self.quiet:
-            print_timeline(timeline, self.console, truth)
+        self._remove_bar()
+        if not self._quiet:
+            print_timeline(timeline, self._rich, truth)
         media = timeline.media
-        self.note(
+        self.detail(
             f"{path}: {media['format']}, frames by {media['decoder']}: {media['frames_decoded']} decoded,"
             f" {media['frames_damaged']} damaged; {seconds:.1f} s"
         )
 
-    def show(self, description: str, done: float, total: float | None, unit: str) -> None:
-        """Put up the bar, or move it."""
+    def move_bar(self, description: str, done: float, total: float | None, unit: str) -> None:
+        """Show the bar, or move it.
+
+        Args:
+            description: text before the bar.
+            done: items so far.
+            total: items in total; None if unknown.
+            unit: text after the bar.
+        """
         if self._task is None:
             self._task = self._bars.add_task(description, total=total, unit=unit)
         self._bars.update(self._task, description=description, completed=done, total=total, unit=unit)
 
-    def _clear(self) -> None:
+    def _remove_bar(self) -> None:
         if self._task is not None:
             self._bars.remove_task(self._task)
             self._task = None

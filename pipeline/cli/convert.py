@@ -1,129 +1,158 @@
-"""`avvp convert`: from files of events to files in other formats, and to data sets."""
+"""Command avvp convert: write event files in other formats, or as the annotations of a data set."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import SetupError
 from ..files import is_file, make_folder, safe_file_name
 from ..text import escape
-from .event_outputs import formats_option, name_targets, read_timelines, refinement_options, refuse_inputs, write_target
-from .options import debug_option, exit_1_on_error, exit_2_on_error, quiet_option
+from .command import ANY_PATH, OUTPUT_FOLDER, argument, command, exit_1_on_error, exit_2_on_error, option
+from .event_outputs import (
+    FormatOptions,
+    PostProcessingOptions,
+    name_targets,
+    output_path,
+    read_timelines,
+    refuse_inputs,
+    write_target,
+)
+from .options import MessageOptions
 
 if TYPE_CHECKING:
     from ..outputs.formats.read_folders import EventFiles
     from ..outputs.formats.targets import OutputFiles
     from ..timeline import Timeline
 
-_STDOUT = "-"
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertOptions(FormatOptions, PostProcessingOptions, MessageOptions):
+    """Options of avvp convert."""
+
+    inputs: tuple[Path, ...] = field(metadata=argument(nargs=-1, required=True, type=ANY_PATH, metavar="EVENTS..."))
+    output: str | None = field(
+        metadata=option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            show_default="-",
+            help="File for a single timeline; '-' is standard output.",
+        )
+    )
+    output_dir: Path | None = field(
+        metadata=option("--output-dir", type=OUTPUT_FOLDER, help="Folder for any number of timelines.")
+    )
+    data_set: Path | None = field(
+        metadata=option(
+            "--data-set",
+            type=OUTPUT_FOLDER,
+            help="Folder for annotations in the format of LLP; all timelines become one split.",
+        )
+    )
+    split: str | None = field(
+        metadata=option("--split", type=click.Choice(["train", "val", "test"]), help="Split of the data set to write.")
+    )
+    seconds: int | None = field(
+        metadata=option("--seconds", type=click.IntRange(1), help="Length of clips whose event files do not hold it.")
+    )
+    overwrite: bool = field(metadata=option("--overwrite", is_flag=True, help="Replace existing files in the folder."))
 
 
-@click.command(
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="""\b
-Examples:
-  avvp convert events.json -f vtt -o video.vtt
-  avvp convert events.json -f all -o out/video
-  avvp convert events/ -f csv,textgrid --output-dir tables/
-  avvp convert events.json --merge-gap 1 --min-duration 2 -o tidy.json
-  avvp convert labels.TextGrid -o events.json
-  avvp convert corrected/ --data-set my-data/ --split val
-
-Read are json, csv, tsv, llp, audacity, textgrid and eaf files; what they are is told by their names.""",
+@command(
+    ConvertOptions,
+    examples=(
+        "avvp convert events.json -f vtt -o video.vtt",
+        "avvp convert events.json -f all -o out/video",
+        "avvp convert events/ -f csv,textgrid --output-dir tables/",
+        "avvp convert events.json --merge-gap 1 --min-duration 2 -o tidy.json",
+        "avvp convert labels.TextGrid -o events.json",
+        "avvp convert corrected/ --data-set my-data/ --split val",
+    ),
+    notes="Reads json, csv, tsv, llp, audacity, textgrid and eaf files; the file name determines the format.",
 )
-@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="EVENTS...")
-@formats_option
-@click.option("-o", "--output", metavar="FILE", help="Of a single timeline; '-', the default, is standard output.")
-@click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path), help="For those of many.")
-@click.option(
-    "--data-set",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for annotations in the form of LLP, one split of all the timelines.",
-)
-@click.option("--split", type=click.Choice(["train", "val", "test"]), help="Of the data set.")
-@click.option("--seconds", type=click.IntRange(1), help="Length of the clips, where files of events do not say.")
-@refinement_options
-@click.option("--overwrite", is_flag=True, help="Replace files in the folder.")
-@quiet_option
-@debug_option
-def convert(inputs: tuple[Path, ...], **options: Any) -> int:
-    """Write the EVENTS of files, or of all such files in folders, in other formats; tidied first, if asked for."""
-    with exit_2_on_error(debug=options["debug"]):
-        places = [name for name in ("output", "output_dir", "data_set") if options[name] is not None]
-        if len(places) > 1:
-            raise click.UsageError("-o, --output-dir and --data-set exclude each other")
-        if (options["data_set"] is None) != (options["split"] is None):
-            raise click.UsageError("--data-set and --split go together")
-        if options["data_set"] is not None and options["formats"]:
-            raise click.UsageError("a data set has a form of its own: leave out --format")
-        if options["seconds"] is not None and options["data_set"] is None:
-            raise click.UsageError("--seconds goes with --data-set")
-        if options["data_set"] is None and options["output_dir"] is None:
-            return _convert_one(inputs, options)
-        found = read_timelines(inputs, options)
-        if options["data_set"] is not None:
-            return _write_data_set(found.timelines, options)
-        planned = _plan_all(found, options)
-    with exit_1_on_error(debug=options["debug"]):
+def convert(options: ConvertOptions) -> int:
+    """Convert event files to other formats, or to a data set.
+
+    EVENTS are files or folders of event files. Events can be merged and filtered first.
+    """
+    with exit_2_on_error(debug=options.debug):
+        _check_usage(options)
+        if options.data_set is not None and options.split is not None:
+            return _write_data_set(options.data_set, options.split, options)
+        if options.output_dir is None:
+            return _convert_one(options)
+        events = read_timelines(options.inputs, options.post_processing(), quiet=options.quiet)
+        planned = _plan_files(options.output_dir, events, options)
+    with exit_1_on_error(debug=options.debug):
         for timeline, targets in planned:
             for target in targets:
                 write_target(timeline, target)
-    _note(
-        options, f"{options['output_dir']}: {len(planned)} timelines, {sum(len(t) for _, t in planned)} files or groups"
-    )
+    count = sum(len(targets) for _, targets in planned)
+    _print_note(options, f"{options.output_dir}: {len(planned)} timelines, {count} files or groups")
     return 0
 
 
-def _write_data_set(timelines: Mapping[str, Timeline], options: Mapping[str, Any]) -> int:
+def _check_usage(options: ConvertOptions) -> None:
+    if sum(place is not None for place in (options.output, options.output_dir, options.data_set)) > 1:
+        raise click.UsageError("-o, --output-dir and --data-set exclude each other")
+    if (options.data_set is None) != (options.split is None):
+        raise click.UsageError("--data-set and --split go together")
+    if options.data_set is not None and options.formats:
+        raise click.UsageError("a data set has its own format: leave out --format")
+    if options.seconds is not None and options.data_set is None:
+        raise click.UsageError("--seconds goes with --data-set")
+    if options.overwrite and options.data_set is None and options.output_dir is None:
+        raise click.UsageError("--overwrite goes with --output-dir and --data-set; -o always replaces its file")
+
+
+def _write_data_set(folder: Path, split: str, options: ConvertOptions) -> int:
     from ..datasets.from_timelines import write_data_set
 
-    folder, split = options["data_set"], options["split"]
-    write_data_set(folder, timelines, split, seconds=options["seconds"], overwrite=options["overwrite"])
-    _note(options, f"{folder}: {len(timelines)} clips, the {split} split")
+    timelines = read_timelines(options.inputs, options.post_processing(), quiet=options.quiet).timelines
+    write_data_set(folder, timelines, split, seconds=options.seconds, overwrite=options.overwrite)
+    _print_note(options, f"{folder}: {len(timelines)} clips, the {split} split")
     return 0
 
 
-def _convert_one(inputs: tuple[Path, ...], options: Mapping[str, Any]) -> int:
-    if options["overwrite"]:
-        raise click.UsageError("--overwrite goes with --output-dir and --data-set; -o replaces what is there")
-    output = None if options["output"] in {None, _STDOUT} else Path(options["output"])
-    targets = name_targets(output, options["formats"])
-    found = read_timelines(inputs, options)
-    refuse_inputs((path for target in targets for path in target.paths), found.files)
-    if len(found.timelines) > 1:
-        raise SetupError(f"{len(found.timelines)} timelines need --output-dir or --data-set")
-    (timeline,) = found.timelines.values()
-    with exit_1_on_error(debug=options["debug"]):
+def _convert_one(options: ConvertOptions) -> int:
+    targets = name_targets(output_path(options.output), options.formats)
+    events = read_timelines(options.inputs, options.post_processing(), quiet=options.quiet)
+    refuse_inputs((path for target in targets for path in target.paths), events.files)
+    if len(events.timelines) > 1:
+        raise SetupError(f"{len(events.timelines)} timelines need --output-dir or --data-set")
+    (timeline,) = events.timelines.values()
+    with exit_1_on_error(debug=options.debug):
         for target in targets:
             write_target(timeline, target)
     return 0
 
 
-def _plan_all(found: EventFiles, options: Mapping[str, Any]) -> list[tuple[Timeline, list[OutputFiles]]]:
-    """Which files each timeline becomes. Raises SetupError where one is there, or is an input."""
+def _plan_files(folder: Path, events: EventFiles, options: ConvertOptions) -> list[tuple[Timeline, list[OutputFiles]]]:
+    """Choose the files of each timeline. Raises SetupError for a file that exists, or is an input."""
     from ..outputs.formats.registry import FORMATS
     from ..outputs.formats.targets import OutputFiles, parse_formats
 
-    folder, formats = options["output_dir"], parse_formats(options["formats"]) or (FORMATS["json"],)
+    formats = parse_formats(options.formats) or (FORMATS["json"],)
     make_folder(folder)
     planned = []
-    for name, timeline in found.timelines.items():
+    for name, timeline in events.timelines.items():
         base = folder / safe_file_name(name)
         json_file = base.with_name(f"{base.name}.events.json")
-        planned.append(
-            (timeline, [OutputFiles(f, (json_file,) if f.name == "json" else tuple(f.files(base))) for f in formats])
-        )
-    written = [path for _, targets in planned for target in targets for path in target.paths]
-    refuse_inputs(written, found.files)
-    if not options["overwrite"] and (there := [path for path in written if is_file(path)]):
-        raise SetupError(f"{escape(there[0])}: is there already; --overwrite replaces it")
+        targets = [
+            OutputFiles(item, (json_file,) if item.name == "json" else tuple(item.files(base))) for item in formats
+        ]
+        planned.append((timeline, targets))
+    outputs = [path for _, targets in planned for target in targets for path in target.paths]
+    refuse_inputs(outputs, events.files)
+    if not options.overwrite and (existing := [path for path in outputs if is_file(path)]):
+        raise SetupError(f"{escape(existing[0])}: exists already; --overwrite replaces it")
     return planned
 
 
-def _note(options: Mapping[str, Any], text: str) -> None:
-    if not options["quiet"]:
+def _print_note(options: ConvertOptions, text: str) -> None:
+    if not options.quiet:
         click.echo(escape(text), err=True)

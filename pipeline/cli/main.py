@@ -1,10 +1,11 @@
-"""The command line: parsing of arguments and nothing else. Each command has a file of its own.
+"""The programs avvp and avvp-parse. Each command has a file of its own; commands only handle arguments.
 
-Exit status: 0 all well; 1 some input failed; 2 wrong usage or a run that cannot start; 130 interrupted.
+Exit status: 0 success; 1 an input failed; 2 wrong usage, or the run cannot start; 130 interrupted.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from types import FrameType
 
 import click
 
+from .command import CONTEXT_SETTINGS, version_option
 from .convert import convert
 from .evaluate import evaluate
 from .extract import extract
@@ -30,10 +32,10 @@ from .weights import weights
 INTERRUPTED = 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(None, "--version", package_name="avvp", prog_name="avvp")
+@version_option("avvp")
+@click.group(context_settings=CONTEXT_SETTINGS)
 def avvp() -> None:
-    """Audio-visual video parsing: which events are heard, seen, or both in a video, and when.
+    r"""Audio-visual video parsing: which events are heard, seen, or both in a video, and when.
 
     \b
     Examples:
@@ -70,23 +72,22 @@ for command in (
 
 
 def main() -> None:
-    """The program `avvp`."""
+    """Run the program `avvp`."""
     _run(avvp, "avvp")
 
 
 def parse_main() -> None:
-    """The program `avvp-parse`, which is `avvp parse`."""
+    """Run the program `avvp-parse`, which is `avvp parse`."""
     _run(parse, "avvp-parse")
 
 
-def _run(command: click.Command, name: str) -> None:
-    # A terminated run unwinds like an interrupted one: decoders are stopped, temporary files removed.
+def _run(program: click.Command, name: str) -> None:
+    # SIGTERM and SIGHUP unwind the stack as Ctrl-C does: decoders are stopped, temporary files removed.
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, _interrupt)
-    if sys.stderr is None:  # started without one
-        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as the program runs
+    _prepare_stderr()
     try:
-        status = command.main(prog_name=name, standalone_mode=False)
+        status = program.main(prog_name=name, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         status = error.exit_code
@@ -98,3 +99,11 @@ def _run(command: click.Command, name: str) -> None:
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _prepare_stderr() -> None:
+    """Open a closed standard error, and escape what its encoding cannot print: messages must not end a run."""
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as the program runs
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="backslashreplace")

@@ -2,51 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, field
 
 import click
 
-from .options import debug_option, exit_2_on_error, offline_option, read_source, weights_dir_option
-from .table_output import format_option, output_option, write_result
+from .command import command, exit_2_on_error, option
+from .options import WeightOptions
+from .table_output import TableFileOptions, write_result
 
 
-@click.command(
-    "model-info",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="""\b
-Examples:
-  avvp model-info
-  avvp model-info --recipe leap-paper --set model.leap_blocks=4
-  avvp model-info --weights runs/leap -f markdown""",
+@dataclass(frozen=True, kw_only=True)
+class ModelInfoOptions(TableFileOptions, WeightOptions):
+    """Options of avvp model-info."""
+
+    recipe: str | None = field(
+        metadata=option(
+            "--recipe", metavar="NAME|FILE", show_default="leap-published", help="Recipe, with the classes of LLP."
+        )
+    )
+    changes: tuple[str, ...] = field(
+        metadata=option("--set", multiple=True, metavar="TABLE.KEY=VALUE", help="Change a setting of the recipe.")
+    )
+    weights: str | None = field(
+        metadata=option("--weights", metavar="NAME|FOLDER", help="Bundle with the parser, instead of a recipe.")
+    )
+    segments: int | None = field(
+        metadata=option(
+            "--segments", type=click.IntRange(1), show_default="as trained", help="Seconds of video to count FLOPs for."
+        )
+    )
+
+
+@command(
+    ModelInfoOptions,
+    examples=(
+        "avvp model-info",
+        "avvp model-info --recipe leap-paper --set model.leap_blocks=4",
+        "avvp model-info --weights runs/leap -f markdown",
+    ),
 )
-@click.option("--recipe", metavar="NAME|FILE", help="For the classes of LLP.  [default: leap-published]")
-@click.option("--set", "changes", multiple=True, metavar="TABLE.KEY=VALUE", help="Change the recipe.")
-@click.option("--weights", metavar="NAME|FOLDER", help="Instead of a recipe: the parser of a bundle.")
-@click.option("--segments", type=click.IntRange(1), help="Seconds of video to count for; by default the trained T.")
-@format_option
-@output_option
-@weights_dir_option
-@offline_option
-@debug_option
-def model_info(**options: Any) -> int:
-    """Parameters and multiply-adds of a parser, part by part."""
-    if options["weights"] and (options["recipe"] or options["changes"]):
-        raise click.UsageError("--weights names a parser that is made already; leave out --recipe and --set")
-    with exit_2_on_error(debug=options["debug"]):
+def model_info(options: ModelInfoOptions) -> int:
+    """Print parameters and multiply-adds of a parser, per module."""
+    if options.weights and (options.recipe or options.changes):
+        raise click.UsageError("--weights names a finished parser; leave out --recipe and --set")
+    with exit_2_on_error(debug=options.debug):
         from ..training.model_info import count_parts, info_table, recipe_parser
         from ..training.recipe import DEFAULT_RECIPE
 
-        if options["weights"]:
+        if options.weights:
             from ..inference.bundle import load_parser
 
-            name, parser = (
-                options["weights"],
-                load_parser(options["weights"], source=read_source(options), device="cpu").parser,
-            )
+            name = options.weights
+            parser = load_parser(name, source=options.source(), device="cpu").parser
         else:
-            name = options["recipe"] or DEFAULT_RECIPE
-            parser = recipe_parser(name, options["changes"])
-        parts = count_parts(parser, options["segments"])
-        table = info_table(name, parser, parts, options["segments"])
-    write_result({"name": name, "parts": [part._asdict() for part in parts]}, [table], options)
+            name = options.recipe or DEFAULT_RECIPE
+            parser = recipe_parser(name, options.changes)
+        modules = count_parts(parser, options.segments)
+        table = info_table(name, parser, modules, options.segments)
+    write_result({"name": name, "parts": [module._asdict() for module in modules]}, [table], options, options.output)
     return 0

@@ -1,139 +1,152 @@
-"""What several commands share: options, and how an error that a person can mend is shown."""
+"""Groups of options that several commands have: data, device, weights, messages."""
 
 from __future__ import annotations
 
-import contextlib
-import math
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import ClassVar
 
 import click
 
-from ...weights.errors import WeightsError
-from ...weights.source import WeightSource
-from ..errors import AVVPError
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-weights_dir_option = click.option(
-    "--weights-dir", type=click.Path(path_type=Path), help="Folder to look for weight files in first."
-)
-offline_option = click.option("--offline", is_flag=True, help="Never download; say what is missing instead.")
-device_option = click.option(
-    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]", help="Where networks run."
-)
-threads_option = click.option(
-    "--threads", type=click.IntRange(1), help="Threads for the networks; by default all cores."
-)
-debug_option = click.option("--debug", is_flag=True, help="Show tracebacks.")
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress, no notes; errors and results only.")
-annotations_option = click.option(
-    "--annotations",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with AVVP_train.csv, AVVP_val_pd.csv, AVVP_test_pd.csv, AVVP_eval_audio.csv, AVVP_eval_visual.csv;"
-    " and labels.txt, where the classes are not those of LLP.",
-)
-features_option = click.option(
-    "--features",
-    type=click.Path(exists=True, path_type=Path),
-    help="Folder with vggish/, res152/ and r2plus1d_18/, or a packed store.",
-)
+from ...weights.source import DownloadProgress, WeightSource
+from .command import ANY_PATH, EXISTING_FOLDER, EXISTING_PATH, HELP_HEADING, CommandOptions, FiniteRange, option
 
 
-pseudo_labels_option = click.option(
-    "--pseudo-labels",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with CLIP/segment_pseudo_labels/ and CLAP/segment_pseudo_labels/, for recipes that learn from them.",
-)
+@dataclass(frozen=True, kw_only=True)
+class DebugOptions(CommandOptions):
+    """Whether tracebacks are printed."""
+
+    heading: ClassVar[str] = HELP_HEADING
+    debug: bool = field(metadata=option("--debug", is_flag=True, help="Show tracebacks."))
 
 
-def read_source(options: Mapping[str, Any]) -> WeightSource:
-    """Read --weights-dir and --offline."""
-    return WeightSource(options["weights_dir"], options["offline"])
+@dataclass(frozen=True, kw_only=True)
+class MessageOptions(DebugOptions):
+    """How much is printed on standard error."""
+
+    heading: ClassVar[str] = HELP_HEADING
+    quiet: bool = field(
+        metadata=option("-q", "--quiet", is_flag=True, help="Print errors and results only: no progress, no notes.")
+    )
 
 
-def running_options(command: Command) -> Command:
-    """What every command has that runs a parser: where it runs, where weights are, how much is said."""
-    options = (device_option, threads_option, weights_dir_option, offline_option, quiet_option, debug_option)
-    for option in reversed(options):
-        command = option(command)
-    return command
+@dataclass(frozen=True, kw_only=True)
+class VerboseOptions(MessageOptions):
+    """Whether details are printed as well."""
+
+    heading: ClassVar[str] = HELP_HEADING
+    verbose: bool = field(
+        metadata=option(
+            "-v",
+            "--verbose",
+            is_flag=True,
+            help="Also print which weights and decoder were used, and how long it took.",
+        )
+    )
 
 
-class FiniteRange(click.FloatRange):
-    """A range that NaN and infinity are outside of."""
+@dataclass(frozen=True, kw_only=True)
+class DeviceOptions(CommandOptions):
+    """Where networks run."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value!r} is not a finite number", param, ctx)
-        return number
-
-
-decoder_option = click.option(
-    "--decoder",
-    type=click.Choice(["auto", "ffmpeg", "decord"]),
-    default="auto",
-    show_default=True,
-    help="Frame reader.",
-)
-resampler_option = click.option(
-    "--resampler",
-    type=click.Choice(["torchaudio", "resampy"]),
-    default="torchaudio",
-    show_default=True,
-    help="Audio filter to 16 kHz, for bundles of profile clean.",
-)
-decode_timeout_option = click.option(
-    "--decode-timeout",
-    type=FiniteRange(0, min_open=True),
-    default=60,
-    show_default=True,
-    help="Seconds without progress after which decoding is stopped.",
-)
+    heading: ClassVar[str] = "Device and weights"
+    device: str = field(
+        metadata=option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where networks run.")
+    )
+    threads: int | None = field(
+        metadata=option(
+            "--threads", type=click.IntRange(1), show_default="all cores", help="CPU threads of the networks."
+        )
+    )
 
 
-class StartError(click.ClickException):
-    """Shown as one error; exit status 2, for nothing was done."""
+@dataclass(frozen=True, kw_only=True)
+class OfflineOptions(CommandOptions):
+    """Whether files may be downloaded."""
 
-    exit_code = 2
-
-
-class RunError(click.ClickException):
-    """Shown as one error; exit status 1: something was done, and failed."""
-
-    exit_code = 1
+    heading: ClassVar[str] = "Device and weights"
+    offline: bool = field(
+        metadata=option("--offline", is_flag=True, help="Never download; report which files are missing.")
+    )
 
 
-@contextlib.contextmanager
-def exit_2_on_error(*, debug: bool) -> Iterator[None]:
-    """What a person can mend before anything is done ends the command with status 2."""
-    with _shown(StartError, debug=debug):
-        yield
+@dataclass(frozen=True, kw_only=True)
+class WeightOptions(OfflineOptions):
+    """Where weight files come from."""
+
+    heading: ClassVar[str] = "Device and weights"
+    weights_dir: Path | None = field(
+        metadata=option("--weights-dir", type=ANY_PATH, help="Folder to search for weight files first.")
+    )
+
+    def source(self, progress: DownloadProgress | None = None) -> WeightSource:
+        """Return where weight files may come from.
+
+        Args:
+            progress: called during downloads.
+        """
+        return WeightSource(self.weights_dir, self.offline, progress)
 
 
-@contextlib.contextmanager
-def exit_1_on_error(*, debug: bool) -> Iterator[None]:
-    """What a person can mend once work has begun ends the command with status 1."""
-    with _shown(RunError, debug=debug):
-        yield
+@dataclass(frozen=True, kw_only=True)
+class RunningOptions(DeviceOptions, WeightOptions, MessageOptions):
+    """Options of every command that runs a parser."""
+
+    heading: ClassVar[str] = "Device and weights"
 
 
-@contextlib.contextmanager
-def _shown(kind: type[click.ClickException], *, debug: bool) -> Iterator[None]:
-    try:
-        yield
-    except (AVVPError, WeightsError) as error:
-        if debug:
-            traceback.print_exc()
-        raise kind(str(error)) from error
+@dataclass(frozen=True, kw_only=True)
+class AnnotationOptions(CommandOptions):
+    """Annotations of a data set; None if not given."""
+
+    heading: ClassVar[str] = "Data"
+    annotations: Path | None = field(
+        metadata=option(
+            "--annotations",
+            type=EXISTING_FOLDER,
+            help="Folder with AVVP_train.csv, AVVP_val_pd.csv, AVVP_test_pd.csv, AVVP_eval_audio.csv,"
+            " AVVP_eval_visual.csv; and labels.txt if the classes are not those of LLP.",
+        )
+    )
 
 
-def set_threads(threads: int | None) -> None:
-    """Before the networks run."""
-    if threads:
+@dataclass(frozen=True, kw_only=True)
+class FeatureOptions(CommandOptions):
+    """Extracted features of a data set; None if not given."""
+
+    heading: ClassVar[str] = "Data"
+    features: Path | None = field(
+        metadata=option(
+            "--features",
+            type=EXISTING_PATH,
+            help="Folder with vggish/, res152/ and r2plus1d_18/, or a packed store.",
+        )
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeTimeoutOptions(CommandOptions):
+    """When a decoder that makes no progress is stopped."""
+
+    heading: ClassVar[str] = "Decoding and networks"
+    decode_timeout: float = field(
+        metadata=option(
+            "--decode-timeout",
+            type=FiniteRange(0, min_open=True),
+            default=60,
+            metavar="SECONDS",
+            help="Stop decoding a file after so many seconds without progress.",
+        )
+    )
+
+
+def set_torch_threads(threads: int | None) -> None:
+    """Set PyTorch's number of CPU threads, for the rest of this process.
+
+    Args:
+        threads: None leaves PyTorch's default, all cores.
+    """
+    if threads is not None:
         import torch
 
         torch.set_num_threads(threads)

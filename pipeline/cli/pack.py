@@ -2,54 +2,64 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import click
 
 from ..errors import DatasetError
 from ..text import escape
-from .options import debug_option, exit_1_on_error, exit_2_on_error, quiet_option
+from .command import ANY_PATH, EXISTING_FOLDER, argument, command, exit_1_on_error, exit_2_on_error, option
+from .options import MessageOptions
 
 
-@click.command(
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="""\b
-Example:
-  avvp pack feats/ feats.packed --dtype float16""",
-)
-@click.argument("features", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.argument("store", type=click.Path(path_type=Path))
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "float16"]),
-    default="float32",
-    show_default=True,
-    help="float16 halves the store and rounds the features to three digits.",
-)
-@click.option("--skip-bad", is_flag=True, help="Leave out clips whose files cannot be used, and say which.")
-@quiet_option
-@debug_option
-def pack(features: Path, store: Path, **options: Any) -> int:
-    """Pack the .npy files of FEATURES into one memory-mapped STORE, for training without thousands of small reads.
+@dataclass(frozen=True, kw_only=True)
+class PackOptions(MessageOptions):
+    """Options of avvp pack."""
 
-    The frames of each second are averaged, which changes nothing that a parser computes.
+    features: Path = field(metadata=argument(type=EXISTING_FOLDER))
+    store: Path = field(metadata=argument(type=ANY_PATH))
+    dtype: str = field(
+        metadata=option(
+            "--dtype",
+            type=click.Choice(["float32", "float16"]),
+            default="float32",
+            help="float16 halves the store and rounds the features to three digits.",
+        )
+    )
+    skip_bad: bool = field(
+        metadata=option(
+            "--skip-bad", is_flag=True, help="Leave out and list clips whose files cannot be used; exit status 1."
+        )
+    )
+
+
+@command(PackOptions, examples=("avvp pack feats/ feats.packed --dtype float16",))
+def pack(options: PackOptions) -> int:
+    """Pack feature files into one memory-mapped store.
+
+    Training reads STORE faster than the thousands of .npy files in FEATURES. The frames of each second are averaged,
+    which changes no result of a parser.
     """
-    with exit_2_on_error(debug=options["debug"]):
+    with exit_2_on_error(debug=options.debug):
         from ..features.npy_folders import FeatureFolders
         from ..features.packed_store import INDEX_FILE, check_target, pack_features
         from .console import Console
 
-        if (features / INDEX_FILE).exists():
-            raise DatasetError(f"{escape(features)}: is a packed store already")
-        check_target(store)
-        source = FeatureFolders(features)
-    console = Console(quiet=options["quiet"], verbose=False)
-    with exit_1_on_error(debug=options["debug"]), console:
+        if (options.features / INDEX_FILE).exists():
+            raise DatasetError(f"{escape(options.features)}: is a packed store already")
+        check_target(options.store)
+        source = FeatureFolders(options.features)
+    console = Console(quiet=options.quiet)
+    with exit_1_on_error(debug=options.debug), console:
         packed = pack_features(
-            source, store, dtype=options["dtype"], skip_bad=options["skip_bad"], progress=console.count("packing")
+            source,
+            options.store,
+            dtype=options.dtype,
+            skip_bad=options.skip_bad,
+            progress=console.count_progress("packing"),
         )
     for problem in packed.left_out:
         click.echo(f"left out: {problem}", err=True)
-    console.say(f"{packed.clips} clips, {packed.bytes / 2**20:.1f} MiB: {escape(store)}")
+    console.info(f"{packed.clips} clips, {packed.bytes / 2**20:.1f} MiB: {escape(options.store)}")
     return 1 if packed.left_out else 0

@@ -1,24 +1,23 @@
-"""`avvp parse` of a single file: its result in the formats that are asked for, and its pictures."""
+"""Parse a single file for avvp parse: results, plots, terminal output."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ...weights.manifest import load_bundle
 from ..errors import AVVPError, SetupError
 from ..text import escape
-from .event_outputs import check_pictures, draw_pictures, name_targets, refuse_inputs, write_target
-from .options import set_threads
+from .event_outputs import check_suffix, name_targets, output_path, refuse_inputs, write_plots, write_target
+from .options import set_torch_threads
+from .parse_options import ParseOptions, make_parse_task
 
 if TYPE_CHECKING:
-    from ...weights.manifest import Bundle
     from ..batch.parse_task import ParseTask
     from ..evaluation.evaluate_timelines import AnnotatedClip
     from ..features.extract import FeatureSet
@@ -27,36 +26,47 @@ if TYPE_CHECKING:
     from ..timeline import Timeline
     from .console import Console
 
-_STDOUT = "-"
-_BATCH_SECONDS = 4  # of video at once
+_BATCH_SECONDS = 4  # of video per batch
 
 
-def parse_one(
-    inputs: Sequence[str], options: dict[str, Any], make_task: Callable[[Bundle, dict[str, Any]], ParseTask]
-) -> int:
-    """Parse, write, show; returns the exit status. Raises what the person can mend before anything is decoded."""
-    path, targets = _plan(inputs, options)
-    bundle = load_bundle(options["weights"])
+def parse_one(options: ParseOptions) -> int:
+    """Parse one file, write its results and print its timeline.
+
+    Args:
+        options: of the current command.
+
+    Returns:
+        The exit status: 1 if the file cannot be parsed or a result cannot be written, else 0.
+
+    Raises:
+        click.UsageError, SetupError, WeightsError: found before decoding starts.
+    """
+    path, targets = _plan_files(options)
+    bundle = load_bundle(options.weights)
 
     from .console import Console
 
-    console = Console(quiet=options["quiet"], verbose=options["verbose"])
-    task = make_task(bundle, options)
-    truth = _read_truth(path, options)
+    console = Console(quiet=options.quiet, verbose=options.verbose)
+    task = make_parse_task(bundle, options)
+    clip = _read_annotated_clip(path, options)
+    _check_device(options.device)
+    set_torch_threads(options.threads)
     loaded = _load(task, options, console)
-    if truth is not None:
-        truth.check(loaded.parser.config.labels)
-    started, cause = time.monotonic(), None
+    if clip is not None:
+        clip.check(loaded.parser.config.labels)
+    started = time.monotonic()
     try:
         with console:
             features, timeline = _parse(path, task, loaded, options, console)
-            kept = timeline if options["segments"] else timeline.without_probabilities()
+            written = timeline if options.segments else timeline.without_probabilities()
             for target in targets:
-                write_target(kept, target)
-            known = truth.compare(timeline) if truth else None
-            draw_pictures(timeline, options, media=path, truth=known, explained=(features, loaded))
-            with contextlib.suppress(OSError):  # the result is there, whether or not anybody hears of it
-                console.finished(path, timeline, time.monotonic() - started, known)
+                write_target(written, target)
+            truth = clip.compare(timeline) if clip else None
+            write_plots(timeline, options, media=path, truth=truth)
+            if options.explain is not None:
+                _write_attention(options.explain, timeline, features, loaded)
+            with contextlib.suppress(OSError):  # a closed terminal must not turn a written result into a failure
+                console.print_result(path, timeline, time.monotonic() - started, truth)
     except AVVPError as error:
         cause, failure = str(error).removeprefix(f"{escape(path)}: "), error
     except Exception as error:
@@ -64,14 +74,14 @@ def parse_one(
         cause, failure = f"internal error, please report it: {text} (--debug shows more)", error
     else:
         return 0
-    if options["debug"]:
+    if options.debug:
         traceback.print_exception(failure)
     click.echo(f"Error: {escape(path)}: {cause}", err=True)
     return 1
 
 
 def _parse(
-    path: Path, task: ParseTask, loaded: LoadedBundle, options: Mapping[str, Any], console: Console
+    path: Path, task: ParseTask, loaded: LoadedBundle, options: ParseOptions, console: Console
 ) -> tuple[FeatureSet, Timeline]:
     from ..inference.parse_video import extract_with, make_timeline
     from ..outputs.postprocess import refine
@@ -80,75 +90,92 @@ def _parse(
         loaded,
         path,
         decoding=task.settings.decoding,
-        batch_size=options["batch_size"] or _BATCH_SECONDS,
-        progress=console.progress(path),
+        batch_size=options.batch_size or _BATCH_SECONDS,
+        progress=console.decode_progress(path),
     )
     return features, refine(make_timeline(features, loaded, task.thresholds(loaded)), task.refinement)
 
 
-def _read_truth(path: Path, options: Mapping[str, Any]) -> AnnotatedClip | None:
-    if options["annotations"] is None:
+def _write_attention(path: Path, timeline: Timeline, features: FeatureSet, loaded: LoadedBundle) -> None:
+    from ..outputs.plots.attention import explain_features, write_maps
+
+    maps = explain_features(features, loaded.parser, loaded.device)
+    write_maps(maps, path, classes=tuple(dict.fromkeys(event.label for event in timeline.events)))
+
+
+def _read_annotated_clip(path: Path, options: ParseOptions) -> AnnotatedClip | None:
+    if options.annotations is None:
         return None
     from ..datasets.annotations import read_annotations
     from ..evaluation.evaluate_timelines import find_annotated_clip
 
-    return find_annotated_clip(read_annotations(options["annotations"]), path.stem)
+    return find_annotated_clip(read_annotations(options.annotations), path.stem)
 
 
-def _plan(inputs: Sequence[str], options: Mapping[str, Any]) -> tuple[Path, list[OutputFiles]]:
-    """The input and where its results go. Raises UsageError and SetupError for what is wrong."""
-    from ..files import check_writable, is_device_or_pipe
+def _plan_files(options: ParseOptions) -> tuple[Path, list[OutputFiles]]:
+    """Return the input and the files to write. Raises click.UsageError and SetupError."""
     from .inputs import collect_inputs
 
-    if not inputs:
+    if not options.inputs:
         raise click.UsageError("Missing argument 'INPUT...'.")
-    paths, problems = collect_inputs(inputs, recursive=options["recursive"])
+    paths, problems = collect_inputs(options.inputs, recursive=options.recursive)
     if problems:
         raise click.UsageError("\n  ".join(["some inputs cannot be used:", *problems]))
     if len(paths) > 1:
         raise click.UsageError(f"{len(paths)} inputs need --output-dir")
-    output = None if options["output"] in {None, _STDOUT} else Path(options["output"])
+    output = output_path(options.output)
     if output is not None and output.is_dir():
         raise click.UsageError(f"{escape(output)} is a folder; use --output-dir for folders")
-    targets = name_targets(output, options["formats"])
-    written = [file for target in targets for file in target.paths] + check_pictures(options)
-    for file in written:
-        if not is_device_or_pipe(file):
-            with _misused():
-                check_writable(file.resolve().parent)
-    refuse_inputs(written, paths)
-    if options["segments"] and not any(target.format.name == "json" for target in targets):
+    targets = name_targets(output, options.formats)
+    outputs = [file for target in targets for file in target.paths] + options.plot_files()
+    if options.explain is not None:
+        from ..outputs.plots.attention import MAP_SUFFIXES
+
+        check_suffix("--explain", options.explain, MAP_SUFFIXES)
+        outputs.append(options.explain)
+    if options.embed_video and options.html is None:
+        raise SetupError("--embed-video goes with --html")
+    _check_outputs(outputs)
+    refuse_inputs(outputs, paths)
+    if options.segments and not any(target.format.name == "json" for target in targets):
         raise click.UsageError("--segments goes into the JSON result, and none is asked for")
-    if options["embed_video"]:
+    if options.embed_video:
         from ..outputs.html.page import check_embeddable
 
         check_embeddable(paths[0])
     return paths[0], targets
 
 
-@contextlib.contextmanager
-def _misused() -> Iterator[None]:
-    try:
-        yield
-    except (AVVPError, OSError) as error:
-        raise click.UsageError(escape(error)) from error
+def _check_outputs(files: list[Path]) -> None:
+    """Raise click.UsageError for a file whose folder cannot be written to."""
+    from ..files import check_writable, is_device_or_pipe
+
+    for file in files:
+        try:
+            if not is_device_or_pipe(file):
+                check_writable(file.resolve().parent)
+        except (AVVPError, OSError) as error:
+            raise click.UsageError(escape(error)) from error
 
 
-def _load(task: ParseTask, options: Mapping[str, Any], console: Console) -> LoadedBundle:
-    """Everything that takes time to load, after everything that can be wrong without it."""
+def _check_device(device: str) -> None:
+    """Raise SetupError for an unknown device, and for several devices."""
     from ..devices import resolve_devices
 
-    if len(resolve_devices(options["device"])) > 1:
-        raise SetupError("one video is parsed on one device; several go with --output-dir")
-    console.note("loading networks")
-    set_threads(options["threads"])
+    if len(resolve_devices(device)) > 1:
+        raise SetupError("one video is parsed on one device; several devices go with --output-dir")
+
+
+def _load(task: ParseTask, options: ParseOptions, console: Console) -> LoadedBundle:
+    """Load the networks and check what depends on them. Raises SetupError, WeightsError."""
+    console.detail("loading networks")
     with console:
-        loaded = task.load(console.download)
+        loaded = task.load(console.download_progress)
     for name, digest in loaded.hashes.items():
-        console.note(f"weights {name} {digest}")
+        console.detail(f"weights {name} {digest}")
     task.thresholds(loaded)
     task.refinement.check(loaded.parser.config.labels)
-    if options["explain"] is not None:
+    if options.explain is not None:
         from ..outputs.plots.attention import check_explainable
 
         check_explainable(loaded.parser)

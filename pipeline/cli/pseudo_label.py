@@ -1,4 +1,4 @@
-"""`avvp pseudo-label`: labels to train on, by teachers that have seen and heard more."""
+"""Command avvp pseudo-label: segment-level pseudo labels from CLIP and CLAP."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import click
 from ...weights.source import WeightSource
 from ..errors import SetupError
 from ..text import count_of, escape
-from .batch_options import DEFAULT_NETWORK_OPTIONS, collect_named_inputs, engine_options, read_settings
+from .batch_options import BatchOptions, collect_named_inputs, read_settings
 from .batch_run import run_batch
-from .options import debug_option, device_option, exit_2_on_error, offline_option, quiet_option, threads_option
+from .command import EXISTING_FILE, EXISTING_PATH, argument, command, exit_2_on_error, option
+from .options import OfflineOptions
 
 if TYPE_CHECKING:
     from ..batch.storage import Storage
@@ -25,103 +26,145 @@ if TYPE_CHECKING:
     from ..timeline import SegmentLabels
 
 
-@click.command(
-    "pseudo-label",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="""\b
-Examples:
-  avvp pseudo-label clips/ --annotations llp/ -o data/
-  avvp pseudo-label clips/ --annotations labels.csv --prompts mine.toml --calibrate distribution -o data/
-  avvp pseudo-label clips/ --no-weak-labels -o data/ --review 20
+@dataclass(frozen=True, kw_only=True)
+class PseudoLabelOptions(BatchOptions, OfflineOptions):
+    """Options of avvp pseudo-label."""
 
-The same command again continues where it stopped; other thresholds or weak labels cost seconds, not hours. Exit
-status: 0 all well; 1 some input failed (named at the end); 2 wrong usage or a run that cannot start.""",
-)
-@click.argument("inputs", nargs=-1, metavar="VIDEOS...")
-@click.option(
-    "--annotations",
-    type=click.Path(exists=True, path_type=Path),
-    help="Which classes each video has: a table of filename and event_labels, or a folder in the form of LLP.",
-)
-@click.option("--no-weak-labels", is_flag=True, help="Label from scores alone; many labels will be wrong.")
-@click.option(
-    "--split",
-    "splits",
-    multiple=True,
-    type=click.Choice(["train", "val", "test"]),
-    help="Of the folder; by default train alone. Labels of the others are made with what they are scored by.",
-)
-@click.option("-o", "--output", required=True, metavar="FOLDER", help="For scores and labels: a folder, or an address.")
-@click.option(
-    "--prompts",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="TOML file with the sentences and thresholds of your classes; by default VALOR's for LLP.",
-)
-@click.option(
-    "--calibrate",
-    type=click.Choice(["dense", "distribution"]),
-    help="Choose thresholds anew: by the validation split's labels by second, or by how the scores are spread.",
-)
-@click.option("--save-features", is_flag=True, help="Keep the teachers' features, too.")
-@click.option("--clip-model", metavar="NAME|FOLDER", help="Instead of openai/clip-vit-large-patch14.")
-@click.option("--clap-model", metavar="NAME|FOLDER|FILE.pt", help="Instead of LAION's 630k-fusion-best.pt.")
-@click.option("--review", type=click.IntRange(1), metavar="N", help="Pages of so many clips, to look at and correct.")
-@click.option("--recursive", is_flag=True, help="Also look in the folders below a folder.")
-@engine_options
-@device_option
-@threads_option
-@offline_option
-@quiet_option
-@debug_option
-def pseudo_label(inputs: tuple[str, ...], **options: Any) -> int:
-    """Make segment-level pseudo labels of VIDEOS with CLIP on frames and CLAP on sound, as VALOR does.
+    inputs: tuple[str, ...] = field(metadata=argument(nargs=-1, metavar="VIDEOS..."))
+    annotations: Path | None = field(
+        metadata=option(
+            "--annotations",
+            type=EXISTING_PATH,
+            help="Classes of each video (weak labels): a table with the columns filename and event_labels, or a folder"
+            " in the format of LLP.",
+        )
+    )
+    no_weak_labels: bool = field(
+        metadata=option(
+            "--no-weak-labels", is_flag=True, help="Label from the scores alone; many labels will be wrong."
+        )
+    )
+    splits: tuple[str, ...] = field(
+        metadata=option(
+            "--split",
+            multiple=True,
+            type=click.Choice(["train", "val", "test"]),
+            show_default="train",
+            help="Splits of the annotations folder to label. Do not train on labels of val and test: they use the"
+            " ground truth.",
+        )
+    )
+    output: str = field(
+        metadata=option(
+            "-o", "--output", required=True, metavar="FOLDER", help="Folder or address for scores and labels."
+        )
+    )
+    prompts: Path | None = field(
+        metadata=option(
+            "--prompts",
+            type=EXISTING_FILE,
+            show_default="VALOR's for LLP",
+            help="TOML file with text prompts and thresholds of your classes.",
+        )
+    )
+    calibrate: str | None = field(
+        metadata=option(
+            "--calibrate",
+            type=click.Choice(["dense", "distribution"]),
+            help="Choose new thresholds: dense maximises F1 on the dense labels of the validation split; distribution"
+            " uses the scores alone.",
+        )
+    )
+    save_features: bool = field(
+        metadata=option("--save-features", is_flag=True, help="Also save the features of CLIP and CLAP.")
+    )
+    clip_model: str | None = field(
+        metadata=option(
+            "--clip-model", metavar="NAME|FOLDER", show_default="openai/clip-vit-large-patch14", help="CLIP model."
+        )
+    )
+    clap_model: str | None = field(
+        metadata=option(
+            "--clap-model",
+            metavar="NAME|FOLDER|FILE.pt",
+            show_default="LAION's 630k-fusion-best.pt",
+            help="CLAP model.",
+        )
+    )
+    review: int | None = field(
+        metadata=option(
+            "--review", type=click.IntRange(1), metavar="N", help="Write pages of N clips for checking and correcting."
+        )
+    )
 
-    A class is on in a second where its logit exceeds its threshold and the video has the class. avvp train
-    --pseudo-labels takes the folder. Needs the extra [pseudo].
+
+@command(
+    PseudoLabelOptions,
+    examples=(
+        "avvp pseudo-label clips/ --annotations llp/ -o data/",
+        "avvp pseudo-label clips/ --annotations labels.csv --prompts mine.toml --calibrate distribution -o data/",
+        "avvp pseudo-label clips/ --no-weak-labels -o data/ --review 20",
+    ),
+    notes="To resume an interrupted run, repeat the command; with other thresholds or weak labels it reuses the scores"
+    " and takes seconds. Exit status: 0 success; 1 an input failed (listed at the end); 2 wrong usage, or the run"
+    " cannot start.",
+)
+def pseudo_label(options: PseudoLabelOptions) -> int:
+    """Label each second of videos with CLIP and CLAP, as VALOR does.
+
+    CLIP scores the frames of VIDEOS, CLAP the audio. A class is active in a second if its logit exceeds its threshold
+    and the video has the class. The folder is for avvp train --pseudo-labels. Needs the extra [pseudo].
     """
-    with exit_2_on_error(debug=options["debug"]):
+    with exit_2_on_error(debug=options.debug):
         _check_usage(options)
         from ..batch.journal import Journal
         from ..batch.open_storage import open_storage
         from ..pseudo_labeling.prompts import VALOR, read_prompts
         from ..pseudo_labeling.review_pages import check_review
 
-        prompts = read_prompts(options["prompts"] or VALOR)
-        named = collect_named_inputs(inputs, options)
-        known = _read_known(prompts, options)
-        storage = open_storage(options["output"])
+        prompts = read_prompts(options.prompts or VALOR)
+        named = collect_named_inputs(options.inputs, options)
+        labels = _read_known_labels(prompts, options)
+        storage = open_storage(options.output)
         from .console import Console
 
-        console = Console(quiet=options["quiet"], verbose=False)
+        console = Console(quiet=options.quiet)
         with storage.exclusive_lock():
-            earlier = [name for name, record in Journal(storage).records.items() if record.outputs]
-            named, rules = _choose(named, earlier, known, options)
-            for note in rules.notes:
-                console.say(note)
-            if options["review"] is not None:
+            scored = [name for name, entry in Journal(storage).entries.items() if entry.outputs]
+            videos, config = _select_videos(named, scored, labels, options)
+            for note in config.notes:
+                console.info(note)
+            if options.review is not None:
                 check_review(storage)
-            task = _task(rules, options)
-            status = run_batch(task, named, storage, options, console)
-            if options["review"] is not None and not options["dry_run"]:
-                console.say(_review(rules.weak, named, storage, options))
+            status = run_batch(_make_task(config, options), videos, storage, options, console)
+            if options.review is not None and not options.dry_run:
+                console.info(_write_review(config.weak, videos, storage, options.output, options.review))
         return status
 
 
-def _check_usage(options: Mapping[str, Any]) -> None:
-    if (options["annotations"] is None) != options["no_weak_labels"]:
+def _check_usage(options: PseudoLabelOptions) -> None:
+    if (options.annotations is None) != options.no_weak_labels:
         raise click.UsageError("name the classes of the videos with --annotations, or say --no-weak-labels")
-    folder = options["annotations"] is not None and options["annotations"].is_dir()
-    if options["splits"] and not folder:
+    is_folder = options.annotations is not None and options.annotations.is_dir()
+    if options.splits and not is_folder:
         raise click.UsageError("--split goes with --annotations FOLDER")
-    if options["calibrate"] == "dense" and not folder:
+    if options.calibrate == "dense" and not is_folder:
         raise click.UsageError("--calibrate dense needs --annotations FOLDER, with a validation split")
-    if options["review"] is not None and "://" in options["output"]:
+    if options.review is not None and "://" in options.output:
         raise click.UsageError("--review needs a folder on this machine")
 
 
 @dataclass(frozen=True)
-class _Known:
-    """What is known of clips before the teachers are asked: their classes (None: of none), some seconds."""
+class _KnownLabels:
+    """Labels of clips that exist before the teachers run.
+
+    Attributes:
+        prompts: of the classes to label.
+        weak: clip -> its classes; None without --annotations.
+        dense: clip -> labels per second, for --calibrate dense.
+        origin: recorded in the output: where the weak labels come from.
+        notes: for the user.
+    """
 
     prompts: Prompts
     weak: WeakLabels | None = None
@@ -130,83 +173,89 @@ class _Known:
     notes: tuple[str, ...] = ()
 
 
-def _read_known(prompts: Prompts, options: Mapping[str, Any]) -> _Known:
+def _read_known_labels(prompts: Prompts, options: PseudoLabelOptions) -> _KnownLabels:
     from ..datasets.annotations import read_annotations
     from ..pseudo_labeling.weak_labels import annotated_labels, read_table
 
-    given, splits = options["annotations"], options["splits"] or ("train",)
-    if given is None:
-        return _Known(prompts, notes=("made without weak labels, from scores alone: expect many wrong ones",))
-    if not given.is_dir():
-        return _Known(prompts, read_table(given, prompts.labels), origin={"annotations": given.name})
-    annotations = read_annotations(given)
+    path, splits = options.annotations, options.splits or ("train",)
+    if path is None:
+        return _KnownLabels(prompts, notes=("made without weak labels, from scores alone: expect many wrong ones",))
+    if not path.is_dir():
+        return _KnownLabels(prompts, read_table(path, prompts.labels), origin={"annotations": path.name})
+    annotations = read_annotations(path)
     labels = annotations.labels
     if unknown := [label for label in labels if label not in prompts.labels]:
-        raise SetupError(f"{escape(given)}: nothing is asked of the class {escape(unknown[0])}; see --prompts")
-    left = set(prompts.labels).difference(labels)
-    notes = (f"{count_of(left, 'class')} of the prompts not in {escape(given)}: not asked for",) if left else ()
+        raise SetupError(f"{escape(path)}: no prompt for the class {escape(unknown[0])}; add it to --prompts")
+    unused = set(prompts.labels).difference(labels)
+    notes = (f"{count_of(unused, 'class')} of the prompts not in {escape(path)}: ignored",) if unused else ()
     dense = {}
-    if options["calibrate"] == "dense":
+    if options.calibrate == "dense":
         val = annotations.split("val")
         truth = annotations.segment_labels(val, annotations.segments)
         dense = {name: truth.select(index) for index, name in enumerate(val.filenames)}
-    origin = {"annotations": given.resolve().name, "splits": list(splits)}
-    return _Known(prompts.of(labels), annotated_labels(annotations, splits), dense, origin, notes)
+    origin = {"annotations": path.resolve().name, "splits": list(splits)}
+    return _KnownLabels(prompts.of(labels), annotated_labels(annotations, splits), dense, origin, notes)
 
 
-def _choose(
-    named: Mapping[str, Path], earlier: Collection[str], known: _Known, options: Mapping[str, Any]
+def _select_videos(
+    named: Mapping[str, Path], scored: Collection[str], labels: _KnownLabels, options: PseudoLabelOptions
 ) -> tuple[dict[str, Path], LabelingConfig]:
-    """The videos that labels are wanted of, and how those are made. earlier: videos that have scores in the output."""
+    """Select the annotated videos and build the labelling configuration. scored: videos with scores in the output."""
     from ..datasets.annotations import usable_clip_name
     from ..pseudo_labeling.threshold_scores import LabelingConfig
     from ..pseudo_labeling.weak_labels import match_videos
 
-    weak, dense, notes = known.weak, known.dense, list(known.notes)
+    weak, dense, notes, videos = labels.weak, labels.dense, list(labels.notes), dict(named)
     if weak is not None:
-        asked = weak.keys() | dense.keys()
-        clips = match_videos(named, asked, [name for name in earlier if name not in named])
-        wanted = {video: path for video, path in named.items() if video in clips}
-        if not wanted:
+        annotated = weak.keys() | dense.keys()
+        clips = match_videos(named, annotated, [name for name in scored if name not in named])
+        videos = {video: path for video, path in named.items() if video in clips}
+        if not videos:
             raise SetupError("no video is named like a clip of the annotations")
-        if left := named.keys() - wanted:
-            notes.append(f"{count_of(left, 'video')} not among the annotated clips that are asked for: left out")
+        if left_out := named.keys() - videos:
+            notes.append(f"{count_of(left_out, 'video')} not among the annotated clips: left out")
         if missing := weak.keys() - set(clips.values()):
             notes.append(f"{count_of(missing, 'annotated clip')} without a video")
         weak = {video: weak[clip] for video, clip in clips.items() if clip in weak}
         dense = {video: dense[clip] for video, clip in clips.items() if clip in dense}
-        if options["calibrate"] == "dense" and not dense:
+        if options.calibrate == "dense" and not dense:
             raise SetupError("--calibrate dense: none of the videos is a clip of the validation split")
-        named = wanted
-    given = options["annotations"]
-    data_set = given is None or not given.is_dir()
-    if data_set and (wrong := [name for name in named if not usable_clip_name(name)]):
-        where = escape(named[wrong[0]])
-        raise SetupError(f"{where}: a clip of a data set cannot be called {wrong[0]!r}; rename the file")
-    return dict(named), LabelingConfig(
-        prompts=known.prompts, weak=weak, calibration=options["calibrate"], dense=dense, data_set=data_set,
-        in_place=given is not None and given.resolve() == Path(options["output"]).resolve(),
-        origin=known.origin, notes=tuple(notes),
-    )  # fmt: skip
+    annotations = options.annotations
+    data_set = annotations is None or not annotations.is_dir()
+    if data_set and (unusable := [name for name in videos if not usable_clip_name(name)]):
+        path = escape(videos[unusable[0]])
+        raise SetupError(f"{path}: a clip of a data set cannot be called {unusable[0]!r}; rename the file")
+    return videos, LabelingConfig(
+        prompts=labels.prompts,
+        weak=weak,
+        calibration=options.calibrate,
+        dense=dense,
+        data_set=data_set,
+        in_place=annotations is not None and annotations.resolve() == Path(options.output).resolve(),
+        origin=labels.origin,
+        notes=tuple(notes),
+    )
 
 
-def _task(rules: LabelingConfig, options: Mapping[str, Any]) -> PseudoLabelTask:
+def _make_task(config: LabelingConfig, options: PseudoLabelOptions) -> PseudoLabelTask:
     from ..pseudo_labeling.task import PseudoLabelTask
     from ..pseudo_labeling.teachers import CLAP_MODEL, CLIP_MODEL
 
     return PseudoLabelTask(
-        settings=read_settings("llp", {**DEFAULT_NETWORK_OPTIONS, **options}),
-        source=WeightSource(offline=options["offline"]),
-        rules=rules,
-        clip=options["clip_model"] or CLIP_MODEL,
-        clap=options["clap_model"] or CLAP_MODEL,
-        features=options["save_features"],
+        settings=read_settings("llp", options),
+        source=WeightSource(offline=options.offline),
+        rules=config,
+        clip=options.clip_model or CLIP_MODEL,
+        clap=options.clap_model or CLAP_MODEL,
+        features=options.save_features,
     )
 
 
-def _review(weak: WeakLabels | None, named: Mapping[str, Path], storage: Storage, options: Mapping[str, Any]) -> str:
+def _write_review(
+    weak: WeakLabels | None, videos: Mapping[str, Path], storage: Storage, output: str, count: int
+) -> str:
     from ..pseudo_labeling.review_pages import write_review
     from ..pseudo_labeling.write_labels import find_labelled, sample_labels
 
-    clips = sample_labels(storage, weak, find_labelled(storage), named, options["review"])
-    return f"{write_review(storage, Path(options['output']), clips)}: {len(clips)} clips to look at"
+    clips = sample_labels(storage, weak, find_labelled(storage), videos, count)
+    return f"{write_review(storage, Path(output), clips)}: {len(clips)} clips to check"

@@ -1,100 +1,112 @@
-"""`avvp report`: pictures and pages of timelines that are there already."""
+"""Command avvp report: draw plots and pages of event files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import SetupError
 from ..files import MEDIA_SUFFIXES, is_file, make_folder, safe_file_name
 from ..text import escape, first_few
-from .event_outputs import (
-    check_pictures,
-    draw_pictures,
-    picture_options,
-    read_timelines,
-    refinement_options,
-    refuse_inputs,
+from .command import (
+    ANY_PATH,
+    EXISTING_FOLDER,
+    EXISTING_PATH,
+    OUTPUT_FOLDER,
+    argument,
+    command,
+    exit_1_on_error,
+    exit_2_on_error,
+    option,
 )
-from .options import debug_option, exit_1_on_error, exit_2_on_error, quiet_option
+from .event_outputs import PlotOptions, PostProcessingOptions, read_timelines, refuse_inputs, write_plots
+from .options import MessageOptions
 
 if TYPE_CHECKING:
     from ..timeline import GroundTruth, Timeline
 
 
-@click.command(
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="""\b
-Examples:
-  avvp report events.json --plot timeline.pdf
-  avvp report events.json --html report.html --media video.mp4
-  avvp report events/ --media clips/ --output-dir report/""",
-)
-@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="EVENTS...")
-@picture_options
-@click.option(
-    "--output-dir", type=click.Path(file_okay=False, path_type=Path), help="A page for each, and index.html for all."
-)
-@click.option(
-    "--media",
-    type=click.Path(exists=True, path_type=Path),
-    help="The video, or a folder with the videos; by default where it was when it was parsed.",
-)
-@click.option(
-    "--annotations",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with annotations in the form of LLP: shows the truth beside the events.",
-)
-@refinement_options
-@quiet_option
-@debug_option
-def report(inputs: tuple[Path, ...], **options: Any) -> int:
-    """Draw the EVENTS of files, or of all such files in folders: a picture, a page, or pages for a whole folder.
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(PlotOptions, PostProcessingOptions, MessageOptions):
+    """Options of avvp report."""
 
-    The page plays the video beside its timeline: threshold, filters, corrections that are saved as JSON or in the form
-    of LLP. It is one file and fetches nothing.
+    inputs: tuple[Path, ...] = field(metadata=argument(nargs=-1, required=True, type=ANY_PATH, metavar="EVENTS..."))
+    output_dir: Path | None = field(
+        metadata=option("--output-dir", type=OUTPUT_FOLDER, help="Folder for one page per timeline and index.html.")
+    )
+    media: Path | None = field(
+        metadata=option(
+            "--media",
+            type=EXISTING_PATH,
+            show_default="the path in the event file",
+            help="The video, or the folder with the videos.",
+        )
+    )
+    annotations: Path | None = field(
+        metadata=option(
+            "--annotations", type=EXISTING_FOLDER, help="Annotations in the format of LLP, drawn beside the events."
+        )
+    )
+
+
+@command(
+    ReportOptions,
+    examples=(
+        "avvp report events.json --plot timeline.pdf",
+        "avvp report events.json --html report.html --media video.mp4",
+        "avvp report events/ --media clips/ --output-dir report/",
+    ),
+)
+def report(options: ReportOptions) -> int:
+    """Draw events as a plot, a page, or a folder of pages.
+
+    EVENTS are files or folders of event files. A page plays the video beside its timeline, where events can be
+    filtered, corrected, and saved as JSON or in the format of LLP. It is a single file and loads nothing from the
+    network.
     """
     from ..outputs.html.index import write_index
     from ..outputs.html.page import write_page
 
-    with exit_2_on_error(debug=options["debug"]):
-        asked = check_pictures(options)
-        folder = options["output_dir"]
-        if (folder is None) == (not asked):
-            raise click.UsageError("say what to draw: --plot and --html for one file, or --output-dir")
-        found = read_timelines(inputs, options)
-        timelines = found.timelines
+    with exit_2_on_error(debug=options.debug):
+        plot_files = options.plot_files()
+        folder = options.output_dir
+        if options.embed_video and options.html is None and folder is None:
+            raise SetupError("--embed-video goes with --html")
+        if (folder is None) == (not plot_files):
+            raise click.UsageError("choose what to draw: --plot and --html for one file, or --output-dir")
+        events = read_timelines(options.inputs, options.post_processing(), quiet=options.quiet)
+        timelines = events.timelines
         if folder is None and len(timelines) > 1:
             raise click.UsageError(f"{len(timelines)} timelines need --output-dir")
-        if options["media"] is not None and len(timelines) > 1 and not options["media"].is_dir():
+        if options.media is not None and len(timelines) > 1 and not options.media.is_dir():
             raise click.UsageError("--media: several timelines have several videos; name their folder")
-        truths = _read_truths(timelines, options["annotations"])
-        media = {name: _find_media(timeline, options["media"]) for name, timeline in timelines.items()}
+        truths = _read_truths(timelines, options.annotations)
+        media = {name: _find_media(timeline, options.media) for name, timeline in timelines.items()}
         pages = {} if folder is None else _plan_pages(folder, timelines)
-        given = [*found.files, *(one for one in media.values() if one is not None)]
-        refuse_inputs([*asked, *pages.values()], given)
-    lost = [name for name, one in media.items() if one is None]
-    with exit_1_on_error(debug=options["debug"]):
+        inputs = [*events.files, *(path for path in media.values() if path is not None)]
+        refuse_inputs([*plot_files, *pages.values()], inputs)
+    with exit_1_on_error(debug=options.debug):
         if folder is None:
             (name,) = timelines
-            draw_pictures(timelines[name], options, media=media[name], truth=truths[name])
+            write_plots(timelines[name], options, media=media[name], truth=truths[name])
         else:
             for name, page in pages.items():
-                write_page(timelines[name], page, media=media[name], truth=truths[name], embed=options["embed_video"])
+                write_page(timelines[name], page, media=media[name], truth=truths[name], embed=options.embed_video)
             write_index(folder, {page: timelines[name] for name, page in pages.items()}, folder.resolve().name)
-    if not options["quiet"]:
-        if lost:
-            click.echo(f"{len(lost)} without their video ({first_few(lost)}); --media says where it is", err=True)
+    if not options.quiet:
+        if missing := [name for name, path in media.items() if path is None]:
+            click.echo(f"{len(missing)} without their video ({first_few(missing)}); name it with --media", err=True)
         if folder is not None:
             click.echo(f"{escape(folder / 'index.html')}: {len(timelines)} pages", err=True)
     return 0
 
 
 def _plan_pages(folder: Path, timelines: Iterable[str]) -> dict[str, Path]:
-    """Timeline -> page. Raises SetupError where a page would take the place of the index, or of a page of others."""
+    """Map timelines to pages. Raises SetupError if a page would overwrite the index, or a file not written by avvp."""
     from ..outputs.html.index import INDEX
     from ..outputs.html.page import is_avvp_page
 
@@ -110,28 +122,29 @@ def _plan_pages(folder: Path, timelines: Iterable[str]) -> dict[str, Path]:
 
 
 def _read_truths(timelines: Mapping[str, Timeline], folder: Path | None) -> dict[str, GroundTruth | None]:
-    """Of each timeline; None where there are no annotations. Raises DatasetError for a clip that they do not know."""
+    """Map timelines to their annotations. Raises DatasetError for a clip without annotations."""
     if folder is None:
         return dict.fromkeys(timelines)
     from ..datasets.annotations import read_annotations
     from ..evaluation.evaluate_timelines import find_annotated_clip
 
-    annotations, found = read_annotations(folder), dict[str, GroundTruth | None]()
+    annotations = read_annotations(folder)
+    truths: dict[str, GroundTruth | None] = {}
     for name, timeline in timelines.items():
         clip = find_annotated_clip(annotations, timeline.name)
         clip.check(timeline.labels)
-        found[name] = clip.compare(timeline)
-    return found
+        truths[name] = clip.compare(timeline)
+    return truths
 
 
-def _find_media(timeline: Timeline, given: Path | None) -> Path | None:
-    """The file itself, or the one in a folder that has the name; None where there is none."""
-    known = Path(str(timeline.media.get("path", "")))
-    if given is None:
-        return known if known.suffix.lower() in MEDIA_SUFFIXES and is_file(known) else None
-    if not given.is_dir():
-        return given
-    if known.name and is_file(given / known.name):
-        return given / known.name
-    same = sorted(path for path in given.iterdir() if path.stem == timeline.name)
-    return next((path for path in same if path.suffix.lower() in MEDIA_SUFFIXES and is_file(path)), None)
+def _find_media(timeline: Timeline, media: Path | None) -> Path | None:
+    """Find the file of a timeline: --media, a file of its name in that folder, or the path in the event file."""
+    original = Path(str(timeline.media.get("path", "")))
+    if media is None:
+        return original if original.suffix.lower() in MEDIA_SUFFIXES and is_file(original) else None
+    if not media.is_dir():
+        return media
+    if original.name and is_file(media / original.name):
+        return media / original.name
+    same_stem = sorted(path for path in media.iterdir() if path.stem == timeline.name)
+    return next((path for path in same_stem if path.suffix.lower() in MEDIA_SUFFIXES and is_file(path)), None)

@@ -7,45 +7,86 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
-from .options import exit_1_on_error
+from .command import OUTPUT_FILE, exit_1_on_error, option
+from .options import DebugOptions
 
 if TYPE_CHECKING:
     from ..evaluation.tables import Table
 
-_FILE_WIDTH = 1000  # of tables that are not read on a terminal: nothing is wrapped
-_FORMATS = ("table", "json", "markdown")
-format_option = click.option(
-    "-f", "--format", "form", type=click.Choice(_FORMATS), default="table", show_default=True, help="Of the result."
-)
-output_option = click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File for the result; else standard output."
-)
+_FILE_WIDTH = 1000  # characters; tables in files are not wrapped
 
 
-def write_result(document: Mapping[str, Any], tables: list[Table], options: Mapping[str, Any]) -> None:
-    """The result, in its form, to where it goes."""
+@dataclass(frozen=True, kw_only=True)
+class TableOptions(DebugOptions):
+    """Form of a result."""
+
+    heading: ClassVar[str] = "Result"
+    form: str = field(
+        metadata=option(
+            "-f",
+            "--format",
+            type=click.Choice(["table", "json", "markdown"]),
+            default="table",
+            help="Format of the result.",
+        )
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableFileOptions(TableOptions):
+    """Form and file of a result."""
+
+    heading: ClassVar[str] = "Result"
+    output: Path | None = field(
+        metadata=option("-o", "--output", type=OUTPUT_FILE, show_default="standard output", help="File for the result.")
+    )
+
+
+def write_result(
+    document: Mapping[str, Any], tables: list[Table], options: TableOptions, output: Path | None = None
+) -> None:
+    """Write a result in the format that the user chose.
+
+    Args:
+        document: the result as JSON.
+        tables: the same result for reading.
+        options: of the current command.
+        output: file to replace; None is standard output.
+
+    Raises:
+        click.ClickException: the file cannot be written; exit status 1.
+    """
     from ..files import write_atomic
 
-    if options["form"] == "json":
+    if options.form == "json":
         text = json.dumps(document, indent=2) + "\n"
-    elif options["form"] == "markdown":
+    elif options.form == "markdown":
         text = "\n".join(table.to_markdown() for table in tables)
     else:
-        text = render_tables(tables, terminal=options["output"] is None and sys.stdout.isatty())
-    with exit_1_on_error(debug=options["debug"]):
-        if options["output"] is None:
+        text = render_tables(tables, terminal=output is None and sys.stdout.isatty())
+    with exit_1_on_error(debug=options.debug):
+        if output is None:
             click.echo(text, nl=False)
         else:
-            write_atomic(options["output"], text.encode())
+            write_atomic(output, text.encode())
 
 
 def render_tables(tables: list[Table], *, terminal: bool) -> str:
-    """Draw tables as text, coloured for a terminal."""
+    """Render tables as text.
+
+    Args:
+        tables: printed one below the other.
+        terminal: use colours and the terminal's width; otherwise nothing is wrapped.
+
+    Returns:
+        The text, with box-drawing characters.
+    """
     from rich.console import Console
 
     width = shutil.get_terminal_size().columns if terminal else _FILE_WIDTH

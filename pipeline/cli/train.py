@@ -1,240 +1,276 @@
-"""`avvp train` and `avvp pack`: from features to a trained parser."""
+"""Command avvp train: train a parser on extracted features."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
 from ..precisions import TRAINING_PRECISIONS
 from ..text import escape
-from .options import (
-    annotations_option,
+from .command import (
+    ANY_PATH,
+    EXISTING_FOLDER,
+    CommandOptions,
+    command,
     exit_1_on_error,
     exit_2_on_error,
-    features_option,
-    pseudo_labels_option,
-    read_source,
-    running_options,
-    set_threads,
+    given_flags,
+    option,
 )
+from .options import AnnotationOptions, FeatureOptions, RunningOptions, set_torch_threads
 
 if TYPE_CHECKING:
     from ..training.setup import PlanData, TrainingPlan
-    from ..training.train_parser import TrainingCallbacks
     from .console import Console
 
-EpochLogger = Callable[[Mapping[str, Any]], None]  # writes an epoch's record somewhere else, too
-_SHORTCUTS = ("epochs", "batch_size", "learning_rate", "seed", "precision")  # options that stand for training.NAME
-_FIXED = ("annotations", "features", "pseudo_labels", "label_embeddings", "recipe", "extractors", "changes")
 
+@dataclass(frozen=True, kw_only=True)
+class PseudoLabelFolderOptions(CommandOptions):
+    """Pseudo labels of a data set; None if not given."""
 
-@click.command(
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="""\b
-Examples:
-  avvp train --annotations llp/ --features feats/ --pseudo-labels valor/ --check
-  avvp train --annotations llp/ --features feats/ --pseudo-labels valor/ -o runs/leap
-  avvp train --annotations llp/ --features feats.packed --recipe han -o runs/han
-  avvp train -o runs/leap --resume
-  avvp-parse --weights runs/leap video.mp4
-
-Exit status: 0 all well; 1 training broke off; 2 wrong usage or a run that cannot start; 130 interrupted.""",
-)
-@annotations_option
-@features_option
-@pseudo_labels_option
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder of the run; it becomes a bundle.")
-@click.option("--resume", is_flag=True, help="Go on with the run in --output; its data and recipe are known.")
-@click.option("--check", is_flag=True, help="Read every file and list what is wrong; train nothing.")
-@click.option("--recipe", default="leap-published", show_default=True, metavar="NAME|FILE", help="See 'avvp recipes'.")
-@click.option(
-    "--set", "changes", multiple=True, metavar="TABLE.KEY=VALUE", help="Change a recipe: --set model.leap_blocks=4."
-)
-@click.option("--epochs", type=click.IntRange(1), help="training.epochs; with --resume, train longer.")
-@click.option("--batch-size", type=click.IntRange(1), help="training.batch_size.")
-@click.option("--learning-rate", type=float, help="training.learning_rate.")
-@click.option("--seed", type=click.IntRange(0), help="training.seed.")
-@click.option("--precision", type=click.Choice(TRAINING_PRECISIONS), help="training.precision.")
-@click.option(
-    "--label-embeddings",
-    metavar="SOURCE",
-    help="For LEAP: a .pt, .npy or GloVe .txt file, one-hot, bert:MODEL, clip:MODEL; by default published GloVe.",
-)
-@click.option(
-    "--extractors",
-    metavar="NAME|FOLDER",
-    help="Bundle whose extractors made the features, where they are not the published ones.",
-)
-@click.option("--tensorboard", is_flag=True, help="Also write TensorBoard logs (needs the extra [tensorboard]).")
-@running_options
-@click.pass_context
-def train(context: click.Context, **options: Any) -> int:
-    """Train a parser on extracted features; the best epoch on the validation split is kept.
-
-    The folder of the run holds config, environment, log.jsonl, best and last weights, and is itself a bundle. It can
-    be stopped at any time and continued with --resume.
-    """
-    _check_usage(context, options)
-    with exit_2_on_error(debug=options["debug"]):
-        from ..devices import resolve_device
-        from ..training.run_folder import CONFIG_FILE, write_json
-        from ..training.setup import check_data, check_resumable, open_data, prepare_job, start_run
-        from .console import Console
-
-        console = Console(quiet=options["quiet"], verbose=False)
-        plan = _plan(options)
-        device = resolve_device(options["device"])
-        set_threads(options["threads"])
-        with console:
-            data = open_data(plan, ("train", "val", "test") if options["check"] else ("train", "val"))
-            _show_data(data, console)
-            root = options["output"] or Path()
-            source = read_source(options)
-            job = prepare_job(plan, data, root, device=device, source=source)
-            if options["check"]:
-                check_data(data, lambda split: console.count(f"reading {split}"))
-                console.say("all files are there and can be used")
-                return 0
-            board = _tensorboard(root) if options["tensorboard"] else None
-            if options["resume"]:
-                check_resumable(job)
-                write_json(root / CONFIG_FILE, plan.to_dict())  # --epochs may have changed it
-            else:
-                missing = start_run(job, plan, source)
-                if missing:
-                    console.say(
-                        f"note: no bundle is known to have {', '.join(missing)}: the run can be scored, but not parse"
-                        " videos; name the bundle that has them with --extractors"
-                    )
-            hooks = training_callbacks(job.recipe.training.epochs, console, board=board)
-    with exit_1_on_error(debug=options["debug"]), console:
-        from ..training.train_parser import train as run
-
-        try:
-            progress = run(job, hooks)
-        except KeyboardInterrupt:
-            threads = f" --threads {options['threads']}" if options["threads"] else ""
-            console.say(f"stopped; go on with: avvp train -o {shlex.quote(str(root))} --resume{threads}")
-            raise
-    console.say(f"best epoch {progress.best_epoch} of {progress.epochs}: {escape(root)}/best.safetensors")
-    return 0
-
-
-def _check_usage(context: click.Context, options: Mapping[str, Any]) -> None:
-    given = {name for name in options if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE}
-    if options["output"] is None and not options["check"]:
-        raise click.UsageError("name the folder of the run with -o")
-    if options["resume"]:
-        if clash := sorted(given & {*_FIXED, *_SHORTCUTS, "check"} - {"epochs"}):
-            names = ", ".join(f"--{name.replace('_', '-')}" for name in clash).replace("--changes", "--set")
-            raise click.UsageError(f"--resume goes on with what the run was started with; leave out {names}")
-    elif missing := [name for name in ("annotations", "features") if options[name] is None]:
-        raise click.UsageError(f"missing --{' and --'.join(missing)}")
-
-
-def _plan(options: Mapping[str, Any]) -> TrainingPlan:
-    from dataclasses import replace
-
-    from ..training.run_folder import read_config
-    from ..training.setup import TrainingPlan, with_epochs
-
-    if options["resume"]:
-        plan = TrainingPlan.from_dict(read_config(options["output"]))
-        return plan if options["epochs"] is None else replace(plan, recipe=with_epochs(plan.recipe, options["epochs"]))
-    changes = [*options["changes"]]
-    changes += [f"training.{name}={options[name]}" for name in _SHORTCUTS if options[name] is not None]
-    return training_plan(options, changes)
-
-
-def training_plan(options: Mapping[str, Any], changes: Sequence[str]) -> TrainingPlan:
-    """The data and the recipe that options name. Raises SetupError for a recipe that cannot be."""
-    from ..training.recipe import load_recipe
-    from ..training.setup import PUBLISHED_EMBEDDINGS, TrainingPlan
-
-    return TrainingPlan(
-        annotations=options["annotations"].resolve(),
-        features=options["features"].resolve(),
-        pseudo_labels=options["pseudo_labels"] and options["pseudo_labels"].resolve(),
-        recipe=load_recipe(options["recipe"], changes),
-        label_embeddings=_absolute(options["label_embeddings"]) or PUBLISHED_EMBEDDINGS,
-        extractors=_absolute(options["extractors"]),
+    heading: ClassVar[str] = "Data"
+    pseudo_labels: Path | None = field(
+        metadata=option(
+            "--pseudo-labels",
+            type=EXISTING_FOLDER,
+            help="Folder with CLIP/segment_pseudo_labels/ and CLAP/segment_pseudo_labels/, for recipes that use them.",
+        )
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions(AnnotationOptions, FeatureOptions, PseudoLabelFolderOptions):
+    """What to train on what: the fields of a `TrainingPlan`."""
+
+    heading: ClassVar[str] = "Recipe"
+    extractors: str | None = field(
+        metadata=option(
+            "--extractors",
+            metavar="NAME|FOLDER",
+            show_default="the published ones",
+            help="Bundle of the extractors that made the features.",
+        )
+    )
+    recipe: str = field(
+        metadata=option(
+            "--recipe",
+            default="leap-published",
+            metavar="NAME|FILE",
+            help="Settings of the parser and of training; see 'avvp recipes'.",
+        )
+    )
+    changes: tuple[str, ...] = field(
+        metadata=option(
+            "--set",
+            multiple=True,
+            metavar="TABLE.KEY=VALUE",
+            help="Change a setting of the recipe, e.g. model.leap_blocks=4; repeatable.",
+        )
+    )
+    label_embeddings: str | None = field(
+        metadata=option(
+            "--label-embeddings",
+            metavar="SOURCE",
+            show_default="published GloVe",
+            help="For LEAP: a .pt, .npy or GloVe .txt file, one-hot, bert:MODEL or clip:MODEL.",
+        )
+    )
+
+    def data_folders(self) -> tuple[Path, Path]:
+        """Return --annotations and --features. Raises click.UsageError if one is missing."""
+        if self.annotations is None or self.features is None:
+            paths = {"--annotations": self.annotations, "--features": self.features}
+            missing = [flag for flag, path in paths.items() if path is None]
+            raise click.UsageError(f"missing {' and '.join(missing)}")
+        return self.annotations, self.features
+
+    def training_plan(self, changes: Sequence[str]) -> TrainingPlan:
+        """Build the plan, with absolute paths.
+
+        Args:
+            changes: settings of the recipe to change, "TABLE.KEY=VALUE".
+
+        Returns:
+            The plan.
+
+        Raises:
+            click.UsageError: --annotations or --features is missing.
+            SetupError: the recipe is unknown, or a setting is invalid.
+        """
+        from ..training.recipe import load_recipe
+        from ..training.setup import PUBLISHED_EMBEDDINGS, TrainingPlan
+
+        annotations, features = self.data_folders()
+        return TrainingPlan(
+            annotations=annotations.resolve(),
+            features=features.resolve(),
+            pseudo_labels=None if self.pseudo_labels is None else self.pseudo_labels.resolve(),
+            recipe=load_recipe(self.recipe, changes),
+            label_embeddings=_absolute(self.label_embeddings) or PUBLISHED_EMBEDDINGS,
+            extractors=_absolute(self.extractors),
+        )
+
+
 def _absolute(name_or_path: str | None) -> str | None:
-    """What names a file or folder, in full; any other name as it is."""
+    """Return the absolute path of an existing file or folder, any other name unchanged."""
     try:
         return str(Path(name_or_path).resolve()) if name_or_path and Path(name_or_path).exists() else name_or_path
     except OSError:  # longer than a path may be
         return name_or_path
 
 
-def _show_data(data: PlanData, console: Console) -> None:
-    for note in data.annotations.notes:
-        console.say(f"note: {note}")
-    counts = ", ".join(f"{split} {len(clips)} clips" for split, clips in data.clips.items())
-    spec = data.clips["train"].features.spec
-    console.say(
-        f"{counts}; {len(data.annotations.labels)} classes; {spec.profile} features of {', '.join(spec.extractors)}"
+@dataclass(frozen=True, kw_only=True)
+class SettingOptions(CommandOptions):
+    """Shortcuts for --set training.KEY=VALUE; None keeps the recipe's setting."""
+
+    heading: ClassVar[str] = "Shortcuts for --set"
+    batch_size: int | None = field(metadata=option("--batch-size", type=click.IntRange(1), help="training.batch_size."))
+    learning_rate: float | None = field(metadata=option("--learning-rate", type=float, help="training.learning_rate."))
+    seed: int | None = field(metadata=option("--seed", type=click.IntRange(0), help="training.seed."))
+    precision: str | None = field(
+        metadata=option("--precision", type=click.Choice(TRAINING_PRECISIONS), help="training.precision.")
     )
 
 
-def training_callbacks(
-    epochs: int, console: Console, *, name: str = "", board: EpochLogger | None = None
-) -> TrainingCallbacks:
-    """A bar with the losses and the time left of the whole run, a line for each epoch, and TensorBoard."""
-    from ..training.train_parser import TrainingCallbacks
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(PlanOptions, SettingOptions, RunningOptions):
+    """Options of avvp train."""
 
-    prefix = f"{name}: " if name else ""
+    output: Path | None = field(
+        metadata=option("-o", "--output", type=ANY_PATH, help="Folder of the run; it can be used as a bundle.")
+    )
+    resume: bool = field(
+        metadata=option(
+            "--resume", is_flag=True, help="Resume the run in --output, with the data and recipe it was started with."
+        )
+    )
+    check: bool = field(
+        metadata=option("--check", is_flag=True, help="Read all data and list what is wrong; train nothing.")
+    )
+    epochs: int | None = field(
+        metadata=option(
+            "--epochs",
+            type=click.IntRange(1),
+            help="training.epochs; with --resume, the new number of epochs in total.",
+        )
+    )
+    tensorboard: bool = field(
+        metadata=option(
+            "--tensorboard", is_flag=True, help="Also write TensorBoard logs (needs the extra [tensorboard])."
+        )
+    )
 
-    def step(epoch: int, done: int, total: int, losses: Mapping[str, float]) -> None:
-        text = f"{prefix}epoch {epoch}/{epochs}  loss {losses['total']:.3f}"
-        console.show(text, (epoch - 1) * total + done, epochs * total, f"{done}/{total}")
-
-    def epoch(record: Mapping[str, Any]) -> None:
-        console.say(prefix + _epoch_line(record, epochs))
-        if board is not None:
-            board(record)
-
-    return TrainingCallbacks(step=step, epoch=epoch)
-
-
-def _epoch_line(record: Mapping[str, Any], epochs: int) -> str:
-    scores = record["validation"]
-    judged = ""
-    if scores is not None:
-        segment, event = scores["segment"]["type_av"], scores["event"]["type_av"]
-        judged = f"  Type@AV segment {segment:.1f} event {event:.1f}  mean of ten {scores['mean']:.1f}"
-    best = "  best" if record["best"] else ""
-    losses = record["losses"]
-    terms = ", ".join(f"{term} {value:.3f}" for term, value in losses.items() if term != "total")
-    return f"epoch {record['epoch']}/{epochs}  loss {losses['total']:.3f} ({terms}){judged}{best}"
+    def all_changes(self) -> list[str]:
+        """Return --set and its shortcuts as "TABLE.KEY=VALUE"."""
+        shortcuts = {
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "seed": self.seed,
+            "precision": self.precision,
+        }
+        settings = [f"training.{key}={value}" for key, value in shortcuts.items() if value is not None]
+        return [*self.changes, *settings]
 
 
-def _tensorboard(root: Path) -> EpochLogger:
-    """A function that writes an epoch's record. Raises SetupError where TensorBoard is not installed."""
-    from ..errors import SetupError
+@command(
+    TrainOptions,
+    examples=(
+        "avvp train --annotations llp/ --features feats/ --pseudo-labels valor/ --check",
+        "avvp train --annotations llp/ --features feats/ --pseudo-labels valor/ -o runs/leap",
+        "avvp train --annotations llp/ --features feats.packed --recipe han -o runs/han",
+        "avvp train -o runs/leap --resume",
+        "avvp-parse --weights runs/leap video.mp4",
+    ),
+    notes="Exit status: 0 success; 1 training failed; 2 wrong usage, or the run cannot start; 130 interrupted.",
+)
+def train(options: TrainOptions) -> int:
+    """Train a parser on extracted features.
 
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise SetupError("TensorBoard is not installed; pip install 'avvp[tensorboard]'") from error
-    writer: SummaryWriter | None = None
+    The epoch with the best scores on the validation split is kept. The folder of the run holds config, environment,
+    log.jsonl, best and last weights, and can be used as a bundle. A run can be stopped at any time and resumed with
+    --resume.
+    """
+    _check_usage(options)
+    with exit_2_on_error(debug=options.debug):
+        from ..devices import resolve_device
+        from ..training.run_folder import CONFIG_FILE, write_json
+        from ..training.setup import check_data, check_resumable, open_data, prepare_job, start_run
+        from .console import Console
+        from .training_progress import tensorboard_logger, training_callbacks
 
-    def write(record: Mapping[str, Any]) -> None:
-        nonlocal writer
-        writer = writer or SummaryWriter(str(root / "tensorboard"))
-        number = record["epoch"]
-        writer.add_scalar("learning_rate", record["learning_rate"], number)
-        for name, value in record["losses"].items():
-            writer.add_scalar(f"loss/{name}", value, number)
-        for level in ("segment", "event") if record["validation"] else ():
-            for name, value in record["validation"][level].items():
-                writer.add_scalar(f"validation {level}/{name}", value, number)
-        writer.flush()
+        console = Console(quiet=options.quiet)
+        plan = _make_plan(options)
+        device = resolve_device(options.device)
+        set_torch_threads(options.threads)
+        with console:
+            data = open_data(plan, ("train", "val", "test") if options.check else ("train", "val"))
+            _print_data(data, console)
+            root = options.output or Path()
+            source = options.source()
+            job = prepare_job(plan, data, root, device=device, source=source)
+            if options.check:
+                check_data(data, lambda split: console.count_progress(f"reading {split}"))
+                console.info("all files are there and can be used")
+                return 0
+            log_epoch = tensorboard_logger(root) if options.tensorboard else None
+            if options.resume:
+                check_resumable(job)
+                write_json(root / CONFIG_FILE, plan.to_dict())  # --epochs may have changed it
+            else:
+                missing = start_run(job, plan, source)
+                if missing:
+                    console.info(
+                        f"note: no known bundle has {', '.join(missing)}: the run can be scored, but cannot parse"
+                        " videos; name the bundle with --extractors"
+                    )
+            callbacks = training_callbacks(job.recipe.training.epochs, console, log_epoch=log_epoch)
+    with exit_1_on_error(debug=options.debug), console:
+        from ..training.train_parser import train as train_parser
 
-    return write
+        try:
+            state = train_parser(job, callbacks)
+        except KeyboardInterrupt:
+            threads = f" --threads {options.threads}" if options.threads else ""
+            console.info(f"stopped; resume with: avvp train -o {shlex.quote(str(root))} --resume{threads}")
+            raise
+    console.info(f"best epoch {state.best_epoch} of {state.epochs}: {escape(root)}/best.safetensors")
+    return 0
+
+
+def _check_usage(options: TrainOptions) -> None:
+    if options.output is None and not options.check:
+        raise click.UsageError("name the folder of the run with -o")
+    if options.resume:
+        flags = given_flags(AnnotationOptions, FeatureOptions, PseudoLabelFolderOptions, PlanOptions, SettingOptions)
+        if options.check:
+            flags.append("--check")
+        if flags:
+            raise click.UsageError(f"--resume uses what the run was started with; leave out {', '.join(flags)}")
+    else:
+        options.data_folders()
+
+
+def _make_plan(options: TrainOptions) -> TrainingPlan:
+    from ..training.run_folder import read_config
+    from ..training.setup import TrainingPlan, with_epochs
+
+    if not options.resume or options.output is None:
+        return options.training_plan(options.all_changes())
+    plan = TrainingPlan.from_dict(read_config(options.output))
+    return plan if options.epochs is None else replace(plan, recipe=with_epochs(plan.recipe, options.epochs))
+
+
+def _print_data(data: PlanData, console: Console) -> None:
+    for note in data.annotations.notes:
+        console.info(f"note: {note}")
+    counts = ", ".join(f"{split} {len(clips)} clips" for split, clips in data.clips.items())
+    spec = data.clips["train"].features.spec
+    console.info(
+        f"{counts}; {len(data.annotations.labels)} classes; {spec.profile} features of {', '.join(spec.extractors)}"
+    )

@@ -1,7 +1,8 @@
-"""`avvp weights`: what exists, what is here, is it genuine, get it."""
+"""Commands avvp weights list, fetch, verify and path: weight files and bundles."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,18 +12,15 @@ from ...weights.errors import WeightsError
 from ...weights.fetch import fetch_file
 from ...weights.locate import find_file, readable_url, search_folders, verify_file
 from ...weights.manifest import WeightFile, list_bundles, list_files
+from .command import ANY_PATH, CONTEXT_SETTINGS, CommandOptions, argument, command, option
 
 if TYPE_CHECKING:
     from .console import Console
 
-_weights_dir = click.option(
-    "--weights-dir", type=click.Path(path_type=Path), help="Folder to look in first, and to download to."
-)
 
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings=CONTEXT_SETTINGS)
 def weights() -> None:
-    """Weight files and bundles: list, fetch, verify, find.
+    r"""List, download, verify and find weight files and bundles.
 
     \b
     Examples:
@@ -33,39 +31,54 @@ def weights() -> None:
     """
 
 
-@weights.command("list")
-@_weights_dir
-def list_command(weights_dir: Path | None) -> None:
-    """List bundles and files, with licence, source, and whether they are on this machine."""
+@dataclass(frozen=True, kw_only=True)
+class WeightsDirOptions(CommandOptions):
+    """Options of avvp weights list."""
+
+    weights_dir: Path | None = field(
+        metadata=option("--weights-dir", type=ANY_PATH, help="Folder to search first and to download to.")
+    )
+
+
+@command(WeightsDirOptions, name="list", examples=("avvp weights list",))
+def list_command(options: WeightsDirOptions) -> int:
+    """List bundles and files, with licence, source, and where they are on this machine."""
     click.echo("Bundles (for --weights):")
     for bundle in list_bundles().values():
         files = ", ".join(bundle.files) or "no files"
         click.echo(f"  {bundle.name}\n      {bundle.description}\n      {files}")
     click.echo("Files:")
     for file in list_files().values():
-        found = find_file(file, weights_dir)
-        click.echo(f"  {file.key}  {file.name}  {file.mib:.1f} MiB  {found or 'not on this machine'}")
+        path = find_file(file, options.weights_dir)
+        click.echo(f"  {file.key}  {file.name}  {file.mib:.1f} MiB  {path or 'not on this machine'}")
         click.echo(
             f"      {file.source}\n      licence: {file.licence}\n      {', '.join(map(readable_url, file.urls))}"
         )
+    return 0
 
 
-@weights.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@_weights_dir
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
-def fetch(names: tuple[str, ...], weights_dir: Path | None, quiet: bool) -> int:
-    """Download the files of a bundle, or single files, and verify them. What is there already is only verified.
+@dataclass(frozen=True, kw_only=True)
+class FetchOptions(WeightsDirOptions):
+    """Options of avvp weights fetch."""
 
-    An interrupted download is continued by the same command.
+    names: tuple[str, ...] = field(metadata=argument(nargs=-1, required=True, metavar="NAME..."))
+    quiet: bool = field(metadata=option("-q", "--quiet", is_flag=True, help="No progress bar."))
+
+
+@command(FetchOptions, examples=("avvp weights fetch leap-llp", "avvp weights fetch resnet152 --weights-dir weights/"))
+def fetch(options: FetchOptions) -> int:
+    """Download and verify bundles or single files.
+
+    NAME is a bundle, a file's key or a file name. Existing files are only verified. To resume an interrupted download,
+    repeat the command.
     """
     from .console import Console
 
-    console = Console(quiet=quiet, verbose=False)
+    console = Console(quiet=options.quiet)
     failed = False
-    for file in _named_files(names):
+    for file in _named_files(options.names):
         try:
-            click.echo(f"{file.name}: {_fetch(file, weights_dir, console)}")
+            click.echo(f"{file.name}: {_fetch(file, options.weights_dir, console)}")
         except WeightsError as error:
             click.echo(f"Error: {error}", err=True)
             failed = True
@@ -73,40 +86,48 @@ def fetch(names: tuple[str, ...], weights_dir: Path | None, quiet: bool) -> int:
 
 
 def _fetch(file: WeightFile, weights_dir: Path | None, console: Console) -> str:
-    if found := find_file(file, weights_dir):
-        return f"already at {found}, sha256 {verify_file(file, found)}"
+    if existing := find_file(file, weights_dir):
+        return f"already at {existing}, sha256 {verify_file(file, existing)}"
     with console:
-        path, digest = fetch_file(file, weights_dir, progress=console.download)
+        path, digest = fetch_file(file, weights_dir, progress=console.download_progress)
     return f"saved to {path}, sha256 {digest}"
 
 
-@weights.command()
-@click.argument("names", nargs=-1, metavar="[NAME]...")
-@_weights_dir
-def verify(names: tuple[str, ...], weights_dir: Path | None) -> int:
-    """Check sizes and hashes; without a published hash, the content. Without NAME, all files that are here."""
+@dataclass(frozen=True, kw_only=True)
+class VerifyOptions(WeightsDirOptions):
+    """Options of avvp weights verify."""
+
+    names: tuple[str, ...] = field(metadata=argument(nargs=-1, metavar="[NAME]..."))
+
+
+@command(VerifyOptions, examples=("avvp weights verify", "avvp weights verify leap-llp"))
+def verify(options: VerifyOptions) -> int:
+    """Verify sizes and hashes of weight files.
+
+    A file without a published hash is verified by its content. Without NAME, all files on this machine are verified.
+    """
     failed = checked = 0
-    for file in _named_files(names) if names else list_files().values():
-        found = find_file(file, weights_dir)
-        if found is None:
-            click.echo(f"{file.name}: not on this machine", err=not names)
-            failed += bool(names)
+    for file in _named_files(options.names) if options.names else list_files().values():
+        path = find_file(file, options.weights_dir)
+        if path is None:
+            click.echo(f"{file.name}: not on this machine", err=not options.names)
+            failed += bool(options.names)
             continue
         checked += 1
         try:
-            digest = verify_file(file, found)
-            proof = PROOFS[file.key](found) if file.key in PROOFS else "matches the published hash"
+            digest = verify_file(file, path)
+            proof = CONTENT_CHECKS[file.key](path) if file.key in CONTENT_CHECKS else "matches the published hash"
             click.echo(f"{file.name}: ok, {proof} (sha256 {digest})")
         except WeightsError as error:
             click.echo(f"Error: {error}", err=True)
             failed += 1
-    if not checked and not names:
+    if not checked and not options.names:
         click.echo("no weight files on this machine; avvp weights fetch leap-llp gets the default ones", err=True)
     return int(failed > 0)
 
 
-def _prove_vggish(path: Path) -> str:
-    """The published answers of the genuine network. Raises WeightsError where it gives others."""
+def _check_vggish(path: Path) -> str:
+    """Compare VGGish's outputs with published ones. Raises WeightsError if they differ."""
     from ...extractors.registry import build_extractor
     from ...weights.load import read_state_dict
     from ..inference.vggish_check import TOLERANCES, check_vggish
@@ -122,8 +143,8 @@ def _prove_vggish(path: Path) -> str:
     return f"gives the published answers ({shown})"
 
 
-def _prove_leap(path: Path) -> str:
-    """That the file holds every tensor of the published parser. Raises WeightsError where it does not."""
+def _check_leap(path: Path) -> str:
+    """Check that the file holds every tensor of the published parser. Raises WeightsError if not."""
     import torch
 
     from ...models.labels import LLP_LABELS
@@ -137,30 +158,42 @@ def _prove_leap(path: Path) -> str:
     return "holds every tensor of the published MM-Pyr + LEAP; no hash is published"
 
 
-PROOFS = {"vggish": _prove_vggish, "leap_llp": _prove_leap}
+CONTENT_CHECKS = {"vggish": _check_vggish, "leap_llp": _check_leap}  # of files without a published hash
 
 
-@weights.command()
-@click.argument("name", required=False)
-@_weights_dir
-def path(name: str | None, weights_dir: Path | None) -> int:
-    """Print where a file is or, without NAME, the folders that are searched, in order."""
-    if name is None:
-        for folder in search_folders(weights_dir):
+@dataclass(frozen=True, kw_only=True)
+class PathOptions(WeightsDirOptions):
+    """Options of avvp weights path."""
+
+    name: str | None = field(metadata=argument(required=False))
+
+
+@command(PathOptions, examples=("avvp weights path", "avvp weights path resnet152"))
+def path(options: PathOptions) -> int:
+    """Print the path of a weight file.
+
+    Without NAME, the folders that are searched are printed in order.
+    """
+    if options.name is None:
+        for folder in search_folders(options.weights_dir):
             click.echo(folder)
         return 0
     status = 0
-    for file in _named_files((name,)):
-        found = find_file(file, weights_dir)
-        click.echo(found or f"{file.name}: not on this machine", err=found is None)
-        status |= found is None
+    for file in _named_files((options.name,)):
+        existing = find_file(file, options.weights_dir)
+        click.echo(existing or f"{file.name}: not on this machine", err=existing is None)
+        status |= existing is None
     return int(status)
 
 
+for subcommand in (list_command, fetch, verify, path):
+    weights.add_command(subcommand)
+
+
 def _named_files(names: tuple[str, ...]) -> list[WeightFile]:
-    """The files that keys, file names and bundle names stand for. Raises UsageError for anything else."""
+    """Return the files of keys, file names and bundle names. Raises click.UsageError for an unknown name."""
     files, bundles = list_files(), list_bundles()
-    chosen: dict[str, WeightFile] = {}
+    named: dict[str, WeightFile] = {}
     for name in names:
         if name in bundles and (root := bundles[name].root) is not None:
             missing = [file for file in bundles[name].files if not (root / file).is_file()]
@@ -170,9 +203,9 @@ def _named_files(names: tuple[str, ...]) -> list[WeightFile]:
                 )
             click.echo(f"{name}: shipped with the program, in {root}")
         elif name in bundles:
-            chosen |= {key: files[key] for key in bundles[name].files}
+            named |= {key: files[key] for key in bundles[name].files}
         elif matches := [file for file in files.values() if name in {file.key, file.name}]:
-            chosen |= {file.key: file for file in matches}
+            named |= {file.key: file for file in matches}
         else:
             raise click.UsageError(f"unknown name {name!r}; known: {', '.join([*bundles, *files])}")
-    return list(chosen.values())
+    return list(named.values())

@@ -90,7 +90,7 @@ def test_inputs(tmp_path: Path) -> None:
     found, problems = names("gone.mp4", "folder.mp4", "x*.mp4")
     assert found == []
     assert [problem.rsplit(": ", 1)[1] for problem in problems] == [
-        "no such file", "no media files in this folder (--recursive also looks in the folders below)", "no such file",
+        "no such file", "no media files in this folder (--recursive includes its subfolders)", "no such file",
     ]  # fmt: skip
 
 

@@ -140,7 +140,7 @@ def test_an_interrupted_run_says_how_to_go_on(train: Run, tmp_path: Path, monkey
     monkeypatch.setattr("avvp.pipeline.training.train_parser.training_step", interrupt)
     result = train("-o", tmp_path / "run", "--epochs", 1)
     assert result.status == 130
-    assert "go on with: avvp train -o" in result.err
+    assert "resume with: avvp train -o" in result.err
 
 
 def test_tensorboard_that_is_not_installed_starts_nothing(
@@ -179,7 +179,7 @@ def test_without_an_extractor_bundle_the_run_says_so(train: Run, tmp_path: Path,
     ("arguments", "message"),
     [
         ([], "name the folder of the run with -o"),
-        (["-o", "x", "--resume"], "--resume goes on with what the run was started with; leave out --annotations"),
+        (["-o", "x", "--resume"], "--resume uses what the run was started with; leave out --annotations"),
         (["-o", "x", "--set", "model.wings=2"], "unknown setting model.wings"),
         (["-o", "x", "--recipe", "nonsense"], "unknown recipe 'nonsense'"),
         (["-o", "x", "--device", "cuda:9"], "not on this machine"),

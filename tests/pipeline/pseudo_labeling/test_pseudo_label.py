@@ -307,7 +307,7 @@ def test_only_the_split_that_is_asked_for(labelled: Callable[..., Result], tmp_p
     write_annotations_folder(tmp_path / "llp")
     result = labelled("--annotations", tmp_path / "llp")
     assert result.status == 0, result.err
-    assert "2 videos (mute, two) not among the annotated clips that are asked for: left out" in result.err
+    assert "2 videos (mute, two) not among the annotated clips: left out" in result.err
     assert [path.stem for path in (tmp_path / "data" / FOLDERS["audio"]).iterdir()] == ["one"]
     assert labelled("--annotations", tmp_path / "llp", "--split", "val", output="val").status == 0
     assert [path.stem for path in (tmp_path / "val" / FOLDERS["audio"]).iterdir()] == ["two"]
@@ -445,7 +445,7 @@ def test_columns_are_those_of_the_annotations(labelled: Callable[..., Result], t
     assert "1 class (Cow) of the prompts not in" in other.err
     assert contents(tmp_path / "other") == contents(tmp_path / "data")
     (tmp_path / "mine.toml").write_text(dog)
-    assert "nothing is asked of the class Speech" in labelled("--annotations", tmp_path / "llp").err
+    assert "no prompt for the class Speech" in labelled("--annotations", tmp_path / "llp").err
 
 
 def test_one_folder_after_another(labelled: Callable[..., Result], videos: Path, tmp_path: Path) -> None:

@@ -1,0 +1,133 @@
+"""Options of avvp parse, and the task that they describe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ...weights.manifest import DEFAULT_BUNDLE
+from .batch_options import BatchOptions, CompileOptions, DecoderOptions, read_settings
+from .command import EXISTING_FILE, EXISTING_FOLDER, OUTPUT_FILE, FiniteRange, argument, option
+from .event_outputs import FormatOptions, PlotOptions, PostProcessingOptions
+from .options import RunningOptions, VerboseOptions
+
+if TYPE_CHECKING:
+    from ...weights.manifest import Bundle
+    from ..batch.parse_task import ParseTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParseOptions(
+    FormatOptions,
+    PostProcessingOptions,
+    PlotOptions,
+    DecoderOptions,
+    CompileOptions,
+    BatchOptions,
+    RunningOptions,
+    VerboseOptions,
+):
+    """Options of avvp parse."""
+
+    inputs: tuple[str, ...] = field(metadata=argument(nargs=-1, metavar="INPUT..."))
+    output: str | None = field(
+        metadata=option(
+            "-o", "--output", metavar="FILE", show_default="-", help="Result of a single input; '-' is standard output."
+        )
+    )
+    output_dir: str | None = field(
+        metadata=option(
+            "--output-dir", metavar="FOLDER", help="Folder or s3:// address for the results of many inputs."
+        )
+    )
+    segments: bool = field(
+        metadata=option("--segments", is_flag=True, help="Add the probabilities per second to the JSON result.")
+    )
+    weights: str = field(
+        metadata=option(
+            "--weights",
+            default=DEFAULT_BUNDLE,
+            metavar="NAME|FOLDER",
+            help="Bundle of networks; see 'avvp weights list'.",
+        )
+    )
+    threshold: float = field(
+        metadata=option(
+            "--threshold",
+            type=FiniteRange(0, 1),
+            default=0.5,
+            help="Decision threshold of all classes, per second and per video.",
+        )
+    )
+    video_threshold: float | None = field(
+        metadata=option(
+            "--video-threshold",
+            type=FiniteRange(0, 1),
+            show_default="--threshold",
+            help="Decision threshold per video.",
+        )
+    )
+    thresholds: Path | None = field(
+        metadata=option(
+            "--thresholds", type=EXISTING_FILE, help="TOML or JSON file with thresholds per class and modality."
+        )
+    )
+    annotations: Path | None = field(
+        metadata=option(
+            "--annotations",
+            type=EXISTING_FOLDER,
+            help="Annotations of the input in the format of LLP, shown beside the result.",
+        )
+    )
+    explain: Path | None = field(
+        metadata=option(
+            "--explain",
+            type=OUTPUT_FILE,
+            help="LEAP's attention over the seconds, for each class and block: png, svg, pdf or npz.",
+        )
+    )
+
+
+def make_parse_task(bundle: Bundle, options: ParseOptions) -> ParseTask:
+    """Build the task; check everything that can be checked before weights are loaded.
+
+    Args:
+        bundle: of --weights.
+        options: of the current command.
+
+    Returns:
+        The task.
+
+    Raises:
+        click.UsageError: --segments without a JSON result.
+        SetupError: a format or a class is unknown, or the decoder cannot decode for the bundle.
+    """
+    from ..batch.parse_task import ParseTask
+    from ..inference.bundle import known_labels
+    from ..inference.thresholds import apply_tables, read_thresholds
+    from ..outputs.formats.targets import parse_formats
+
+    post_processing = options.post_processing()
+    formats = tuple(item.name for item in parse_formats(options.formats)) or ("json",)
+    if options.segments and options.output_dir is not None and "json" not in formats:
+        raise click.UsageError("--segments goes into the JSON result, and none is asked for")
+    tables = read_thresholds(options.thresholds) if options.thresholds else {}
+    levels = {"segment": options.threshold, "video": options.threshold}
+    if options.video_threshold is not None:
+        levels["video"] = options.video_threshold
+    if (labels := known_labels(bundle, options.weights_dir)) is not None:
+        apply_tables(tables, labels, **levels)  # raises for an unknown class
+        post_processing.check(labels)
+    return ParseTask(
+        bundle=bundle,
+        settings=read_settings(bundle.profile, options, decoder=options, compiled=options.compile),
+        source=options.source(),
+        tables=tables,
+        levels=levels,
+        segments=options.segments,
+        formats=formats,
+        refinement=post_processing,
+    )

@@ -1,0 +1,90 @@
+"""Progress of training: a bar per run, a line per epoch, TensorBoard logs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import SetupError
+
+if TYPE_CHECKING:
+    from ..training.train_parser import TrainingCallbacks
+    from .console import Console
+
+EpochLogger = Callable[[Mapping[str, Any]], None]  # its argument is the epoch's record, as in log.jsonl
+
+
+def training_callbacks(
+    epochs: int, console: Console, *, name: str = "", log_epoch: EpochLogger | None = None
+) -> TrainingCallbacks:
+    """Make callbacks that show a bar with the losses and the time left, and print a line per epoch.
+
+    Args:
+        epochs: of the whole run.
+        console: for the bar and the lines.
+        name: of the run, before each line; empty for a single run.
+        log_epoch: called after each epoch as well.
+
+    Returns:
+        The callbacks.
+    """
+    from ..training.train_parser import TrainingCallbacks
+
+    prefix = f"{name}: " if name else ""
+
+    def step(epoch: int, done: int, total: int, losses: Mapping[str, float]) -> None:
+        text = f"{prefix}epoch {epoch}/{epochs}  loss {losses['total']:.3f}"
+        console.move_bar(text, (epoch - 1) * total + done, epochs * total, f"{done}/{total}")
+
+    def epoch(record: Mapping[str, Any]) -> None:
+        console.info(prefix + _epoch_line(record, epochs))
+        if log_epoch is not None:
+            log_epoch(record)
+
+    return TrainingCallbacks(step=step, epoch=epoch)
+
+
+def _epoch_line(record: Mapping[str, Any], epochs: int) -> str:
+    validation = record["validation"]
+    scores = ""
+    if validation is not None:
+        segment, event = validation["segment"]["type_av"], validation["event"]["type_av"]
+        scores = f"  Type@AV segment {segment:.1f} event {event:.1f}  mean of ten {validation['mean']:.1f}"
+    best = "  best" if record["best"] else ""
+    losses = record["losses"]
+    terms = ", ".join(f"{term} {value:.3f}" for term, value in losses.items() if term != "total")
+    return f"epoch {record['epoch']}/{epochs}  loss {losses['total']:.3f} ({terms}){scores}{best}"
+
+
+def tensorboard_logger(root: Path) -> EpochLogger:
+    """Make a logger that writes learning rate, losses and validation scores for TensorBoard.
+
+    Args:
+        root: folder of the run; the logs are in its subfolder tensorboard/.
+
+    Returns:
+        The logger.
+
+    Raises:
+        SetupError: TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise SetupError("TensorBoard is not installed; pip install 'avvp[tensorboard]'") from error
+    writer: SummaryWriter | None = None
+
+    def write(record: Mapping[str, Any]) -> None:
+        nonlocal writer
+        writer = writer or SummaryWriter(str(root / "tensorboard"))
+        number = record["epoch"]
+        writer.add_scalar("learning_rate", record["learning_rate"], number)
+        for name, value in record["losses"].items():
+            writer.add_scalar(f"loss/{name}", value, number)
+        for level in ("segment", "event") if record["validation"] else ():
+            for name, value in record["validation"][level].items():
+                writer.add_scalar(f"validation {level}/{name}", value, number)
+        writer.flush()
+
+    return write
