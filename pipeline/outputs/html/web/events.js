@@ -6,17 +6,17 @@ const MODALITIES = ["audio", "visual", "audio_visual"];
 
 /** Find the maximal runs of true as half-open intervals [onset, offset). */
 function findRuns(length, isActive) {
-  const found = [];
+  const runs = [];
   let start = -1; // of the current run, -1 outside of runs
   for (let second = 0; second <= length; second++) {
     const active = second < length && isActive(second);
     if (active && start < 0) start = second;
     if (!active && start >= 0) {
-      found.push([start, second]);
+      runs.push([start, second]);
       start = -1;
     }
   }
-  return found;
+  return runs;
 }
 
 /** Apply the published decision rule with one threshold for all classes. tables: arrays of segments x labels. */
