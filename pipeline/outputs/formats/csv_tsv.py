@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import cast
 
 from ...text import escape
@@ -14,7 +15,7 @@ COLUMNS = ("file", "modality", "label", "onset", "offset", "score")
 _REQUIRED_COLUMNS = COLUMNS[1:5]
 _SCORE_DECIMALS = 6
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-csv.field_size_limit(1 << 20)
+_MAX_FIELD = 1 << 20  # characters
 
 
 def write_csv(timeline: Timeline) -> list[bytes]:
@@ -87,6 +88,17 @@ def read_tsv(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
     return _read(contents, name, "\t")
 
 
+@contextlib.contextmanager
+def _field_size_limit(characters: int) -> Iterator[None]:
+    """Set the csv module's limit for a while: it is global to the process."""
+    previous = csv.field_size_limit(characters)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(previous)
+
+
+@_field_size_limit(_MAX_FIELD)
 def _read(contents: Mapping[str, bytes], name: str, delimiter: str) -> list[Timeline]:
     (content,) = contents.values()
     text = content.decode("utf-16" if content[:2] in _UTF_16_MARKS else "utf-8-sig")

@@ -292,6 +292,18 @@ def test_tables_as_spreadsheets_write_them(tmp_path: Path) -> None:
         assert not timeline.length_known
 
 
+def test_long_fields_of_tables(tmp_path: Path) -> None:
+    """The csv module's own limit, which is global, is the same afterwards."""
+    before, path = csv.field_size_limit(), tmp_path / "x.csv"
+    path.write_text(f"modality,label,onset,offset\naudio,{'x' * 2 * before},0,1\n")
+    (timeline,) = read_events(path)
+    assert len(timeline.events[0].label) == 2 * before
+    path.write_text(f"modality,label,onset,offset\naudio,{'x' * 20 * before},0,1\n")
+    with pytest.raises(FormatError, match="line 2: field larger than field limit"):
+        read_events(path)
+    assert csv.field_size_limit() == before
+
+
 def test_dots_and_dashes_in_names_stay(tmp_path: Path) -> None:
     for name in ("my.video.1", "abc_", "x-"):
         timeline = Timeline.of_events([Event("audio", "Dog", 0, 1, 1.0)], path=f"{name}.mp4", duration=2.0)
