@@ -175,6 +175,20 @@ class TestAgain:
             "vggish_tiny/blind.npy",
         }
 
+    def test_another_resampler(self, extract: Callable[..., Result], tmp_path: Path) -> None:
+        extract("--resampler", "torchaudio")
+        before = contents(tmp_path / "feats")
+        assert "0 done, 2 done before" in extract().err
+        plan = extract("--resampler", "resampy", "--dry-run").out
+        assert "compute  blink  audio  (other parameters, or not made yet)" in plan
+        assert "2 done, 0 done before" in extract("--resampler", "resampy").err
+        after = contents(tmp_path / "feats")
+        assert "vggish_tiny/blind.npy" in {name for name in before if before[name] != after[name]}
+        assert {name: after[name] for name in before if "vggish" not in name} == {
+            name: before[name] for name in before if "vggish" not in name
+        }
+        assert "0 done, 2 done before" in extract("--resampler", "resampy").err
+
     def test_one_extractor_and_then_the_others(self, extract: Callable[..., Result], tmp_path: Path) -> None:
         extract("--extractors", "vggish_tiny")
         assert set(contents(tmp_path / "feats")) == {"vggish_tiny/blink.npy", "vggish_tiny/blind.npy"}

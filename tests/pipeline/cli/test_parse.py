@@ -98,6 +98,13 @@ class TestResults:
     def test_decoders(self, parse: Run, clips: Clips, decoder: str) -> None:
         assert json.loads(parse(clips.steady, "-q", "--decoder", decoder).out)["media"]["decoder"] == decoder
 
+    def test_resamplers(self, parse: Run, clips: Clips) -> None:
+        default, other = (
+            json.loads(parse(clips.steady, "-q", *options).out)["provenance"]
+            for options in ((), ("--resampler", "resampy"))
+        )
+        assert other == default | {"resampler": "resampy"}
+
     def test_llp_profile(self, run: Run, tiny_llp_bundle: Path, clips: Clips) -> None:
         result = run("parse", clips.steady, "-q", "--weights", tiny_llp_bundle, "--threads", 1, "--batch-size", 1)
         assert json.loads(result.out)["provenance"]["features"]["profile"] == "llp"
@@ -369,7 +376,11 @@ class TestUsage:
 
     def test_decord_for_the_published_profile(self, run: Run, clips: Clips, tiny_llp_bundle: Path) -> None:
         result = run("parse", clips.blink, "--weights", tiny_llp_bundle, "--decoder", "decord")
-        assert (result.status, "decord cannot give them" in result.err) == (2, True)
+        assert (result.status, "which decord cannot make" in result.err) == (2, True)
+
+    def test_resampler_for_the_published_profile(self, run: Run, clips: Clips, tiny_llp_bundle: Path) -> None:
+        result = run("parse", clips.blink, "--weights", tiny_llp_bundle, "--resampler", "resampy")
+        assert (result.status, "resamples without a filter" in result.err) == (2, True)
 
     def test_thresholds_of_an_unknown_class(self, run: Run, clips: Clips, tiny_bundle: Path, tmp_path: Path) -> None:
         (tmp_path / "t.toml").write_text("[audio.segment]\nUnicorn = 0.5\n")

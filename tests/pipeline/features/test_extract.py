@@ -219,6 +219,20 @@ def test_decord_cannot_serve_llp(tiny: Mapping[str, Extractor], clips: Clips) ->
     assert extract_features(clips.steady, tiny, profile="clean", decoding=DecodeOptions("decord")).media is not None
 
 
+def test_resampler_is_refused_for_llp_and_changes_only_audio_features(
+    tiny: Mapping[str, Extractor], clips: Clips
+) -> None:
+    resampy = DecodeOptions(resampler="resampy")
+    with pytest.raises(ValueError, match="profile 'llp' resamples without a filter"):
+        extract_features(clips.steady, tiny, profile="llp", decoding=resampy)
+    default = extract_features(clips.steady, tiny, profile="clean")
+    other = extract_features(clips.steady, tiny, profile="clean", decoding=resampy)
+    assert (default.resampler, other.resampler) == ("torchaudio", "resampy")
+    assert not np.array_equal(other.audio, default.audio)
+    np.testing.assert_allclose(other.audio, default.audio, rtol=0.05, atol=0.05)
+    np.testing.assert_array_equal(other.visual_3d, default.visual_3d)
+
+
 def test_a_stream_that_cannot_be_decoded_costs_its_own_events_only(
     tiny: Mapping[str, Extractor], clips: Clips, monkeypatch: pytest.MonkeyPatch
 ) -> None:
