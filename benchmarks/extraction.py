@@ -153,13 +153,9 @@ def time_ours(clips: Sequence[Path], networks: Networks, precision: ComputePreci
         for stream, network in networks.ours.items()
     }
     loaded = LoadedExtractors(
-        name="random",
-        description="",
         networks=((CPU, fused),),
         spec=feature_spec("llp", dict(zip(networks.names, networks.ours.values(), strict=True))),
-        made_with=dict.fromkeys(fused, "random"),
-        hashes={},
-        untrained=True,
+        weight_ids=dict.fromkeys(fused, "random"),
         precision=precision,
     )
     bundle = Bundle(

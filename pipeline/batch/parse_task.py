@@ -46,7 +46,7 @@ class ParseTask(BundleTask[LoadedBundle]):
 
     def products(self, loaded: LoadedBundle) -> dict[str, OutputSpec]:
         parameters = {
-            "features": self.stream_parameters(loaded),
+            "features": self.stream_parameters(loaded.extractors),
             "weights": dict(loaded.hashes),
             "thresholds": self.thresholds(loaded).to_dict(),
             "segments": self.segments,

@@ -44,7 +44,6 @@ class HasNetworks(Protocol):
 
 
 Loaded = TypeVar("Loaded", bound=HasNetworks)
-OfBundle = TypeVar("OfBundle", bound=LoadedExtractors)
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ class Task(ABC, Generic[Loaded]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BundleTask(Task[OfBundle]):
+class BundleTask(Task[Loaded]):
     """With the networks of a bundle."""
 
     bundle: Bundle
@@ -136,7 +135,7 @@ class BundleTask(Task[OfBundle]):
     def profile(self) -> str:
         return self.bundle.profile
 
-    def load(self, progress: DownloadProgress | None = None) -> OfBundle:
+    def load(self, progress: DownloadProgress | None = None) -> Loaded:
         return type(self).loader(
             self.bundle,
             source=replace(self.source, progress=progress),
@@ -144,7 +143,7 @@ class BundleTask(Task[OfBundle]):
             precision=self.settings.precision,
         )
 
-    def for_other_machines(self) -> BundleTask[OfBundle]:
+    def for_other_machines(self) -> BundleTask[Loaded]:
         root, folder = self.bundle.root, self.source.folder
         return replace(
             self,
@@ -173,7 +172,7 @@ class BundleTask(Task[OfBundle]):
             stream: hash_values(
                 {**common, **of_stream.get(stream, {}), "extractor": extractors[stream], "weights": weights}
             )
-            for stream, weights in loaded.made_with.items()
+            for stream, weights in loaded.weight_ids.items()
         }
 
 

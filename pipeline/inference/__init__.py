@@ -1,1 +1,1 @@
-"""From features to probabilities to a timeline: bundles, prediction, thresholds."""
+"""Load bundles, predict probabilities, decide with thresholds, build timelines."""

@@ -1,4 +1,4 @@
-"""From the name of a bundle to networks that are ready to run."""
+"""Load the networks of a bundle onto devices."""
 
 from __future__ import annotations
 
@@ -29,54 +29,74 @@ from ..text import escape
 
 UNTRAINED_WARNING = "UNTRAINED weights: the parameters are random and these events mean nothing"
 
-
 DeviceNetworks = tuple[torch.device, Mapping[Stream, Extractor]]
 
 
 @dataclass(frozen=True)
 class LoadedExtractors:
-    """Extractors of a bundle, and what a result must say of where they came from."""
+    """Extractors on their devices."""
 
-    name: str
-    description: str
-    networks: tuple[DeviceNetworks, ...]  # on each device the same
-    spec: FeatureSpec
-    made_with: Mapping[Stream, str]  # tells the weights of an extractor apart
-    hashes: Mapping[str, str]  # file name -> sha256
-    untrained: bool
+    networks: tuple[DeviceNetworks, ...]  # the same extractors on each device
+    spec: FeatureSpec  # of the features that they compute
+    weight_ids: Mapping[Stream, str]  # identifies the parameters: sha256 of the file, or the seed of random ones
     precision: ComputePrecision
 
     @property
     def device(self) -> torch.device:
-        """The first, which is also the parser's."""
+        """The first device."""
         return self.networks[0][0]
 
     @property
-    def extractors(self) -> Mapping[str, Extractor]:
-        """By name, on the first device."""
+    def by_name(self) -> Mapping[str, Extractor]:
+        """Extractors on the first device, by name."""
         by_stream = self.networks[0][1]
         return {name: by_stream[stream] for name, stream in zip(self.spec.extractors, STREAMS, strict=True)}
 
 
 @dataclass(frozen=True)
-class LoadedBundle(LoadedExtractors):
-    """Extractors and the parser that reads their features."""
+class LoadedBundle:
+    """Extractors, the parser of their features, and the facts that a result's provenance names."""
 
-    parser: AVParser
+    name: str
+    extractors: LoadedExtractors
+    parser: AVParser  # on the extractors' first device
+    hashes: Mapping[str, str]  # file name -> sha256, of all files of the bundle
+    untrained: bool  # True if the parameters are random
+
+    @property
+    def networks(self) -> tuple[DeviceNetworks, ...]:
+        """Extractors of each device."""
+        return self.extractors.networks
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the parser."""
+        return self.extractors.device
 
 
 @dataclass(frozen=True)
 class LoadedParser:
-    """A parser on its device, and the features it was trained on."""
+    """A parser without extractors."""
 
-    name: str
+    name: str  # of its bundle
     parser: AVParser
-    spec: FeatureSpec
+    spec: FeatureSpec  # of the features that it was trained on
     device: torch.device
 
 
 def known_labels(bundle: Bundle, folder: Path | None = None) -> tuple[str, ...] | None:
-    """The classes of a bundle's parser, read without loading it; None where its file is not there yet."""
+    """Read the classes of a bundle's parser without loading it.
+
+    Args:
+        bundle: a bundle.
+        folder: searched first for its files, see `bundle_paths`.
+
+    Returns:
+        C class names; None if the parser's file has not been downloaded yet.
+
+    Raises:
+        SetupError: the parser's file is not a checkpoint.
+    """
     if bundle.labels is not None:
         return LABEL_SETS.get(bundle.labels)
     paths, _ = bundle_paths(bundle, folder)
@@ -94,12 +114,21 @@ def load_networks(
     device: str = "auto",
     precision: ComputePrecision = FP32,
 ) -> LoadedBundle:
-    """The networks of a bundle (or of the one of that name or folder), in eval mode on the device.
+    """Load all networks of a bundle, in evaluation mode.
 
-    device: one, or several GPUs, each of which gets the extractors (``cuda:0,cuda:1``). precision: of the extractors;
-    the parser's is float32. Raises SetupError for an unknown device or weights that do not fit, FeatureMismatchError
-    where the parser was trained on other features than the bundle's extractors make, WeightsError for files missing or
-    damaged.
+    Args:
+        bundle: a bundle, or its name or folder.
+        source: where weight files may come from.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`, or several GPUs (`cuda:0,cuda:1`), each of which gets the extractors.
+        precision: of the extractors; the parser computes in float32.
+
+    Returns:
+        The networks.
+
+    Raises:
+        SetupError: the device is unknown, or weights do not fit their network.
+        FeatureMismatchError: the parser was trained on other features than the bundle's extractors compute.
+        WeightsError: files are missing or damaged.
     """
     if isinstance(bundle, str):
         bundle = load_bundle(bundle)
@@ -110,8 +139,14 @@ def load_networks(
         parser, trained_on = _load_parser(bundle, extractors.spec, paths)
     except ValueError as error:
         raise SetupError(f"bundle {bundle.name!r}: {error}") from error
-    _check_features(bundle, extractors.spec, parser, trained_on)
-    return LoadedBundle(**vars(extractors), parser=parser.to(extractors.device))
+    _check_fit(bundle, extractors.spec, parser, trained_on)
+    return LoadedBundle(
+        name=bundle.name,
+        extractors=extractors,
+        parser=parser.to(extractors.device),
+        hashes=hashes,
+        untrained=bundle.seed is not None,
+    )
 
 
 def load_extractors(
@@ -121,7 +156,21 @@ def load_extractors(
     device: str = "auto",
     precision: ComputePrecision = FP32,
 ) -> LoadedExtractors:
-    """The extractors of a bundle without its parser, for features alone. Raises as `load_networks`."""
+    """Load the extractors of a bundle without its parser.
+
+    Args:
+        bundle: a bundle.
+        source: where weight files may come from.
+        device: as for `load_networks`.
+        precision: of the extractors.
+
+    Returns:
+        The extractors, in evaluation mode.
+
+    Raises:
+        SetupError: the device is unknown, or weights do not fit their network.
+        WeightsError: files are missing or damaged.
+    """
     devices = resolve_devices(device)
     paths, hashes = gather_files(replace(bundle, parser={}), source)
     return _load_extractors(bundle, paths, hashes, devices, precision)
@@ -137,29 +186,20 @@ def _load_extractors(
     for device in devices:
         precision.prepare(device)
     try:
-        plain = {name: _load_extractor(name, file, bundle.seed, paths) for name, file in bundle.extractors.items()}
-        spec = feature_spec(bundle.profile, plain)
+        extractors = {name: _load_extractor(name, file, bundle.seed, paths) for name, file in bundle.extractors.items()}
+        spec = feature_spec(bundle.profile, extractors)
     except ValueError as error:
         raise SetupError(f"bundle {bundle.name!r}: {error}") from error
-    seeded = f"untrained, seed {bundle.seed}"
-    made_with: dict[Stream, str] = {
-        extractor.stream: hashes[paths[bundle.extractors[name]].name] if bundle.seed is None else seeded
-        for name, extractor in plain.items()
+    seed_id = f"untrained, seed {bundle.seed}"
+    weight_ids: dict[Stream, str] = {
+        extractor.stream: hashes[paths[bundle.extractors[name]].name] if bundle.seed is None else seed_id
+        for name, extractor in extractors.items()
     }
     networks: tuple[DeviceNetworks, ...] = tuple(
-        (device, {extractor.stream: _arrange(extractor.to(device), precision) for extractor in plain.values()})
+        (device, {extractor.stream: _arrange(extractor.to(device), precision) for extractor in extractors.values()})
         for device in devices
     )
-    return LoadedExtractors(
-        name=bundle.name,
-        description=bundle.description,
-        networks=networks,
-        spec=spec,
-        made_with=made_with,
-        hashes=hashes,
-        untrained=bundle.seed is not None,
-        precision=precision,
-    )
+    return LoadedExtractors(networks, spec, weight_ids, precision)
 
 
 def _arrange(extractor: Extractor, precision: ComputePrecision) -> Extractor:
@@ -172,28 +212,49 @@ def load_parser(
     source: WeightSource = ANYWHERE,
     device: str = "auto",
 ) -> LoadedParser:
-    """The parser of a bundle without its extractors, for features that are there already. Raises as `load_networks`."""
-    chosen = resolve_device(device)
+    """Load the parser of a bundle without its extractors, for features that are already extracted.
+
+    Args:
+        bundle: a bundle, or its name or folder.
+        source: where weight files may come from.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Returns:
+        The parser in evaluation mode, with the specification of the features it was trained on.
+
+    Raises:
+        SetupError: the device is unknown, the weights do not fit, or the features are not known.
+        WeightsError: files are missing or damaged.
+    """
+    resolved = resolve_device(device)
     if isinstance(bundle, str):
         bundle = load_bundle(bundle)
-    parser_alone = replace(bundle, extractors={})
-    paths, _ = gather_files(parser_alone, source)
+    paths, _ = gather_files(replace(bundle, extractors={}), source)
     try:
         with torch.device("meta"):
             extractors = {name: EXTRACTORS[name]() for name in bundle.extractors if name in EXTRACTORS}
-        known = len(extractors) == len(bundle.extractors)
-        made = feature_spec(bundle.profile, extractors) if known else None
-        parser, trained_on = _load_parser(bundle, made, paths)
+        all_known = len(extractors) == len(bundle.extractors)
+        computed = feature_spec(bundle.profile, extractors) if all_known else None
+        parser, trained_on = _load_parser(bundle, computed, paths)
     except ValueError as error:
         raise SetupError(f"bundle {bundle.name!r}: {error}") from error
-    spec = trained_on or made
+    spec = trained_on or computed
     if spec is None:
-        raise SetupError(f"bundle {bundle.name!r}: it does not say what features its parser was trained on")
-    return LoadedParser(bundle.name, parser.to(chosen), spec, chosen)
+        raise SetupError(f"bundle {bundle.name!r}: it does not name the features that its parser was trained on")
+    return LoadedParser(bundle.name, parser.to(resolved), spec, resolved)
 
 
 def check_features(loaded: LoadedParser, spec: FeatureSpec, where: object) -> None:
-    """Raises FeatureMismatchError, naming both, unless features of this specification are what the parser reads."""
+    """Check that a parser can read features of this specification.
+
+    Args:
+        loaded: the parser.
+        spec: of the features.
+        where: folder or file of the features, for the message.
+
+    Raises:
+        FeatureMismatchError: the parser was trained on other features; the message lists the differences.
+    """
     if differences := loaded.spec.differences(spec):
         raise FeatureMismatchError(
             f"the parser of {loaded.name!r} was trained on other features than {escape(where)} holds"
@@ -215,7 +276,7 @@ def _load_extractor(name: str, file: str, seed: int | None, paths: Mapping[str, 
 def _load_parser(
     bundle: Bundle, spec: FeatureSpec | None, paths: Mapping[str, Path]
 ) -> tuple[AVParser, FeatureSpec | None]:
-    """The parser, and the features it was trained on where its file says so."""
+    """Return the parser and the specification of its features; None if its file has none."""
     entry = bundle.parser
     if "checkpoint" in entry:
         checkpoint = load_checkpoint(paths[entry["checkpoint"]])
@@ -227,8 +288,8 @@ def _load_parser(
         return _untrained_parser(labels, spec, bundle.seed), None
     if not {"family", "file"} <= set(entry):
         raise ValueError("its parser needs either `checkpoint` or `family` and `file` (for leap, `label_embeddings`)")
-    given = entry.get("label_embeddings")
-    embeddings = stack_label_embeddings(read_state_dict(paths[given]), labels) if given else None
+    embeddings_file = entry.get("label_embeddings")
+    embeddings = stack_label_embeddings(read_state_dict(paths[embeddings_file]), labels) if embeddings_file else None
     state = read_state_dict(paths[entry["file"]])
     return load_published(state, family=entry["family"], label_embeddings=embeddings, labels=labels), None
 
@@ -243,10 +304,10 @@ def _untrained_parser(labels: tuple[str, ...], spec: FeatureSpec, seed: int) -> 
     return parser.eval()
 
 
-def _check_features(bundle: Bundle, spec: FeatureSpec, parser: AVParser, trained_on: FeatureSpec | None) -> None:
+def _check_fit(bundle: Bundle, spec: FeatureSpec, parser: AVParser, trained_on: FeatureSpec | None) -> None:
     if trained_on is not None and (differences := trained_on.differences(spec)):
         raise FeatureMismatchError(
-            f"bundle {bundle.name!r}: the parser was trained on other features than these extractors make"
+            f"bundle {bundle.name!r}: the parser was trained on other features than these extractors compute"
             f" (parser / extractors): {'; '.join(differences)}"
         )
     config = parser.config

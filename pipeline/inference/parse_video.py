@@ -1,4 +1,4 @@
-"""The main job: a video in, a timeline out."""
+"""Parse a video into a timeline."""
 
 from __future__ import annotations
 
@@ -36,20 +36,21 @@ def parse_video(
 
     Args:
         path: a media file with audio, video or both.
-        weights: name or folder of a bundle, or a bundle that `load_networks` has loaded; device and source are for
-            the first two.
+        weights: name or folder of a bundle, or a bundle from `load_networks`, for which `device` and `source` are
+            not used.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         thresholds: per class, modality and level; or one number in [0, 1] for all.
         source: where weight files may come from.
         decoding: frame reader and time limit.
-        progress: called with the stage, seconds done and seconds in all (None where the container does not say).
+        progress: called with the stage, the seconds done and the total (None if the container does not state it).
 
     Returns:
         Events, per-second probabilities, facts of the file, provenance and warnings.
 
     Raises:
         MediaError: the file cannot be decoded at all.
-        SetupError: device, weights and thresholds do not fit.
+        SetupError: the device is unknown, or the weights do not fit.
+        ValueError: a threshold is outside [0, 1].
         WeightsError: weight files are missing or damaged.
     """
     bundle = weights if isinstance(weights, LoadedBundle) else load_networks(weights, source=source, device=device)
@@ -60,12 +61,39 @@ def parse_video(
 
 
 def extract_with(bundle: LoadedBundle, path: Path | str, **options: Any) -> FeatureSet:
-    """The features that a bundle's parser is fed; options: as `extract_features` takes them."""
-    return extract_features(path, bundle.extractors, profile=bundle.spec.profile, device=bundle.device, **options)
+    """Extract the features of one file with a bundle's extractors.
+
+    Args:
+        bundle: from `load_networks`.
+        path: a media file.
+        options: further arguments of `extract_features`.
+
+    Returns:
+        The features.
+
+    Raises:
+        MediaError: the file cannot be decoded.
+    """
+    extractors = bundle.extractors
+    return extract_features(
+        path, extractors.by_name, profile=extractors.spec.profile, device=extractors.device, **options
+    )
 
 
 def make_timeline(features: FeatureSet, bundle: LoadedBundle, thresholds: Thresholds) -> Timeline:
-    """Parse extracted features and decide."""
+    """Parse the features of one video.
+
+    Args:
+        features: as the bundle's extractors compute them.
+        bundle: from `load_networks`.
+        thresholds: of the parser's classes.
+
+    Returns:
+        Its timeline.
+
+    Raises:
+        SetupError: the parser's probabilities are not finite.
+    """
     probabilities = parse_features(features, bundle.parser, bundle.device)
     return decide_timeline(
         probabilities,
@@ -88,7 +116,20 @@ def decide_timeline(
     warnings: tuple[str, ...],
     resampler: str = DEFAULT_RESAMPLER,
 ) -> Timeline:
-    """Events of a parser's probabilities. A stream that the file lacks gives none."""
+    """Decide the events of one video. A stream that the file lacks has no events.
+
+    Args:
+        probabilities: (T, C).
+        bundle: the networks that computed them, for labels and provenance.
+        thresholds: of the parser's classes.
+        duration: of the video in seconds; used if `media` is None.
+        media: facts of the file.
+        warnings: of decoding.
+        resampler: that the audio was decoded with, for the provenance.
+
+    Returns:
+        The timeline.
+    """
     active = thresholds.decide(probabilities)
     if media is not None:
         active = SegmentLabels(active.audio & media.has_audio, active.visual & media.has_video)
@@ -104,7 +145,7 @@ def decide_timeline(
 
 
 def parse_features(features: FeatureSet, parser: AVParser, device: torch.device | str = "cpu") -> SegmentProbabilities:
-    """Probabilities for every second of a video of any length; see `predict.predict_video`."""
+    """Predict the probabilities of a video of any length, see `predict_video`."""
     return predict_video(parser, (features.audio, features.visual_2d, features.visual_3d), torch.device(device))
 
 
@@ -115,11 +156,11 @@ def _provenance(bundle: LoadedBundle, thresholds: Thresholds, resampler: str) ->
         "bundle": bundle.name,
         "untrained": bundle.untrained,
         "weights": dict(bundle.hashes),
-        "features": bundle.spec.to_dict(),
+        "features": bundle.extractors.spec.to_dict(),
         "window": bundle.parser.config.segments,
         "thresholds": thresholds.to_dict(),
         "device": str(bundle.device),
-        "precision": bundle.precision.name,
+        "precision": bundle.extractors.precision.name,
         "torch": torch.__version__,
         "python": platform.python_version(),
     }

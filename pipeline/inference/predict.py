@@ -1,4 +1,4 @@
-"""A parser over features: one video of any length, or all the clips of a split."""
+"""Run a parser on features: one video of any length, or all clips of a split."""
 
 from __future__ import annotations
 
@@ -16,47 +16,68 @@ from ..errors import SetupError
 from ..segments import window_starts
 from ..timeline import SegmentProbabilities
 
-_WINDOWS_AT_ONCE = 32
-_CLIPS_AT_ONCE = 64
+_WINDOW_BATCH_SIZE = 32
+_CLIP_BATCH_SIZE = 64
 
-Streams = tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]  # (T, A), (kT, V), (T, S)
-WindowAnswers = Callable[[Tensor, Tensor, Tensor], NDArray[np.float32]]  # (B, T, A), (B, kT, V), (B, T, S)
+# Features of a video: audio (T, A), visual 2D (kT, V) with k rows per second, visual 3D (T, S).
+Streams = tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]
+# Audio (B, T, A), visual 2D (B, kT, V), visual 3D (B, T, S) -> P maps of each window, (B, P, T, C).
+PredictWindows = Callable[[Tensor, Tensor, Tensor], NDArray[np.float32]]
 
 
 def predict_video(parser: AVParser, streams: Streams, device: torch.device) -> SegmentProbabilities:
-    """Probabilities for every second of a video of T segments, any T, in evaluation mode.
+    """Predict the probabilities of a video of T segments, any T.
 
-    Up to the parser's trained length that is one forward pass. A longer video is parsed in windows of that length,
-    each overlapping the next by half, and every second gets the mean over the windows that hold it.
+    Up to the length that the parser was trained on, this is one forward pass; see `average_windows` for longer videos.
+
+    Args:
+        parser: in evaluation mode, on `device`.
+        streams: features of the video.
+        device: where the features are moved to.
+
+    Returns:
+        (T, C) probabilities.
+
+    Raises:
+        SetupError: the probabilities are not finite.
     """
     averaged = average_windows(lambda *batch: _stack(parser(*batch)), streams, parser.config.segments, device)
     return SegmentProbabilities(*averaged)
 
 
-def average_windows(answer: WindowAnswers, streams: Streams, window: int, device: torch.device) -> NDArray[np.float32]:
-    """What a parser answers for every second of a video of T segments, (P, T, C), any T.
+def average_windows(
+    predict: PredictWindows, streams: Streams, window: int, device: torch.device
+) -> NDArray[np.float32]:
+    """Predict a video in overlapping windows, and average for every second over the windows that contain it.
 
-    answer: gets B windows of up to `window` segments on the device, in inference mode, and says (B, P, T, C). A video
-    that fits one window is asked about once; a longer one in windows that overlap the next by half, and every second
-    gets the mean over the windows that hold it.
+    A video that fits into one window is one window. The windows of a longer one overlap by half.
+
+    Args:
+        predict: called with a batch of windows on the device, in inference mode.
+        streams: features of a video of T segments.
+        window: segments in a window.
+        device: of the windows.
+
+    Returns:
+        (P, T, C), the mean of what `predict` returned.
     """
     length = len(streams[0])
     starts = window_starts(length, window)
     width = min(length, window)
     sums: NDArray[np.float64] | None = None
     counts = np.zeros((length, 1))
-    for first in range(0, len(starts), _WINDOWS_AT_ONCE):
-        batch = starts[first : first + _WINDOWS_AT_ONCE]
-        cut = []
+    for first in range(0, len(starts), _WINDOW_BATCH_SIZE):
+        batch = starts[first : first + _WINDOW_BATCH_SIZE]
+        windows = []
         for rows in streams:
             rate = len(rows) // length
-            cut.append(np.stack([rows[rate * start : rate * (start + width)] for start in batch]))
+            windows.append(np.stack([rows[rate * start : rate * (start + width)] for start in batch]))
         with torch.inference_mode():
-            audio, visual_2d, visual_3d = (torch.from_numpy(rows).to(device) for rows in cut)
-            found = answer(audio, visual_2d, visual_3d)
+            audio, visual_2d, visual_3d = (torch.from_numpy(rows).to(device) for rows in windows)
+            predictions = predict(audio, visual_2d, visual_3d)
         if sums is None:
-            sums = np.zeros((found.shape[1], length, found.shape[3]))
-        for start, values in zip(batch, found, strict=True):
+            sums = np.zeros((predictions.shape[1], length, predictions.shape[3]))
+        for start, values in zip(batch, predictions, strict=True):
             sums[:, start : start + width] += values
             counts[start : start + width] += 1
     assert sums is not None  # a video has at least one segment
@@ -69,45 +90,59 @@ def predict_clips(
     device: torch.device,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> SegmentProbabilities:
-    """The same for every clip of a split; short clips go through the parser together."""
+    """Predict the probabilities of every clip of a split.
+
+    Args:
+        parser: on `device`; it is set to evaluation mode.
+        clips: clips up to the parser's window are predicted in batches, longer ones as by `predict_video`.
+        device: where the features are moved to.
+        progress: called with the number of clips done and the total.
+
+    Returns:
+        (N, T, C) probabilities, T the length of the longest clip.
+
+    Raises:
+        DatasetError: features cannot be read.
+        SetupError: the probabilities are not finite.
+    """
     parser.eval()
-    parts = 5 if parser.config.decoder == "mmil" else 4  # of _stack
+    parts = 5 if parser.config.decoder == "mmil" else 4  # arrays of `_stack`
     table = np.zeros((parts, len(clips), int(clips.lengths.max()), len(parser.config.labels)), np.float32)
     short = np.flatnonzero(clips.lengths <= parser.config.segments)
-    # Clips of like length go together: less padding.
+    # Sorted by length, batches need less padding.
     order = short[np.argsort(clips.lengths[short], kind="stable")]
     done = 0
-    for batch in iterate_batches(clips, order, _CLIPS_AT_ONCE):
-        there = batch.to(device)
+    for host_batch in iterate_batches(clips, order, _CLIP_BATCH_SIZE):
+        batch = host_batch.to(device)
         with torch.inference_mode():
-            found = _stack(parser(there.audio, there.visual_2d, there.visual_3d, lengths=there.lengths))
-        table[:, order[done : done + len(found)], : found.shape[2]] = found.transpose(1, 0, 2, 3)
-        done += len(found)
+            arrays = _stack(parser(batch.audio, batch.visual_2d, batch.visual_3d, lengths=batch.lengths))
+        table[:, order[done : done + len(arrays)], : arrays.shape[2]] = arrays.transpose(1, 0, 2, 3)
+        done += len(arrays)
         progress(done, len(clips))
     dims = np.cumsum(clips.features.spec.dims)[:-1]
     for index in np.flatnonzero(clips.lengths > parser.config.segments):
         audio, visual_2d, visual_3d = np.split(clips.features.read(clips.ids[index]).astype(np.float32), dims, axis=1)
-        alone = predict_video(parser, (audio, visual_2d, visual_3d), device)
-        table[:, index, : len(audio)] = list(alone.arrays().values())
+        probabilities = predict_video(parser, (audio, visual_2d, visual_3d), device)
+        table[:, index, : len(audio)] = list(probabilities.arrays().values())
         done += 1
         progress(done, len(clips))
     return SegmentProbabilities(*table)
 
 
 def _stack(output: ParserOutput) -> NDArray[np.float32]:
-    """(B, 4 or 5, T, C): audio, visual, and the video-level ones repeated for every second."""
+    """Return (B, 4 or 5, T, C): audio, visual, and the video-level probabilities repeated for every second."""
     segments = output.audio_segment_probs.shape[1]
     videos = [output.audio_video_probs, output.visual_video_probs]
-    if output.audio_video_logits is None:  # MMIL pools the video by itself; LEAP's is the union of its modalities
+    if output.audio_video_logits is None:  # MMIL pools the video separately; LEAP takes the union of the modalities
         videos.append(output.video_probs)
     parts = [output.audio_segment_probs, output.visual_segment_probs]
     parts += [video[:, None].expand(-1, segments, -1) for video in videos]
-    return finite_numbers(torch.stack(parts, dim=1))
+    return to_finite_array(torch.stack(parts, dim=1))
 
 
-def finite_numbers(answers: Tensor) -> NDArray[np.float32]:
-    """A parser's answers, any shape, on the host. Raises SetupError where some are not finite."""
-    found = answers.float().cpu().numpy()
-    if not np.isfinite(found).all():
-        raise SetupError("the parser's answers are no numbers: its parameters are damaged or have diverged")
-    return found
+def to_finite_array(outputs: Tensor) -> NDArray[np.float32]:
+    """Copy a parser's outputs, of any shape, to the CPU. Raises SetupError for NaN and infinity."""
+    array = outputs.float().cpu().numpy()
+    if not np.isfinite(array).all():
+        raise SetupError("the parser's outputs are NaN or infinite: its parameters are damaged or have diverged")
+    return array

@@ -1,4 +1,4 @@
-"""Thresholds: from which probability on a class counts as present."""
+"""Per-class decision thresholds."""
 
 from __future__ import annotations
 
@@ -18,20 +18,24 @@ from ..timeline import SegmentLabels, SegmentProbabilities
 DEFAULT_THRESHOLD = 0.5
 _MODALITIES = ("audio", "visual")
 _LEVELS = ("segment", "video")
-_POOLED = "video"  # the table for decoders that pool one probability for the whole video (MMIL)
+_POOLED = "video"  # table for decoders that pool one probability for the whole video (MMIL)
 _NAMES = (*(f"{modality}_{level}" for modality in _MODALITIES for level in _LEVELS), _POOLED)
 
 
 @dataclass(frozen=True, eq=False)
 class Thresholds:
-    """One threshold for each class, modality and level: (C,) arrays in [0, 1]. Raises ValueError for others."""
+    """One threshold for each class, modality and level: (C,) arrays in [0, 1].
 
-    labels: tuple[str, ...]
+    Raises:
+        ValueError: an array has another shape or range.
+    """
+
+    labels: tuple[str, ...]  # C class names
     audio_segment: NDArray[np.float64]
     visual_segment: NDArray[np.float64]
     audio_video: NDArray[np.float64]
     visual_video: NDArray[np.float64]
-    video: NDArray[np.float64]  # where the decoder pools one probability for the whole video
+    video: NDArray[np.float64]  # used if the decoder pools one probability for the whole video (MMIL)
 
     def __post_init__(self) -> None:
         for name in _NAMES:
@@ -43,7 +47,19 @@ class Thresholds:
     def uniform(
         cls, labels: Sequence[str], segment: float = DEFAULT_THRESHOLD, video: float = DEFAULT_THRESHOLD
     ) -> Thresholds:
-        """The same for every class and modality; as published, unless said otherwise."""
+        """Make thresholds that are equal for all classes and modalities.
+
+        Args:
+            labels: C class names.
+            segment: for segment-level probabilities, in [0, 1].
+            video: for video-level probabilities, in [0, 1].
+
+        Returns:
+            The thresholds; the defaults are the published ones.
+
+        Raises:
+            ValueError: a threshold is outside [0, 1].
+        """
         levels = [np.full(len(labels), float(level)) for level in (segment, segment, video, video, video)]
         return cls(tuple(labels), *levels)
 
@@ -57,9 +73,9 @@ class Thresholds:
             Labels of the same shape.
 
         Source:
-            The published program: a class is active where its segment probability and the video's reach the
-            thresholds. LEAP's video has a class where either modality has it at the video level; MMIL pools one
-            probability for the video.
+            The published program: a class is active where both its segment-level and its video-level probability
+            reach the thresholds. With LEAP, a video has a class if either modality's video-level probability reaches
+            its threshold; MMIL pools one probability for the video.
         """
         if probabilities.video is None:
             present = probabilities.audio_video >= self.audio_video
@@ -71,7 +87,7 @@ class Thresholds:
         return SegmentLabels(audio, visual)
 
     def to_dict(self) -> dict[str, Any]:
-        """For the record: one number where all classes share it, else a number for each class."""
+        """Return a JSON-ready mapping: one number if all classes share it, else a number for each class."""
         summary: dict[str, Any] = {}
         for name in _NAMES:
             values = getattr(self, name)
@@ -80,7 +96,7 @@ class Thresholds:
         return summary
 
     def to_toml(self) -> str:
-        """The content of a file for `read_thresholds`."""
+        """Format the thresholds as a file that `read_thresholds` reads."""
         lines: list[str] = []
         for name in _NAMES:
             lines.append(f"[{name.replace('_', '.')}]")
@@ -94,11 +110,18 @@ ThresholdTables = dict[str, dict[str, float]]  # "audio_segment", ... -> class o
 
 
 def read_thresholds(path: Path) -> ThresholdTables:
-    """The content of a TOML or JSON file of thresholds.
+    """Read a file of thresholds.
 
-    Its tables audio.segment, visual.segment, audio.video, visual.video and (for MMIL) video map classes to numbers;
-    the key `default` stands for all classes that a table does not name. Raises SetupError for other tables and
-    impossible values.
+    Args:
+        path: TOML, or JSON by its suffix. The tables audio.segment, visual.segment, audio.video, visual.video and (for
+            MMIL) video map classes to numbers in [0, 1]; the key `default` stands for all classes that a table does
+            not name.
+
+    Returns:
+        The tables that the file has.
+
+    Raises:
+        SetupError: the file cannot be read, or has other tables or values.
     """
     tables: ThresholdTables = {}
     for modality, levels in _read_document(path).items():
@@ -124,19 +147,29 @@ def _check_table(path: Path, name: str, values: Any) -> dict[str, float]:
 
 
 def apply_tables(tables: ThresholdTables, labels: Sequence[str], segment: float, video: float) -> Thresholds:
-    """Thresholds for these classes; what the tables do not name stays at `segment` and `video`.
+    """Make thresholds from tables.
 
-    Raises SetupError for a class that the parser does not know.
+    Args:
+        tables: from `read_thresholds`; may be empty.
+        labels: C class names.
+        segment: threshold of segment-level probabilities that the tables do not name.
+        video: threshold of video-level probabilities that the tables do not name.
+
+    Returns:
+        The thresholds.
+
+    Raises:
+        SetupError: a table names a class that is not among the labels.
     """
     thresholds = Thresholds.uniform(labels, segment, video)
-    places = {label: index for index, label in enumerate(labels)}
+    columns = {label: index for index, label in enumerate(labels)}
     for name, values in tables.items():
-        target = getattr(thresholds, name)
-        target[:] = values.get("default", target)
+        array = getattr(thresholds, name)
+        array[:] = values.get("default", array)
         for label in values.keys() - {"default"}:
-            if label not in places:
+            if label not in columns:
                 raise SetupError(f"thresholds: unknown class {label!r}; known: {', '.join(labels)}")
-            target[places[label]] = values[label]
+            array[columns[label]] = values[label]
     return thresholds
 
 
@@ -146,7 +179,7 @@ def _read_document(path: Path) -> dict[str, Any]:
         tables = json.loads(text) if path.suffix.lower() == ".json" else parse_toml(text)
     except OSError as error:
         raise SetupError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:  # both parsers' errors and bytes that are no text
+    except ValueError as error:  # errors of both parsers, and bytes that are not UTF-8
         raise SetupError(f"{path}: not a readable thresholds file: {error}") from error
     if not isinstance(tables, dict):
         raise SetupError(f"{path}: expected tables, found {type(tables).__name__}")

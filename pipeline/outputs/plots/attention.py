@@ -21,7 +21,7 @@ from ....models.parser import AVParser
 from ...errors import SetupError
 from ...features.extract import FeatureSet
 from ...files import write_atomic
-from ...inference.predict import average_windows, finite_numbers
+from ...inference.predict import average_windows, to_finite_array
 from ...text import escape
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def explain_features(features: FeatureSet, parser: AVParser, device: torch.devic
     def attention(audio: Tensor, visual_2d: Tensor, visual_3d: Tensor) -> NDArray[np.float32]:
         logits = torch.stack(parser.attention_maps(audio, visual_2d, visual_3d), dim=1)
         maps = torch.stack([logits, logits.softmax(dim=-1)], dim=1)  # (B, kind, modality, blocks, C, T)
-        return finite_numbers(maps.flatten(1, 3).transpose(2, 3))
+        return to_finite_array(maps.flatten(1, 3).transpose(2, 3))
 
     streams = (features.audio, features.visual_2d, features.visual_3d)
     averaged = average_windows(attention, streams, parser.config.segments, torch.device(device))  # (4 blocks, T, C)

@@ -67,7 +67,7 @@ def test_features_equal_those_of_the_plain_road(
     result = run("extract", videos, "-o", tmp_path, "--weights", bundle, "--device", "cpu")
     assert result.status == 1
     assert "9 done, 0 done before, 3 failed" in result.err
-    extractors = load_networks(str(bundle)).extractors
+    extractors = load_networks(str(bundle)).extractors.by_name
     for path in sorted(videos.iterdir()):
         if path.stem not in GOOD:
             assert f"{path}: " in result.err

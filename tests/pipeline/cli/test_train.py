@@ -32,7 +32,7 @@ SMALL = (
 def data(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Path) -> Path:
     """A data set whose features are those of the tiny bundle's extractors, as far as the specification goes."""
     root = tmp_path_factory.mktemp("data")
-    spec = load_networks(str(tiny_bundle)).spec
+    spec = load_networks(str(tiny_bundle)).extractors.spec
     generate(root, Recipe({"train": 24, "val": 8, "test": 10}, labels=LABELS, dims=spec.dims))
     np.save(root / "vectors.npy", np.random.default_rng(0).standard_normal((len(LABELS), 6)).astype("f4"))
     return root

@@ -352,5 +352,5 @@ def test_a_parser_that_has_diverged_is_not_scored(data: tuple[Path, dict[str, Tr
     with torch.no_grad():
         parser.stem.audio.weight.fill_(float("nan"))
     judge = judge_of(data[0], write_bundle(tmp_path / "b", parser))
-    with pytest.raises(SetupError, match="no numbers"):
+    with pytest.raises(SetupError, match="outputs are NaN or infinite"):
         judge.evaluate("test", Thresholds.uniform(LABELS, 0.5, 0.5))

@@ -36,8 +36,9 @@ def bundle(tiny_bundle: Path) -> LoadedBundle:
 def features_of(bundle: LoadedBundle, segments: int, seed: int = 0) -> FeatureSet:
     rng = np.random.default_rng(seed)
     counts = (segments, 8 * segments, segments)
-    rows = [rng.standard_normal((n, dim), np.float32) for n, dim in zip(counts, bundle.spec.dims, strict=True)]
-    return FeatureSet(*rows, spec=bundle.spec, duration=float(segments))
+    spec = bundle.extractors.spec
+    rows = [rng.standard_normal((n, dim), np.float32) for n, dim in zip(counts, spec.dims, strict=True)]
+    return FeatureSet(*rows, spec=spec, duration=float(segments))
 
 
 def forward(bundle: LoadedBundle, features: FeatureSet, start: int, stop: int) -> dict[str, np.ndarray]:

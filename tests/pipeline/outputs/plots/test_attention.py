@@ -156,7 +156,7 @@ def test_a_decoder_without_attention_is_refused() -> None:
 def test_answers_that_are_no_numbers_are_refused() -> None:
     parser = tiny_parser().float()
     parser.get_buffer("decoder.label_embeddings").fill_(float("nan"))
-    with pytest.raises(SetupError, match="no numbers"):
+    with pytest.raises(SetupError, match="outputs are NaN or infinite"):
         explain_features(features_of(5), parser, "cpu")
 
 
