@@ -1,8 +1,8 @@
-"""Feature extraction as a batch run: LLP's folders of files, or a packed store.
+"""Batch extraction of features: one file per extractor as in LLP, or a packed store.
 
-<extractor>/<id>.npy     layout llp: features as `feature_files` describes them
+<extractor>/<id>.npy     layout llp: features as `npy_folders` describes them
 clips/<id>.npy           layout packed: (T, A + V + S), all streams of a clip side by side, frames averaged
-index.json, features-*   layout packed: the store that `store` reads, put together of the clips at the end of a run
+index.json, features-*   layout packed: the store that `packed_store` reads, assembled from the clips after a run
 features.json            the FeatureSpec
 """
 
@@ -31,19 +31,19 @@ from .task import BundleTask, check_finite, per_second_features
 from .work import PendingVideo, VideoOutputs
 
 LAYOUTS = ("llp", "packed")
-_PACKED = "rows"  # the product of that layout
+_PACKED = "rows"  # name of the output of layout packed
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractTask(BundleTask[LoadedExtractors]):
-    """Features of some streams in one layout."""
+    """Write features in one layout, a key of `LAYOUTS`; extractors: their names, None for all."""
 
     loader = staticmethod(load_extractors)
     layout: str = "llp"
-    extractors: tuple[str, ...] | None = None  # names; by default all
+    extractors: tuple[str, ...] | None = None
 
-    def products(self, loaded: LoadedExtractors) -> dict[str, OutputSpec]:
-        """Raises SetupError for extractors that the bundle has not, or that the layout cannot do without."""
+    def output_specs(self, loaded: LoadedExtractors) -> dict[str, OutputSpec]:
+        """Return a file per stream or clip. Raises SetupError for unknown extractors, or too few for the layout."""
         hashes, names = self.stream_parameters(loaded), loaded.spec.extractors
         if unknown := [name for name in self.extractors or () if name not in names]:
             raise SetupError(f"{self.bundle.name!r} has no extractor {unknown[0]!r}; it has {', '.join(names)}")
@@ -70,26 +70,26 @@ class ExtractTask(BundleTask[LoadedExtractors]):
         storage.write(SPEC_FILE, json.dumps(loaded.spec.to_dict(), indent=1).encode() + b"\n")
 
     def finalize(
-        self, loaded: LoadedExtractors, products: Mapping[str, OutputSpec], storage: Storage, journal: Journal
+        self, loaded: LoadedExtractors, specs: Mapping[str, OutputSpec], storage: Storage, journal: Journal
     ) -> str | None:
         if self.layout != "packed":
             return None
-        return assemble_store(storage, loaded.spec, products[_PACKED], journal)
+        return assemble_store(storage, loaded.spec, specs[_PACKED], journal)
 
-    def make(
-        self, loaded: LoadedExtractors, products: Mapping[str, OutputSpec], storage: Storage, video: PendingVideo
+    def write_outputs(
+        self, loaded: LoadedExtractors, specs: Mapping[str, OutputSpec], storage: Storage, video: PendingVideo
     ) -> VideoOutputs:
-        made = {}
-        for product in video.work.products:
-            place, streams = products[product].place(video.work.id), products[product].streams
+        files = {}
+        for output in video.job.output_names:
+            path, streams = specs[output].path(video.job.id), specs[output].streams
             widths = [width for stream, width in zip(STREAMS, loaded.spec.dims, strict=True) if stream in streams]
             shape = (video.length(streams[0]), sum(widths))
-            rows = _side_by_side(video) if product == _PACKED else video.blocks(streams[0])
-            made[product] = storage.store(
-                place, lambda path, rows=rows, shape=shape: _write_rows(path, rows, shape, video)
+            rows = _side_by_side(video) if output == _PACKED else video.blocks(streams[0])
+            files[output] = storage.store(
+                path, lambda file, rows=rows, shape=shape: _write_rows(file, rows, shape, video)
             )
         assert video.summary is not None
-        return VideoOutputs(made, video.summary.warnings, asdict(video.summary.facts))
+        return VideoOutputs(files, video.summary.warnings, asdict(video.summary.facts))
 
 
 def _side_by_side(video: PendingVideo) -> Iterator[NDArray[np.float32]]:
@@ -105,7 +105,7 @@ def _write_rows(path: Path, blocks: Iterable[NDArray[np.float32]], shape: tuple[
 
 
 def check_spec(storage: Storage, spec: FeatureSpec) -> None:
-    """Raises SetupError where the storage holds features of another kind."""
+    """Raise SetupError where the storage holds features of another specification."""
     content = storage.read(SPEC_FILE)
     if content is None:
         return
@@ -122,7 +122,7 @@ def check_spec(storage: Storage, spec: FeatureSpec) -> None:
 
 
 def check_index(storage: Storage) -> None:
-    """Raises SetupError where there is a store that was packed at once, of files that are not in it."""
+    """Raise SetupError where the storage holds a store of `avvp pack`, whose clips are not in the storage."""
     content = storage.read(INDEX_FILE)
     if content is not None and ARRAY_PREFIX.encode() not in content:
         raise SetupError(
@@ -131,31 +131,33 @@ def check_index(storage: Storage) -> None:
         )
 
 
-def assemble_store(storage: Storage, spec: FeatureSpec, product: OutputSpec, journal: Journal) -> str | None:
-    """Put the packed store together of every clip that was made with these parameters; returns what it holds.
+def assemble_store(storage: Storage, spec: FeatureSpec, spec_of_clips: OutputSpec, journal: Journal) -> str | None:
+    """Assemble the packed store from every clip with these parameters; return a line that says what it holds.
 
-    The index is replaced last: a store that was there stays whole until then. Nothing is written where it is up to
-    date.
+    The index is replaced last, so an existing store stays readable until then. A store that is up to date is not
+    rewritten.
     """
-    made = {name: record for name, record in sorted(journal.records.items()) if _PACKED in record.outputs}
+    packed = {name: entry for name, entry in sorted(journal.entries.items()) if _PACKED in entry.outputs}
     with storage.cached_listing():
         clips = {
-            name: record.outputs[_PACKED]
-            for name, record in made.items()
-            if record.parameters[_PACKED] == product.parameters and storage.exists(record.outputs[_PACKED].path)
+            name: entry.outputs[_PACKED]
+            for name, entry in packed.items()
+            if entry.parameters[_PACKED] == spec_of_clips.parameters and storage.exists(entry.outputs[_PACKED].path)
         }
     if not clips:
         return None
-    left_out = len(made) - len(clips)
+    left_out = len(packed) - len(clips)
     note = f"; {left_out} are left out: made with other parameters, or gone" if left_out else ""
     array = f"{ARRAY_PREFIX}{hash_values({name: clip.sha256 for name, clip in clips.items()})[:16]}.npy"
     width = sum(spec.dims)
-    write_header(beginning := io.BytesIO(), "float32", 0, width)
-    header = len(beginning.getvalue())  # whatever the number of rows
-    lengths = {name: (clip.size - header) // (4 * width) for name, clip in clips.items()}
+    write_header(header := io.BytesIO(), "float32", 0, width)
+    header_bytes = len(header.getvalue())  # does not depend on the number of rows
+    lengths = {name: (clip.size - header_bytes) // (4 * width) for name, clip in clips.items()}
     index = describe_store(spec, lengths, array)
     if storage.read(INDEX_FILE) != index or not storage.exists(array):
-        storage.store(array, lambda path: _concatenate(storage, clips, (sum(lengths.values()), width), header, path))
+        storage.store(
+            array, lambda path: _concatenate(storage, clips, (sum(lengths.values()), width), header_bytes, path)
+        )
         storage.write(INDEX_FILE, index)
     for name in storage.names("", ".npy"):
         if name.startswith(ARRAY_PREFIX) and name != array:
@@ -164,12 +166,12 @@ def assemble_store(storage: Storage, spec: FeatureSpec, product: OutputSpec, jou
 
 
 def _concatenate(
-    storage: Storage, clips: Mapping[str, OutputFingerprint], shape: tuple[int, int], header: int, path: Path
+    storage: Storage, clips: Mapping[str, OutputFingerprint], shape: tuple[int, int], header_bytes: int, path: Path
 ) -> None:
     with path.open("wb") as file:
         write_header(file, "float32", *shape)
         for clip in clips.values():
             content = storage.read(clip.path)
             if content is None or len(content) != clip.size:
-                raise OutputError(f"{escape(clip.path)}: was changed while the store was put together")
-            file.write(content[header:])
+                raise OutputError(f"{escape(clip.path)}: was changed while the store was assembled")
+            file.write(content[header_bytes:])

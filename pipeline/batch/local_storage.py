@@ -1,4 +1,4 @@
-"""A batch run's results in a folder of this machine."""
+"""Storage of a batch run in a local folder."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .storage import Log, OutputFingerprint, Storage
 
 
 class LocalStorage(Storage):
-    """A folder. Every file is written beside its place, fsynced and renamed."""
+    """A folder. Every file is written to a temporary file beside it, fsynced and renamed."""
 
     def __init__(self, root: Path) -> None:
-        super().__init__(str(root), at_once=1)
+        super().__init__(str(root), journal_batch=1)
         self.root = root
 
     def read(self, name: str) -> bytes | None:
@@ -30,7 +30,7 @@ class LocalStorage(Storage):
 
     def store(self, name: str, write: Callable[[Path], object]) -> OutputFingerprint:
         path = self.root / name
-        with _told(path.parent, "created"):
+        with refusals_as_output_error(path.parent, "created"):
             path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             write(temporary)
@@ -40,23 +40,23 @@ class LocalStorage(Storage):
 
     def remove(self, name: str) -> None:
         if self.exists(name):
-            with _told(self.root / name, "removed"):
+            with refusals_as_output_error(self.root / name, "removed"):
                 (self.root / name).unlink(missing_ok=True)
 
     def names(self, folder: str, suffix: str) -> list[str]:
-        place = self.root / folder
-        with _told(place, "listed"):
-            entries = list(place.iterdir()) if place.exists() else []
+        path = self.root / folder
+        with refusals_as_output_error(path, "listed"):
+            entries = list(path.iterdir()) if path.exists() else []
         return sorted(entry.relative_to(self.root).as_posix() for entry in entries if entry.name.endswith(suffix))
 
     def exists(self, name: str) -> bool:
-        return os.path.lexists(self.root / name)  # False, too, for names that the system refuses
+        return os.path.lexists(self.root / name)  # False, too, for names that the system rejects
 
     def clear(self, folders: Iterable[str]) -> None:
         for folder in folders:
-            for left in (self.root / folder).glob(f"{PART_PREFIX}*.part"):
-                with _told(left, "removed"):
-                    left.unlink(missing_ok=True)
+            for temporary in (self.root / folder).glob(f"{PART_PREFIX}*.part"):
+                with refusals_as_output_error(temporary, "removed"):
+                    temporary.unlink(missing_ok=True)
 
     def intact(self, output: OutputFingerprint, *, verify: bool = False) -> bool:
         path = self.root / output.path
@@ -81,12 +81,12 @@ class LocalStorage(Storage):
 class _LocalLog(Log):
     def __init__(self, path: Path) -> None:
         self._path = path
-        with _told(path, "written"):
+        with refusals_as_output_error(path, "written"):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
 
-    def append(self, lines: bytes, *, at_once: bool) -> None:  # noqa: ARG002 - always
-        with _told(self._path, "written"):
+    def append(self, lines: bytes, *, immediately: bool) -> None:  # noqa: ARG002 - always
+        with refusals_as_output_error(self._path, "written"):
             while lines:
                 lines = lines[os.write(self._file, lines) :]
             os.fsync(self._file)
@@ -96,8 +96,8 @@ class _LocalLog(Log):
 
 
 @contextlib.contextmanager
-def _told(path: Path, what: str) -> Iterator[None]:
-    """What the system refuses, as an OutputError."""
+def refusals_as_output_error(path: Path, what: str) -> Iterator[None]:
+    """Turn an OSError within the context into an OutputError: "PATH: cannot be WHAT: reason"."""
     try:
         yield
     except OSError as error:

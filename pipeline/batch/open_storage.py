@@ -6,12 +6,20 @@ from pathlib import Path
 
 from ..errors import SetupError
 from ..text import escape
-from .local_storage import LocalStorage, _told
+from .local_storage import LocalStorage, refusals_as_output_error
 from .storage import Storage
 
 
 def open_storage(location: str | Path) -> Storage:
-    """A folder, made where there is none, or an address such as s3://bucket/folder. Raises SetupError, OutputError."""
+    """Open a storage.
+
+    Args:
+        location: a folder, created if it does not exist, or an address that fsspec supports (s3://bucket/folder).
+
+    Raises:
+        SetupError: the path is not a folder, or the address cannot be used.
+        OutputError: the folder cannot be created.
+    """
     if "://" in str(location):
         from .remote_storage import RemoteStorage
 
@@ -19,6 +27,6 @@ def open_storage(location: str | Path) -> Storage:
     root = Path(location)
     if root.exists() and not root.is_dir():
         raise SetupError(f"{escape(root)}: is not a folder")
-    with _told(root, "created"):
+    with refusals_as_output_error(root, "created"):
         root.mkdir(parents=True, exist_ok=True)
     return LocalStorage(root)

@@ -1,4 +1,4 @@
-"""Parsing as a batch run: a timeline, `<id>.events.json`, of every video."""
+"""Batch parsing: a timeline, `<id>.events.json` and other formats, for every video."""
 
 from __future__ import annotations
 
@@ -30,8 +30,15 @@ EVENTS_SUFFIX = "events.json"
 
 @dataclass(frozen=True, kw_only=True)
 class ParseTask(BundleTask[LoadedBundle]):
-    """Timelines. tables, levels: as `thresholds.apply_tables` takes them. segments: per-second probabilities go into
-    the result, too. formats: of the results, names in `FORMATS`; refinement: what is done to events afterwards."""
+    """Write timelines.
+
+    Attributes:
+        tables: thresholds by class, see `thresholds.apply_tables`.
+        levels: default thresholds: "segment" and "video".
+        segments: include per-second probabilities in the JSON.
+        formats: keys of `FORMATS`.
+        refinement: post-processing of the events.
+    """
 
     loader = staticmethod(load_networks)
     tables: ThresholdTables = field(default_factory=dict)
@@ -41,10 +48,10 @@ class ParseTask(BundleTask[LoadedBundle]):
     refinement: PostProcessing = NO_REFINEMENT
 
     def thresholds(self, loaded: LoadedBundle) -> Thresholds:
-        """For the classes of the bundle. Raises as `apply_tables`."""
+        """Return the thresholds of the bundle's classes. Raises SetupError for unknown classes."""
         return apply_tables(self.tables, loaded.parser.config.labels, **self.levels)
 
-    def products(self, loaded: LoadedBundle) -> dict[str, OutputSpec]:
+    def output_specs(self, loaded: LoadedBundle) -> dict[str, OutputSpec]:
         parameters = {
             "features": self.stream_parameters(loaded.extractors),
             "weights": dict(loaded.hashes),
@@ -52,21 +59,21 @@ class ParseTask(BundleTask[LoadedBundle]):
             "segments": self.segments,
             "schema": SCHEMA_VERSION,
         }
-        if asked := self.refinement.to_dict():
-            parameters["refinement"] = asked
-        hashed = hash_values(parameters)
-        return {name: OutputSpec(f"{{id}}.{suffix}", hashed, STREAMS) for name, (suffix, _, _) in self._files().items()}
+        if refinement := self.refinement.to_dict():
+            parameters["refinement"] = refinement
+        digest = hash_values(parameters)
+        return {name: OutputSpec(f"{{id}}.{suffix}", digest, STREAMS) for name, (suffix, _, _) in self._files().items()}
 
     def _files(self) -> dict[str, tuple[str, Format, int]]:
-        """Product -> suffix, the form that it is in, which of that form's files it is."""
+        """Return output name -> suffix, format, and which of the format's files it is."""
         files = {}
         for form in (FORMATS[name] for name in self.formats):
             for place, suffix in enumerate(form.suffixes):
                 files |= {EVENTS: (EVENTS_SUFFIX, form, place)} if suffix == "json" else {suffix: (suffix, form, place)}
         return files
 
-    def make(
-        self, loaded: LoadedBundle, products: Mapping[str, OutputSpec], storage: Storage, video: PendingVideo
+    def write_outputs(
+        self, loaded: LoadedBundle, specs: Mapping[str, OutputSpec], storage: Storage, video: PendingVideo
     ) -> VideoOutputs:
         assert video.summary is not None
         facts, warnings = video.summary.facts, video.summary.warnings
@@ -84,22 +91,22 @@ class ParseTask(BundleTask[LoadedBundle]):
         timeline = refine(timeline, self.refinement)
         kept = timeline if self.segments else timeline.without_probabilities()
         contents = {name: FORMATS[name].write(kept) for name in self.formats}
-        outputs = {
-            product: storage.store(products[product].place(video.work.id), partial(_put, contents[form.name][place]))
-            for product, (_, form, place) in self._files().items()
-            if product in video.work.products
+        files = {
+            output: storage.store(specs[output].path(video.job.id), partial(_write_bytes, contents[form.name][place]))
+            for output, (_, form, place) in self._files().items()
+            if output in video.job.output_names
         }
-        return VideoOutputs(outputs, warnings, asdict(facts), _note(timeline))
+        return VideoOutputs(files, warnings, asdict(facts), _note(timeline))
 
 
-def _put(content: bytes, path: Path) -> None:
+def _write_bytes(content: bytes, path: Path) -> None:
     path.write_bytes(content)
 
 
 def _note(timeline: Timeline) -> str:
-    """The classes that were found, in a line."""
-    found = {
-        sense: sorted({event.label for event in timeline.events if event.modality == modality})
-        for sense, modality in (("heard", "audio"), ("seen", "visual"))
+    """Return one line with the classes that were found."""
+    classes = {
+        word: sorted({event.label for event in timeline.events if event.modality == modality})
+        for word, modality in (("heard", "audio"), ("seen", "visual"))
     }
-    return "; ".join(f"{sense}: {', '.join(labels) or 'nothing'}" for sense, labels in found.items())
+    return "; ".join(f"{word}: {', '.join(labels) or 'nothing'}" for word, labels in classes.items())

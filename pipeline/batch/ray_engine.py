@@ -1,8 +1,8 @@
-"""The engine of batch runs on a Ray cluster: Ray Data hands videos to actors, each of which is an `Engine`.
+"""The engine of batch runs on a Ray cluster: Ray Data distributes videos to actors, each of which runs an `Engine`.
 
 The machine that starts the run plans and keeps the journal; the actors load the networks once, decode, compute and
-write. What an actor says of a video is a row, failures too: a bad file is no crash. When a node is lost, Ray gives its
-videos to others.
+write. An actor returns one row per video, for failures too, so a bad file is not a crash. When a node is lost, Ray
+reassigns its videos.
 """
 
 from __future__ import annotations
@@ -29,23 +29,18 @@ from .storage import OutputFingerprint, Storage
 from .task import Task
 from .work import Result, VideoJob, VideoOutputs
 
-_VIDEOS_AT_ONCE = {"cpu": 4, "cuda": 64}  # that an actor is given: what is lost with it, and what fills its batches
+_BLOCK_VIDEOS = {"cpu": 4, "cuda": 64}  # per block of an actor: few are lost with it, enough fill its batches
 
 
 class RayEngine:
-    """A context manager. `run` gives the results of the cluster's actors.
+    """Runs jobs on the actors of a Ray cluster. A context manager."""
 
-    where: a folder that all nodes see under this name, or an address. address: the cluster's; None is RAY_ADDRESS, or
-    a cluster of this machine alone. actors, cpus, gpus: how many, and what each reserves; by default as many as fit,
-    on GPUs one actor for each, else one for each node. Raises SetupError where Ray is not installed.
-    """
-
-    at_once = 10_000
+    journal_batch = 10_000
 
     def __init__(
         self,
         task: Task[Any],
-        products: Mapping[str, OutputSpec],
+        specs: Mapping[str, OutputSpec],
         where: str,
         *,
         address: str | None = None,
@@ -53,13 +48,27 @@ class RayEngine:
         cpus: int | None = None,
         gpus: float | None = None,
     ) -> None:
+        """Check the options; the cluster is reached in `with`.
+
+        Args:
+            task: what actors run.
+            specs: its outputs.
+            where: the storage: a folder that all nodes see under this path, or an fsspec address.
+            address: of the cluster; None is RAY_ADDRESS, or a new cluster on this machine.
+            actors: number of actors; None is as many as fit.
+            cpus: cores that each actor reserves; None is all of a node's, divided among its actors.
+            gpus: GPUs that each actor reserves, 0.5 for half of one; None is one, where there are GPUs.
+
+        Raises:
+            SetupError: Ray is not installed, or the options exclude each other.
+        """
         if importlib.util.find_spec("ray") is None or importlib.util.find_spec("pyarrow") is None:
             raise SetupError("--engine ray needs Ray Data: pip install 'avvp[ray]'")
         if task.settings.device not in {"auto", "cpu", "cuda"}:
             raise SetupError("on a cluster, Ray chooses the GPUs: --device auto, cpu or cuda")
         if task.settings.device == "cuda" and gpus == 0:
             raise SetupError("--gpus-per-actor 0 and --device cuda exclude each other")
-        self._task, self._products = task.for_other_machines(), products
+        self._task, self._specs = task.for_other_machines(), specs
         self._where = where if "://" in where else str(Path(where).absolute())
         self._address, self._actors, self._cpus, self._gpus = address, actors, cpus, gpus
         self._reserved = (1, 0.0, 1)
@@ -68,7 +77,7 @@ class RayEngine:
 
     def __enter__(self) -> RayEngine:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of this program; that of the cluster is its own
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of this process, not of the cluster
         with _muted():
             import ray
 
@@ -80,7 +89,9 @@ class RayEngine:
                 self._started = True
         try:
             self._reserved = self._reserve(ray)
-            open_storage(self._where).write(self._token, b"")  # by which actors know that it is the same storage
+            open_storage(self._where).write(
+                self._token, b""
+            )  # actors look for it, to check that they see the same storage
         except AVVPError:
             self.__exit__()
             raise
@@ -94,30 +105,30 @@ class RayEngine:
 
             ray.shutdown()
 
-    def run(self, works: Iterable[VideoJob]) -> Iterator[Result]:
-        """The results of videos in the order in which they are done. Raises what is not one video's fault."""
-        asked = {work.id: work for work in works}
-        if not asked:
+    def run(self, jobs: Iterable[VideoJob]) -> Iterator[Result]:
+        """Yield results in the order in which videos are done. Raises what is not the fault of one video."""
+        by_id = {job.id: job for job in jobs}
+        if not by_id:
             return
         import ray
         from ray.exceptions import RayError
 
-        cpus, gpus, most = self._reserved
+        cpus, gpus, max_actors = self._reserved
         settings = replace(self._task.settings, device="cuda" if gpus else "cpu", threads=cpus)
-        at_once = min(_VIDEOS_AT_ONCE["cuda" if gpus else "cpu"], -(-len(asked) // most))
-        items = [{"work": json.dumps({**asdict(work), "path": str(work.path.absolute())})} for work in asked.values()]
-        _be_quiet(ray)
-        rows = ray.data.from_items(items, override_num_blocks=-(-len(items) // at_once)).map_batches(
+        block_videos = min(_BLOCK_VIDEOS["cuda" if gpus else "cpu"], -(-len(by_id) // max_actors))
+        items = [{"job": json.dumps({**asdict(job), "path": str(job.path.absolute())})} for job in by_id.values()]
+        _silence_ray(ray)
+        rows = ray.data.from_items(items, override_num_blocks=-(-len(items) // block_videos)).map_batches(
             _Actor,
             fn_constructor_args=(
                 replace(self._task, settings=settings),
-                dict(self._products),
+                dict(self._specs),
                 self._where,
                 self._token,
-                at_once,
+                block_videos,
             ),
             compute=ray.data.ActorPoolStrategy(
-                min_size=1, initial_size=most, max_size=most, max_tasks_in_flight_per_actor=2
+                min_size=1, initial_size=max_actors, max_size=max_actors, max_tasks_in_flight_per_actor=2
             ),
             num_cpus=cpus,
             num_gpus=gpus,
@@ -126,16 +137,16 @@ class RayEngine:
         )
         try:
             for row in rows.iter_rows():
-                told = json.loads(row["result"])
-                if "ended" in told:
-                    raise AVVPError(told["ended"])
-                yield _read_result(told, asked[told["id"]])
+                message = json.loads(row["result"])
+                if "ended" in message:
+                    raise AVVPError(message["ended"])
+                yield _decode_result(message, by_id[message["id"]])
         except RayError as error:
             reason = str(error).strip().rsplit("\n", 1)[-1]
             raise AVVPError(f"the Ray cluster gave up: {escape(reason)}") from error
 
     def _reserve(self, ray: Any) -> tuple[int, float, int]:
-        """Cores and GPUs of an actor, and how many actors there are at most."""
+        """Return cores and GPUs of an actor, and the largest number of actors."""
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         on_gpu = self._task.settings.device != "cpu" and any(node.get("GPU") for node in nodes)
         if self._task.settings.device == "cuda" and not on_gpu:
@@ -143,42 +154,40 @@ class RayEngine:
         if self._gpus and not on_gpu:
             raise SetupError("--gpus-per-actor: no node of the Ray cluster has a GPU, or --device is cpu")
         gpus = (self._gpus if self._gpus is not None else 1.0) if on_gpu else 0.0
-        able = [node for node in nodes if node.get("GPU", 0) >= gpus and node.get("CPU", 0) >= (self._cpus or 1)]
-        if not able:
+        usable = [node for node in nodes if node.get("GPU", 0) >= gpus and node.get("CPU", 0) >= (self._cpus or 1)]
+        if not usable:
             raise SetupError(f"no node of the Ray cluster has {self._cpus or 1} cores and {gpus:g} GPUs")
-        shares = [int(node["GPU"] / gpus) if gpus else 1 for node in able]
-        cpus = self._cpus or max(1, min(int(node["CPU"] / share) for node, share in zip(able, shares, strict=True)))
+        shares = [int(node["GPU"] / gpus) if gpus else 1 for node in usable]
+        cpus = self._cpus or max(1, min(int(node["CPU"] / share) for node, share in zip(usable, shares, strict=True)))
         fitting = [
             min(int(node["CPU"] / cpus), share if gpus else int(node["CPU"]))
-            for node, share in zip(able, shares, strict=True)
+            for node, share in zip(usable, shares, strict=True)
         ]
         return cpus, gpus, self._actors or max(1, sum(fitting))
 
 
 class _Actor:
-    """On a node: an engine that stays while videos come. What goes wrong with all of them is told once, as a row."""
+    """An engine on a node, kept between blocks of videos. An error that affects all videos is returned as one row."""
 
-    def __init__(
-        self, task: Task[Any], products: Mapping[str, OutputSpec], where: str, token: str, videos: int
-    ) -> None:
+    def __init__(self, task: Task[Any], specs: Mapping[str, OutputSpec], where: str, token: str, videos: int) -> None:
         self._engine: Engine | None = None
         self._ended = ""
         try:
             storage = self._open(where, token)
             loaded = task.load()
-            if task.products(loaded) != products:
+            if task.output_specs(loaded) != specs:
                 raise SetupError("the weights on this node are not those of the machine that started the run")
-            self._engine = task.engine(loaded, products, storage, videos=videos)
+            self._engine = task.engine(loaded, specs, storage, videos=videos)
             self._engine.__enter__()
         except Exception as error:
             self._ended = _describe_end(error)
 
     def __call__(self, batch: Mapping[str, Any]) -> Iterator[dict[str, list[str]]]:
-        works = [_read_work(json.loads(text)) for text in batch["work"]]
+        jobs = [_decode_job(json.loads(text)) for text in batch["job"]]
         if self._engine is not None and not self._ended:
             try:
-                for result in self._engine.run(works):
-                    yield {"result": [json.dumps(_describe(result))]}
+                for result in self._engine.run(jobs):
+                    yield {"result": [json.dumps(_encode_result(result))]}
                 return
             except Exception as error:
                 self._ended = _describe_end(error)
@@ -186,7 +195,7 @@ class _Actor:
 
     @staticmethod
     def _open(where: str, token: str) -> Storage:
-        """Raises SetupError unless it is where the machine that started the run looks for the results."""
+        """Open the storage. Raises SetupError unless it is the one that the machine that started the run sees."""
         if "://" in where or Path(where).is_dir():
             storage = open_storage(where)
             if storage.exists(token):
@@ -195,46 +204,43 @@ class _Actor:
 
 
 def _describe_end(error: Exception) -> str:
-    told = isinstance(error, AVVPError | WeightsError)
-    return (
-        f"on a node: {error}"
-        if told
-        else f"internal error on a node, please report it: {type(error).__name__}: {error}"
-    )
+    if isinstance(error, AVVPError | WeightsError):
+        return f"on a node: {error}"
+    return f"internal error on a node, please report it: {type(error).__name__}: {error}"
 
 
-def _read_work(told: dict[str, Any]) -> VideoJob:
-    return VideoJob(told["id"], Path(told["path"]), tuple(told["streams"]), tuple(told["products"]))
+def _decode_job(message: dict[str, Any]) -> VideoJob:
+    return VideoJob(message["id"], Path(message["path"]), tuple(message["streams"]), tuple(message["output_names"]))
 
 
-def _describe(result: Result) -> dict[str, Any]:
-    made = None if result.made is None else asdict(result.made)
-    return {"id": result.work.id, "seconds": result.seconds, "made": made, "cause": result.cause}
+def _encode_result(result: Result) -> dict[str, Any]:
+    outputs = None if result.outputs is None else asdict(result.outputs)
+    return {"id": result.job.id, "seconds": result.seconds, "outputs": outputs, "cause": result.cause}
 
 
-def _read_result(told: dict[str, Any], work: VideoJob) -> Result:
-    made = told["made"]
-    if made is not None:
-        outputs = {product: OutputFingerprint(**output) for product, output in made["outputs"].items()}
-        made = VideoOutputs(outputs, tuple(made["warnings"]), made["media"], made["note"])
-    return Result(work, told["seconds"], made, told["cause"])
+def _decode_result(message: dict[str, Any], job: VideoJob) -> Result:
+    outputs = message["outputs"]
+    if outputs is not None:
+        files = {name: OutputFingerprint(**file) for name, file in outputs["files"].items()}
+        outputs = VideoOutputs(files, tuple(outputs["warnings"]), outputs["media"], outputs["note"])
+    return Result(job, message["seconds"], outputs, message["cause"])
 
 
 @contextlib.contextmanager
 def _muted() -> Iterator[None]:
-    """What Ray's own core says at its start goes nowhere; what is wrong comes as an exception."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    """Discard what Ray's core prints on stderr at its start; errors are raised as exceptions."""
+    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(null)
 
 
-def _be_quiet(ray: Any) -> None:
-    """The run's own progress is shown; Ray's logs are in its session folder."""
+def _silence_ray(ray: Any) -> None:
+    """Turn off Ray's progress bars: the run shows its own, and Ray logs to its session folder."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

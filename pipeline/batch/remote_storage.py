@@ -1,4 +1,4 @@
-"""A batch run's results behind an address that fsspec knows: s3://, gs://, az://, sftp://, ..."""
+"""Storage of a batch run on any fsspec filesystem: s3://, gs://, az://, sftp://, ..."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ from ..files import hash_file
 from ..text import escape
 from .storage import Log, OutputFingerprint, Storage
 
-_FLUSH_AFTER = 5.0  # seconds after which lines of a log are written, if they could wait
+_FLUSH_AFTER = 5.0  # seconds after which buffered lines of a log are written
 
 
 class RemoteStorage(Storage):
-    """What fsspec has an address for. Files are made on this machine and sent whole.
+    """Storage on any fsspec filesystem. Files are written locally and uploaded as a whole.
 
-    There is no lock, and nothing to clear: two runs at once do the same work twice, into the same files.
+    There is no lock and there are no temporary files: two runs at the same time repeat each other's work, into the
+    same files.
     """
 
     def __init__(self, address: str) -> None:
-        super().__init__(address.rstrip("/"), at_once=64)
+        super().__init__(address.rstrip("/"), journal_batch=64)
         try:
             self._files, self._root = fsspec.core.url_to_fs(self.where)
-        except Exception as error:  # there is no such protocol, its package is missing, nobody answers, ...
+        except Exception as error:  # unknown protocol, missing package, no answer, ...
             raise SetupError(f"{escape(address)}: {escape(error)}") from error
-        self._known: dict[str, Any] | None = None
+        self._listing: dict[str, Any] | None = None
 
     def read(self, name: str) -> bytes | None:
         with self._refused(name, "read"):
@@ -50,10 +51,10 @@ class RemoteStorage(Storage):
                 self._files.makedirs(str(PurePosixPath(self._path(name)).parent), exist_ok=True)
                 self._files.put_file(str(path), self._path(name))
                 self._files.invalidate_cache()
-                told = self._files.info(self._path(name))
-        if told["size"] != size:
-            raise OutputError(f"{escape(self._path(name))}: {told['size']} bytes arrived of {size}")
-        return OutputFingerprint(name, size, _time(told), digest)
+                info = self._files.info(self._path(name))
+        if info["size"] != size:
+            raise OutputError(f"{escape(self._path(name))}: {info['size']} bytes arrived of {size}")
+        return OutputFingerprint(name, size, _modified_ns(info), digest)
 
     def remove(self, name: str) -> None:
         with self._refused(name, "removed"), contextlib.suppress(FileNotFoundError):
@@ -62,20 +63,20 @@ class RemoteStorage(Storage):
     def names(self, folder: str, suffix: str) -> list[str]:
         with self._refused(folder, "listed"):
             try:
-                found = self._files.ls(self._path(folder), detail=False)
+                paths = self._files.ls(self._path(folder), detail=False)
             except FileNotFoundError:
                 return []
-        names = (PurePosixPath(path).name for path in found if path.endswith(suffix))
+        names = (PurePosixPath(path).name for path in paths if path.endswith(suffix))
         return sorted(str(PurePosixPath(folder) / name) for name in names)
 
     def exists(self, name: str) -> bool:
         return self._info(name) is not None
 
     def intact(self, output: OutputFingerprint, *, verify: bool = False) -> bool:
-        told = self._info(output.path)
-        if told is None or told["size"] != output.size:
+        info = self._info(output.path)
+        if info is None or info["size"] != output.size:
             return False
-        if _time(told) == output.mtime_ns and not verify:
+        if _modified_ns(info) == output.mtime_ns and not verify:
             return True
         with tempfile.TemporaryDirectory(prefix="avvp-check-") as folder, self._refused(output.path, "read"):
             self._files.get_file(self._path(output.path), str(Path(folder) / "file"))
@@ -89,13 +90,13 @@ class RemoteStorage(Storage):
         with self._refused("", "listed"):
             self._files.invalidate_cache()
             try:
-                self._known = self._files.find(self._root, detail=True)
+                self._listing = self._files.find(self._root, detail=True)
             except FileNotFoundError:
-                self._known = {}
+                self._listing = {}
         try:
             yield
         finally:
-            self._known = None
+            self._listing = None
 
     def exclusive_lock(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
@@ -107,8 +108,8 @@ class RemoteStorage(Storage):
         return f"{self._root}/{name}"
 
     def _info(self, name: str) -> dict[str, Any] | None:
-        if self._known is not None:
-            return self._known.get(self._path(name))
+        if self._listing is not None:
+            return self._listing.get(self._path(name))
         with self._refused(name, "read"):
             try:
                 return self._files.info(self._path(name))
@@ -117,7 +118,7 @@ class RemoteStorage(Storage):
 
     @contextlib.contextmanager
     def _refused(self, name: str, what: str) -> Iterator[None]:
-        """Every protocol has errors of its own."""
+        """Turn any error into an OutputError: every protocol raises errors of its own."""
         try:
             yield
         except OutputError:
@@ -128,7 +129,7 @@ class RemoteStorage(Storage):
 
 
 class _RemoteLog(Log):
-    """Parts that are written once: lines that matter at once, the others together, some seconds later."""
+    """A log in numbered parts: urgent lines are written immediately, the others together some seconds later."""
 
     def __init__(self, storage: Storage, name: str) -> None:
         self._storage, self._name = storage, name
@@ -137,12 +138,12 @@ class _RemoteLog(Log):
         self._later: threading.Timer | None = None
         self._failure: OutputError | None = None
 
-    def append(self, lines: bytes, *, at_once: bool) -> None:
+    def append(self, lines: bytes, *, immediately: bool) -> None:
         with self._lock:
             if self._failure is not None:
                 raise self._failure
             self._unsaved += lines
-            if at_once:
+            if immediately:
                 self._flush()
             elif self._later is None:
                 self._later = threading.Timer(_FLUSH_AFTER, self._flush_later)
@@ -159,7 +160,7 @@ class _RemoteLog(Log):
         with self._lock:
             try:
                 self._flush()
-            except OutputError as error:  # whoever appends next is told
+            except OutputError as error:  # the next `append` raises it
                 self._failure = error
 
     def _flush(self) -> None:
@@ -171,10 +172,10 @@ class _RemoteLog(Log):
             self._number, self._unsaved = self._number + 1, b""
 
 
-def _time(told: dict[str, Any]) -> int:
-    """When a file was changed, in ns, as far as the storage tells."""
+def _modified_ns(info: dict[str, Any]) -> int:
+    """Return the time of the last change in ns; 0 where the filesystem reports none."""
     for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
-        value = told.get(key)
+        value = info.get(key)
         if isinstance(value, datetime):
             value = value.timestamp()
         if isinstance(value, int | float):

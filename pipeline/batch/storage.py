@@ -1,4 +1,4 @@
-"""Where a batch run's results go: a folder of this machine, or one behind an fsspec address (s3://, gs://, ...)."""
+"""Interface of the places where a batch run keeps its outputs, journal and list of failures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class OutputFingerprint:
-    """A file that was made; path relative to the storage. mtime_ns: 0 where the storage does not tell."""
+    """Identity of a written file.
+
+    Attributes:
+        path: relative to the storage.
+        size: bytes.
+        mtime_ns: time of the last change; 0 where the storage reports none.
+        sha256: of the content.
+    """
 
     path: str
     size: int
@@ -23,69 +30,74 @@ class OutputFingerprint:
 
 
 class Storage(ABC):
-    """Files by relative name, each whole or not there. What the system refuses is an OutputError."""
+    """Files by relative name; each is complete or absent. Methods raise OutputError where the system refuses.
 
-    def __init__(self, where: str, *, at_once: int) -> None:
+    Attributes:
+        where: folder or address, for messages.
+        journal_batch: lines of a log that are best written together.
+    """
+
+    def __init__(self, where: str, *, journal_batch: int) -> None:
         self.where = where
-        self.at_once = at_once  # lines of a log that had better be written together
+        self.journal_batch = journal_batch
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:
-        """A file's content; None where there is none."""
+        """Return a file's content; None where the file is absent."""
 
     @abstractmethod
     def store(self, name: str, write: Callable[[Path], object]) -> OutputFingerprint:
-        """Make or replace a file of what `write` writes into an empty file on this machine."""
+        """Create or replace a file; `write` fills an empty local file."""
 
     @abstractmethod
     def remove(self, name: str) -> None:
-        """A file that is not there is no error."""
+        """Remove a file if it exists."""
 
     @abstractmethod
     def names(self, folder: str, suffix: str) -> list[str]:
-        """Files in a folder ("" is the storage itself), sorted."""
+        """Return the files in a folder ("" is the storage itself) with a suffix, sorted."""
 
     @abstractmethod
     def exists(self, name: str) -> bool:
-        """Whether there is such a file."""
+        """Return whether a file exists."""
 
     @abstractmethod
     def intact(self, output: OutputFingerprint, *, verify: bool = False) -> bool:
-        """Whether a file is there as it was made. Its content is read only if its time has changed, or to verify."""
+        """Return whether a file is as it was written. Its content is read if its time has changed, or to verify."""
 
     @abstractmethod
     def log(self, name: str) -> Log:
-        """A new log; `name` without its suffix."""
+        """Create a log; `name` without suffix."""
 
     @abstractmethod
     def cached_listing(self) -> contextlib.AbstractContextManager[None]:
-        """While this lasts, nothing else is at work here: many questions may be answered from one listing."""
+        """Within the context, answer `exists` and `intact` from one listing: nothing else changes the files."""
 
     @abstractmethod
     def exclusive_lock(self) -> contextlib.AbstractContextManager[None]:
-        """Keeps other runs out, where that is possible. Raises SetupError where one is at work already."""
+        """Keep other runs out, where the storage has locks. Raises SetupError where another run holds the lock."""
 
     @abstractmethod
     def clear(self, folders: Iterable[str]) -> None:
-        """Remove what a killed run left half-written in these folders."""
+        """Remove the temporary files that a killed run left in these folders."""
 
     def write(self, name: str, content: bytes) -> None:
-        """Make or replace a file."""
+        """Create or replace a file."""
         self.store(name, lambda path: path.write_bytes(content))
 
 
 class Log(ABC):
-    """Lines that are kept whatever happens afterwards."""
+    """Lines that survive a crash once they are written."""
 
     @abstractmethod
-    def append(self, lines: bytes, *, at_once: bool) -> None:
-        """Whole lines. Those that need not be kept `at_once` may be written some seconds later."""
+    def append(self, lines: bytes, *, immediately: bool) -> None:
+        """Append complete lines. Unless `immediately`, they may be written some seconds later."""
 
     @abstractmethod
     def close(self) -> None:
-        """Afterwards everything is kept."""
+        """Write everything that is still buffered."""
 
 
 def unique_name() -> str:
-    """Of a run: sorts by its time, and no two are alike."""
+    """Return a name for a run's files: unique, and sorted by time."""
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}-{secrets.token_hex(4)}"

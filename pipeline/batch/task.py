@@ -1,4 +1,4 @@
-"""What a batch run computes, in a form that can be sent to other machines: each makes its own engine of it."""
+"""What a batch run computes. A task can be sent to other machines; each builds its own engine from it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -16,12 +17,13 @@ from ...extractors.sampling import FRAMES_PER_SEGMENT, STREAMS, Stream
 from ...weights.manifest import Bundle
 from ...weights.source import ANYWHERE, DownloadProgress, WeightSource
 from ..decode.options import DecodeOptions
+from ..decode.process import available_cores
 from ..decode.resampling import DEFAULT_RESAMPLER
 from ..devices import FP32, ComputePrecision
 from ..errors import MediaError
 from ..inference.bundle import DeviceNetworks, LoadedExtractors
 from ..preprocess.worker_process import DecodeWorker
-from .compute_workers import batch_sizes, decode_workers, on_device, split_compute_threads, warm_up
+from .compute_workers import batch_sizes, decode_workers, select_streams, thread_networks, torch_threads, warm_up
 from .engine import Engine
 from .journal import Journal, hash_values
 from .plan import OutputSpec
@@ -29,12 +31,12 @@ from .storage import Storage
 from .work import PendingVideo, VideoOutputs
 
 Rows = NDArray[np.float32]
-_SECONDS_AT_ONCE = 512  # in memory while rows are read
-_PARAMETERS_VERSION = 1  # grows when the same parameters make other features
+_BLOCK_SECONDS = 512  # of features in memory at a time
+_PARAMETERS_VERSION = 1  # increases when the same parameters produce other features
 
 
 class HasNetworks(Protocol):
-    """What a task has loaded: networks by device, the first device's first."""
+    """Loaded networks: one entry per device, the first device's first."""
 
     @property
     def networks(self) -> Sequence[DeviceNetworks]: ...
@@ -48,19 +50,28 @@ Loaded = TypeVar("Loaded", bound=HasNetworks)
 
 @dataclass(frozen=True)
 class ComputeSettings:
-    """How a machine computes. Only `precision` and `decoding` are part of what the results are."""
+    """How a machine computes. Of these, only `precision` and `decoding` influence the results.
+
+    Attributes:
+        decoding: decoder and time limit.
+        device: `auto`, `cpu`, `cuda` or several GPUs (`cuda:0,cuda:1`).
+        precision: of the feature networks.
+        batch_size: seconds of video per batch; None is the device's default.
+        threads: CPU cores for networks; None is all.
+        workers: decode workers; None is what keeps the device busy.
+    """
 
     decoding: DecodeOptions
     device: str = "auto"
     precision: ComputePrecision = FP32
-    batch_size: int | None = None  # seconds of video
+    batch_size: int | None = None
     threads: int | None = None
-    workers: int | None = None  # decoding processes
+    workers: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task(ABC, Generic[Loaded]):
-    """Networks, and what is made with them of each video."""
+    """Networks to run on every video and outputs to write from their features."""
 
     settings: ComputeSettings
     source: WeightSource = ANYWHERE
@@ -74,58 +85,67 @@ class Task(ABC, Generic[Loaded]):
 
     @abstractmethod
     def load(self, progress: DownloadProgress | None = None) -> Loaded:
-        """The networks on this machine's devices. Raises SetupError, WeightsError."""
+        """Load the networks onto this machine's devices. Raises SetupError, WeightsError."""
 
     def for_other_machines(self) -> Task[Loaded]:
-        """The same task for programs that run in other folders."""
+        """Return the same task with absolute paths, for processes that run in other folders."""
         return self
 
     @abstractmethod
-    def products(self, loaded: Loaded) -> dict[str, OutputSpec]:
-        """What is made of each video."""
+    def output_specs(self, loaded: Loaded) -> dict[str, OutputSpec]:
+        """Return what is written for each video, by output name."""
 
     @abstractmethod
-    def make(
-        self, loaded: Loaded, products: Mapping[str, OutputSpec], storage: Storage, video: PendingVideo
+    def write_outputs(
+        self, loaded: Loaded, specs: Mapping[str, OutputSpec], storage: Storage, video: PendingVideo
     ) -> VideoOutputs:
-        """Make the products that the video's work asks for."""
+        """Write the outputs that the video's job asks for. Raises MediaError, OutputError."""
 
     def check(self, loaded: Loaded, storage: Storage, *, overwrite: bool) -> None:
-        """Before the plan is made. Raises SetupError where the storage holds what does not go with the results."""
+        """Before planning: raise SetupError where the storage holds results that do not fit this task's."""
 
     def prepare(self, loaded: Loaded, storage: Storage) -> None:
-        """Before the first video."""
+        """Write what has to be in the storage before the first video."""
 
     def finalize(
-        self, loaded: Loaded, products: Mapping[str, OutputSpec], storage: Storage, journal: Journal
+        self, loaded: Loaded, specs: Mapping[str, OutputSpec], storage: Storage, journal: Journal
     ) -> str | None:
-        """After the last video; returns what the person should know of it."""
+        """Write what is made of all videos, after the last; return a line for the user, if any."""
 
     def batch_sizes(self, device: torch.device) -> dict[Stream, int]:
-        """Inputs of each stream in a batch."""
+        """Return the inputs in a batch of each stream."""
         return batch_sizes(device, self.settings.batch_size)
 
-    def engine(self, loaded: Loaded, products: Mapping[str, OutputSpec], storage: Storage, *, videos: int) -> Engine:
-        """An engine for at most so many videos at a time."""
-        settings, needed = self.settings, {stream for product in products.values() for stream in product.streams}
-        streams: list[Stream] = [stream for stream in STREAMS if stream in needed]
-        networks = [on_device(one, streams) for one in loaded.networks]
-        compute_threads = split_compute_threads(networks, settings.threads)
+    def engine(self, loaded: Loaded, specs: Mapping[str, OutputSpec], storage: Storage, *, videos: int) -> Engine:
+        """Build an engine; on a CPU, set PyTorch's number of threads for it.
+
+        Args:
+            loaded: of `load`.
+            specs: of `output_specs`.
+            storage: for the outputs.
+            videos: no more than this many are in progress, so no more decode workers are started.
+        """
+        settings = self.settings
+        needed = {stream for spec in specs.values() for stream in spec.streams}
+        networks = [select_streams(one, [s for s in STREAMS if s in needed]) for one in loaded.networks]
         sizes = self.batch_sizes(loaded.device)
+        cores = settings.threads or available_cores()
+        if loaded.device.type == "cpu":
+            torch.set_num_threads(torch_threads(cores))
         if settings.precision.compiled:
             warm_up(networks, sizes)
         return Engine(
-            compute_threads,
+            thread_networks(networks, cores),
             sizes,
             partial(DecodeWorker, self.profile, settings.decoding, inputs=self.inputs),
-            lambda video: self.make(loaded, products, storage, video),
+            lambda video: self.write_outputs(loaded, specs, storage, video),
             workers=min(settings.workers or decode_workers(loaded.device, settings.threads), max(1, videos)),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class BundleTask(Task[Loaded]):
-    """With the networks of a bundle."""
+    """A task with the networks of a bundle."""
 
     bundle: Bundle
 
@@ -136,6 +156,7 @@ class BundleTask(Task[Loaded]):
         return self.bundle.profile
 
     def load(self, progress: DownloadProgress | None = None) -> Loaded:
+        """Load the bundle's networks."""
         return type(self).loader(
             self.bundle,
             source=replace(self.source, progress=progress),
@@ -144,17 +165,17 @@ class BundleTask(Task[Loaded]):
         )
 
     def for_other_machines(self) -> BundleTask[Loaded]:
-        root, folder = self.bundle.root, self.source.folder
+        """Return the task with absolute paths of bundle and weights."""
         return replace(
             self,
-            bundle=replace(self.bundle, root=None if root is None else root.absolute()),
-            source=replace(self.source, folder=None if folder is None else folder.absolute()),
+            bundle=replace(self.bundle, root=_absolute(self.bundle.root)),
+            source=replace(self.source, folder=_absolute(self.source.folder)),
         )
 
     def stream_parameters(self, loaded: LoadedExtractors) -> dict[str, str]:
-        """For each stream a hash of everything that decides what its features are."""
+        """Return for each stream a hash of everything that determines its features."""
         spec, settings = loaded.spec, self.settings
-        common = {
+        common: dict[str, Any] = {
             "version": _PARAMETERS_VERSION,
             "profile": [spec.profile, spec.profile_version],
             "precision": settings.precision.name,
@@ -176,20 +197,25 @@ class BundleTask(Task[Loaded]):
         }
 
 
-def per_second_features(video: PendingVideo) -> Iterator[tuple[Rows, Rows, Rows]]:
-    """Features by second, (n, A), (n, V), (n, S), some hundred seconds at a time: the frames of a second averaged.
+def _absolute(path: Path | None) -> Path | None:
+    return None if path is None else path.absolute()
 
-    That changes nothing that a parser computes. Raises MediaError for features that are not finite.
+
+def per_second_features(video: PendingVideo) -> Iterator[tuple[Rows, Rows, Rows]]:
+    """Yield blocks of features per second: audio (n, A), visual 2D (n, V), visual 3D (n, S).
+
+    The frames of a second are averaged, which does not change what a parser computes. Raises MediaError for NaN and
+    infinity.
     """
-    at_once: dict[Stream, int] = {
-        stream: _SECONDS_AT_ONCE * (FRAMES_PER_SEGMENT if stream == "visual_2d" else 1) for stream in STREAMS
+    block_rows: dict[Stream, int] = {
+        stream: _BLOCK_SECONDS * (FRAMES_PER_SEGMENT if stream == "visual_2d" else 1) for stream in STREAMS
     }
-    for audio, frames, clips in zip(*(video.blocks(stream, at_once[stream]) for stream in STREAMS), strict=True):
+    for audio, frames, clips in zip(*(video.blocks(stream, block_rows[stream]) for stream in STREAMS), strict=True):
         check_finite(video, audio, frames, clips)
         yield audio, frames.reshape(len(audio), FRAMES_PER_SEGMENT, -1).mean(axis=1), clips
 
 
-def check_finite(video: PendingVideo, *rows: Rows) -> None:
-    """Raises MediaError for infinity and NaN, which damaged weights or half precision make."""
-    if not all(np.isfinite(some).all() for some in rows):
-        raise MediaError(video.work.path, "its features are not finite")
+def check_finite(video: PendingVideo, *arrays: Rows) -> None:
+    """Raise MediaError for NaN and infinity, which damaged weights or half precision can produce."""
+    if not all(np.isfinite(rows).all() for rows in arrays):
+        raise MediaError(video.job.path, "its features are not finite")

@@ -1,4 +1,4 @@
-"""Jobs and results that pass through the batch engine."""
+"""Data types that pass through the batch engine: jobs, videos in progress, results."""
 
 from __future__ import annotations
 
@@ -14,88 +14,104 @@ from numpy.typing import NDArray
 
 from ...extractors.sampling import Stream
 from ..preprocess.media_summary import MediaSummary
-from .feature_spool import FeatureSpool
+from .feature_spool import BLOCK_ROWS, FeatureSpool
 from .storage import OutputFingerprint
 
 
 @dataclass(frozen=True)
 class VideoJob:
-    """One video to be done."""
+    """One video to process.
+
+    Attributes:
+        id: unique in the run; names the outputs.
+        path: the media file.
+        streams: whose features are computed.
+        output_names: the outputs to write, keys of the task's output specs.
+    """
 
     id: str
     path: Path
-    streams: tuple[Stream, ...]  # what of it is to be computed
-    products: tuple[str, ...] = ()  # what is to be made of that
+    streams: tuple[Stream, ...]
+    output_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class VideoOutputs:
-    """What was made of a video."""
+    """What was written for one video.
 
-    outputs: Mapping[str, OutputFingerprint]  # product -> file
+    Attributes:
+        files: output name -> fingerprint of the file.
+        warnings: of decoding.
+        media: facts of the file, see `media_summary.MediaFacts`.
+        note: one line for the user, such as the classes that were found.
+    """
+
+    files: Mapping[str, OutputFingerprint]
     warnings: tuple[str, ...] = ()
-    media: Mapping[str, Any] = field(default_factory=dict)  # facts of the file, see `media_inputs.MediaFacts`
-    note: str = ""  # for the person who waits
-
-
-class PendingVideo:
-    """A video on its way: its inputs are counted, its rows collected. A summary says that no more inputs will come."""
-
-    def __init__(self, work: VideoJob, widths: Mapping[Stream, int]) -> None:
-        self.work = work
-        self.started = time.monotonic()
-        self.summary: MediaSummary | None = None
-        self.cause: str | None = None  # of its failure
-        self._ended = False
-        self._spools = {stream: FeatureSpool(widths[stream]) for stream in work.streams}
-        self._given = dict.fromkeys(work.streams, 0)
-        self._missing = 0
-        self._lock = threading.Lock()
-
-    def expect(self, stream: Stream, count: int) -> int:
-        """Count inputs; returns the position of the first."""
-        with self._lock:
-            first = self._given[stream]
-            self._given[stream] += count
-            self._missing += count
-            return first
-
-    def put(self, stream: Stream, position: int, rows: NDArray[np.float32]) -> bool:
-        """Store rows; whether the video is now complete."""
-        self._spools[stream].put(position, rows)
-        with self._lock:
-            self._missing -= len(rows)
-            return self._complete()
-
-    def end(self, summary: MediaSummary | None, cause: str | None = None) -> bool:
-        """No more inputs; whether the video is now complete."""
-        with self._lock:
-            self.summary, self.cause, self._ended = summary, cause, True
-            return self._complete()
-
-    def blocks(self, stream: Stream, at_once: int = 4096) -> Iterator[NDArray[np.float32]]:
-        """The features of a stream in order, so many rows at a time."""
-        assert self.summary is not None
-        return self._spools[stream].blocks(self.summary.rows[stream], at_once)
-
-    def length(self, stream: Stream) -> int:
-        """Rows of a stream's features."""
-        assert self.summary is not None
-        return len(self.summary.rows[stream])
-
-    def close(self) -> None:
-        for spool in self._spools.values():
-            spool.close()
-
-    def _complete(self) -> bool:
-        return self._ended and not self._missing
+    media: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a video: what was made of it, or the cause of failure."""
+    """Outcome of one job: its outputs, or the cause of its failure; `seconds` from start of decoding to last output."""
 
-    work: VideoJob
+    job: VideoJob
     seconds: float
-    made: VideoOutputs | None = None
+    outputs: VideoOutputs | None = None
     cause: str | None = None
+
+
+class PendingVideo:
+    """A video in progress: counts its inputs, stores its rows, knows when all rows are there. Thread-safe."""
+
+    def __init__(self, job: VideoJob, widths: Mapping[Stream, int]) -> None:
+        """Start with no inputs; widths: values per feature row of each stream."""
+        self.job = job
+        self.started = time.monotonic()
+        self.summary: MediaSummary | None = None
+        self.cause: str | None = None  # of a failure
+        self._decoded = False
+        self._spools = {stream: FeatureSpool(widths[stream]) for stream in job.streams}
+        self._input_counts = dict.fromkeys(job.streams, 0)
+        self._missing_rows = 0
+        self._lock = threading.Lock()
+
+    def expect(self, stream: Stream, count: int) -> int:
+        """Register `count` inputs of a stream; return the position of the first."""
+        with self._lock:
+            first = self._input_counts[stream]
+            self._input_counts[stream] += count
+            self._missing_rows += count
+            return first
+
+    def put(self, stream: Stream, position: int, rows: NDArray[np.float32]) -> bool:
+        """Store computed rows from a position on; return whether the video is now complete."""
+        self._spools[stream].put(position, rows)
+        with self._lock:
+            self._missing_rows -= len(rows)
+            return self._complete()
+
+    def end(self, summary: MediaSummary | None, cause: str | None = None) -> bool:
+        """Register the end of decoding, or its failure; return whether the video is now complete."""
+        with self._lock:
+            self.summary, self.cause, self._decoded = summary, cause, True
+            return self._complete()
+
+    def blocks(self, stream: Stream, block_rows: int = BLOCK_ROWS) -> Iterator[NDArray[np.float32]]:
+        """Yield the features of a stream in order of time, up to `block_rows` rows at a time."""
+        assert self.summary is not None
+        return self._spools[stream].blocks(self.summary.rows[stream], block_rows)
+
+    def length(self, stream: Stream) -> int:
+        """Return the number of feature rows of a stream."""
+        assert self.summary is not None
+        return len(self.summary.rows[stream])
+
+    def close(self) -> None:
+        """Remove the temporary files."""
+        for spool in self._spools.values():
+            spool.close()
+
+    def _complete(self) -> bool:
+        return self._decoded and not self._missing_rows

@@ -17,10 +17,8 @@ from .batch_options import BatchOptions
 from .command import exit_1_on_error
 
 if TYPE_CHECKING:
-    from ..batch.engine import Engine
     from ..batch.plan import BatchJob, Plan
-    from ..batch.ray_engine import RayEngine
-    from ..batch.run_plan import RunSummary
+    from ..batch.run_plan import Executor, RunSummary
     from ..batch.storage import Storage
     from ..batch.task import Task
     from ..batch.work import Result
@@ -73,13 +71,7 @@ def run_batch(
     if options.dry_run:
         _print_plan(plan)
         return 1 if plan.failed else 0
-    with contextlib.ExitStack() as stack:
-        executor: Engine | RayEngine | None = None
-        if plan.todo and options.engine == "ray":
-            executor = stack.enter_context(_make_ray_engine(task, job, options))
-        elif plan.todo:
-            executor = stack.enter_context(task.engine(loaded, specs, storage, videos=len(plan.todo)))
-        stack.enter_context(exit_1_on_error(debug=options.debug))
+    with _make_executor(task, loaded, job, plan, options) as executor, exit_1_on_error(debug=options.debug):
         with console, contextlib.closing(journal):
             task.prepare(loaded, storage)
             if executor is None:
@@ -109,7 +101,14 @@ def _on_cpu(task: Task[Any]) -> Task[Any]:
     return replace(task, settings=replace(task.settings, device="cpu", precision=FP32))
 
 
-def _make_ray_engine(task: Task[Any], job: BatchJob, options: BatchOptions) -> RayEngine:
+def _make_executor(
+    task: Task[Any], loaded: Any, job: BatchJob, plan: Plan, options: BatchOptions
+) -> contextlib.AbstractContextManager[Executor | None]:
+    """Make the engine of a run, None when nothing is left to compute: an engine starts processes and threads."""
+    if not plan.todo:
+        return contextlib.nullcontext()
+    if options.engine == "local":
+        return task.engine(loaded, job.specs, job.storage, videos=len(plan.todo))
     from ..batch.ray_engine import RayEngine
 
     return RayEngine(

@@ -75,7 +75,7 @@ class PseudoLabelTask(Task[LoadedTeachers]):
         seconds = self.settings.batch_size or (_GPU_SECONDS if device.type == "cuda" else _CPU_SECONDS)
         return dict.fromkeys(_STREAMS.values(), seconds)
 
-    def products(self, loaded: LoadedTeachers) -> dict[str, OutputSpec]:
+    def output_specs(self, loaded: LoadedTeachers) -> dict[str, OutputSpec]:
         made = {}
         for modality, teacher in TEACHERS.items():
             parameters = {
@@ -89,26 +89,26 @@ class PseudoLabelTask(Task[LoadedTeachers]):
                 made[f"{modality} {kind}"] = OutputSpec(place, hash_values(parameters), (_STREAMS[modality],))
         return made
 
-    def make(
+    def write_outputs(
         self,
         loaded: LoadedTeachers,  # noqa: ARG002 - every task is given its networks
-        products: Mapping[str, OutputSpec],
+        specs: Mapping[str, OutputSpec],
         storage: Storage,
         video: PendingVideo,
     ) -> VideoOutputs:
         outputs = {}
         classes = len(self.rules.prompts.labels)
-        for product in video.work.products:
-            place, stream = products[product].place(video.work.id), products[product].streams[0]
+        for output in video.job.output_names:
+            place, stream = specs[output].path(video.job.id), specs[output].streams[0]
             rows = np.concatenate([*video.blocks(stream)])
             check_finite(video, rows)
-            kept = rows[:, :classes] if product.endswith("scores") else rows[:, classes:]
-            outputs[product] = storage.store(place, partial(save_table, np.ascontiguousarray(kept, np.float32)))
+            kept = rows[:, :classes] if output.endswith("scores") else rows[:, classes:]
+            outputs[output] = storage.store(place, partial(save_table, np.ascontiguousarray(kept, np.float32)))
         assert video.summary is not None
         return VideoOutputs(outputs, video.summary.warnings, asdict(video.summary.facts))
 
     def finalize(
-        self, loaded: LoadedTeachers, products: Mapping[str, OutputSpec], storage: Storage, journal: Journal
+        self, loaded: LoadedTeachers, specs: Mapping[str, OutputSpec], storage: Storage, journal: Journal
     ) -> str | None:
         """Thresholds, then labels of every video that has scores by these teachers."""
         made_with = {
@@ -118,14 +118,14 @@ class PseudoLabelTask(Task[LoadedTeachers]):
             "hashes": dict(loaded.hashes),
             "precision": self.settings.precision.name,
         }
-        return make_labels(storage, self.rules, find_scored(products, journal), made_with)
+        return make_labels(storage, self.rules, find_scored(specs, journal), made_with)
 
 
-def find_scored(products: Mapping[str, OutputSpec], journal: Journal) -> Scored:
-    """Clips with scores of both teachers as these products have them."""
-    wanted = {name: product.parameters for name, product in products.items() if name.endswith("scores")}
+def find_scored(specs: Mapping[str, OutputSpec], journal: Journal) -> Scored:
+    """Clips with scores of both teachers as these specs have them."""
+    wanted = {name: output.parameters for name, output in specs.items() if name.endswith("scores")}
     return {
         name: record.media
-        for name, record in sorted(journal.records.items())
+        for name, record in sorted(journal.entries.items())
         if all(n in record.outputs and record.parameters.get(n) == hashed for n, hashed in wanted.items())
     }

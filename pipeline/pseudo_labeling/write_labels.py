@@ -107,7 +107,7 @@ def _summary(
 
 def find_labelled(storage: Storage) -> Scored:
     """The clips that the last run labelled, and the facts of their media."""
-    records = Journal(storage).records
+    records = Journal(storage).entries
     names = [str(name) for name in read_record(storage).get("labelled", [])]
     return {name: records[name].media for name in names if name in records}
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from avvp.pipeline.batch.compute_workers import batch_sizes, decode_workers, split_compute_threads
+from avvp.pipeline.batch.compute_workers import batch_sizes, decode_workers, thread_networks
 from avvp.pipeline.devices import FP32, ComputePrecision, resolve_devices
 from avvp.pipeline.errors import SetupError
 
@@ -30,7 +30,7 @@ def test_several_gpus() -> None:
 
 def test_lanes_and_batches() -> None:
     both = [(GPU, {}), (torch.device("cuda:1"), {})]
-    assert [device.index for device, _ in split_compute_threads(both)] == [0, 1, 0, 1]
+    assert [device.index for device, _ in thread_networks(both, 2)] == [0, 1, 0, 1]
     assert batch_sizes(GPU) == {"audio": 128, "visual_2d": 256, "visual_3d": 32}
     assert batch_sizes(CPU) == {"audio": 32, "visual_2d": 8, "visual_3d": 1}
     assert batch_sizes(CPU, 20) == {"audio": 80, "visual_2d": 160, "visual_3d": 20}

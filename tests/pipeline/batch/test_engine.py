@@ -34,14 +34,14 @@ def works(*paths: Path) -> list[VideoJob]:
 
 
 def length(result: Result) -> str:
-    return "" if result.made is None else result.made.note
+    return "" if result.outputs is None else result.outputs.note
 
 
 def test_every_work_has_one_result(clips: Clips) -> None:
     before = threading.active_count()
     with make_engine() as engine:
         asked = works(clips.steady, clips.headless, clips.blink, clips.silent)
-        results = {result.work.id: result for result in engine.run(asked)}
+        results = {result.job.id: result for result in engine.run(asked)}
         assert list(engine.run([])) == []
         assert [length(result) for result in engine.run(works(clips.blink))] == ["1"]
     assert {name: length(result) for name, result in results.items()} == {"0": "3", "1": "", "2": "1", "3": "3"}
@@ -72,7 +72,7 @@ def test_rows_that_are_not_finite_are_one_video_s_fault(clips: Clips) -> None:
     from avvp.pipeline.errors import MediaError
 
     def finish(video: PendingVideo) -> VideoOutputs:
-        raise MediaError(video.work.path, "its features are not finite")
+        raise MediaError(video.job.path, "its features are not finite")
 
     with make_engine(finish) as engine:
         assert [result.cause for result in engine.run(works(clips.blink))] == ["its features are not finite"]

@@ -79,7 +79,7 @@ def test_features_equal_those_of_the_plain_road(
             np.testing.assert_allclose(rows, wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
         if path.stem == "damaged":  # ffmpeg's count of damaged frames, unlike its pictures, varies by one or two
             continue
-        made = Journal(LocalStorage(tmp_path)).records[path.stem]
+        made = Journal(LocalStorage(tmp_path)).entries[path.stem]
         assert (made.status, tuple(made.warnings)) == ("done", expected.warnings)
         assert expected.media is not None
         assert made.media == expected.media.to_dict()
@@ -242,11 +242,11 @@ class TestAgain:
         extract("--extractors", "vggish_tiny")
         storage = LocalStorage(tmp_path / "feats")
         journal = Journal(storage)
-        done = journal.records["blink"]
+        done = journal.entries["blink"]
         journal.append(replace(done, status="started"))
         journal.close()
         plan = extract("--dry-run", "--retry-failed").out
-        assert "compute  blink  visual_2d, visual_3d  (broken off before)" in plan
+        assert "compute  blink  visual_2d, visual_3d  (interrupted before)" in plan
 
     def test_features_of_another_kind_are_not_mixed(self, extract: Callable[..., Result]) -> None:
         extract()

@@ -23,8 +23,8 @@ def test_the_last_record_of_an_id_counts(tmp_path: Path) -> None:
         journal.close()
     again = Journal(LocalStorage(tmp_path))
     assert len(list((tmp_path / "journal").iterdir())) == 2
-    assert again.records["a"].cause == "second"
-    assert again.records["b"].outputs["audio"] == OutputFingerprint("b.npy", 1, 2, "f")
+    assert again.entries["a"].cause == "second"
+    assert again.entries["b"].outputs["audio"] == OutputFingerprint("b.npy", 1, 2, "f")
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_what_is_no_record_is_left_out(tmp_path: Path, torn: str) -> None:
     with file.open("a") as end:
         end.write(torn)
     again = Journal(LocalStorage(tmp_path))
-    assert list(again.records) == ["a"]
+    assert list(again.entries) == ["a"]
     assert again.unreadable == 1
 
 

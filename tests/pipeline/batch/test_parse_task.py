@@ -99,7 +99,7 @@ def test_features_that_are_no_numbers_cost_one_video(parse: Run, monkeypatch: py
 
     def damaged(video: PendingVideo, *arguments: Any) -> Any:
         for rows in blocks(video, *arguments):
-            yield rows * np.nan if video.work.id == "blind" else rows
+            yield rows * np.nan if video.job.id == "blind" else rows
 
     monkeypatch.setattr(PendingVideo, "blocks", damaged)
     result = parse()

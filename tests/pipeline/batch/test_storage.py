@@ -80,7 +80,7 @@ def test_only_reading_a_file_of_the_same_time_and_size_can_tell(tmp_path: Path) 
 def test_a_log_keeps_every_line(storage: Storage) -> None:
     log = storage.log("journal/run")
     for number in range(100):
-        log.append(b"%03d\n" % number, at_once=number % 10 == 0)
+        log.append(b"%03d\n" % number, immediately=number % 10 == 0)
     log.close()
     content = b"".join(storage.read(name) or b"" for name in storage.names("journal", ".jsonl"))
     assert content == b"".join(b"%03d\n" % number for number in range(100))
@@ -90,10 +90,10 @@ def test_a_remote_log_is_written_within_seconds(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(remote_storage, "_FLUSH_AFTER", 0.2)
     storage = open_storage(f"memory://{uuid4().hex}")
     log = storage.log("run")
-    log.append(b"a\n", at_once=True)
+    log.append(b"a\n", immediately=True)
     assert storage.read("run-000000.jsonl") == b"a\n"
-    log.append(b"b\n", at_once=False)
-    log.append(b"c\n", at_once=False)
+    log.append(b"b\n", immediately=False)
+    log.append(b"c\n", immediately=False)
     assert storage.names("", ".jsonl") == ["run-000000.jsonl"]
     time.sleep(0.6)
     assert storage.read("run-000001.jsonl") == b"b\nc\n"
@@ -108,10 +108,10 @@ def test_a_remote_log_that_cannot_be_written_later_says_so_next_time(monkeypatch
         raise OutputError("no room")
 
     monkeypatch.setattr(storage, "write", full)
-    log.append(b"a\n", at_once=False)
+    log.append(b"a\n", immediately=False)
     time.sleep(0.3)
     with pytest.raises(OutputError, match="no room"):
-        log.append(b"b\n", at_once=False)
+        log.append(b"b\n", immediately=False)
 
 
 def test_half_written_files_of_a_killed_run_are_cleared(tmp_path: Path) -> None:

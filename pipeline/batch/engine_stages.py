@@ -1,0 +1,158 @@
+"""The threads of the batch engine: decode, compute, write. Each function is the loop of one thread."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import queue
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ...extractors.base import Extractor
+from ...extractors.sampling import Stream
+from ..errors import MediaError, OutputError, SetupError
+from ..preprocess.worker_process import DecodeWorker
+from .batch_filler import Batch, BatchFiller
+from .stoppable_queue import StoppableQueue
+from .work import PendingVideo, Result, VideoJob, VideoOutputs
+
+WRITERS = 2  # threads that write outputs
+_TOO_LONG = "its name is too long for a result to be named after it"
+
+
+@dataclass
+class EngineQueues:
+    """The bounded queues that connect the stages, and the counts that tell when a run is over.
+
+    Attributes:
+        stop: set when the threads have to end.
+        jobs: waiting for a decoder.
+        batches: waiting for a compute thread.
+        complete: videos whose rows are all computed, waiting for a writer.
+        results: read by `Engine.run`; an exception ends the run.
+    """
+
+    stop: threading.Event
+    jobs: StoppableQueue[VideoJob]
+    batches: StoppableQueue[Batch]
+    complete: StoppableQueue[PendingVideo]
+    results: queue.Queue[Result | BaseException] = field(default_factory=queue.Queue)
+
+    @classmethod
+    def create(cls, compute_threads: int) -> EngineQueues:
+        """Create the queues for a number of compute threads."""
+        stop = threading.Event()
+        batches: StoppableQueue[Batch] = StoppableQueue(compute_threads + 1, stop)
+        return cls(stop, StoppableQueue(1, stop), batches, StoppableQueue(2 * WRITERS, stop))
+
+
+class ActiveVideos:
+    """The videos in progress and the number that is being decoded. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._videos: set[PendingVideo] = set()
+        self._decoding = 0
+
+    @contextlib.contextmanager
+    def decoding(self, video: PendingVideo) -> Any:
+        """Count a video as being decoded within the context, and as in progress until `remove`."""
+        with self._lock:
+            self._videos.add(video)
+            self._decoding += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._decoding -= 1
+
+    def remove(self, video: PendingVideo) -> None:
+        """Close a video and forget it."""
+        video.close()
+        with self._lock:
+            self._videos.discard(video)
+
+    def none_decoding(self, jobs: StoppableQueue[VideoJob]) -> bool:
+        """Return whether no video is being decoded or queued for it."""
+        with self._lock:
+            return not self._decoding and jobs.empty()
+
+    def close(self) -> None:
+        """Close every video in progress."""
+        for video in self._videos:
+            video.close()
+
+
+def decode_videos(
+    decoder: DecodeWorker, queues: EngineQueues, videos: ActiveVideos, filler: BatchFiller, widths: Mapping[Stream, int]
+) -> None:
+    """Decode jobs and hand their network inputs to the filler, until stopped."""
+    while (job := queues.jobs.get()) is not None:
+        video = PendingVideo(job, widths)
+        with videos.decoding(video):
+            try:
+                summary = decoder.decode(job.path, job.streams, lambda *inputs, video=video: filler.add(video, *inputs))
+                complete = video.end(summary)
+            except MediaError as error:
+                complete = video.end(None, error.cause)
+        if complete:
+            queues.complete.put(video)
+
+
+def compute_batches(device: torch.device, networks: Mapping[Stream, Extractor], queues: EngineQueues) -> None:
+    """Run networks on batches and give each row to its video, until stopped."""
+    with torch.inference_mode(), _own_stream(device):
+        while (batch := queues.batches.get()) is not None:
+            network = networks[batch.stream]
+            inputs = torch.from_numpy(batch.inputs)
+            if device.type == "cuda":
+                inputs = inputs.pin_memory().to(device, non_blocking=True)
+            rows = network(network.prepare(inputs)).cpu().numpy()
+            for (video, position), row in zip(batch.owners, rows, strict=False):
+                if video.put(batch.stream, position, row[None]):
+                    queues.complete.put(video)
+
+
+def write_videos(
+    write_outputs: Callable[[PendingVideo], VideoOutputs], queues: EngineQueues, videos: ActiveVideos
+) -> None:
+    """Write the outputs of complete videos and queue their results, until stopped."""
+    while (video := queues.complete.get()) is not None:
+        outputs, cause = None, video.cause
+        if cause is None:
+            try:
+                outputs = write_outputs(video)
+            except MediaError as error:
+                cause = error.cause
+            except OutputError as error:
+                if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.ENAMETOOLONG:
+                    raise
+                cause = _TOO_LONG
+        queues.results.put(Result(video.job, time.monotonic() - video.started, outputs, cause))
+        videos.remove(video)
+
+
+def forward_errors(loop: Callable[[], None], results: queue.Queue[Result | BaseException]) -> None:
+    """Run a thread's loop; queue its exception as a result, for the caller of `Engine.run`."""
+    try:
+        loop()
+    except torch.OutOfMemoryError as error:
+        results.put(SetupError(f"the device is out of memory; use a smaller --batch-size ({error})"))
+    except OSError as error:
+        folder = tempfile.gettempdir()
+        results.put(OutputError(f"rows of features cannot be kept in {folder}: {error.strerror or error}"))
+    except BaseException as error:
+        results.put(error)
+
+
+def _own_stream(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Return a CUDA stream of the thread's own, so that one thread's copies overlap with another's networks."""
+    if device.type != "cuda":
+        return contextlib.nullcontext()
+    return torch.cuda.stream(torch.cuda.Stream(device))

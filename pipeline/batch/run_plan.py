@@ -1,0 +1,164 @@
+"""Run a plan: start jobs, journal every start and result, list the failures."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from ...extractors.sampling import STREAMS, Stream
+from ..files import FAILURES_FILE
+from ..text import escape
+from .journal import InputFingerprint, Journal, JournalEntry
+from .plan import BatchJob, Plan, PlannedVideo
+from .storage import Storage
+from .work import Result, VideoJob
+
+
+class Executor(Protocol):
+    """Runs jobs: `engine.Engine` on this machine, `ray_engine.RayEngine` on a cluster."""
+
+    journal_batch: int  # jobs that are best journalled together
+
+    def run(self, jobs: Iterable[VideoJob]) -> Iterator[Result]:
+        """Yield one result per job, in any order."""
+        ...
+
+
+@dataclass
+class RunSummary:
+    """Counts of a run.
+
+    Attributes:
+        done: computed by this run.
+        skipped: done by an earlier run.
+        left: not tried, because the run was interrupted.
+        failures: id -> input and cause, those of earlier runs included.
+    """
+
+    done: int = 0
+    skipped: int = 0
+    left: int = 0
+    failures: dict[str, tuple[Path, str]] = field(default_factory=dict)
+
+
+def run_plan(
+    job: BatchJob,
+    plan: Plan,
+    journal: Journal,
+    executor: Executor,
+    on_result: Callable[[Result, RunSummary], None] = lambda *_: None,
+) -> RunSummary:
+    """Compute what a plan asks for.
+
+    Args:
+        job: what the plan was made for.
+        plan: of `make_plan`.
+        journal: of the job's storage; it holds each result before `on_result` is called.
+        executor: runs the jobs.
+        on_result: called after each result, with the counts so far.
+
+    Returns:
+        Counts and failures.
+
+    Raises:
+        AVVPError: what ends the whole run, such as a full disk or lost hardware.
+    """
+    summary = RunSummary(skipped=len(plan.done), left=len(plan.todo))
+    summary.failures = {planned.id: (planned.path, planned.reason) for planned in plan.failed}
+    inputs: dict[str, InputFingerprint] = {}
+    paths = (path for planned in plan.todo for path in job.paths(planned.id).values())
+    job.storage.clear({str(PurePosixPath(path).parent) for path in paths})
+    journal_batch = max(executor.journal_batch, job.storage.journal_batch)
+    try:
+        for result in executor.run(_start_jobs(job, plan, journal, inputs, journal_batch)):
+            entry = _result_entry(job, result, inputs.pop(result.job.id), journal.entries[result.job.id])
+            journal.append(entry)
+            summary.left -= 1
+            if result.cause is None:
+                summary.done += 1
+            else:
+                summary.failures[result.job.id] = (result.job.path, result.cause)
+            on_result(result, summary)
+            if result.cause is not None and job.fail_fast:
+                break
+    finally:
+        write_failures(job.storage, summary.failures)
+    return summary
+
+
+def _start_jobs(
+    job: BatchJob, plan: Plan, journal: Journal, inputs: dict[str, InputFingerprint], journal_batch: int
+) -> Iterator[VideoJob]:
+    """Yield jobs after journalling their start: files that a killed run leaves behind are then known as its own."""
+    waiting = iter(plan.todo)
+    while batch := list(islice(waiting, journal_batch)):
+        entries = []
+        for planned in batch:
+            inputs[planned.id] = _fingerprint(job, planned)
+            entries.append(_start_entry(job, planned, inputs[planned.id], journal.entries.get(planned.id)))
+        journal.append(*entries)
+        for planned in batch:
+            needed = {stream for output in planned.output_names for stream in job.specs[output].streams}
+            streams: tuple[Stream, ...] = tuple(stream for stream in STREAMS if stream in needed)
+            yield VideoJob(planned.id, planned.path, streams, planned.output_names)
+
+
+def _fingerprint(job: BatchJob, planned: PlannedVideo) -> InputFingerprint:
+    try:
+        return InputFingerprint.of(planned.path, content=job.hash_inputs)
+    except OSError:
+        return InputFingerprint(str(planned.path.absolute()), -1, -1)
+
+
+def _start_entry(
+    job: BatchJob, planned: PlannedVideo, fingerprint: InputFingerprint, earlier: JournalEntry | None
+) -> JournalEntry:
+    """Return the entry of a start; remove outputs of an earlier state of the input."""
+    others = {}
+    if earlier is not None:
+        others = {name: file for name, file in earlier.outputs.items() if name not in planned.output_names}
+    unchanged = earlier is not None and fingerprint.same(earlier.input)
+    kept = others if unchanged else {}
+    _remove(job.storage, [file.path for name, file in others.items() if name not in kept])
+    parameters = {} if earlier is None else {name: earlier.parameters[name] for name in kept}
+    return JournalEntry(planned.id, "started", fingerprint, parameters, kept)
+
+
+def _result_entry(job: BatchJob, result: Result, fingerprint: InputFingerprint, started: JournalEntry) -> JournalEntry:
+    """Return the entry of a result; remove all outputs of an input that failed."""
+    parameters = {name: job.specs[name].parameters for name in result.job.output_names}
+    common = {"id": result.job.id, "input": fingerprint, "seconds": round(result.seconds, 3)}
+    if result.outputs is None:
+        kept = [file.path for file in started.outputs.values()]
+        _remove(job.storage, [*job.paths(result.job.id).values(), *kept])
+        return JournalEntry(status="failed", parameters=parameters, cause=result.cause or "", **common)
+    return JournalEntry(
+        status="done",
+        parameters={**started.parameters, **parameters},
+        outputs={**started.outputs, **result.outputs.files},
+        warnings=result.outputs.warnings,
+        media=result.outputs.media,
+        **common,
+    )
+
+
+def _remove(storage: Storage, paths: Iterable[str]) -> None:
+    for path in paths:
+        storage.remove(path)
+
+
+def write_failures(storage: Storage, failures: Mapping[str, tuple[Path, str]]) -> None:
+    """Write `failures.csv` with id, path and cause of each failure; remove it where there are none."""
+    if not failures:
+        storage.remove(FAILURES_FILE)
+        return
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["id", "path", "cause"])
+    writer.writerows((escape(name), escape(path), cause) for name, (path, cause) in failures.items())
+    storage.write(FAILURES_FILE, table.getvalue().encode())
