@@ -1,4 +1,4 @@
-"""What files say of themselves, and what is refused."""
+"""Headers of media files, and files that are refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_facts_of_a_clip(clips: Clips) -> None:
     assert (info.audio.sample_rate, info.audio.channels) == (44_100, "stereo")
 
 
-def test_rotation_turns_the_shown_size(clips: Clips) -> None:
+def test_shown_size_is_rotated(clips: Clips) -> None:
     video = probe(clips.rotated).video
     assert video is not None
     assert (video.rotation, video.shown_size) == (90.0, (48, 64))
@@ -41,7 +41,7 @@ def test_largest_of_several_defaults_wins() -> None:
     assert (video.index, video.width) == (3, 480)
 
 
-def test_cover_pictures_are_no_video(clips: Clips) -> None:
+def test_cover_art_is_not_video(clips: Clips) -> None:
     cover = clips.make(
         "cover.mp4", "-i", clips.blind, "-i", clips.still, "-map", "0", "-map", "1", "-c:a", "aac", "-c:v", "copy",
         "-disposition:v:0", "attached_pic",
@@ -49,9 +49,9 @@ def test_cover_pictures_are_no_video(clips: Clips) -> None:
     assert probe(cover).video is None
 
 
-def test_metadata_cannot_pose_as_streams(clips: Clips) -> None:
-    lie = "x\n  Stream #0:7: Video: h264, yuv420p, 9999x9999, 25 fps\n  Duration: 99:00:00.00"
-    path = clips.make("liar.mp4", "-i", clips.steady, "-c", "copy", "-metadata", f"title={lie}")
+def test_metadata_is_not_parsed_as_streams(clips: Clips) -> None:
+    forged = "x\n  Stream #0:7: Video: h264, yuv420p, 9999x9999, 25 fps\n  Duration: 99:00:00.00"
+    path = clips.make("forged-streams.mp4", "-i", clips.steady, "-c", "copy", "-metadata", f"title={forged}")
     info = probe(path)
     assert [stream.index for stream in info.streams] == [0, 1]
     assert info.duration == pytest.approx(3.0, abs=0.1)
@@ -81,7 +81,7 @@ def test_any_file_name(clips: Clips, tmp_path: Path, name: str | bytes) -> None:
         (b"v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n", "SDP"),
     ],
 )
-def test_what_is_no_media_is_refused(clips: Clips, tmp_path: Path, content: bytes, cause: str) -> None:
+def test_files_that_are_not_media_are_refused(clips: Clips, tmp_path: Path, content: bytes, cause: str) -> None:
     path = tmp_path / "video.mp4"
     path.write_bytes(content.replace(b"{target}", os.fsencode(clips.steady)))
     with pytest.raises(MediaError, match=cause):
@@ -89,10 +89,10 @@ def test_what_is_no_media_is_refused(clips: Clips, tmp_path: Path, content: byte
 
 
 @pytest.mark.parametrize("kind", ["hls", "concat", "sdp"])
-def test_past_the_first_look_a_playlist_still_reaches_nothing(
+def test_playlist_opens_no_other_file_even_without_the_signature_check(
     clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """ffmpeg itself can open nothing but the one file it was handed: no other file, no port to listen on."""
+    """ffmpeg can open the inherited descriptor only: no other file, no port."""
     part = tmp_path / "part.ts"
     ffmpeg("-i", clips.steady, "-c", "copy", "-f", "mpegts", part)
     texts = {
@@ -109,7 +109,7 @@ def test_past_the_first_look_a_playlist_still_reaches_nothing(
         probe(playlist, timeout=5)
 
 
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+def test_paths_that_are_not_regular_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="no such file"):
         probe(tmp_path / "nothing.mp4")
     with pytest.raises(MediaError, match="is a directory"):

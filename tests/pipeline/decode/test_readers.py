@@ -1,4 +1,4 @@
-"""One contract for every frame reader, then what each has of its own."""
+"""Contract tests of all frame readers, then tests of each one."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ class TestContract:
         assert frames.shape[1:] == (48, 64, 3)
         assert [read_number(frame) for frame in frames[:3]] == [1, 4, 7]
 
-    def test_a_late_start_keeps_its_place_in_time(self, clips: Clips, name: str) -> None:
+    def test_late_start_keeps_its_time(self, clips: Clips, name: str) -> None:
         frames, _ = read(clips.late_video, name)
         numbers = [read_number(frame) for frame in frames]
         assert numbers[:8] == [0] * 8
         assert numbers[8:] == list(range(16))
 
-    def test_truncated_file_gives_what_is_there_and_says_so(self, clips: Clips, name: str) -> None:
-        if name == "decord":  # it reads such a file wholly or not at all
+    def test_truncated_file_is_read_to_its_end_with_a_warning(self, clips: Clips, name: str) -> None:
+        if name == "decord":  # it cannot open truncated files
             with pytest.raises(MediaError, match="no frames could be decoded"):
                 read(clips.truncated, name)
             return
@@ -105,7 +105,7 @@ class TestContract:
         np.testing.assert_array_equal(frames, reference)
 
 
-def test_unknown_decoder_names_the_known(clips: Clips) -> None:
+def test_unknown_decoder_is_an_error_that_lists_the_known_ones(clips: Clips) -> None:
     with pytest.raises(ValueError, match="ffmpeg, decord"):
         build_reader(probe(clips.steady), "gstreamer")
 
@@ -116,13 +116,13 @@ def test_damaged_frames_are_counted(clips: Clips) -> None:
     assert any("damaged" in warning for warning in reader.report.warnings)
 
 
-def test_a_changing_picture_size_keeps_time_and_first_size(clips: Clips) -> None:
+def test_changing_frame_size_keeps_time_and_first_size(clips: Clips) -> None:
     frames, reader = read(clips.growing, "ffmpeg")
     assert frames.shape[1:] == (48, 64, 3)
     assert len(frames) == pytest.approx(8 * reader.report.end, abs=1)
 
 
-def test_auto_falls_back_to_decord_and_says_so(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_falls_back_to_decord_with_a_warning(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> None:
     media = probe(clips.steady)
 
     def fail(self: FrameReader) -> None:
@@ -135,7 +135,7 @@ def test_auto_falls_back_to_decord_and_says_so(clips: Clips, monkeypatch: pytest
     assert any("decord did" in warning for warning in reader.report.warnings)
 
 
-def test_when_both_fail_auto_reports_the_first(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_reports_the_error_of_ffmpeg_if_both_fail(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(self: FrameReader) -> None:
         raise MediaError(self.media.path, f"{self.name} fails")
 
@@ -148,7 +148,7 @@ def test_when_both_fail_auto_reports_the_first(clips: Clips, monkeypatch: pytest
 @pytest.mark.parametrize(
     "code", ["import time; time.sleep(60)", "print('P6', flush=True); import time; time.sleep(60)"]
 )
-def test_a_hanging_decoder_is_killed(clips: Clips, code: str) -> None:
+def test_hanging_decoder_is_killed(clips: Clips, code: str) -> None:
     with (
         DecoderProcess(clips.steady, lambda _: [sys.executable, "-c", code], timeout=1.0) as process,
         pytest.raises(DecodeTimeoutError, match="no progress for 1 s"),
@@ -158,7 +158,7 @@ def test_a_hanging_decoder_is_killed(clips: Clips, code: str) -> None:
     assert process._process.poll() is not None
 
 
-def test_a_crashing_decord_is_an_error_not_a_crash(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crash_of_decord_is_an_error(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> None:
     crash = [sys.executable, "-c", "import os; os.abort()"]
 
     def start(path: Path, _command: object, **options: Any) -> DecoderProcess:
@@ -194,7 +194,9 @@ def test_jpeg_frames_on_a_full_disk(clips: Clips, monkeypatch: pytest.MonkeyPatc
         JpegFrames(probe(clips.steady))
 
 
-def test_nothing_in_the_working_directory_is_run(clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_file_of_the_working_directory_is_imported(
+    clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     media = probe(clips.steady)
     for name in ("decord", "json", "numpy", "avvp"):
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'owned')!r}, 'w')\nraise SystemExit\n")

@@ -1,4 +1,4 @@
-"""From a file to features: the published values, lengths, missing streams."""
+"""Extraction of the features of one file: published values, lengths, missing streams, resamplers."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def test_published_features_golden() -> None:
 @needs_golden
 @needs_media
 def test_published_inputs_golden() -> None:
-    """What the networks see is the same to the bit, bar float rounding."""
+    """Inputs of the networks equal the published ones, up to float rounding."""
     golden = load_npz("features_BjCEufrlXm4.npz")
-    seen: dict[str, list] = {"frames": [], "clips": [], "sound": []}
+    inputs: dict[str, list] = {"frames": [], "clips": [], "audio": []}
 
     class Spy:
         def __init__(self, name: str, key: str) -> None:
@@ -63,21 +63,21 @@ def test_published_inputs_golden() -> None:
 
         def prepare(self, reduced: torch.Tensor) -> torch.Tensor:
             x = self.real.prepare(reduced)
-            seen[self.key].append(x)
+            inputs[self.key].append(x)
             return x
 
         def __call__(self, x):
             return self.real(x)
 
     spies: Any = {
-        "a": Spy("vggish_tiny", "sound"), "b": Spy("resnet_tiny", "frames"), "c": Spy("r2plus1d_tiny", "clips"),
+        "a": Spy("vggish_tiny", "audio"), "b": Spy("resnet_tiny", "frames"), "c": Spy("r2plus1d_tiny", "clips"),
     }  # fmt: skip
     extract_features(MEDIA / "BjCEufrlXm4.mp4", spies, profile="llp")
-    frames, clips = (np.concatenate(seen[key]) for key in ("frames", "clips"))
+    frames, clips = (np.concatenate(inputs[key]) for key in ("frames", "clips"))
     np.testing.assert_allclose(frames[0], golden["input2d_frame0"], atol=1e-6)
     np.testing.assert_allclose(frames[-1], golden["input2d_frame79"], atol=1e-6)
     np.testing.assert_allclose(clips[0].swapaxes(0, 1), golden["input3d_clip0"], atol=1e-6)
-    np.testing.assert_allclose(np.concatenate(seen["sound"])[:10], golden["logmel"], atol=1e-6)
+    np.testing.assert_allclose(np.concatenate(inputs["audio"])[:10], golden["logmel"], atol=1e-6)
 
 
 @pytest.mark.parametrize("profile", ["llp", "clean"])
@@ -98,7 +98,7 @@ class TestBothProfiles:
         for name in ("audio", "visual_2d", "visual_3d"):
             np.testing.assert_allclose(getattr(one, name), getattr(many, name), atol=1e-5, rtol=1e-4)
 
-    def test_without_sound(self, tiny: Mapping[str, Extractor], clips: Clips, profile: str) -> None:
+    def test_without_audio(self, tiny: Mapping[str, Extractor], clips: Clips, profile: str) -> None:
         features = extract_features(clips.silent, tiny, profile=profile)
         assert any("no audio stream" in warning for warning in features.warnings)
         assert features.media is not None
@@ -106,7 +106,7 @@ class TestBothProfiles:
         assert features.audio.shape == (3, 16)
         assert (features.audio == features.audio[0]).all()
 
-    def test_without_picture(self, tiny: Mapping[str, Extractor], clips: Clips, profile: str) -> None:
+    def test_without_video(self, tiny: Mapping[str, Extractor], clips: Clips, profile: str) -> None:
         features = extract_features(clips.blind, tiny, profile=profile)
         assert any("no video stream" in warning for warning in features.warnings)
         assert features.media is not None
@@ -115,39 +115,39 @@ class TestBothProfiles:
         assert (features.visual_2d == features.visual_2d[0]).all()
 
     @pytest.mark.parametrize("name", ["blink", "still", "dot"])
-    def test_the_shortest_is_one_segment(
+    def test_very_short_files_have_one_segment(
         self, tiny: Mapping[str, Extractor], clips: Clips, profile: str, name: str
     ) -> None:
         assert extract_features(getattr(clips, name), tiny, profile=profile).segments == 1
 
-    def test_a_truncated_file_says_so(self, tiny: Mapping[str, Extractor], clips: Clips, profile: str) -> None:
+    def test_truncated_file_has_a_warning(self, tiny: Mapping[str, Extractor], clips: Clips, profile: str) -> None:
         features = extract_features(clips.truncated, tiny, profile=profile)
         assert 1 <= features.segments < 6
         assert any("container states" in warning for warning in features.warnings)
 
-    def test_several_streams_are_mentioned(self, tiny: Mapping[str, Extractor], clips: Clips, profile: str) -> None:
+    def test_several_streams_have_a_warning(self, tiny: Mapping[str, Extractor], clips: Clips, profile: str) -> None:
         features = extract_features(clips.two_streams, tiny, profile=profile)
         assert any("2 video streams; stream 1" in warning for warning in features.warnings)
 
 
 @pytest.mark.parametrize("profile", ["llp", "clean"])
 class TestUnevenStreams:
-    """The longer stream decides on T; the shorter keeps its time and is completed."""
+    """The longer stream determines T; the shorter one keeps its timing and is padded."""
 
-    def test_picture_ends_first(self, tiny: Mapping[str, Extractor], clips: Clips, profile: str) -> None:
-        picture = ("-f", "lavfi", "-i", "testsrc=s=64x48:r=10:d=2")
-        uneven = clips.make("picture-2.mkv", *picture, "-f", "lavfi", "-i", "sine=d=5", "-c:v", "ffv1")
+    def test_video_ends_first(self, tiny: Mapping[str, Extractor], clips: Clips, profile: str) -> None:
+        video = ("-f", "lavfi", "-i", "testsrc=s=64x48:r=10:d=2")
+        uneven = clips.make("video-2.mkv", *video, "-f", "lavfi", "-i", "sine=d=5", "-c:v", "ffv1")
         features = extract_features(uneven, tiny, profile=profile)
         assert features.segments == 5
         assert any("no video after 2.00 s" in warning for warning in features.warnings)
-        picture_only = clips.make("picture-only.mkv", "-i", uneven, "-an", "-c", "copy")
-        alone = extract_features(picture_only, tiny, profile=profile)
-        np.testing.assert_allclose(features.visual_3d[:2], alone.visual_3d, atol=1e-5)
+        video_only = clips.make("video-only.mkv", "-i", uneven, "-an", "-c", "copy")
+        expected = extract_features(video_only, tiny, profile=profile)
+        np.testing.assert_allclose(features.visual_3d[:2], expected.visual_3d, atol=1e-5)
         assert (features.visual_3d[2:] == features.visual_3d[1]).all()
 
-    def test_sound_ends_first(self, tiny: Mapping[str, Extractor], clips: Clips, profile: str) -> None:
-        picture = ("-f", "lavfi", "-i", "testsrc=s=64x48:r=10:d=6")
-        uneven = clips.make("sound-3.mkv", *picture, "-f", "lavfi", "-i", "sine=d=3", "-c:v", "ffv1")
+    def test_audio_ends_first(self, tiny: Mapping[str, Extractor], clips: Clips, profile: str) -> None:
+        video = ("-f", "lavfi", "-i", "testsrc=s=64x48:r=10:d=6")
+        uneven = clips.make("audio-3.mkv", *video, "-f", "lavfi", "-i", "sine=d=3", "-c:v", "ffv1")
         features = extract_features(uneven, tiny, profile=profile)
         assert features.segments == 6
         assert any("no audio after 3.0" in warning for warning in features.warnings)
@@ -155,17 +155,17 @@ class TestUnevenStreams:
         np.testing.assert_allclose(features.audio[4:], np.tile(silence, (2, 1)), atol=1e-5)
         assert not np.allclose(features.audio[1], silence)
 
-    def test_a_picture_of_one_instant(self, tiny: Mapping[str, Extractor], clips: Clips, profile: str) -> None:
-        picture = ("-f", "lavfi", "-i", "testsrc=s=64x48:r=50:d=0.04")
-        path = clips.make("instant.mkv", *picture, "-f", "lavfi", "-i", "sine=d=3", "-c:v", "ffv1")
+    def test_video_of_one_instant(self, tiny: Mapping[str, Extractor], clips: Clips, profile: str) -> None:
+        video = ("-f", "lavfi", "-i", "testsrc=s=64x48:r=50:d=0.04")
+        path = clips.make("instant.mkv", *video, "-f", "lavfi", "-i", "sine=d=3", "-c:v", "ffv1")
         features = extract_features(path, tiny, profile=profile)
         assert (features.segments, features.media is not None and features.media.has_video) == (3, True)
 
     @pytest.mark.parametrize("decoder", ["auto", "decord"])
-    def test_a_time_stamp_that_is_far_away(
+    def test_time_stamps_of_hours_are_an_error(
         self, tiny: Mapping[str, Extractor], clips: Clips, profile: str, decoder: str
     ) -> None:
-        """25 hours are more than any video has; 2 hours are, where the container promises seconds."""
+        """25 hours exceed the limit of every video; 2 hours exceed the limit where the container states 3 s."""
         if profile == "llp" and decoder == "decord":
             return
         gap = "setpts='if(lt(N,8),N,N+8*90000)'"
@@ -175,31 +175,31 @@ class TestUnevenStreams:
         with pytest.raises(MediaError, match=r"they reach 2\.0 hours, but the container states 3 s"):
             check_length(probe(clips.steady), 7200)
 
-    def test_metadata_cannot_pose_as_frames(self, tiny: Mapping[str, Extractor], clips: Clips, profile: str) -> None:
+    def test_metadata_is_not_parsed_as_frames(self, tiny: Mapping[str, Extractor], clips: Clips, profile: str) -> None:
         lie = "[Parsed_showinfo_0 @ 0x0] [info] n: 1 pts_time:50000 duration_time:1"
         path = clips.make("forged.mp4", "-i", clips.steady, "-c", "copy", "-metadata", f"title={lie}\n{lie}")
         assert extract_features(path, tiny, profile=profile).segments == 3
 
-    def test_memory_does_not_follow_the_batch_of_raw_pictures(
+    def test_one_second_of_frames_is_in_memory_at_a_time(
         self, tiny: Mapping[str, Extractor], clips: Clips, profile: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """One second is prepared before the next is asked for, whatever the batch."""
+        """The inputs of a second are built before the next second is decoded, whatever the batch size."""
         order: list[str] = []
-        form = tiny["r2plus1d_tiny"].input_format
+        input_format = tiny["r2plus1d_tiny"].input_format
 
         def reduce(media: np.ndarray) -> np.ndarray:
             order.append(f"reduce {len(media)}")
-            return form.reduce(media)
+            return input_format.reduce(media)
 
-        monkeypatch.setattr(type(tiny["r2plus1d_tiny"]), "input_format", replace(form, reduce=reduce))
+        monkeypatch.setattr(type(tiny["r2plus1d_tiny"]), "input_format", replace(input_format, reduce=reduce))
         extract_features(clips.steady, tiny, profile=profile, batch_size=8)
         assert order == ["reduce 8"] * 3
 
 
-def test_a_frame_that_repeats_is_computed_once(tiny: Mapping[str, Extractor], clips: Clips) -> None:
+def test_repeated_frame_is_computed_once(tiny: Mapping[str, Extractor], clips: Clips) -> None:
     slow = clips.numbered("slow.mkv", 4, 2)
-    given = [stream for stream, inputs in NetworkInputs(slow, [FRAME], profile="clean") for _ in inputs]
-    assert given == ["visual_2d"] * 4
+    streams = [stream for stream, inputs in NetworkInputs(slow, [FRAME], profile="clean") for _ in inputs]
+    assert streams == ["visual_2d"] * 4
     features = extract_features(slow, tiny, profile="clean")
     assert (features.visual_2d[:4] == features.visual_2d[0]).all()
     assert (features.visual_2d[12:] == features.visual_2d[15]).all()
@@ -213,8 +213,8 @@ def test_clean_and_llp_differ_by_a_little(tiny: Mapping[str, Extractor], clips: 
     assert np.corrcoef(llp.audio.ravel(), clean.audio.ravel())[0, 1] > 0.9
 
 
-def test_decord_cannot_serve_llp(tiny: Mapping[str, Extractor], clips: Clips) -> None:
-    with pytest.raises(ValueError, match="decord cannot"):
+def test_decord_is_refused_for_llp(tiny: Mapping[str, Extractor], clips: Clips) -> None:
+    with pytest.raises(ValueError, match="which decord cannot make"):
         extract_features(clips.steady, tiny, profile="llp", decoding=DecodeOptions("decord"))
     assert extract_features(clips.steady, tiny, profile="clean", decoding=DecodeOptions("decord")).media is not None
 
@@ -233,7 +233,7 @@ def test_resampler_is_refused_for_llp_and_changes_only_audio_features(
     np.testing.assert_array_equal(other.visual_3d, default.visual_3d)
 
 
-def test_a_stream_that_cannot_be_decoded_costs_its_own_events_only(
+def test_stream_that_cannot_be_decoded_leaves_the_other(
     tiny: Mapping[str, Extractor], clips: Clips, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def hang(self: FFmpegReader) -> None:
@@ -246,19 +246,21 @@ def test_a_stream_that_cannot_be_decoded_costs_its_own_events_only(
     assert (features.media.has_audio, features.media.has_video, features.segments) == (True, False, 3)
 
 
-def test_progress_is_told_in_seconds(tiny: Mapping[str, Extractor], clips: Clips) -> None:
-    told: list[tuple] = []
-    extract_features(clips.steady, tiny, profile="clean", batch_size=2, progress=lambda *at: told.append(at))
-    assert [at[:2] for at in told] == [(what, second) for what in ("audio", "video") for second in (1, 2, 3)]
-    assert all(at[2] == pytest.approx(3.0, abs=0.1) for at in told)
+def test_progress_is_reported_in_seconds(tiny: Mapping[str, Extractor], clips: Clips) -> None:
+    reports: list[tuple] = []
+    extract_features(clips.steady, tiny, profile="clean", batch_size=2, progress=lambda *report: reports.append(report))
+    assert [report[:2] for report in reports] == [
+        (stage, second) for stage in ("audio", "video") for second in (1, 2, 3)
+    ]
+    assert all(total == pytest.approx(3.0, abs=0.1) for _, _, total in reports)
 
 
-def test_what_cannot_be_decoded_at_all(tiny: Mapping[str, Extractor], clips: Clips) -> None:
+def test_undecodable_file_is_an_error(tiny: Mapping[str, Extractor], clips: Clips) -> None:
     with pytest.raises(MediaError):
         extract_features(clips.headless, tiny, profile="clean")
 
 
-def test_a_feature_set_is_checked(tiny: Mapping[str, Extractor], clips: Clips) -> None:
+def test_feature_set_checks_shapes_types_and_values(tiny: Mapping[str, Extractor], clips: Clips) -> None:
     features = extract_features(clips.blink, tiny, profile="clean")
     for changes in (
         {"audio": features.audio[:0]},
@@ -271,23 +273,23 @@ def test_a_feature_set_is_checked(tiny: Mapping[str, Extractor], clips: Clips) -
     assert isinstance(features, FeatureSet)
 
 
-def test_what_stands_still_is_made_once_for_all_seconds(clips: Clips) -> None:
-    """A still picture for two seconds with digital silence: one picture, one clip, one second of sound."""
+def test_still_media_is_built_once(clips: Clips) -> None:
+    """A still image for two seconds with digital silence: one frame, one clip, one second of audio."""
     sources = ("-f", "lavfi", "-i", "color=red:s=64x48:r=25:d=2", "-f", "lavfi", "-i", "anullsrc=r=16000:d=2")
-    path = clips.make("calm.mkv", *sources, "-t", 2, "-c:v", "ffv1", "-c:a", "pcm_s16le")
+    path = clips.make("still-silent.mkv", *sources, "-t", 2, "-c:v", "ffv1", "-c:a", "pcm_s16le")
     inputs = NetworkInputs(path, [LOG_MEL, FRAME, FRAME_CLIP], profile="clean")
-    assert [(stream, len(given)) for stream, given in inputs] == [("audio", 1), ("visual_2d", 1), ("visual_3d", 1)]
+    assert [(stream, len(arrays)) for stream, arrays in inputs] == [("audio", 1), ("visual_2d", 1), ("visual_3d", 1)]
     assert inputs.summary.rows == {"audio": [0, 0], "visual_2d": [0] * 16, "visual_3d": [0, 0]}
 
 
-def test_a_clip_in_which_something_moved_is_made_anew(clips: Clips) -> None:
+def test_clip_with_a_changed_frame_is_built_again(clips: Clips) -> None:
     """Frames 0..3 in the first second, 3 for all of the next two: the second clip is new, the third is the second."""
     pace = "setpts='min(N,3)/4/TB',tpad=stop_mode=clone:stop_duration=2"
     path = clips.numbered("halting.mkv", 4, 4, "-vf", pace, "-r", 8)
     inputs = NetworkInputs(path, [FRAME, FRAME_CLIP], profile="clean")
-    given = [stream for stream, some in inputs for _ in some]
-    pictures, shown = given.count("visual_2d"), inputs.summary.rows["visual_2d"]
-    assert pictures == 4
+    streams = [stream for stream, arrays in inputs for _ in arrays]
+    frames, shown = streams.count("visual_2d"), inputs.summary.rows["visual_2d"]
+    assert frames == 4
     assert shown[:8] == [0, 0, 1, 1, 2, 2, 3, 3]
     assert set(shown[8:]) == {3}
     assert inputs.summary.rows["visual_3d"] == [0, 1, 1]

@@ -1,4 +1,4 @@
-"""Features on disk: one contract for folders of .npy files and the packed store; every bad file named."""
+"""Contract tests of feature folders and the packed store; errors name every bad file."""
 
 from __future__ import annotations
 
@@ -48,22 +48,22 @@ def as_store(dtype: str) -> Callable[[Path], FeatureSource]:
     return build
 
 
-FORMS: dict[str, tuple[Callable[[Path], FeatureSource], float]] = {
+LAYOUTS: dict[str, tuple[Callable[[Path], FeatureSource], float]] = {
     "folders": (open_features, 0),
     "float32": (as_store("float32"), 0),
     "float16": (as_store("float16"), 1e-3),
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_contract(folders: Path, form: str) -> None:
-    build, tolerance = FORMS[form]
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_contract(folders: Path, layout: str) -> None:
+    build, tolerance = LAYOUTS[layout]
     source = build(folders)
     assert source.spec == SPEC
     assert source.ids() == set(LENGTHS)
     assert source.lengths(["two", "one"]) == ({"two": 2, "one": 4}, [])
-    found, problems = source.lengths(["two", "nowhere"])
-    assert found == {"two": 2}
+    lengths, problems = source.lengths(["two", "nowhere"])
+    assert lengths == {"two": 2}
     assert problems
     assert all("nowhere" in problem for problem in problems)
     for seed, (clip_id, seconds) in enumerate(LENGTHS.items()):
@@ -74,10 +74,10 @@ def test_contract(folders: Path, form: str) -> None:
             source.release()
 
 
-def test_what_was_read_may_be_written_to(folders: Path) -> None:
+def test_read_returns_a_copy(folders: Path) -> None:
     source = as_store("float32")(folders)
-    before = source.read("one")
-    before[:] = 0
+    rows = source.read("one")
+    rows[:] = 0
     assert source.read("one").any()
 
 
@@ -123,13 +123,13 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_bad_files_are_named_without_reading_values(folders: Path, kind: str) -> None:
     spoil, message = BAD[kind]
     spoil(folders / "res152" / "one.npy")
-    found, problems = open_features(folders).lengths(list(LENGTHS))
-    assert set(found) == {"two", "three"}
+    lengths, problems = open_features(folders).lengths(list(LENGTHS))
+    assert set(lengths) == {"two", "three"}
     assert len(problems) == 1
     assert message in problems[0]
 
 
-def test_a_folder_in_the_place_of_a_file(folders: Path) -> None:
+def test_folder_named_like_a_file(folders: Path) -> None:
     (folders / "res152" / "one.npy").unlink()
     (folders / "res152" / "one.npy").mkdir()
     _, problems = open_features(folders).lengths(["one"])
@@ -137,7 +137,7 @@ def test_a_folder_in_the_place_of_a_file(folders: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_values_that_are_not_finite_are_found_when_they_are_read(folders: Path, value: float) -> None:
+def test_nan_and_infinity_are_errors_when_values_are_read(folders: Path, value: float) -> None:
     rows = clip(4, 0)[1]
     rows[3, 2] = value
     np.save(folders / "res152" / "one.npy", rows)
@@ -145,7 +145,7 @@ def test_values_that_are_not_finite_are_found_when_they_are_read(folders: Path, 
         open_features(folders).read("one")
 
 
-def test_a_header_that_would_run_code_is_refused(tmp_path: Path) -> None:
+def test_header_that_would_run_code_is_refused(tmp_path: Path) -> None:
     text = "{'descr': __import__('os').getcwd(), 'fortran_order': False, 'shape': (1,), }"
     header = text.ljust(117) + "\n"
     (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode())
@@ -156,7 +156,7 @@ def test_a_header_that_would_run_code_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"), [("{", "not a feature specification"), ('{"profile": "llp"}', "not a feature specification")]
 )
-def test_specifications_that_cannot_be_understood(folders: Path, text: str, message: str) -> None:
+def test_invalid_specifications(folders: Path, text: str, message: str) -> None:
     (folders / "features.json").write_text(text)
     with pytest.raises(DatasetError, match=message):
         open_features(folders)
@@ -172,7 +172,7 @@ def test_missing_folders_are_named(folders: Path) -> None:
         open_features(folders / "nowhere")
 
 
-def test_nothing_is_packed_where_a_file_is_bad(folders: Path) -> None:
+def test_no_store_is_created_if_a_file_is_bad(folders: Path) -> None:
     np.save(folders / "res152" / "one.npy", np.full((8, 5), np.nan, np.float32))
     truncate(folders / "vggish_tiny" / "two.npy")
     target = folders.with_name("packed")
@@ -183,7 +183,7 @@ def test_nothing_is_packed_where_a_file_is_bad(folders: Path) -> None:
     assert [path.name for path in folders.parent.iterdir()] == ["feats"]
 
 
-def test_bad_files_may_be_left_out(folders: Path) -> None:
+def test_bad_files_are_omitted_with_skip_bad(folders: Path) -> None:
     np.save(folders / "res152" / "one.npy", np.full((8, 5), np.nan, np.float32))
     packed = pack_features(FeatureFolders(folders), folders.with_name("packed"), skip_bad=True)
     assert packed.clips == 2
@@ -193,7 +193,7 @@ def test_bad_files_may_be_left_out(folders: Path) -> None:
     np.testing.assert_allclose(store.read("two")[:, :3], clip(2, 1)[0])
 
 
-def test_what_half_precision_cannot_hold(folders: Path) -> None:
+def test_values_outside_half_precision(folders: Path) -> None:
     rows = clip(4, 0)[0]
     rows[0, 0] = 1e5
     np.save(folders / "vggish_tiny" / "one.npy", rows)
@@ -201,7 +201,7 @@ def test_what_half_precision_cannot_hold(folders: Path) -> None:
         pack_features(FeatureFolders(folders), folders.with_name("packed"), dtype="float16")
 
 
-def test_a_store_is_never_overwritten_and_an_empty_folder_not_packed(folders: Path, tmp_path: Path) -> None:
+def test_store_is_never_overwritten_and_empty_folder_not_packed(folders: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="already exists"):
         pack_features(FeatureFolders(folders), folders)
     for path in folders.glob("*/*.npy"):
@@ -210,7 +210,7 @@ def test_a_store_is_never_overwritten_and_an_empty_folder_not_packed(folders: Pa
         pack_features(FeatureFolders(folders), tmp_path / "packed")
 
 
-def test_a_full_disk_leaves_nothing_behind(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_leaves_no_files(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_descriptor: int) -> NoReturn:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -255,8 +255,8 @@ def test_damaged_stores(folders: Path, spoil: Callable[[Path], object], message:
         open_features(root)
 
 
-def test_a_store_is_an_ordinary_npy_file(folders: Path) -> None:
-    """The header is written twice, before and after the rows are counted."""
+def test_array_of_a_store_is_an_ordinary_npy_file(folders: Path) -> None:
+    """Its header is written twice, before and after the number of rows is known."""
     root = folders.with_name("packed")
     pack_features(FeatureFolders(folders), root)
     rows = np.load(io.BytesIO((root / "features.npy").read_bytes()))
@@ -264,7 +264,7 @@ def test_a_store_is_an_ordinary_npy_file(folders: Path) -> None:
     assert isinstance(open_features(root), FeatureStore)
 
 
-def test_values_of_a_store_that_are_not_finite(folders: Path) -> None:
+def test_nan_in_a_store(folders: Path) -> None:
     root = folders.with_name("packed")
     pack_features(FeatureFolders(folders), root)
     rows = np.load(root / "features.npy")
