@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PseudoLabelFolderOptions(CommandOptions):
-    """Pseudo labels of a data set; None if not given."""
+class TrainingDataOptions(CommandOptions):
+    """Data of a training run besides annotations and features; None if not given."""
 
     heading: ClassVar[str] = "Data"
     pseudo_labels: Path | None = field(
@@ -41,13 +41,6 @@ class PseudoLabelFolderOptions(CommandOptions):
             help="Folder with CLIP/segment_pseudo_labels/ and CLAP/segment_pseudo_labels/, for recipes that use them.",
         )
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlanOptions(AnnotationOptions, FeatureOptions, PseudoLabelFolderOptions):
-    """What to train on what: the fields of a `TrainingPlan`."""
-
-    heading: ClassVar[str] = "Recipe"
     extractors: str | None = field(
         metadata=option(
             "--extractors",
@@ -56,6 +49,13 @@ class PlanOptions(AnnotationOptions, FeatureOptions, PseudoLabelFolderOptions):
             help="Bundle of the extractors that made the features.",
         )
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions(AnnotationOptions, FeatureOptions, TrainingDataOptions):
+    """What to train on what: the fields of a `TrainingPlan`."""
+
+    heading: ClassVar[str] = "Recipe"
     recipe: str = field(
         metadata=option(
             "--recipe",
@@ -247,7 +247,7 @@ def _check_usage(options: TrainOptions) -> None:
     if options.output is None and not options.check:
         raise click.UsageError("name the folder of the run with -o")
     if options.resume:
-        flags = given_flags(AnnotationOptions, FeatureOptions, PseudoLabelFolderOptions, PlanOptions, SettingOptions)
+        flags = given_flags(AnnotationOptions, FeatureOptions, TrainingDataOptions, PlanOptions, SettingOptions)
         if options.check:
             flags.append("--check")
         if flags:
