@@ -65,7 +65,7 @@ class TestTheScoresCanFail:
 
         bundle, annotations = load_networks("demo", device="cpu"), read_annotations(held_out / "annotations")
         split = annotations.split("test")
-        truth = [annotations.dense(split, modality, 10) for modality in ("audio", "visual")]
+        truth = [annotations.modality_labels(split, modality, 10) for modality in ("audio", "visual")]
 
         def call() -> tuple[np.ndarray, ...]:
             found = np.zeros((2, CLIPS, 10, len(LLP_LABELS)), bool)

@@ -1,1 +1,1 @@
-"""Annotations, features and pseudo labels as clips of a split, and batches of them."""
+"""Data sets: annotations, pseudo labels, label embeddings, and clips in batches."""

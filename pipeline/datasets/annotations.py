@@ -1,9 +1,9 @@
-"""Annotations of a data set: which events each clip has, in the tab-separated files of LLP.
+"""Annotations of a data set in the tab-separated format of LLP.
 
-A folder holds `AVVP_train.csv`, `AVVP_val_pd.csv` and `AVVP_test_pd.csv` (filename, event_labels: the video's classes,
-comma separated) and `AVVP_eval_audio.csv` and `AVVP_eval_visual.csv` (filename, onset, offset, event_labels: one class,
-whole seconds, for the clips of val and test). Another data set brings the same files and `labels.txt`, its classes one
-per line.
+AVVP_train.csv, AVVP_val_pd.csv, AVVP_test_pd.csv   filename, event_labels: classes of the video, comma separated
+AVVP_eval_audio.csv, AVVP_eval_visual.csv           filename, onset, offset, event_labels: one class, whole seconds;
+                                                    for the clips of val and test
+labels.txt                                          class names, one per line; without it, the classes are LLP's
 """
 
 from __future__ import annotations
@@ -34,18 +34,25 @@ EVENT_COLUMNS = ("filename", "onset", "offset", "event_labels")
 
 
 def label_name_error(name: str) -> str:
-    """Why the files of a data set cannot hold a class of this name; empty where they can."""
+    """Check a class name.
+
+    Args:
+        name: of a class.
+
+    Returns:
+        Why the files of a data set cannot hold it; empty if they can.
+    """
     if set(name) & set(",\t\r\n"):
-        return "it has a comma, a tab or the end of a line in it"
+        return "it contains a comma, a tab or a newline"
     if not name or name != name.strip():
-        return "it is empty, or has space around it"
-    return "it means all classes in a file of thresholds" if name == "default" else ""
+        return "it is empty, or begins or ends with whitespace"
+    return "it stands for all classes in a thresholds file" if name == "default" else ""
 
 
 def usable_clip_name(name: str) -> bool:
-    """Whether the files of a data set, in UTF-8, can hold a clip of this name."""
-    text = name.encode(errors="ignore").decode()  # without bytes that are no text
-    return bool(name) and name == name.strip() == text and not set(name) & set("\t\r\n")
+    """Return whether the files of a data set, in UTF-8, can hold a clip of this name."""
+    utf8 = name.encode(errors="ignore").decode()  # without surrogates, which stand for bytes that are not UTF-8
+    return bool(name) and name == name.strip() == utf8 and not set(name) & set("\t\r\n")
 
 
 class EventRow(NamedTuple):
@@ -71,53 +78,72 @@ class DatasetSplit:
 
 @dataclass(frozen=True, eq=False)
 class Annotations:
-    """All that a folder of annotations says. `notes` lists its dirt, each kind once."""
+    """Content of a folder of annotations."""
 
     folder: Path
     labels: tuple[str, ...]  # C class names
-    splits: dict[str, DatasetSplit]
-    events: dict[str, tuple[EventRow, ...]]  # modality -> rows, whatever the split
-    notes: tuple[str, ...] = field(default=())
+    splits: dict[str, DatasetSplit]  # split name -> clips
+    events: dict[str, tuple[EventRow, ...]]  # modality -> rows of all splits
+    notes: tuple[str, ...] = field(default=())  # irregularities that are not errors, one line for each kind
 
     def split(self, name: str) -> DatasetSplit:
-        """Raises DatasetError where the folder lacks the split."""
+        """Return a split. Raises DatasetError if the folder has no file of it."""
         if name not in self.splits:
-            raise DatasetError(f"{escape(self.folder / SPLIT_FILES[name])}: no such file, so no {name} split")
+            raise DatasetError(f"{escape(self.folder / SPLIT_FILES[name])}: no such file, so there is no {name} split")
         return self.splits[name]
 
     @cached_property
     def segments(self) -> int:
-        """The last annotated second of the clips in the splits: 10 for LLP. At least 1."""
-        known = {name for split in self.splits.values() for name in split.filenames}
-        ends = (row.offset for rows in self.events.values() for row in rows if row.filename in known)
+        """Last annotated second of the clips in the splits, at least 1; 10 for LLP."""
+        filenames = {name for split in self.splits.values() for name in split.filenames}
+        ends = (row.offset for rows in self.events.values() for row in rows if row.filename in filenames)
         return max([1, *ends])
 
-    def dense(self, split: DatasetSplit, modality: str, segments: int) -> NDArray[np.bool_]:
-        """(N, T, C): the class is heard (or seen) in that second, for T = `segments`.
+    def modality_labels(self, split: DatasetSplit, modality: str, segments: int) -> NDArray[np.bool_]:
+        """Convert the events of one modality to labels per second.
 
-        Counted as the published scorer does: a row whose onset is not before its offset marks nothing, a repeated row
-        nothing more, what lies past T is cut. Clips without rows have no events of the modality.
-        Raises DatasetError where the folder has no event file of the modality.
+        Args:
+            split: N clips; those without events are all False.
+            modality: "audio" or "visual".
+            segments: T; seconds past T are cut.
+
+        Returns:
+            (N, T, C), whether the class is active in the second.
+
+        Raises:
+            DatasetError: the folder has no event file of the modality.
+
+        Source:
+            The published scorer, which ignores rows whose onset is not before their offset, and repeated rows.
         """
         if modality not in self.events:
-            raise DatasetError(f"{escape(self.folder / EVENT_FILES[modality])}: no such file, so nothing to score by")
-        truth = np.zeros((len(split), segments, len(self.labels)), bool)
-        places = {name: index for index, name in enumerate(split.filenames)}
+            path = escape(self.folder / EVENT_FILES[modality])
+            raise DatasetError(f"{path}: no such file, so there are no {modality} events to compare with")
+        active = np.zeros((len(split), segments, len(self.labels)), bool)
+        indices = {name: index for index, name in enumerate(split.filenames)}
         for row in self.events[modality]:
-            if row.filename in places:
-                truth[places[row.filename], max(row.onset, 0) : max(row.offset, 0), row.label] = True
-        return truth
+            if row.filename in indices:
+                active[indices[row.filename], max(row.onset, 0) : max(row.offset, 0), row.label] = True
+        return active
 
     def segment_labels(self, split: DatasetSplit, segments: int) -> SegmentLabels:
-        """Return (N, T, C) labels of both modalities, see `dense`."""
-        return SegmentLabels(self.dense(split, "audio", segments), self.dense(split, "visual", segments))
+        """Return (N, T, C) labels of both modalities, see `modality_labels`."""
+        return SegmentLabels(
+            self.modality_labels(split, "audio", segments), self.modality_labels(split, "visual", segments)
+        )
 
 
 def read_annotations(folder: Path) -> Annotations:
-    """Read what is there of the files of a data set; at least one split must be.
+    """Read the annotations of a data set.
 
-    Raises DatasetError listing every line that cannot be understood, unknown classes among them. Dirt that the
-    published scorer tolerates is no error; it is in `notes`.
+    Args:
+        folder: with at least one file of a split; the others may be absent.
+
+    Returns:
+        The annotations. Irregularities that the published scorer tolerates are in their `notes`.
+
+    Raises:
+        DatasetError: the folder has no split, or invalid lines; the message lists all of them.
     """
     if not folder.is_dir():
         raise DatasetError(f"{escape(folder)}: no such folder of annotations")
@@ -133,18 +159,24 @@ def read_annotations(folder: Path) -> Annotations:
         for modality, file in EVENT_FILES.items()
         if (folder / file).exists()
     }
-    problems += _leaks(splits)
+    problems += _shared_clips(splits)
     if not splits and not problems:
         problems.append(f"{escape(folder)}: holds none of {', '.join(SPLIT_FILES.values())}")
     if problems:
         raise DatasetError.listing(f"the annotations in {escape(folder)} cannot be used", problems)
-    return Annotations(folder, labels, splits, events, tuple(_dirt(splits, events)))
+    return Annotations(folder, labels, splits, events, tuple(_irregularities(splits, events)))
 
 
 def write_annotations(folder: Path, labels: Sequence[str], splits: Mapping[str, Mapping[str, SegmentLabels]]) -> None:
     """Write the files of a data set that `read_annotations` reads: classes of each video, events of val and test.
 
-    Raises OutputError.
+    Args:
+        folder: for the files, which are replaced.
+        labels: C class names.
+        splits: split name -> clip name -> (T, C) labels.
+
+    Raises:
+        OutputError: a file cannot be written.
     """
     if tuple(labels) != LLP_LABELS:
         write_atomic(folder / LABEL_FILE, "".join(f"{label}\n" for label in labels).encode())
@@ -180,12 +212,22 @@ def format_events(tables: Mapping[str, NDArray[np.bool_]], labels: Sequence[str]
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """Class names, one per line; empty lines are skipped. Raises DatasetError for none, and for repeated ones."""
+    """Read class names, one per line; empty lines are skipped.
+
+    Args:
+        path: a text file in UTF-8.
+
+    Returns:
+        C class names.
+
+    Raises:
+        DatasetError: the file is unreadable or empty, or has repeated or unusable names.
+    """
     try:
         names = [line.strip() for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     except (OSError, ValueError) as error:
         raise DatasetError(f"{escape(path)}: cannot be read: {error}") from error
-    problems = [f"names {name} twice" for name, count in Counter(names).items() if count > 1]
+    problems = [f"contains {name} twice" for name, count in Counter(names).items() if count > 1]
     faults = {name: label_name_error(name) for name in names}
     problems += [f"has a class {name!r}: {fault}" for name, fault in faults.items() if fault]
     if problems or not names:
@@ -196,12 +238,12 @@ def read_labels(path: Path) -> tuple[str, ...]:
 def _read_split(name: str, path: Path, labels: Sequence[str], problems: list[str]) -> DatasetSplit:
     find = _class_finder(labels)
     rows: dict[str, list[int]] = {}
-    for line, (filename, classes) in _rows(path, _CLIP_COLUMNS, problems):
+    for line, (filename, names) in _rows(path, _CLIP_COLUMNS, problems):
         if filename in rows:
             problems.append(f"{path.name}:{line}: {escape(filename)} is listed twice")
             continue
         rows[filename] = []
-        for label in filter(None, (part.strip() for part in classes.split(","))):
+        for label in filter(None, (part.strip() for part in names.split(","))):
             try:
                 rows[filename].append(find(label))
             except ValueError as error:
@@ -209,8 +251,8 @@ def _read_split(name: str, path: Path, labels: Sequence[str], problems: list[str
     if not rows and not any(problem.startswith(path.name) for problem in problems):
         problems.append(f"{path.name}: the {name} split is empty")
     table = np.zeros((len(rows), len(labels)), bool)
-    for index, found in enumerate(rows.values()):
-        table[index, found] = True
+    for index, classes in enumerate(rows.values()):
+        table[index, classes] = True
     return DatasetSplit(name, tuple(rows), table)
 
 
@@ -226,16 +268,27 @@ def _read_events(path: Path, labels: Sequence[str], problems: list[str]) -> tupl
 
 
 def read_clip_names(content: bytes, name: str) -> list[str]:
-    """Of the content of a split's file. Raises DatasetError where it cannot be understood."""
+    """Read the clip names of a split's file.
+
+    Args:
+        content: of the file.
+        name: of the file, for error messages.
+
+    Returns:
+        Clip names in the order of the file.
+
+    Raises:
+        DatasetError: the file has invalid lines.
+    """
     problems: list[str] = []
-    found = [filename for _, (filename, _) in read_table(content, name, _CLIP_COLUMNS, problems)]
+    names = [filename for _, (filename, _) in read_table(content, name, _CLIP_COLUMNS, problems)]
     if problems:
         raise DatasetError.listing(f"{escape(name)} cannot be used", problems)
-    return found
+    return names
 
 
 def _rows(path: Path, columns: Sequence[str], problems: list[str]) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers and the values of the named columns, in their order."""
+    """Yield line numbers and the values of `columns`."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -263,13 +316,13 @@ def read_table(
     except ValueError as error:
         problems.append(f"{name}: cannot be read: {error}")
         return
-    lines = text.replace("\r\n", "\n").split("\n")  # only these end a line: a name may hold what else Python splits at
+    lines = text.replace("\r\n", "\n").split("\n")  # not splitlines(): names may contain its other separators
     header = lines[0].split("\t")
     missing = [column for column in columns if column not in header]
     if missing:
         problems.append(f"{name}: has no column {', '.join(missing)}; expected tab-separated {', '.join(columns)}")
         return
-    places = [header.index(column) for column in columns]
+    indices = [header.index(column) for column in columns]
     for number, line in enumerate(lines[1:], 2):
         values = line.split("\t")
         if not line.strip():
@@ -277,18 +330,18 @@ def read_table(
         if len(values) != len(header):
             problems.append(f"{name}:{number}: {len(values)} columns, expected {len(header)}")
             continue
-        yield number, [values[place].strip() for place in places]
+        yield number, [values[index].strip() for index in indices]
 
 
 def _class_finder(labels: Sequence[str]) -> Callable[[str], int]:
-    places = {label: index for index, label in enumerate(labels)}
+    indices = {label: index for index, label in enumerate(labels)}
 
     def find(label: str) -> int:
-        if label not in places:
+        if label not in indices:
             close = difflib.get_close_matches(label, labels, 1)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise ValueError(f"unknown class {label!r}{hint}")
-        return places[label]
+        return indices[label]
 
     return find
 
@@ -305,27 +358,27 @@ def _whole(text: str) -> int:
     return int(number)
 
 
-def _leaks(splits: dict[str, DatasetSplit]) -> list[str]:
-    """A line for every clip that is in two splits."""
+def _shared_clips(splits: dict[str, DatasetSplit]) -> list[str]:
+    """Return a line for every clip that is in two splits."""
     first: dict[str, str] = {}
     return [
-        f"{escape(filename)} is in {first[filename]} and in {split.name}: what is scored must not be trained on"
+        f"{escape(filename)} is in {first[filename]} and in {split.name}; a clip must be in one split only"
         for split in splits.values()
         for filename in split.filenames
         if first.setdefault(filename, split.name) != split.name
     ]
 
 
-def _dirt(splits: dict[str, DatasetSplit], events: dict[str, tuple[EventRow, ...]]) -> Iterator[str]:
-    known = {name for split in splits.values() for name in split.filenames}
+def _irregularities(splits: dict[str, DatasetSplit], events: dict[str, tuple[EventRow, ...]]) -> Iterator[str]:
+    filenames = {name for split in splits.values() for name in split.filenames}
     for modality, rows in events.items():
         file = EVENT_FILES[modality]
-        if strays := {row.filename for row in rows} - known:
-            yield f"{file}: {count_of(strays, 'clip')} in no split: not used"
+        if unlisted := {row.filename for row in rows} - filenames:
+            yield f"{file}: {count_of(unlisted, 'clip')} in no split: not used"
         if backward := [row for row in rows if row.onset >= row.offset]:
             yield f"{file}: {count_of((row.filename for row in backward), 'row')} with onset >= offset: empty"
         if repeated := [row for row, count in Counter(rows).items() for _ in range(count - 1)]:
             yield f"{file}: {count_of((row.filename for row in repeated), 'repeated row')}: counted once"
         for name in ("val", "test"):
-            if name in splits and (silent := set(splits[name].filenames) - {row.filename for row in rows}):
-                yield f"{file}: {count_of(silent, f'{name} clip')} without rows: no {modality} events"
+            if name in splits and (eventless := set(splits[name].filenames) - {row.filename for row in rows}):
+                yield f"{file}: {count_of(eventless, f'{name} clip')} without rows: no {modality} events"

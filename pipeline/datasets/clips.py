@@ -1,4 +1,4 @@
-"""A split ready for training or scoring: its clips, their features and their labels, all checked beforehand."""
+"""Clips of a split with their features and labels, for training and scoring."""
 
 from __future__ import annotations
 
@@ -25,112 +25,142 @@ _CLIP_NAME = re.compile(r"(.+)_\d+_\d+")  # <id>_<start>_<end>
 
 
 class Batch(NamedTuple):
-    """B clips, padded to the longest of them. Features are float32."""
+    """B clips, zero-padded to the longest. Features are float32."""
 
     audio: Tensor  # (B, T, A)
-    visual_2d: Tensor  # (B, T, V), the mean of each second's frames
+    visual_2d: Tensor  # (B, T, V), mean over the frames of each second
     visual_3d: Tensor  # (B, T, S)
-    lengths: Tensor | None  # (B,), None where all are T
+    lengths: Tensor | None  # (B,) seconds; None if all are T
     targets: Targets
     filenames: tuple[str, ...]
 
-    def map_tensors(self, move: Callable[[Tensor], Tensor]) -> Batch:
-        """The same batch with every tensor put elsewhere."""
-        video, heard, seen = self.targets
-        targets = Targets(move(video), *(None if part is None else move(part) for part in (heard, seen)))
-        lengths = None if self.lengths is None else move(self.lengths)
-        features = (move(part) for part in (self.audio, self.visual_2d, self.visual_3d))
+    def map_tensors(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        """Apply `function` to every tensor."""
+        video, audio, visual = self.targets
+        targets = Targets(function(video), *(None if part is None else function(part) for part in (audio, visual)))
+        lengths = None if self.lengths is None else function(self.lengths)
+        features = (function(part) for part in (self.audio, self.visual_2d, self.visual_3d))
         return Batch(*features, lengths=lengths, targets=targets, filenames=self.filenames)
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on a device."""
+        """Copy the batch to a device."""
         return self.map_tensors(lambda tensor: tensor.to(device, non_blocking=True))
 
 
 @dataclass(frozen=True, eq=False)
 class SplitDataset:
-    """N clips of one split. The segment labels are the truth of val and test, the pseudo labels of train, or None."""
+    """N clips of one split."""
 
     split: str
     filenames: tuple[str, ...]
-    ids: tuple[str, ...]  # names of their features
+    ids: tuple[str, ...]  # names of the clips' features
     lengths: NDArray[np.int64]  # (N,) seconds
     video_labels: NDArray[np.bool_]  # (N, C)
     features: FeatureSource
-    labels: SegmentLabels | None = None  # (N, T, C), padded with False
+    labels: SegmentLabels | None = (
+        None  # (N, T, C), padded with False: annotations of val and test, pseudo labels of train
+    )
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def segment_labels(self) -> SegmentLabels:
-        """(N, T, C) labels. Raises ValueError where the clips have none."""
+        """(N, T, C) labels. Raises ValueError if the clips have none."""
         if self.labels is None:
-            raise ValueError(f"the clips of {self.split} have no labels by second")
+            raise ValueError(f"the clips of {self.split} have no labels per second")
         return self.labels
 
-    def batch(self, chosen: Sequence[int] | NDArray[np.int64]) -> Batch:
-        """The clips of these indices. Raises DatasetError for features that cannot be read after all."""
-        lengths = self.lengths[np.asarray(chosen)]
+    def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Batch:
+        """Read the clips of these indices.
+
+        Args:
+            indices: (B,) from 0 to N - 1.
+
+        Returns:
+            The batch, on the CPU.
+
+        Raises:
+            DatasetError: features cannot be read.
+        """
+        lengths = self.lengths[np.asarray(indices)]
         longest = int(lengths.max())
         dims = self.features.spec.dims
-        # Filled by numpy: torch would start threads of its own in each thread that reads ahead.
-        rows = np.zeros((len(chosen), longest, sum(dims)), np.float32)
-        for row, index in zip(rows, chosen, strict=True):
-            found = self.features.read(self.ids[index])
-            row[: len(found)] = found
+        # numpy, because torch would start a thread pool in each thread that reads ahead.
+        rows = np.zeros((len(indices), longest, sum(dims)), np.float32)
+        for row, index in zip(rows, indices, strict=True):
+            clip_features = self.features.read(self.ids[index])
+            row[: len(clip_features)] = clip_features
         audio, visual_2d, visual_3d = torch.from_numpy(rows).split(list(dims), dim=-1)
-        even = bool((lengths == longest).all())
+        equal_lengths = bool((lengths == longest).all())
         return Batch(
             audio,
             visual_2d,
             visual_3d,
-            None if even else torch.from_numpy(lengths),
+            None if equal_lengths else torch.from_numpy(lengths),
             Targets(
-                torch.from_numpy(self.video_labels[chosen].astype(np.float32)),
-                *(_label_tensor(table, chosen, longest) for table in self.labels or (None, None)),
+                torch.from_numpy(self.video_labels[indices].astype(np.float32)),
+                *(_label_tensor(table, indices, longest) for table in self.labels or (None, None)),
             ),
-            tuple(self.filenames[index] for index in chosen),
+            tuple(self.filenames[index] for index in indices),
         )
 
 
 def load_clips(
     annotations: Annotations, split: str, features: FeatureSource, *, pseudo_labels: Path | None = None
 ) -> SplitDataset:
-    """A split with its features: pseudo labels on train where a folder is given, the truth on val and test.
+    """Load a split: annotations, labels and the lengths of the features.
 
-    Raises DatasetError listing every missing or misshapen file. Pseudo labels for val or test are a ValueError: they
-    were made with the answers.
+    Args:
+        annotations: of the data set.
+        split: "train", "val" or "test".
+        features: of all clips of the split.
+        pseudo_labels: folder with pseudo labels, for train only; None for none. Clips of val and test get the
+            annotated labels.
+
+    Returns:
+        The clips; their features are read by `SplitDataset.batch`.
+
+    Raises:
+        DatasetError: files are missing or have the wrong shape; the message lists all of them.
+        ValueError: pseudo labels for val or test, which would have been made with the annotations.
     """
-    chosen = annotations.split(split)
+    annotated = annotations.split(split)
     if pseudo_labels is not None and split != "train":
         raise ValueError(f"pseudo labels are for training, not for {split}")
-    ids, problems = find_ids(chosen.filenames, features.ids())
-    found, more = features.lengths(ids)
-    problems += more
+    ids, problems = find_ids(annotated.filenames, features.ids())
+    lengths_by_id, length_problems = features.lengths(ids)
+    problems += length_problems
     if problems:
         raise DatasetError.listing(f"the {split} split cannot be used", problems)
-    lengths = np.array([found[name] for name in ids], np.int64)
+    lengths = np.array([lengths_by_id[name] for name in ids], np.int64)
     labels: SegmentLabels | None = None
     if pseudo_labels is not None:
         problems += check_record(pseudo_labels, annotations.labels)
         tables = {}
         for modality in ("audio", "visual"):
             classes = len(annotations.labels)
-            tables[modality], more = read_pseudo_labels(pseudo_labels, modality, ids, lengths.tolist(), classes)
-            problems += more
+            tables[modality], file_problems = read_pseudo_labels(
+                pseudo_labels, modality, ids, lengths.tolist(), classes
+            )
+            problems += file_problems
         labels = SegmentLabels(**tables)
     elif split != "train":
-        labels = _truth(annotations, chosen, lengths)
+        labels = _annotated_labels(annotations, annotated, lengths)
     if problems:
         raise DatasetError.listing(f"the pseudo labels of the {split} split cannot be used", problems)
-    return SplitDataset(split, chosen.filenames, tuple(ids), lengths, chosen.labels, features, labels)
+    return SplitDataset(split, annotated.filenames, tuple(ids), lengths, annotated.labels, features, labels)
 
 
 def find_ids(filenames: Iterable[str], available: frozenset[str]) -> tuple[list[str], list[str]]:
-    """The name of each clip's features, and a line for every two clips that would share one.
+    """Find the name of each clip's features: that of the clip or, as in LLP, the id in `<id>_<start>_<end>`.
 
-    A clip's features are named like the clip; or, as in LLP, by the id in ``<id>_<start>_<end>``.
+    Args:
+        filenames: of the clips.
+        available: names of features.
+
+    Returns:
+        A name for each clip, whether or not it is available, and a line for every two clips with the same name.
     """
     ids: list[str] = []
     owners: dict[str, str] = {}
@@ -138,21 +168,29 @@ def find_ids(filenames: Iterable[str], available: frozenset[str]) -> tuple[list[
     for filename in filenames:
         name = filename if filename in available else clip_id(filename)
         if name in owners:
-            both = f"{escape(owners[name])} and {escape(filename)}"
-            problems.append(f"{both} would share the features {escape(name)}; name them like the clips")
+            clips = f"{escape(owners[name])} and {escape(filename)}"
+            problems.append(f"{clips} would share the features {escape(name)}; name the features like the clips")
         owners[name] = filename
         ids.append(name)
     return ids, problems
 
 
 def clip_id(filename: str) -> str:
-    """The id in ``<id>_<start>_<end>``; a name of another form is its own id."""
+    """Return the id in `<id>_<start>_<end>`; a name of another form is its own id."""
     match = _CLIP_NAME.fullmatch(filename)
     return filename if match is None else match[1]
 
 
 def check_values(clips: SplitDataset, progress: Callable[[int, int], None] = lambda _done, _total: None) -> list[str]:
-    """Read every feature of a split; what is wrong with those that cannot be used."""
+    """Read all features of a split, to find those that are damaged.
+
+    Args:
+        clips: of the split.
+        progress: called with the number of clips done and the total.
+
+    Returns:
+        A line for each clip whose features cannot be used.
+    """
     problems: list[str] = []
     for done, name in enumerate(clips.ids, 1):
         try:
@@ -163,14 +201,14 @@ def check_values(clips: SplitDataset, progress: Callable[[int, int], None] = lam
     return problems
 
 
-def _truth(annotations: Annotations, split: DatasetSplit, lengths: NDArray[np.int64]) -> SegmentLabels:
+def _annotated_labels(annotations: Annotations, split: DatasetSplit, lengths: NDArray[np.int64]) -> SegmentLabels:
     """Return annotated labels, False past the end of each clip: the published scorer ignores those seconds, too."""
-    truth = annotations.segment_labels(split, int(lengths.max()))
-    inside = (np.arange(truth.audio.shape[1]) < lengths[:, None])[:, :, None]
-    return SegmentLabels(truth.audio & inside, truth.visual & inside)
+    labels = annotations.segment_labels(split, int(lengths.max()))
+    inside = (np.arange(labels.audio.shape[1]) < lengths[:, None])[:, :, None]
+    return SegmentLabels(labels.audio & inside, labels.visual & inside)
 
 
 def _label_tensor(
-    table: NDArray[np.bool_] | None, chosen: Sequence[int] | NDArray[np.int64], longest: int
+    table: NDArray[np.bool_] | None, indices: Sequence[int] | NDArray[np.int64], longest: int
 ) -> Tensor | None:
-    return None if table is None else torch.from_numpy(table[chosen, :longest].astype(np.float32))
+    return None if table is None else torch.from_numpy(table[indices, :longest].astype(np.float32))

@@ -1,8 +1,8 @@
-"""Timelines, corrected by people say, as a data set that parsers are trained on and scored by."""
+"""Write timelines, e.g. ones corrected by hand, as a data set for training and scoring."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from ...models.labels import LLP_LABELS
@@ -13,7 +13,6 @@ from ..timeline import Timeline
 from .annotations import (
     LABEL_FILE,
     SPLIT_FILES,
-    DatasetSplit,
     label_name_error,
     read_annotations,
     read_labels,
@@ -34,29 +33,30 @@ def write_data_set(
     seconds: int | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write the annotations of a split of these clips: for val and test the events by second, for train the classes of
-    each clip, and its seconds as pseudo labels below `pseudo_labels/`.
+    """Write the annotations of one split.
 
-    timelines: clip -> its events; a second is active where events cover half of it. seconds: of clips whose timelines
-    do not know their length. Raises SetupError where the folder holds the split already, one of the clips in another,
-    or other classes; for names that the files cannot hold; for train, where nobody knows a clip's length. OutputError.
+    For val and test these are events in whole seconds; for train, the classes of each clip and pseudo labels below
+    `pseudo_labels/`. A second is active where events of the class cover at least half of it.
+
+    Args:
+        folder: a new or existing data set.
+        timelines: clip name -> its events.
+        split: "train", "val" or "test".
+        seconds: length of the clips whose timelines do not state it; needed for train.
+        overwrite: replace the split if the folder already has it.
+
+    Raises:
+        SetupError: the split exists, one of its clips is in another split, the data set has other classes, the files
+            cannot hold a name, or a clip's length is unknown.
+        OutputError: a file cannot be written.
     """
-    if (folder / SPLIT_FILES[split]).exists() and not overwrite:
-        raise SetupError(f"{escape(folder / SPLIT_FILES[split])}: is there already; --overwrite replaces it")
-    if split != "train" and any((folder / SPLIT_FILES[other]).exists() for other in {"val", "test"} - {split}):
-        raise SetupError(f"{escape(folder)}: val and test share their files of events; use another folder")
-    known_clips = {clip for other in _splits(folder).values() if other.name != split for clip in other.filenames}
-    if shared := known_clips & timelines.keys():
-        raise SetupError(f"{escape(min(shared))}: is in another split already; what is scored must not be trained on")
-    labels = common_labels(timelines.values())
-    if any((folder / file).exists() for file in SPLIT_FILES.values()):
-        known = read_labels(folder / LABEL_FILE) if (folder / LABEL_FILE).exists() else LLP_LABELS
-        if foreign := {label for timeline in timelines.values() for label in timeline.labels}.difference(known):
-            raise SetupError(f"{escape(folder)}: is a data set of classes without {escape(min(foreign))}")
-        labels = known
+    _check_split(folder, timelines, split, overwrite=overwrite)
+    labels = _dataset_labels(folder, timelines.values())
     _check_names(timelines, labels)
-    if split == "train" and seconds is None and (lost := [n for n, one in timelines.items() if not one.length_known]):
-        raise SetupError(f"{escape(lost[0])}: how long is the clip? its file does not say; --seconds does")
+    if split == "train" and seconds is None:
+        for name, timeline in timelines.items():
+            if not timeline.length_known:
+                raise SetupError(f"{escape(name)}: the length of the clip is unknown; set it with --seconds")
     make_folder(folder)
     clips = {
         name: timeline.per_second_labels(labels, None if timeline.length_known else seconds)
@@ -65,27 +65,58 @@ def write_data_set(
     write_annotations(folder, labels, {split: clips})
     if split == "train":
         for name, clip in clips.items():
-            for file in {name, clip_id(name)}:  # features, too, go by either
+            for file in {name, clip_id(name)}:  # features may be named either way, too
                 for modality in ("audio", "visual"):
                     write_pseudo_labels(folder / PSEUDO_LABELS, modality, file, clip.of(modality))
 
 
+def _check_split(folder: Path, clips: Mapping[str, Timeline], split: str, *, overwrite: bool) -> None:
+    if (folder / SPLIT_FILES[split]).exists() and not overwrite:
+        raise SetupError(f"{escape(folder / SPLIT_FILES[split])}: already exists; --overwrite replaces it")
+    if split != "train" and any((folder / SPLIT_FILES[other]).exists() for other in {"val", "test"} - {split}):
+        raise SetupError(f"{escape(folder)}: val and test would share their event files; use another folder")
+    if not _has_splits(folder):
+        return
+    splits = read_annotations(folder).splits.values()
+    other_clips = {clip for other in splits if other.name != split for clip in other.filenames}
+    if shared := other_clips & clips.keys():
+        raise SetupError(f"{escape(min(shared))}: already in another split; a clip must be in one split only")
+
+
+def _dataset_labels(folder: Path, timelines: Collection[Timeline]) -> tuple[str, ...]:
+    """Return the classes of an existing data set, or choose those of a new one."""
+    if not _has_splits(folder):
+        return common_labels(timelines)
+    labels = read_labels(folder / LABEL_FILE) if (folder / LABEL_FILE).exists() else LLP_LABELS
+    if unknown := {label for timeline in timelines for label in timeline.labels}.difference(labels):
+        raise SetupError(f"{escape(folder)}: the data set has no class {escape(min(unknown))}; use another folder")
+    return labels
+
+
+def _has_splits(folder: Path) -> bool:
+    return any((folder / file).exists() for file in SPLIT_FILES.values())
+
+
 def _check_names(timelines: Iterable[str], labels: Iterable[str]) -> None:
-    """Tables between tabs, with classes between commas, cannot hold every name."""
+    """Raise SetupError for names that do not fit into tables with tabs and commas as separators."""
     for label in labels:
         if fault := label_name_error(label):
-            raise SetupError(f"a class of a data set cannot be called {label!r}: {fault}")
+            raise SetupError(f"a class of a data set cannot be named {label!r}: {fault}")
     for name in timelines:
         if not usable_clip_name(name) or "/" in name or not name.isprintable():
-            raise SetupError(f"a clip of a data set cannot be called {name!r}; it needs a plain name")
-
-
-def _splits(folder: Path) -> Mapping[str, DatasetSplit]:
-    there = any((folder / file).exists() for file in SPLIT_FILES.values())
-    return read_annotations(folder).splits if there else {}
+            raise SetupError(
+                f"a clip of a data set cannot be named {name!r}: it must be printable UTF-8 without slashes"
+            )
 
 
 def common_labels(timelines: Iterable[Timeline]) -> tuple[str, ...]:
-    """LLP's classes where no timeline has others, else those of all, in the order in which they come up."""
-    found = tuple(dict.fromkeys(label for timeline in timelines for label in timeline.labels))
-    return LLP_LABELS if set(found) <= set(LLP_LABELS) else found
+    """Return the classes of a data set made of these timelines.
+
+    Args:
+        timelines: of its clips.
+
+    Returns:
+        LLP's classes if no timeline has others, else the classes of all timelines in order of appearance.
+    """
+    labels = tuple(dict.fromkeys(label for timeline in timelines for label in timeline.labels))
+    return LLP_LABELS if set(labels) <= set(LLP_LABELS) else labels

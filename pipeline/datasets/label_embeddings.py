@@ -1,9 +1,9 @@
 """Label embeddings: one vector for each class, from a file or a text encoder.
 
-NAME.pt, .pth, .safetensors  a dictionary of C vectors in label order, as the published file is
+NAME.pt, .pth, .safetensors  a dictionary of C vectors in label order, like the published file
 NAME.npy                     (C, W)
 NAME.txt, .vec               word vectors in GloVe's or word2vec's text form; a label is the mean of its words
-one-hot                      vectors at right angles to each other: for classes whose names say nothing
+one-hot                      orthogonal unit vectors, for class names without meaning
 bert:MODEL, clip:MODEL       a text encoder of Hugging Face, by name or folder; needs the extra [text]
 """
 
@@ -31,7 +31,19 @@ _TEXT_SUFFIXES = (".txt", ".vec")
 
 
 def load_label_embeddings(source: str, labels: Sequence[str], *, offline: bool = False) -> Tensor:
-    """(C, W) float32 in the order of the labels. Raises SetupError for a source that does not give it."""
+    """Load or compute the embedding of each class name.
+
+    Args:
+        source: a file, "one-hot", "bert:MODEL" or "clip:MODEL"; see the head of this module.
+        labels: C class names.
+        offline: use only text encoders that are already downloaded.
+
+    Returns:
+        (C, W) float32 in the order of the labels, W the width of the source's vectors.
+
+    Raises:
+        SetupError: the source is unknown, unreadable, or does not fit the labels.
+    """
     if source == "one-hot":
         return torch.eye(len(labels))
     kind, colon, model = source.partition(":")
@@ -57,34 +69,34 @@ def load_label_embeddings(source: str, labels: Sequence[str], *, offline: bool =
 
 
 def label_words(label: str) -> list[str]:
-    """A class name as words: ``Frying_(food)`` -> frying, food."""
+    """Split a class name into lower-case words: `Frying_(food)` -> frying, food."""
     return re.findall(r"[^\W_]+", label.lower())
 
 
 def _checked(source: str, vectors: Tensor, labels: Sequence[str]) -> Tensor:
     if vectors.ndim != 2 or len(vectors) != len(labels) or not vectors.isfinite().all():
-        found = f"{tuple(vectors.shape)}" if vectors.isfinite().all() else "values that are not finite"
-        raise SetupError(f"{escape(source)}: holds {found}, expected ({len(labels)}, W)")
+        content = f"{tuple(vectors.shape)}" if vectors.isfinite().all() else "values that are not finite"
+        raise SetupError(f"{escape(source)}: holds {content}, expected ({len(labels)}, W)")
     return vectors
 
 
 def _average_words(path: Path, labels: Sequence[str]) -> Tensor:
-    """Read line by line: only the vectors of the labels' words are kept, and reading ends with the last of them."""
+    """Average the word vectors of each label; reading ends with the last word that the labels need."""
     if wordless := [label for label in labels if not label_words(label)]:
-        raise SetupError(f"no words in {', '.join(map(escape, wordless))}: word vectors cannot stand for them")
-    wanted = {word for label in labels for word in label_words(label)}
+        raise SetupError(f"no words in {', '.join(map(escape, wordless))}; use one-hot instead of word vectors")
+    words = {word for label in labels for word in label_words(label)}
     vectors: dict[str, np.ndarray] = {}
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             for line in file:
                 word, _, numbers = line.rstrip().partition(" ")
-                if word in wanted and word not in vectors:
+                if word in words and word not in vectors:
                     vectors[word] = np.array(numbers.split(), np.float32)
-                    if len(vectors) == len(wanted):
+                    if len(vectors) == len(words):
                         break
     except (OSError, ValueError) as error:
         raise SetupError(f"{escape(path)}: not a file of word vectors: {escape(error)}") from error
-    if missing := sorted(wanted - set(vectors)):
+    if missing := sorted(words - set(vectors)):
         raise SetupError(f"{escape(path)}: has no vector for {', '.join(map(escape, missing))}")
     if len({vector.shape for vector in vectors.values()}) != 1:
         raise SetupError(f"{escape(path)}: its vectors are not all of one width")
@@ -93,7 +105,7 @@ def _average_words(path: Path, labels: Sequence[str]) -> Tensor:
 
 
 def _bert(transformers: Any, model: str, texts: Sequence[str], options: dict[str, Any]) -> Tensor:
-    """Mean of the last layer over the tokens of each text, [CLS] and [SEP] among them."""
+    """Average the last layer over the tokens of each text, including [CLS] and [SEP]."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(model, **options)
     encoder = transformers.AutoModel.from_pretrained(model, use_safetensors=True, **options).eval()
     tokens = tokenizer(list(texts), padding=True, return_tensors="pt")
@@ -103,7 +115,7 @@ def _bert(transformers: Any, model: str, texts: Sequence[str], options: dict[str
 
 
 def _clip(transformers: Any, model: str, texts: Sequence[str], options: dict[str, Any]) -> Tensor:
-    """The projected text embeddings, as CLIP compares them with pictures."""
+    """Return the projected text embeddings, which CLIP compares with images."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(model, **options)
     kind = transformers.CLIPTextModelWithProjection
     encoder = kind.from_pretrained(model, use_safetensors=True, **options).eval()

@@ -1,4 +1,4 @@
-"""Batches read ahead of the training step that uses them."""
+"""Iterate over batches that threads read ahead of their use."""
 
 from __future__ import annotations
 
@@ -12,15 +12,25 @@ from numpy.typing import NDArray
 
 from .clips import Batch, SplitDataset
 
-_AHEAD = 4  # batches; with the batch size, all the memory that reading takes
+_PREFETCHED = 4  # batches; bounds the memory of reading ahead
 
 
 def iterate_batches(
     clips: SplitDataset, order: Sequence[int] | NDArray[np.int64], batch_size: int, *, pin: bool = False
 ) -> Iterator[Batch]:
-    """The clips of `order` in batches, the last one smaller; threads read ahead, results come in order.
+    """Iterate over clips in batches; threads read ahead.
 
-    pin: put them in memory that a GPU copies from while it computes. Raises DatasetError as `SplitDataset.batch` does.
+    Args:
+        clips: of a split.
+        order: indices of the clips.
+        batch_size: B; the last batch may be smaller.
+        pin: copy the batches to pinned memory, from which a GPU copies asynchronously.
+
+    Yields:
+        Batches in the given order, on the CPU.
+
+    Raises:
+        DatasetError: features cannot be read.
     """
     chunks = [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
 
@@ -28,12 +38,12 @@ def iterate_batches(
         batch = clips.batch(chunk)
         return batch.map_tensors(torch.Tensor.pin_memory) if pin else batch
 
-    with ThreadPoolExecutor(_AHEAD) as readers:
+    with ThreadPoolExecutor(_PREFETCHED) as readers:
         waiting: deque[Future[Batch]] = deque()
         try:
             for chunk in chunks:
                 waiting.append(readers.submit(load, chunk))
-                if len(waiting) > _AHEAD:
+                if len(waiting) > _PREFETCHED:
                     yield _take(waiting, clips)
             while waiting:
                 yield _take(waiting, clips)
@@ -49,10 +59,19 @@ def _take(waiting: deque[Future[Batch]], clips: SplitDataset) -> Batch:
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
-    """What an epoch's chances follow from, so that a resumed run repeats them: the seed and the epoch alone."""
+    """Return the random seed of an epoch: it depends on nothing else, so that a resumed run repeats the epoch."""
     return seed * 100_003 + epoch
 
 
 def shuffled(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order of an epoch's clips."""
+    """Return a random permutation of the clips for an epoch.
+
+    Args:
+        count: number of clips.
+        seed: of the run.
+        epoch: from 0.
+
+    Returns:
+        (count,) indices.
+    """
     return torch.randperm(count, generator=torch.Generator().manual_seed(epoch_seed(seed, epoch))).numpy()

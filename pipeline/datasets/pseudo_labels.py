@@ -1,8 +1,8 @@
-"""Pseudo labels: what other models heard and saw in each second of the training clips.
+"""Segment-level pseudo labels, predicted for the training clips by other models.
 
-As VALOR publishes them: ``CLAP/segment_pseudo_labels/<id>.npy`` for audio, ``CLIP/segment_pseudo_labels/<id>.npy`` for
-visual, (T, C) of 0 and 1. They were made with the labels of each video, those of val and test included: they are for
-training alone.
+The files are those of VALOR: `CLAP/segment_pseudo_labels/<id>.npy` for audio, `CLIP/segment_pseudo_labels/<id>.npy` for
+visual, (T, C) of 0 and 1. VALOR's were made with the video-level labels, including those of val and test, so they are
+for training only.
 """
 
 from __future__ import annotations
@@ -21,12 +21,22 @@ from ..features.npy_folders import READ_THREADS, read_array
 from ..files import make_folder, write_atomic
 from ..text import escape
 
-RECORD = "pseudo_labels.json"  # of `avvp pseudo-label`
+RECORD = "pseudo_labels.json"  # written by `avvp pseudo-label`
 FOLDERS = {"audio": Path("CLAP/segment_pseudo_labels"), "visual": Path("CLIP/segment_pseudo_labels")}
 
 
 def write_pseudo_labels(root: Path, modality: str, clip_id: str, labels: NDArray[np.bool_]) -> None:
-    """The labels (T, C) of one clip, as uint8. Raises OutputError."""
+    """Write the labels of one clip.
+
+    Args:
+        root: folder of the pseudo labels.
+        modality: a key of `FOLDERS`.
+        clip_id: name of the file.
+        labels: (T, C), stored as uint8.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     content = io.BytesIO()
     np.save(content, labels.astype(np.uint8))
     folder = root / FOLDERS[modality]
@@ -35,29 +45,48 @@ def write_pseudo_labels(root: Path, modality: str, clip_id: str, labels: NDArray
 
 
 def check_record(root: Path, labels: Sequence[str]) -> list[str]:
-    """What the record beside pseudo labels, where there is one, says against using them for classes in this order."""
+    """Check the record that `avvp pseudo-label` writes beside its labels.
+
+    Args:
+        root: folder of the pseudo labels; without a record there are no problems.
+        labels: C class names that the labels should have.
+
+    Returns:
+        A line if the run did not finish or the classes or their order differ, else nothing.
+    """
     path = root / RECORD
     try:
         record = json.loads(path.read_bytes())
         unfinished = record.get("unfinished", False)
-        made = [] if unfinished else list(record["prompts"]["labels"])
+        recorded = [] if unfinished else list(record["prompts"]["labels"])
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return [f"{escape(path)}: is no record that can be read"]
+        return [f"{escape(path)}: not a readable record of pseudo labels"]
     if unfinished:
-        return [f"{escape(path)}: the run that made the labels was cut short; the same avvp pseudo-label finishes it"]
-    if made != list(labels):
-        others = [label for label in (*made, *labels) if label not in labels or label not in made]
-        what = f"other classes ({escape(others[0])} is not in both)" if others else "the same classes in another order"
-        return [f"{escape(path)}: the labels were made for {what} than the annotations have"]
+        return [f"{escape(path)}: the run that made the labels did not finish; repeat its avvp pseudo-label command"]
+    if recorded != list(labels):
+        others = [label for label in (*recorded, *labels) if label not in labels or label not in recorded]
+        difference = f"other classes ({escape(others[0])} is not in both)" if others else "another order of classes"
+        return [f"{escape(path)}: the labels have {difference} than the annotations"]
     return []
 
 
 def read_pseudo_labels(
     root: Path, modality: str, ids: Sequence[str], lengths: Sequence[int], classes: int
 ) -> tuple[NDArray[np.bool_], list[str]]:
-    """(N, T, C) padded with False to the longest clip, and what is wrong with the files that cannot be used."""
+    """Read the labels of one modality.
+
+    Args:
+        root: folder of the pseudo labels.
+        modality: a key of `FOLDERS`.
+        ids: names of the N clips' files.
+        lengths: seconds of each clip.
+        classes: C.
+
+    Returns:
+        (N, T, C) padded with False to the longest clip, and a line for each file that cannot be used.
+    """
     folder = root / FOLDERS[modality]
     table = np.zeros((len(ids), max(lengths, default=1), classes), bool)
     if not folder.is_dir():
@@ -77,9 +106,9 @@ def read_pseudo_labels(
 
     problems: list[str] = []
     with ThreadPoolExecutor(READ_THREADS) as readers:
-        for index, found in enumerate(readers.map(read, ids, lengths)):
-            if isinstance(found, str):
-                problems.append(found)
+        for index, result in enumerate(readers.map(read, ids, lengths)):
+            if isinstance(result, str):
+                problems.append(result)
             else:
-                table[index, : len(found)] = found
+                table[index, : len(result)] = result
     return table, problems

@@ -56,7 +56,7 @@ def decode_examples(
         raise DatasetError.listing("some clips have no video", [escape(clip) for clip in missing])
     length = annotations.segments
     truth = {
-        modality: np.concatenate([annotations.dense(annotations.split(split), modality, length) for split in splits])
+        modality: np.concatenate([annotations.modality_labels(annotations.split(split), modality, length) for split in splits])
         for modality in ("audio", "visual")
     }
     tables: dict[Stream, list[NDArray[np.bool_]]] = {stream: [] for stream in STREAMS}

@@ -163,7 +163,7 @@ def test_published_figures(case: str, split: str) -> None:
     kind = case.split("/")[1]
     annotations = read_annotations(LLP)
     clips = annotations.split(split)
-    truth = [annotations.dense(clips, modality, 10) for modality in ("audio", "visual")]
+    truth = [annotations.modality_labels(clips, modality, 10) for modality in ("audio", "visual")]
     scores: Scores = score(*published_prediction(kind, *truth), *truth)
     for level, figures in load_json("llp_metrics.json")[f"{split}/{kind}"].items():
         for name, short in GOLDEN_NAMES.items():

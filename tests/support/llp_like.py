@@ -100,7 +100,7 @@ def _real(name: str, count: int, recipe: Recipe, rng: np.random.Generator) -> Tr
     annotations = read_annotations(recipe.llp)
     split = annotations.split(name)
     wanted = [annotations.labels.index(label) for label in recipe.labels]
-    heard, seen = (annotations.dense(split, modality, recipe.segments) for modality in ("audio", "visual"))
+    heard, seen = (annotations.modality_labels(split, modality, recipe.segments) for modality in ("audio", "visual"))
     others = np.delete(split.labels | heard.any(1) | seen.any(1), wanted, axis=1).any(1)
     chosen = np.flatnonzero(~others)[:count]
     truth = Truth([split.filenames[index] for index in chosen], heard[chosen][..., wanted], seen[chosen][..., wanted])

@@ -171,10 +171,10 @@ def test_corrections_become_a_data_set(run: Callable[..., Result], tmp_path: Pat
         write(tmp_path / "corrected", name)
     common = ("convert", tmp_path / "corrected", "--data-set", tmp_path / "data")
     assert run(*common, "--split", "val").status == 0
-    assert "a: is in another split already" in run(*common, "--split", "train").err
+    assert "a: already in another split" in run(*common, "--split", "train").err
     annotations = read_annotations(tmp_path / "data")
     assert annotations.labels == LLP_LABELS
-    heard = annotations.dense(annotations.split("val"), "audio", 10)
+    heard = annotations.modality_labels(annotations.split("val"), "audio", 10)
     assert np.flatnonzero(heard[1, :, LLP_LABELS.index("Dog")]).tolist() == [0, 2, 3]
     assert (
         run(
@@ -182,7 +182,7 @@ def test_corrections_become_a_data_set(run: Callable[..., Result], tmp_path: Pat
         ).status
         == 0
     )
-    assert "is there already" in run(*common, "--split", "val").err
+    assert "already exists" in run(*common, "--split", "val").err
     assert "another folder" in run(*common, "--split", "test").err
 
 
@@ -192,7 +192,7 @@ def test_corrections_to_learn_from(run: Callable[..., Result], tmp_path: Path) -
     timeline = Timeline.of_events(own, path="a.mp4", duration=4.0)
     (tmp_path / "corrected" / "a.csv").write_bytes(FORMATS["csv"].write(timeline)[0])
     common = ("convert", tmp_path / "corrected", "--data-set", tmp_path / "data", "--split", "train")
-    assert "a: how long is the clip?" in run(*common).err
+    assert "a: the length of the clip is unknown" in run(*common).err
     assert run(*common, "--seconds", "4").status == 0
     annotations = read_annotations(tmp_path / "data")
     assert annotations.labels == ("Cup", "Glass")
@@ -208,7 +208,7 @@ def test_names_that_a_data_set_cannot_hold(run: Callable[..., Result], tmp_path:
     (tmp_path / "x.json").write_bytes(FORMATS["json"].write(timeline)[0])
     result = run("convert", tmp_path / "x.json", "--data-set", tmp_path / "data", "--split", "val")
     assert result.status == 2
-    assert "of a data set cannot be called" in result.err
+    assert "of a data set cannot be named" in result.err
     assert not (tmp_path / "data").exists()
 
 

@@ -40,7 +40,7 @@ def test_a_data_set_of_one_s_own(folder: Path) -> None:
     assert annotations.split("train").filenames == ("one_0_10", "two_0_10")
     assert annotations.split("train").labels.tolist() == [[True, True], [False, False]]
     assert annotations.segments == 4
-    heard = annotations.dense(annotations.split("val"), "audio", 5)
+    heard = annotations.modality_labels(annotations.split("val"), "audio", 5)
     assert heard.shape == (1, 5, 2)
     assert heard[0, :, 0].tolist() == [False, True, True, False, False]
     assert not heard[0, :, 1].any()
@@ -56,7 +56,7 @@ def test_dirt_is_told_of_once_and_counts_as_published(folder: Path) -> None:
     annotations = audio(
         folder, "three_0_10\t1\t3\tDog", "three_0_10\t1\t3\tDog", "three_0_10\t4\t4\tDog", "stray_0_10\t0\t9\tDog"
     )
-    heard = annotations.dense(annotations.split("val"), "audio", 5)
+    heard = annotations.modality_labels(annotations.split("val"), "audio", 5)
     assert heard[0, :, 0].tolist() == [False, True, True, False, False]
     assert len(annotations.notes) == 4
     for part in (
@@ -70,7 +70,9 @@ def test_dirt_is_told_of_once_and_counts_as_published(folder: Path) -> None:
 
 def test_what_lies_past_the_end_is_cut(folder: Path) -> None:
     annotations = audio(folder, "three_0_10\t3\t40\tDog")
-    assert annotations.dense(annotations.split("val"), "audio", 5)[0, :, 0].tolist() == [False] * 3 + [True] * 2
+    assert (
+        annotations.modality_labels(annotations.split("val"), "audio", 5)[0, :, 0].tolist() == [False] * 3 + [True] * 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,10 +105,10 @@ def test_what_lies_past_the_end_is_cut(folder: Path) -> None:
             "more than 24 hours",
         ),
         ("AVVP_test_pd.csv", "filename\tevent_labels\none_0_10\tDog\n", "one_0_10 is in train and in test"),
-        ("labels.txt", "Dog\ndefault\n", "means all classes"),
+        ("labels.txt", "Dog\ndefault\n", "stands for all classes"),
         ("labels.txt", "", "the label list is empty"),
-        ("labels.txt", "Dog\nDog\n", "names Dog twice"),
-        ("labels.txt", "Dog, big\n", "comma"),
+        ("labels.txt", "Dog\nDog\n", "contains Dog twice"),
+        ("labels.txt", "Dog, big\n", "contains a comma"),
     ],
 )
 def test_files_that_cannot_be_understood(folder: Path, name: str, text: str, message: str) -> None:
@@ -145,8 +147,8 @@ def test_a_split_or_event_file_that_is_absent(folder: Path) -> None:
     annotations = read_annotations(folder)
     with pytest.raises(DatasetError, match="no test split"):
         annotations.split("test")
-    with pytest.raises(DatasetError, match="nothing to score by"):
-        annotations.dense(annotations.split("val"), "visual", 5)
+    with pytest.raises(DatasetError, match="no visual events to compare with"):
+        annotations.modality_labels(annotations.split("val"), "visual", 5)
 
 
 @needs_golden
@@ -162,7 +164,7 @@ def test_llp() -> None:
     notes = "\n".join(annotations.notes)
     for dirt in ("8 clips", "7 clips", "6 rows", "8 repeated rows", "5 test clips", "121 test clips"):
         assert dirt in notes
-    heard = annotations.dense(annotations.split("test"), "audio", 10)
+    heard = annotations.modality_labels(annotations.split("test"), "audio", 10)
     assert (~heard.any((1, 2))).sum() >= 5
     assert np.count_nonzero(annotations.split("train").labels.sum(1) == 0) == 0
 

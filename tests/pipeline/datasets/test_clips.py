@@ -40,7 +40,7 @@ def test_which_features_are_a_clip_s() -> None:
         [],
     )
     _, problems = find_ids(["talk_0_10", "talk_10_20"], frozenset({"talk"}))
-    assert problems == ["talk_0_10 and talk_10_20 would share the features talk; name them like the clips"]
+    assert problems == ["talk_0_10 and talk_10_20 would share the features talk; name the features like the clips"]
 
 
 def test_a_split_has_its_truth(data: tuple[Path, dict[str, Truth]]) -> None:
@@ -50,7 +50,7 @@ def test_a_split_has_its_truth(data: tuple[Path, dict[str, Truth]]) -> None:
     np.testing.assert_array_equal(heard, truths["test"].audio)
     np.testing.assert_array_equal(seen, truths["test"].visual)
     np.testing.assert_array_equal(clips.video_labels, truths["test"].video)
-    with pytest.raises(ValueError, match="no labels by second"):
+    with pytest.raises(ValueError, match="no labels per second"):
         _ = clips_of(root, "train").segment_labels
 
 

@@ -137,7 +137,7 @@ class TestDataset:
         assert sorted(path.stem for path in (made / "videos").iterdir()) == sorted(n.rsplit("_", 2)[0] for n in names)
         split = annotations.split("test")
         for modality in ("audio", "visual"):
-            truth = annotations.dense(split, modality, 4)
+            truth = annotations.modality_labels(split, modality, 4)
             planned = [plan.segment_labels(CLASSES).of(modality) for plan in job.plans("test")]
             np.testing.assert_array_equal(truth, planned)
             ids = [plan.name for plan in job.plans("train")]

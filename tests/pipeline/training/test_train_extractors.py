@@ -37,7 +37,7 @@ def test_examples_are_what_extraction_sees_with_the_labels_of_their_second(data:
     assert {stream: len(found[stream].inputs) for stream in STREAMS} == {
         "audio": 15, "visual_2d": 15 * PICTURES_A_SECOND, "visual_3d": 15,
     }  # fmt: skip
-    truth = np.concatenate([annotations.dense(annotations.split(s), "visual", 3) for s in ("val", "test")])
+    truth = np.concatenate([annotations.modality_labels(annotations.split(s), "visual", 3) for s in ("val", "test")])
     np.testing.assert_array_equal(found["visual_3d"].labels, truth.reshape(15, -1))
     np.testing.assert_array_equal(found["visual_2d"].labels[::2], truth.reshape(15, -1))
     first = videos[annotations.split("val").filenames[0].rsplit("_", 2)[0]]
