@@ -68,7 +68,7 @@ def measure(work: Path, videos: Sequence[Path], rounds: int, size: str) -> None:
     task = PseudoLabelTask(
         settings=ComputeSettings(DecodeOptions()),
         source=WeightSource(offline=True),
-        rules=LabelingConfig(prompts=prompts),
+        config=LabelingConfig(prompts=prompts),
         clip=str(clip),
         clap=str(clap),
     )

@@ -65,7 +65,7 @@ def truth(tmp_path: Path) -> dict[str, SegmentLabels]:
     annotations = read_annotations(tmp_path / "set" / "annotations")
     found: dict[str, SegmentLabels] = {}
     val = annotations.split("val")
-    heard, seen = (annotations.modality_labels(val, modality, SECONDS) for modality in ("audio", "visual"))
+    heard, seen = (annotations.dense(val, modality, SECONDS) for modality in ("audio", "visual"))
     for folder, table in (("videos", "labels.csv"), ("checked", "checked.csv")):
         (tmp_path / folder).mkdir()
         rows = ["filename,event_labels"]
@@ -120,8 +120,8 @@ def test_the_page_from_top_to_bottom(
                 place[stream] += 1
 
     def load(prompts: Prompts, **_: Any) -> LoadedTeachers:
-        heard = Knowing(CLAP_MEL, answers["audio"], prompts.heard_threshold)
-        seen = Knowing(CLIP_FRAME, answers["visual_2d"], prompts.seen_threshold)
+        heard = Knowing(CLAP_MEL, answers["audio"], prompts.audio_thresholds)
+        seen = Knowing(CLIP_FRAME, answers["visual_2d"], prompts.visual_thresholds)
         networks: Any = ((torch.device("cpu"), {"audio": heard, "visual_2d": seen}),)
         return LoadedTeachers(networks, {"CLIP": "1", "CLAP": "2"})
 

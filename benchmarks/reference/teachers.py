@@ -54,14 +54,14 @@ class PlainTeachers:
         return {"audio": torch.cat(audio_rows).numpy(), "visual_2d": torch.cat(visual_rows).numpy()}
 
     def _visual_logits(self, images: Tensor) -> Tensor:
-        tokens = self._clip_tokenizer(list(self._prompts.seen), padding=True, return_tensors="pt")
+        tokens = self._clip_tokenizer(list(self._prompts.visual_prompts), padding=True, return_tensors="pt")
         pixels = ((images - torch.tensor(_MEAN)) / torch.tensor(_STD)).permute(0, 3, 1, 2)
         output = self._clip(pixel_values=pixels, input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])
         return output.logits_per_image
 
     def _audio_logits(self, spectrograms: Tensor) -> Tensor:
         tokens = self._clap_tokenizer(
-            list(self._prompts.heard), padding="max_length", max_length=_CLAP_TOKENS, return_tensors="pt"
+            list(self._prompts.audio_prompts), padding="max_length", max_length=_CLAP_TOKENS, return_tensors="pt"
         )
         output = self._clap(
             input_features=spectrograms[:, None].expand(-1, _FUSED, -1, -1),

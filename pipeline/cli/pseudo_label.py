@@ -194,7 +194,7 @@ def _read_known_labels(prompts: Prompts, options: PseudoLabelOptions) -> _KnownL
         truth = annotations.segment_labels(val, annotations.segments)
         dense = {name: truth.select(index) for index, name in enumerate(val.filenames)}
     origin = {"annotations": path.resolve().name, "splits": list(splits)}
-    return _KnownLabels(prompts.of(labels), annotated_labels(annotations, splits), dense, origin, notes)
+    return _KnownLabels(prompts.select(labels), annotated_labels(annotations, splits), dense, origin, notes)
 
 
 def _select_videos(
@@ -238,13 +238,14 @@ def _select_videos(
 
 
 def _make_task(config: LabelingConfig, options: PseudoLabelOptions) -> PseudoLabelTask:
+    from ..pseudo_labeling.clap_teacher import CLAP_MODEL
+    from ..pseudo_labeling.clip_teacher import CLIP_MODEL
     from ..pseudo_labeling.task import PseudoLabelTask
-    from ..pseudo_labeling.teachers import CLAP_MODEL, CLIP_MODEL
 
     return PseudoLabelTask(
         settings=read_settings("llp", options),
         source=WeightSource(offline=options.offline),
-        rules=config,
+        config=config,
         clip=options.clip_model or CLIP_MODEL,
         clap=options.clap_model or CLAP_MODEL,
         features=options.save_features,
@@ -254,8 +255,7 @@ def _make_task(config: LabelingConfig, options: PseudoLabelOptions) -> PseudoLab
 def _write_review(
     weak: WeakLabels | None, videos: Mapping[str, Path], storage: Storage, output: str, count: int
 ) -> str:
-    from ..pseudo_labeling.review_pages import write_review
-    from ..pseudo_labeling.write_labels import find_labelled, sample_labels
+    from ..pseudo_labeling.review_pages import find_labelled, sample_labels, write_review
 
     clips = sample_labels(storage, weak, find_labelled(storage), videos, count)
     return f"{write_review(storage, Path(output), clips)}: {len(clips)} clips to check"

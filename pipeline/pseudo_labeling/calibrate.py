@@ -1,4 +1,4 @@
-"""From which logit on a class is believed: chosen by a few dense labels, or by how the logits are spread."""
+"""Choose per-class logit thresholds: maximise F1 on dense labels, or Otsu's method."""
 
 from __future__ import annotations
 
@@ -8,77 +8,116 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .prompts import Prompts
-from .threshold_scores import SENSES, LabelingConfig, Scored, has_stream
+from .prompts import MODALITY_KEYS, Prompts
+from .threshold_scores import LabelingConfig, ScoredClips, has_stream
 
 _BINS = 128
 
 
 def choose_thresholds(
-    rules: LabelingConfig, scored: Scored, read: Callable[[str], Mapping[str, NDArray[np.floating]]]
+    config: LabelingConfig, scored: ScoredClips, read_scores: Callable[[str], Mapping[str, NDArray[np.floating]]]
 ) -> Prompts:
-    """The prompts with thresholds chosen as asked for; a class of which nothing is known keeps its own.
+    """Choose the thresholds of all classes as the configuration asks.
 
-    read: clip -> scores by modality, (T, C). Streams that a file lacks say nothing.
+    A class without scores to choose by keeps the threshold of its prompt. Clips that lack a stream are left out for
+    its modality.
+
+    Args:
+        config: its `calibration` names the method.
+        scored: the clips that may be used.
+        read_scores: clip -> logits by modality, (T, C).
+
+    Returns:
+        The prompts of the configuration with the new thresholds.
     """
-    if rules.calibration is None:
-        return rules.prompts
-    dense, weak = rules.calibration == "dense", rules.weak
-    asked = [name for name in scored if (name in rules.dense if dense else weak is None or name in weak)]
-    scores = {name: read(name) for name in asked}
-    chosen: dict[str, list[float]] = {}
-    for modality, sense in SENSES.items():
-        tables = {name: scores[name][modality] for name in asked if has_stream(modality, scored[name])}
-        chosen[modality] = list(getattr(rules.prompts, f"{sense}_threshold"))
-        for index, threshold in enumerate(chosen[modality]):
-            if dense:
-                pairs = [_common(t[:, index], rules.dense[n].of(modality)[:, index]) for n, t in tables.items()]
-                values, truth = (
-                    np.concatenate([*part, []]) for part in (zip(*pairs, strict=True) if pairs else ((), ()))
-                )
-                chosen[modality][index] = best_threshold(values, truth.astype(bool), threshold)
-            else:  # of videos that have the class: of the others it says nothing
-                own = [table[:, index] for name, table in tables.items() if weak is None or weak[name][index]]
-                chosen[modality][index] = split_threshold(np.concatenate([*own, []]), threshold)
-    return rules.prompts.with_thresholds(chosen["visual"], chosen["audio"])
+    if config.calibration is None:
+        return config.prompts
+    is_dense = config.calibration == "dense"
+    clips = [name for name in scored if (name in config.dense if is_dense else _is_labeled(config, name))]
+    scores = {name: read_scores(name) for name in clips}
+    thresholds: dict[str, list[float]] = {}
+    for modality in MODALITY_KEYS:
+        tables = {name: scores[name][modality] for name in clips if has_stream(modality, scored[name])}
+        choose = _choose_from_dense if is_dense else _choose_from_scores
+        defaults = config.prompts.thresholds(modality)
+        thresholds[modality] = [
+            choose(config, modality, tables, index, default) for index, default in enumerate(defaults)
+        ]
+    return config.prompts.with_thresholds(thresholds)
 
 
-def _common(scores: NDArray[Any], truth: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The seconds that both have."""
-    length = min(len(scores), len(truth))
-    return scores[:length], truth[:length]
+def _is_labeled(config: LabelingConfig, name: str) -> bool:
+    return config.weak is None or name in config.weak
 
 
-def best_threshold(scores: NDArray[np.floating], truth: NDArray[np.bool_], otherwise: float) -> float:
-    """The threshold with the highest F1 over seconds, `score > threshold` being a yes; scores and truth (N,).
+def _choose_from_dense(
+    config: LabelingConfig, modality: str, tables: Mapping[str, NDArray[Any]], index: int, default: float
+) -> float:
+    """Choose the threshold of one class by the dense labels, over the seconds that have both labels and scores."""
+    scores, truth = [np.empty(0)], [np.empty(0, bool)]
+    for name, table in tables.items():
+        labels = config.dense[name].of(modality)
+        length = min(len(table), len(labels))
+        scores.append(table[:length, index])
+        truth.append(labels[:length, index].astype(bool))
+    return max_f1_threshold(np.concatenate(scores), np.concatenate(truth), default)
 
-    It lies half-way between two scores. Where the truth never says yes, or no threshold finds anything: `otherwise`.
+
+def _choose_from_scores(
+    config: LabelingConfig,
+    modality: str,  # noqa: ARG001 - same arguments as _choose_from_dense
+    tables: Mapping[str, NDArray[Any]],
+    index: int,
+    default: float,
+) -> float:
+    """Choose the threshold of one class by the scores of the clips that have the class."""
+    scores = [table[:, index] for name, table in tables.items() if config.weak is None or config.weak[name][index]]
+    return otsu_threshold(np.concatenate([*scores, np.empty(0)]), default)
+
+
+def max_f1_threshold(scores: NDArray[np.floating], truth: NDArray[np.bool_], default: float) -> float:
+    """Choose the threshold with the highest F1 of `score > threshold`.
+
+    Args:
+        scores: (N,) logits of N segments.
+        truth: (N,) whether the class is active.
+        default: returned if the class is never active.
+
+    Returns:
+        A threshold half-way between two scores, or 0.5 below the lowest score.
     """
     order = np.argsort(-scores, kind="stable")
-    ranked, right = scores[order].astype(np.float64), truth[order]
-    hits = np.cumsum(right)
-    f1 = 2 * hits / (np.arange(1, len(ranked) + 1) + right.sum())
-    f1[:-1][ranked[:-1] == ranked[1:]] = -1  # no threshold parts equal scores
-    if not right.any():
-        return otherwise
+    ranked, hits = scores[order].astype(np.float64), truth[order]
+    true_positives = np.cumsum(hits)
+    f1 = 2 * true_positives / (np.arange(1, len(ranked) + 1) + hits.sum())
+    f1[:-1][ranked[:-1] == ranked[1:]] = -1  # no threshold separates equal scores
+    if not hits.any():
+        return default
     best = int(np.argmax(f1))
     below = ranked[best + 1] if best + 1 < len(ranked) else ranked[best] - 1.0
     return float((ranked[best] + below) / 2)
 
 
-def split_threshold(scores: NDArray[np.floating], otherwise: float) -> float:
-    """The threshold that parts the scores (N,) into two groups most unlike each other (Otsu 1979).
+def otsu_threshold(scores: NDArray[np.floating], default: float) -> float:
+    """Split scores into two groups with maximum variance between them.
 
-    Of 128 places between the smallest and the largest score, the one with the largest variance between the groups.
-    Where several places are as good, the middle of them; `otherwise` where there are fewer than two different scores.
+    Args:
+        scores: (N,) logits.
+        default: returned if there are fewer than two different scores.
+
+    Returns:
+        One of the 127 edges between 128 bins from the smallest to the largest score; the mean of several equally good.
+
+    Source:
+        Otsu: A Threshold Selection Method from Gray-Level Histograms, 1979.
     """
     if len(scores) == 0 or float(np.ptp(scores)) == 0:
-        return otherwise
+        return default
     counts, edges = np.histogram(scores, _BINS)
-    middles = (edges[:-1] + edges[1:]) / 2
-    below, mass = np.cumsum(counts)[:-1], np.cumsum(counts * middles)[:-1]
-    above, rest = counts.sum() - below, (counts * middles).sum() - mass
+    centers = (edges[:-1] + edges[1:]) / 2
+    below, sum_below = np.cumsum(counts)[:-1], np.cumsum(counts * centers)[:-1]
+    above, sum_above = counts.sum() - below, (counts * centers).sum() - sum_below
     with np.errstate(divide="ignore", invalid="ignore"):
-        between = np.nan_to_num(below * above * (mass / below - rest / above) ** 2)
-    best = np.flatnonzero(between >= between.max() * (1 - 1e-9))
+        variance = np.nan_to_num(below * above * (sum_below / below - sum_above / above) ** 2)
+    best = np.flatnonzero(variance >= variance.max() * (1 - 1e-9))
     return float(edges[1:-1][best].mean())

@@ -1,21 +1,29 @@
-"""LAION's own CLAP file in the transformers port: key names, and attention whose projections lie in one matrix.
+"""Convert a checkpoint of LAION's CLAP program to transformers' ClapModel.
 
-VALOR's teacher is `630k-fusion-best.pt`. The port's `laion/clap-htsat-fused` is another one, trained on AudioSet, too
-(`630k-audioset-fusion-best.pt`, its authors say), so the file itself is loaded.
+Key names differ, and LAION's attention has its three projections in one matrix. VALOR's teacher is
+`630k-fusion-best.pt`. `laion/clap-htsat-fused` on the hub is another model, trained on AudioSet as well
+(`630k-audioset-fusion-best.pt`, according to its authors), so LAION's file itself is loaded.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
-_PARTS = ("query", "key", "value")
+from ...weights.errors import WeightsError
+from ...weights.load import read_state_dict
+from ..errors import SetupError
+from ..text import escape
+
+_PROJECTIONS = ("query", "key", "value")
 _UNUSED = re.compile(
     r"spectrogram_extractor|logmel_extractor|tscam_conv|attn_mask|audio_branch\.head|position_ids|(text|audio)_transform"
 )
-# In LAION's text branch the names are those of the port already; these are the audio branch's.
+# LAION's text branch has the names of transformers already; these are of the audio branch.
 _AUDIO_NAMES = (
     (r"\.attn\.proj\.", ".attention.output.dense."),
     (r"\.attn\.relative_position_", ".attention.self.relative_position_"),
@@ -25,10 +33,47 @@ _AUDIO_NAMES = (
     (r"\.norm2\.", ".layernorm_after."),
     (r"^bn0\.", "batch_norm."),
 )
+_CONSTANTS = ("position_ids", "token_type_ids", "relative_position_index")  # computed, so a file may lack them
+
+
+def load_laion_clap(transformers: Any, path: Path) -> Any:
+    """Build a `transformers.ClapModel` with fusion from LAION's file, without unpickling code.
+
+    Args:
+        transformers: the module.
+        path: of the checkpoint.
+
+    Returns:
+        The model in eval mode.
+
+    Raises:
+        SetupError: the file is not such a checkpoint.
+    """
+    config = transformers.ClapConfig()
+    config.audio_config.enable_fusion = True
+    model = transformers.ClapModel(config).eval()
+    try:
+        missing, unknown = model.load_state_dict(convert_clap(read_state_dict(path)), strict=False)
+    except (RuntimeError, WeightsError, ValueError) as error:
+        reason = escape(str(error).splitlines()[0])
+        raise SetupError(f"{escape(path)}: not a CLAP checkpoint of LAION: {reason}") from error
+    missing = [key for key in missing if not key.endswith(_CONSTANTS)]
+    if missing or unknown:
+        counts = f"{len(missing)} keys missing, {len(unknown)} unknown"
+        names = escape(", ".join([*missing, *unknown][:3]))
+        raise SetupError(f"{escape(path)}: not a CLAP checkpoint of LAION: {counts} ({names})")
+    return model
 
 
 def convert_clap(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The parameters of `transformers.ClapModel`. state: LAION's, with or without the prefix `module.`."""
+    """Rename and split LAION's parameters.
+
+    Args:
+        state: of LAION's checkpoint, with or without the prefix `module.`.
+
+    Returns:
+        State dict of `transformers.ClapModel`.
+    """
     converted: dict[str, Tensor] = {}
     for name, tensor in state.items():
         key = name.removeprefix("module.")
@@ -38,21 +83,21 @@ def convert_clap(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if branch == "text_branch":
             converted[f"text_model.{rest}"] = tensor
         elif branch == "audio_branch":
-            converted |= _audio(rest, tensor)
-        elif found := re.fullmatch(r"(audio|text)_projection\.([02])\.(weight|bias)", key):
-            sense, place, kind = found.groups()
-            converted[f"{sense}_projection.linear{1 if place == '0' else 2}.{kind}"] = tensor
+            converted |= _convert_audio(rest, tensor)
+        elif match := re.fullmatch(r"(audio|text)_projection\.([02])\.(weight|bias)", key):
+            modality, index, kind = match.groups()
+            converted[f"{modality}_projection.linear{1 if index == '0' else 2}.{kind}"] = tensor
         else:
             converted[key] = tensor  # logit_scale_a, logit_scale_t
     return converted
 
 
-def _audio(key: str, tensor: Tensor) -> dict[str, Tensor]:
+def _convert_audio(key: str, tensor: Tensor) -> dict[str, Tensor]:
     for pattern, name in _AUDIO_NAMES:
         key = re.sub(pattern, name, key)
     prefix = "audio_model.audio_encoder."
-    if found := re.fullmatch(r"(.*)\.attn\.qkv\.(weight|bias)", key):
-        block, kind = found.groups()
-        pieces = zip(_PARTS, tensor.chunk(3), strict=True)
-        return {f"{prefix}{block}.attention.self.{part}.{kind}": piece for part, piece in pieces}
+    if match := re.fullmatch(r"(.*)\.attn\.qkv\.(weight|bias)", key):
+        block, kind = match.groups()
+        chunks = zip(_PROJECTIONS, tensor.chunk(3), strict=True)
+        return {f"{prefix}{block}.attention.self.{projection}.{kind}": chunk for projection, chunk in chunks}
     return {prefix + key: tensor}

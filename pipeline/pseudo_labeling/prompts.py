@@ -1,9 +1,9 @@
-"""What teachers are asked of each class, and from which logit on they are believed."""
+"""Text prompts and logit thresholds per class."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,46 +13,80 @@ from ..errors import SetupError
 from ..text import escape
 
 VALOR = Path(__file__).with_name("valor.toml")
-_TEXTS = ("label", "seen", "heard")
-_LARGEST = 3.4e38  # of float32
-_NUMBERS = ("seen_threshold", "heard_threshold")
+PROMPTS_FILE = "prompts.toml"  # beside the labels: the prompts, with the thresholds that the labels were made with
+# Modality -> key of its text prompt in TOML files and in the record; the key of its threshold is <key>_threshold.
+MODALITY_KEYS = {"visual": "seen", "audio": "heard"}
+_TEXT_KEYS = ("label", *MODALITY_KEYS.values())
+_THRESHOLD_KEYS = tuple(f"{key}_threshold" for key in MODALITY_KEYS.values())
+_MAX_FLOAT32 = 3.4e38
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """Of C classes: their names, the sentences for CLIP and CLAP, the logits that have to be exceeded."""
+    """Text prompts and logit thresholds of C classes. A class is active where its logit exceeds the threshold.
+
+    Attributes:
+        labels: names of the classes.
+        visual_prompts: a sentence for CLIP per class.
+        audio_prompts: a sentence for CLAP per class.
+        visual_thresholds: of CLIP's logits, per class.
+        audio_thresholds: of CLAP's logits, per class.
+    """
 
     labels: tuple[str, ...]
-    seen: tuple[str, ...]
-    heard: tuple[str, ...]
-    seen_threshold: tuple[float, ...]
-    heard_threshold: tuple[float, ...]
+    visual_prompts: tuple[str, ...]
+    audio_prompts: tuple[str, ...]
+    visual_thresholds: tuple[float, ...]
+    audio_thresholds: tuple[float, ...]
 
-    def with_thresholds(self, seen: Sequence[float], heard: Sequence[float]) -> Prompts:
-        """The same sentences, believed from other logits on."""
-        return replace(self, seen_threshold=tuple(map(float, seen)), heard_threshold=tuple(map(float, heard)))
+    def prompts(self, modality: str) -> tuple[str, ...]:
+        """Return the text prompts of "audio" or "visual"."""
+        return getattr(self, f"{modality}_prompts")
 
-    def of(self, labels: Sequence[str]) -> Prompts:
-        """Those of some classes, in this order."""
-        places = [self.labels.index(label) for label in labels]
-        return Prompts(*(tuple(column[place] for place in places) for column in astuple(self)))
+    def thresholds(self, modality: str) -> tuple[float, ...]:
+        """Return the logit thresholds of "audio" or "visual"."""
+        return getattr(self, f"{modality}_thresholds")
+
+    def with_thresholds(self, thresholds: Mapping[str, Sequence[float]]) -> Prompts:
+        """Return the same text prompts with other thresholds, by modality."""
+        return replace(self, **{f"{modality}_thresholds": tuple(values) for modality, values in thresholds.items()})
+
+    def select(self, labels: Sequence[str]) -> Prompts:
+        """Return the prompts of these classes, in this order. Raises ValueError for an unknown class."""
+        indices = [self.labels.index(label) for label in labels]
+        return Prompts(**{name: tuple(column[index] for index in indices) for name, column in vars(self).items()})
+
+    def to_record(self) -> dict[str, Sequence[Any]]:
+        """Return the columns under their keys in the record."""
+        texts = {key: self.prompts(modality) for modality, key in MODALITY_KEYS.items()}
+        thresholds = {f"{key}_threshold": self.thresholds(modality) for modality, key in MODALITY_KEYS.items()}
+        return {"labels": self.labels, **texts, **thresholds}
 
     def to_toml(self) -> str:
-        """The content of a file for `read_prompts`."""
+        """Return the content of a TOML file that `read_prompts` reads."""
         lines = []
         for index, label in enumerate(self.labels):
             lines += ["[[class]]", f"label = {toml_string(label)}"]
-            for sense in ("seen", "heard"):
-                lines += [f"{sense} = {toml_string(getattr(self, sense)[index])}"]
-                lines += [f"{sense}_threshold = {getattr(self, f'{sense}_threshold')[index]!r}"]
+            for modality, key in MODALITY_KEYS.items():
+                lines += [f"{key} = {toml_string(self.prompts(modality)[index])}"]
+                lines += [f"{key}_threshold = {self.thresholds(modality)[index]!r}"]
             lines.append("")
         return "\n".join(lines)
 
 
 def read_prompts(path: Path = VALOR) -> Prompts:
-    """A TOML file with a table [[class]] for each: label, seen, seen_threshold, heard, heard_threshold.
+    """Read a TOML file with a table [[class]] per class.
 
-    By default what VALOR asked. Raises SetupError for what is missing, or named twice.
+    Args:
+        path: each table has the keys label, seen, seen_threshold, heard and heard_threshold; by default the prompts and
+            thresholds that VALOR uses for LLP.
+
+    Raises:
+        SetupError: the file is unreadable, a key is missing or has a wrong type, a class is listed twice.
+
+    Source:
+        VALOR (Lai, Chen, Wang: Modality-Independent Teachers Meet Weakly-Supervised Audio-Visual Event Parser, NeurIPS
+        2023) and its program, github.com/Franklin905/VALOR.
     """
     try:
         return parse_prompts(path.read_bytes(), path)
@@ -61,32 +95,46 @@ def read_prompts(path: Path = VALOR) -> Prompts:
 
 
 def parse_prompts(content: bytes, path: Path | str) -> Prompts:
-    """Of a file's content; path: for messages. Raises SetupError."""
+    """Parse the content of a file of prompts.
+
+    Args:
+        content: TOML, as `read_prompts` describes it.
+        path: of the file, for error messages.
+
+    Raises:
+        SetupError: as `read_prompts`.
+    """
     try:
-        classes = parse_toml(content.decode()).get("class")
+        tables = parse_toml(content.decode()).get("class")
     except ValueError as error:
-        raise SetupError(f"{escape(path)}: not a readable file of prompts: {escape(error)}") from error
-    if not isinstance(classes, list) or not classes:
+        raise SetupError(f"{escape(path)}: not a TOML file of prompts: {escape(error)}") from error
+    if not isinstance(tables, list) or not tables:
         raise SetupError(f"{escape(path)}: has no [[class]] with label, seen, heard and their thresholds")
-    columns: dict[str, list[Any]] = {name: [] for name in (*_TEXTS, *_NUMBERS)}
-    for number, entry in enumerate(classes, 1):
-        for name, values in columns.items():
-            values.append(_value(path, number, entry, name))
-    labels = tuple(columns.pop("label"))
+    keys = (*_TEXT_KEYS, *_THRESHOLD_KEYS)
+    rows = [[_parse_value(path, number, table, key) for key in keys] for number, table in enumerate(tables, 1)]
+    columns: dict[str, tuple[Any, ...]] = dict(zip(keys, zip(*rows, strict=True), strict=True))
+    labels = columns["label"]
     for label in labels:
         if fault := label_name_error(label):
-            raise SetupError(f"{escape(path)}: a class cannot be called {label!r}: {fault}")
+            raise SetupError(f"{escape(path)}: invalid class name {label!r}: {fault}")
     if len(set(labels)) < len(labels):
-        twice = next(label for label in labels if labels.count(label) > 1)
-        raise SetupError(f"{escape(path)}: names {escape(twice)} twice")
-    return Prompts(labels, **{name: tuple(values) for name, values in columns.items()})
+        duplicate = next(label for label in labels if labels.count(label) > 1)
+        raise SetupError(f"{escape(path)}: class {escape(duplicate)} is listed twice")
+    return Prompts(
+        labels=labels,
+        visual_prompts=columns["seen"],
+        audio_prompts=columns["heard"],
+        visual_thresholds=columns["seen_threshold"],
+        audio_thresholds=columns["heard_threshold"],
+    )
 
 
-def _value(path: Path | str, number: int, entry: Any, name: str) -> Any:
-    value = entry.get(name) if isinstance(entry, dict) else None
-    if name in _TEXTS and isinstance(value, str) and value.strip():
+def _parse_value(path: Path | str, number: int, table: Any, key: str) -> Any:
+    value = table.get(key) if isinstance(table, dict) else None
+    if key in _TEXT_KEYS and isinstance(value, str) and value.strip():
         return value
-    if name in _NUMBERS and isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if key in _THRESHOLD_KEYS and is_number and abs(value) <= _MAX_FLOAT32:
         return float(value)
-    what = "a number" if name in _NUMBERS else "a text"
-    raise SetupError(f"{escape(path)}: class {number}: {name} is {escape(repr(value))}, expected {what}")
+    expected = "a number" if key in _THRESHOLD_KEYS else "a text"
+    raise SetupError(f"{escape(path)}: class {number}: {key} is {escape(repr(value))}, expected {expected}")

@@ -1,7 +1,7 @@
-"""The record beside the labels, pseudo_labels.json: what they were made with, and which files are this command's own.
+"""Record of the labels, pseudo_labels.json: their provenance, and the files that this command wrote.
 
-Files are known again by their checksums; other people's are not replaced. A run claims files before it writes the
-first of them, so that what a run leaves which is cut short is not taken for somebody else's.
+A file is replaced only if its sha256 is in the record; foreign files are refused. A run records files before it writes
+the first of them, so the next run recognizes the files of an interrupted one.
 """
 
 from __future__ import annotations
@@ -16,24 +16,34 @@ from ..datasets.pseudo_labels import FOLDERS, RECORD
 from ..errors import SetupError
 from ..text import escape
 
+REVIEW = "review"  # folder of the pages that `review_pages` writes
+
 
 def read_record(storage: Storage) -> dict[str, Any]:
-    """Empty where there is none that can be understood."""
+    """Return the record; empty if it is absent or malformed."""
     try:
         record = json.loads(storage.read(RECORD) or b"{}")
         lists = [record.get("labelled", []), record.get("review", []), *record.get("wrote", {}).values()]
     except (ValueError, AttributeError):
         return {}
-    return record if all(isinstance(one, list) for one in lists) else {}
+    return record if all(isinstance(value, list) for value in lists) else {}
 
 
 def write_record(storage: Storage, record: Mapping[str, Any]) -> None:
-    """In one piece, in the place of what was there."""
+    """Create or replace the record."""
     storage.write(RECORD, json.dumps(record, indent=1).encode() + b"\n")
 
 
 def refuse_foreign_files(storage: Storage, files: Iterable[str]) -> None:
-    """Raises SetupError where one of the files, or labels, are there and were not made by this command."""
+    """Check that no file of somebody else would be replaced.
+
+    Args:
+        storage: of the run.
+        files: text files that will be written. Label files are checked too: without a record they are foreign.
+
+    Raises:
+        SetupError: a file exists that this command did not write, or that was changed since.
+    """
     record = read_record(storage)
     wrote = record.get("wrote", {})
     foreign = [
@@ -42,27 +52,33 @@ def refuse_foreign_files(storage: Storage, files: Iterable[str]) -> None:
     if not record:
         foreign += [f"{folder.as_posix()}/" for folder in FOLDERS.values() if storage.names(folder.as_posix(), ".npy")]
     if foreign:
-        where = escape(f"{storage.where}/{foreign[0]}")
-        advice = "move it away, or --overwrite replaces it and makes all scores anew"
-        raise SetupError(f"{where}: was not made by this command; {advice}")
+        path = escape(f"{storage.where}/{foreign[0]}")
+        advice = "move it away, or use --overwrite, which replaces it and recomputes all scores"
+        raise SetupError(f"{path}: was not written by avvp pseudo-label; {advice}")
 
 
 def mark_unfinished(storage: Storage, files: Mapping[str, bytes], labelled: Iterable[str]) -> dict[str, Any]:
-    """Say which files and which clips' labels are about to be written. Returns the record as it was.
+    """Record what is about to be written, and that the run is unfinished.
 
-    Until the record is written anew it says that it is unfinished, and knows the files before and after.
+    Args:
+        storage: of the run.
+        files: text file -> its new content; the record keeps both the old and the new checksums.
+        labelled: clips whose label files are written.
+
+    Returns:
+        The record as it was before.
     """
     record = read_record(storage)
     wrote = {file: list(digests) for file, digests in record.get("wrote", {}).items()}
-    for file, digest in digests_of(files).items():
-        wrote[file] = [*wrote.get(file, ()), *digest]
+    for file, digests in digests_of(files).items():
+        wrote[file] = [*wrote.get(file, ()), *digests]
     names = sorted({*map(str, record.get("labelled", ())), *labelled})
     write_record(storage, {**record, "unfinished": True, "wrote": wrote, "labelled": names})
     return record
 
 
 def digests_of(files: Mapping[str, bytes]) -> dict[str, list[str]]:
-    """For `wrote` of the record: file -> checksums of what it may hold."""
+    """Return file -> checksums that it may have, the value of "wrote" in the record."""
     return {file: [_digest(content)] for file, content in files.items()}
 
 

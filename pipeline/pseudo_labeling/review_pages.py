@@ -1,4 +1,4 @@
-"""Pages on which people look at pseudo labels, and correct them."""
+"""HTML pages for checking and correcting pseudo labels."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..batch.journal import Journal
 from ..batch.storage import Storage
 from ..errors import SetupError
 from ..files import make_folder
@@ -16,55 +17,111 @@ from ..outputs.html.index import INDEX, write_index
 from ..outputs.html.page import write_page
 from ..text import escape
 from ..timeline import SegmentLabels, SegmentProbabilities, Timeline, all_events
-from .record import read_record, write_record
+from .prompts import PROMPTS_FILE, parse_prompts
+from .record import REVIEW, read_record, write_record
+from .score_files import read_scores
+from .threshold_scores import ScoredClips, decide_labels
+from .weak_labels import WeakLabels
 
-REVIEW = "review"
-_LONGEST = 200  # bytes of a name of a page, so that files can be called so
-_LARGEST = 60.0  # of a logit, so that no exponential overflows
+_MAX_STEM = 200  # bytes; file systems allow 255 for a file name
+_MAX_LOGIT = 60.0  # exp(60) fits into float32
 
 
 def check_review(storage: Storage) -> None:
-    """Raises SetupError where pages of others are in the folder of the review."""
-    own = set(read_record(storage).get("review", ()))
-    if foreign := [page for page in storage.names(REVIEW, ".html") if page not in own]:
-        raise SetupError(f"{escape(f'{storage.where}/{foreign[0]}')}: was not made by this command; move it away")
+    """Raise SetupError where the review folder has pages that this command did not write."""
+    recorded = set(read_record(storage).get("review", ()))
+    if foreign := [page for page in storage.names(REVIEW, ".html") if page not in recorded]:
+        path = escape(f"{storage.where}/{foreign[0]}")
+        raise SetupError(f"{path}: was not written by avvp pseudo-label; move it away")
+
+
+def find_labelled(storage: Storage) -> ScoredClips:
+    """Return the clips that the last run labelled, with the facts of their media files."""
+    entries = Journal(storage).entries
+    names = [str(name) for name in read_record(storage).get("labelled", [])]
+    return {name: entries[name].media for name in names if name in entries}
+
+
+def sample_labels(
+    storage: Storage, weak: WeakLabels | None, scored: ScoredClips, named: Mapping[str, Path], count: int
+) -> dict[str, tuple[Path, Timeline]]:
+    """Sample labelled clips evenly and build their timelines.
+
+    Args:
+        storage: of the run; its prompts.toml has the thresholds.
+        weak: clip -> its classes; None for labels from scores alone.
+        scored: clips that have labels.
+        named: clip -> its media file; other clips are not sampled.
+        count: at most this many clips.
+
+    Returns:
+        Clip -> its media file, and its labels as a timeline.
+    """
+    prompts = parse_prompts(storage.read(PROMPTS_FILE) or b"", PROMPTS_FILE)
+    candidates = [name for name in scored if name in named and (weak is None or name in weak)]
+    indices = np.linspace(0, len(candidates) - 1, min(count, len(candidates))).round().astype(int).tolist()
+    sampled = {}
+    for name in (candidates[index] for index in dict.fromkeys(indices)):
+        scores, classes = read_scores(storage, name), None if weak is None else weak[name]
+        labels = decide_labels(prompts, scores, scored[name], classes)
+        audio, visual = (
+            TeacherScores(scores[modality], prompts.thresholds(modality), labels.of(modality))
+            for modality in ("audio", "visual")
+        )
+        sampled[name] = (named[name], to_timeline(prompts.labels, str(named[name]), audio, visual, classes))
+    return sampled
 
 
 def write_review(storage: Storage, root: Path, clips: Mapping[str, tuple[Path, Timeline]]) -> Path:
-    """A page for each clip and an index, which is returned; pages of earlier reviews go.
+    """Write a page per clip and an index, and remove the pages of earlier reviews.
 
-    root: the storage's folder. clips: name -> its media, and its labels as a timeline. Raises OutputError.
+    Args:
+        storage: of the run.
+        root: the storage's folder.
+        clips: clip -> its media file, and its labels as a timeline.
+
+    Returns:
+        Path of the index.
+
+    Raises:
+        OutputError: a page cannot be written.
     """
     folder = root / REVIEW
     make_folder(folder)
-    names = page_names(clips)
-    own = [f"{REVIEW}/{page}" for page in (*names.values(), INDEX)]
+    file_names = page_names(clips)
+    pages = [f"{REVIEW}/{file_name}" for file_name in (*file_names.values(), INDEX)]
     record = read_record(storage)
-    before = set(map(str, record.get("review", ())))
-    write_record(storage, {**record, "review": sorted(before.union(own))})
+    earlier = set(map(str, record.get("review", ())))
+    write_record(storage, {**record, "review": sorted(earlier.union(pages))})
     for name, (media, timeline) in clips.items():
-        write_page(timeline, folder / names[name], media=media)
-    write_index(folder, {folder / names[name]: timeline for name, (_, timeline) in clips.items()}, "pseudo labels")
-    for page in before.difference(own):
+        write_page(timeline, folder / file_names[name], media=media)
+    write_index(folder, {folder / file_names[name]: timeline for name, (_, timeline) in clips.items()}, "pseudo labels")
+    for page in earlier.difference(pages):
         storage.remove(page)
-    write_record(storage, {**record, "review": own})
+    write_record(storage, {**record, "review": pages})
     return folder / INDEX
 
 
 def page_names(clips: Iterable[str]) -> dict[str, str]:
-    """Of clips: no two the same, not even where upper and lower case are, and none the index."""
-    taken, names = {INDEX}, {}
+    """Return clip -> file name of its page; names differ also where upper and lower case do not count."""
+    taken, file_names = {INDEX}, {}
     for name in clips:
-        stem = name.replace("/", "_").encode(errors="ignore")[-_LONGEST:].decode(errors="ignore")
+        stem = name.replace("/", "_").encode(errors="ignore")[-_MAX_STEM:].decode(errors="ignore")
         while f"{stem}.html".lower() in taken:
             stem += "_"
-        names[name] = f"{stem}.html"
-        taken.add(names[name].lower())
-    return names
+        file_names[name] = f"{stem}.html"
+        taken.add(file_names[name].lower())
+    return file_names
 
 
 class TeacherScores(NamedTuple):
-    """What a teacher says of a clip: logits (T, C), the thresholds of the classes, and the labels (T, C)."""
+    """Scores of one teacher for one clip.
+
+    Attributes:
+        scores: (T, C) logits.
+        thresholds: of the logits, per class.
+        labels: (T, C) the labels decided from them.
+    """
 
     scores: NDArray[np.float32]
     thresholds: Sequence[float]
@@ -72,17 +129,26 @@ class TeacherScores(NamedTuple):
 
     @property
     def probabilities(self) -> NDArray[np.float32]:
-        """``sigmoid(logit - threshold)``: one half is where the threshold lies."""
-        above = np.clip(self.scores - np.array(self.thresholds), -_LARGEST, _LARGEST)
+        """``sigmoid(logit - threshold)``, (T, C): the threshold is at one half."""
+        above = np.clip(self.scores - np.array(self.thresholds), -_MAX_LOGIT, _MAX_LOGIT)
         return (1 / (1 + np.exp(-above))).astype(np.float32)
 
 
 def to_timeline(
-    classes: Sequence[str], path: str, heard: TeacherScores, seen: TeacherScores, weak: NDArray[np.bool_] | None
+    classes: Sequence[str], path: str, audio: TeacherScores, visual: TeacherScores, weak: NDArray[np.bool_] | None
 ) -> Timeline:
-    """Labels as events. The probabilities of the video are its weak labels, (C,), where there are any."""
-    audio, visual = heard.probabilities, seen.probabilities
-    video = np.ones_like(audio) if weak is None else np.broadcast_to(weak, audio.shape).astype(np.float32)
-    probabilities = SegmentProbabilities(audio, visual, video, video)
-    events = all_events(SegmentLabels(heard.labels, seen.labels), probabilities, classes)
-    return Timeline(events, tuple(classes), probabilities, {"path": path, "duration": float(len(audio))}, {})
+    """Convert the labels of one clip to a timeline of events.
+
+    Args:
+        classes: names of the C classes.
+        path: of the media file.
+        audio: CLAP's scores and labels.
+        visual: CLIP's.
+        weak: (C,) classes of the clip, which become the probabilities of the whole video; None sets all to 1.
+    """
+    audio_probabilities, visual_probabilities = audio.probabilities, visual.probabilities
+    shape = audio_probabilities.shape
+    video = np.ones(shape, np.float32) if weak is None else np.broadcast_to(weak, shape).astype(np.float32)
+    probabilities = SegmentProbabilities(audio_probabilities, visual_probabilities, video, video)
+    events = all_events(SegmentLabels(audio.labels, visual.labels), probabilities, classes)
+    return Timeline(events, tuple(classes), probabilities, {"path": path, "duration": float(shape[0])}, {})

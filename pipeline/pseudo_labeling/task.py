@@ -1,14 +1,14 @@
-"""Pseudo labels as a batch run: teachers' scores of every video, and from those, at the end, labels.
+"""Pseudo-labelling as a batch run: scores of both teachers for every video; labels from all scores at the end.
 
-CLIP/scores/<id>.npy                  (T, C) float32: logits of what is seen
-CLAP/scores/<id>.npy                  (T, C) of what is heard
-CLIP/features/<id>.npy                (T, D) float32, normalised; on request, CLAP/features/ likewise
+CLIP/scores/<id>.npy                  (T, C) float32: CLIP's logits, of the frames
+CLAP/scores/<id>.npy                  (T, C) float32: CLAP's logits, of the audio
+CLIP|CLAP/features/<id>.npy           (T, D) float32, normalized; only if requested
 CLIP|CLAP/segment_pseudo_labels/      (T, C) uint8: logit above the threshold, and the video has the class
-prompts.toml, pseudo_labels.json      sentences and thresholds; the record of what the labels were made with
-AVVP_train.csv, labels.txt            where the weak labels came from no data set: the clips as one, to train on
+prompts.toml, pseudo_labels.json      text prompts and thresholds; the record of the labels' provenance
+AVVP_train.csv, labels.txt            the clips as a training split, unless the weak labels came from a data set
 
-Scores take hours and are journalled; labels take seconds and are made anew at the end of every run, so thresholds and
-weak labels can be changed without decoding anything again.
+Scores take hours and are journalled. Labels take seconds and are rewritten at the end of every run, so thresholds and
+weak labels can be changed without decoding again.
 """
 
 from __future__ import annotations
@@ -30,20 +30,30 @@ from ..batch.plan import OutputSpec
 from ..batch.storage import Storage
 from ..batch.task import Task, check_finite
 from ..batch.work import PendingVideo, VideoOutputs
-from .teachers import CLAP_MODEL, CLIP_MODEL, LoadedTeachers, load_teachers
-from .threshold_scores import SENSES, TEACHERS, LabelingConfig, Scored
-from .write_labels import check_storage, make_labels, save_table
+from .clap_teacher import CLAP_MODEL
+from .clip_teacher import CLIP_MODEL
+from .score_files import save_table
+from .teachers import LoadedTeachers, load_teachers
+from .threshold_scores import TEACHERS, LabelingConfig, ScoredClips
+from .write_labels import check_storage, make_labels
 
 _STREAMS: dict[str, Stream] = {"audio": "audio", "visual": "visual_2d"}
-_CPU_SECONDS, _GPU_SECONDS = 4, 64  # in a batch
-_VERSION = 1  # grows when the same teachers would give other scores
+_CPU_BATCH, _GPU_BATCH = 4, 64  # seconds of video
+_VERSION = 1  # to be increased when the same teachers would give other scores
 
 
 @dataclass(frozen=True, kw_only=True)
 class PseudoLabelTask(Task[LoadedTeachers]):
-    """Scores of every video, and labels by some rules. features: keep the teachers' features, too."""
+    """Score every video with CLIP and CLAP, then make labels from the scores.
 
-    rules: LabelingConfig
+    Attributes:
+        config: text prompts, and how scores become labels.
+        clip: CLIP model, a folder or a name on the Hugging Face hub.
+        clap: CLAP model, the same or LAION's own file with the suffix .pt.
+        features: also write the teachers' features.
+    """
+
+    config: LabelingConfig
     clip: str = CLIP_MODEL
     clap: str = CLAP_MODEL
     features: bool = False
@@ -56,76 +66,90 @@ class PseudoLabelTask(Task[LoadedTeachers]):
 
     def check(self, loaded: LoadedTeachers, storage: Storage, *, overwrite: bool) -> None:  # noqa: ARG002
         if not overwrite:
-            check_storage(storage, self.rules)
+            check_storage(storage, self.config)
 
-    def load(self, progress: DownloadProgress | None = None) -> LoadedTeachers:  # noqa: ARG002 - the hub has bars of its own
+    def load(self, progress: DownloadProgress | None = None) -> LoadedTeachers:  # noqa: ARG002 - the hub shows its own bars
         settings = self.settings
         return load_teachers(
-            self.rules.prompts, clip=self.clip, clap=self.clap, offline=self.source.offline, device=settings.device,
+            self.config.prompts, clip=self.clip, clap=self.clap, offline=self.source.offline, device=settings.device,
             precision=settings.precision,
         )  # fmt: skip
 
     def for_other_machines(self) -> PseudoLabelTask:
-        here = {name: str(Path(value).absolute()) if Path(value).exists() else value
-                for name, value in (("clip", self.clip), ("clap", self.clap))}  # fmt: skip
-        return replace(self, **here)
+        return replace(self, clip=_absolute(self.clip), clap=_absolute(self.clap))
 
     def batch_sizes(self, device: torch.device) -> dict[Stream, int]:
-        """Of each stream as many as seconds."""
-        seconds = self.settings.batch_size or (_GPU_SECONDS if device.type == "cuda" else _CPU_SECONDS)
-        return dict.fromkeys(_STREAMS.values(), seconds)
+        """Return the inputs in a batch; each stream has one per second."""
+        size = self.settings.batch_size or (_GPU_BATCH if device.type == "cuda" else _CPU_BATCH)
+        return dict.fromkeys(_STREAMS.values(), size)
 
     def output_specs(self, loaded: LoadedTeachers) -> dict[str, OutputSpec]:
-        made = {}
+        specs = {}
         for modality, teacher in TEACHERS.items():
             parameters = {
                 "version": _VERSION,
                 "teacher": loaded.hashes[teacher],
                 "precision": self.settings.precision.name,
-                "sentences": getattr(self.rules.prompts, SENSES[modality]),
+                "sentences": self.config.prompts.prompts(modality),
             }
             for kind in ("scores", "features") if self.features else ("scores",):
-                place = f"{teacher}/{kind}/{{id}}.npy"
-                made[f"{modality} {kind}"] = OutputSpec(place, hash_values(parameters), (_STREAMS[modality],))
-        return made
+                path = f"{teacher}/{kind}/{{id}}.npy"
+                specs[f"{modality} {kind}"] = OutputSpec(path, hash_values(parameters), (_STREAMS[modality],))
+        return specs
 
     def write_outputs(
         self,
-        loaded: LoadedTeachers,  # noqa: ARG002 - every task is given its networks
+        loaded: LoadedTeachers,  # noqa: ARG002 - part of the interface
         specs: Mapping[str, OutputSpec],
         storage: Storage,
         video: PendingVideo,
     ) -> VideoOutputs:
-        outputs = {}
-        classes = len(self.rules.prompts.labels)
+        files = {}
+        classes = len(self.config.prompts.labels)
         for output in video.job.output_names:
-            place, stream = specs[output].path(video.job.id), specs[output].streams[0]
+            path, stream = specs[output].path(video.job.id), specs[output].streams[0]
             rows = np.concatenate([*video.blocks(stream)])
             check_finite(video, rows)
-            kept = rows[:, :classes] if output.endswith("scores") else rows[:, classes:]
-            outputs[output] = storage.store(place, partial(save_table, np.ascontiguousarray(kept, np.float32)))
+            table = rows[:, :classes] if output.endswith("scores") else rows[:, classes:]
+            files[output] = storage.store(path, partial(save_table, np.ascontiguousarray(table, np.float32)))
         assert video.summary is not None
-        return VideoOutputs(outputs, video.summary.warnings, asdict(video.summary.facts))
+        return VideoOutputs(files, video.summary.warnings, asdict(video.summary.facts))
 
     def finalize(
         self, loaded: LoadedTeachers, specs: Mapping[str, OutputSpec], storage: Storage, journal: Journal
     ) -> str | None:
-        """Thresholds, then labels of every video that has scores by these teachers."""
-        made_with = {
+        """Make the labels of every video that has scores of these teachers for these prompts."""
+        provenance = {
             "program": "avvp",
             "version": version("avvp"),
             "teachers": {"visual": self.clip, "audio": self.clap},
             "hashes": dict(loaded.hashes),
             "precision": self.settings.precision.name,
         }
-        return make_labels(storage, self.rules, find_scored(specs, journal), made_with)
+        return make_labels(storage, self.config, find_scored(specs, journal), provenance)
 
 
-def find_scored(specs: Mapping[str, OutputSpec], journal: Journal) -> Scored:
-    """Clips with scores of both teachers as these specs have them."""
-    wanted = {name: output.parameters for name, output in specs.items() if name.endswith("scores")}
+def find_scored(specs: Mapping[str, OutputSpec], journal: Journal) -> ScoredClips:
+    """Find the clips whose scores are up to date.
+
+    Args:
+        specs: of the task; the hashes of their parameters must be those in the journal.
+        journal: of the run.
+
+    Returns:
+        Clip -> facts of its media file, sorted by clip.
+    """
+    expected = {output: spec.parameters for output, spec in specs.items() if output.endswith("scores")}
     return {
-        name: record.media
-        for name, record in sorted(journal.entries.items())
-        if all(n in record.outputs and record.parameters.get(n) == hashed for n, hashed in wanted.items())
+        name: entry.media
+        for name, entry in sorted(journal.entries.items())
+        if all(
+            output in entry.outputs and entry.parameters.get(output) == parameters
+            for output, parameters in expected.items()
+        )
     }
+
+
+def _absolute(model: str) -> str:
+    """Return an absolute path for a path that exists; a name on the hub stays as it is."""
+    return str(Path(model).absolute()) if Path(model).exists() else model

@@ -1,4 +1,4 @@
-"""How scores become labels: thresholds, the mask of weak labels, streams that are not there."""
+"""Decide labels from scores: logit thresholds, the mask of weak labels, missing streams."""
 
 from __future__ import annotations
 
@@ -14,19 +14,25 @@ from .prompts import Prompts
 from .weak_labels import WeakLabels
 
 TEACHERS = {"audio": "CLAP", "visual": "CLIP"}
-SENSES = {"audio": "heard", "visual": "seen"}
-_CODECS = {"audio": "audio_codec", "visual": "video_codec"}
+_CODEC_KEYS = {"audio": "audio_codec", "visual": "video_codec"}
 
-Scored = Mapping[str, Mapping[str, Any]]  # clip with scores of both teachers -> facts of its media
+ScoredClips = Mapping[str, Mapping[str, Any]]  # clip with scores of both teachers -> facts of its media file
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelingConfig:
-    """How scores become labels. weak: the classes of each clip, None for labels from scores alone.
+    """How scores become labels, and what is written beside the labels.
 
-    calibration: None for the thresholds of the prompts, "distribution", or "dense" by `dense`, clip -> truth.
-    data_set: write the clips down as the training split of a data set, too; in_place: the storage is the data set that
-    the weak labels are from. origin, notes: for the record.
+    Attributes:
+        prompts: text prompts and thresholds of the classes.
+        weak: clip -> its classes; None for labels from scores alone.
+        calibration: how thresholds are chosen: None keeps those of the prompts, "dense" maximises F1 on `dense`,
+            "distribution" uses the scores alone.
+        dense: clip -> labels per second, for calibration.
+        data_set: also write the labelled clips as the training split of a data set.
+        in_place: the output is the data set that the weak labels come from.
+        origin: for the record: where the weak labels come from.
+        notes: for the record.
     """
 
     prompts: Prompts
@@ -40,17 +46,35 @@ class LabelingConfig:
 
 
 def has_stream(modality: str, media: Mapping[str, Any]) -> bool:
-    """Whether the file has such a stream; scores of one that it lacks are those of silence and of black."""
-    return media.get(_CODECS[modality]) is not None
+    """Return whether the media file has the stream; the scores of a missing one are those of silence or black."""
+    return media.get(_CODEC_KEYS[modality]) is not None
 
 
-def decide(
-    prompts: Prompts, weak: WeakLabels | None, name: str, scores: Mapping[str, NDArray[np.float32]],
+def decide_labels(
+    prompts: Prompts,
+    scores: Mapping[str, NDArray[np.float32]],
     media: Mapping[str, Any],
-) -> dict[str, NDArray[np.bool_]]:  # fmt: skip
-    """Of a clip, by modality (T, C): the logit is above the threshold, and the video has the class and the stream."""
-    labels = {}
-    for modality, table in scores.items():
-        above = table > np.array(getattr(prompts, f"{SENSES[modality]}_threshold"), np.float32)
-        labels[modality] = above & (True if weak is None else weak[name]) & has_stream(modality, media)
-    return labels
+    weak: NDArray[np.bool_] | None,
+) -> SegmentLabels:
+    """Label the segments of one clip.
+
+    A class is active where its logit exceeds the threshold, if the clip has the class and the file has the stream.
+
+    Args:
+        prompts: thresholds of the C classes.
+        scores: logits by modality, (T, C).
+        media: facts of the media file.
+        weak: (C,) classes of the clip; None if unknown, which allows all.
+
+    Returns:
+        (T, C) per modality.
+
+    Source:
+        VALOR (see `prompts.read_prompts`), whose comparison is strict, too.
+    """
+    allowed = np.ones(len(prompts.labels), bool) if weak is None else weak
+    tables = {
+        modality: (table > np.array(prompts.thresholds(modality), np.float32)) & allowed & has_stream(modality, media)
+        for modality, table in scores.items()
+    }
+    return SegmentLabels(tables["audio"], tables["visual"])

@@ -1,4 +1,4 @@
-"""Weak labels: which classes a video has at all, from a table or from the annotations of a data set."""
+"""Weak labels: the classes of each clip, from a table or from the annotations of a data set."""
 
 from __future__ import annotations
 
@@ -22,122 +22,150 @@ _COLUMNS = ("filename", "event_labels")
 
 
 def annotated_labels(annotations: Annotations, splits: Sequence[str]) -> WeakLabels:
-    """Of the clips of some splits, classes in the order of the annotations."""
-    found: WeakLabels = {}
+    """Return the weak labels of the clips of some splits, classes in the order of the annotations."""
+    weak: WeakLabels = {}
     for split in map(annotations.split, splits):
-        found |= zip(split.filenames, split.labels, strict=True)
-    return found
+        weak |= zip(split.filenames, split.labels, strict=True)
+    return weak
 
 
 def read_table(path: Path, labels: Sequence[str]) -> WeakLabels:
-    """Of a file with columns `filename` and `event_labels` (classes between commas), tab- or comma-separated.
+    """Read weak labels from a table such as LLP's AVVP_train.csv.
 
-    So is LLP's AVVP_train.csv; the suffix of a media file is left out of account. Raises DatasetError, for the files of
-    val and test, too: labels of those are made by the name of their split.
+    Args:
+        path: tab- or comma-separated, with the columns `filename` and `event_labels` (classes separated by commas);
+            the suffix of a media file is removed from a filename.
+        labels: names of the C classes.
+
+    Returns:
+        Clip -> (C,) bool.
+
+    Raises:
+        DatasetError: the table is malformed, or has labels per second, or is the table of val or test: those splits are
+            labelled only by name, as their labels must not be trained on.
     """
     if path.name in {SPLIT_FILES["val"], SPLIT_FILES["test"]}:
-        raise DatasetError(f"{escape(path)}: labels made of it must not be trained on; name its folder, with --split")
+        raise DatasetError(
+            f"{escape(path)}: labels made from val or test are not for training; pass its folder and --split instead"
+        )
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise DatasetError(f"{escape(path)}: cannot be read: {error}") from error
     header = text.split("\n", 1)[0].rstrip("\r")
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if "\t" in header else ",")
-    found: WeakLabels = {}
+    delimiter = "\t" if "\t" in header else ","
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    weak: WeakLabels = {}
     problems = []
     try:
         columns = next(rows, [])
-        if not set(_COLUMNS) <= set(columns):
-            shown = header[:80]
-            raise DatasetError(f"{escape(path)}: has no columns filename and event_labels, but {shown!r}")
-        if set(EVENT_COLUMNS) <= set(columns):
-            raise DatasetError(f"{escape(path)}: lists events by second; labels of them would give the answer away")
-        places = [columns.index(column) for column in _COLUMNS]
+        _check_columns(path, header, columns)
+        indices = [columns.index(column) for column in _COLUMNS]
         for row in filter(None, rows):
+            line = f"line {rows.line_num}"
             if len(row) != len(columns):
-                hint = "; several classes go between quotes" if len(row) > len(columns) and "," in header else ""
-                problems.append(f"line {rows.line_num}: {len(row)} columns, expected {len(columns)}{hint}")
+                hint = "; put several classes in quotes" if len(row) > len(columns) and delimiter == "," else ""
+                problems.append(f"{line}: {len(row)} columns, expected {len(columns)}{hint}")
                 continue
-            file, classes = (row[place] for place in places)
+            file, classes = (row[index] for index in indices)
             name = str(PurePath(file).with_suffix("")) if PurePath(file).suffix.lower() in MEDIA_SUFFIXES else file
-            named = [label.strip() for label in classes.split(",") if label.strip()]
-            if unknown := [label for label in named if label not in labels]:
-                problems.append(f"line {rows.line_num}: unknown class {escape(unknown[0])}")
-            if not name or name in found:
-                problems.append(f"line {rows.line_num}: {name!r} is no name, or named before")
-            found[name] = np.array([label in named for label in labels])
+            present = [label.strip() for label in classes.split(",") if label.strip()]
+            if unknown := [label for label in present if label not in labels]:
+                problems.append(f"{line}: unknown class {escape(unknown[0])}")
+            if not name:
+                problems.append(f"{line}: no filename")
+            elif name in weak:
+                problems.append(f"{line}: {name!r} is listed twice")
+            weak[name] = np.array([label in present for label in labels])
     except csv.Error as error:
         problems.append(f"line {rows.line_num}: {error}")
-    if problems or not found:
+    if problems or not weak:
         raise DatasetError.listing(f"{escape(path)} cannot be used", problems or ["it lists no clip"])
-    return found
+    return weak
+
+
+def _check_columns(path: Path, header: str, columns: Sequence[str]) -> None:
+    if not set(_COLUMNS) <= set(columns):
+        raise DatasetError(f"{escape(path)}: has no columns filename and event_labels, but {header[:80]!r}")
+    if set(EVENT_COLUMNS) <= set(columns):
+        raise DatasetError(f"{escape(path)}: has labels per second; expected the classes of each video")
 
 
 def match_videos(videos: Iterable[str], clips: Iterable[str], others: Iterable[str] = ()) -> dict[str, str]:
-    """Video -> the clip that it is, by its whole name, by its last parts, or by the id in `<id>_<start>_<end>`.
+    """Match videos with clips by name: the whole name, else the last parts, else the id in `<id>_<start>_<end>`.
 
-    The id serves where one of the two has no times, as LLP's videos have none; names with other times are other
-    clips. Videos that are no clip are left out, and so are those that are like a clip which another is better.
-    Raises DatasetError where two videos are the same clip, or a video may be several; of `others`, videos that nobody
-    asks about, the second is left out instead.
+    The id counts only where one of the two names has no times, as LLP's videos have none; names with other times are
+    other clips. A video is left out if it fits no clip, or only clips that another video fits better.
+
+    Args:
+        videos: names, folders included, without suffixes.
+        clips: names of clips.
+        others: videos of earlier runs. Conflicts among them are no errors; the second is left out.
+
+    Returns:
+        Video -> clip, one to one.
+
+    Raises:
+        DatasetError: two of the videos fit the same clip equally well, or one fits several clips.
     """
-    by_id = _by_id(clips)
-    found: dict[str, str] = {}
-    taken: dict[str, str] = {}  # clip -> video
-    asked = dict.fromkeys(videos)
-    for alike in _ALIKE:
-        before = set(taken)
-        for video in (*asked, *others):
-            likely = [] if video in found else [clip for clip in by_id[_id(video)] if alike(video, clip)]
-            if not likely or before.intersection(likely):
+    clips_by_id = _group_by_id(clips)
+    clip_of: dict[str, str] = {}
+    video_of: dict[str, str] = {}
+    required = dict.fromkeys(videos)
+    for fits in _CRITERIA:
+        matched_better = set(video_of)
+        for video in (*required, *others):
+            candidates = [] if video in clip_of else [clip for clip in clips_by_id[_id(video)] if fits(video, clip)]
+            if not candidates or matched_better.intersection(candidates):
                 continue
-            rival = taken.get(likely[0])
-            if len(likely) == 1 and rival is None:
-                found[video], taken[likely[0]] = likely[0], video
-            elif video in asked and len(likely) > 1:
-                both = " and ".join(map(escape, likely[:2]))
-                raise DatasetError(f"{escape(video)}: is named like the clips {both}")
-            elif video in asked:
+            rival = video_of.get(candidates[0])
+            if len(candidates) == 1 and rival is None:
+                clip_of[video], video_of[candidates[0]] = candidates[0], video
+            elif video in required and len(candidates) > 1:
+                both = " and ".join(map(escape, candidates[:2]))
+                raise DatasetError(f"{escape(video)}: the name fits the clips {both}; rename the video")
+            elif video in required:
                 both = f"{escape(rival)} and {escape(video)}"
-                raise DatasetError(f"{both}: both are named like the clip {escape(likely[0])}")
-    return {video: found[video] for video in (*asked, *others) if video in found}
+                raise DatasetError(f"{both}: both names fit the clip {escape(candidates[0])}; rename one")
+    return {video: clip_of[video] for video in (*required, *others) if video in clip_of}
 
 
 def matching_names(names: Iterable[str], clips: Iterable[str]) -> set[str]:
-    """The names that are, or may be, those of one of the clips."""
-    by_id = _by_id(clips)
-    return {name for name in names for clip in by_id[_id(name)] if any(alike(name, clip) for alike in _ALIKE)}
+    """Return the names that fit one of the clips by any criterion of `match_videos`."""
+    clips_by_id = _group_by_id(clips)
+    return {name for name in names for clip in clips_by_id[_id(name)] if any(fits(name, clip) for fits in _CRITERIA)}
 
 
-def _by_id(clips: Iterable[str]) -> defaultdict[str, list[str]]:
-    found: defaultdict[str, list[str]] = defaultdict(list)
+def _group_by_id(clips: Iterable[str]) -> defaultdict[str, list[str]]:
+    groups: defaultdict[str, list[str]] = defaultdict(list)
     for clip in sorted(set(clips)):
-        found[_id(clip)].append(clip)
-    return found
+        groups[_id(clip)].append(clip)
+    return groups
 
 
 def _id(name: str) -> str:
     return clip_id(PurePath(name).name)
 
 
-def _same(video: str, clip: str) -> bool:
+def _same_name(video: str, clip: str) -> bool:
     return PurePath(video) == PurePath(clip)
 
 
-def _same_end(video: str, clip: str) -> bool:
-    return _end(PurePath(video).parts, PurePath(clip).parts)
+def _same_last_parts(video: str, clip: str) -> bool:
+    return _end_alike(PurePath(video).parts, PurePath(clip).parts)
 
 
 def _same_id(video: str, clip: str) -> bool:
-    one, other = PurePath(video), PurePath(clip)
-    untimed = [path.name for path in (one, other) if clip_id(path.name) == path.name]
-    return len(untimed) == 1 and _end(one.parts[:-1], other.parts[:-1])
+    """Return whether the folders agree and exactly one of the names has times; ids are equal already."""
+    first, second = PurePath(video), PurePath(clip)
+    untimed = [path.name for path in (first, second) if clip_id(path.name) == path.name]
+    return len(untimed) == 1 and _end_alike(first.parts[:-1], second.parts[:-1])
 
 
-def _end(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether the longer ends as the shorter is."""
-    shorter = min(len(one), len(other))
-    return one[len(one) - shorter :] == other[len(other) - shorter :]
+def _end_alike(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Return whether one of two sequences ends with the other."""
+    shorter = min(len(first), len(second))
+    return first[len(first) - shorter :] == second[len(second) - shorter :]
 
 
-_ALIKE = (_same, _same_end, _same_id)  # the better first
+_CRITERIA = (_same_name, _same_last_parts, _same_id)  # the best first

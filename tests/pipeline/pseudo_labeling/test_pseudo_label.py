@@ -19,12 +19,12 @@ from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.errors import OutputError
 from avvp.pipeline.preprocess.clap_mel import RATE, clap_mel
 from avvp.pipeline.preprocess.teacher_inputs import CLAP_MEL, CLIP_FRAME, TeacherInputs, clip_frame
-from avvp.pipeline.pseudo_labeling import write_labels as making
-from avvp.pipeline.pseudo_labeling.calibrate import best_threshold
+from avvp.pipeline.pseudo_labeling import write_labels
+from avvp.pipeline.pseudo_labeling.calibrate import max_f1_threshold
 from avvp.pipeline.pseudo_labeling.clap_checkpoint import convert_clap
+from avvp.pipeline.pseudo_labeling.clip_teacher import fold_quick_gelu
 from avvp.pipeline.pseudo_labeling.prompts import Prompts, parse_prompts, read_prompts
 from avvp.pipeline.pseudo_labeling.task import PseudoLabelTask
-from avvp.pipeline.pseudo_labeling.teachers import fold_quick_gelu
 from avvp.pipeline.pseudo_labeling.threshold_scores import LabelingConfig
 from avvp.weights.errors import WeightsError
 from avvp.weights.load import read_state_dict
@@ -163,7 +163,7 @@ def test_clip_with_another_activation_is_left_as_it_is() -> None:
 )
 def test_a_batch_holds_an_input_for_each_second(asked: int | None, device: str, inputs: int) -> None:
     settings = ComputeSettings(DecodeOptions(), batch_size=asked)
-    task = PseudoLabelTask(settings=settings, rules=LabelingConfig(prompts=read_prompts()))
+    task = PseudoLabelTask(settings=settings, config=LabelingConfig(prompts=read_prompts()))
     assert task.batch_sizes(torch.device(device)) == {"audio": inputs, "visual_2d": inputs}
 
 
@@ -198,12 +198,12 @@ def plain_scores(teachers: tuple[Path, Path], video: Path, prompts: Prompts) -> 
         for segment, index in enumerate(np.round(np.linspace(0, len(pictures) - 1, segments)).astype(int)):
             tensor = torch.from_numpy(pictures.read([index])[0]).permute(2, 0, 1)[None].float() / 255
             small = torch.nn.functional.interpolate(tensor, (224, 224), mode="bilinear", align_corners=False)
-            asked = words[0](list(prompts.seen), padding=True, return_tensors="pt")
+            asked = words[0](list(prompts.visual_prompts), padding=True, return_tensors="pt")
             asked.pop("token_type_ids", None)
             seen.append(clip(pixel_values=(small - mean) / std, **asked).logits_per_image[0])
             mel = port(sound[segment * chunk : (segment + 1) * chunk], sampling_rate=RATE, return_tensors="pt")
             asked = words[1](
-                list(prompts.heard), padding="max_length", truncation=True, max_length=77, return_tensors="pt"
+                list(prompts.audio_prompts), padding="max_length", truncation=True, max_length=77, return_tensors="pt"
             )
             asked.pop("token_type_ids", None)
             features = mel["input_features"]
@@ -245,12 +245,12 @@ def test_labels_are_those_of_a_plain_loop(
     weak = {"one": [True, False], "two": [True, True]}
     for name, has in weak.items():
         expected = plain_scores(teachers, videos / f"{name}.mp4", prompts)
-        for modality, teacher, sense in (("visual", "CLIP", "seen"), ("audio", "CLAP", "heard")):
+        for modality, teacher in (("visual", "CLIP"), ("audio", "CLAP")):
             scores = load(data, f"{teacher}/scores/{name}.npy")
             np.testing.assert_allclose(scores, expected[modality], atol=2e-3)
             labels = load(data, f"{FOLDERS[modality].as_posix()}/{name}.npy")
             assert labels.dtype == np.uint8
-            above = scores > np.array(getattr(prompts, f"{sense}_threshold"), np.float32)
+            above = scores > np.array(prompts.thresholds(modality), np.float32)
             np.testing.assert_array_equal(labels, above & has)
             features = load(data, f"{teacher}/features/{name}.npy")
             assert features.shape == (3, 12)
@@ -329,8 +329,8 @@ def test_thresholds_by_a_few_dense_labels(labelled: Callable[..., Result], tmp_p
     data = tmp_path / "data"
     chosen = read_prompts(data / "prompts.toml")
     scores = load(data, "CLIP/scores/two.npy")[:, 0]
-    assert chosen.seen_threshold[0] == best_threshold(scores, np.array([False, True, True]), 0)
-    assert (chosen.seen_threshold[1], chosen.heard_threshold[1]) == (-1, 0.1)
+    assert chosen.visual_thresholds[0] == max_f1_threshold(scores, np.array([False, True, True]), 0)
+    assert (chosen.visual_thresholds[1], chosen.audio_thresholds[1]) == (-1, 0.1)
     assert not (data / FOLDERS["visual"] / "two.npy").exists()
     assert labelled("--annotations", tmp_path / "weak.csv", "--calibrate", "distribution").status == 0
 
@@ -342,14 +342,14 @@ def test_thresholds_by_a_few_dense_labels(labelled: Callable[..., Result], tmp_p
         (("--annotations", "{weak}", "--no-weak-labels"), "or say --no-weak-labels"),
         (("--annotations", "{weak}", "--split", "val"), "--split goes with --annotations FOLDER"),
         (("--annotations", "{weak}", "--calibrate", "dense"), "needs --annotations FOLDER"),
-        (("--no-weak-labels", "--prompts", "{weak}"), "not a readable file of prompts"),
+        (("--no-weak-labels", "--prompts", "{weak}"), "not a TOML file of prompts"),
         (
             ("--no-weak-labels", "--clip-model", "nobody/nothing"),
-            "without --offline it comes from the",
+            "download it without --offline",
         ),
-        (("--no-weak-labels", "--clap-model", "nobody/nothing/x.pt"), "nobody/nothing/x.pt: is not here (x.pt)"),
-        (("--no-weak-labels", "--clap-model", "x.pt"), "x.pt: no such file here, and not OWNER/REPOSITORY/FILE"),
-        (("--annotations", "{val}"), "name its folder, with --split"),
+        (("--no-weak-labels", "--clap-model", "nobody/nothing/x.pt"), "nobody/nothing/x.pt: not found (x.pt)"),
+        (("--no-weak-labels", "--clap-model", "x.pt"), "x.pt: no such file, and not OWNER/REPOSITORY/FILE"),
+        (("--annotations", "{val}"), "pass its folder and --split"),
     ],
 )
 def test_wrong_usage_is_said(
@@ -375,12 +375,12 @@ def test_files_of_others_are_kept(labelled: Callable[..., Result], tmp_path: Pat
         path.write_text("somebody's")
         refused = labelled(*weak, output=output)
         assert refused.status == 2, place
-        assert "was not made by this command" in refused.err
+        assert "was not written by avvp pseudo-label" in refused.err
         assert path.read_text() == "somebody's"
     assert labelled(*weak).status == 0
     assert labelled(*weak).status == 0
     (tmp_path / "data" / "AVVP_train.csv").write_text("corrected by hand")
-    assert "AVVP_train.csv: was not made by this command" in labelled(*weak).err
+    assert "AVVP_train.csv: was not written by avvp pseudo-label" in labelled(*weak).err
     assert labelled(*weak, "--overwrite").status == 0
 
 
@@ -422,9 +422,9 @@ def test_labels_that_were_cut_short_are_finished(
     for prompts in (PROMPTS, PROMPTS.replace("= 0.1", "= 0.2")):
         (tmp_path / "mine.toml").write_text(prompts)
         with monkeypatch.context() as patched:
-            patched.setattr(making, last, full)
+            patched.setattr(write_labels, last, full)
             assert labelled(*weak).status == 1
-        assert "did not finish" in check_record(tmp_path / "data", CLASSES)[0]
+        assert "was cut short" in check_record(tmp_path / "data", CLASSES)[0]
     (tmp_path / "mine.toml").write_text(PROMPTS)
     finished = labelled(*weak)
     assert finished.status == 0, finished.err
@@ -488,10 +488,10 @@ def test_scores_by_other_sentences_are_said(labelled: Callable[..., Result], vid
     assert labelled(*weak, videos=videos / "one.mp4").status == 0
     (tmp_path / "mine.toml").write_text(PROMPTS.replace("A photo of a dog.", "A picture of a dog."))
     result = labelled(*weak, videos=videos / "two.mp4")
-    assert "labels of 1 clip (one) were removed: their scores are by other teachers or sentences" in result.err
+    assert "labels of 1 clip (one) were removed: their scores are from other teachers or prompts" in result.err
     (tmp_path / "weak.csv").write_text("filename,event_labels\none,Dog\n")
     result = labelled(*weak)
-    assert "labels of 1 clip (two) were removed: they are not asked for any more" in result.err
+    assert "labels of 1 clip (two) were removed: no longer in the annotations" in result.err
 
 
 def test_a_record_that_is_none_is_somebody_else_s(labelled: Callable[..., Result], tmp_path: Path) -> None:
@@ -500,7 +500,7 @@ def test_a_record_that_is_none_is_somebody_else_s(labelled: Callable[..., Result
         (tmp_path / "data" / "pseudo_labels.json").write_text(record)
         result = labelled("--no-weak-labels", "--review", "1")
         assert result.status == 2
-        assert "was not made by this command" in result.err
+        assert "was not written by avvp pseudo-label" in result.err
 
 
 def test_names_that_a_table_cannot_hold(labelled: Callable[..., Result], videos: Path, tmp_path: Path) -> None:
@@ -524,7 +524,7 @@ def test_a_review_replaces_its_own_pages_alone(labelled: Callable[..., Result], 
     (review / "mine.html").write_text("somebody's")
     refused = labelled("--no-weak-labels", "--review", "2")
     assert refused.status == 2
-    assert "review/mine.html: was not made by this command" in refused.err
+    assert "review/mine.html: was not written by avvp pseudo-label" in refused.err
     shutil.rmtree(review)
     review.touch()
     assert "review" in labelled("--no-weak-labels", "--review", "2").err
@@ -534,9 +534,9 @@ def test_all_that_is_missing_is_named(run: Callable[..., Result], videos: Path, 
     result = run("pseudo-label", videos, "--no-weak-labels", "-o", tmp_path / "data", "--offline")
     assert result.status == 2
     for name in (
-        "lukewys/laion_clap/630k-fusion-best.pt: is not here",
-        "roberta-base: is not here",
-        "large-patch14: is not",
+        "lukewys/laion_clap/630k-fusion-best.pt: not found",
+        "roberta-base: not found",
+        "large-patch14: not found",
     ):
         assert name in result.err
 
@@ -552,7 +552,7 @@ def test_models_that_are_none(labelled: Callable[..., Result], teachers: tuple[P
     weights.write_bytes(weights.read_bytes()[:1000])
     assert "torn: cannot be loaded" in labelled("--no-weak-labels", "--clip-model", torn).err
     (tmp_path / "mine.toml").write_text(PROMPTS.replace("A photo of a dog.", "A photo of a dog. " * 9))
-    assert "reads at most 77 tokens" in labelled("--no-weak-labels").err
+    assert "takes at most 77 tokens" in labelled("--no-weak-labels").err
 
 
 def test_other_files_of_a_teacher_are_another_teacher(

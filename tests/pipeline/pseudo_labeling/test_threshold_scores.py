@@ -10,7 +10,7 @@ import pytest
 from avvp.models.labels import LLP_LABELS
 from avvp.pipeline.datasets.pseudo_labels import check_record
 from avvp.pipeline.errors import DatasetError, SetupError
-from avvp.pipeline.pseudo_labeling.calibrate import best_threshold, split_threshold
+from avvp.pipeline.pseudo_labeling.calibrate import max_f1_threshold, otsu_threshold
 from avvp.pipeline.pseudo_labeling.prompts import parse_prompts, read_prompts
 from avvp.pipeline.pseudo_labeling.review_pages import page_names
 from avvp.pipeline.pseudo_labeling.weak_labels import match_videos, matching_names, read_table
@@ -20,11 +20,11 @@ from support.teachers import CLASSES, PROMPTS
 def test_valor_asks_of_every_class() -> None:
     prompts = read_prompts()
     assert prompts.labels == LLP_LABELS
-    assert prompts.seen[LLP_LABELS.index("Vacuum_cleaner")] == "A photo of a vaccum cleaner."
-    assert prompts.heard[LLP_LABELS.index("Baby_cry_infant_cry")] == "This is a sound of baby cry, infant cry"
-    assert prompts.heard[LLP_LABELS.index("Frying_(food)")] == "This is a sound of frying (food)"
-    assert (sum(prompts.seen_threshold), sum(prompts.heard_threshold)) == (394, 44)
-    assert (prompts.seen_threshold[-1], prompts.heard_threshold[5]) == (18, -2)
+    assert prompts.visual_prompts[LLP_LABELS.index("Vacuum_cleaner")] == "A photo of a vaccum cleaner."
+    assert prompts.audio_prompts[LLP_LABELS.index("Baby_cry_infant_cry")] == "This is a sound of baby cry, infant cry"
+    assert prompts.audio_prompts[LLP_LABELS.index("Frying_(food)")] == "This is a sound of frying (food)"
+    assert (sum(prompts.visual_thresholds), sum(prompts.audio_thresholds)) == (394, 44)
+    assert (prompts.visual_thresholds[-1], prompts.audio_thresholds[5]) == (18, -2)
     assert parse_prompts(prompts.to_toml().encode(), "again") == prompts
 
 
@@ -32,17 +32,17 @@ def test_valor_asks_of_every_class() -> None:
     ("text", "said"),
     [
         ("x = 1", r"has no \[\[class\]\]"),
-        ("[[class", "not a readable file of prompts"),
+        ("[[class", "not a TOML file of prompts"),
         ('[[class]]\nlabel = "a"', "class 1: seen is None, expected a text"),
         (PROMPTS.replace("= -1", '= "x"'), "class 2: seen_threshold is 'x', expected a number"),
-        (PROMPTS.replace('"Speech"', '"Dog"'), "names Dog twice"),
-        (PROMPTS.replace('"Speech"', '"Speech, loud"'), "a class cannot be called 'Speech, loud': it contains a comma"),
-        (PROMPTS.replace('"Speech"', '"Spee\\rch"'), "it contains a comma, a tab or a newline"),
-        (PROMPTS.replace('"Speech"', '" Speech"'), "or begins or ends with whitespace"),
+        (PROMPTS.replace('"Speech"', '"Dog"'), "class Dog is listed twice"),
+        (PROMPTS.replace('"Speech"', '"Speech, loud"'), "invalid class name 'Speech, loud': it "),
+        (PROMPTS.replace('"Speech"', '"Spee\\rch"'), "it has a comma, a tab or the end of a line"),
+        (PROMPTS.replace('"Speech"', '" Speech"'), "or has space around it"),
         (PROMPTS.replace("= -1", "= 1e300"), "expected a number"),
         (PROMPTS.replace("= -1", "= nan"), "expected a number"),
         (PROMPTS.replace("= -1", "= 1" + "0" * 400), "expected a number"),
-        ("\x00", "not a readable"),
+        ("\x00", "not a TOML file"),
     ],
 )
 def test_prompts_that_cannot_be_used(text: str, said: str) -> None:
@@ -50,21 +50,21 @@ def test_prompts_that_cannot_be_used(text: str, said: str) -> None:
         parse_prompts(text.encode(), "x.toml")
 
 
-def test_best_threshold_by_hand() -> None:
+def test_max_f1_threshold_by_hand() -> None:
     """Yes at 3 and 1, no at 2 and 0: all above 0.5 have F1 0.8, only the first 2/3."""
     scores, truth = np.array([3.0, 2.0, 1.0, 0.0]), np.array([True, False, True, False])
-    assert best_threshold(scores, truth, 9) == 0.5
-    assert best_threshold(scores, np.zeros(4, bool), 9) == 9
-    assert best_threshold(np.array([1.0, 1.0]), np.array([True, False]), 9) == 0.5
-    assert best_threshold(np.array([2.0, 1.0]), np.array([True, False]), 9) == 1.5
+    assert max_f1_threshold(scores, truth, 9) == 0.5
+    assert max_f1_threshold(scores, np.zeros(4, bool), 9) == 9
+    assert max_f1_threshold(np.array([1.0, 1.0]), np.array([True, False]), 9) == 0.5
+    assert max_f1_threshold(np.array([2.0, 1.0]), np.array([True, False]), 9) == 1.5
 
 
-def test_split_threshold_lies_between_the_groups() -> None:
+def test_otsu_threshold_lies_between_the_groups() -> None:
     rng = np.random.default_rng(0)
     scores = np.concatenate([rng.normal(10, 0.5, 300), rng.normal(20, 0.5, 100)])
-    assert 12 < split_threshold(scores, 0) < 18
-    assert split_threshold(np.full(5, 3.0), 7) == 7
-    assert split_threshold(np.empty(0), 7) == 7
+    assert 12 < otsu_threshold(scores, 0) < 18
+    assert otsu_threshold(np.full(5, 3.0), 7) == 7
+    assert otsu_threshold(np.empty(0), 7) == 7
 
 
 @pytest.mark.parametrize(
@@ -74,14 +74,15 @@ def test_split_threshold_lies_between_the_groups() -> None:
         ("x" * 200_000, "field larger|has no columns"),
         (
             "filename,event_labels\nx.mp4,Dog,Speech\n",
-            "line 2: 3 columns, expected 2; several classes go between quotes",
+            "line 2: 3 columns, expected 2; put several classes in quotes",
         ),
         ("filename,event_labels\nx.mp4\n", "line 2: 1 columns, expected 2"),
-        ("filename,event_labels\na/x.mp4,Dog\nb/x,Dog\na/x,Dog\n", "line 4: 'a/x' is no name, or named before"),
+        ("filename,event_labels\na/x.mp4,Dog\nb/x,Dog\na/x,Dog\n", "line 4: 'a/x' is listed twice"),
+        ("filename,event_labels\n,Dog\n", "line 2: no filename"),
         ("filename,event_labels\n", "lists no clip"),
-        ("filename,onset,offset,event_labels\nx,0,1,Dog\n", "lists events by second"),
+        ("filename,onset,offset,event_labels\nx,0,1,Dog\n", "has labels per second; expected the classes"),
         ("filename,event_labels\nx,Cow\n", "line 2: unknown class Cow"),
-        ("filename\tevent_labels\nx.mp4\tDog\nx\tDog\n", "line 3: 'x' is no name, or named before"),
+        ("filename\tevent_labels\nx.mp4\tDog\nx\tDog\n", "line 3: 'x' is listed twice"),
     ],
 )
 def test_weak_labels_that_cannot_be_used(tmp_path: Path, text: str, said: str) -> None:
@@ -107,11 +108,11 @@ def test_names_of_clips() -> None:
     assert match_videos(["c/x"], both) == {}
     assert match_videos(["vid", "vid_0_10"], ["vid_0_10", "vid_10_20"]) == {"vid_0_10": "vid_0_10"}
     assert match_videos(["x", "a/x"], both) == {"a/x": "a/x"}
-    with pytest.raises(DatasetError, match="abc_0_10 and abc_5_15: both are named like the clip abc"):
+    with pytest.raises(DatasetError, match="abc_0_10 and abc_5_15: both names fit the clip abc"):
         match_videos(["abc_0_10", "abc_5_15"], ["abc"])
-    with pytest.raises(DatasetError, match="cam: is named like the clips cam_0_10 and cam_5_15"):
+    with pytest.raises(DatasetError, match="cam: the name fits the clips cam_0_10 and cam_5_15"):
         match_videos(["cam"], ["cam_5_15", "cam_0_10"])
-    with pytest.raises(DatasetError, match="x: is named like the clips a/x and b/x"):
+    with pytest.raises(DatasetError, match="x: the name fits the clips a/x and b/x"):
         match_videos(["x"], both)
 
 
@@ -136,7 +137,7 @@ def test_names_that_may_be_those_of_clips() -> None:
 @pytest.mark.parametrize("name", ["AVVP_val_pd.csv", "AVVP_test_pd.csv"])
 def test_the_table_of_what_is_scored_is_no_table_to_train_on(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("filename\tevent_labels\nx\tDog\n")
-    with pytest.raises(DatasetError, match="name its folder, with --split"):
+    with pytest.raises(DatasetError, match="pass its folder and --split"):
         read_table(tmp_path / name, CLASSES)
     (tmp_path / "AVVP_train.csv").write_text("filename\tevent_labels\nx\tDog\n")
     assert list(read_table(tmp_path / "AVVP_train.csv", CLASSES)) == ["x"]
@@ -144,11 +145,11 @@ def test_the_table_of_what_is_scored_is_no_table_to_train_on(tmp_path: Path, nam
 
 def test_prompts_of_some_classes() -> None:
     prompts = parse_prompts(PROMPTS.encode(), "x.toml")
-    swapped = prompts.of(["Speech", "Dog"])
+    swapped = prompts.select(["Speech", "Dog"])
     assert swapped.labels == ("Speech", "Dog")
-    assert (swapped.seen_threshold, swapped.heard_threshold) == ((-1, 0.5), (0.1, -0.25))
-    assert swapped.seen[0] == "A photo of people talking."
-    assert prompts.of(CLASSES) == prompts
+    assert (swapped.visual_thresholds, swapped.audio_thresholds) == ((-1, 0.5), (0.1, -0.25))
+    assert swapped.visual_prompts[0] == "A photo of people talking."
+    assert prompts.select(CLASSES) == prompts
 
 
 def test_a_record_says_what_labels_are_for(tmp_path: Path) -> None:
@@ -159,10 +160,10 @@ def test_a_record_says_what_labels_are_for(tmp_path: Path) -> None:
         ('{"prompts": {"labels": ["Speech", "Dog"]}}', "made for the same classes in another order than"),
         ('{"prompts": {"labels": ["Dog", "Cow"]}}', r"made for other classes \(Cow is not in both\)"),
         ('{"prompts": {"labels": ["Dog"]}}', r"made for other classes \(Speech is not in both\)"),
-        ('{"prompts": {"labels": null}}', "not a readable record"),
-        ('{"unfinished": true}', "did not finish"),
-        ("[1]", "not a readable record"),
-        ("{", "not a readable record"),
+        ('{"prompts": {"labels": null}}', "is no record that can be read"),
+        ('{"unfinished": true}', "was cut short"),
+        ("[1]", "is no record that can be read"),
+        ("{", "is no record that can be read"),
     ):
         record.write_text(content)
         problems = check_record(tmp_path, CLASSES)

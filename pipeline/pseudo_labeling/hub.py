@@ -1,0 +1,107 @@
+"""Load models and tokenizers of transformers, from folders or from the Hugging Face hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from ..batch.journal import hash_values
+from ..errors import SetupError
+from ..files import hash_file
+from ..text import escape
+
+
+def import_transformers() -> Any:
+    """Return the module transformers. Raises SetupError if it is not installed."""
+    try:
+        import transformers
+    except ImportError as error:
+        raise SetupError("pseudo labels need transformers; install it with: pip install 'avvp[pseudo]'") from error
+    transformers.utils.logging.disable_progress_bar()  # for reading parameters from a file, which takes a second
+    return transformers
+
+
+def load_all(*loaders: Callable[[], Any]) -> list[Any]:
+    """Return the results of all loaders. Raises one SetupError with the messages of all that failed."""
+    results, problems = [], []
+    for load in loaders:
+        try:
+            results.append(load())
+        except SetupError as error:
+            problems.append(str(error))
+    if problems:
+        raise SetupError("\n  ".join(problems))
+    return results
+
+
+def load_pretrained(model_class: Any | None, tokenizer_class: Any, name: str, *, offline: bool) -> tuple[Any, Any]:
+    """Load a model and its tokenizer.
+
+    Args:
+        model_class: of transformers; None loads the tokenizer alone.
+        tokenizer_class: of transformers.
+        name: a folder, or a name on the hub.
+        offline: use only files on this machine.
+
+    Returns:
+        The model in eval mode or None, and the tokenizer.
+
+    Raises:
+        SetupError: files are missing or damaged, or lack parameters, which transformers would initialize at random.
+    """
+    model, info = None, {}
+    try:
+        if model_class is not None:
+            options = {"use_safetensors": True, "local_files_only": offline, "output_loading_info": True}
+            model, info = model_class.from_pretrained(name, **options)
+        tokenizer = tokenizer_class.from_pretrained(name, local_files_only=offline)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        files = "config.json, tokenizer files" + (", model.safetensors" if model_class is not None else "")
+        raise _not_loaded(name, files, error, offline=offline) from error
+    if faults := sorted(map(str, [*info.get("missing_keys", ()), *info.get("mismatched_keys", ())])):
+        what = f"{len(faults)} parameters are missing or have another shape ({faults[0]}, ...)"
+        raise SetupError(f"{escape(name)}: does not fit the model: {escape(what)}")
+    return None if model is None else model.eval(), tokenizer
+
+
+def fetch_file(name: str, *, offline: bool) -> Path:
+    """Return the path of a single file, downloaded if necessary.
+
+    Args:
+        name: a path, or OWNER/REPOSITORY/FILE on the hub.
+        offline: use only files on this machine.
+
+    Raises:
+        SetupError: there is no such file.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    from huggingface_hub import hf_hub_download
+
+    repository, _, file = name.rpartition("/")
+    if repository.count("/") != 1:
+        raise SetupError(f"{escape(name)}: no such file, and not OWNER/REPOSITORY/FILE on the Hugging Face hub")
+    try:
+        return Path(hf_hub_download(repository, file, local_files_only=offline))
+    except (OSError, ValueError) as error:
+        raise _not_loaded(name, file, error, offline=offline) from error
+
+
+def hash_model(name: str, model: Any) -> str:
+    """Return a hash of a model's folder, or the revision of a model on the hub."""
+    folder = Path(name)
+    if not folder.is_dir():
+        return str(getattr(model.config, "_commit_hash", None) or name)
+    files = sorted(path for path in folder.iterdir() if path.suffix in {".json", ".safetensors", ".txt"})
+    return hash_values({path.name: hash_file(path) for path in files})
+
+
+def _not_loaded(name: str, files: str, error: Exception, *, offline: bool) -> SetupError:
+    reason = escape(str(error).strip().split("\n", 1)[0])
+    if Path(name).exists():
+        return SetupError(f"{escape(name)}: cannot be loaded ({files}): {reason}")
+    advice = "download it without --offline" if offline else "download it into a folder and pass the folder"
+    return SetupError(f"{escape(name)}: not found ({files}); {advice}: {reason}")
