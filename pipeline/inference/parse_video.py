@@ -41,7 +41,7 @@ def parse_video(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         thresholds: per class, modality and level; or one number in [0, 1] for all.
         source: where weight files may come from.
-        decoding: frame reader and time limit.
+        decoding: decoder, resampler and time limit.
         progress: called with the stage, the seconds done and the total (None if the container does not state it).
 
     Returns:
