@@ -65,7 +65,7 @@ def truth(tmp_path: Path) -> dict[str, SegmentLabels]:
     annotations = read_annotations(tmp_path / "set" / "annotations")
     found: dict[str, SegmentLabels] = {}
     val = annotations.split("val")
-    heard, seen = (annotations.dense(val, modality, SECONDS) for modality in ("audio", "visual"))
+    heard, seen = (annotations.modality_labels(val, modality, SECONDS) for modality in ("audio", "visual"))
     for folder, table in (("videos", "labels.csv"), ("checked", "checked.csv")):
         (tmp_path / folder).mkdir()
         rows = ["filename,event_labels"]

@@ -424,7 +424,7 @@ def test_labels_that_were_cut_short_are_finished(
         with monkeypatch.context() as patched:
             patched.setattr(write_labels, last, full)
             assert labelled(*weak).status == 1
-        assert "was cut short" in check_record(tmp_path / "data", CLASSES)[0]
+        assert "did not finish" in check_record(tmp_path / "data", CLASSES)[0]
     (tmp_path / "mine.toml").write_text(PROMPTS)
     finished = labelled(*weak)
     assert finished.status == 0, finished.err

@@ -36,9 +36,9 @@ def test_valor_asks_of_every_class() -> None:
         ('[[class]]\nlabel = "a"', "class 1: seen is None, expected a text"),
         (PROMPTS.replace("= -1", '= "x"'), "class 2: seen_threshold is 'x', expected a number"),
         (PROMPTS.replace('"Speech"', '"Dog"'), "class Dog is listed twice"),
-        (PROMPTS.replace('"Speech"', '"Speech, loud"'), "invalid class name 'Speech, loud': it "),
-        (PROMPTS.replace('"Speech"', '"Spee\\rch"'), "it has a comma, a tab or the end of a line"),
-        (PROMPTS.replace('"Speech"', '" Speech"'), "or has space around it"),
+        (PROMPTS.replace('"Speech"', '"Speech, loud"'), "invalid class name 'Speech, loud': it contains a comma"),
+        (PROMPTS.replace('"Speech"', '"Spee\\rch"'), "it contains a comma, a tab or a newline"),
+        (PROMPTS.replace('"Speech"', '" Speech"'), "or begins or ends with whitespace"),
         (PROMPTS.replace("= -1", "= 1e300"), "expected a number"),
         (PROMPTS.replace("= -1", "= nan"), "expected a number"),
         (PROMPTS.replace("= -1", "= 1" + "0" * 400), "expected a number"),
@@ -160,10 +160,10 @@ def test_a_record_says_what_labels_are_for(tmp_path: Path) -> None:
         ('{"prompts": {"labels": ["Speech", "Dog"]}}', "made for the same classes in another order than"),
         ('{"prompts": {"labels": ["Dog", "Cow"]}}', r"made for other classes \(Cow is not in both\)"),
         ('{"prompts": {"labels": ["Dog"]}}', r"made for other classes \(Speech is not in both\)"),
-        ('{"prompts": {"labels": null}}', "is no record that can be read"),
-        ('{"unfinished": true}', "was cut short"),
-        ("[1]", "is no record that can be read"),
-        ("{", "is no record that can be read"),
+        ('{"prompts": {"labels": null}}', "not a readable record"),
+        ('{"unfinished": true}', "did not finish"),
+        ("[1]", "not a readable record"),
+        ("{", "not a readable record"),
     ):
         record.write_text(content)
         problems = check_record(tmp_path, CLASSES)
