@@ -121,10 +121,10 @@ def test_truth_beside_the_result(run: Run, held_out: Path, tmp_path: Path) -> No
     result = run(*common, held_out / "annotations")
     assert result.status == 0
     assert " truth " in result.err
-    assert "F-scores by second A" in result.err
+    assert "F-scores per second A" in result.err
     (tmp_path / "other.mp4").write_bytes(video.read_bytes())
     result = run("parse", tmp_path / "other.mp4", "--weights", "demo", "--annotations", held_out / "annotations")
-    assert (result.status, "no labels by second of other" in result.err) == (2, True)
+    assert (result.status, "no labels per second for other" in result.err) == (2, True)
     result = run(
         "parse", video, "--weights", "demo", "--annotations", held_out / "annotations", "--output-dir", tmp_path
     )

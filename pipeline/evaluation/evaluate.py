@@ -1,4 +1,4 @@
-"""The scores of one system on one split, all of them."""
+"""Evaluate decisions on one split: ten F-scores, by subset and by class."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from ..timeline import SegmentLabels
 
 @dataclass(frozen=True)
 class Subset:
-    """Scores of some of the clips; None where there are no such clips."""
+    """Scores of a subset of the clips."""
 
-    clips: int
-    scores: Scores | None
+    clips: int  # number of clips
+    scores: Scores | None  # None if there are no clips
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that is known of one system on one split."""
+    """Scores of one system on one split."""
 
     split: str
-    source: str  # the parser's or the timelines' name
+    source: str  # name of the parser or of the folder that was scored
     labels: tuple[str, ...]
     whole: Subset
-    overlapping: Subset  # some second has two or more events of one modality
-    non_overlapping: Subset
-    classes: dict[str, Scores | None]  # class -> its own scores
-    notes: tuple[str, ...] = field(default=())
+    overlapping: Subset  # clips with two or more events of one modality in some second
+    non_overlapping: Subset  # the other clips
+    classes: dict[str, Scores | None]  # class -> scores of that class only; None if it does not occur
+    notes: tuple[str, ...] = field(default=())  # for the reader, e.g. how many clips were not scored
 
     @property
     def scores(self) -> Scores:
-        """Of all clips."""
+        """Scores of all clips."""
         assert self.whole.scores is not None  # a split has clips
         return self.whole.scores
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready mapping: scores in percent, null for what no clip could be scored by."""
+        """Return a JSON-ready mapping: scores in percent, null where no clip could be scored."""
 
-        def document(scores: Scores | None) -> dict[str, Any] | None:
+        def to_json(scores: Scores | None) -> dict[str, Any] | None:
             return None if scores is None else scores.to_dict()
 
         subsets = {name: getattr(self, name) for name in ("whole", "overlapping", "non_overlapping")}
@@ -56,17 +56,25 @@ class Evaluation:
             "split": self.split,
             "source": self.source,
             "notes": list(self.notes),
-            "scores": document(self.scores),
-            "subsets": {name: {"clips": part.clips, "scores": document(part.scores)} for name, part in subsets.items()},
-            "classes": {label: document(scores) for label, scores in self.classes.items()},
+            "scores": to_json(self.scores),
+            "subsets": {name: {"clips": part.clips, "scores": to_json(part.scores)} for name, part in subsets.items()},
+            "classes": {label: to_json(scores) for label, scores in self.classes.items()},
         }
 
 
 def score_clips(parser: AVParser, clips: SplitDataset, device: torch.device) -> Scores:
-    """The ten scores by the published decision, every threshold at 0.5."""
-    labels = parser.config.labels
-    uniform = Thresholds.uniform(labels)
-    return score(*uniform.decide(predict_clips(parser, clips, device)), *clips.segment_labels)
+    """Score a parser on a split by the published decision rule, with all thresholds at 0.5.
+
+    Args:
+        parser: on `device`; it is set to evaluation mode.
+        clips: with annotated labels.
+        device: where the features are moved to.
+
+    Returns:
+        The ten F-scores.
+    """
+    thresholds = Thresholds.uniform(parser.config.labels)
+    return score(*thresholds.decide(predict_clips(parser, clips, device)), *clips.segment_labels)
 
 
 def evaluate(
@@ -78,21 +86,33 @@ def evaluate(
     labels: Sequence[str],
     notes: Sequence[str] = (),
 ) -> Evaluation:
-    """All scores of decisions against the truth, (N, T, C) bool each."""
-    four = (*decisions, *truth)
-    crowded = overlapping(*truth)
+    """Score decisions on all clips, on those with and without overlapping events, and by class.
 
-    def subset(chosen: NDArray[np.bool_]) -> Subset:
-        count = int(chosen.sum())
-        return Subset(count, score(*(part[chosen] for part in four)) if count else None)
+    Args:
+        decisions: (N, T, C) predicted labels.
+        truth: (N, T, C) annotated labels.
+        split: name of the split.
+        source: name of the system.
+        labels: C class names.
+        notes: for the reader of the scores.
+
+    Returns:
+        The scores.
+    """
+    tables = (*decisions, *truth)
+    has_overlap = overlapping(*truth)
+
+    def subset(selected: NDArray[np.bool_]) -> Subset:
+        count = int(selected.sum())
+        return Subset(count, score(*(table[selected] for table in tables)) if count else None)
 
     return Evaluation(
         split=split,
         source=source,
         labels=tuple(labels),
-        whole=subset(np.ones(len(crowded), bool)),
-        overlapping=subset(crowded),
-        non_overlapping=subset(~crowded),
-        classes=dict(zip(labels, class_scores(*four), strict=True)),
+        whole=subset(np.ones(len(has_overlap), bool)),
+        overlapping=subset(has_overlap),
+        non_overlapping=subset(~has_overlap),
+        classes=dict(zip(labels, class_scores(*tables), strict=True)),
         notes=tuple(notes),
     )

@@ -1,4 +1,4 @@
-"""A parser against the features and annotations of a split."""
+"""Evaluate a parser on the features and annotations of a split."""
 
 from __future__ import annotations
 
@@ -19,7 +19,18 @@ from .tune_thresholds import tune_thresholds
 
 
 class ParserEvaluator:
-    """A parser, and the data to score it on. Raises as its parts do: features and classes must be the parser's."""
+    """A parser with the data to score it on.
+
+    Args:
+        loaded: the parser.
+        annotations: folder of the annotations; their classes must be the parser's.
+        features: folder or packed store; as the parser was trained on.
+        progress: called with a description; returns a callback for the number of steps done and the total.
+
+    Raises:
+        DatasetError: annotations or features cannot be read.
+        FeatureMismatchError: features or classes are not the parser's.
+    """
 
     def __init__(
         self,
@@ -37,7 +48,20 @@ class ParserEvaluator:
         check_labels(loaded, self.annotations)
 
     def evaluate(self, split: str, thresholds: Thresholds, notes: Sequence[str] = ()) -> Evaluation:
-        """All scores on a split."""
+        """Score the parser on a split.
+
+        Args:
+            split: "train", "val" or "test".
+            thresholds: of the parser's classes.
+            notes: for the reader of the scores.
+
+        Returns:
+            The scores.
+
+        Raises:
+            DatasetError: the split or features of it are missing.
+            SetupError: the parser's probabilities are not finite.
+        """
         clips = load_clips(self.annotations, split, self.features)
         return evaluate(
             thresholds.decide(self._predict(clips)), clips.segment_labels, split=split, source=self.loaded.name,
@@ -45,7 +69,7 @@ class ParserEvaluator:
         )  # fmt: skip
 
     def tune(self) -> Thresholds:
-        """Thresholds chosen on the validation split."""
+        """Choose thresholds on the validation split, see `tune_thresholds`."""
         clips = load_clips(self.annotations, "val", self.features)
         return tune_thresholds(self._predict(clips), clips, self.annotations.labels, self.progress("tuning thresholds"))
 
@@ -54,18 +78,27 @@ class ParserEvaluator:
 
 
 def check_labels(loaded: LoadedParser, annotations: Annotations) -> None:
-    """Raises FeatureMismatchError, naming both, unless parser and annotations have the same classes in one order."""
+    """Check that parser and annotations have the same classes in the same order.
+
+    Args:
+        loaded: the parser.
+        annotations: of the data set.
+
+    Raises:
+        FeatureMismatchError: they do not; the message names the differences.
+    """
     ours, theirs = loaded.parser.config.labels, annotations.labels
     if ours == theirs:
         return
-    only_ours, only_theirs = ([x for x in one if x not in two] for one, two in ((ours, theirs), (theirs, ours)))
+    only_ours = [label for label in ours if label not in theirs]
+    only_theirs = [label for label in theirs if label not in ours]
     if only_ours or only_theirs:
-        what = f"only the parser has {_names(only_ours)}; only the annotations have {_names(only_theirs)}"
+        difference = f"only the parser has {_names(only_ours)}; only the annotations have {_names(only_theirs)}"
     else:
-        what = "the classes are the same, in another order"
+        difference = "the classes are the same, in another order"
     raise FeatureMismatchError(
         f"the parser of {loaded.name!r} ({len(ours)} classes) and the annotations in {escape(annotations.folder)}"
-        f" ({len(theirs)} classes) do not go together: {what}"
+        f" ({len(theirs)} classes) do not match: {difference}"
     )
 
 

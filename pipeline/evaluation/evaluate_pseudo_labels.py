@@ -1,4 +1,4 @@
-"""Pseudo labels on disk against the annotations of a split: how good they are, before anything is trained on them."""
+"""Evaluate pseudo labels on disk against the annotations of a split."""
 
 from __future__ import annotations
 
@@ -20,32 +20,41 @@ _MODALITIES = ("audio", "visual")
 def evaluate_pseudo_labels(
     folder: Path, annotations: Annotations, split: str, *, allow_missing: bool = False
 ) -> Evaluation:
-    """Score ``CLAP/`` and ``CLIP/segment_pseudo_labels/<id>.npy`` as if they were a parser's decisions.
+    """Score pseudo labels as if they were a parser's decisions.
 
-    Raises DatasetError listing clips without labels (unless `allow_missing`: then only those that have both kinds are
-    scored, and `notes` says so) and files that cannot be used.
+    Args:
+        folder: of the pseudo labels, see `datasets.pseudo_labels`.
+        annotations: of the data set.
+        split: "val" or "test".
+        allow_missing: score only the clips that have labels of both modalities; `notes` states their number.
+
+    Returns:
+        The scores.
+
+    Raises:
+        DatasetError: files are missing or cannot be used; the message lists all of them.
     """
-    chosen = annotations.split(split)
-    ids = [_find_name(folder, name) for name in chosen.filenames]
+    clips = annotations.split(split)
+    ids = [_find_name(folder, name) for name in clips.filenames]
     rows = list(range(len(ids)))
     notes = []
     if allow_missing:
         rows = [row for row in rows if all((folder / FOLDERS[m] / f"{ids[row]}.npy").is_file() for m in _MODALITIES)]
         if not rows:
-            raise DatasetError(f"{escape(folder)}: no clip of the {split} split has pseudo labels of both kinds")
+            raise DatasetError(f"{escape(folder)}: no clip of the {split} split has pseudo labels of both modalities")
         if len(rows) < len(ids):
             notes.append(f"{len(rows)} of {len(ids)} clips: the others have no pseudo labels")
     length, classes = annotations.segments, len(annotations.labels)
     tables, problems = {}, check_record(folder, annotations.labels)
     for modality in _MODALITIES:
-        named = [ids[row] for row in rows]
-        tables[modality], wrong = read_pseudo_labels(folder, modality, named, [length] * len(rows), classes)
-        problems += wrong
+        row_ids = [ids[row] for row in rows]
+        tables[modality], file_problems = read_pseudo_labels(folder, modality, row_ids, [length] * len(rows), classes)
+        problems += file_problems
     if problems:
         raise DatasetError.listing(f"the pseudo labels in {escape(folder)} cannot be scored", problems)
     return evaluate(
         SegmentLabels(**tables),
-        annotations.segment_labels(chosen, length).select(np.array(rows)),
+        annotations.segment_labels(clips, length).select(np.array(rows)),
         split=split,
         source=escape(folder.resolve().name),
         labels=annotations.labels,
@@ -54,6 +63,6 @@ def evaluate_pseudo_labels(
 
 
 def _find_name(folder: Path, filename: str) -> str:
-    """Files are named like the clip, or by its id."""
-    named = any((folder / place / f"{filename}.npy").is_file() for place in FOLDERS.values())
-    return filename if named else clip_id(filename)
+    """Return the clip's name if a file has it, else the clip's id."""
+    exists = any((folder / subfolder / f"{filename}.npy").is_file() for subfolder in FOLDERS.values())
+    return filename if exists else clip_id(filename)

@@ -1,4 +1,4 @@
-"""Timelines on disk, of any program, against the annotations of a split."""
+"""Evaluate timelines on disk, from any program, against the annotations of a split."""
 
 from __future__ import annotations
 
@@ -24,19 +24,26 @@ _TIMELINE_SUFFIX = ".events.json"
 def evaluate_timelines(
     folder: Path, annotations: Annotations, split: str, *, allow_missing: bool = False
 ) -> Evaluation:
-    """Score the timelines in a folder: `<filename>.events.json` or `<id>.events.json`, of any program.
+    """Score the timelines in a folder.
 
-    Only `events` is read of each: modality ("audio", "visual" or, for both, "audio_visual"), label, onset and offset in
-    seconds. A second is active where events of the class cover at least half of it. What lies past the last
-    annotated second of the data set is not scored. Raises DatasetError listing timelines that are missing (unless
-    `allow_missing`: then only what is there is scored, and `notes` says so) or cannot be understood.
+    Args:
+        folder: with `<filename>.events.json` or `<id>.events.json` for each clip, see `read_timeline`.
+        annotations: of the data set; seconds past its last annotated second are not scored.
+        split: "val" or "test".
+        allow_missing: score only the clips that have a timeline; `notes` states their number.
+
+    Returns:
+        The scores.
+
+    Raises:
+        DatasetError: timelines are missing or invalid; the message lists all of them.
     """
-    chosen = annotations.split(split)
+    clips = annotations.split(split)
     rows: list[int] = []
     decisions: list[SegmentLabels] = []
     missing: list[str] = []
     problems: list[str] = []
-    for index, filename in enumerate(chosen.filenames):
+    for index, filename in enumerate(clips.filenames):
         candidates = (folder / f"{name}{_TIMELINE_SUFFIX}" for name in (filename, clip_id(filename)))
         path = next((path for path in candidates if path.is_file()), None)
         if path is None:
@@ -52,10 +59,10 @@ def evaluate_timelines(
     if missing and (not allow_missing or not rows):
         problems += [f"missing: {name}" for name in missing]
     if problems:
-        hint = "" if allow_missing or not missing else " (--allow-missing scores what is there)"
+        hint = "" if allow_missing or not missing else " (--allow-missing scores the others)"
         raise DatasetError.listing(f"the timelines in {escape(folder)} cannot be scored{hint}", problems)
-    notes = [f"{len(rows)} of {len(chosen)} clips: the others have no timeline"] if missing else []
-    truth = annotations.segment_labels(chosen, annotations.segments).select(rows)
+    notes = [f"{len(rows)} of {len(clips)} clips: the others have no timeline"] if missing else []
+    truth = annotations.segment_labels(clips, annotations.segments).select(rows)
     return evaluate(
         SegmentLabels(*map(np.stack, zip(*decisions, strict=True))),
         truth,
@@ -81,10 +88,17 @@ class AnnotatedClip:
     def check(self, labels: Sequence[str]) -> None:
         """Raise DatasetError unless the annotations have all of these classes."""
         if unknown := [label for label in labels if label not in self.labels]:
-            raise DatasetError(f"the annotations do not know {escape(unknown[0])}, which the parser looks for")
+            raise DatasetError(f"the annotations lack the class {escape(unknown[0])}, which the parser predicts")
 
     def compare(self, timeline: Timeline) -> GroundTruth:
-        """Return the labels in the timeline's classes and length, and its F-scores by seconds and by events."""
+        """Compare a timeline with the labels.
+
+        Args:
+            timeline: of the clip; its classes must pass `check`.
+
+        Returns:
+            The labels in the timeline's classes and length, and the timeline's F-scores.
+        """
         length, columns = timeline.segments, [self.labels.index(label) for label in timeline.labels]
         truth = SegmentLabels(*(_fit(table, length)[:, columns] for table in self.truth))
         events = ((event.modality, event.label, event.onset, event.offset) for event in timeline.events)
@@ -92,7 +106,7 @@ class AnnotatedClip:
         scores = score(*(table[None] for table in (*predicted, *truth)))
         agreement = "; ".join(
             f"{level} A {part.audio:.0f}, V {part.visual:.0f}, AV {part.audio_visual:.0f}"
-            for level, part in (("F-scores by second", scores.segment), ("by event", scores.event))
+            for level, part in (("F-scores per second", scores.segment), ("per event", scores.event))
         )
         return GroundTruth(truth, agreement)
 
@@ -102,18 +116,21 @@ def find_annotated_clip(annotations: Annotations, name: str) -> AnnotatedClip:
 
     Args:
         annotations: of the data set.
-        name: the media file's name without suffix; a clip's filename or id.
+        name: of the media file, without suffix: a clip's filename or id.
+
+    Returns:
+        The labels of the clip.
 
     Raises:
         DatasetError: the annotations have no per-second labels of such a clip.
     """
-    for split in (annotations.splits.get(one) for one in ("val", "test")):
+    for split in map(annotations.splits.get, ("val", "test")):
         for index, filename in enumerate(split.filenames if split is not None else ()):
             if name in {filename, clip_id(filename)}:
                 assert split is not None
                 truth = annotations.segment_labels(split, annotations.segments).select(index)
                 return AnnotatedClip(annotations.labels, truth)
-    raise DatasetError(f"{escape(annotations.folder)}: no labels by second of {escape(name)}")
+    raise DatasetError(f"{escape(annotations.folder)}: no labels per second for {escape(name)}")
 
 
 def _fit(table: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
@@ -123,11 +140,24 @@ def _fit(table: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
 
 
 def read_timeline(path: Path, labels: Sequence[str], segments: int) -> SegmentLabels:
-    """Read a timeline as (T, C) labels of seconds 0 to `segments` - 1. Raises DatasetError."""
+    """Read the events of a timeline as labels per second.
+
+    Args:
+        path: JSON with a list `events`; their modality ("audio", "visual" or, for both, "audio_visual"), label, onset
+            and offset in seconds are read.
+        labels: C class names.
+        segments: T; later events are cut.
+
+    Returns:
+        (T, C) labels; a second is active where events of the class cover at least half of it.
+
+    Raises:
+        DatasetError: the file cannot be read or is not a timeline of these classes.
+    """
     try:
         events = json.loads(path.read_text(encoding="utf-8"))["events"]
-        read = ((e["modality"], e["label"], float(e["onset"]), float(e["offset"])) for e in events)
-        return per_second_labels(read, labels, segments)
+        rows = ((e["modality"], e["label"], float(e["onset"]), float(e["offset"])) for e in events)
+        return per_second_labels(rows, labels, segments)
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else escape(error)
-        raise DatasetError(f"{escape(path)}: not a timeline: {what}") from error
+        cause = f"no {error}" if isinstance(error, KeyError) else escape(error)
+        raise DatasetError(f"{escape(path)}: not a timeline: {cause}") from error

@@ -1,4 +1,4 @@
-"""Thresholds chosen on the validation split, never on the test split."""
+"""Tune thresholds on the validation split."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..inference.thresholds import Thresholds
 from ..metrics import score
 from ..timeline import SegmentProbabilities
 
-_GRID = np.round(np.arange(0.05, 1.0, 0.05), 2)
+_CANDIDATES = np.round(np.arange(0.05, 1.0, 0.05), 2)
 
 
 def tune_thresholds(
@@ -20,18 +20,29 @@ def tune_thresholds(
     labels: Iterable[str],
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Thresholds:
-    """Thresholds that raise the mean of the ten scores on these clips, by one pass of coordinate ascent.
+    """Maximise the mean of the ten scores on the validation split by one pass of coordinate ascent.
 
-    First one threshold for each level and modality, then one for each class at the segment level; a change is kept
-    only where the scores rise, so that on these clips they are never below those of 0.5 throughout. `clips` must be
-    the validation split.
+    The thresholds of each level and modality are tuned first, then those of each class at the segment level. A change
+    is kept only if the mean rises, so it is never below that of thresholds of 0.5.
+
+    Args:
+        predictions: (N, T, C) of the clips.
+        clips: of the validation split, with annotated labels.
+        labels: C class names.
+        progress: called with the number of steps done and the total.
+
+    Returns:
+        The thresholds.
+
+    Raises:
+        ValueError: the clips are of another split.
     """
     if clips.split != "val":
         raise ValueError(f"thresholds are tuned on the validation split, not on {clips.split}")
     truth = clips.segment_labels
     thresholds = Thresholds.uniform(tuple(labels))
 
-    def judge() -> float:
+    def mean_score() -> float:
         return score(*thresholds.decide(predictions), *truth).mean
 
     levels = [thresholds.audio_segment, thresholds.visual_segment]
@@ -39,13 +50,13 @@ def tune_thresholds(
     videos = [thresholds.video] if pooled else [thresholds.audio_video, thresholds.visual_video]
     steps = [(level, slice(None)) for level in (*levels, *videos)]
     steps += [(level, slice(index, index + 1)) for level in levels for index in range(len(thresholds.labels))]
-    best = judge()
-    for done, (level, part) in enumerate(steps, 1):
-        kept = level[part].copy()
-        for candidate in _GRID:
-            level[part] = candidate
-            if (judged := judge()) > best:
-                best, kept = judged, level[part].copy()
-        level[part] = kept
+    best = mean_score()
+    for done, (level, classes) in enumerate(steps, 1):
+        best_values = level[classes].copy()
+        for candidate in _CANDIDATES:
+            level[classes] = candidate
+            if (mean := mean_score()) > best:
+                best, best_values = mean, level[classes].copy()
+        level[classes] = best_values
         progress(done, len(steps))
     return thresholds

@@ -181,7 +181,7 @@ def test_pseudo_labels_on_disk(data: tuple[Path, dict[str, Truth]], run: Callabl
     assert partial.scores.mean == 100
     assert partial.notes == ("11 of 12 clips: the others have no pseudo labels",)
     (tmp_path / "none").mkdir()
-    with pytest.raises(DatasetError, match="of both kinds"):
+    with pytest.raises(DatasetError, match="of both modalities"):
         evaluate_pseudo_labels(tmp_path / "none", annotations, "test", allow_missing=True)
     where = ("evaluate", "--annotations", root / "annotations", "--pseudo-labels", tmp_path)
     assert "11 of 12 clips" in run(*where, "--allow-missing").out
