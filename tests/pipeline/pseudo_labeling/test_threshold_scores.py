@@ -157,9 +157,9 @@ def test_a_record_says_what_labels_are_for(tmp_path: Path) -> None:
     record = tmp_path / "pseudo_labels.json"
     for content, said in (
         ('{"prompts": {"labels": ["Dog", "Speech"]}}', None),
-        ('{"prompts": {"labels": ["Speech", "Dog"]}}', "made for the same classes in another order than"),
-        ('{"prompts": {"labels": ["Dog", "Cow"]}}', r"made for other classes \(Cow is not in both\)"),
-        ('{"prompts": {"labels": ["Dog"]}}', r"made for other classes \(Speech is not in both\)"),
+        ('{"prompts": {"labels": ["Speech", "Dog"]}}', "have another order of classes than"),
+        ('{"prompts": {"labels": ["Dog", "Cow"]}}', r"have other classes \(Cow is not in both\)"),
+        ('{"prompts": {"labels": ["Dog"]}}', r"have other classes \(Speech is not in both\)"),
         ('{"prompts": {"labels": null}}', "not a readable record"),
         ('{"unfinished": true}', "did not finish"),
         ("[1]", "not a readable record"),
