@@ -12,7 +12,7 @@ from ...extractors.sampling import Stream
 
 
 class Teacher(nn.Module):
-    """Teacher: rows (N, C + D) of N inputs, the logits of C classes followed by the normalized features.
+    """Network with encoded text prompts: N inputs -> rows (N, C + D), logits of C classes and normalized features.
 
     A logit is the model's scale times the cosine of feature and text embedding, as `logits_per_image` and
     `logits_per_audio` of transformers. The batch engine uses a teacher as it uses an `Extractor`.
@@ -33,7 +33,7 @@ class Teacher(nn.Module):
 
     @property
     def stream(self) -> Stream:
-        """Stream that the inputs are made from."""
+        """Stream of the media file that the teacher takes."""
         return self.input_format.stream
 
     @property

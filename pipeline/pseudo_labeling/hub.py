@@ -41,7 +41,7 @@ def load_pretrained(model_class: Any | None, tokenizer_class: Any, name: str, *,
     """Load a model and its tokenizer.
 
     Args:
-        model_class: of transformers; None loads the tokenizer alone.
+        model_class: of transformers; None loads only the tokenizer.
         tokenizer_class: of transformers.
         name: a folder, or a name on the hub.
         offline: use only files on this machine.
@@ -73,6 +73,9 @@ def fetch_file(name: str, *, offline: bool) -> Path:
     Args:
         name: a path, or OWNER/REPOSITORY/FILE on the hub.
         offline: use only files on this machine.
+
+    Returns:
+        A path on this machine.
 
     Raises:
         SetupError: there is no such file.

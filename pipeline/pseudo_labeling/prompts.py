@@ -81,6 +81,9 @@ def read_prompts(path: Path = VALOR) -> Prompts:
         path: each table has the keys label, seen, seen_threshold, heard and heard_threshold; by default the prompts and
             thresholds that VALOR uses for LLP.
 
+    Returns:
+        The prompts, in the order of the file.
+
     Raises:
         SetupError: the file is unreadable, a key is missing or has a wrong type, a class is listed twice.
 
@@ -100,6 +103,9 @@ def parse_prompts(content: bytes, path: Path | str) -> Prompts:
     Args:
         content: TOML, as `read_prompts` describes it.
         path: of the file, for error messages.
+
+    Returns:
+        The prompts, in the order of the file.
 
     Raises:
         SetupError: as `read_prompts`.

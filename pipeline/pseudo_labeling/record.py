@@ -35,11 +35,11 @@ def write_record(storage: Storage, record: Mapping[str, Any]) -> None:
 
 
 def refuse_foreign_files(storage: Storage, files: Iterable[str]) -> None:
-    """Check that no file of somebody else would be replaced.
+    """Check that no foreign file would be replaced.
 
     Args:
         storage: of the run.
-        files: text files that will be written. Label files are checked too: without a record they are foreign.
+        files: text files to be written. Label files are checked as well: without a record they are foreign.
 
     Raises:
         SetupError: a file exists that this command did not write, or that was changed since.

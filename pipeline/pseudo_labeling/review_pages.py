@@ -49,7 +49,7 @@ def sample_labels(
 
     Args:
         storage: of the run; its prompts.toml has the thresholds.
-        weak: clip -> its classes; None for labels from scores alone.
+        weak: clip -> its classes; None if unknown.
         scored: clips that have labels.
         named: clip -> its media file; other clips are not sampled.
         count: at most this many clips.
@@ -145,6 +145,9 @@ def to_timeline(
         audio: CLAP's scores and labels.
         visual: CLIP's.
         weak: (C,) classes of the clip, which become the probabilities of the whole video; None sets all to 1.
+
+    Returns:
+        Events of all modalities, with the teachers' probabilities per segment.
     """
     audio_probabilities, visual_probabilities = audio.probabilities, visual.probabilities
     shape = audio_probabilities.shape

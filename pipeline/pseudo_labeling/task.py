@@ -44,7 +44,7 @@ _VERSION = 1  # to be increased when the same teachers would give other scores
 
 @dataclass(frozen=True, kw_only=True)
 class PseudoLabelTask(Task[LoadedTeachers]):
-    """Score every video with CLIP and CLAP, then make labels from the scores.
+    """Batch task: score every video with CLIP and CLAP, then make labels from all scores.
 
     Attributes:
         config: text prompts, and how scores become labels.
@@ -118,7 +118,7 @@ class PseudoLabelTask(Task[LoadedTeachers]):
     def finalize(
         self, loaded: LoadedTeachers, specs: Mapping[str, OutputSpec], storage: Storage, journal: Journal
     ) -> str | None:
-        """Make the labels of every video that has scores of these teachers for these prompts."""
+        """Make the labels of every video that has scores from these teachers and prompts."""
         provenance = {
             "program": "avvp",
             "version": version("avvp"),

@@ -25,14 +25,14 @@ class LabelingConfig:
 
     Attributes:
         prompts: text prompts and thresholds of the classes.
-        weak: clip -> its classes; None for labels from scores alone.
+        weak: clip -> its classes; None if unknown: labels are decided by the scores only.
         calibration: how thresholds are chosen: None keeps those of the prompts, "dense" maximises F1 on `dense`,
-            "distribution" uses the scores alone.
+            "distribution" splits the scores by Otsu's method.
         dense: clip -> labels per second, for calibration.
         data_set: also write the labelled clips as the training split of a data set.
         in_place: the output is the data set that the weak labels come from.
-        origin: for the record: where the weak labels come from.
-        notes: for the record.
+        origin: where the weak labels come from, for the record.
+        notes: remarks on the run, for the record.
     """
 
     prompts: Prompts

@@ -79,7 +79,7 @@ def label_clips(
 
 
 class WrittenLabels(NamedTuple):
-    """What `write_labels` has done besides writing the given labels.
+    """Side results of `write_labels`.
 
     Attributes:
         removed: clips whose labels, written by an earlier run, were removed.

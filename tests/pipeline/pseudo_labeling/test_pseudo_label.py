@@ -1,4 +1,4 @@
-"""Pseudo labels: what teachers are fed, what they say of it, and the labels that become of that."""
+"""Pseudo labels from end to end: inputs of the teachers, their scores, labels, and the command."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ def teachers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two clips of three seconds with other pictures and sounds, and one without sound."""
+    """Two clips of three seconds with different frames and audio, and one without audio."""
     folder = tmp_path_factory.mktemp("videos")
-    for name, source, sound in (("one", "testsrc2", "sine=f=300"), ("two", "mandelbrot", "anoisesrc=c=pink:seed=3")):
-        inputs = ("-f", "lavfi", "-i", f"{source}=s=160x120:r=16", "-f", "lavfi", "-i", f"{sound}:r=44100")
+    for name, source, audio in (("one", "testsrc2", "sine=f=300"), ("two", "mandelbrot", "anoisesrc=c=pink:seed=3")):
+        inputs = ("-f", "lavfi", "-i", f"{source}=s=160x120:r=16", "-f", "lavfi", "-i", f"{audio}:r=44100")
         ffmpeg(*inputs, "-t", 3, "-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac", folder / f"{name}.mp4")
     ffmpeg("-f", "lavfi", "-i", "testsrc=s=160x120:r=16", "-t", 2, "-pix_fmt", "yuv420p", folder / "mute.mp4")
     return folder
 
 
 @pytest.mark.parametrize("size", [(120, 160), (500, 333), (224, 224), (31, 700)])
-def test_pictures_are_squashed_as_torch_does(size: tuple[int, int]) -> None:
+def test_frames_are_resized_as_torch_does(size: tuple[int, int]) -> None:
     frame = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     tensor = torch.from_numpy(frame).permute(2, 0, 1)[None].float() / 255
     expected = torch.nn.functional.interpolate(
@@ -63,51 +63,51 @@ def test_pictures_are_squashed_as_torch_does(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("length", [48_000, 47_999, 150_001, 480_000, 1])
-def test_spectrograms_are_those_of_the_port(length: int) -> None:
-    sound = (0.5 * np.random.default_rng(1).standard_normal(length)).astype(np.float32)
-    port = transformers.ClapFeatureExtractor(frequency_min=50, truncation="fusion", padding="repeatpad")
-    expected = port(sound, sampling_rate=RATE, return_tensors="np")["input_features"][0]
+def test_spectrograms_equal_those_of_transformers(length: int) -> None:
+    audio = (0.5 * np.random.default_rng(1).standard_normal(length)).astype(np.float32)
+    extractor = transformers.ClapFeatureExtractor(frequency_min=50, truncation="fusion", padding="repeatpad")
+    expected = extractor(audio, sampling_rate=RATE, return_tensors="np")["input_features"][0]
     assert expected.shape == (4, 1001, 64)
-    np.testing.assert_allclose(clap_mel(sound), expected[0], atol=2e-3)
+    np.testing.assert_allclose(clap_mel(audio), expected[0], atol=2e-3)
     np.testing.assert_array_equal(expected[0], expected[3])
 
 
 def test_frames_and_chunks_are_the_published_ones(clips: Clips, tmp_path: Path) -> None:
-    """Frames carry their number; the sound's loudness tells the second."""
+    """Each frame shows its number; the audio is louder in each second."""
     clip = tmp_path / "stairs.mp4"
     stairs = "aevalsrc='0.1*(1+floor(t))*sin(2*PI*1000*t)':s=48000:d=3"
-    chosen = ("-map", "0:v", "-map", "1:a", "-c:v", "copy", "-c:a", "flac", "-strict", "-2")
-    ffmpeg("-i", clips.steady, "-f", "lavfi", "-i", stairs, *chosen, clip)
+    streams = ("-map", "0:v", "-map", "1:a", "-c:v", "copy", "-c:a", "flac", "-strict", "-2")
+    ffmpeg("-i", clips.steady, "-f", "lavfi", "-i", stairs, *streams, clip)
     inputs = TeacherInputs(clip, [CLAP_MEL, CLIP_FRAME])
-    given: dict[str, list[np.ndarray]] = {"audio": [], "visual_2d": []}
-    for stream, some in inputs:
-        given[stream] += [*some]
+    reduced: dict[str, list[np.ndarray]] = {"audio": [], "visual_2d": []}
+    for stream, batch in inputs:
+        reduced[stream] += [*batch]
     assert inputs.summary.rows == {"audio": [0, 1, 2], "visual_2d": [0, 1, 2]}
-    pictures = JpegFrames(probe(clip))
-    chosen = np.round(np.linspace(0, len(pictures) - 1, 3)).astype(int)
-    for index, shown in zip(chosen, given["visual_2d"], strict=True):
-        np.testing.assert_array_equal(shown, clip_frame(pictures.read([index])[0]))
-    pictures.close()
-    loudest = [float(np.median(table.max(axis=1))) for table in given["audio"]]
+    frames = JpegFrames(probe(clip))
+    indices = np.round(np.linspace(0, len(frames) - 1, 3)).astype(int)
+    for index, frame in zip(indices, reduced["visual_2d"], strict=True):
+        np.testing.assert_array_equal(frame, clip_frame(frames.read([index])[0]))
+    frames.close()
+    loudest = [float(np.median(table.max(axis=1))) for table in reduced["audio"]]
     steps = np.diff(loudest)
     np.testing.assert_allclose(steps, [20 * np.log10(2), 20 * np.log10(1.5)], atol=0.3)
 
 
-def test_a_stream_that_is_short_keeps_its_time(tmp_path: Path) -> None:
+def test_a_short_stream_keeps_its_timing(tmp_path: Path) -> None:
     clip = tmp_path / "short.mkv"
     sources = ("-f", "lavfi", "-i", "testsrc=s=64x64:r=8", "-f", "lavfi", "-i", "sine=f=500:r=48000")
     coded = ("-t", 6, "-af", "atrim=0:2", "-c:v", "libx264", "-c:a", "flac")
     ffmpeg(*sources, "-map", "0:v", "-map", "1:a", *coded, clip)
     inputs = TeacherInputs(clip, [CLAP_MEL])
-    heard = [some[0].max() for _, some in inputs]
-    assert len(heard) == 6
-    assert min(heard[:2]) > 0
-    assert max(heard[2:]) == -100
+    peaks = [batch[0].max() for _, batch in inputs]
+    assert len(peaks) == 6
+    assert min(peaks[:2]) > 0
+    assert max(peaks[2:]) == -100
     assert "no audio after" in inputs.summary.warnings[0]
 
 
 def laion_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The port's parameters under the names of LAION's file, as its conversion documents them."""
+    """Rename transformers' parameters as in LAION's file, the inverse of transformers' conversion script."""
     made: dict[str, torch.Tensor] = {}
     pieces = (
         ("attention.output.dense", "attn.proj"), ("attention.self.relative", "attn.relative"),
@@ -134,23 +134,23 @@ def laion_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {f"module.{key}": tensor for key, tensor in {**made, **extra}.items()}
 
 
-def test_clip_computes_the_same_with_its_activation_folded() -> None:
+def test_folding_quick_gelu_keeps_the_features_of_clip() -> None:
     model = small_clip()
     with torch.no_grad():
         for block in model.vision_model.encoder.layers:
-            for parameter in block.mlp.parameters():  # values at which the activation is far from a line
+            for parameter in block.mlp.parameters():  # values at which the activation is not nearly linear
                 parameter.copy_(torch.randn_like(parameter))
-    pictures = torch.randn(5, 3, 224, 224)
+    images = torch.randn(5, 3, 224, 224)
     with torch.inference_mode():
-        expected = model.vision_model(pixel_values=pictures).last_hidden_state
+        expected = model.vision_model(pixel_values=images).last_hidden_state
         fold_quick_gelu(model.vision_model)
-        folded = model.vision_model(pixel_values=pictures).last_hidden_state
+        folded = model.vision_model(pixel_values=images).last_hidden_state
     assert expected.std() > 0.5
     torch.testing.assert_close(folded, expected, rtol=1e-5, atol=1e-5)
     assert all(isinstance(block.mlp.activation_fn, torch.nn.SiLU) for block in model.vision_model.encoder.layers)
 
 
-def test_clip_with_another_activation_is_left_as_it_is() -> None:
+def test_folding_leaves_another_activation_as_it_is() -> None:
     model = small_clip()
     model.vision_model.config.hidden_act = "gelu"
     before = {name: parameter.clone() for name, parameter in model.vision_model.named_parameters()}
@@ -159,61 +159,61 @@ def test_clip_with_another_activation_is_left_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "device", "inputs"), [(None, "cpu", 4), (None, "cuda", 64), (7, "cpu", 7), (7, "cuda", 7)]
+    ("batch_size", "device", "inputs"), [(None, "cpu", 4), (None, "cuda", 64), (7, "cpu", 7), (7, "cuda", 7)]
 )
-def test_a_batch_holds_an_input_for_each_second(asked: int | None, device: str, inputs: int) -> None:
-    settings = ComputeSettings(DecodeOptions(), batch_size=asked)
+def test_a_batch_holds_an_input_for_each_second(batch_size: int | None, device: str, inputs: int) -> None:
+    settings = ComputeSettings(DecodeOptions(), batch_size=batch_size)
     task = PseudoLabelTask(settings=settings, config=LabelingConfig(prompts=read_prompts()))
     assert task.batch_sizes(torch.device(device)) == {"audio": inputs, "visual_2d": inputs}
 
 
-def test_laion_s_file_becomes_the_port() -> None:
+def test_laion_parameters_become_those_of_transformers() -> None:
     state = small_clap().state_dict()
     converted = convert_clap(laion_names(state))
-    wanted = {key for key in state if "position_ids" not in key}
-    assert converted.keys() - {"text_model.embeddings.token_type_ids"} == wanted - {
+    expected = {key for key in state if "position_ids" not in key}
+    assert converted.keys() - {"text_model.embeddings.token_type_ids"} == expected - {
         "text_model.embeddings.token_type_ids"
     }
-    for key in wanted & converted.keys():
+    for key in expected & converted.keys():
         torch.testing.assert_close(converted[key], state[key])
 
 
 def plain_scores(teachers: tuple[Path, Path], video: Path, prompts: Prompts) -> dict[str, np.ndarray]:
-    """One segment at a time, with the libraries' own processors, as the published program goes about it."""
+    """Score one segment at a time with the libraries' own processors, as the published program does."""
     clip = transformers.CLIPModel.from_pretrained(teachers[0]).eval()
     clap = transformers.ClapModel.from_pretrained(teachers[1]).eval()
-    words = [transformers.AutoTokenizer.from_pretrained(folder) for folder in teachers]
-    port = transformers.ClapFeatureExtractor(frequency_min=50, truncation="fusion", padding="repeatpad")
-    pictures = JpegFrames(probe(video))
+    tokenizers = [transformers.AutoTokenizer.from_pretrained(folder) for folder in teachers]
+    extractor = transformers.ClapFeatureExtractor(frequency_min=50, truncation="fusion", padding="repeatpad")
+    frames = JpegFrames(probe(video))
     raw = video.with_suffix(".f32")
     ffmpeg("-i", video, "-f", "f32le", "-ac", 1, "-ar", RATE, raw)
-    sound, segments = np.fromfile(raw, "<f4"), 3
-    chunk = len(sound) // segments
+    audio, segments = np.fromfile(raw, "<f4"), 3
+    chunk = len(audio) // segments
     mean, std = (
         torch.tensor(v)[:, None, None]
         for v in ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
     )
-    seen, heard = [], []
+    visual_rows, audio_rows = [], []
     with torch.no_grad():
-        for segment, index in enumerate(np.round(np.linspace(0, len(pictures) - 1, segments)).astype(int)):
-            tensor = torch.from_numpy(pictures.read([index])[0]).permute(2, 0, 1)[None].float() / 255
+        for segment, index in enumerate(np.round(np.linspace(0, len(frames) - 1, segments)).astype(int)):
+            tensor = torch.from_numpy(frames.read([index])[0]).permute(2, 0, 1)[None].float() / 255
             small = torch.nn.functional.interpolate(tensor, (224, 224), mode="bilinear", align_corners=False)
-            asked = words[0](list(prompts.visual_prompts), padding=True, return_tensors="pt")
-            asked.pop("token_type_ids", None)
-            seen.append(clip(pixel_values=(small - mean) / std, **asked).logits_per_image[0])
-            mel = port(sound[segment * chunk : (segment + 1) * chunk], sampling_rate=RATE, return_tensors="pt")
-            asked = words[1](
+            tokens = tokenizers[0](list(prompts.visual_prompts), padding=True, return_tensors="pt")
+            tokens.pop("token_type_ids", None)
+            visual_rows.append(clip(pixel_values=(small - mean) / std, **tokens).logits_per_image[0])
+            mel = extractor(audio[segment * chunk : (segment + 1) * chunk], sampling_rate=RATE, return_tensors="pt")
+            tokens = tokenizers[1](
                 list(prompts.audio_prompts), padding="max_length", truncation=True, max_length=77, return_tensors="pt"
             )
-            asked.pop("token_type_ids", None)
+            tokens.pop("token_type_ids", None)
             features = mel["input_features"]
-            heard.append(
-                clap(input_features=features, is_longer=torch.zeros(1, 1, dtype=torch.bool), **asked).logits_per_audio[
+            audio_rows.append(
+                clap(input_features=features, is_longer=torch.zeros(1, 1, dtype=torch.bool), **tokens).logits_per_audio[
                     0
                 ]
             )
-    pictures.close()
-    return {"visual": torch.stack(seen).numpy(), "audio": torch.stack(heard).numpy()}
+    frames.close()
+    return {"visual": torch.stack(visual_rows).numpy(), "audio": torch.stack(audio_rows).numpy()}
 
 
 @pytest.fixture
@@ -255,7 +255,7 @@ def test_labels_are_those_of_a_plain_loop(
             features = load(data, f"{teacher}/features/{name}.npy")
             assert features.shape == (3, 12)
             np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
-    assert not load(data, "CLAP/segment_pseudo_labels/mute.npy").any()  # it has no sound
+    assert not load(data, "CLAP/segment_pseudo_labels/mute.npy").any()  # it has no audio
     assert load(data, "CLIP/segment_pseudo_labels/mute.npy").shape == (2, 2)
     card = json.loads((data / "pseudo_labels.json").read_text())
     assert card["clips"] == 3
@@ -302,8 +302,8 @@ def write_annotations_folder(folder: Path) -> None:
     (folder / "AVVP_eval_visual.csv").write_text("filename\tonset\toffset\tevent_labels\ntwo\t1\t3\tDog\n")
 
 
-def test_only_the_split_that_is_asked_for(labelled: Callable[..., Result], tmp_path: Path) -> None:
-    """Labels of what is scored are made with what it is scored by: never unless they are asked for."""
+def test_only_the_requested_split_is_labelled(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    """Labels of val and test use the ground truth: they are made only for --split."""
     write_annotations_folder(tmp_path / "llp")
     result = labelled("--annotations", tmp_path / "llp")
     assert result.status == 0, result.err
@@ -321,7 +321,7 @@ def test_dense_labels_of_none_of_the_videos(labelled: Callable[..., Result], vid
 
 
 def test_thresholds_by_a_few_dense_labels(labelled: Callable[..., Result], tmp_path: Path) -> None:
-    """Clip two is scored to choose thresholds by, and gets no labels; Speech, which it never has, keeps its own."""
+    """Clip two of val is scored only to choose thresholds; Speech, never active in it, keeps its thresholds."""
     write_annotations_folder(tmp_path / "llp")
     result = labelled("--annotations", tmp_path / "llp", "--calibrate", "dense")
     assert result.status == 0, result.err
@@ -352,7 +352,7 @@ def test_thresholds_by_a_few_dense_labels(labelled: Callable[..., Result], tmp_p
         (("--annotations", "{val}"), "pass its folder and --split"),
     ],
 )
-def test_wrong_usage_is_said(
+def test_wrong_usage_is_reported(
     labelled: Callable[..., Result], tmp_path: Path, options: tuple[str, ...], said: str
 ) -> None:
     (tmp_path / "AVVP_val_pd.csv").touch()
@@ -364,7 +364,7 @@ def test_wrong_usage_is_said(
 
 
 def test_files_of_others_are_kept(labelled: Callable[..., Result], tmp_path: Path) -> None:
-    """Downloaded labels, somebody's table or prompts; what this command has written it may write again."""
+    """Foreign labels, tables and prompts are refused; files that this command wrote are replaced."""
     weak = ("--annotations", tmp_path / "weak.csv")
     for output, place in (
         ("a", "CLIP/segment_pseudo_labels/one.npy"), ("b", "AVVP_train.csv"), ("c", "prompts.toml"),
@@ -384,7 +384,7 @@ def test_files_of_others_are_kept(labelled: Callable[..., Result], tmp_path: Pat
     assert labelled(*weak, "--overwrite").status == 0
 
 
-def test_what_is_no_longer_labelled_goes(labelled: Callable[..., Result], tmp_path: Path) -> None:
+def test_labels_of_dropped_clips_are_removed(labelled: Callable[..., Result], tmp_path: Path) -> None:
     weak = ("--annotations", tmp_path / "weak.csv")
     assert labelled(*weak).status == 0
     (tmp_path / "weak.csv").write_text("filename,event_labels\ntwo,Dog\n")
@@ -395,7 +395,7 @@ def test_what_is_no_longer_labelled_goes(labelled: Callable[..., Result], tmp_pa
 
 
 def test_a_review_after_another_split(labelled: Callable[..., Result], tmp_path: Path) -> None:
-    """Scores of a clip that has no labels any more are in the folder."""
+    """The folder has scores of a clip without labels."""
     write_annotations_folder(tmp_path / "llp")
     common = ("--annotations", tmp_path / "llp")
     assert labelled(*common, "--split", "train", "--split", "val").status == 0
@@ -404,13 +404,13 @@ def test_a_review_after_another_split(labelled: Callable[..., Result], tmp_path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Of labels, tables and prompts, but for the scores and the journal."""
-    own = [*folder.glob("*/segment_pseudo_labels/*"), *folder.glob("*.csv"), *folder.glob("*.t*")]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in own}
+    """Read labels, tables and prompts; not scores and journal."""
+    paths = [*folder.glob("*/segment_pseudo_labels/*"), *folder.glob("*.csv"), *folder.glob("*.t*")]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 @pytest.mark.parametrize("last", ["save_table", "write_record"])
-def test_labels_that_were_cut_short_are_finished(
+def test_interrupted_labels_are_finished_by_the_next_run(
     labelled: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str
 ) -> None:
     """The disk is full at the first label, or when only the record is missing; twice, with other prompts in between."""
@@ -435,7 +435,7 @@ def test_labels_that_were_cut_short_are_finished(
 
 
 def test_columns_are_those_of_the_annotations(labelled: Callable[..., Result], tmp_path: Path) -> None:
-    """Prompts come in another order, and ask of a class that the annotations do not know."""
+    """The prompts have another order, and a class that the annotations lack."""
     write_annotations_folder(tmp_path / "llp")
     dog, speech = (f"[[class]]{part}" for part in PROMPTS.split("[[class]]")[1:])
     assert labelled("--annotations", tmp_path / "llp").status == 0
@@ -461,19 +461,19 @@ def test_one_folder_after_another(labelled: Callable[..., Result], videos: Path,
 
 def test_a_table_again_after_a_folder(labelled: Callable[..., Result], tmp_path: Path) -> None:
     write_annotations_folder(tmp_path / "llp")
-    for given in ("weak.csv", "llp", "weak.csv"):
-        result = labelled("--annotations", tmp_path / given)
+    for source in ("weak.csv", "llp", "weak.csv"):
+        result = labelled("--annotations", tmp_path / source)
         assert result.status == 0, result.err
         table = tmp_path / "data" / "AVVP_train.csv"
-        assert table.exists() == (given != "llp")  # it would list clips that have no labels
+        assert table.exists() == (source != "llp")  # it would list clips that have no labels
     card = json.loads((tmp_path / "data" / "pseudo_labels.json").read_text())
     assert card["origin"] == {"annotations": "weak.csv"}
     before = contents(tmp_path / "data")
-    assert labelled("--annotations", tmp_path / "data").status == 0  # the tables that were made are those given now
+    assert labelled("--annotations", tmp_path / "data").status == 0  # its own tables are the input
     assert contents(tmp_path / "data") == before
 
 
-def test_clips_of_val_are_not_trained_on(labelled: Callable[..., Result], tmp_path: Path) -> None:
+def test_clips_of_val_are_not_in_the_training_split(labelled: Callable[..., Result], tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     (data / "AVVP_val_pd.csv").write_text("event_labels\tfilename\nDog\tone_0_10\nDog\ttwo_a\n")
@@ -483,7 +483,7 @@ def test_clips_of_val_are_not_trained_on(labelled: Callable[..., Result], tmp_pa
     assert (data / "AVVP_train.csv").read_text() == "filename\tevent_labels\nmute\tSpeech\ntwo\tDog,Speech\n"
 
 
-def test_scores_by_other_sentences_are_said(labelled: Callable[..., Result], videos: Path, tmp_path: Path) -> None:
+def test_labels_of_outdated_scores_are_removed(labelled: Callable[..., Result], videos: Path, tmp_path: Path) -> None:
     weak = ("--annotations", tmp_path / "weak.csv")
     assert labelled(*weak, videos=videos / "one.mp4").status == 0
     (tmp_path / "mine.toml").write_text(PROMPTS.replace("A photo of a dog.", "A picture of a dog."))
@@ -494,7 +494,7 @@ def test_scores_by_other_sentences_are_said(labelled: Callable[..., Result], vid
     assert "labels of 1 clip (two) were removed: no longer in the annotations" in result.err
 
 
-def test_a_record_that_is_none_is_somebody_else_s(labelled: Callable[..., Result], tmp_path: Path) -> None:
+def test_a_malformed_record_counts_as_foreign(labelled: Callable[..., Result], tmp_path: Path) -> None:
     assert labelled("--no-weak-labels").status == 0
     for record in ('{"wrote": []}', '{"wrote": {"prompts.toml": null}}', '{"labelled": null}', '{"review": 1}', "[]"):
         (tmp_path / "data" / "pseudo_labels.json").write_text(record)
@@ -515,7 +515,7 @@ def test_names_that_a_table_cannot_hold(labelled: Callable[..., Result], videos:
         path.unlink()
 
 
-def test_a_review_replaces_its_own_pages_alone(labelled: Callable[..., Result], tmp_path: Path) -> None:
+def test_a_review_replaces_only_its_own_pages(labelled: Callable[..., Result], tmp_path: Path) -> None:
     review = tmp_path / "data" / "review"
     assert labelled("--no-weak-labels", "--review", "3").status == 0
     assert len(list(review.iterdir())) == 4
@@ -530,7 +530,7 @@ def test_a_review_replaces_its_own_pages_alone(labelled: Callable[..., Result], 
     assert "review" in labelled("--no-weak-labels", "--review", "2").err
 
 
-def test_all_that_is_missing_is_named(run: Callable[..., Result], videos: Path, tmp_path: Path) -> None:
+def test_all_missing_files_are_named(run: Callable[..., Result], videos: Path, tmp_path: Path) -> None:
     result = run("pseudo-label", videos, "--no-weak-labels", "-o", tmp_path / "data", "--offline")
     assert result.status == 2
     for name in (
@@ -541,8 +541,10 @@ def test_all_that_is_missing_is_named(run: Callable[..., Result], videos: Path, 
         assert name in result.err
 
 
-def test_models_that_are_none(labelled: Callable[..., Result], teachers: tuple[Path, Path], tmp_path: Path) -> None:
-    """Parameters that a file lacks would be random, and the labels, too."""
+def test_unusable_models_are_refused(
+    labelled: Callable[..., Result], teachers: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """transformers would initialize missing parameters at random."""
     swapped = labelled("--no-weak-labels", "--clip-model", teachers[1])
     assert swapped.status == 2
     assert f"{teachers[1]}" in swapped.err
@@ -563,17 +565,17 @@ def test_other_files_of_a_teacher_are_another_teacher(
     shutil.copytree(teachers[0], moved)
     assert labelled("--no-weak-labels").status == 0
     assert "0 done, 3 done before" in labelled("--no-weak-labels", "--clip-model", moved).err
-    heard = (tmp_path / "data" / "CLAP/scores/one.npy").stat().st_mtime_ns
+    written = (tmp_path / "data" / "CLAP/scores/one.npy").stat().st_mtime_ns
     model = transformers.CLIPModel.from_pretrained(moved)
     with torch.no_grad():
         model.visual_projection.weight.mul_(-1)
     model.save_pretrained(moved)
     assert "3 done, 0 done before" in labelled("--no-weak-labels", "--clip-model", moved).err
-    assert (tmp_path / "data" / "CLAP/scores/one.npy").stat().st_mtime_ns == heard
+    assert (tmp_path / "data" / "CLAP/scores/one.npy").stat().st_mtime_ns == written
 
 
-def test_a_file_of_a_training_run_is_read(tmp_path: Path) -> None:
-    """LAION's file holds numbers of NumPy beside the parameters; code in it would not be run."""
+def test_a_training_checkpoint_is_read_without_running_code(tmp_path: Path) -> None:
+    """LAION's file has NumPy scalars beside the parameters."""
     state = {"a": torch.ones(2)}
     torch.save({"epoch": 3, "best": np.float64(0.5), "state_dict": state}, tmp_path / "run.pt")
     torch.testing.assert_close(read_state_dict(tmp_path / "run.pt"), state)

@@ -1,4 +1,4 @@
-"""What pseudo labels are made by: prompts, thresholds, weak labels and whose they are."""
+"""Inputs of pseudo-labelling: prompts, thresholds, weak labels, and matching videos with clips."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from avvp.pipeline.pseudo_labeling.weak_labels import match_videos, matching_nam
 from support.teachers import CLASSES, PROMPTS
 
 
-def test_valor_asks_of_every_class() -> None:
+def test_valor_has_prompts_for_every_class() -> None:
     prompts = read_prompts()
     assert prompts.labels == LLP_LABELS
     assert prompts.visual_prompts[LLP_LABELS.index("Vacuum_cleaner")] == "A photo of a vaccum cleaner."
@@ -45,13 +45,13 @@ def test_valor_asks_of_every_class() -> None:
         ("\x00", "not a TOML file"),
     ],
 )
-def test_prompts_that_cannot_be_used(text: str, said: str) -> None:
+def test_unusable_prompts(text: str, said: str) -> None:
     with pytest.raises(SetupError, match=said):
         parse_prompts(text.encode(), "x.toml")
 
 
 def test_max_f1_threshold_by_hand() -> None:
-    """Yes at 3 and 1, no at 2 and 0: all above 0.5 have F1 0.8, only the first 2/3."""
+    """Active at 3 and 1, inactive at 2 and 0: F1 is 0.8 for all above 0.5 and 2/3 for the first alone."""
     scores, truth = np.array([3.0, 2.0, 1.0, 0.0]), np.array([True, False, True, False])
     assert max_f1_threshold(scores, truth, 9) == 0.5
     assert max_f1_threshold(scores, np.zeros(4, bool), 9) == 9
@@ -85,7 +85,7 @@ def test_otsu_threshold_lies_between_the_groups() -> None:
         ("filename\tevent_labels\nx.mp4\tDog\nx\tDog\n", "line 3: 'x' is listed twice"),
     ],
 )
-def test_weak_labels_that_cannot_be_used(tmp_path: Path, text: str, said: str) -> None:
+def test_unusable_weak_labels(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "x.csv").write_text(text)
     with pytest.raises(DatasetError, match=said):
         read_table(tmp_path / "x.csv", CLASSES)
@@ -121,21 +121,21 @@ def test_dots_in_names(tmp_path: Path) -> None:
     assert list(read_table(tmp_path / "x.csv", CLASSES)) == ["take.1", "take.2"]
 
 
-def test_videos_that_nobody_asks_about_stop_nothing() -> None:
-    """They were scored before: a better name counts, in whichever run it came, and clashes among them do not matter."""
+def test_conflicts_among_videos_of_earlier_runs_are_no_errors() -> None:
+    """A better match counts, from whichever run the video is."""
     assert match_videos(["vid"], ["vid_0_10"], ["vid_0_10"]) == {"vid_0_10": "vid_0_10"}
     assert match_videos(["one"], ["one", "vid"], ["vid_0_10", "vid_10_20"]) == {"one": "one", "vid_0_10": "vid"}
     assert match_videos(["one"], ["one", "vid_0_10", "vid_5_15"], ["vid"]) == {"one": "one"}
 
 
-def test_names_that_may_be_those_of_clips() -> None:
+def test_names_that_fit_clips() -> None:
     names = ["dog", "dog_1_1", "dog_9_9", "films/dog", "cat"]
     assert matching_names(names, ["dog_9_9", "dog_8_8"]) == {"dog", "dog_9_9", "films/dog"}
     assert matching_names(names, ["cat_1_2", "a/dog"]) == {"dog", "dog_1_1", "dog_9_9", "cat"}
 
 
 @pytest.mark.parametrize("name", ["AVVP_val_pd.csv", "AVVP_test_pd.csv"])
-def test_the_table_of_what_is_scored_is_no_table_to_train_on(tmp_path: Path, name: str) -> None:
+def test_tables_of_val_and_test_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("filename\tevent_labels\nx\tDog\n")
     with pytest.raises(DatasetError, match="pass its folder and --split"):
         read_table(tmp_path / name, CLASSES)
@@ -152,8 +152,8 @@ def test_prompts_of_some_classes() -> None:
     assert prompts.select(CLASSES) == prompts
 
 
-def test_a_record_says_what_labels_are_for(tmp_path: Path) -> None:
-    assert check_record(tmp_path, CLASSES) == []  # of somebody else's labels there is none
+def test_classes_of_the_record_are_checked(tmp_path: Path) -> None:
+    assert check_record(tmp_path, CLASSES) == []  # foreign labels have no record
     record = tmp_path / "pseudo_labels.json"
     for content, said in (
         ('{"prompts": {"labels": ["Dog", "Speech"]}}', None),
@@ -171,7 +171,7 @@ def test_a_record_says_what_labels_are_for(tmp_path: Path) -> None:
         assert said is None or re.search(said, problems[0])
 
 
-def test_pages_of_a_review_are_told_apart() -> None:
+def test_page_names_are_unique() -> None:
     names = page_names(["index", "a/b", "a_b", "A_B"])
     assert len(page_names(["ä/" * 300])["ä/" * 300].encode()) < 210
     assert names == {"index": "index_.html", "a/b": "a_b.html", "a_b": "a_b_.html", "A_B": "A_B__.html"}
