@@ -9,10 +9,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from avvp.pipeline.cli import main as cli
 from support.bundles import write_tiny_bundle
 from support.command import RUN_MARK, Result
 from support.media import Clips
+
+
+def pytest_configure() -> None:
+    """One thread per process where tests run in several: waiting OpenMP threads would take the others' cores."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ["OMP_NUM_THREADS"] = "1"  # of programs started by tests
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

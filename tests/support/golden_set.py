@@ -24,7 +24,7 @@ FOLDER = ROOT / "tests" / "golden"
 FAMILIES = ("leap", "mmpyr", "han", "valor")
 EXTRACTORS = ("vggish", "resnet152", "r2plus1d_18")
 SEED = 611
-ADAM_STEPS = 3
+ADAM_STEPS = 2
 _PROBABILITIES = (
     "audio_video_probs", "visual_video_probs", "video_probs", "audio_segment_probs", "visual_segment_probs",
 )  # fmt: skip

@@ -33,7 +33,11 @@ def read_number(frame: np.ndarray) -> int:
 
 
 class Clips:
-    """Each property is a path; the file is made once."""
+    """Each property is a path; the file is made once.
+
+    Audio is at 16 kHz unless a clip says otherwise: only resampling imports torch into a decode worker, which takes
+    seconds in each.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -52,7 +56,7 @@ class Clips:
     @cached_property
     def steady(self) -> Path:
         """3 s at 24 frames a second, 440 Hz in stereo."""
-        sound = ("-f", "lavfi", "-i", "sine=f=440:r=44100:d=3")
+        sound = ("-f", "lavfi", "-i", "sine=f=440:r=16000:d=3")
         source = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{WIDTH}x{HEIGHT}", "-r", 24, "-i", "-")
         options = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-qp", "10", "-bf", "2", "-c:a", "aac", "-ac", "2")
         return self.make("steady.mp4", *source, *sound, *options, feed=numbered_frames(72))
@@ -81,8 +85,13 @@ class Clips:
         return self.make("blind.wav", "-f", "lavfi", "-i", "sine=f=440:r=22050:d=2")
 
     @cached_property
+    def tone(self) -> Path:
+        """Audio only, 2 s mono."""
+        return self.make("tone.wav", "-f", "lavfi", "-i", "sine=f=440:r=16000:d=2")
+
+    @cached_property
     def two_streams(self) -> Path:
-        """Two video streams, numbered frames small, a test picture large, the small one the default; two sounds."""
+        """Two video streams, numbered frames (small, the default) and a test picture (large); two sounds, 44.1 kHz."""
         return self.make(
             "two.mp4", "-i", self.steady, "-f", "lavfi", "-i", "testsrc=s=128x96:r=10:d=3", "-f", "lavfi",
             "-i", "sine=f=880:d=3", "-map", "1:v", "-map", "0:v", "-map", "2:a", "-map", "0:a", "-c:v", "libx264",
@@ -129,7 +138,7 @@ class Clips:
     @cached_property
     def blink(self) -> Path:
         """0.3 s of picture and sound."""
-        sources = ("-f", "lavfi", "-i", "testsrc=s=64x48:r=30:d=0.3", "-f", "lavfi", "-i", "sine=d=0.3")
+        sources = ("-f", "lavfi", "-i", "testsrc=s=64x48:r=30:d=0.3", "-f", "lavfi", "-i", "sine=r=16000:d=0.3")
         return self.make("blink.mp4", *sources, "-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac")
 
     @cached_property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -38,17 +39,20 @@ def inputs(batch: int, segments: int, seed: int = 2) -> tuple[torch.Tensor, torc
 
 
 def published_state(blocks: int = 2, seed: int = SEED) -> dict[str, torch.Tensor]:
-    """The published file's keys, for any number of LEAP blocks, filled by key name."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for key, shape in PUBLISHED_KEYS["leap"].items():
-        match = re.match(r"(AVL\.l[av]_cma_network\.)(\d+)(\..*)", key)
-        if match is None:
-            shapes[key] = tuple(shape)
-        else:
-            shapes |= {f"{match[1]}{block}{match[3]}": tuple(shape) for block in range(blocks)}
-    return fill(shapes, seed)
+    """The published LEAP file's keys, for any number of LEAP blocks, filled by key name."""
+    return {key: value.clone() for key, value in _filled("leap", blocks, seed).items()}
 
 
 def family_state(family: str, seed: int = SEED) -> dict[str, torch.Tensor]:
     """The published file's keys of mmpyr, han or valor, filled by key name."""
-    return fill({key: tuple(shape) for key, shape in PUBLISHED_KEYS[family].items()}, seed)
+    return {key: value.clone() for key, value in _filled(family, 0, seed).items()}
+
+
+@lru_cache(maxsize=2)  # 200 MB each
+def _filled(family: str, blocks: int, seed: int) -> dict[str, torch.Tensor]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for key, shape in PUBLISHED_KEYS[family].items():
+        match = re.match(r"(AVL\.l[av]_cma_network\.)0(\..*)", key)
+        names = [f"{match[1]}{block}{match[2]}" for block in range(blocks)] if match else [key]
+        shapes |= dict.fromkeys(names, tuple(shape))
+    return fill(shapes, seed)

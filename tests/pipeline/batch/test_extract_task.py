@@ -104,11 +104,12 @@ class TestAgain:
     """What a second run does."""
 
     @pytest.fixture
-    def some(self, videos: Path, tmp_path: Path) -> Path:
+    def some(self, clips: Clips, tmp_path: Path) -> Path:
         folder = tmp_path / "some"
         folder.mkdir()
-        for name in ("blink.mp4", "blind.wav", "empty.mp4"):
-            shutil.copy(videos / name, folder / name)
+        shutil.copy(clips.blink, folder / "blink.mp4")
+        shutil.copy(clips.tone, folder / "blind.wav")
+        (folder / "empty.mp4").touch()
         return folder
 
     @pytest.fixture
@@ -175,7 +176,8 @@ class TestAgain:
             "vggish_tiny/blind.npy",
         }
 
-    def test_another_resampler(self, extract: Callable[..., Result], tmp_path: Path) -> None:
+    def test_another_resampler(self, extract: Callable[..., Result], some: Path, clips: Clips, tmp_path: Path) -> None:
+        shutil.copy(clips.blind, some / "blind.wav")  # at 22.05 kHz
         extract("--resampler", "torchaudio")
         before = contents(tmp_path / "feats")
         assert "0 done, 2 done before" in extract().err
@@ -501,8 +503,10 @@ def test_to_an_address(run: Run, videos: Path, tmp_path: Path, tiny_bundle: Path
 
 @pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="torch.compile needs a C++ compiler")
 def test_compiled_networks_make_the_same_features(
-    run: Run, script: Callable[..., subprocess.Popen[str]], videos: Path, tmp_path: Path, tiny_bundle: Path
-) -> None:
+    run: Run, script: Callable[..., subprocess.Popen[str]], videos: Path, tmp_path: Path, tiny_bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no pool of processes that import torch
     common = ("extract", videos / "steady.mp4", videos / "blink.mp4", "--weights", tiny_bundle, "--device", "cpu")
     assert run(*common, "-o", tmp_path / "plain").status == 0
     process = script("avvp", *common, "-o", tmp_path / "compiled", "--compile")

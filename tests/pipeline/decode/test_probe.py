@@ -19,7 +19,7 @@ def test_facts_of_a_clip(clips: Clips) -> None:
     assert info.video is not None
     assert (info.video.width, info.video.height, info.video.frame_rate) == (64, 48, 24)
     assert info.audio is not None
-    assert (info.audio.sample_rate, info.audio.channels) == (44_100, "stereo")
+    assert (info.audio.sample_rate, info.audio.channels) == (16_000, "stereo")
 
 
 def test_shown_size_is_rotated(clips: Clips) -> None:
