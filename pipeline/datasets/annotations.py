@@ -1,4 +1,4 @@
-"""Annotations of a data set in the tab-separated format of LLP.
+"""Read the annotations of a data set in the tab-separated format of LLP.
 
 AVVP_train.csv, AVVP_val_pd.csv, AVVP_test_pd.csv   filename, event_labels: classes of the video, comma separated
 AVVP_eval_audio.csv, AVVP_eval_visual.csv           filename, onset, offset, event_labels: one class, whole seconds;
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,15 +21,14 @@ from numpy.typing import NDArray
 
 from ...models.labels import LLP_LABELS
 from ..errors import DatasetError
-from ..files import write_atomic
-from ..segments import MAX_MEDIA_SECONDS, runs
+from ..segments import MAX_MEDIA_SECONDS
 from ..text import count_of, escape
 from ..timeline import SegmentLabels
 
 SPLIT_FILES = {"train": "AVVP_train.csv", "val": "AVVP_val_pd.csv", "test": "AVVP_test_pd.csv"}
 EVENT_FILES = {"audio": "AVVP_eval_audio.csv", "visual": "AVVP_eval_visual.csv"}
 LABEL_FILE = "labels.txt"
-_CLIP_COLUMNS = ("filename", "event_labels")
+CLIP_COLUMNS = ("filename", "event_labels")
 EVENT_COLUMNS = ("filename", "onset", "offset", "event_labels")
 
 
@@ -167,50 +166,6 @@ def read_annotations(folder: Path) -> Annotations:
     return Annotations(folder, labels, splits, events, tuple(_irregularities(splits, events)))
 
 
-def write_annotations(folder: Path, labels: Sequence[str], splits: Mapping[str, Mapping[str, SegmentLabels]]) -> None:
-    """Write the files of a data set that `read_annotations` reads: classes of each video, events of val and test.
-
-    Args:
-        folder: for the files, which are replaced.
-        labels: C class names.
-        splits: split name -> clip name -> (T, C) labels.
-
-    Raises:
-        OutputError: a file cannot be written.
-    """
-    if tuple(labels) != LLP_LABELS:
-        write_atomic(folder / LABEL_FILE, "".join(f"{label}\n" for label in labels).encode())
-    for name, clips in splits.items():
-        lines = ["\t".join(_CLIP_COLUMNS)]
-        for filename, clip in clips.items():
-            classes = np.flatnonzero(clip.audio.any(axis=0) | clip.visual.any(axis=0)).tolist()
-            lines.append(f"{filename}\t{','.join(labels[int(index)] for index in classes)}")
-        write_atomic(folder / SPLIT_FILES[name], "".join(f"{line}\n" for line in lines).encode())
-    annotated = {**splits.get("val", {}), **splits.get("test", {})}
-    if not {"val", "test"} & set(splits):
-        return
-    for modality, file in EVENT_FILES.items():
-        tables = {filename: clip.of(modality) for filename, clip in annotated.items()}
-        write_atomic(folder / file, format_events(tables, labels).encode())
-
-
-def format_events(tables: Mapping[str, NDArray[np.bool_]], labels: Sequence[str]) -> str:
-    """Format per-second labels of one modality as an event table: a row for each run of active seconds of a class.
-
-    Args:
-        tables: clip name -> (T, C), whether the class is active in the second. Names without tabs and newlines.
-        labels: C class names without tabs and newlines.
-
-    Returns:
-        Tab-separated lines, the first with the names of `EVENT_COLUMNS`.
-    """
-    lines = ["\t".join(EVENT_COLUMNS)]
-    for name, table in tables.items():
-        for index, label in enumerate(labels):
-            lines += [f"{name}\t{start}\t{stop}\t{label}" for start, stop in runs(table[:, index])]
-    return "".join(f"{line}\n" for line in lines)
-
-
 def read_labels(path: Path) -> tuple[str, ...]:
     """Read class names, one per line; empty lines are skipped.
 
@@ -238,7 +193,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
 def _read_split(name: str, path: Path, labels: Sequence[str], problems: list[str]) -> DatasetSplit:
     find = _class_finder(labels)
     rows: dict[str, list[int]] = {}
-    for line, (filename, names) in _rows(path, _CLIP_COLUMNS, problems):
+    for line, (filename, names) in _rows(path, CLIP_COLUMNS, problems):
         if filename in rows:
             problems.append(f"{path.name}:{line}: {escape(filename)} is listed twice")
             continue
@@ -281,7 +236,7 @@ def read_clip_names(content: bytes, name: str) -> list[str]:
         DatasetError: the file has invalid lines.
     """
     problems: list[str] = []
-    names = [filename for _, (filename, _) in read_table(content, name, _CLIP_COLUMNS, problems)]
+    names = [filename for _, (filename, _) in read_table(content, name, CLIP_COLUMNS, problems)]
     if problems:
         raise DatasetError.listing(f"{escape(name)} cannot be used", problems)
     return names

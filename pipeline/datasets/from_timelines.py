@@ -17,10 +17,10 @@ from .annotations import (
     read_annotations,
     read_labels,
     usable_clip_name,
-    write_annotations,
 )
 from .clips import clip_id
 from .pseudo_labels import write_pseudo_labels
+from .write_annotations import write_annotations
 
 PSEUDO_LABELS = "pseudo_labels"
 

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...models.labels import LLP_LABELS
-from ..datasets.annotations import SPLIT_FILES, write_annotations
+from ..datasets.annotations import SPLIT_FILES
 from ..datasets.pseudo_labels import write_pseudo_labels
+from ..datasets.write_annotations import write_annotations
 from ..errors import OutputError, SetupError
 from ..files import PART_PREFIX, exclusive_lock, write_atomic
 from ..text import escape

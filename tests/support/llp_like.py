@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 from avvp.models.labels import LLP_LABELS
-from avvp.pipeline.datasets.annotations import SPLIT_FILES, read_annotations, write_annotations
+from avvp.pipeline.datasets.annotations import SPLIT_FILES, read_annotations
 from avvp.pipeline.datasets.pseudo_labels import write_pseudo_labels
+from avvp.pipeline.datasets.write_annotations import write_annotations
 from avvp.pipeline.timeline import SegmentLabels
 
 SEGMENTS = 10

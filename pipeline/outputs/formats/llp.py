@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...datasets.annotations import EVENT_COLUMNS, EVENT_FILES, format_events, read_table
+from ...datasets.annotations import EVENT_COLUMNS, EVENT_FILES, read_table
+from ...datasets.write_annotations import format_events
 from ...timeline import Event, Modality, Timeline
 from ..postprocess import with_audio_visual
 
