@@ -32,15 +32,15 @@ def time_batch(task: Task[Loaded], loaded: Loaded, videos: Iterable[Path], outpu
         SystemExit: a video failed.
     """
     inputs = {video.stem: video for video in videos}
-    storage, specs = open_storage(output), task.output_specs(loaded)
-    with kept_threads(), contextlib.closing(Journal(storage)) as journal:
-        engine = task.engine(loaded, specs, storage, videos=len(inputs))
+    run = task.start(loaded, open_storage(output))
+    with kept_threads(), contextlib.closing(Journal(run.storage)) as journal:
+        engine = task.engine(run, videos=len(inputs))
         started = time.perf_counter()
         with engine:
-            job = BatchJob(inputs, storage, specs)
-            task.prepare(loaded, storage)
+            job = BatchJob(inputs, run.storage, run.specs)
+            task.prepare(run)
             summary = run_plan(job, make_plan(job, journal), journal, engine)
-            task.finalize(loaded, specs, storage, journal)
+            task.finalize(run, journal)
         seconds = time.perf_counter() - started
     if summary.done != len(inputs):
         sys.exit(f"{len(summary.failures)} of {len(inputs)} videos failed: {next(iter(summary.failures.values()))}")

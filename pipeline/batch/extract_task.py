@@ -27,7 +27,7 @@ from ..text import escape
 from .journal import Journal, hash_values
 from .plan import OutputSpec
 from .storage import OutputFingerprint, Storage
-from .task import BundleTask, check_finite, per_second_features
+from .task import BundleTask, RunContext, check_finite, per_second_features
 from .work import PendingVideo, VideoOutputs
 
 LAYOUTS = ("llp", "packed")
@@ -61,31 +61,27 @@ class ExtractTask(BundleTask[LoadedExtractors]):
             raise SetupError("a packed store holds all streams; --extractors goes with --layout llp")
         return {_PACKED: OutputSpec("clips/{id}.npy", hash_values(hashes), STREAMS)}
 
-    def check(self, loaded: LoadedExtractors, storage: Storage, *, overwrite: bool) -> None:
-        check_spec(storage, loaded.spec)
+    def check(self, run: RunContext[LoadedExtractors], *, overwrite: bool) -> None:
+        check_spec(run.storage, run.loaded.spec)
         if self.layout == "packed" and not overwrite:
-            check_index(storage)
+            check_index(run.storage)
 
-    def prepare(self, loaded: LoadedExtractors, storage: Storage) -> None:
-        storage.write(SPEC_FILE, json.dumps(loaded.spec.to_dict(), indent=1).encode() + b"\n")
+    def prepare(self, run: RunContext[LoadedExtractors]) -> None:
+        run.storage.write(SPEC_FILE, json.dumps(run.loaded.spec.to_dict(), indent=1).encode() + b"\n")
 
-    def finalize(
-        self, loaded: LoadedExtractors, specs: Mapping[str, OutputSpec], storage: Storage, journal: Journal
-    ) -> str | None:
+    def finalize(self, run: RunContext[LoadedExtractors], journal: Journal) -> str | None:
         if self.layout != "packed":
             return None
-        return assemble_store(storage, loaded.spec, specs[_PACKED], journal)
+        return assemble_store(run.storage, run.loaded.spec, run.specs[_PACKED], journal)
 
-    def write_outputs(
-        self, loaded: LoadedExtractors, specs: Mapping[str, OutputSpec], storage: Storage, video: PendingVideo
-    ) -> VideoOutputs:
+    def write_outputs(self, run: RunContext[LoadedExtractors], video: PendingVideo) -> VideoOutputs:
         files = {}
         for output in video.job.output_names:
-            path, streams = specs[output].path(video.job.id), specs[output].streams
-            widths = [width for stream, width in zip(STREAMS, loaded.spec.dims, strict=True) if stream in streams]
+            path, streams = run.specs[output].path(video.job.id), run.specs[output].streams
+            widths = [width for stream, width in zip(STREAMS, run.loaded.spec.dims, strict=True) if stream in streams]
             shape = (video.length(streams[0]), sum(widths))
             rows = _side_by_side(video) if output == _PACKED else video.blocks(streams[0])
-            files[output] = storage.store(
+            files[output] = run.storage.store(
                 path, lambda file, rows=rows, shape=shape: _write_rows(file, rows, shape, video)
             )
         assert video.summary is not None

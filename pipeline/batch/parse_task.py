@@ -20,8 +20,7 @@ from ..outputs.postprocess import NO_REFINEMENT, PostProcessing, refine
 from ..timeline import Timeline
 from .journal import hash_values
 from .plan import OutputSpec
-from .storage import Storage
-from .task import BundleTask, per_second_features
+from .task import BundleTask, RunContext, per_second_features
 from .work import PendingVideo, VideoOutputs
 
 EVENTS = "events"
@@ -72,17 +71,15 @@ class ParseTask(BundleTask[LoadedBundle]):
                 files |= {EVENTS: (EVENTS_SUFFIX, form, place)} if suffix == "json" else {suffix: (suffix, form, place)}
         return files
 
-    def write_outputs(
-        self, loaded: LoadedBundle, specs: Mapping[str, OutputSpec], storage: Storage, video: PendingVideo
-    ) -> VideoOutputs:
+    def write_outputs(self, run: RunContext[LoadedBundle], video: PendingVideo) -> VideoOutputs:
         assert video.summary is not None
         facts, warnings = video.summary.facts, video.summary.warnings
         audio, frames, clips = (np.concatenate(parts) for parts in zip(*per_second_features(video), strict=True))
-        probabilities = predict_video(loaded.parser, (audio, frames, clips), loaded.device)
+        probabilities = predict_video(run.loaded.parser, (audio, frames, clips), run.loaded.device)
         timeline = decide_timeline(
             probabilities,
-            loaded,
-            self.thresholds(loaded),
+            run.loaded,
+            self.thresholds(run.loaded),
             duration=facts.duration,
             media=facts,
             warnings=warnings,
@@ -92,7 +89,9 @@ class ParseTask(BundleTask[LoadedBundle]):
         kept = timeline if self.segments else timeline.without_probabilities()
         contents = {name: FORMATS[name].write(kept) for name in self.formats}
         files = {
-            output: storage.store(specs[output].path(video.job.id), partial(_write_bytes, contents[form.name][place]))
+            output: run.storage.store(
+                run.specs[output].path(video.job.id), partial(_write_bytes, contents[form.name][place])
+            )
             for output, (_, form, place) in self._files().items()
             if output in video.job.output_names
         }

@@ -175,9 +175,10 @@ class _Actor:
         try:
             storage = self._open(where, token)
             loaded = task.load()
-            if task.output_specs(loaded) != specs:
+            run = task.start(loaded, storage)
+            if run.specs != specs:
                 raise SetupError("the weights on this node are not those of the machine that started the run")
-            self._engine = task.engine(loaded, specs, storage, videos=videos)
+            self._engine = task.engine(run, videos=videos)
             self._engine.__enter__()
         except Exception as error:
             self._ended = _describe_end(error)

@@ -69,6 +69,21 @@ class ComputeSettings:
     workers: int | None = None
 
 
+@dataclass(frozen=True)
+class RunContext(Generic[Loaded]):
+    """What all steps of a run share.
+
+    Attributes:
+        loaded: networks, of `Task.load`.
+        specs: output name -> what is written, of `Task.output_specs`.
+        storage: of outputs and journal.
+    """
+
+    loaded: Loaded
+    specs: Mapping[str, OutputSpec]
+    storage: Storage
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task(ABC, Generic[Loaded]):
     """Networks to run on every video and outputs to write from their features."""
@@ -95,42 +110,40 @@ class Task(ABC, Generic[Loaded]):
     def output_specs(self, loaded: Loaded) -> dict[str, OutputSpec]:
         """Return what is written for each video, by output name."""
 
+    def start(self, loaded: Loaded, storage: Storage) -> RunContext[Loaded]:
+        """Return the context of a run with loaded networks."""
+        return RunContext(loaded, self.output_specs(loaded), storage)
+
     @abstractmethod
-    def write_outputs(
-        self, loaded: Loaded, specs: Mapping[str, OutputSpec], storage: Storage, video: PendingVideo
-    ) -> VideoOutputs:
+    def write_outputs(self, run: RunContext[Loaded], video: PendingVideo) -> VideoOutputs:
         """Write the outputs that the video's job asks for. Raises MediaError, OutputError."""
 
-    def check(self, loaded: Loaded, storage: Storage, *, overwrite: bool) -> None:
+    def check(self, run: RunContext[Loaded], *, overwrite: bool) -> None:
         """Before planning: raise SetupError where the storage holds results that do not fit this task's."""
 
-    def prepare(self, loaded: Loaded, storage: Storage) -> None:
+    def prepare(self, run: RunContext[Loaded]) -> None:
         """Write what has to be in the storage before the first video."""
 
-    def finalize(
-        self, loaded: Loaded, specs: Mapping[str, OutputSpec], storage: Storage, journal: Journal
-    ) -> str | None:
+    def finalize(self, run: RunContext[Loaded], journal: Journal) -> str | None:
         """Write what is made of all videos, after the last; return a line for the user, if any."""
 
     def batch_sizes(self, device: torch.device) -> dict[Stream, int]:
         """Return the inputs in a batch of each stream."""
         return batch_sizes(device, self.settings.batch_size)
 
-    def engine(self, loaded: Loaded, specs: Mapping[str, OutputSpec], storage: Storage, *, videos: int) -> Engine:
+    def engine(self, run: RunContext[Loaded], *, videos: int) -> Engine:
         """Build an engine; on a CPU, set PyTorch's number of threads for it.
 
         Args:
-            loaded: of `load`.
-            specs: of `output_specs`.
-            storage: for the outputs.
+            run: of `start`.
             videos: no more than this many are in progress, so no more decode workers are started.
         """
         settings = self.settings
-        needed = {stream for spec in specs.values() for stream in spec.streams}
-        networks = [select_streams(one, [s for s in STREAMS if s in needed]) for one in loaded.networks]
-        sizes = self.batch_sizes(loaded.device)
+        needed = {stream for spec in run.specs.values() for stream in spec.streams}
+        networks = [select_streams(one, [s for s in STREAMS if s in needed]) for one in run.loaded.networks]
+        sizes = self.batch_sizes(run.loaded.device)
         cores = settings.threads or available_cores()
-        if loaded.device.type == "cpu":
+        if run.loaded.device.type == "cpu":
             torch.set_num_threads(torch_threads(cores))
         if settings.precision.compiled:
             warm_up(networks, sizes)
@@ -138,8 +151,8 @@ class Task(ABC, Generic[Loaded]):
             thread_networks(networks, cores),
             sizes,
             partial(DecodeWorker, self.profile, settings.decoding, inputs=self.inputs),
-            lambda video: self.write_outputs(loaded, specs, storage, video),
-            workers=min(settings.workers or decode_workers(loaded.device, settings.threads), max(1, videos)),
+            lambda video: self.write_outputs(run, video),
+            workers=min(settings.workers or decode_workers(run.loaded.device, settings.threads), max(1, videos)),
         )
 
 

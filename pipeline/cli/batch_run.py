@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..batch.plan import BatchJob, Plan
     from ..batch.run_plan import Executor, RunSummary
     from ..batch.storage import Storage
-    from ..batch.task import Task
+    from ..batch.task import RunContext, Task
     from ..batch.work import Result
     from .console import Console
 
@@ -55,12 +55,12 @@ def run_batch(
         console.info(f"{journal.unreadable} unreadable lines of the journal are ignored")
     with console:
         loaded = (_on_cpu(task) if options.engine == "ray" else task).load(console.download_progress)
-    specs = task.output_specs(loaded)
-    task.check(loaded, storage, overwrite=options.overwrite)
+    run = task.start(loaded, storage)
+    task.check(run, overwrite=options.overwrite)
     job = BatchJob(
         named,
         storage,
-        specs,
+        run.specs,
         overwrite=options.overwrite,
         retry_failed=options.retry_failed,
         verify=options.verify,
@@ -71,16 +71,16 @@ def run_batch(
     if options.dry_run:
         _print_plan(plan)
         return 1 if plan.failed else 0
-    with _make_executor(task, loaded, job, plan, options) as executor, exit_1_on_error(debug=options.debug):
+    with _make_executor(task, run, plan, options) as executor, exit_1_on_error(debug=options.debug):
         with console, contextlib.closing(journal):
-            task.prepare(loaded, storage)
+            task.prepare(run)
             if executor is None:
                 summary = _finish_empty_plan(job, plan)
             else:
                 reporter = ProgressReporter(console, len(plan.todo), options.json_log)
                 summary = run_plan(job, plan, journal, executor, reporter)
         _print_summary(summary)
-        if note := task.finalize(loaded, specs, storage, journal):
+        if note := task.finalize(run, journal):
             console.info(note)
     return 1 if summary.failures else 0
 
@@ -102,19 +102,19 @@ def _on_cpu(task: Task[Any]) -> Task[Any]:
 
 
 def _make_executor(
-    task: Task[Any], loaded: Any, job: BatchJob, plan: Plan, options: BatchOptions
+    task: Task[Any], run: RunContext[Any], plan: Plan, options: BatchOptions
 ) -> contextlib.AbstractContextManager[Executor | None]:
     """Make the engine of a run, None when nothing is left to compute: an engine starts processes and threads."""
     if not plan.todo:
         return contextlib.nullcontext()
     if options.engine == "local":
-        return task.engine(loaded, job.specs, job.storage, videos=len(plan.todo))
+        return task.engine(run, videos=len(plan.todo))
     from ..batch.ray_engine import RayEngine
 
     return RayEngine(
         task,
-        job.specs,
-        job.storage.where,
+        run.specs,
+        run.storage.where,
         address=options.address,
         actors=options.actors,
         cpus=options.cpus_per_actor,

@@ -27,8 +27,7 @@ from ...extractors.sampling import Stream
 from ...weights.source import DownloadProgress
 from ..batch.journal import Journal, hash_values
 from ..batch.plan import OutputSpec
-from ..batch.storage import Storage
-from ..batch.task import Task, check_finite
+from ..batch.task import RunContext, Task, check_finite
 from ..batch.work import PendingVideo, VideoOutputs
 from .clap_teacher import CLAP_MODEL
 from .clip_teacher import CLIP_MODEL
@@ -64,9 +63,9 @@ class PseudoLabelTask(Task[LoadedTeachers]):
     def profile(self) -> str:
         return "llp"
 
-    def check(self, loaded: LoadedTeachers, storage: Storage, *, overwrite: bool) -> None:  # noqa: ARG002
+    def check(self, run: RunContext[LoadedTeachers], *, overwrite: bool) -> None:
         if not overwrite:
-            check_storage(storage, self.config)
+            check_storage(run.storage, self.config)
 
     def load(self, progress: DownloadProgress | None = None) -> LoadedTeachers:  # noqa: ARG002 - the hub shows its own bars
         settings = self.settings
@@ -97,36 +96,28 @@ class PseudoLabelTask(Task[LoadedTeachers]):
                 specs[f"{modality} {kind}"] = OutputSpec(path, hash_values(parameters), (_STREAMS[modality],))
         return specs
 
-    def write_outputs(
-        self,
-        loaded: LoadedTeachers,  # noqa: ARG002 - part of the interface
-        specs: Mapping[str, OutputSpec],
-        storage: Storage,
-        video: PendingVideo,
-    ) -> VideoOutputs:
+    def write_outputs(self, run: RunContext[LoadedTeachers], video: PendingVideo) -> VideoOutputs:
         files = {}
         classes = len(self.config.prompts.labels)
         for output in video.job.output_names:
-            path, stream = specs[output].path(video.job.id), specs[output].streams[0]
+            path, stream = run.specs[output].path(video.job.id), run.specs[output].streams[0]
             rows = np.concatenate([*video.blocks(stream)])
             check_finite(video, rows)
             table = rows[:, :classes] if output.endswith("scores") else rows[:, classes:]
-            files[output] = storage.store(path, partial(save_table, np.ascontiguousarray(table, np.float32)))
+            files[output] = run.storage.store(path, partial(save_table, np.ascontiguousarray(table, np.float32)))
         assert video.summary is not None
         return VideoOutputs(files, video.summary.warnings, asdict(video.summary.facts))
 
-    def finalize(
-        self, loaded: LoadedTeachers, specs: Mapping[str, OutputSpec], storage: Storage, journal: Journal
-    ) -> str | None:
+    def finalize(self, run: RunContext[LoadedTeachers], journal: Journal) -> str | None:
         """Make the labels of every video that has scores from these teachers and prompts."""
         provenance = {
             "program": "avvp",
             "version": version("avvp"),
             "teachers": {"visual": self.clip, "audio": self.clap},
-            "hashes": dict(loaded.hashes),
+            "hashes": dict(run.loaded.hashes),
             "precision": self.settings.precision.name,
         }
-        return make_labels(storage, self.config, find_scored(specs, journal), provenance)
+        return make_labels(run.storage, self.config, find_scored(run.specs, journal), provenance)
 
 
 def find_scored(specs: Mapping[str, OutputSpec], journal: Journal) -> ScoredClips:
