@@ -50,7 +50,7 @@ def good(scores: Scores) -> bool:
     )
 
 
-def test_clips_it_has_never_met(parse: Callable[[], Scores]) -> None:
+def test_demo_model_on_unseen_clips(parse: Callable[[], Scores]) -> None:
     scores = parse()
     assert good(scores), scores
 
@@ -80,7 +80,7 @@ class TestTheScoresCanFail:
 
         return call
 
-    def test_sound_that_comes_half_a_second_late(
+    def test_demo_model_with_late_audio(
         self, plain: Callable[[], tuple[np.ndarray, ...]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         read = AudioReader.__iter__
@@ -93,7 +93,9 @@ class TestTheScoresCanFail:
         spoilt = score(*plain())
         assert not good(spoilt), spoilt
 
-    def test_blue_for_red(self, plain: Callable[[], tuple[np.ndarray, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_demo_model_with_swapped_colours(
+        self, plain: Callable[[], tuple[np.ndarray, ...]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         for name in ("resize", "resize_and_crop"):
             work = getattr(inputs, name)
             monkeypatch.setattr(
@@ -102,12 +104,12 @@ class TestTheScoresCanFail:
         spoilt = score(*plain())
         assert not good(spoilt), spoilt
 
-    def test_swapped_modalities(self, plain: Callable[[], tuple[np.ndarray, ...]]) -> None:
+    def test_demo_model_with_swapped_modalities(self, plain: Callable[[], tuple[np.ndarray, ...]]) -> None:
         heard, seen, true_heard, true_seen = plain()
         assert not good(score(seen, heard, true_heard, true_seen))
 
 
-def test_the_bundle_is_small_and_says_what_it_is() -> None:
+def test_demo_bundle_is_small_and_documented() -> None:
     bundle = load_bundle("demo")
     assert bundle.root is not None
     assert sum(path.stat().st_size for path in bundle.root.iterdir()) < 20e6
@@ -115,7 +117,7 @@ def test_the_bundle_is_small_and_says_what_it_is() -> None:
     assert "generated clips" in (bundle.root / "README.md").read_text(encoding="utf-8")
 
 
-def test_truth_beside_the_result(run: Run, held_out: Path, tmp_path: Path) -> None:
+def test_demo_parse_shows_the_truth(run: Run, held_out: Path, tmp_path: Path) -> None:
     video = sorted((held_out / "videos").iterdir())[0]
     common = ("parse", video, "--weights", "demo", "-o", tmp_path / "events.json", "--annotations")
     result = run(*common, held_out / "annotations")

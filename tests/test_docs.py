@@ -112,7 +112,7 @@ def test_commands(
 
 @pytest.mark.full_size
 @pytest.mark.parametrize("program", list(blocks("python")), ids=lambda text: text.split("\n", 1)[0][:40])
-def test_programs(program: str, desk: Path) -> None:
+def test_python_examples(program: str, desk: Path) -> None:
     assert desk.is_dir()
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
@@ -181,7 +181,7 @@ def test_every_folder_is_in_the_architecture() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_have_a_target(page: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
         name, _, anchor = target.partition("#")
         linked = page.parent / name

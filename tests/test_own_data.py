@@ -105,7 +105,7 @@ def correct(folder: Path, truth: Mapping[str, SegmentLabels]) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_the_page_from_top_to_bottom(
+def test_own_data_page_from_top_to_bottom(
     run: Callable[..., Result], truth: dict[str, SegmentLabels], tmp_path: Path, tiny_bundle: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

@@ -25,7 +25,7 @@ class TestContract:
             return RNG.uniform(-1, 1, (2, 16_000))
         return RNG.integers(0, 256, (16, 40, 50, 3), dtype=np.uint8)
 
-    def test_rows(self, name: str) -> None:
+    def test_extractor_rows_have_their_shape_and_type(self, name: str) -> None:
         extractor = build_extractor(name)
         rows = extractor(extractor.preprocess(self.media(name)))
         assert rows.shape == (16 if extractor.stream == "visual_2d" else 2, extractor.dim)
@@ -33,18 +33,18 @@ class TestContract:
         assert not rows.requires_grad
         assert not extractor.training
 
-    def test_a_row_does_not_depend_on_its_batch(self, name: str) -> None:
+    def test_extractor_row_does_not_depend_on_its_batch(self, name: str) -> None:
         extractor = build_extractor(name)
         x = extractor.preprocess(self.media(name))
         torch.testing.assert_close(extractor(x)[:1], extractor(x[:1]), atol=1e-5, rtol=1e-5)
 
-    def test_state_dict_round_trip(self, name: str) -> None:
+    def test_extractor_state_dict_round_trip(self, name: str) -> None:
         extractor = build_extractor(name)
         again = build_extractor(name, extractor.state_dict())
         x = extractor.preprocess(self.media(name))
         torch.testing.assert_close(again(x), extractor(x))
 
-    def test_weights_that_do_not_fit_are_named(self, name: str) -> None:
+    def test_build_extractor_names_weights_that_do_not_fit(self, name: str) -> None:
         state = build_extractor(name).state_dict()
         first, *_ = state
         with pytest.raises(ValueError, match=f"missing: {first}"):
@@ -55,12 +55,12 @@ class TestContract:
             build_extractor(name, state | {first: torch.zeros(1)})
 
 
-def test_unknown_extractor_names_the_known() -> None:
+def test_build_extractor_lists_known_names() -> None:
     with pytest.raises(ValueError, match="resnet152"):
         build_extractor("resnet999")
 
 
-def test_key_names_and_shapes_are_the_published_ones() -> None:
+def test_extractor_shapes_equal_torchvision() -> None:
     with torch.device("meta"):
         references = {
             "resnet152": torchvision.models.resnet152(),
@@ -75,7 +75,7 @@ def test_vggish_has_the_published_number_of_parameters() -> None:
     assert sum(int(np.prod(shape)) for shape in extractor_shapes("vggish").values()) == 72_141_184
 
 
-def test_the_classifier_of_a_published_file_is_named_and_left_out() -> None:
+def test_load_published_omits_the_classifier() -> None:
     with torch.device("meta"):
         extractor = EXTRACTORS["resnet_tiny"]()
     state = build_extractor("resnet_tiny").state_dict() | {"fc.weight": torch.zeros(10, 64)}
@@ -97,13 +97,13 @@ def test_resize_and_crop_is_what_torchvision_does_with_pil(size: tuple[int, int]
     torch.testing.assert_close(ours[0], published(Image.fromarray(frames[0])))
 
 
-def test_extremely_long_pictures_take_no_more_memory_than_others() -> None:
+def test_resize_and_crop_of_extremely_wide_frames() -> None:
     frames = np.zeros((1, 2, 60_000, 3), np.uint8)
     assert resize_and_crop(frames, short_side=256, crop=224).shape == (1, 224, 224, 3)
     assert resize_and_crop(frames.transpose(0, 2, 1, 3), short_side=256, crop=224).shape == (1, 224, 224, 3)
 
 
-def test_clips_are_squashed_not_cropped() -> None:
+def test_r2plus1d_frames_are_resized_without_crop() -> None:
     frames = RNG.integers(0, 256, (8, 30, 90, 3), dtype=np.uint8)
     x = build_extractor("r2plus1d_tiny").preprocess(frames)
     assert x.shape == (1, 3, 8, 112, 112)
@@ -113,7 +113,7 @@ def test_clips_are_squashed_not_cropped() -> None:
     )
 
 
-def test_normalisation_by_hand() -> None:
+def test_normalize_by_hand() -> None:
     picture = torch.full((1, 1, 1, 3), 255, dtype=torch.uint8)
     assert normalize(picture, (0.5, 0.5, 0.0), (0.5, 0.25, 1.0)).flatten().tolist() == [1.0, 2.0, 1.0]
 
@@ -182,11 +182,11 @@ def test_feature_spec_round_trip_and_differences() -> None:
         FeatureSpec.from_dict({"profile": "llp"})
 
 
-def test_one_extractor_for_each_stream() -> None:
+def test_feature_spec_needs_one_extractor_per_stream() -> None:
     with pytest.raises(ValueError, match="visual_3d"):
         feature_spec("llp", {"vggish_tiny": build_extractor("vggish_tiny")})
 
 
-def test_unknown_profile() -> None:
+def test_get_profile_lists_known_names() -> None:
     with pytest.raises(ValueError, match="llp, clean"):
         get_profile("dirty")

@@ -33,7 +33,7 @@ def error(rows: Tensor, expected: Tensor) -> float:
 
 @pytest.mark.parametrize("onednn", [True, False])
 @pytest.mark.parametrize("name", [*TINY, *(pytest.param(name, marks=pytest.mark.full_size) for name in FULL)])
-def test_rows_equal_those_of_the_plain_network(name: str, onednn: bool) -> None:
+def test_fused_rows_equal_those_of_the_plain_network(name: str, onednn: bool) -> None:
     plain, reduced = make(name)
     fused = fuse(plain, onednn=onednn)
     with torch.inference_mode():
@@ -44,7 +44,7 @@ def test_rows_equal_those_of_the_plain_network(name: str, onednn: bool) -> None:
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_a_row_does_not_depend_on_the_rest_of_its_batch(name: str) -> None:
+def test_fused_row_does_not_depend_on_its_batch(name: str) -> None:
     """To the bit: files are put into batches as they come, and results must not tell."""
     plain, reduced = make(name)
     fused = fuse(plain)
@@ -58,7 +58,7 @@ def test_a_row_does_not_depend_on_the_rest_of_its_batch(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_bfloat16_is_near(name: str) -> None:
+def test_fused_bfloat16_is_close_to_float32(name: str) -> None:
     plain, reduced = make(name)
     fused = fuse(plain, dtype=torch.bfloat16)
     with torch.inference_mode():
@@ -68,7 +68,7 @@ def test_bfloat16_is_near(name: str) -> None:
     assert not torch.equal(rows, expected)
 
 
-def test_every_convolution_is_fused() -> None:
+def test_fuse_replaces_every_convolution() -> None:
     plain, reduced = make("resnet_tiny")
     fused = fuse(plain)
     convolutions = sum(isinstance(module, nn.Conv2d) for module in plain.modules())
@@ -79,7 +79,7 @@ def test_every_convolution_is_fused() -> None:
         assert fused(fused.prepare(reduced)).shape == (3, plain.dim)
 
 
-def test_a_network_of_another_kind_is_refused() -> None:
+def test_fuse_rejects_other_networks() -> None:
     class Other(Extractor):
         pass
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from support.parsers import inputs, tiny_parser
 
 
-def test_round_trip(tmp_path: Path) -> None:
+def test_checkpoint_round_trip(tmp_path: Path) -> None:
     parser = tiny_parser()
     path = tmp_path / "parser.safetensors"
     path.write_bytes(dump_checkpoint(parser, {"profile": "clean"}, {"epochs": 3}))
@@ -25,20 +25,20 @@ def test_round_trip(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 7, 200, -1])
-def test_a_file_that_was_cut_off(tmp_path: Path, keep: int) -> None:
+def test_load_checkpoint_rejects_a_truncated_file(tmp_path: Path, keep: int) -> None:
     path = tmp_path / "parser.safetensors"
     path.write_bytes(dump_checkpoint(tiny_parser(), {}, {})[:keep])
     with pytest.raises(ValueError, match=r"parser\.safetensors"):
         load_checkpoint(path)
 
 
-def test_a_foreign_safetensors_file(tmp_path: Path) -> None:
+def test_load_checkpoint_rejects_other_safetensors_files(tmp_path: Path) -> None:
     save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
     with pytest.raises(ValueError, match="not a parser checkpoint"):
         load_checkpoint(tmp_path / "x.safetensors")
 
 
-def test_a_newer_format(tmp_path: Path) -> None:
+def test_load_checkpoint_rejects_a_newer_format(tmp_path: Path) -> None:
     save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors", metadata={"avvp": json.dumps({"format": 99})})
     with pytest.raises(ValueError, match="format 99"):
         load_checkpoint(tmp_path / "x.safetensors")

@@ -54,11 +54,11 @@ def test_bce_by_hand() -> None:
     assert sure_and_wrong == pytest.approx(-math.log(2**-23), rel=1e-3)  # what float32 makes of 1 - (1 - 1e-7)
 
 
-def test_what_is_no_number_stays_none() -> None:
+def test_bce_of_nan_is_nan() -> None:
     assert bce(torch.tensor([float("nan"), 0.5]), torch.ones(2)).isnan()
 
 
-def test_padded_segments_cost_nothing() -> None:
+def test_segment_bce_ignores_padding() -> None:
     probs = torch.tensor([[[0.5], [0.25]], [[0.9], [0.99]]])
     valid = torch.tensor([[True, True], [True, False]])
     targets = torch.tensor([[[1.0], [0.0]], [[1.0], [0.0]]])
@@ -67,7 +67,7 @@ def test_padded_segments_cost_nothing() -> None:
     assert segment_bce_with_logits(probs.logit(), targets, valid).item() == pytest.approx(by_hand)
 
 
-def test_logits_keep_a_gradient_where_clamped_probabilities_lose_it() -> None:
+def test_segment_bce_with_logits_has_a_gradient_where_clamped_probabilities_have_none() -> None:
     valid, targets = torch.tensor([[True]]), torch.zeros(1, 1, 1)
     gradients = []
     for loss in (
@@ -81,7 +81,7 @@ def test_logits_keep_a_gradient_where_clamped_probabilities_lose_it() -> None:
     assert gradients == [0, pytest.approx(1)]
 
 
-def test_label_smoothing() -> None:
+def test_smooth_by_hand() -> None:
     assert smooth(torch.tensor([0.0, 1.0]), 0.1).tolist() == pytest.approx([0.05, 0.95])
     assert smooth(torch.tensor([0.0, 1.0]), 0.0).tolist() == [0, 1]
 
@@ -109,7 +109,7 @@ def test_published_similarity_target_by_hand() -> None:
     assert published_similarity_target(nothing, nothing, 0.0).eq(0).all()
 
 
-def test_similarities_are_cosines_without_the_negative_ones() -> None:
+def test_cosine_similarities_are_clamped_at_zero() -> None:
     audio, visual = torch.tensor([[[2.0, 0.0]]]), torch.tensor([[[1.0, 1.0], [-1.0, 0.0]]])
     torch.testing.assert_close(cosine_similarities(audio, visual), torch.tensor([[[math.sqrt(0.5), 0.0]]]))
 
@@ -157,7 +157,7 @@ def test_video_targets_of_pseudo_labels_are_any_over_time() -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"decoder": "mmil"}, {"encoder": "han"}])
-def test_a_padded_batch_costs_what_its_clips_cost(changes: dict) -> None:
+def test_objective_of_a_padded_batch_equals_that_of_its_clips(changes: dict) -> None:
     """The segment terms weighted by the clips' segments, the similarity by their pairs of segments."""
     parser, lengths = tiny_parser(**changes), torch.tensor([5, 2])
     whole, targets = inputs(2, 5), targets_for(tiny_parser(**changes))
@@ -177,7 +177,7 @@ def test_a_padded_batch_costs_what_its_clips_cost(changes: dict) -> None:
         assert together[name].item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_weights_scale_and_leave_out() -> None:
+def test_objective_weights_scale_terms_and_zero_omits_them() -> None:
     parser = tiny_parser()
     output, targets = parser(*inputs(2, 5)), targets_for(parser)
     one = objective_terms(output, targets, Objective())
@@ -199,13 +199,13 @@ def test_weights_scale_and_leave_out() -> None:
         ({"targets": "weak"}, "has no segment labels"),
     ],
 )
-def test_objectives_that_cannot_be(changes: dict, message: str) -> None:
+def test_objective_rejects_invalid_settings(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Objective(**changes)
 
 
 @needs_golden
-def test_golden_eiou() -> None:
+def test_eiou_golden() -> None:
     expected = load_npz("leap_official.npz")["eiou"]
     got = eiou(*parser_targets()).numpy()
     empty = np.isnan(expected)
@@ -225,7 +225,7 @@ def golden_terms(parser: AVParser) -> dict[str, torch.Tensor]:
 
 
 @needs_golden
-def test_golden_terms_and_gradients() -> None:
+def test_objective_terms_and_gradients_golden() -> None:
     parser = golden_parser()
     terms = golden_terms(parser)
     assert tuple(terms) == TERMS
@@ -247,7 +247,7 @@ def test_golden_terms_and_gradients() -> None:
 
 
 @needs_golden
-def test_golden_trajectory_of_adam() -> None:
+def test_adam_losses_golden() -> None:
     """Six steps at 1e-4 with the optimizer that training uses."""
     parser = golden_parser()
     optimizer = torch.optim.Adam(parser.parameters(), lr=1e-4, fused=True)

@@ -31,7 +31,7 @@ combinations = pytest.mark.parametrize("changes", ALL, ids=lambda changes: "-".j
 
 @combinations
 @pytest.mark.parametrize(("segments", "classes"), [(1, 1), (3, 4), (23, 7)])
-def test_any_length_and_any_number_of_classes(changes: dict, segments: int, classes: int) -> None:
+def test_parser_accepts_any_length_and_number_of_classes(changes: dict, segments: int, classes: int) -> None:
     output = tiny_parser(classes, **changes)(*inputs(2, segments))
     assert output.audio_segment_probs.shape == output.visual_segment_probs.shape == (2, segments, classes)
     assert output.audio_video_probs.shape == output.video_probs.shape == (2, classes)
@@ -45,7 +45,7 @@ def test_any_length_and_any_number_of_classes(changes: dict, segments: int, clas
 
 
 @combinations
-def test_a_batch_of_mixed_lengths_equals_each_alone(changes: dict) -> None:
+def test_parser_outputs_of_a_padded_batch_equal_those_of_single_videos(changes: dict) -> None:
     parser = tiny_parser(**changes)
     lengths = [9, 4, 1, 6]
     batch = [torch.full((4, 9 * rate, width), 1e3).double() for rate, width in ((1, 6), (8, 10), (1, 7))]
@@ -68,7 +68,7 @@ def test_a_batch_of_mixed_lengths_equals_each_alone(changes: dict) -> None:
         assert together.valid[row].sum() == length
 
 
-def test_padding_has_no_gradient() -> None:
+def test_parser_padding_has_no_gradient() -> None:
     parser = tiny_parser()
     audio, visual_2d, visual_3d = (tensor.requires_grad_() for tensor in inputs(2, 5))
     parser(audio, visual_2d, visual_3d, lengths=torch.tensor([5, 2])).audio_segment_probs.sum().backward()
@@ -178,7 +178,7 @@ def test_every_parameter_learns(changes: dict) -> None:
         (((2, 5, 6), (2, 40, 10), (2, 5, 7)), [5], "lengths"),
     ],
 )
-def test_shapes_that_disagree_are_named(shapes: tuple, lengths: list[int] | None, message: str) -> None:
+def test_parser_rejects_inconsistent_shapes(shapes: tuple, lengths: list[int] | None, message: str) -> None:
     tensors = [torch.zeros(shape).double() for shape in shapes]
     with pytest.raises(ValueError, match=message):
         tiny_parser()(*tensors, lengths=None if lengths is None else torch.tensor(lengths))
@@ -192,24 +192,24 @@ def test_shapes_that_disagree_are_named(shapes: tuple, lengths: list[int] | None
         {"hidden_dim": -4}, {"feedforward_dim": 0}, {"levels": 80},
     ],
 )  # fmt: skip
-def test_settings_that_cannot_be(settings: dict) -> None:
+def test_parser_config_rejects_invalid_settings(settings: dict) -> None:
     with pytest.raises(ValueError, match=r"labels|heads|not one of|at least|swap|nine hours|below 1"):
         ParserConfig(**{"labels": ("a",), **settings})
 
 
-def test_config_survives_json() -> None:
+def test_parser_config_round_trips_through_json() -> None:
     config = ParserConfig(labels=("a", "b"), leap_variant="paper", segments=7)
     assert ParserConfig.from_dict(config.to_dict()) == config
     with pytest.raises(ValueError, match="unknown parser settings: wings"):
         ParserConfig.from_dict({**config.to_dict(), "wings": 2})
 
 
-def test_label_embeddings_must_fit() -> None:
+def test_build_parser_rejects_label_embeddings_of_another_shape() -> None:
     with pytest.raises(ValueError, match=r"label embeddings are \(1, 3\)"):
         build_parser(ParserConfig(labels=("a", "b"), label_embedding_dim=3), torch.zeros(1, 3))
 
 
-def test_label_embeddings_may_be_missing_only_where_nobody_reads_them() -> None:
+def test_build_parser_needs_label_embeddings_only_for_label_queries() -> None:
     with pytest.raises(ValueError, match="label embeddings are None"):
         build_parser(ParserConfig(labels=("a", "b")))
     assert not hasattr(tiny_parser(decoder="mmil").decoder, "label_embeddings")
@@ -245,7 +245,7 @@ def test_mmil_by_its_equation() -> None:
     torch.testing.assert_close(decoded.visual.segment_logits, decoder.prob(visual))
 
 
-def test_swapped_modalities_are_read_under_each_other_s_name() -> None:
+def test_swap_modalities_exchanges_the_outputs() -> None:
     straight, swapped = tiny_parser(decoder="mmil"), tiny_parser(decoder="mmil", swap_modalities=True)
     one, other = straight(*inputs(1, 4)), swapped(*inputs(1, 4))
     torch.testing.assert_close(one.audio_segment_probs, other.visual_segment_probs)
@@ -253,7 +253,7 @@ def test_swapped_modalities_are_read_under_each_other_s_name() -> None:
     torch.testing.assert_close(one.video_probs, other.video_probs)
 
 
-def test_the_block_that_predicts() -> None:
+def test_leap_prediction_selects_the_block() -> None:
     """The average is the mean of the logits of both blocks; the video predictions are the last block's in any case."""
     outputs = {which: tiny_parser(leap_prediction=which)(*inputs(2, 5)) for which in ("first", "last", "average")}
     mean = (outputs["first"].audio_segment_logits + outputs["last"].audio_segment_logits) / 2
@@ -263,7 +263,7 @@ def test_the_block_that_predicts() -> None:
         torch.testing.assert_close(output.audio_video_probs, outputs["last"].audio_video_probs)
 
 
-def test_temporal_convolution_is_torch_s() -> None:
+def test_temporal_conv_equals_torch_conv1d() -> None:
     """The same numbers as two Conv1d, dilated and padded to the same length."""
     ours = TemporalConv(4, 2).double()
     wide, point = (torch.nn.Conv1d(4, 4, size, padding=pad, dilation=2).double() for size, pad in ((3, 2), (1, 0)))
@@ -293,7 +293,7 @@ def test_dropout_drops_at_its_rate_and_keeps_the_mean(rate: float, shape: tuple[
     assert dropout.eval()(x) is x
 
 
-def test_dropout_passes_gradients_of_what_it_kept() -> None:
+def test_dropout_gradient_equals_its_mask() -> None:
     x = torch.ones(5, 5, requires_grad=True)
     dropped = Dropout(0.5)(x)
     dropped.sum().backward()
@@ -301,7 +301,7 @@ def test_dropout_passes_gradients_of_what_it_kept() -> None:
     assert torch.equal(x.grad, dropped)
 
 
-def test_levels_that_reach_past_the_end_cost_nothing() -> None:
+def test_temporal_conv_dilated_beyond_the_video_reads_one_segment() -> None:
     """A dilation beyond the video's length sees nothing but the second itself."""
     far, farther = TemporalConv(4, 8).double(), TemporalConv(4, 2**15).double()
     farther.load_state_dict(far.state_dict())

@@ -36,7 +36,7 @@ def load(golden: dict[str, np.ndarray], blocks: int = 2, heads: int = 8) -> AVPa
 
 @needs_golden
 @pytest.mark.parametrize(("tag", "blocks", "heads"), [("n2_h8", 2, 8), ("n1_h8", 1, 8), ("n4_h4", 4, 4)])
-def test_outputs(golden: dict[str, np.ndarray], tag: str, blocks: int, heads: int) -> None:
+def test_leap_outputs_golden(golden: dict[str, np.ndarray], tag: str, blocks: int, heads: int) -> None:
     """In float64, so that what is compared is the function and not our rounding."""
     parser = load(golden, blocks, heads).double()
     with torch.no_grad():
@@ -53,14 +53,14 @@ def test_outputs(golden: dict[str, np.ndarray], tag: str, blocks: int, heads: in
 
 
 @needs_golden
-def test_float32_is_as_close(golden: dict[str, np.ndarray]) -> None:
+def test_leap_outputs_golden_in_float32(golden: dict[str, np.ndarray]) -> None:
     with torch.no_grad():
         output = load(golden)(*parser_inputs())
     np.testing.assert_allclose(output.visual_segment_probs, golden["n2_h8/v_frame_prob"], atol=1e-5, rtol=0)
 
 
 @needs_golden
-def test_unused_keys_are_named_and_they_alone_get_no_gradient(golden: dict[str, np.ndarray]) -> None:
+def test_leap_unused_keys_are_those_without_a_gradient(golden: dict[str, np.ndarray]) -> None:
     parser = load(golden)
     without_gradient = {key for key, norm in load_json("leap_official.json")["grad_norms"].items() if norm is None}
     twins = {key for key in parser.unused_keys if re.search(r"network\.\d+\.conv[12]\.", key)}
@@ -78,7 +78,7 @@ def test_unused_keys_are_named_and_they_alone_get_no_gradient(golden: dict[str, 
     assert all(parameter.grad.abs().sum() > 0 for parameter in parser.parameters() if parameter.grad is not None)
 
 
-def test_data_parallel_prefix_is_dropped() -> None:
+def test_load_published_drops_the_data_parallel_prefix() -> None:
     state, embeddings = published_state(), torch.zeros(25, 300)
     prefixed = {f"module.{key}": value for key, value in state.items()}
     parsers = [load_published(keys, family="leap", label_embeddings=embeddings) for keys in (prefixed, state)]
@@ -95,7 +95,7 @@ def test_data_parallel_prefix_is_dropped() -> None:
         (lambda s: s | {"MMP.capture.vnetwork.0.conv1.bias": torch.zeros(512)}, "differ in this file"),
     ],
 )
-def test_a_file_that_does_not_fit(change, message: str) -> None:
+def test_load_published_rejects_missing_unknown_and_differing_keys(change, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         load_published(change(published_state()), family="leap", label_embeddings=torch.zeros(25, 300))
 
@@ -110,7 +110,7 @@ UNUSED = {
 
 @needs_golden
 @pytest.mark.parametrize("family", UNUSED)
-def test_families_with_mmil(family: str) -> None:
+def test_mmil_outputs_golden(family: str) -> None:
     """Swapped modalities of MM-Pyr included: its index 0 is the visual stream, and is read as audio."""
     expected, state = load_npz(f"{family}_official.npz"), family_state(family)
     parser = load_published(state, family=family).double()
@@ -127,7 +127,7 @@ def test_families_with_mmil(family: str) -> None:
 
 
 @needs_golden
-def test_mmpyr_without_the_swap_reads_each_stream_under_its_name() -> None:
+def test_mmpyr_outputs_golden_without_swapped_modalities() -> None:
     expected, state = load_npz("mmpyr_official.npz"), family_state("mmpyr")
     with torch.no_grad():
         output = load_published(state, family="mmpyr", swap_modalities=False)(*parser_inputs())
@@ -136,13 +136,13 @@ def test_mmpyr_without_the_swap_reads_each_stream_under_its_name() -> None:
         load_published(family_state("han"), family="han", swap_modalities=True)
 
 
-def test_packed_attention_that_cannot_be_split() -> None:
+def test_load_published_rejects_packed_attention_of_another_shape() -> None:
     state = {**family_state("han"), "hat_encoder.layers.0.cm_attn.in_proj_bias": torch.zeros(7)}
     with pytest.raises(ValueError, match=r"in_proj_bias is \(7,\)"):
         load_published(state, family="han")
 
 
-def test_unknown_family_and_missing_embeddings() -> None:
+def test_load_published_rejects_unknown_family_and_missing_embeddings() -> None:
     with pytest.raises(ValueError, match="unknown family 'x'; known: leap, mmpyr, han, valor"):
         load_published({}, family="x")
     with pytest.raises(ValueError, match="label_embeddings"):

@@ -20,7 +20,7 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("two_gpus")
-def test_several_gpus() -> None:
+def test_resolve_devices_of_several_gpus() -> None:
     assert resolve_devices("cuda:0, cuda:1") == (torch.device("cuda:0"), torch.device("cuda:1"))
     assert resolve_devices("cuda:1") == (torch.device("cuda:1"),)
     for wrong in ("cuda:0,cuda:0", "cuda,cuda:1", "cpu,cuda:0", "cuda:0,cuda:2", "cuda:0,"):
@@ -28,7 +28,7 @@ def test_several_gpus() -> None:
             resolve_devices(wrong)
 
 
-def test_lanes_and_batches() -> None:
+def test_compute_threads_and_batch_sizes() -> None:
     both = [(GPU, {}), (torch.device("cuda:1"), {})]
     assert [device.index for device, _ in thread_networks(both, 2)] == [0, 1, 0, 1]
     assert batch_sizes(GPU) == {"audio": 128, "visual_2d": 256, "visual_3d": 32}
@@ -46,7 +46,7 @@ def rounding() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("rounding")
-def test_tf32_is_off_unless_it_is_asked_for() -> None:
+def test_tf32_is_off_by_default() -> None:
     FP32.prepare(GPU)
     assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == (False, False)
     ComputePrecision("tf32").prepare(GPU)
@@ -54,7 +54,7 @@ def test_tf32_is_off_unless_it_is_asked_for() -> None:
     assert ComputePrecision("tf32").dtype == torch.float32
 
 
-def test_what_a_device_cannot_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsupported_precisions_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
     monkeypatch.setattr("shutil.which", lambda _: None)
     for arithmetic, device in (

@@ -13,7 +13,7 @@ from avvp.pipeline.errors import OutputError
 from avvp.pipeline.files import check_writable, write_atomic
 
 
-def test_written_and_as_readable_as_any_file(tmp_path: Path) -> None:
+def test_replacing_writes_with_default_permissions(tmp_path: Path) -> None:
     write_atomic(tmp_path / "a.json", b"{}")
     (tmp_path / "b.json").write_bytes(b"{}")
     assert (tmp_path / "a.json").read_bytes() == b"{}"
@@ -22,7 +22,9 @@ def test_written_and_as_readable_as_any_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+def test_replacing_keeps_the_old_file_after_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
     (tmp_path / "a.json").write_bytes(b"old")
 
     def fail(*_: object) -> None:
@@ -35,7 +37,9 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.Mon
     assert (tmp_path / "a.json").read_bytes() == b"old"
 
 
-def test_an_interruption_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replacing_leaves_no_partial_file_after_an_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(_: int) -> None:
         raise KeyboardInterrupt
 
@@ -45,7 +49,7 @@ def test_an_interruption_leaves_nothing_half_written(tmp_path: Path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_link_stays_a_link(tmp_path: Path) -> None:
+def test_replacing_follows_links(tmp_path: Path) -> None:
     (tmp_path / "real.json").write_bytes(b"old")
     (tmp_path / "link.json").symlink_to("real.json")
     write_atomic(tmp_path / "link.json", b"new")
@@ -53,17 +57,17 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     assert (tmp_path / "real.json").read_bytes() == b"new"
 
 
-def test_a_device_is_not_replaced() -> None:
+def test_replacing_writes_into_devices() -> None:
     write_atomic(Path(os.devnull), b"gone")
     assert stat.S_ISCHR(Path(os.devnull).stat().st_mode)
 
 
-def test_a_name_of_the_greatest_length(tmp_path: Path) -> None:
+def test_replacing_a_file_with_the_longest_name(tmp_path: Path) -> None:
     write_atomic(tmp_path / ("x" * 250 + ".json"), b"{}")
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_folders_that_cannot_be_written_to(tmp_path: Path) -> None:
+def test_unwritable_folders_are_errors(tmp_path: Path) -> None:
     check_writable(tmp_path)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(OutputError, match="no such folder"):
@@ -94,7 +98,7 @@ def test_inputs(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_link_that_leads_nowhere_is_an_input_like_any_other(tmp_path: Path) -> None:
+def test_broken_links_are_listed_as_inputs(tmp_path: Path) -> None:
     """Or its absence would go unnoticed: it is named where it is opened."""
     (tmp_path / "lost.mp4").symlink_to("nowhere.mp4")
     (tmp_path / "folder.mp4").mkdir()

@@ -19,7 +19,7 @@ def test_segments_are_the_nearest_whole_seconds_and_at_least_one(duration: float
     assert segment_count(duration) == segments
 
 
-def test_samples_stand_in_the_middle_of_their_intervals() -> None:
+def test_sample_times_are_mid_interval() -> None:
     np.testing.assert_allclose(sample_times(3, 8), [0.0625, 0.1875, 0.3125])
 
 
@@ -28,12 +28,12 @@ def test_sample_count_is_nearest(end: float, count: int) -> None:
     assert sample_count(end, 8) == count
 
 
-def test_the_last_frame_that_appeared_is_shown() -> None:
+def test_shown_frames_are_the_last_that_appeared() -> None:
     frames = [0.0, 0.1, 0.2, 0.9]
     assert shown_frames(frames, [0.05, 0.1, 0.15, 0.5, 0.95]).tolist() == [0, 0, 1, 2, 3]
 
 
-def test_before_the_first_frame_the_first_is_shown() -> None:
+def test_shown_frames_before_the_first_frame() -> None:
     assert shown_frames([1.0, 1.5], [0.2, 1.2, 1.7]).tolist() == [0, 0, 1]
 
 
@@ -56,11 +56,11 @@ def test_windows_cover_everything_and_overlap_by_half(length: int, starts: list[
     assert covered == set(range(length))
 
 
-def test_a_window_of_one_segment_moves_by_one() -> None:
+def test_windows_of_one_segment_move_by_one() -> None:
     assert window_starts(3, 1) == [0, 1, 2]
 
 
-def test_rows_are_cut_or_the_last_one_held() -> None:
+def test_pad_or_trim_repeats_the_last_row() -> None:
     rows = np.array([[1], [2], [3]])
     assert pad_or_trim(rows, 2).tolist() == [[1], [2]]
     assert pad_or_trim(rows, 3).tolist() == [[1], [2], [3]]

@@ -50,7 +50,7 @@ def test_audio_visual_events_are_the_intersection() -> None:
 
 
 @given(arrays(bool, st.tuples(st.integers(0, 12), st.integers(1, 4))))
-def test_events_say_exactly_what_was_active(active: np.ndarray) -> None:
+def test_events_cover_exactly_the_active_segments(active: np.ndarray) -> None:
     labels = [f"class {index}" for index in range(active.shape[1])]
     again = np.zeros_like(active)
     for event in find_events(active, np.ones(active.shape), labels, "visual"):
@@ -74,7 +74,7 @@ def test_events_say_exactly_what_was_active(active: np.ndarray) -> None:
         ("audio", "Dog", float("nan"), 1, 0.5),
     ],
 )
-def test_what_is_no_event(values: tuple) -> None:
+def test_event_rejects_invalid_values(values: tuple) -> None:
     with pytest.raises(ValueError, match=r"modality|interval|probability"):
         Event(*values)
 
@@ -102,7 +102,7 @@ def test_thresholds_from_toml(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_a_decoder_that_pools_the_video_decides_by_that(tmp_path: Path) -> None:
+def test_decide_uses_pooled_video_probabilities(tmp_path: Path) -> None:
     """MMIL: the modalities' own video probabilities have no say."""
     one = np.ones((2, 2), np.float32)
     given_ = SegmentProbabilities(one, one, one, one, video=np.array([[0.6, 0.3]] * 2, np.float32))
@@ -113,7 +113,7 @@ def test_a_decoder_that_pools_the_video_decides_by_that(tmp_path: Path) -> None:
     assert heard.tolist() == [[False, True]] * 2
 
 
-def test_thresholds_survive_toml(tmp_path: Path) -> None:
+def test_thresholds_round_trip_through_toml(tmp_path: Path) -> None:
     thresholds = Thresholds.uniform(LABELS, 0.3, 0.6)
     thresholds.audio_segment[1] = 0.15
     (tmp_path / "t.toml").write_text(thresholds.to_toml())

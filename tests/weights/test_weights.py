@@ -33,7 +33,7 @@ def server() -> Iterator[Server]:
     running.close()
 
 
-def test_download_is_verified_and_reports_progress(server: Server, tmp_path: Path) -> None:
+def test_fetch_file_verifies_and_reports_progress(server: Server, tmp_path: Path) -> None:
     seen: list[tuple[int, int | None]] = []
     path, digest = fetch_file(weight_file(server), tmp_path / "new", progress=lambda *at: seen.append(at))
     assert path.read_bytes() == CONTENT
@@ -42,7 +42,7 @@ def test_download_is_verified_and_reports_progress(server: Server, tmp_path: Pat
     assert [file.name for file in path.parent.iterdir()] == ["weights.bin"]
 
 
-def test_a_download_that_was_cut_off_is_continued(server: Server, tmp_path: Path) -> None:
+def test_fetch_file_resumes_an_interrupted_download(server: Server, tmp_path: Path) -> None:
     server.cut_after = 500_000
     with pytest.raises(WeightsError, match="run the command again to resume"):
         fetch_file(weight_file(server), tmp_path)
@@ -55,20 +55,20 @@ def test_a_download_that_was_cut_off_is_continued(server: Server, tmp_path: Path
     assert path.read_bytes() == CONTENT
 
 
-def test_a_server_without_ranges_starts_over(server: Server, tmp_path: Path) -> None:
+def test_fetch_file_restarts_where_the_server_ignores_ranges(server: Server, tmp_path: Path) -> None:
     (tmp_path / "weights.bin.part").write_bytes(CONTENT[:1000])
     server.ranges = False
     path, _ = fetch_file(weight_file(server), tmp_path)
     assert path.read_bytes() == CONTENT
 
 
-def test_a_complete_part_is_taken(server: Server, tmp_path: Path) -> None:
+def test_fetch_file_accepts_a_complete_part(server: Server, tmp_path: Path) -> None:
     (tmp_path / "weights.bin.part").write_bytes(CONTENT)
     path, _ = fetch_file(weight_file(server), tmp_path)
     assert path.read_bytes() == CONTENT
 
 
-def test_a_part_of_something_else_is_thrown_away(server: Server, tmp_path: Path) -> None:
+def test_fetch_file_discards_a_part_of_another_file(server: Server, tmp_path: Path) -> None:
     (tmp_path / "weights.bin.part").write_bytes(b"x" * 1000)
     with pytest.raises(WeightsError, match="wrong hash"):
         fetch_file(weight_file(server), tmp_path)
@@ -76,32 +76,34 @@ def test_a_part_of_something_else_is_thrown_away(server: Server, tmp_path: Path)
     assert fetch_file(weight_file(server), tmp_path)[0].read_bytes() == CONTENT
 
 
-def test_a_wrong_file_is_not_kept(server: Server, tmp_path: Path) -> None:
+def test_fetch_file_discards_a_file_with_a_wrong_hash(server: Server, tmp_path: Path) -> None:
     server.content = CONTENT[:-1] + b"!"
     with pytest.raises(WeightsError, match="wrong hash"):
         fetch_file(weight_file(server), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_next_address_is_tried(server: Server, tmp_path: Path) -> None:
+def test_fetch_file_tries_the_next_url(server: Server, tmp_path: Path) -> None:
     file = weight_file(server, urls=("http://127.0.0.1:9/nothing", server.url))
     assert fetch_file(file, tmp_path)[0].read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("status", [404, 500])
-def test_every_failure_is_named(server: Server, tmp_path: Path, status: int) -> None:
+def test_fetch_file_names_every_failure(server: Server, tmp_path: Path, status: int) -> None:
     server.status = status
     with pytest.raises(WeightsError, match=r"weights\.bin could not be downloaded: http://127"):
         fetch_file(weight_file(server), tmp_path)
 
 
-def test_a_folder_that_cannot_be_made(server: Server, tmp_path: Path) -> None:
+def test_fetch_file_to_a_folder_that_cannot_be_created(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(WeightsError, match="cannot be created"):
         fetch_file(weight_file(server), tmp_path / "file")
 
 
-def test_google_drive_goes_through_gdown(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetch_file_uses_gdown_for_google_drive(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import gdown
 
     asked: list[dict] = []
@@ -118,7 +120,7 @@ def test_google_drive_goes_through_gdown(server: Server, tmp_path: Path, monkeyp
     assert asked[0]["resume"] is True
 
 
-def test_google_drive_refusing_is_an_error(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetch_file_refused_by_google_drive(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import gdown
     from gdown.exceptions import FileURLRetrievalError
 
@@ -130,7 +132,7 @@ def test_google_drive_refusing_is_an_error(server: Server, tmp_path: Path, monke
         fetch_file(weight_file(server, urls=("gdrive:abc",)), tmp_path)
 
 
-def test_gdown_takes_what_we_give_it() -> None:
+def test_gdown_accepts_our_arguments() -> None:
     import inspect
 
     import gdown
@@ -139,7 +141,7 @@ def test_gdown_takes_what_we_give_it() -> None:
     assert {"id", "output", "quiet", "resume", "timeout", "progress"} <= names
 
 
-def test_a_full_disk_is_an_error(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetch_file_on_a_full_disk(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -178,7 +180,7 @@ def test_order_of_the_folders(server: Server, tmp_path: Path, monkeypatch: pytes
     assert find_file(file, given) == given / "weights.bin"
 
 
-def test_manifest_is_whole() -> None:
+def test_manifest_is_complete() -> None:
     files, bundles = list_files(), list_bundles()
     assert set(bundles) == {"leap-llp", "untrained", "untrained-clean", "demo"}
     for bundle in bundles.values():
@@ -195,7 +197,7 @@ def test_manifest_is_whole() -> None:
     assert files["leap_llp"].urls == ("gdrive:1u2RtsCgS0iafyPB3RRO6h-hrG54_EzLO",)
 
 
-def test_what_is_missing_says_where_to_get_it_and_where_to_put_it(tmp_path: Path) -> None:
+def test_missing_message_names_source_and_target(tmp_path: Path) -> None:
     found, missing = bundle_paths(load_bundle("leap-llp"), tmp_path)
     assert not found
     message = missing_message(missing, tmp_path)
@@ -217,14 +219,14 @@ def test_what_is_missing_says_where_to_get_it_and_where_to_put_it(tmp_path: Path
         (None, "no bundle.toml"),
     ],
 )
-def test_a_folder_that_is_no_bundle(tmp_path: Path, text: str | None, message: str) -> None:
+def test_load_bundle_rejects_other_folders(tmp_path: Path, text: str | None, message: str) -> None:
     if text is not None:
         (tmp_path / "bundle.toml").write_text(text)
     with pytest.raises(WeightsError, match=message):
         load_bundle(str(tmp_path))
 
 
-def test_a_bundle_that_names_an_unknown_file(tmp_path: Path) -> None:
+def test_load_bundle_rejects_unknown_files(tmp_path: Path) -> None:
     (tmp_path / "bundle.toml").write_text('profile = "llp"\nextractors = {x = "nowhere.pt"}\nparser = {}\n')
     with pytest.raises(WeightsError, match=r"nowhere\.pt"):
         bundle_paths(load_bundle(str(tmp_path)))
@@ -243,7 +245,7 @@ def test_untrained_parameters_follow_from_seed_and_key() -> None:
     assert first["b.num_batches_tracked"].item() == 0
 
 
-def test_a_part_that_is_longer_than_the_file_is_thrown_away(server: Server, tmp_path: Path) -> None:
+def test_fetch_file_discards_a_part_longer_than_the_file(server: Server, tmp_path: Path) -> None:
     (tmp_path / "weights.bin.part").write_bytes(CONTENT + b"more")
     assert fetch_file(weight_file(server), tmp_path)[0].read_bytes() == CONTENT
 

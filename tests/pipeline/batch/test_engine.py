@@ -37,7 +37,7 @@ def length(result: Result) -> str:
     return "" if result.outputs is None else result.outputs.note
 
 
-def test_every_work_has_one_result(clips: Clips) -> None:
+def test_engine_gives_one_result_per_job(clips: Clips) -> None:
     before = threading.active_count()
     with make_engine() as engine:
         asked = works(clips.steady, clips.headless, clips.blink, clips.silent)
@@ -57,7 +57,7 @@ def test_every_work_has_one_result(clips: Clips) -> None:
         (AVVPError("as it is"), AVVPError, "as it is"),
     ],
 )
-def test_what_ends_the_run(
+def test_engine_raises_fatal_errors(
     clips: Clips, monkeypatch: pytest.MonkeyPatch, thrown: Exception, shown: type[Exception], message: str
 ) -> None:
     def fail(*_: object) -> None:
@@ -68,7 +68,7 @@ def test_what_ends_the_run(
         list(engine.run(works(clips.steady)))
 
 
-def test_rows_that_are_not_finite_are_one_video_s_fault(clips: Clips) -> None:
+def test_non_finite_rows_fail_one_video(clips: Clips) -> None:
     from avvp.pipeline.errors import MediaError
 
     def finish(video: PendingVideo) -> VideoOutputs:

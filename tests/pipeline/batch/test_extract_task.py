@@ -59,7 +59,7 @@ def records(folder: Path, status: str) -> list[str]:
 
 
 @pytest.mark.parametrize("bundle_name", ["tiny_bundle", "tiny_llp_bundle"])
-def test_features_equal_those_of_the_plain_road(
+def test_extract_equals_extract_features(
     run: Run, videos: Path, tmp_path: Path, bundle_name: str, request: pytest.FixtureRequest
 ) -> None:
     bundle = request.getfixturevalue(bundle_name)
@@ -90,9 +90,7 @@ def test_features_equal_those_of_the_plain_road(
     assert source.lengths(sorted(source.ids()))[1] == []
 
 
-def test_a_video_alone_and_among_others_is_the_same_to_the_bit(
-    run: Run, videos: Path, tmp_path: Path, tiny_bundle: Path
-) -> None:
+def test_extract_does_not_depend_on_other_videos(run: Run, videos: Path, tmp_path: Path, tiny_bundle: Path) -> None:
     run("extract", videos, "-o", tmp_path / "all", "--weights", tiny_bundle, "--workers", 3)
     run("extract", videos / "steady.mp4", "-o", tmp_path / "one", "--weights", tiny_bundle, "--threads", 1)
     alone = contents(tmp_path / "one")
@@ -116,7 +114,7 @@ class TestAgain:
     def extract(self, run: Run, some: Path, tmp_path: Path, tiny_bundle: Path) -> Callable[..., Result]:
         return lambda *more: run("extract", some, "-o", tmp_path / "feats", "--weights", tiny_bundle, *more)
 
-    def test_nothing(self, extract: Callable[..., Result], tmp_path: Path) -> None:
+    def test_second_run_computes_nothing(self, extract: Callable[..., Result], tmp_path: Path) -> None:
         assert "2 done, 0 done before, 1 failed" in extract().err
         before = contents(tmp_path / "feats")
         again = extract()
@@ -126,7 +124,7 @@ class TestAgain:
         assert contents(tmp_path / "feats") == before
         assert sorted(records(tmp_path / "feats", "done")) == ["blind", "blink"]
 
-    def test_a_failed_one_is_tried_again_when_asked_or_when_it_changed(
+    def test_failed_video_is_retried_on_request_or_after_a_change(
         self, extract: Callable[..., Result], some: Path, tmp_path: Path
     ) -> None:
         extract()
@@ -137,7 +135,7 @@ class TestAgain:
         assert (mended.status, "1 done, 2 done before, 0 failed" in mended.err) == (0, True)
         assert not (tmp_path / "feats/failures.csv").exists()
 
-    def test_an_input_that_breaks_loses_its_features(
+    def test_features_of_a_broken_input_are_removed(
         self, extract: Callable[..., Result], some: Path, tmp_path: Path
     ) -> None:
         extract()
@@ -146,7 +144,7 @@ class TestAgain:
         assert not any("blink" in name for name in contents(tmp_path / "feats"))
 
     @pytest.mark.parametrize("spoil", ["unlink", "cut", "edit"])
-    def test_a_spoilt_output_is_made_again(self, extract: Callable[..., Result], tmp_path: Path, spoil: str) -> None:
+    def test_damaged_output_is_recomputed(self, extract: Callable[..., Result], tmp_path: Path, spoil: str) -> None:
         extract()
         before = contents(tmp_path / "feats")
         path = tmp_path / "feats/resnet_tiny/blink.npy"
@@ -215,7 +213,7 @@ class TestAgain:
         assert theirs.read_bytes() == b"precious"
         assert "2 done" in extract("--overwrite").err
 
-    def test_their_stream_is_kept_where_another_is_ours(self, extract: Callable[..., Result], tmp_path: Path) -> None:
+    def test_foreign_stream_is_kept_beside_ours(self, extract: Callable[..., Result], tmp_path: Path) -> None:
         extract("--extractors", "vggish_tiny")
         theirs = tmp_path / "feats/resnet_tiny/blink.npy"
         theirs.parent.mkdir()
@@ -223,7 +221,7 @@ class TestAgain:
         result = extract()
         assert (result.status, "resnet_tiny/blink.npy were not made by" in result.err) == (2, True)
 
-    def test_results_of_another_file_of_the_name_are_kept(
+    def test_results_of_another_file_with_the_same_name_are_kept(
         self, extract: Callable[..., Result], run: Run, some: Path, clips: Clips, tmp_path: Path, tiny_bundle: Path
     ) -> None:
         extract()
@@ -238,9 +236,7 @@ class TestAgain:
         (some / "blink.mp4").rename(some / "gone")  # what is not there any more may be replaced
         assert run(*again).status == 0
 
-    def test_a_kept_stream_survives_a_run_that_was_broken_off(
-        self, extract: Callable[..., Result], tmp_path: Path
-    ) -> None:
+    def test_kept_stream_survives_an_interrupted_run(self, extract: Callable[..., Result], tmp_path: Path) -> None:
         extract("--extractors", "vggish_tiny")
         storage = LocalStorage(tmp_path / "feats")
         journal = Journal(storage)
@@ -250,13 +246,13 @@ class TestAgain:
         plan = extract("--dry-run", "--retry-failed").out
         assert "compute  blink  visual_2d, visual_3d  (interrupted before)" in plan
 
-    def test_features_of_another_kind_are_not_mixed(self, extract: Callable[..., Result]) -> None:
+    def test_features_of_another_profile_are_not_mixed(self, extract: Callable[..., Result]) -> None:
         extract()
         result = extract("--profile", "llp")
         assert result.status == 2
         assert "profile: clean / llp" in result.err
 
-    def test_a_log_for_programs(self, extract: Callable[..., Result], tmp_path: Path) -> None:
+    def test_json_log(self, extract: Callable[..., Result], tmp_path: Path) -> None:
         said = [json.loads(line) for line in extract("--json-log", "-").out.splitlines()]
         assert {(line["id"], line["status"]) for line in said} == {
             ("blink", "done"), ("blind", "done"), ("empty", "failed"),
@@ -301,7 +297,7 @@ def test_lists(run: Run, clips: Clips, tmp_path: Path, tiny_bundle: Path) -> Non
     assert "no inputs" in run("extract", *common).err
 
 
-def test_killed_at_random_it_ends_with_the_same_files(
+def test_extract_killed_at_random_ends_with_the_same_files(
     script: Callable[..., subprocess.Popen[str]], run: Run, clips: Clips, tmp_path: Path, tiny_bundle: Path
 ) -> None:
     folder = tmp_path / "many"
@@ -357,14 +353,14 @@ class TestDecodeProcess:
     def long(self, clips: Clips) -> Path:
         return clips.numbered("longer.mkv", 240, 8)
 
-    def test_one_that_dies_costs_one_file(self, clips: Clips, long: Path) -> None:
+    def test_killed_decode_worker_fails_one_file(self, clips: Clips, long: Path) -> None:
         process = DecodeWorker("clean")
         with pytest.raises(MediaError, match="killed by signal 9"):
             process.decode(long, ["visual_2d"], lambda *_: os.kill(process.pid or 0, signal.SIGKILL))
         assert process.decode(clips.steady, ["visual_3d"], lambda *_: None).rows == {"visual_3d": [0, 1, 2]}
         process.close()
 
-    def test_one_that_hangs_is_stopped(self, long: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_hanging_decode_worker_is_stopped(self, long: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(decode_pool, "_GRACE", 0.5)
         process = DecodeWorker("clean", DecodeOptions(timeout=0.5))
         with pytest.raises(DecodeTimeoutError, match="made no progress for 1 s"):
@@ -386,7 +382,7 @@ class TestPacked:
     def extract(self, run: Run, tmp_path: Path, tiny_bundle: Path) -> Callable[..., Result]:
         return lambda *more: run("extract", *more, "-o", tmp_path / "store", "--weights", tiny_bundle)
 
-    def test_it_holds_what_packing_the_files_gives(
+    def test_packed_layout_equals_avvp_pack(
         self, extract: Callable[..., Result], run: Run, videos: Path, tmp_path: Path, tiny_bundle: Path
     ) -> None:
         good = [path for path in sorted(videos.iterdir()) if path.stem in {"steady", "blink", "silent", "blind"}]
@@ -399,7 +395,7 @@ class TestPacked:
         for name in store.ids():
             np.testing.assert_array_equal(store.read(name), expected.read(name))
 
-    def test_clips_are_added_and_what_is_there_is_left_alone(
+    def test_packed_store_grows_without_recomputing(
         self, extract: Callable[..., Result], videos: Path, tmp_path: Path
     ) -> None:
         extract(videos / "blink.mp4", "--layout", "packed")
@@ -414,9 +410,7 @@ class TestPacked:
         np.testing.assert_array_equal(before.read("blink"), after.read("blink"))
         assert not array.exists()
 
-    def test_a_store_that_was_lost_is_put_together_again(
-        self, extract: Callable[..., Result], videos: Path, tmp_path: Path
-    ) -> None:
+    def test_lost_packed_store_is_rebuilt(self, extract: Callable[..., Result], videos: Path, tmp_path: Path) -> None:
         extract(videos / "blink.mp4", "--layout", "packed")
         content = contents(tmp_path / "store")
         for path in (*(tmp_path / "store").glob("features-*.npy"), tmp_path / "store/index.json"):
@@ -424,7 +418,7 @@ class TestPacked:
         assert "0 done, 1 done before" in extract(videos / "blink.mp4", "--layout", "packed").err
         assert contents(tmp_path / "store") == content
 
-    def test_a_store_of_another_program_is_kept(
+    def test_foreign_packed_store_is_kept(
         self, extract: Callable[..., Result], run: Run, videos: Path, tmp_path: Path, tiny_bundle: Path
     ) -> None:
         run("extract", videos / "steady.mp4", "-o", tmp_path / "llp", "--weights", tiny_bundle)
@@ -435,7 +429,7 @@ class TestPacked:
         assert extract(videos / "blink.mp4", "--layout", "packed", "--overwrite").status == 0
         assert open_features(tmp_path / "store").ids() == {"blink"}
 
-    def test_what_is_gone_or_of_other_parameters_is_left_out_and_told(
+    def test_packed_store_omits_and_reports_missing_and_outdated_clips(
         self, extract: Callable[..., Result], videos: Path, tmp_path: Path
     ) -> None:
         good = [videos / name for name in ("blink.mp4", "steady.mp4", "silent.mp4")]
@@ -448,14 +442,14 @@ class TestPacked:
         assert "2 done, 1 done before" in extract(*good, "--layout", "packed").err
         assert open_features(tmp_path / "store").ids() == {"blink", "steady", "silent"}
 
-    def test_it_needs_every_stream(self, extract: Callable[..., Result], videos: Path) -> None:
+    def test_packed_layout_needs_every_stream(self, extract: Callable[..., Result], videos: Path) -> None:
         result = extract(videos / "blink.mp4", "--layout", "packed", "--extractors", "vggish_tiny")
         assert (result.status, "--extractors goes with --layout llp" in result.err) == (2, True)
         result = extract(videos / "blink.mp4", "--extractors", "vggish")
         assert (result.status, "has no extractor 'vggish'; it has vggish_tiny" in result.err) == (2, True)
 
 
-def test_odd_inputs_cost_only_themselves(run: Run, clips: Clips, tmp_path: Path, tiny_bundle: Path) -> None:
+def test_unusable_inputs_fail_alone(run: Run, clips: Clips, tmp_path: Path, tiny_bundle: Path) -> None:
     """A pipe is not waited for; a name too long for a result is one video's fault."""
     (tmp_path / "in").mkdir()
     os.mkfifo(tmp_path / "in/pipe.mp4")
@@ -469,7 +463,7 @@ def test_odd_inputs_cost_only_themselves(run: Run, clips: Clips, tmp_path: Path,
     assert "its name is too long for a result to be named after it" in result.err
 
 
-def test_killed_while_writing_to_an_address(
+def test_extract_to_an_url_killed_while_writing(
     script: Callable[..., subprocess.Popen[str]], run: Run, clips: Clips, tmp_path: Path, tiny_bundle: Path
 ) -> None:
     (tmp_path / "in").mkdir()
@@ -486,7 +480,7 @@ def test_killed_while_writing_to_an_address(
     assert len(contents(tmp_path / "out")) == 72
 
 
-def test_to_an_address(run: Run, videos: Path, tmp_path: Path, tiny_bundle: Path) -> None:
+def test_extract_to_an_url(run: Run, videos: Path, tmp_path: Path, tiny_bundle: Path) -> None:
     """Through fsspec, the same files, journal and failures; the second run finds them."""
     common = (videos / "blink.mp4", videos / "empty.mp4", "--weights", tiny_bundle)
     for layout in ("llp", "packed"):
@@ -529,7 +523,7 @@ def test_compiled_networks_make_the_same_features(
         (("--cpus-per-actor", "2"), "--cpus-per-actor goes with --engine ray"),
     ],
 )
-def test_what_cannot_be(
+def test_invalid_options_are_refused(
     run: Run, videos: Path, tmp_path: Path, tiny_bundle: Path, options: tuple[str, ...], message: str
 ) -> None:
     result = run("extract", videos / "blink.mp4", "-o", tmp_path, "--weights", tiny_bundle, *options)

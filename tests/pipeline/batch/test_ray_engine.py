@@ -59,7 +59,7 @@ def done(folder: Path) -> list[str]:
 
 
 @pytest.mark.timeout(400)
-def test_a_node_is_lost_midway(
+def test_extract_survives_the_loss_of_a_node(
     script: Callable[..., subprocess.Popen[str]],
     run: Run,
     cluster: Any,
@@ -128,7 +128,7 @@ def test_pseudo_labels(
         (("-o", "file:///proc/nowhere"), "cannot be written"),
     ],
 )
-def test_what_no_actor_can_do_ends_the_run(
+def test_unsatisfiable_resources_end_the_run(
     script: Callable[..., subprocess.Popen[str]],
     cluster: Any,
     videos: Path,

@@ -40,7 +40,7 @@ def test_files_are_made_replaced_read_and_removed(storage: Storage) -> None:
     assert storage.read("a/b.npy") is None
 
 
-def test_what_fails_while_it_is_made_leaves_what_was_there(storage: Storage) -> None:
+def test_failed_write_keeps_the_old_file(storage: Storage) -> None:
     storage.write("a", b"before")
 
     def fail(path: Path) -> None:
@@ -68,7 +68,7 @@ def test_an_output_is_intact_until_its_content_changes(storage: Storage) -> None
     assert not storage.intact(made)
 
 
-def test_only_reading_a_file_of_the_same_time_and_size_can_tell(tmp_path: Path) -> None:
+def test_verify_reads_the_content(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path)
     made = storage.store("a", lambda path: path.write_bytes(b"12345"))
     (tmp_path / "a").write_bytes(b"12346")
@@ -99,7 +99,7 @@ def test_a_remote_log_is_written_within_seconds(monkeypatch: pytest.MonkeyPatch)
     assert storage.read("run-000001.jsonl") == b"b\nc\n"
 
 
-def test_a_remote_log_that_cannot_be_written_later_says_so_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remote_log_reports_a_failed_write_on_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote_storage, "_FLUSH_AFTER", 0.05)
     storage = open_storage(f"memory://{uuid4().hex}")
     log = storage.log("run")
@@ -125,7 +125,7 @@ def test_half_written_files_of_a_killed_run_are_cleared(tmp_path: Path) -> None:
         pass
 
 
-def test_places_that_cannot_be(tmp_path: Path) -> None:
+def test_invalid_locations_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(SetupError, match="is not a folder"):
         open_storage(tmp_path / "file")
@@ -142,7 +142,7 @@ def test_places_that_cannot_be(tmp_path: Path) -> None:
         open_storage("file:///proc/nowhere").write("a", b"")
 
 
-def test_what_arrives_short_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_incomplete_upload_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     storage: Any = open_storage(f"memory://{uuid4().hex}")
     monkeypatch.setattr(storage._files, "info", lambda _: {"size": 2})
     with pytest.raises(OutputError, match="2 bytes arrived of 3"):

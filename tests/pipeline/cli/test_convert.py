@@ -59,7 +59,7 @@ def test_where_results_go() -> None:
     assert all(path.startswith("v.1.") for path in everything)
 
 
-def test_nobody_waits_for_torch(tmp_path: Path) -> None:
+def test_convert_does_not_import_torch(tmp_path: Path) -> None:
     """Tables of other tables are made in the time that it takes to read them."""
     source, made = write(tmp_path), tmp_path / "x.csv"
     code = "import sys; from avvp.pipeline.cli.main import avvp; avvp.main(sys.argv[1:], standalone_mode=False)"
@@ -100,7 +100,7 @@ def test_refinement_by_hand() -> None:
     assert not refine(timeline, PostProcessing(classes=("Speech",), min_score=0.71)).events
 
 
-def test_both_is_where_both_are() -> None:
+def test_audio_visual_events_are_recomputed() -> None:
     heard = [Event("audio", "Dog", 0, 3, 0.5), Event("audio", "Dog", 2, 6, 0.9), Event("audio", "Cat", 0, 9, 0.9)]
     seen = [Event("visual", "Dog", 1, 2.5, 0.6), Event("visual", "Dog", 5, 9, 0.4)]
     both = [event for event in with_audio_visual([*heard, *seen]) if event.modality == "audio_visual"]
@@ -108,7 +108,7 @@ def test_both_is_where_both_are() -> None:
     assert [round(e.score, 6) for e in both] == [0.6, 0.4]
 
 
-def test_refined_events_say_so(run: Callable[..., Result], tmp_path: Path) -> None:
+def test_refinement_is_recorded(run: Callable[..., Result], tmp_path: Path) -> None:
     source = write(tmp_path)
     options = ("--merge-gap", "1", "--min-score", "0.75", "--classes", "Dog,Speech")
     assert run("convert", source, *options, "-o", tmp_path / "tidy.json").status == 0
@@ -142,7 +142,7 @@ def test_folders_of_results(run: Callable[..., Result], tmp_path: Path) -> None:
     assert "two timelines are called one" in run("convert", tmp_path / "events", tmp_path / "tables", "-o", "-").err
 
 
-def test_folders_as_they_are(run: Callable[..., Result], tmp_path: Path) -> None:
+def test_folders_without_refinement(run: Callable[..., Result], tmp_path: Path) -> None:
     """Several forms of the same timelines: JSON counts. What is no file of events is left out, and that is said."""
     folder = tmp_path / "events"
     folder.mkdir()
@@ -203,7 +203,7 @@ def test_corrections_to_learn_from(run: Callable[..., Result], tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("clip", "label"), [("a", "Dog, barking"), ("a\tb", "Dog"), ("a", " ")])
-def test_names_that_a_data_set_cannot_hold(run: Callable[..., Result], tmp_path: Path, clip: str, label: str) -> None:
+def test_invalid_data_set_names_are_refused(run: Callable[..., Result], tmp_path: Path, clip: str, label: str) -> None:
     timeline = Timeline.of_events([Event("audio", label, 0, 1, 1.0)], path=f"{clip}.mp4", duration=2.0)
     (tmp_path / "x.json").write_bytes(FORMATS["json"].write(timeline)[0])
     result = run("convert", tmp_path / "x.json", "--data-set", tmp_path / "data", "--split", "val")
@@ -232,7 +232,7 @@ def test_names_that_a_data_set_cannot_hold(run: Callable[..., Result], tmp_path:
         (["{source}", "--data-set", "{source}/x", "--split", "val"], "cannot be created"),
     ],
 )
-def test_wrong_usage_is_said(run: Callable[..., Result], tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_wrong_usage_is_reported(run: Callable[..., Result], tmp_path: Path, arguments: list[str], said: str) -> None:
     source = write(tmp_path)
     (tmp_path / "empty").mkdir()
     filled = [argument.format(source=source, folder=tmp_path / "empty") for argument in arguments]

@@ -201,7 +201,7 @@ class TestBadInput:
         assert self.partial(parse, clips.two_streams, tmp_path, "2 video streams")["media"]["width"] == 64
 
     @pytest.mark.parametrize("clip", ["blink", "odd", "variable", "rotated"])
-    def test_unusual_but_fine(self, parse: Run, clips: Clips, tmp_path: Path, clip: str) -> None:
+    def test_unusual_media(self, parse: Run, clips: Clips, tmp_path: Path, clip: str) -> None:
         assert parse(getattr(clips, clip), "-o", tmp_path / "events.json").status == 0
         segments = {"blink": 1, "odd": 1, "variable": 4, "rotated": 3}
         assert read(tmp_path / "events.json")["media"]["segments"] == segments[clip]
@@ -233,7 +233,7 @@ class TestBadInput:
         assert last[1].startswith("Error:")
         assert "bad.mp4: is not a media file" in last[1]
 
-    def test_a_defect_of_ours_is_one_line_too(
+    def test_internal_error_is_one_line(
         self, parse: Run, clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def broken(*_: object, **__: object) -> None:
@@ -450,9 +450,7 @@ def test_results_may_go_to_a_device(parse: Run, clips: Clips) -> None:
 
 
 @pytest.mark.parametrize("closed", [False, True])
-def test_messages_that_nobody_can_read_cost_no_results(
-    clips: Clips, tiny_bundle: Path, tmp_path: Path, closed: bool
-) -> None:
+def test_unwritable_stderr_costs_no_results(clips: Clips, tiny_bundle: Path, tmp_path: Path, closed: bool) -> None:
     program = Path(sys.executable).with_name("avvp-parse")
     arguments = ["--weights", tiny_bundle, "--output-dir", tmp_path / "out", clips.blink, clips.steady]
     redirect = "2>&-" if closed else "2>/dev/full"
@@ -467,7 +465,7 @@ def test_debug_shows_the_traceback(parse: Run, tmp_path: Path) -> None:
     assert "Traceback" not in parse(tmp_path / "bad.mp4").err
 
 
-def test_a_reader_that_goes_away(script: Callable, clips: Clips, tiny_bundle: Path) -> None:
+def test_closed_stdout_ends_the_program(script: Callable, clips: Clips, tiny_bundle: Path) -> None:
     process = script("avvp-parse", clips.steady, "--weights", tiny_bundle, "-q", "--segments")
     process.stdout.close()
     assert process.wait(timeout=120) == 1

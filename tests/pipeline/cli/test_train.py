@@ -64,7 +64,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory, tiny_bundle: P
     return root
 
 
-def test_check_says_what_is_there(train: Run) -> None:
+def test_check_reports_the_data(train: Run) -> None:
     result = train("--check")
     assert result.status == 0, result.err
     assert "train 24 clips, val 8 clips, test 10 clips; 3 classes; clean features of vggish_tiny" in result.err
@@ -117,7 +117,7 @@ def test_the_folder_of_a_run(trained: Path) -> None:
     assert environment["torch"] == torch.__version__
 
 
-def test_a_stopped_run_goes_on(train: Run, run: Run, tmp_path: Path) -> None:
+def test_resume_continues_a_stopped_run(train: Run, run: Run, tmp_path: Path) -> None:
     first = train("-o", tmp_path / "run", "--epochs", 1)
     assert first.status == 0, first.err
     assert "epoch 1/1  loss" in first.err
@@ -133,7 +133,7 @@ def test_a_stopped_run_goes_on(train: Run, run: Run, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run" / "config.json").read_text())["recipe"]["training"]["epochs"] == 3
 
 
-def test_an_interrupted_run_says_how_to_go_on(train: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_run_names_the_resume_command(train: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -167,7 +167,7 @@ def test_tensorboard(train: Run, tmp_path: Path) -> None:
     assert "validation segment/type_av" in events.Tags()["scalars"]
 
 
-def test_without_an_extractor_bundle_the_run_says_so(train: Run, tmp_path: Path, run: Run, clips: Clips) -> None:
+def test_unknown_extractor_bundle_is_reported(train: Run, tmp_path: Path, run: Run, clips: Clips) -> None:
     result = train("-o", tmp_path / "run", "--epochs", 1)
     assert "no bundle is known to have vggish_tiny, resnet_tiny, r2plus1d_tiny" in result.err
     parsed = run("parse", clips.blink, "--weights", tmp_path / "run", "-o", tmp_path / "x.json")
@@ -209,9 +209,7 @@ def test_pseudo_labels_and_embeddings_that_a_recipe_needs(run: Run, data: Path, 
     assert "the published label embeddings are for the classes of LLP" in result.err
 
 
-def test_training_that_breaks_off_ends_with_status_1(
-    train: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_training_exits_with_status_1(train: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("avvp.pipeline.training.train_parser.training_step", lambda *_: {"audio": float("nan")})
     result = train("-o", tmp_path / "run", "--epochs", 1)
     assert result.status == 1
@@ -261,7 +259,7 @@ def test_evaluate_a_run(run: Run, trained: Path, data: Path, tmp_path: Path) -> 
     assert f"{document['scores']['segment']['audio']:.1f}" in table.out
 
 
-def test_tuned_thresholds_are_for_parsing_too(
+def test_tuned_thresholds_are_accepted_by_parse(
     run: Run, trained: Path, data: Path, clips: Clips, tmp_path: Path
 ) -> None:
     where = ["--weights", trained, *data_options(data, pseudo=False)]
@@ -349,7 +347,7 @@ def test_a_dry_run_shows_plan_and_cost(run: Run, data: Path, tmp_path: Path) -> 
     assert not (tmp_path / "runs").exists()
 
 
-def test_reproduce_goes_on_and_shares_runs(run: Run, data: Path, tmp_path: Path) -> None:
+def test_reproduce_resumes_and_shares_runs(run: Run, data: Path, tmp_path: Path) -> None:
     options = reproduce_options(data, tmp_path / "runs")
     first = run("reproduce", "table2", *options)
     assert first.status == 0, first.err
@@ -366,7 +364,7 @@ def test_reproduce_goes_on_and_shares_runs(run: Run, data: Path, tmp_path: Path)
     assert set(json.loads(classes.out)["MM-Pyr + LEAP"]["classes"]) == set(LABELS)
 
 
-def test_a_run_of_another_plan_in_the_same_folder_is_noticed(run: Run, data: Path, tmp_path: Path) -> None:
+def test_reproduce_refuses_a_folder_of_another_plan(run: Run, data: Path, tmp_path: Path) -> None:
     options = reproduce_options(data, tmp_path / "runs")
     assert run("reproduce", "table3", *options).status == 0
     config = next((tmp_path / "runs").glob("*/config.json"))
@@ -387,13 +385,13 @@ def test_other_tables(run: Run, data: Path, tmp_path: Path, table: str) -> None:
         assert f"{cell.paper[-1]:.1f}" in result.out
 
 
-def test_every_table_of_the_command_line_has_a_grid() -> None:
+def test_every_table_of_the_command_line_is_defined() -> None:
     from avvp.pipeline.cli.reproduce import TABLES
 
     assert set(TABLES) == set(PAPER_TABLES)
 
 
-def test_what_a_table_lacks_is_said_before_anything_is_trained(run: Run, data: Path, tmp_path: Path) -> None:
+def test_reproduce_reports_missing_inputs_before_training(run: Run, data: Path, tmp_path: Path) -> None:
     options = [*reproduce_options(data, tmp_path / "runs"), "--offline", "--bert", tmp_path / "nowhere"]
     result = run("reproduce", "table1", *options)
     assert result.status == 2
@@ -409,7 +407,7 @@ def test_what_a_table_lacks_is_said_before_anything_is_trained(run: Run, data: P
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_folder_with_somebody_s_bundle_is_not_written_to(train: Run, tmp_path: Path, tiny_bundle: Path) -> None:
+def test_train_does_not_overwrite_a_bundle(train: Run, tmp_path: Path, tiny_bundle: Path) -> None:
     copy_bundle(tiny_bundle, tmp_path / "bundle")
     before = (tmp_path / "bundle" / "bundle.toml").read_bytes()
     result = train("-o", tmp_path / "bundle", "--epochs", 1)
@@ -426,7 +424,7 @@ def test_odd_names_of_runs(train: Run, run: Run, data: Path, tmp_path: Path, nam
     assert run("train", "-o", tmp_path / name, "--resume", "--epochs", 2).status == 0
 
 
-def test_a_folder_whose_name_is_no_text(train: Run, tmp_path: Path) -> None:
+def test_undecodable_folder_name_is_refused(train: Run, tmp_path: Path) -> None:
     result = train("-o", os.fsdecode(os.fsencode(tmp_path) + b"/x\xff"), "--epochs", 1)
     assert result.status == 2
     assert "a run needs a folder whose name is text" in result.err
@@ -439,7 +437,7 @@ def test_fewer_epochs_than_there_are(train: Run, run: Run, tmp_path: Path) -> No
     assert "has 2 epochs already, more than 1" in result.err
 
 
-def test_check_knows_what_the_recipe_needs(run: Run, data: Path) -> None:
+def test_check_requires_the_inputs_of_the_recipe(run: Run, data: Path) -> None:
     result = run("train", *data_options(data, pseudo=False), "--check")
     assert result.status == 2
     assert "--pseudo-labels" in result.err or "published label embeddings" in result.err

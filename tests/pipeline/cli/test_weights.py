@@ -93,9 +93,7 @@ def test_unknown_name(run: Run) -> None:
 
 
 @pytest.mark.full_size
-def test_verify_asks_vggish_for_its_published_answers(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_verify_runs_the_vggish_check(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Random parameters of the right shapes have the right size and are found out all the same."""
     path = tmp_path / "vggish-10086976.pth"
     torch.save(untrained_state(extractor_shapes("vggish"), 1), path)
@@ -111,7 +109,7 @@ def test_verify_asks_vggish_for_its_published_answers(
     (lambda state: state, 0, "holds every tensor of the published MM-Pyr + LEAP"),
     (lambda state: {key: value for key, value in state.items() if key != "fc_la.bias"}, 1, "fc_la.bias"),
 ])  # fmt: skip
-def test_verify_looks_into_the_published_parser(
+def test_verify_checks_the_tensors_of_the_published_parser(
     run: Run, tmp_path: Path, spoil: Callable[[dict], dict], status: int, message: str
 ) -> None:
     torch.save(spoil(published_state()), tmp_path / "leap_llp.pt")
@@ -120,7 +118,7 @@ def test_verify_looks_into_the_published_parser(
     assert message.replace("fc_la.bias", "decoder.audio.video_head.bias") in result.out + result.err
 
 
-def test_known_answers_are_compared_with_the_network_s(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_vggish_compares_with_published_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
     extractor = build_extractor("vggish_tiny")
     seen: list[tuple[int, ...]] = []
 

@@ -31,7 +31,7 @@ def clips_of(root: Path, split: str, *, pseudo: bool = False) -> SplitDataset:
     return load_clips(read_annotations(root / "annotations"), split, features, pseudo_labels=folder)
 
 
-def test_which_features_are_a_clip_s() -> None:
+def test_clip_id_matches_features() -> None:
     assert clip_id("BjCEufrlXm4_20_30") == "BjCEufrlXm4"
     assert clip_id("a_1_b_20_30") == "a_1_b"
     assert clip_id("holiday") == "holiday"
@@ -43,7 +43,7 @@ def test_which_features_are_a_clip_s() -> None:
     assert problems == ["talk_0_10 and talk_10_20 would share the features talk; name the features like the clips"]
 
 
-def test_a_split_has_its_truth(data: tuple[Path, dict[str, Truth]]) -> None:
+def test_split_dataset_has_its_labels(data: tuple[Path, dict[str, Truth]]) -> None:
     root, truths = data
     clips = clips_of(root, "test")
     heard, seen = clips.segment_labels
@@ -63,7 +63,7 @@ def test_pseudo_labels_are_for_training_alone(data: tuple[Path, dict[str, Truth]
         clips_of(root, "test", pseudo=True)
 
 
-def test_a_batch(data: tuple[Path, dict[str, Truth]]) -> None:
+def test_split_dataset_batch(data: tuple[Path, dict[str, Truth]]) -> None:
     clips = clips_of(data[0], "train", pseudo=True)
     batch = clips.batch([3, 0])
     assert batch.audio.shape == (2, 10, 3)
@@ -156,7 +156,7 @@ def test_values_are_checked_when_asked(data: tuple[Path, dict[str, Truth]]) -> N
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_batches_come_in_order_whoever_reads_them(data: tuple[Path, dict[str, Truth]], packed: bool) -> None:
+def test_batches_come_in_order_from_any_thread(data: tuple[Path, dict[str, Truth]], packed: bool) -> None:
     root = data[0]
     if packed:
         pack_features(FeatureFolders(root / "features"), root / "store")
@@ -169,7 +169,7 @@ def test_batches_come_in_order_whoever_reads_them(data: tuple[Path, dict[str, Tr
     torch.testing.assert_close(batches[1].audio, clips.batch(order[3:6]).audio)
 
 
-def test_a_loader_that_is_left_early_stops_reading(data: tuple[Path, dict[str, Truth]]) -> None:
+def test_iterate_batches_stops_reading_when_closed(data: tuple[Path, dict[str, Truth]]) -> None:
     clips = clips_of(data[0], "train")
     read: list[str] = []
     original = clips.features.read

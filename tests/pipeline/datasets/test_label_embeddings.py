@@ -25,7 +25,7 @@ def test_words_of_a_label() -> None:
 
 
 @needs_golden
-def test_the_published_file() -> None:
+def test_load_label_embeddings_golden() -> None:
     vectors = load_label_embeddings(str(LLP / "llp_label_glove_embeddings.pt"), LLP_LABELS)
     np.testing.assert_array_equal(vectors.numpy(), load_npz("leap_official.npz")["label_embeddings"])
 
@@ -80,7 +80,7 @@ def test_arrays_of_another_shape(tmp_path: Path, array: np.ndarray, message: str
         load_label_embeddings(str(tmp_path / "v.npy"), LABELS)
 
 
-def test_a_source_that_is_none() -> None:
+def test_unknown_sources_are_refused() -> None:
     with pytest.raises(SetupError, match="no such file of label embeddings, nor one-hot, bert:MODEL or clip:MODEL"):
         load_label_embeddings("nowhere.pt", LABELS)
 
@@ -134,7 +134,7 @@ def test_text_encoders(tmp_path: Path, kind: str, make: Callable[[Path], None], 
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_model_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_model_is_an_error(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     with pytest.raises(SetupError, match="cannot be loaded"):
         load_label_embeddings(f"bert:{tmp_path / 'nowhere'}", LABELS, offline=True)

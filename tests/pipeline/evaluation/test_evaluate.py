@@ -85,7 +85,7 @@ def perfect(truth: Truth, folder: Path, *, by_id: bool = False) -> Path:
 
 @pytest.mark.parametrize("decoder", ["leap", "mmil"])
 @pytest.mark.parametrize("window", [10, 4])
-def test_clips_together_equal_each_alone(data: tuple[Path, dict[str, Truth]], decoder: str, window: int) -> None:
+def test_predict_clips_equals_single_clips(data: tuple[Path, dict[str, Truth]], decoder: str, window: int) -> None:
     """A clip longer than the parser's window goes through it piece by piece, as a video does."""
     parser, clips = tiny_parser(decoder=decoder, segments=window).float(), clips_of(data[0])
     together = predict_clips(parser, clips, torch.device("cpu"))
@@ -189,7 +189,7 @@ def test_pseudo_labels_on_disk(data: tuple[Path, dict[str, Truth]], run: Callabl
     assert "name what to score" in run(*where, "--timelines", tmp_path).err
 
 
-def test_seconds_of_timelines_of_other_programs(tmp_path: Path) -> None:
+def test_read_timeline_of_other_programs(tmp_path: Path) -> None:
     """A second is active where at least half of it is covered, once; what is both is heard and seen; the end is cut."""
     events = [
         ("audio", "a", 0.5, 2.4), ("audio", "b", 0.0, 0.3), ("audio", "b", 0.7, 0.9), ("visual", "a", 2.6, 9.0),
@@ -221,7 +221,7 @@ def test_seconds_of_timelines_of_other_programs(tmp_path: Path) -> None:
         ("[" * 100_000, "not a timeline"),
     ],
 )
-def test_timelines_that_cannot_be_understood(tmp_path: Path, text: str, message: str) -> None:
+def test_read_timeline_rejects_invalid_files(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(DatasetError) as error:
         read_timeline(tmp_path / "x.json", ("a",), 4)
@@ -291,7 +291,7 @@ def test_markdown() -> None:
     assert table.to_markdown() == "**A title**\n\n|run|mean|\n|---|---:|\n|a\\|b|61.0|\n\nA note.\n"
 
 
-def test_a_table_too_wide_for_the_terminal_goes_on_below() -> None:
+def test_wide_table_is_split_to_fit_the_terminal() -> None:
     """Every number is there, whole, under the same first column."""
     header = ("run", *(f"column {index}" for index in range(8)))
     rows = tuple((f"row {row}", *(f"{row}{index}.5" for index in range(8))) for row in range(2))
@@ -346,7 +346,7 @@ def test_a_published_file_as_a_bundle(tmp_path: Path, family: str) -> None:
     assert loaded.parser.config.swap_modalities == (family == "mmpyr")
 
 
-def test_a_parser_that_has_diverged_is_not_scored(data: tuple[Path, dict[str, Truth]], tmp_path: Path) -> None:
+def test_evaluate_refuses_non_finite_predictions(data: tuple[Path, dict[str, Truth]], tmp_path: Path) -> None:
     """NaN is below every threshold: without this it would be scored as silence."""
     parser = tiny_parser().float()
     with torch.no_grad():

@@ -88,7 +88,7 @@ def test_timeline_of_a_clip(bundle: LoadedBundle, clips: Clips) -> None:
     assert timeline.warnings == ()
 
 
-def test_video_threshold_is_apart(bundle: LoadedBundle, clips: Clips) -> None:
+def test_video_threshold_applies_separately(bundle: LoadedBundle, clips: Clips) -> None:
     assert parse_video(clips.steady, weights=bundle, thresholds=Thresholds.uniform(LABELS, 0.0, 1.0)).events == ()
 
 
@@ -116,7 +116,7 @@ def test_documents_follow_the_schema(bundle: LoadedBundle, clips: Clips) -> None
         jsonschema.validate(document, schema)
 
 
-def test_a_file_name_that_is_no_text_survives(bundle: LoadedBundle, clips: Clips, tmp_path: Path) -> None:
+def test_undecodable_file_names_are_kept(bundle: LoadedBundle, clips: Clips, tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"clip-\xff.mp4")
     path.write_bytes(clips.blink.read_bytes())
     document = json.loads(to_json(parse_video(path, weights=bundle)))
@@ -137,7 +137,7 @@ def test_provenance_names_weights_and_thresholds(bundle: LoadedBundle) -> None:
 
 @needs_media
 @pytest.mark.full_size
-def test_the_whole_chain_at_full_size_and_its_api() -> None:
+def test_parse_video_at_full_size() -> None:
     """What `make demo` does: full-size networks, random parameters, said so."""
     timeline = parse_video(MEDIA / "realshort.mp4", weights="untrained", device="cpu")
     assert timeline.segments == 1
@@ -164,7 +164,7 @@ class TestBadBundles:
         with pytest.raises(FeatureMismatchError, match="profile: clean / llp"):
             load_networks(str(folder))
 
-    def test_widths_that_do_not_fit(self, tiny_bundle: Path, tmp_path: Path) -> None:
+    def test_features_of_another_width(self, tiny_bundle: Path, tmp_path: Path) -> None:
         folder = copy_bundle(tiny_bundle, tmp_path / "b")
         checkpoint = load_checkpoint(folder / "parser.safetensors")
         spec = {**checkpoint.feature_spec, "dims": [16, 64, 65]}
@@ -190,14 +190,14 @@ class TestBadBundles:
         with pytest.raises(WeightsError, match="a holds values that are not finite"):
             read_state_dict(tmp_path / "n.pt")
 
-    def test_label_vectors_that_are_none(self, tmp_path: Path) -> None:
+    def test_unusable_label_vectors(self, tmp_path: Path) -> None:
         (tmp_path / "glove.pt").write_bytes(b"garbage")
         with pytest.raises(WeightsError, match="damaged, or not a weight file"):
             read_state_dict(tmp_path / "glove.pt")
         with pytest.raises(ValueError, match="expected 3 label vectors of equal width, found 2"):
             stack_label_embeddings({"a": torch.zeros(4), "b": torch.zeros(4)}, LABELS)
 
-    def test_something_other_than_tensors(self, tmp_path: Path) -> None:
+    def test_files_without_tensors(self, tmp_path: Path) -> None:
         torch.save({"epoch": 3}, tmp_path / "x.pt")
         with pytest.raises(WeightsError, match="plain dictionary of tensors"):
             read_state_dict(tmp_path / "x.pt")
@@ -234,7 +234,7 @@ def test_thresholds_outside_of_zero_to_one(bundle: LoadedBundle, clips: Clips, t
 
 
 @pytest.mark.parametrize("name", ["tpu", "cuda:99", "mps", "cuda:x", "cpu:3"])
-def test_devices_that_are_not_there(name: str) -> None:
+def test_unavailable_devices_are_refused(name: str) -> None:
     with pytest.raises(SetupError, match="device"):
         resolve_device(name)
 

@@ -23,7 +23,7 @@ def text(shown: Timeline, width: int = 100) -> list[str]:
     return [line.rstrip() for line in console.export_text().splitlines()]
 
 
-def test_bars_stand_under_their_seconds() -> None:
+def test_bars_are_aligned_with_the_ruler() -> None:
     events = Event("audio", "Dog", 1, 3, 0.75), Event("audio_visual", "Dog", 2, 3, 0.5)
     assert text(timeline(4, *events)) == [
         "a.mp4  4.0 s   1 heard, 0 seen, 1 both",

@@ -44,7 +44,7 @@ def test_all_shipped_recipes_are_known_here() -> None:
     assert DEFAULT_RECIPE in SHIPPED
 
 
-def test_what_the_paper_and_the_program_differ_in() -> None:
+def test_leap_paper_and_leap_published_differ_in_known_settings() -> None:
     paper, published = load_recipe("leap-paper"), load_recipe("leap-published")
     assert (paper.objective.union, paper.objective.similarity) == ("soft", "eiou")
     assert (published.objective.union, published.objective.similarity) == ("published", "published")
@@ -112,7 +112,7 @@ def test_changes(tmp_path: Path) -> None:
         ("training.epochs", "not a change like training.epochs=5"),
     ],
 )
-def test_changes_that_cannot_be(change: str, message: str) -> None:
+def test_invalid_changes_are_refused(change: str, message: str) -> None:
     with pytest.raises(SetupError) as error:
         load_recipe("leap-published", [change])
     assert message in str(error.value)
@@ -123,7 +123,7 @@ def test_model_settings_are_checked_with_the_data() -> None:
         load_recipe("leap-published", ["model.heads=7"]).parser_config(LLP_LABELS, (1, 1, 1), 10, 300)
 
 
-def test_recipes_that_are_none(tmp_path: Path) -> None:
+def test_invalid_recipes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="neither a file nor one of demo, han, leap-paper"):
         load_recipe("nonsense")
     (tmp_path / "x.toml").write_text("[model")

@@ -65,7 +65,7 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
 
 
 @pytest.mark.parametrize(("encoder", "decoder"), COMBINATIONS)
-def test_going_on_equals_never_having_stopped(few: Path, tmp_path: Path, encoder: str, decoder: str) -> None:
+def test_resumed_training_equals_uninterrupted_training(few: Path, tmp_path: Path, encoder: str, decoder: str) -> None:
     """N + M epochs and N, resume, M: the same bits, optimizer and best epoch included."""
     changes = (
         f"model.encoder={encoder}",
@@ -89,7 +89,7 @@ def test_going_on_equals_never_having_stopped(few: Path, tmp_path: Path, encoder
         assert {**one, "seconds": 0, "clips_per_second": 0} == {**other, "seconds": 0, "clips_per_second": 0}
 
 
-def test_a_finished_run_is_left_as_it_is(few: Path, tmp_path: Path) -> None:
+def test_train_leaves_a_finished_run_unchanged(few: Path, tmp_path: Path) -> None:
     job = make_job(few, tmp_path / "run", "training.epochs=1")
     train(job)
     before = (tmp_path / "run" / STATE_FILE).read_bytes()
@@ -97,7 +97,7 @@ def test_a_finished_run_is_left_as_it_is(few: Path, tmp_path: Path) -> None:
     assert (tmp_path / "run" / STATE_FILE).read_bytes() == before
 
 
-def test_an_interrupted_epoch_is_done_again(few: Path, tmp_path: Path) -> None:
+def test_train_repeats_an_interrupted_epoch(few: Path, tmp_path: Path) -> None:
     whole = make_job(few, tmp_path / "whole", "training.epochs=2", "training.batch_size=8")
     train(whole)
 
@@ -136,7 +136,7 @@ def test_every_recipe_trains(few: Path, tmp_path: Path, recipe: str) -> None:
     assert checkpoint.feature_spec["dims"] == [3, 5, 4]
 
 
-def test_weak_recipes_need_no_pseudo_labels_and_others_say_so(few: Path, tmp_path: Path) -> None:
+def test_pseudo_labels_are_required_unless_targets_are_weak(few: Path, tmp_path: Path) -> None:
     weak = load_clips(read_annotations(few / "annotations"), "train", open_features(few / "features"))
     changes = [f"objective.{name}={value}" for name, value in WEAK.items()]
     train(replace(make_job(few, tmp_path / "weak", "training.epochs=1", *changes), clips=weak))
@@ -152,7 +152,7 @@ def test_an_objective_without_gradient_is_refused(few: Path, tmp_path: Path) -> 
     assert train(make_job(few, tmp_path / "soft", "training.epochs=1", "objective.union=soft", *alone_)).epochs == 1
 
 
-def test_the_log_says_what_happened(few: Path, tmp_path: Path) -> None:
+def test_training_log_and_callbacks(few: Path, tmp_path: Path) -> None:
     records: list[dict] = []
     steps: list[tuple[int, int, int]] = []
     hooks = TrainingCallbacks(
@@ -178,7 +178,7 @@ def test_without_validation_clips_the_last_epoch_is_the_best(few: Path, tmp_path
     assert_same(weights(tmp_path / "run", BEST_FILE), weights(tmp_path / "run", LAST_FILE))
 
 
-def test_the_seed_decides(few: Path, tmp_path: Path) -> None:
+def test_training_is_reproducible_by_seed(few: Path, tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         train(make_job(few, tmp_path / name, "training.epochs=1", f"training.seed={seed}"))
     assert_same(weights(tmp_path / "a"), weights(tmp_path / "b"))
@@ -202,7 +202,7 @@ def test_gradients_are_clipped_to_a_norm(few: Path, tmp_path: Path, monkeypatch:
     assert moved.item() == pytest.approx(0.5, rel=1e-3)
 
 
-def test_half_precision_stays_near_full(few: Path, tmp_path: Path) -> None:
+def test_half_precision_is_close_to_float32(few: Path, tmp_path: Path) -> None:
     totals = {}
     for precision in ("fp32", "bf16"):
         changes = (
@@ -233,7 +233,7 @@ def test_clips_of_different_lengths_train(tmp_path: Path) -> None:
     assert np.isfinite(progress.log[0]["losses"]["total"])
 
 
-def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_epoch(few: Path, tmp_path: Path) -> None:
+def test_non_finite_loss_stops_training_and_keeps_the_last_epoch(few: Path, tmp_path: Path) -> None:
     job = make_job(few, tmp_path / "run", "training.epochs=3", "training.batch_size=8")
     train(with_epochs(job, 1))
     kept = {name: (tmp_path / "run" / name).read_bytes() for name in (LAST_FILE, BEST_FILE, STATE_FILE)}
@@ -254,7 +254,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_epoch(few: Path,
     assert train(job).epochs == 3
 
 
-def test_parameters_that_diverge_in_the_last_step_of_an_epoch_are_not_saved(few: Path, tmp_path: Path) -> None:
+def test_non_finite_parameters_are_not_saved(few: Path, tmp_path: Path) -> None:
     """The loss was a number before the update; the next one would come an epoch too late."""
     job = make_job(few, tmp_path / "run", "training.epochs=3", "training.batch_size=20")
     train(with_epochs(job, 1))
@@ -276,7 +276,7 @@ def test_two_processes_do_not_train_in_one_folder(few: Path, tmp_path: Path) -> 
     assert not list((tmp_path / "run").glob(".avvp-*"))
 
 
-def test_a_full_disk_keeps_the_last_good_epoch(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_keeps_the_last_epoch(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = make_job(few, tmp_path / "run", "training.epochs=3")
     train(with_epochs(job, 1))
 
@@ -313,7 +313,7 @@ train(make_job(Path({data!r}), Path({root!r}), "training.epochs=3"))
 
 
 @pytest.mark.parametrize("call", [2, 5, 6, 8])
-def test_killed_in_the_middle_of_writing_a_checkpoint(few: Path, tmp_path: Path, call: int) -> None:
+def test_training_killed_while_writing_a_checkpoint_resumes(few: Path, tmp_path: Path, call: int) -> None:
     """Four files are written after each epoch; whichever is cut off, the run goes on to the same bits."""
     train(make_job(few, tmp_path / "whole", "training.epochs=3"))
     root = tmp_path / "run"
@@ -346,7 +346,7 @@ def drop_optimizer(path: Path) -> None:
         ((), drop_optimizer, r"holds \d+ tensors of \d+"),
     ],
 )
-def test_states_that_do_not_fit(
+def test_mismatched_training_states_are_refused(
     few: Path, tmp_path: Path, changes: tuple[str, ...], spoil: Callable[[Path], object] | None, message: str
 ) -> None:
     train(make_job(few, tmp_path / "run", "training.epochs=1"))
@@ -356,7 +356,7 @@ def test_states_that_do_not_fit(
         train(make_job(few, tmp_path / "run", "training.epochs=2", *changes))
 
 
-def test_other_training_clips_are_noticed(few: Path, tmp_path: Path) -> None:
+def test_resuming_with_other_clips_is_refused(few: Path, tmp_path: Path) -> None:
     job = make_job(few, tmp_path / "run", "training.epochs=1")
     train(job)
     fewer = replace(job.clips, filenames=job.clips.filenames[::-1])
@@ -383,7 +383,7 @@ FAST = (
 
 
 @pytest.mark.parametrize(("encoder", "decoder"), COMBINATIONS)
-def test_it_learns_to_parse(many: Path, tmp_path: Path, encoder: str, decoder: str) -> None:
+def test_training_beats_a_frequency_baseline(many: Path, tmp_path: Path, encoder: str, decoder: str) -> None:
     """Well above a baseline that says of every second what is frequent in training; LEAP knows when, not only what."""
     job = make_job(many, tmp_path / "run", *FAST, f"model.encoder={encoder}", f"model.decoder={decoder}")
     train(job)

@@ -140,7 +140,7 @@ def test_events_are_listed_and_a_click_seeks(shown: Opened) -> None:
     assert shown.page.locator("#clock").text_content() == f"0:0{200 / width * 10:.1f}"
 
 
-def test_the_slider_gives_python_s_events(shown: Opened) -> None:
+def test_threshold_slider_equals_python(shown: Opened) -> None:
     timeline = make_timeline()
     probabilities = timeline.probabilities
     assert probabilities is not None
@@ -249,7 +249,7 @@ def test_corrections_are_saved_and_read_by_python(show: Callable[..., Opened], t
         assert written.read_bytes() == FORMATS["llp"].write(back)[index]
 
 
-def test_names_from_strangers_are_text(show: Callable[..., Opened], tmp_path: Path) -> None:
+def test_hostile_names_are_shown_as_text(show: Callable[..., Opened], tmp_path: Path) -> None:
     labels = (*HOSTILE, "@DATA@")
     events = [Event("audio", label, n, n + 2, 0.5) for n, label in enumerate(labels)]
     timeline = Timeline.of_events(events, path="<img src=x onerror=alert(1)>@SCRIPT@.mp4", labels=labels, duration=10.0)
@@ -275,7 +275,7 @@ def test_a_video_inside_the_page_plays(show: Callable[..., Opened], tmp_path: Pa
     assert len(opened.requests) <= 2
 
 
-def test_a_video_that_is_gone_is_said(show: Callable[..., Opened], tmp_path: Path) -> None:
+def test_missing_video_shows_a_message(show: Callable[..., Opened], tmp_path: Path) -> None:
     write_page(make_timeline(), tmp_path / "report.html", media=tmp_path / "gone away.mp4")
     opened = show(tmp_path / "report.html")
     opened.page.locator("#stage p").wait_for()
@@ -359,7 +359,7 @@ def test_the_index_searches_and_sorts(show: Callable[..., Opened], tmp_path: Pat
     assert opened.page.locator("h1").text_content() == "c.mp4"
 
 
-def test_colours_can_be_told_from_their_ground() -> None:
+def test_colours_have_contrast() -> None:
     """WCAG AA: text and its ground differ by 4.5 to 1 at least, in both themes."""
 
     def luminance(colour: str) -> float:

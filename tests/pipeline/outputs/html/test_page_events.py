@@ -94,13 +94,13 @@ def decided(case: dict[str, Any]) -> Timeline:
     return Timeline(events, LABELS, probabilities, {"path": "clip.mp4", "duration": float(data["segments"])}, {})
 
 
-def test_any_threshold_gives_python_s_events(answered: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+def test_decided_events_equal_python(answered: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
     expected = [plain(decided(case).events) for case, _ in answered]
     assert [plain(answer["decided"]) for _, answer in answered] == expected
     assert sum(map(len, expected)) > CASES  # the cases are worth something
 
 
-def test_refinement_is_python_s(answered: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+def test_refined_events_equal_python(answered: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
     for case, answer in answered:
         options: dict[str, Any] = dict(case["refinement"])
         if "classes" in options:
@@ -109,7 +109,7 @@ def test_refinement_is_python_s(answered: list[tuple[dict[str, Any], dict[str, A
         assert sorted(plain(answer["refined"])) == sorted(plain(expected))
 
 
-def test_corrections_become_python_s_events_and_files(answered: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+def test_corrected_events_and_files_equal_python(answered: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
     for case, answer in answered:
         events = with_audio_visual([Event(**event) for event in case["edited"]])
         assert sorted(plain(answer["both"])) == sorted(plain(events))
@@ -118,7 +118,7 @@ def test_corrections_become_python_s_events_and_files(answered: list[tuple[dict[
         assert [text.encode() for text in answer["files"]] == llp.write(timeline)
 
 
-def test_the_program_is_readable_by_every_browser_of_today() -> None:
+def test_scripts_use_widely_supported_syntax() -> None:
     """No part ends the script element, none is fetched from elsewhere."""
     for name in ("events.js", "timeline.js", "editing.js", "page.js", "index.js"):
         text = read_web(name)

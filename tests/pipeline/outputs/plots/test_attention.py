@@ -46,7 +46,7 @@ def texts(path: Path) -> list[str]:
 
 @variants
 @pytest.mark.parametrize("prediction", ["first", "last", "average"])
-def test_the_predicting_block_s_map_is_the_parser_s_answer(variant: str, prediction: str) -> None:
+def test_map_of_the_predicting_block_gives_the_probabilities(variant: str, prediction: str) -> None:
     parser = tiny_parser(leap_variant=variant, leap_prediction=prediction, leap_blocks=3)
     output = parser(*inputs(2, 7))
     for modality, logits in zip(MODALITIES, parser.attention_maps(*inputs(2, 7)), strict=True):
@@ -80,14 +80,14 @@ def test_padding_gets_no_attention(variant: str) -> None:
         torch.testing.assert_close(logits[:, -1].softmax(-1), getattr(output, f"{modality}_attention"))
 
 
-def test_looking_takes_the_shapes_that_parsing_takes() -> None:
+def test_attention_maps_reject_inconsistent_shapes() -> None:
     audio, visual_2d, visual_3d = inputs(2, 5)
     with pytest.raises(ValueError, match="segments disagree"):
         tiny_parser().attention_maps(audio, visual_2d, visual_3d[:, :4])
 
 
 @pytest.mark.parametrize("prediction", ["first", "last"])
-def test_a_look_is_paid_for_only_where_it_predicts(prediction: str) -> None:
+def test_logits_are_projected_only_in_the_predicting_block(prediction: str) -> None:
     parser = tiny_parser(leap_prediction=prediction)
     logits = []
     decoder: Any = parser.decoder
@@ -138,7 +138,7 @@ def test_a_long_video_is_the_mean_over_its_windows(variant: str) -> None:
         np.testing.assert_allclose(array, expected, atol=1e-6)
 
 
-def test_dropout_has_no_say() -> None:
+def test_explain_features_ignores_dropout() -> None:
     parser, features = tiny_parser().float().train(), features_of(6)
     once, again = explain_features(features, parser), explain_features(features, parser)
     assert np.array_equal(once.audio_logits, again.audio_logits)
@@ -153,7 +153,7 @@ def test_a_decoder_without_attention_is_refused() -> None:
     assert isinstance(caught.value, AVVPError)
 
 
-def test_answers_that_are_no_numbers_are_refused() -> None:
+def test_explain_features_refuses_non_finite_maps() -> None:
     parser = tiny_parser().float()
     parser.get_buffer("decoder.label_embeddings").fill_(float("nan"))
     with pytest.raises(SetupError, match="outputs are NaN or infinite"):
@@ -191,7 +191,7 @@ def test_the_same_maps_give_the_same_bytes(tmp_path: Path, suffix: str) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([one.name, other.name])
 
 
-def test_pictures_are_what_their_names_say(tmp_path: Path) -> None:
+def test_map_image_format_follows_the_suffix(tmp_path: Path) -> None:
     for suffix in (".png", ".pdf", ".svg"):
         write_maps(made_up(), tmp_path / f"maps{suffix}")
     with Image.open(tmp_path / "maps.png") as picture:
@@ -308,7 +308,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         write_maps(made_up(), tmp_path / "none" / "maps.npz")
 
 
-def test_a_person_s_settings_are_neither_used_nor_changed(tmp_path: Path) -> None:
+def test_user_settings_of_matplotlib_are_neither_used_nor_changed(tmp_path: Path) -> None:
     import matplotlib as mpl
 
     write_maps(made_up(), tmp_path / "plain.svg")

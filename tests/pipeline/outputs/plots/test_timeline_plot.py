@@ -60,7 +60,7 @@ def colours(path: Path) -> set[tuple[int, int, int]]:
 
 
 @pytest.mark.parametrize("suffix", PLOT_SUFFIXES)
-def test_a_file_is_what_its_suffix_says(suffix: str, tmp_path: Path) -> None:
+def test_plot_format_follows_the_suffix(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"plot{suffix.upper()}"
     plot_timeline(known(), path)
     assert path.read_bytes().startswith(STARTS[suffix[1:]])
@@ -97,12 +97,12 @@ def test_without_probabilities(tmp_path: Path) -> None:
     assert "0:10" in found  # the axis goes on to the end of the last segment
 
 
-def test_events_of_both_modalities_alone_are_heard_and_seen(tmp_path: Path) -> None:
+def test_audio_visual_events_alone_are_drawn_in_both_panels(tmp_path: Path) -> None:
     found = drawn(tmp_path, Timeline.of_events([Event("audio_visual", "Dog", 0, 2, 1)], path="b.mp4"))
     assert found.count("Dog") == 2
 
 
-def test_truth_adds_what_was_missed_and_how_well_it_agrees(tmp_path: Path) -> None:
+def test_truth_adds_missed_events_and_agreement(tmp_path: Path) -> None:
     heard, seen = np.zeros((4, 3), bool), np.zeros((4, 3), bool)
     heard[1:3, 1] = True  # Cat, which the timeline has not
     agreement = "agreement with the annotator: " + ", ".join(f"number {n}" for n in range(12)) + ", the last"
@@ -179,7 +179,7 @@ def test_long_media_have_a_waveform(clips: media.Clips, tmp_path: Path) -> None:
     assert "waveform" in drawn(tmp_path, known(segments=62), media=path)
 
 
-def test_what_cannot_be_drawn(clips: media.Clips, tmp_path: Path) -> None:
+def test_invalid_plots_are_refused(clips: media.Clips, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"unknown plot format '\.jpg'; known: \.png, \.svg, \.pdf"):
         plot_timeline(known(), tmp_path / "plot.jpg")
     with pytest.raises(MediaError, match="no such file"):
@@ -191,7 +191,7 @@ def test_what_cannot_be_drawn(clips: media.Clips, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failure_leaves_the_plot_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_plot_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "plot.svg"
     path.write_text("before")
 
@@ -211,7 +211,7 @@ def test_matplotlib_is_not_loaded_before_it_draws() -> None:
 
 
 @pytest.mark.parametrize("clip", ["steady", "variable", "rotated", "two_streams", "late_video", "odd"])
-def test_pictures_are_those_of_the_frame_reader(clip: str, clips: media.Clips) -> None:
+def test_frames_at_equals_the_frame_reader(clip: str, clips: media.Clips) -> None:
     info = probe(getattr(clips, clip))
     expected = np.concatenate(list(FFmpegReader(info)))
     chosen = range(0, len(expected), 5)
@@ -227,7 +227,7 @@ def slides(clips: media.Clips) -> Path:
     return clips.make("slides.mp4", *[word for words in shown for word in words], *joined)
 
 
-def test_pictures_of_a_clip_that_changes(slides: Path) -> None:
+def test_frames_at_of_a_clip_that_changes_size(slides: Path) -> None:
     found = frames_at(slides, [25.5, 0.0, 9.99, 10.0, 29.9, 31.0, -1.0, 15.0], height=20)
     assert [frame is None for frame in found] == [False] * 5 + [True] * 2 + [False]
     frames = [frame for frame in found if frame is not None]
@@ -235,14 +235,14 @@ def test_pictures_of_a_clip_that_changes(slides: Path) -> None:
     assert ["rgb"[int(frame.mean(axis=(0, 1)).argmax())] for frame in frames] == list("brrgbg")
 
 
-def test_pictures_have_the_shown_shape(clips: media.Clips) -> None:
+def test_frames_at_have_the_display_shape(clips: media.Clips) -> None:
     wide = clips.make("wide.mkv", "-f", "lavfi", "-i", "testsrc=s=72x57:r=8:d=1", "-vf", "setsar=64/45", "-c:v", "ffv1")
     strip = clips.make("strip.mkv", "-f", "lavfi", "-i", "testsrc=s=640x2:r=8:d=1", "-c:v", "ffv1")
     shapes = [frames_at(path, [0.5], height=40)[0] for path in (wide, strip, clips.rotated)]
     assert [frame.shape[:2] for frame in shapes if frame is not None] == [(40, 72), (40, 160), (40, 30)]
 
 
-def test_media_without_a_picture_or_a_sound(clips: media.Clips, tmp_path: Path) -> None:
+def test_media_without_video_or_audio(clips: media.Clips, tmp_path: Path) -> None:
     assert frames_at(clips.blind, [0, 1], height=20) == [None, None]
     assert waveform_envelope(clips.silent, 10) is None
     assert log_mel_spectrogram(clips.silent) is None
