@@ -7,7 +7,6 @@ import stat
 from pathlib import Path
 
 import pytest
-from avvp.pipeline import files
 from avvp.pipeline.cli.inputs import collect_inputs
 from avvp.pipeline.errors import OutputError
 from avvp.pipeline.files import check_writable, write_atomic
@@ -30,7 +29,7 @@ def test_replacing_keeps_the_old_file_after_a_failure(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os if step == "fsync" else files.Path, step, fail)
+    monkeypatch.setattr(os if step == "fsync" else Path, step, fail)
     with pytest.raises(OutputError, match=r"a\.json: cannot be written: No space left"):
         write_atomic(tmp_path / "a.json", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
@@ -43,7 +42,7 @@ def test_replacing_leaves_no_partial_file_after_an_interruption(
     def interrupt(_: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(files.os, "fsync", interrupt)
+    monkeypatch.setattr(os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_atomic(tmp_path / "a.json", b"new")
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,6 @@ from pathlib import Path
 import jsonschema
 import pytest
 import torch
-from avvp.pipeline import files
 from avvp.pipeline.outputs.formats.events_json import load_schema
 from safetensors.torch import load_file, save_file
 from support.bundles import copy_bundle
@@ -395,7 +394,7 @@ def test_disk_full(parse: Run, clips: Clips, tmp_path: Path, monkeypatch: pytest
         raise OSError(28, "No space left on device")
 
     (tmp_path / "events.json").write_text("the result of yesterday")
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     result = parse(clips.blink, "-o", tmp_path / "events.json")
     assert result.status == 1
     assert "events.json: cannot be written: No space left on device" in result.err
