@@ -139,8 +139,8 @@ def _parse_value(path: Path | str, number: int, table: Any, key: str) -> Any:
     value = table.get(key) if isinstance(table, dict) else None
     if key in _TEXT_KEYS and isinstance(value, str) and value.strip():
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if key in _THRESHOLD_KEYS and abs(value) <= _MAX_FLOAT32:
-            return float(value)
+    is_threshold = key in _THRESHOLD_KEYS and not isinstance(value, bool)
+    if is_threshold and isinstance(value, int | float) and abs(value) <= _MAX_FLOAT32:
+        return float(value)
     expected = "a number" if key in _THRESHOLD_KEYS else "a text"
     raise SetupError(f"{escape(path)}: class {number}: {key} is {escape(repr(value))}, expected {expected}")
