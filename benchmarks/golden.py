@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,12 +22,13 @@ from support import golden_set
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    parsers = {}
+    parsers: dict[str, Any] = {}
     for family in golden_set.FAMILIES:
         parsers |= golden_set.compute_parser_outputs(family)
-    rows = {name: golden_set.compute_extractor_rows(name) for name in golden_set.EXTRACTORS}
+    rows: dict[str, Any] = {name: golden_set.compute_extractor_rows(name) for name in golden_set.EXTRACTORS}
     np.savez_compressed(golden_set.FOLDER / "parsers.npz", **parsers)
-    np.savez_compressed(golden_set.FOLDER / "training.npz", **golden_set.compute_training())
+    training: dict[str, Any] = golden_set.compute_training()
+    np.savez_compressed(golden_set.FOLDER / "training.npz", **training)
     np.savez_compressed(golden_set.FOLDER / "extractors.npz", log_mel=golden_set.compute_log_mel(), **rows)
     scores = json.dumps(golden_set.compute_scores(), indent=1)
     (golden_set.FOLDER / "scores.json").write_text(scores + "\n", encoding="utf-8")

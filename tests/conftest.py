@@ -1,4 +1,4 @@
-"""Fixtures: a cache and weight folder of our own, small real media, a tiny bundle, the command line."""
+"""Fixtures: an isolated cache, small real media, a tiny bundle, the command line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def pytest_configure() -> None:
 
 @pytest.fixture(autouse=True)
 def _no_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the person's own is read or written."""
+    """Keep the user's own cache and home out of the tests."""
     cache = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.setenv("HOME", str(cache))

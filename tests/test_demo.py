@@ -56,7 +56,7 @@ def test_demo_model_on_unseen_clips(parse: Callable[[], Scores]) -> None:
 
 
 class TestTheScoresCanFail:
-    """Decoding happens in this process, so that it can be spoilt."""
+    """Decode in this process, so that tests can change what is decoded."""
 
     @pytest.fixture
     def plain(self, held_out: Path) -> Callable[[], tuple[np.ndarray, ...]]:
@@ -105,8 +105,8 @@ class TestTheScoresCanFail:
         assert not good(spoilt), spoilt
 
     def test_demo_model_with_swapped_modalities(self, plain: Callable[[], tuple[np.ndarray, ...]]) -> None:
-        heard, seen, true_heard, true_seen = plain()
-        assert not good(score(seen, heard, true_heard, true_seen))
+        audio, visual, true_heard, true_seen = plain()
+        assert not good(score(visual, audio, true_heard, true_seen))
 
 
 def test_demo_bundle_is_small_and_documented() -> None:

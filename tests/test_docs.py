@@ -1,4 +1,4 @@
-"""Every command and program in the documentation does what it says; every link leads somewhere."""
+"""Commands, Python examples, names and links in the documentation."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ COMMANDS = list(dict.fromkeys(line for block in ALONE for line in block.splitlin
 
 @pytest.fixture
 def desk(clips: Clips, tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the files that the documentation speaks of."""
+    """A folder with the files that the documentation mentions."""
     (tmp_path / "video.mp4").write_bytes(clips.blink.read_bytes())
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips" / "one.mp4").write_bytes(clips.blink.read_bytes())

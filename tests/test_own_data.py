@@ -65,7 +65,7 @@ def truth(tmp_path: Path) -> dict[str, SegmentLabels]:
     annotations = read_annotations(tmp_path / "set" / "annotations")
     found: dict[str, SegmentLabels] = {}
     val = annotations.split("val")
-    heard, seen = (annotations.modality_labels(val, modality, SECONDS) for modality in ("audio", "visual"))
+    audio, visual = (annotations.modality_labels(val, modality, SECONDS) for modality in ("audio", "visual"))
     for folder, table in (("videos", "labels.csv"), ("checked", "checked.csv")):
         (tmp_path / folder).mkdir()
         rows = ["filename,event_labels"]
@@ -77,7 +77,7 @@ def truth(tmp_path: Path) -> dict[str, SegmentLabels]:
             classes = ",".join(LLP_LABELS[index] for index in np.flatnonzero(has).tolist())
             rows.append(f'{name}.mp4,"{classes}"')
             if folder == "checked":
-                found[name] = SegmentLabels(heard[number], seen[number])
+                found[name] = SegmentLabels(audio[number], visual[number])
             else:  # what is in it by second is in the (noisy) pseudo labels alone: take those for the truth
                 tables = [
                     read_pseudo_labels(tmp_path / "set" / "pseudo_labels", m, [clip], [SECONDS], 25)[0][0]
@@ -90,7 +90,7 @@ def truth(tmp_path: Path) -> dict[str, SegmentLabels]:
 
 
 def correct(folder: Path, truth: Mapping[str, SegmentLabels]) -> None:
-    """What a person does in the pages of the checked clips."""
+    """Write the corrected events that a user would save from the pages of the checked clips."""
     folder.mkdir()
     for name in ("w1", "w2"):
         tables: dict[Modality, np.ndarray] = {"audio": truth[name].audio, "visual": truth[name].visual}
@@ -120,9 +120,9 @@ def test_own_data_page_from_top_to_bottom(
                 place[stream] += 1
 
     def load(prompts: Prompts, **_: Any) -> LoadedTeachers:
-        heard = Knowing(CLAP_MEL, answers["audio"], prompts.audio_thresholds)
-        seen = Knowing(CLIP_FRAME, answers["visual_2d"], prompts.visual_thresholds)
-        networks: Any = ((torch.device("cpu"), {"audio": heard, "visual_2d": seen}),)
+        audio = Knowing(CLAP_MEL, answers["audio"], prompts.audio_thresholds)
+        visual = Knowing(CLIP_FRAME, answers["visual_2d"], prompts.visual_thresholds)
+        networks: Any = ((torch.device("cpu"), {"audio": audio, "visual_2d": visual}),)
         return LoadedTeachers(networks, {"CLIP": "1", "CLAP": "2"})
 
     monkeypatch.setattr(labelling, "load_teachers", load)

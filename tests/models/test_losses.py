@@ -43,8 +43,8 @@ def segment_targets(targets: Targets) -> tuple[torch.Tensor, torch.Tensor]:
 def targets_for(parser: AVParser, batch: int = 2, segments: int = 5) -> Targets:
     generator = torch.Generator().manual_seed(4)
     shape = (batch, segments, len(parser.config.labels))
-    heard, seen = (torch.rand(shape, generator=generator).lt(0.3).float() for _ in range(2))
-    return Targets(torch.rand(shape[0], shape[2], generator=generator).lt(0.5).float(), heard, seen)
+    audio, visual = (torch.rand(shape, generator=generator).lt(0.3).float() for _ in range(2))
+    return Targets(torch.rand(shape[0], shape[2], generator=generator).lt(0.5).float(), audio, visual)
 
 
 def test_bce_by_hand() -> None:
@@ -139,9 +139,9 @@ def test_valor_by_hand() -> None:
     )
     terms = objective_terms(output, targets, objective)
     logits = torch.nn.functional.binary_cross_entropy_with_logits
-    heard, _ = segment_targets(targets)
+    audio, _ = segment_targets(targets)
     torch.testing.assert_close(terms["video"], bce(output.video_probs, targets.video))
-    torch.testing.assert_close(terms["audio_segment"], logits(output.audio_segment_logits, heard.double()))
+    torch.testing.assert_close(terms["audio_segment"], logits(output.audio_segment_logits, audio.double()))
     assert set(terms) == {"video", "audio_segment", "visual_segment"}
 
 
@@ -149,10 +149,10 @@ def test_video_targets_of_pseudo_labels_are_any_over_time() -> None:
     parser = tiny_parser(leap_variant="paper")
     output, targets = parser(*inputs(2, 5)), targets_for(parser)
     terms = objective_terms(output, targets, Objective(union="soft", similarity="eiou"))
-    heard, seen = segment_targets(targets)
-    torch.testing.assert_close(terms["audio"], bce(output.audio_video_probs, heard.amax(1)))
-    torch.testing.assert_close(terms["video"], bce(output.video_probs, torch.maximum(heard, seen).amax(1)))
-    difference = cosine_similarities(output.audio_hidden, output.visual_hidden) - eiou(heard, seen)
+    audio, visual = segment_targets(targets)
+    torch.testing.assert_close(terms["audio"], bce(output.audio_video_probs, audio.amax(1)))
+    torch.testing.assert_close(terms["video"], bce(output.video_probs, torch.maximum(audio, visual).amax(1)))
+    difference = cosine_similarities(output.audio_hidden, output.visual_hidden) - eiou(audio, visual)
     torch.testing.assert_close(terms["similarity"], difference.square().mean())
 
 
@@ -161,14 +161,14 @@ def test_objective_of_a_padded_batch_equals_that_of_its_clips(changes: dict) -> 
     """The segment terms weighted by the clips' segments, the similarity by their pairs of segments."""
     parser, lengths = tiny_parser(**changes), torch.tensor([5, 2])
     whole, targets = inputs(2, 5), targets_for(tiny_parser(**changes))
-    heard, seen = (part * (torch.arange(5) < lengths[:, None])[:, :, None] for part in segment_targets(targets))
+    audio, visual = (part * (torch.arange(5) < lengths[:, None])[:, :, None] for part in segment_targets(targets))
     together = objective_terms(
-        parser(*whole, lengths=lengths), Targets(targets.video, heard, seen), Objective(union="soft")
+        parser(*whole, lengths=lengths), Targets(targets.video, audio, visual), Objective(union="soft")
     )
     sums = dict.fromkeys(("audio_segment", "visual_segment", "similarity"), 0.0)
     for row, length in enumerate(lengths.tolist()):
         alone = parser(*(part[row : row + 1, : length * rate] for part, rate in zip(whole, (1, 8, 1), strict=True)))
-        own = Targets(targets.video[row : row + 1], heard[row : row + 1, :length], seen[row : row + 1, :length])
+        own = Targets(targets.video[row : row + 1], audio[row : row + 1, :length], visual[row : row + 1, :length])
         terms = objective_terms(alone, own, Objective(union="soft"))
         for name in sums:
             weights = lengths.double() ** (2 if name == "similarity" else 1)
@@ -219,8 +219,8 @@ def golden_parser() -> AVParser:
 
 
 def golden_terms(parser: AVParser) -> dict[str, torch.Tensor]:
-    heard, seen = parser_targets()
-    targets = Targets(torch.maximum(heard.amax(1), seen.amax(1)), heard, seen)
+    audio, visual = parser_targets()
+    targets = Targets(torch.maximum(audio.amax(1), visual.amax(1)), audio, visual)
     return objective_terms(parser(*parser_inputs()), targets, Objective())
 
 

@@ -226,10 +226,10 @@ def test_han_by_its_equation() -> None:
 
     for order in ("parallel", "sequential"):
         encoder = HAN(tiny_parser(encoder="han", han_order=order).config).double().eval()
-        heard, seen = encoder(audio, visual)
+        audio_out, visual_out = encoder(audio, visual)
         layer = encoder.layers[0]
-        torch.testing.assert_close(heard, by_hand(layer, audio, visual))
-        torch.testing.assert_close(seen, by_hand(layer, visual, heard if order == "sequential" else audio))
+        torch.testing.assert_close(audio_out, by_hand(layer, audio, visual))
+        torch.testing.assert_close(visual_out, by_hand(layer, visual, audio_out if order == "sequential" else audio))
 
 
 def test_mmil_by_its_equation() -> None:
@@ -302,7 +302,7 @@ def test_dropout_gradient_equals_its_mask() -> None:
 
 
 def test_temporal_conv_dilated_beyond_the_video_reads_one_segment() -> None:
-    """A dilation beyond the video's length sees nothing but the second itself."""
+    """A dilation beyond the video's length reads nothing but the segment itself."""
     far, farther = TemporalConv(4, 8).double(), TemporalConv(4, 2**15).double()
     farther.load_state_dict(far.state_dict())
     x = torch.randn(1, 5, 4).double()

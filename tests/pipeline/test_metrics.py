@@ -120,10 +120,10 @@ def test_classes_alone() -> None:
 
 def test_overlapping_clips() -> None:
     """Two events of one modality in one second; not two in different seconds, not one of either modality."""
-    heard = np.concatenate([clip("11", "01"), clip("10", "01"), clip("11", "00")])
-    seen = np.concatenate([clip("00", "00"), clip("00", "00"), clip("00", "11")])
-    assert overlapping(heard, seen).tolist() == [True, False, False]
-    assert overlapping(seen, heard).tolist() == [True, False, False]
+    audio = np.concatenate([clip("11", "01"), clip("10", "01"), clip("11", "00")])
+    visual = np.concatenate([clip("00", "00"), clip("00", "00"), clip("00", "11")])
+    assert overlapping(audio, visual).tolist() == [True, False, False]
+    assert overlapping(visual, audio).tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -140,17 +140,17 @@ def test_arrays_that_cannot_be_scored(four: list[np.ndarray]) -> None:
         score(*four)
 
 
-def published_prediction(kind: str, heard: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def published_prediction(kind: str, audio: np.ndarray, visual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What golden/README.md defines: the truth with errors, drawn clip by clip."""
     if kind == "zeros":
-        return np.zeros_like(heard), np.zeros_like(seen)
+        return np.zeros_like(audio), np.zeros_like(visual)
     _, seed, flip, drop = kind.split("_")
     rates = [float(f"0.{flip}")] * 2 + [float(f"0.{drop}")] * 2
-    predictions = np.zeros((2, *heard.shape), bool)
-    for index in range(len(heard)):
+    predictions = np.zeros((2, *audio.shape), bool)
+    for index in range(len(audio)):
         rng = np.random.default_rng([int(seed), index])
         flip_a, flip_v, drop_a, drop_v = (rng.random((25, 10)) < rate for rate in rates)
-        for place, truth, flips, drops in ((0, heard, flip_a, drop_a), (1, seen, flip_v, drop_v)):
+        for place, truth, flips, drops in ((0, audio, flip_a, drop_a), (1, visual, flip_v, drop_v)):
             there = truth[index].T
             predictions[place, index] = ((there & ~drops) | (~there & flips)).T
     return predictions[0], predictions[1]

@@ -26,9 +26,9 @@ def probabilities(audio: list, visual: list, audio_video: list, visual_video: li
 def test_published_decision_rule() -> None:
     """A segment counts where either modality has the class at the video level; 0.5 itself is enough."""
     given_ = probabilities([[0.5, 0.9], [0.49, 0.9]], [[0.1, 0.9], [0.9, 0.9]], [0.2, 0.4], [0.5, 0.49])
-    heard, seen = Thresholds.uniform(LABELS, 0.5, 0.5).decide(given_)
-    assert heard.tolist() == [[True, False], [False, False]]
-    assert seen.tolist() == [[False, False], [True, False]]
+    audio, visual = Thresholds.uniform(LABELS, 0.5, 0.5).decide(given_)
+    assert audio.tolist() == [[True, False], [False, False]]
+    assert visual.tolist() == [[False, False], [True, False]]
 
 
 def test_consecutive_seconds_become_one_event_with_the_mean_score() -> None:
@@ -40,8 +40,8 @@ def test_consecutive_seconds_become_one_event_with_the_mean_score() -> None:
 
 def test_audio_visual_events_are_the_intersection() -> None:
     given_ = probabilities([[0.9, 0], [0.9, 0], [0, 0]], [[0, 0], [0.6, 0], [0.8, 0]], [1, 1], [1, 1])
-    heard, seen = Thresholds.uniform(LABELS, 0.5, 0.5).decide(given_)
-    events = all_events(SegmentLabels(heard, seen), given_, LABELS)
+    audio, visual = Thresholds.uniform(LABELS, 0.5, 0.5).decide(given_)
+    events = all_events(SegmentLabels(audio, visual), given_, LABELS)
     (both,) = [event for event in events if event.modality == "audio_visual"]
     assert (both.onset, both.offset, both.score) == (1.0, 2.0, pytest.approx(0.6))
     assert [(event.onset, event.offset, event.modality) for event in events] == [
@@ -106,11 +106,11 @@ def test_decide_uses_pooled_video_probabilities(tmp_path: Path) -> None:
     """MMIL: the modalities' own video probabilities have no say."""
     one = np.ones((2, 2), np.float32)
     given_ = SegmentProbabilities(one, one, one, one, video=np.array([[0.6, 0.3]] * 2, np.float32))
-    heard, _ = Thresholds.uniform(LABELS, 0.5, 0.5).decide(given_)
-    assert heard.tolist() == [[True, False]] * 2
+    audio, _ = Thresholds.uniform(LABELS, 0.5, 0.5).decide(given_)
+    assert audio.tolist() == [[True, False]] * 2
     (tmp_path / "t.toml").write_text("[video]\nDog = 0.7\ndefault = 0.2\n")
-    heard, _ = apply_tables(read_thresholds(tmp_path / "t.toml"), LABELS, 0.5, 0.5).decide(given_)
-    assert heard.tolist() == [[False, True]] * 2
+    audio, _ = apply_tables(read_thresholds(tmp_path / "t.toml"), LABELS, 0.5, 0.5).decide(given_)
+    assert audio.tolist() == [[False, True]] * 2
 
 
 def test_thresholds_round_trip_through_toml(tmp_path: Path) -> None:

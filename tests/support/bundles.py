@@ -18,7 +18,7 @@ LABELS = ("Dog", "Speech", "Violin_fiddle")
 
 
 def write_tiny_bundle(folder: Path, profile: str, *, seed: int = 7) -> Path:
-    """A whole bundle on disk with small random networks."""
+    """Write a complete bundle of small random networks."""
     states = {name: untrained_state(extractor_shapes(name), seed) for name in TINY}
     extractors = {name: build_extractor(name, state) for name, state in states.items()}
     spec = feature_spec(profile, extractors)
@@ -41,7 +41,7 @@ def write_tiny_bundle(folder: Path, profile: str, *, seed: int = 7) -> Path:
 
 
 def copy_bundle(source: Path, target: Path) -> Path:
-    """The same bundle in another folder, for a test to spoil."""
+    """Copy a bundle to another folder, for a test to change."""
     target.mkdir()
     for file in source.iterdir():
         (target / file.name).write_bytes(file.read_bytes())

@@ -66,12 +66,12 @@ def parser_inputs(seed: int = SEED) -> tuple[torch.Tensor, torch.Tensor, torch.T
 
 
 def parser_targets(seed: int = SEED) -> tuple[torch.Tensor, torch.Tensor]:
-    """Audio and visual labels by second (2, 10, 25), drawn after the inputs of the parser goldens."""
+    """Audio and visual segment labels (2, 10, 25), drawn after the inputs of the parser goldens."""
     rng = np.random.default_rng(seed + 1)
     for shape in ((2, 10, 128), (2, 80, 2048), (2, 10, 512)):
         rng.standard_normal(shape)
-    heard, seen = ((rng.random((2, 10, 25)) < 0.06).astype("f4") for _ in range(2))
-    return torch.from_numpy(heard), torch.from_numpy(seen)
+    audio, visual = ((rng.random((2, 10, 25)) < 0.06).astype("f4") for _ in range(2))
+    return torch.from_numpy(audio), torch.from_numpy(visual)
 
 
 def load_json(name: str) -> dict[str, Any]:

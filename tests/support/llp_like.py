@@ -1,4 +1,4 @@
-"""A generated data set in LLP's form: annotations, features and pseudo labels, made from labels by second.
+"""A generated data set in LLP's form: annotations, features and pseudo labels, made from segment labels.
 
 Each class has a prototype in every stream; a second's features are the prototypes of what is heard or seen in it, with
 noise. Events have onsets and offsets, overlap, and are heard, seen or both, at different times. The pseudo labels are
@@ -32,7 +32,7 @@ _MISSED, _INVENTED = 0.1, 0.1  # errors of the pseudo labels
 
 @dataclass
 class Truth:
-    """Clips with labels by second, (N, T, C) each."""
+    """Clips with segment labels, (N, T, C) each."""
 
     filenames: list[str]
     audio: np.ndarray
@@ -95,16 +95,16 @@ def _invented(name: str, count: int, recipe: Recipe, rng: np.random.Generator) -
 def _real(name: str, count: int, recipe: Recipe, rng: np.random.Generator) -> Truth:
     """The first clips of a real split that have these classes alone.
 
-    Train has no labels by second, so events of its classes are placed.
+    Train has no segment labels, so events of its classes are placed.
     """
     assert recipe.llp is not None
     annotations = read_annotations(recipe.llp)
     split = annotations.split(name)
     wanted = [annotations.labels.index(label) for label in recipe.labels]
-    heard, seen = (annotations.modality_labels(split, modality, recipe.segments) for modality in ("audio", "visual"))
-    others = np.delete(split.labels | heard.any(1) | seen.any(1), wanted, axis=1).any(1)
+    audio, visual = (annotations.modality_labels(split, modality, recipe.segments) for modality in ("audio", "visual"))
+    others = np.delete(split.labels | audio.any(1) | visual.any(1), wanted, axis=1).any(1)
     chosen = np.flatnonzero(~others)[:count]
-    truth = Truth([split.filenames[index] for index in chosen], heard[chosen][..., wanted], seen[chosen][..., wanted])
+    truth = Truth([split.filenames[index] for index in chosen], audio[chosen][..., wanted], visual[chosen][..., wanted])
     if name == "train":
         for index, label in zip(*np.nonzero(split.labels[chosen][:, wanted]), strict=True):
             _place(truth, index, label, rng)
@@ -118,7 +118,7 @@ def _popularity(classes: int) -> np.ndarray:
 
 
 def _place(truth: Truth, clip: int, label: int, rng: np.random.Generator) -> None:
-    """An event of the class: heard, seen, or both at times of their own."""
+    """Add an event of the class: audio, visual, or both at independent times."""
     segments = truth.audio.shape[1]
     modality = rng.integers(3)
     for table, chosen in ((truth.audio, modality != 1), (truth.visual, modality != 0)):
@@ -139,8 +139,8 @@ def _write_features(
     for name in names:
         (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "features.json").write_text(json.dumps(spec), encoding="utf-8")
-    for filename, heard, seen in zip(truth.filenames, truth.audio, truth.visual, strict=True):
-        for name, table, vectors, rate in zip(names, (heard, seen, seen), prototypes, (1, FRAMES, 1), strict=True):
+    for filename, audio, visual in zip(truth.filenames, truth.audio, truth.visual, strict=True):
+        for name, table, vectors, rate in zip(names, (audio, visual, visual), prototypes, (1, FRAMES, 1), strict=True):
             active = np.repeat(table, rate, axis=0)
             noise = _NOISE * rng.standard_normal((len(active), vectors.shape[-1]), np.float32)
             rows = np.maximum(active @ vectors[0] + vectors[1][0] * 0.2 + noise, 0)  # non-negative, like real ones

@@ -17,7 +17,7 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server:
-    """A web server with one file, whose behaviour a test can spoil. `requests` holds the Range headers it got."""
+    """A web server with one file, whose behaviour a test can change. `requests` holds the Range headers it got."""
 
     def __init__(self) -> None:
         self.requests: list[str | None] = []

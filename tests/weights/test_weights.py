@@ -34,11 +34,11 @@ def server() -> Iterator[Server]:
 
 
 def test_fetch_file_verifies_and_reports_progress(server: Server, tmp_path: Path) -> None:
-    seen: list[tuple[int, int | None]] = []
-    path, digest = fetch_file(weight_file(server), tmp_path / "new", progress=lambda *at: seen.append(at))
+    progress: list[tuple[int, int | None]] = []
+    path, digest = fetch_file(weight_file(server), tmp_path / "new", progress=lambda *at: progress.append(at))
     assert path.read_bytes() == CONTENT
     assert digest == DIGEST
-    assert seen[-1] == (len(CONTENT), len(CONTENT))
+    assert progress[-1] == (len(CONTENT), len(CONTENT))
     assert [file.name for file in path.parent.iterdir()] == ["weights.bin"]
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong in the engine's threads is told to whoever reads the results, and nothing is left behind."""
+"""The batch engine: one result per video, exceptions of its threads, and no thread left behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`avvp extract`: against the plain road, restarted, killed, and over everything that can be wrong with files."""
+"""`avvp extract`: compared with `extract_features`, run again, killed, and on unusable files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture(scope="module")
 def videos(clips: Clips, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Good files and three that nobody can decode."""
+    """Good files and three that cannot be decoded."""
     folder = tmp_path_factory.mktemp("videos")
     for name in GOOD:
         source = getattr(clips, name)

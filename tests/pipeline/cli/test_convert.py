@@ -1,4 +1,4 @@
-"""`avvp convert` and `avvp report`, and the formats of `avvp parse`, as a person runs them."""
+"""`avvp convert` and `avvp report`, and the formats of `avvp parse`."""
 
 from __future__ import annotations
 
@@ -101,9 +101,9 @@ def test_refinement_by_hand() -> None:
 
 
 def test_audio_visual_events_are_recomputed() -> None:
-    heard = [Event("audio", "Dog", 0, 3, 0.5), Event("audio", "Dog", 2, 6, 0.9), Event("audio", "Cat", 0, 9, 0.9)]
-    seen = [Event("visual", "Dog", 1, 2.5, 0.6), Event("visual", "Dog", 5, 9, 0.4)]
-    both = [event for event in with_audio_visual([*heard, *seen]) if event.modality == "audio_visual"]
+    audio = [Event("audio", "Dog", 0, 3, 0.5), Event("audio", "Dog", 2, 6, 0.9), Event("audio", "Cat", 0, 9, 0.9)]
+    visual = [Event("visual", "Dog", 1, 2.5, 0.6), Event("visual", "Dog", 5, 9, 0.4)]
+    both = [event for event in with_audio_visual([*audio, *visual]) if event.modality == "audio_visual"]
     assert [(e.label, e.onset, e.offset) for e in both] == [("Dog", 1, 2.5), ("Dog", 5, 6)]
     assert [round(e.score, 6) for e in both] == [0.6, 0.4]
 
@@ -143,7 +143,7 @@ def test_folders_of_results(run: Callable[..., Result], tmp_path: Path) -> None:
 
 
 def test_folders_without_refinement(run: Callable[..., Result], tmp_path: Path) -> None:
-    """Several forms of the same timelines: JSON counts. What is no file of events is left out, and that is said."""
+    """Several forms of the same timelines: JSON counts. Other files are left out, with a message."""
     folder = tmp_path / "events"
     folder.mkdir()
     for name in ("one", "abc_", "abc-"):
@@ -174,8 +174,8 @@ def test_corrections_become_a_data_set(run: Callable[..., Result], tmp_path: Pat
     assert "a: already in another split" in run(*common, "--split", "train").err
     annotations = read_annotations(tmp_path / "data")
     assert annotations.labels == LLP_LABELS
-    heard = annotations.modality_labels(annotations.split("val"), "audio", 10)
-    assert np.flatnonzero(heard[1, :, LLP_LABELS.index("Dog")]).tolist() == [0, 2, 3]
+    audio = annotations.modality_labels(annotations.split("val"), "audio", 10)
+    assert np.flatnonzero(audio[1, :, LLP_LABELS.index("Dog")]).tolist() == [0, 2, 3]
     assert (
         run(
             "evaluate", "--timelines", tmp_path / "corrected", "--annotations", tmp_path / "data", "--split", "val"

@@ -1,4 +1,4 @@
-"""`avvp parse` as a person meets it: results, and every kind of bad input with its one clear line."""
+"""`avvp parse`: results, and one clear error line for every kind of bad input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line of training, packing, scoring and reproducing, as a person drives it."""
+"""`avvp train`, `pack`, `evaluate`, `model-info` and `reproduce`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`avvp weights`, and what every command owes a person: quick help with examples."""
+"""`avvp weights`, and the help of every command: quick, with examples."""
 
 from __future__ import annotations
 
@@ -120,15 +120,15 @@ def test_verify_checks_the_tensors_of_the_published_parser(
 
 def test_check_vggish_compares_with_published_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
     extractor = build_extractor("vggish_tiny")
-    seen: list[tuple[int, ...]] = []
+    shapes: list[tuple[int, ...]] = []
 
     def answer(x: torch.Tensor) -> torch.Tensor:
-        seen.append(tuple(x.shape))
+        shapes.append(tuple(x.shape))
         return torch.zeros(1, 128)
 
     monkeypatch.setattr(extractor, "forward", answer)
     differences = check_vggish(extractor)
-    assert seen == [(1, 96, 64)] * 2
+    assert shapes == [(1, 96, 64)] * 2
     assert differences == {"sine_1khz": pytest.approx(1.19568), "silence": pytest.approx(0.683148)}
     assert set(differences) == set(TOLERANCES)
     assert np.isfinite(list(differences.values())).all()

@@ -1,4 +1,4 @@
-"""Annotation files: what is read, which dirt is told of, which errors are listed."""
+"""Annotation files: reading, warnings about irregular rows, and the list of errors."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def test_a_data_set_of_one_s_own(folder: Path) -> None:
     assert annotations.split("train").filenames == ("one_0_10", "two_0_10")
     assert annotations.split("train").labels.tolist() == [[True, True], [False, False]]
     assert annotations.segments == 4
-    heard = annotations.modality_labels(annotations.split("val"), "audio", 5)
-    assert heard.shape == (1, 5, 2)
-    assert heard[0, :, 0].tolist() == [False, True, True, False, False]
-    assert not heard[0, :, 1].any()
+    audio = annotations.modality_labels(annotations.split("val"), "audio", 5)
+    assert audio.shape == (1, 5, 2)
+    assert audio[0, :, 0].tolist() == [False, True, True, False, False]
+    assert not audio[0, :, 1].any()
     assert annotations.notes == ()
 
 
@@ -164,8 +164,8 @@ def test_llp() -> None:
     notes = "\n".join(annotations.notes)
     for dirt in ("8 clips", "7 clips", "6 rows", "8 repeated rows", "5 test clips", "121 test clips"):
         assert dirt in notes
-    heard = annotations.modality_labels(annotations.split("test"), "audio", 10)
-    assert (~heard.any((1, 2))).sum() >= 5
+    audio = annotations.modality_labels(annotations.split("test"), "audio", 10)
+    assert (~audio.any((1, 2))).sum() >= 5
     assert np.count_nonzero(annotations.split("train").labels.sum(1) == 0) == 0
 
 

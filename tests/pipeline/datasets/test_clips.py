@@ -46,9 +46,9 @@ def test_clip_id_matches_features() -> None:
 def test_split_dataset_has_its_labels(data: tuple[Path, dict[str, Truth]]) -> None:
     root, truths = data
     clips = clips_of(root, "test")
-    heard, seen = clips.segment_labels
-    np.testing.assert_array_equal(heard, truths["test"].audio)
-    np.testing.assert_array_equal(seen, truths["test"].visual)
+    audio, visual = clips.segment_labels
+    np.testing.assert_array_equal(audio, truths["test"].audio)
+    np.testing.assert_array_equal(visual, truths["test"].visual)
     np.testing.assert_array_equal(clips.video_labels, truths["test"].video)
     with pytest.raises(ValueError, match="no labels per second"):
         _ = clips_of(root, "train").segment_labels
@@ -56,8 +56,8 @@ def test_split_dataset_has_its_labels(data: tuple[Path, dict[str, Truth]]) -> No
 
 def test_pseudo_labels_are_for_training_alone(data: tuple[Path, dict[str, Truth]]) -> None:
     root, truths = data
-    heard, _ = clips_of(root, "train", pseudo=True).segment_labels
-    agreement = (heard == truths["train"].audio).mean()
+    audio, _ = clips_of(root, "train", pseudo=True).segment_labels
+    agreement = (audio == truths["train"].audio).mean()
     assert 0.9 < agreement < 1
     with pytest.raises(ValueError, match="pseudo labels are for training, not for test"):
         clips_of(root, "test", pseudo=True)
@@ -93,8 +93,8 @@ def test_clips_of_different_lengths_are_padded(data: tuple[Path, dict[str, Truth
     assert batch.lengths is not None
     assert batch.lengths.tolist() == [4, 10]
     assert batch.audio[0, 4:].eq(0).all()
-    heard, _ = clips.segment_labels
-    assert not heard[1, 4:].any()  # labels past the end are no labels
+    audio, _ = clips.segment_labels
+    assert not audio[1, 4:].any()  # labels past the end are no labels
     short = clips.batch([1])
     assert short.audio.shape == (1, 4, 3)
     assert short.lengths is None

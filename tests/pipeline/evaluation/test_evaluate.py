@@ -72,10 +72,10 @@ def judge_of(root: Path, folder: Path) -> ParserEvaluator:
 def perfect(truth: Truth, folder: Path, *, by_id: bool = False) -> Path:
     """Timelines that say the truth."""
     folder.mkdir(exist_ok=True)
-    for filename, heard, seen in zip(truth.filenames, truth.audio, truth.visual, strict=True):
+    for filename, audio, visual in zip(truth.filenames, truth.audio, truth.visual, strict=True):
         events = [
             {"modality": modality, "label": LABELS[label], "onset": float(second), "offset": second + 1.0, "score": 1}
-            for modality, table in (("audio", heard), ("visual", seen))
+            for modality, table in (("audio", audio), ("visual", visual))
             for second, label in zip(*np.nonzero(table), strict=True)
         ]
         name = filename.rsplit("_", 2)[0] if by_id else filename
@@ -170,10 +170,10 @@ def test_pseudo_labels_on_disk(data: tuple[Path, dict[str, Truth]], run: Callabl
     for number, name in enumerate(ids):
         write_pseudo_labels(tmp_path, "audio", name, truth.audio[number] & (number != 4))
         write_pseudo_labels(tmp_path, "visual", name, truth.visual[number])
-    heard = truth.audio.copy()
-    heard[4] = False
+    audio = truth.audio.copy()
+    audio[4] = False
     result = evaluate_pseudo_labels(tmp_path, annotations, "test")
-    assert result.scores == score(heard, truth.visual, truth.audio, truth.visual)
+    assert result.scores == score(audio, truth.visual, truth.audio, truth.visual)
     (tmp_path / "CLIP/segment_pseudo_labels" / f"{ids[4]}.npy").unlink()
     with pytest.raises(DatasetError, match=ids[4]):
         evaluate_pseudo_labels(tmp_path, annotations, "test")
@@ -197,9 +197,9 @@ def test_read_timeline_of_other_programs(tmp_path: Path) -> None:
     ]  # fmt: skip
     document = [dict(zip(("modality", "label", "onset", "offset"), event, strict=True)) for event in events]
     (tmp_path / "x.json").write_text(json.dumps({"events": document}))
-    heard, seen = read_timeline(tmp_path / "x.json", ("a", "b", "c"), 4)
-    assert heard.T.tolist() == [[True, True, False, False], [True, True, False, False], [False, False, False, True]]
-    assert seen.T.tolist() == [[False, False, False, True], [False] * 4, [False, False, False, True]]
+    audio, visual = read_timeline(tmp_path / "x.json", ("a", "b", "c"), 4)
+    assert audio.T.tolist() == [[True, True, False, False], [True, True, False, False], [False, False, False, True]]
+    assert visual.T.tolist() == [[False, False, False, True], [False] * 4, [False, False, False, True]]
 
 
 @pytest.mark.parametrize(
@@ -257,12 +257,12 @@ def test_labels_in_another_order_are_refused(data: tuple[Path, dict[str, Truth]]
 def biased_predictions(truth: Truth, pooled: bool) -> SegmentProbabilities:
     """Right, were it not for thresholds of 0.5: everything is scaled down, each class in its own way."""
     scale = np.array([0.2, 0.4, 0.7, 0.9], np.float32)
-    heard, seen = truth.audio * scale, truth.visual * scale * 0.9
+    audio, visual = truth.audio * scale, truth.visual * scale * 0.9
     videos = [
         np.broadcast_to(table.any(1, keepdims=True).astype(np.float32) * np.float32(0.45), table.shape)
         for table in (truth.audio, truth.visual)
     ]
-    return SegmentProbabilities(heard, seen, *videos, video=np.maximum(*videos) if pooled else None)
+    return SegmentProbabilities(audio, visual, *videos, video=np.maximum(*videos) if pooled else None)
 
 
 @pytest.mark.parametrize("pooled", [False, True])

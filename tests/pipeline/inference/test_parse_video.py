@@ -138,7 +138,7 @@ def test_provenance_names_weights_and_thresholds(bundle: LoadedBundle) -> None:
 @needs_media
 @pytest.mark.full_size
 def test_parse_video_at_full_size() -> None:
-    """What `make demo` does: full-size networks, random parameters, said so."""
+    """Full-size networks with random parameters, and the warning about them."""
     timeline = parse_video(MEDIA / "realshort.mp4", weights="untrained", device="cpu")
     assert timeline.segments == 1
     assert timeline.warnings == (UNTRAINED_WARNING,)
@@ -211,7 +211,7 @@ class TestBadBundles:
 
 
 def test_published_files_make_a_bundle(tmp_path: Path) -> None:
-    """The road of `leap-llp`: a plain state dict under the published keys, and a dict of label vectors."""
+    """The files of `leap-llp`: a plain state dict under the published keys, and a dict of label vectors."""
     folder = write_tiny_bundle(tmp_path / "b", "llp")
     state = published_state()
     for key, width in (("fc_a.weight", 16), ("fc_v.weight", 64), ("fc_st.weight", 64)):

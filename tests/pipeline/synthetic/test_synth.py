@@ -41,12 +41,12 @@ def test_plans_follow_from_their_seed_and_are_never_crowded() -> None:
     assert plans[3] == plan_clip("a", (1, 0, 3), 10, CLASSES) != plan_clip("a", (2, 0, 3), 10, CLASSES)
     kinds = set()
     for plan in plans:
-        heard, seen = plan.segment_labels(CLASSES)
-        assert max(heard.sum(axis=1).max(), seen.sum(axis=1).max()) <= MAX_SIMULTANEOUS
-        assert (heard | seen).any()
-        kinds |= {(bool(h), bool(s)) for h, s in zip(*np.any([heard, seen], axis=1).tolist(), strict=True)}
-        both = heard.any(axis=0) & seen.any(axis=0)
-        kinds |= {"apart" for index in np.flatnonzero(both) if (heard[:, index] != seen[:, index]).any()}
+        audio, visual = plan.segment_labels(CLASSES)
+        assert max(audio.sum(axis=1).max(), visual.sum(axis=1).max()) <= MAX_SIMULTANEOUS
+        assert (audio | visual).any()
+        kinds |= {(bool(h), bool(s)) for h, s in zip(*np.any([audio, visual], axis=1).tolist(), strict=True)}
+        both = audio.any(axis=0) & visual.any(axis=0)
+        kinds |= {"apart" for index in np.flatnonzero(both) if (audio[:, index] != visual[:, index]).any()}
     assert kinds == {(True, True), (True, False), (False, True), (False, False), "apart"}
 
 

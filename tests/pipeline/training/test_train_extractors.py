@@ -84,9 +84,9 @@ def test_sounds_that_are_laid_over_each_other_add_their_power() -> None:
     magnitudes = torch.tensor([3.0, 4.0, 7.0])
     x = (magnitudes + LOG_OFFSET).log()[:, None, None].expand(3, 96, 64)
     labels = torch.eye(3, dtype=torch.bool)
-    mixed, heard = mix_examples(x, labels, 0.4, cast("np.random.Generator", _Dice()))
+    mixed, audio = mix_examples(x, labels, 0.4, cast("np.random.Generator", _Dice()))
     torch.testing.assert_close(mixed.exp()[:, 0, 0] - LOG_OFFSET, torch.tensor([5.0, 4.0, 7.0]))
-    assert heard.int().tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
+    assert audio.int().tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
 
 
 def test_from_generated_clips_to_features(run: Callable[..., Result], data: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Training: it learns, it goes on bit for bit where it stopped, and what goes wrong costs nothing that was kept."""
+"""Training: learning, bit-exact resuming, and failures that keep the last epoch."""
 
 from __future__ import annotations
 
@@ -314,7 +314,7 @@ train(make_job(Path({data!r}), Path({root!r}), "training.epochs=3"))
 
 @pytest.mark.parametrize("call", [2, 5, 6, 8])
 def test_training_killed_while_writing_a_checkpoint_resumes(few: Path, tmp_path: Path, call: int) -> None:
-    """Four files are written after each epoch; whichever is cut off, the run goes on to the same bits."""
+    """Four files are written after each epoch; whichever is cut off, the resumed run gives the same bits."""
     train(make_job(few, tmp_path / "whole", "training.epochs=3"))
     root = tmp_path / "run"
     paths, threads = [str(ROOT / "tests")], torch.get_num_threads()
@@ -368,7 +368,7 @@ def test_resuming_with_other_clips_is_refused(few: Path, tmp_path: Path) -> None
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A few hundred clips of eight classes: with the names, and labels by second, of LLP where it is there."""
+    """A few hundred clips of eight classes, with the names and segment labels of LLP where it is available."""
     root = tmp_path_factory.mktemp("many")
     llp = LLP if LLP.is_dir() else None
     generate(root, Data({"train": 400, "val": 80, "test": 120}, labels=LABELS, llp=llp))
@@ -384,13 +384,13 @@ FAST = (
 
 @pytest.mark.parametrize(("encoder", "decoder"), COMBINATIONS)
 def test_training_beats_a_frequency_baseline(many: Path, tmp_path: Path, encoder: str, decoder: str) -> None:
-    """Well above a baseline that says of every second what is frequent in training; LEAP knows when, not only what."""
+    """Scores are well above those of predicting the frequent classes in every second; LEAP also localises events."""
     job = make_job(many, tmp_path / "run", *FAST, f"model.encoder={encoder}", f"model.decoder={decoder}")
     train(job)
     test = clips_of(many, "test")
-    heard, seen = test.segment_labels
-    frequent = np.broadcast_to(job.clips.video_labels.mean(0) >= 0.3, heard.shape)
-    baseline = score(frequent, frequent, heard, seen)
+    audio, visual = test.segment_labels
+    frequent = np.broadcast_to(job.clips.video_labels.mean(0) >= 0.3, audio.shape)
+    baseline = score(frequent, frequent, audio, visual)
     parser = load_checkpoint(tmp_path / "run" / BEST_FILE).parser
     scores = score_clips(parser, test, CPU)
     assert scores.segment.type_av > baseline.segment.type_av + 20
@@ -398,7 +398,7 @@ def test_training_beats_a_frequency_baseline(many: Path, tmp_path: Path, encoder
     if decoder == "leap":
         predictions = predict_clips(parser, test, CPU)
         everywhere = np.stack([predictions.audio_video >= 0.5, predictions.visual_video >= 0.5])
-        truth = np.stack([heard, seen])
+        truth = np.stack([audio, visual])
         partial = np.any(truth.any(2) & ~truth.all(2), axis=(0, 2))  # clips in which some event begins or ends
         found = np.stack(Thresholds.uniform(job.config.labels, 0.5, 0.5).decide(predictions))
         localised, repeated = (score(*said[:, partial], *truth[:, partial]).segment for said in (found, everywhere))

@@ -244,8 +244,8 @@ def test_llp_files_are_what_the_scorer_reads(tmp_path: Path) -> None:
         (tmp_path / file).write_bytes(content)
     (tmp_path / "AVVP_test_pd.csv").write_text("filename\tevent_labels\nmy clip\tDog,Speech\n")
     annotations = read_annotations(tmp_path)
-    heard = annotations.modality_labels(annotations.split("test"), "audio", 10)
-    assert np.flatnonzero(heard[0, :, LLP_LABELS.index("Dog")]).tolist() == [0, 1, 2]
+    audio = annotations.modality_labels(annotations.split("test"), "audio", 10)
+    assert np.flatnonzero(audio[0, :, LLP_LABELS.index("Dog")]).tolist() == [0, 1, 2]
     assert not annotations.notes
     (back,) = read_events(tmp_path / "AVVP_eval_visual.csv")
     assert [(e.modality, e.onset, e.offset) for e in back.events] == [("audio", 0, 3), ("visual", 1, 3)]

@@ -1,4 +1,4 @@
-"""LEAP's attention by block: what it is to the parser's answers, over long videos, in files and in pictures."""
+"""LEAP's attention by block: against the parser's outputs, over long videos, in files and in plots."""
 
 from __future__ import annotations
 
@@ -128,8 +128,8 @@ def test_a_long_video_is_the_mean_over_its_windows(variant: str) -> None:
         frames = features.visual_2d[8 * start : 8 * start + 80]
         streams = (features.audio[window], frames, features.visual_3d[window])
         with torch.inference_mode():
-            heard, seen = parser.attention_maps(*(torch.from_numpy(rows[None]) for rows in streams))
-        for index, found in enumerate((heard, seen, heard.softmax(-1), seen.softmax(-1))):
+            audio, visual = parser.attention_maps(*(torch.from_numpy(rows[None]) for rows in streams))
+        for index, found in enumerate((audio, visual, audio.softmax(-1), visual.softmax(-1))):
             sums[index, :, :, window] += found[0].numpy()
         counts[window] += 1
     assert counts.tolist() == [1] * 5 + [2] * 15 + [1] * 5
@@ -243,7 +243,7 @@ def test_shown_classes_in_their_order(tmp_path: Path) -> None:
 
 
 def test_eight_classes_with_the_highest_peaks(tmp_path: Path) -> None:
-    """By the last block, in either modality, whatever the first one says."""
+    """By the last block, in either modality, regardless of the first one."""
     labels = tuple(f"class {index:02}" for index in range(20))
     maps = made_up(labels)
     maps.audio_logits[1], maps.visual_logits[1] = -9, -9

@@ -37,7 +37,7 @@ STARTS = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml", "pdf": b"%PDF-"}
 
 
 def known(events: tuple[Event, ...] = EVENTS, *, segments: int = 4) -> Timeline:
-    """With probabilities, two warnings and a duration that is no whole number."""
+    """With probabilities, two warnings and a duration that is not a whole number."""
     arrays = [np.linspace(0, 1, segments * 3, dtype=np.float32).reshape(segments, 3)] * 4
     facts = {"path": "folder/a.mp4", "duration": segments + 0.04}
     return Timeline(events, LABELS, SegmentProbabilities(*arrays), facts, {}, ("one", "two"))
@@ -103,10 +103,10 @@ def test_audio_visual_events_alone_are_drawn_in_both_panels(tmp_path: Path) -> N
 
 
 def test_truth_adds_missed_events_and_agreement(tmp_path: Path) -> None:
-    heard, seen = np.zeros((4, 3), bool), np.zeros((4, 3), bool)
-    heard[1:3, 1] = True  # Cat, which the timeline has not
+    audio, visual = np.zeros((4, 3), bool), np.zeros((4, 3), bool)
+    audio[1:3, 1] = True  # Cat, which the timeline has not
     agreement = "agreement with the annotator: " + ", ".join(f"number {n}" for n in range(12)) + ", the last"
-    found = drawn(tmp_path, known(), truth=GroundTruth(SegmentLabels(heard, seen), agreement))
+    found = drawn(tmp_path, known(), truth=GroundTruth(SegmentLabels(audio, visual), agreement))
     assert found.count("Cat") == 1
     assert "annotated" in found
     lines = [line for line in found if "number" in line]
