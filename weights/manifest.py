@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import WeightsError
-from .toml import parse_toml
+from .toml import parse_toml, toml_string
 
 DEFAULT_BUNDLE = "leap-llp"
 BUNDLE_FILE = "bundle.toml"
@@ -105,6 +105,26 @@ def load_bundle(name_or_folder: str) -> Bundle:
     if not (folder / BUNDLE_FILE).is_file():
         raise WeightsError(f"{folder}: not a bundle: the folder has no {BUNDLE_FILE}")
     return _read_bundle(folder)
+
+
+def format_bundle(bundle: Bundle) -> str:
+    """Format a `bundle.toml` that `load_bundle` reads.
+
+    Args:
+        bundle: a bundle; its name is not written, because that is the folder's.
+
+    Returns:
+        The content of the file.
+    """
+    lines = [f"{key} = {toml_string(getattr(bundle, key))}" for key in ("description", "profile")]
+    for key in ("extractors", "parser"):
+        entries = ", ".join(f"{toml_string(k)} = {toml_string(v)}" for k, v in getattr(bundle, key).items())
+        lines.append(f"{key} = {{ {entries} }}" if entries else f"{key} = {{}}")
+    if bundle.labels is not None:
+        lines.append(f"labels = {toml_string(bundle.labels)}")
+    if bundle.seed is not None:
+        lines.append(f"seed = {bundle.seed}")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _read_bundle(folder: Path) -> Bundle:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,8 @@ from avvp.weights import (
     search_folders,
     verify_file,
 )
-from avvp.weights import fetch as fetch_module
 from avvp.weights.locate import missing_message, readable_url
+from avvp.weights.manifest import BUNDLE_FILE, Bundle, format_bundle
 from avvp.weights.untrained import untrained_state
 from support.server import CONTENT, DIGEST, Server, weight_file
 
@@ -145,7 +146,7 @@ def test_fetch_file_on_a_full_disk(server: Server, tmp_path: Path, monkeypatch: 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(fetch_module.Path, "open", full)
+    monkeypatch.setattr(Path, "open", full)
     with pytest.raises(WeightsError, match="No space left"):
         fetch_file(weight_file(server), tmp_path)
 
@@ -224,6 +225,22 @@ def test_load_bundle_rejects_other_folders(tmp_path: Path, text: str | None, mes
         (tmp_path / "bundle.toml").write_text(text)
     with pytest.raises(WeightsError, match=message):
         load_bundle(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "bundle",
+    [
+        Bundle(
+            name="b", description='quote " and \\', profile="llp", extractors={"x y": "a.pt"}, parser={"file": "p.pt"}
+        ),
+        Bundle(name="b", description="", profile="clean", extractors={}, parser={}, labels="llp", seed=3),
+    ],
+)
+def test_a_bundle_is_read_as_it_was_written(tmp_path: Path, bundle: Bundle) -> None:
+    folder = tmp_path / bundle.name
+    folder.mkdir()
+    (folder / BUNDLE_FILE).write_text(format_bundle(bundle))
+    assert load_bundle(str(folder)) == replace(bundle, root=folder)
 
 
 def test_load_bundle_rejects_unknown_files(tmp_path: Path) -> None:
