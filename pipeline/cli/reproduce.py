@@ -83,7 +83,7 @@ def reproduce(options: ReproduceOptions) -> int:
     with exit_2_on_error(debug=options.debug):
         from ..devices import resolve_device
         from ..training.matmul_rate import matmul_rate
-        from ..training.reproduce import check_study, make_experiment, plan_table, result_tables, run_study
+        from ..training.reproduce import check_experiment, make_experiment, plan_table, result_tables, run_experiment
         from ..training.setup import open_data
         from .console import Console
         from .training_progress import training_callbacks
@@ -99,20 +99,20 @@ def reproduce(options: ReproduceOptions) -> int:
         )
         data = open_data(experiment.plans[0][1], ("train", "val", "test"))
         source = options.source()
-        check_study(experiment, data, device=device, source=source)
+        check_experiment(experiment, data, device=device, source=source)
         if options.dry_run:
             table = plan_table(experiment, data, matmul_rate(device))
             write_result(table.to_dict(), [table], options)
             return 0
     with exit_1_on_error(debug=options.debug), console:
-        results = run_study(
+        results = run_experiment(
             experiment,
             data,
             device=device,
             source=source,
-            hooks=lambda name, plan: training_callbacks(plan.recipe.training.epochs, console, name=name),
+            callbacks=lambda name, plan: training_callbacks(plan.recipe.training.epochs, console, name=name),
             progress=console.count_progress,
         )
-    document = {run.name: {"paper": list(run.paper), **scores.to_dict()} for run, scores in results}
+    document = {run.name: {"paper": list(run.paper) or run.paper_parts, **scores.to_dict()} for run, scores in results}
     write_result(document, result_tables(experiment, results), options)
     return 0

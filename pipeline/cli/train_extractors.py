@@ -154,7 +154,7 @@ def _train(
             def on_epoch(epoch: int, epochs: int, loss: float, name: str = name) -> None:
                 console.info(f"{name}: epoch {epoch}/{epochs}, loss {loss:.4f}")
 
-            states[name] = train_extractor(name, examples[stream], config, device=device, told=on_epoch)
+            states[name] = train_extractor(name, examples[stream], config, device=device, on_epoch=on_epoch)
         seconds = len(examples["audio"].labels)
     description = (
         f"small extractors trained by avvp train-extractors on {seconds} seconds of the {' and '.join(splits)} split"

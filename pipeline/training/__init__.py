@@ -1,1 +1,1 @@
-"""Train parsers and extractors: recipes, run folders, experiments of the paper."""
+"""Training of parsers and extractors: recipes, run folders, experiments of the paper."""

@@ -1,4 +1,4 @@
-"""Seconds of video as networks are fed them, with labels: what extractors are trained on."""
+"""Decode annotated clips into labelled network inputs, for training extractors."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from ..preprocess.worker_process import DecodeWorker
 from ..text import escape
 
 _FORMATS = {form.stream: form for form in INPUT_FORMATS.values()}
-_AHEAD = 16  # files decoded before they are written
-PICTURES_A_SECOND = 2  # of eight: neighbours are much alike
+_DECODED_AHEAD = 16  # files per round of decoding, which bounds the memory
+EXAMPLE_FRAMES_PER_SECOND = 2  # of eight, because neighbouring frames are very similar
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Inputs of a stream, (N, *shape) on disk, and their labels, (N, C)."""
+    """Training examples of one extractor."""
 
-    inputs: NDArray[Any]
-    labels: NDArray[np.bool_]
+    inputs: NDArray[Any]  # (N, *shape), shape as the stream's networks read it; memory-mapped
+    labels: NDArray[np.bool_]  # (N, C)
 
 
 def decode_examples(
@@ -45,90 +45,106 @@ def decode_examples(
     workers: int,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> dict[Stream, Examples]:
-    """Decode the annotated clips of some splits. videos: clip id -> file; folder: for temporary files.
+    """Decode annotated clips.
 
-    Every second is an example: of sound with what is heard in it, of the moving picture and of some of its frames with
-    what is seen; a stream that a file lacks gives none. Raises DatasetError where clips have no file or another length
-    than annotated, MediaError for one that cannot be decoded, OutputError where there is no room.
+    Every second is one example of audio, with its audio labels, one of visual 3D and `EXAMPLE_FRAMES_PER_SECOND` of
+    visual 2D, with its visual labels. A file without a stream has no examples of it.
+
+    Args:
+        videos: clip id -> file.
+        annotations: of the data set, with labels per second.
+        splits: to decode.
+        folder: for temporary files, which hold the inputs.
+        make_decoder: starts a decode worker.
+        workers: number of decode workers.
+        progress: called with the number of clips done and the total.
+
+    Returns:
+        The examples of each stream.
+
+    Raises:
+        DatasetError: a clip has no file, or another length than annotated.
+        MediaError: a file cannot be decoded.
+        OutputError: the temporary files cannot be written.
     """
     ids = [clip_id(name) for split in splits for name in annotations.split(split).filenames]
     if missing := [clip for clip in ids if clip not in videos]:
         raise DatasetError.listing("some clips have no video", [escape(clip) for clip in missing])
     length = annotations.segments
-    truth = {
-        modality: np.concatenate([annotations.modality_labels(annotations.split(split), modality, length) for split in splits])
-        for modality in ("audio", "visual")
+    segment_labels = [annotations.segment_labels(annotations.split(split), length) for split in splits]
+    labels = {
+        modality: np.concatenate([part.of(modality) for part in segment_labels]) for modality in ("audio", "visual")
     }
-    tables: dict[Stream, list[NDArray[np.bool_]]] = {stream: [] for stream in STREAMS}
-    with contextlib.ExitStack() as opened, _told(folder):
+    example_labels: dict[Stream, list[NDArray[np.bool_]]] = {stream: [] for stream in STREAMS}
+    with contextlib.ExitStack() as open_files, _raise_output_error(folder):
         files: dict[Stream, Any] = {
-            stream: opened.enter_context(tempfile.TemporaryFile(dir=folder)) for stream in STREAMS
+            stream: open_files.enter_context(tempfile.TemporaryFile(dir=folder)) for stream in STREAMS
         }
-        for index, made in enumerate(_decode_all([videos[clip] for clip in ids], make_decoder, workers)):
-            for stream, seconds in made.items():
+        for index, inputs in enumerate(_decode_all([videos[clip] for clip in ids], make_decoder, workers)):
+            for stream, seconds in inputs.items():
                 if len(seconds) != length:
                     path = escape(videos[ids[index]])
                     raise DatasetError(f"{path}: {len(seconds)} seconds, but clips are annotated for {length}")
                 files[stream].write(np.ascontiguousarray(seconds).tobytes())
-                table = truth["audio" if stream == "audio" else "visual"][index]
-                tables[stream].append(np.repeat(table, seconds.shape[1], axis=0))
+                clip_labels = labels["audio" if stream == "audio" else "visual"][index]
+                example_labels[stream].append(np.repeat(clip_labels, seconds.shape[1], axis=0))
             progress(index + 1, len(ids))
-        return {stream: _map(files[stream], stream, tables[stream]) for stream in STREAMS}
+        return {stream: _map_examples(files[stream], stream, example_labels[stream]) for stream in STREAMS}
 
 
-def _map(file: Any, stream: Stream, tables: Sequence[NDArray[np.bool_]]) -> Examples:
-    """What was written; the map stays when the file is closed."""
-    if not tables:
+def _map_examples(file: Any, stream: Stream, labels: Sequence[NDArray[np.bool_]]) -> Examples:
+    """Map the inputs in a file; the map stays valid when the file is closed."""
+    if not labels:
         raise DatasetError(f"no clip has a stream for {stream}")
     file.flush()
-    labels, form = np.concatenate(tables), _FORMATS[stream]
-    return Examples(np.memmap(file, form.dtype, "r", shape=(len(labels), *form.shape)), labels)
+    count, form = sum(map(len, labels)), _FORMATS[stream]
+    return Examples(np.memmap(file, form.dtype, "r", shape=(count, *form.shape)), np.concatenate(labels))
 
 
 @contextlib.contextmanager
-def _told(folder: Path) -> Iterator[None]:
+def _raise_output_error(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{escape(folder)}: no room for examples: {error.strerror or error}") from error
+        raise OutputError(f"{escape(folder)}: examples cannot be written: {error.strerror or error}") from error
 
 
 def _decode_all(
     paths: Sequence[Path], make_decoder: Callable[[], DecodeWorker], workers: int
 ) -> Iterator[dict[Stream, NDArray[Any]]]:
-    """What `_decode` gives of each file, in their order."""
-    pool: Queue[DecodeWorker] = Queue()
+    """Yield the inputs of each file, in their order."""
+    idle: Queue[DecodeWorker] = Queue()
     for _ in range(workers):
-        pool.put(make_decoder())
+        idle.put(make_decoder())
 
     def decode(path: Path) -> dict[Stream, NDArray[Any]]:
-        process = pool.get()
+        worker = idle.get()
         try:
-            return _decode(process, path)
+            return _decode(worker, path)
         finally:
-            pool.put(process)
+            idle.put(worker)
 
     try:
         with ThreadPoolExecutor(workers) as threads:
-            for first in range(0, len(paths), _AHEAD):
-                yield from threads.map(decode, paths[first : first + _AHEAD])
+            for first in range(0, len(paths), _DECODED_AHEAD):
+                yield from threads.map(decode, paths[first : first + _DECODED_AHEAD])
     finally:
-        while not pool.empty():
-            pool.get().close()
+        while not idle.empty():
+            idle.get().close()
 
 
-def _decode(process: DecodeWorker, path: Path) -> dict[Stream, NDArray[Any]]:
-    """(T, rate, *shape) of each stream that the file has: what the networks see of each second."""
-    parts: dict[Stream, list[NDArray[Any]]] = {stream: [] for stream in STREAMS}
-    summary = process.decode(path, STREAMS, lambda stream, inputs: parts[stream].append(inputs.copy()))
-    found: dict[Stream, NDArray[Any]] = {}
-    for stream, given in parts.items():
+def _decode(worker: DecodeWorker, path: Path) -> dict[Stream, NDArray[Any]]:
+    """Return the network inputs of each stream that the file has, (T, rate, *shape)."""
+    batches: dict[Stream, list[NDArray[Any]]] = {stream: [] for stream in STREAMS}
+    summary = worker.decode(path, STREAMS, lambda stream, inputs: batches[stream].append(inputs.copy()))
+    seconds: dict[Stream, NDArray[Any]] = {}
+    for stream, inputs in batches.items():
         if not (summary.facts.has_audio if stream == "audio" else summary.facts.has_video):
             continue
-        rows = np.concatenate(given)[summary.rows[stream]]
+        rows = np.concatenate(inputs)[summary.rows[stream]]
         if stream == "visual_2d":
-            step = FRAMES_PER_SEGMENT // PICTURES_A_SECOND
-            found[stream] = rows.reshape(-1, FRAMES_PER_SEGMENT, *rows.shape[1:])[:, step // 2 :: step]
+            step = FRAMES_PER_SEGMENT // EXAMPLE_FRAMES_PER_SECOND
+            seconds[stream] = rows.reshape(-1, FRAMES_PER_SEGMENT, *rows.shape[1:])[:, step // 2 :: step]
         else:
-            found[stream] = rows[:, None]
-    return found
+            seconds[stream] = rows[:, None]
+    return seconds

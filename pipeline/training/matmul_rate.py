@@ -1,4 +1,4 @@
-"""What a machine can do at best: the yardstick for everything that is timed."""
+"""Measure the FLOP rate of matrix products, the upper bound for everything that is timed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,22 @@ _SECONDS = 0.5
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
-    """FLOP a second of large matrix products, measured for half a second."""
+    """Measure the rate of large matrix products for half a second.
+
+    Args:
+        device: to measure.
+        dtype: of the matrices.
+
+    Returns:
+        FLOP per second.
+    """
     left, right = (torch.randn(_SIZE, _SIZE, device=device, dtype=dtype) for _ in range(2))
     products, started = 0, 0.0
     while not started or time.perf_counter() - started < _SECONDS:
         torch.mm(left, right)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        if not started:  # the first one warms up
+        if not started:  # the first product warms up
             started = time.perf_counter()
         else:
             products += 1

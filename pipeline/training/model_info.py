@@ -1,4 +1,4 @@
-"""What a parser is made of: parameters and multiply-adds, part by part."""
+"""Count the parameters and multiply-adds of a parser's modules."""
 
 from __future__ import annotations
 
@@ -23,30 +23,48 @@ _LLP_SEGMENTS = 10
 
 
 class ModuleStats(NamedTuple):
-    """One part of a parser, for one video."""
+    """Size of one module of a parser."""
 
     name: str
     parameters: int
-    unused_when_published: int  # more parameters that the published program stores and never reads
-    multiply_adds: int
+    unused_when_published: int  # further parameters, which the published program stores and never reads
+    multiply_adds: int  # for one video
 
 
 def recipe_parser(recipe: str, changes: Iterable[str] = ()) -> AVParser:
-    """The parser that a recipe trains on LLP, untrained. Raises SetupError for an unknown recipe."""
-    chosen = load_recipe(recipe, changes)
-    config = chosen.parser_config(LLP_LABELS, PUBLISHED_SPEC.dims, _LLP_SEGMENTS, _GLOVE_DIM)
+    """Build the parser that a recipe trains on LLP.
+
+    Args:
+        recipe: name or file.
+        changes: settings to change, "table.key=value".
+
+    Returns:
+        The parser, untrained.
+
+    Raises:
+        SetupError: the recipe is unknown or invalid.
+    """
+    config = load_recipe(recipe, changes).parser_config(LLP_LABELS, PUBLISHED_SPEC.dims, _LLP_SEGMENTS, _GLOVE_DIM)
     return build_parser(config, torch.zeros(len(LLP_LABELS), _GLOVE_DIM))
 
 
 def count_parts(parser: AVParser, segments: int | None = None) -> list[ModuleStats]:
-    """Stem, encoder and decoder, counted over one forward pass of a video of `segments` seconds."""
+    """Count stem, encoder and decoder.
+
+    Args:
+        parser: on the CPU; it is set to evaluation mode.
+        segments: seconds of the video whose multiply-adds are counted; by default the parser's window.
+
+    Returns:
+        The three modules.
+    """
     config = parser.config
     length = segments or config.segments
     dims = (config.audio_dim, config.visual_2d_dim, config.visual_3d_dim)
     rate = PUBLISHED_SPEC.frames_per_segment
     inputs = [torch.zeros(1, length * rows, dim) for rows, dim in zip((1, rate, 1), dims, strict=True)]
     counter = FlopCounterMode(display=False)
-    # The plain attention, whose products are counted; the fused ones are not.
+    # The counter does not count the products of fused attention.
     with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), counter:
         parser.eval()(*inputs)
     flops = counter.get_flop_counts()
@@ -63,10 +81,16 @@ def count_parts(parser: AVParser, segments: int | None = None) -> list[ModuleSta
 
 
 def unused_when_published(config: ParserConfig) -> dict[str, int]:
-    """Parameters that the published programs store, and copy from, but never read, by part.
+    """Count the parameters that the published programs store but never use in a forward pass.
 
-    MM-Pyr and LEAP: a template of attention and feed-forward for the pyramid, for its fusion, and for LEAP; and a norm
-    inside each attention. HAN: three further encoders and two norms. VALOR's: two norms.
+    MM-Pyr and LEAP: one template of attention and feed-forward each for the pyramid, its fusion and LEAP, from which
+    layers are copied; and a norm inside each attention. HAN: three further encoders and two norms. VALOR: two norms.
+
+    Args:
+        config: of the parser.
+
+    Returns:
+        Module name -> number of parameters.
     """
     dim, inner = config.hidden_dim, config.feedforward_dim
     linear, norm = dim * dim + dim, 2 * dim
@@ -85,7 +109,17 @@ def unused_when_published(config: ParserConfig) -> dict[str, int]:
 
 
 def info_table(name: str, parser: AVParser, parts: list[ModuleStats], segments: int | None) -> Table:
-    """The parts and their sum."""
+    """Make a table of the modules and their sum.
+
+    Args:
+        name: of the parser, for the title.
+        parser: the parser.
+        parts: of `count_parts`.
+        segments: that they were counted with.
+
+    Returns:
+        The table, with a comparison to the LEAP paper where it applies.
+    """
     parameters = sum(part.parameters for part in parts)
     unused = sum(part.unused_when_published for part in parts)
     total = ModuleStats("whole", parameters, unused, sum(part.multiply_adds for part in parts))
@@ -102,14 +136,14 @@ def info_table(name: str, parser: AVParser, parts: list[ModuleStats], segments: 
     config = parser.config
     notes = [
         f"{config.encoder} + {config.decoder}, {len(config.labels)} classes; for a video of"
-        f" {segments or config.segments} seconds. 'As published' adds what the published program stores and never"
-        " reads; its weights load into ours without.",
+        f" {segments or config.segments} seconds. 'As published' adds parameters that the published program stores and"
+        " never reads; they are left out when its weights are loaded.",
     ]
     if config.encoder == "mmpyr" and config.decoder == "leap":
         notes.append(
             "The LEAP paper states 52.01M parameters, 7.89M of them LEAP (without label projection and video heads),"
-            " and 791M multiply-adds, 146M of them LEAP. The stem here is cheaper: frames are averaged before they"
-            " are projected, which is the same function."
+            " and 791M multiply-adds, 146M of them LEAP. The stem needs fewer here: frames are averaged before they"
+            " are projected, which gives the same result."
         )
     return Table(f"{name}: parameters and multiply-adds", header, tuple(rows), tuple(notes))
 

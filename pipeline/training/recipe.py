@@ -1,4 +1,4 @@
-"""Recipes: which parser to train, on which losses, by which schedule. Each is a small TOML file in `recipes/`."""
+"""Recipes: settings of a parser, its objective and its training, as TOML files in `recipes/`."""
 
 from __future__ import annotations
 
@@ -24,13 +24,17 @@ OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 LR_SCHEDULES = ("step", "cosine")
 _MAX_SEED = 2**32 - 1
 _TABLES = ("model", "objective", "training")
-# What the data decides, not the recipe.
+# Settings that follow from the data.
 _FROM_DATA = {"labels", "audio_dim", "visual_2d_dim", "visual_3d_dim", "label_embedding_dim", "segments"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How long and how fast to learn. Raises ValueError for what cannot be."""
+    """Settings of training.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
 
     epochs: int = 30
     batch_size: int = 32
@@ -39,12 +43,12 @@ class TrainingConfig:
     beta1: float = 0.9
     beta2: float = 0.999
     weight_decay: float = 0.0
-    schedule: str = "step"
-    step_epochs: int = 10  # step: epochs after which the rate is multiplied by step_factor
+    schedule: str = "step"  # of the learning rate
+    step_epochs: int = 10  # step: every so many epochs the rate is multiplied by step_factor
     step_factor: float = 0.1
-    warmup_epochs: int = 0  # cosine: epochs over which the rate grows linearly
+    warmup_epochs: int = 0  # cosine: epochs of linear growth
     final_learning_rate: float = 1e-6  # cosine: rate of the last epoch
-    clip_norm: float = 0.0  # largest norm of all gradients together; 0: not clipped
+    clip_norm: float = 0.0  # maximum norm of all gradients together; 0: no clipping
     precision: str = "fp32"  # of the forward pass; losses, parameters and optimizer stay in float32
     seed: int = 1
 
@@ -65,50 +69,67 @@ class TrainingConfig:
             raise ValueError("learning_rate must be above 0, beta1 and beta2 below 1")
 
     def rate(self, epoch: int) -> float:
-        """The learning rate of an epoch, counted from 0.
+        """Return the learning rate of an epoch.
 
-        "step" is torch's StepLR. "cosine" is VALOR's: from the first epoch to `warmup_epochs` a line up to
-        learning_rate, then half a cosine down to final_learning_rate in the last.
+        Args:
+            epoch: from 0.
+
+        Returns:
+            The rate. "step" is PyTorch's StepLR. "cosine" grows linearly to learning_rate until `warmup_epochs`, then
+            falls along half a cosine to final_learning_rate in the last epoch.
+
+        Source:
+            "cosine": the published program of VALOR.
         """
         if self.schedule == "step":
             return self.learning_rate * self.step_factor ** (epoch // self.step_epochs)
         current = epoch + 1  # VALOR counts from 1
         if current < self.warmup_epochs:
             return self.learning_rate * current / self.warmup_epochs
-        part = (current - self.warmup_epochs) / max(self.epochs - self.warmup_epochs, 1)
+        progress = (current - self.warmup_epochs) / max(self.epochs - self.warmup_epochs, 1)
         span = self.learning_rate - self.final_learning_rate
-        return self.final_learning_rate + 0.5 * span * (1 + math.cos(math.pi * part))
+        return self.final_learning_rate + 0.5 * span * (1 + math.cos(math.pi * progress))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A parser, an objective and a schedule. `model` holds settings of ParserConfig that do not come from the data."""
+    """Settings of a parser and of its training."""
 
     name: str
-    description: str = ""
-    model: Mapping[str, Any] = field(default_factory=dict)
+    description: str = ""  # one line for the list of recipes
+    model: Mapping[str, Any] = field(default_factory=dict)  # fields of ParserConfig that do not follow from the data
     objective: Objective = field(default_factory=Objective)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def parser_config(
         self, labels: Iterable[str], dims: Iterable[int], segments: int, width: int | None
     ) -> ParserConfig:
-        """The configuration for a data set: its C labels, feature widths, T, and the width of its label embeddings.
+        """Make the parser's configuration for a data set.
 
-        Raises SetupError where the settings cannot go together.
+        Args:
+            labels: C class names.
+            dims: widths of the audio, visual 2D and visual 3D features.
+            segments: T, seconds of the longest clip.
+            width: W of the label embeddings; None for the default.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            SetupError: settings of the recipe contradict each other.
         """
         audio, visual_2d, visual_3d = dims
-        given = {} if width is None else {"label_embedding_dim": width}
+        embedding_width = {} if width is None else {"label_embedding_dim": width}
         try:
             return ParserConfig(
                 labels=tuple(labels), audio_dim=audio, visual_2d_dim=visual_2d, visual_3d_dim=visual_3d,
-                segments=segments, **given, **self.model,
+                segments=segments, **embedding_width, **self.model,
             )  # fmt: skip
         except (TypeError, ValueError) as error:
             raise SetupError(f"recipe {self.name}: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready mapping; `make_recipe` reverses it."""
+        """Return a JSON-ready mapping; `make_recipe` reverses it."""
         return {
             "name": self.name,
             "description": self.description,
@@ -119,14 +140,22 @@ class Recipe:
 
 
 def list_recipes() -> list[str]:
-    """Names of the recipes that ship with the program."""
+    """Return the names of the recipes that ship with the program."""
     return sorted(path.stem for path in RECIPES_FOLDER.glob("*.toml"))
 
 
 def load_recipe(name_or_file: str, changes: Iterable[str] = ()) -> Recipe:
-    """A shipped recipe by name, or a TOML file; then ``table.key=value`` changes, values as TOML writes them.
+    """Load a recipe and change its settings.
 
-    Raises SetupError for what is neither, and for settings that do not exist or cannot be.
+    Args:
+        name_or_file: name of a shipped recipe, or a TOML file.
+        changes: "table.key=value" each, with the value in TOML syntax; the quotes of a string may be left out.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        SetupError: there is no such recipe, or a setting is unknown or invalid.
     """
     path = RECIPES_FOLDER / f"{name_or_file}.toml" if name_or_file in list_recipes() else Path(name_or_file)
     if not is_file(path):
@@ -142,7 +171,17 @@ def load_recipe(name_or_file: str, changes: Iterable[str] = ()) -> Recipe:
 
 
 def make_recipe(document: Mapping[str, Any]) -> Recipe:
-    """A recipe from its tables. Raises SetupError for settings that do not exist or cannot be."""
+    """Make a recipe from its tables.
+
+    Args:
+        document: as in a TOML file, with the recipe's name.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        SetupError: a setting is unknown or invalid.
+    """
     name = document.get("name", "recipe")
     try:
         for entry in ("name", "description"):
@@ -154,22 +193,22 @@ def make_recipe(document: Mapping[str, Any]) -> Recipe:
         return Recipe(
             name=name,
             description=document.get("description", ""),
-            model=_checked(ParserConfig, "model", document, _FROM_DATA),
-            objective=Objective(**_checked(Objective, "objective", document)),
-            training=TrainingConfig(**_checked(TrainingConfig, "training", document)),
+            model=_checked_settings(ParserConfig, "model", document, _FROM_DATA),
+            objective=Objective(**_checked_settings(Objective, "objective", document)),
+            training=TrainingConfig(**_checked_settings(TrainingConfig, "training", document)),
         )
     except (TypeError, ValueError) as error:
         raise SetupError(f"recipe {escape(name)}: {error}") from error
 
 
-def _checked(
+def _checked_settings(
     kind: type[Objective | TrainingConfig | ParserConfig],
     table: str,
     document: Mapping[str, Any],
-    hidden: Collection[str] = (),
+    excluded: Collection[str] = (),
 ) -> dict[str, Any]:
-    """The entries of a table, each of the type of its field's default."""
-    defaults = {entry.name: entry.default for entry in fields(kind) if entry.name not in hidden}
+    """Return the entries of a table. Raises ValueError unless each has the type of its field's default."""
+    defaults = {entry.name: entry.default for entry in fields(kind) if entry.name not in excluded}
     values = document.get(table, {})
     if not isinstance(values, Mapping):
         raise ValueError(f"{table} is {values!r}, expected a table")
@@ -180,8 +219,8 @@ def _checked(
         if isinstance(defaults[name], float) and type(value) is int:
             values[name] = float(value)
         elif type(value) is not type(defaults[name]):
-            wanted = type(defaults[name]).__name__
-            raise ValueError(f"{table}.{name} is {value!r}, expected {wanted}")
+            expected = type(defaults[name]).__name__
+            raise ValueError(f"{table}.{name} is {value!r}, expected {expected}")
     return values
 
 
@@ -193,11 +232,11 @@ def _apply(document: dict[str, Any], change: str) -> None:
     try:
         parsed = parse_toml(f"value = {text}")
     except ValueError:
-        parsed = {"value": text.strip()}  # a bare word is a string
+        parsed = {"value": text.strip()}  # a string without quotes
     if len(parsed) != 1:
         raise SetupError(f"{change!r} is more than one change")
     if table not in _TABLES:
         raise SetupError(f"{change!r}: unknown table {escape(table)}; known: {', '.join(_TABLES)}")
     if not isinstance(document.setdefault(table, {}), dict):
-        raise SetupError(f"{change!r}: {table} is no table in this recipe")
+        raise SetupError(f"{change!r}: {table} is not a table in this recipe")
     document[table][name] = parsed["value"]

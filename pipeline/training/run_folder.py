@@ -1,10 +1,11 @@
-"""A training run on disk. The folder is a bundle: `avvp-parse --weights FOLDER` works from the first epoch on.
+"""Files of a training run. The folder is a bundle, so `avvp-parse --weights FOLDER` works after the first epoch.
 
-config.json         recipe and data, enough to go on
+config.json         recipe and paths of the data; read by --resume
 environment.json    versions, machine, threads
 bundle.toml         the bundle: extractors and best.safetensors
-state.safetensors   parameters, optimizer and log after the last whole epoch: what --resume reads
-best.safetensors    the parser of the best epoch; last.safetensors of the last
+state.safetensors   parameters, optimizer and log after the last complete epoch; read by --resume
+best.safetensors    parser of the best epoch
+last.safetensors    parser of the last epoch
 log.jsonl           a line for each epoch
 """
 
@@ -30,9 +31,8 @@ from ...extractors.profiles import FeatureSpec
 from ...models.checkpoint import dump_checkpoint
 from ...models.parser import AVParser
 from ...weights.load import gather_files
-from ...weights.manifest import BUNDLE_FILE, Bundle, list_files
+from ...weights.manifest import BUNDLE_FILE, Bundle, format_bundle, list_files
 from ...weights.source import WeightSource
-from ...weights.toml import toml_string
 from ..errors import OutputError, SetupError
 from ..files import check_writable, replacing, write_atomic
 from ..text import escape
@@ -48,57 +48,83 @@ _METADATA_KEY = "avvp"
 
 @dataclass
 class TrainingState:
-    """How far a run has come; after each epoch all of it is in the state file."""
+    """Progress of a run, saved in the state file after each epoch."""
 
-    epochs: int = 0  # whole epochs done
-    best_score: float = float("-inf")
-    best_epoch: int = 0
-    data: str = ""  # fingerprint of the training clips
+    epochs: int = 0  # complete epochs
+    best_score: float = float("-inf")  # of the best epoch
+    best_epoch: int = 0  # from 1; 0 before the first is complete
+    data: str = ""  # fingerprint of the training and validation clips
     log: list[dict[str, Any]] = field(default_factory=list)  # a record for each epoch
-    scaler: dict[str, Any] = field(default_factory=dict)  # of half-precision gradients
+    scaler: dict[str, Any] = field(default_factory=dict)  # state of the GradScaler, for fp16
 
 
 def create_folder(root: Path) -> None:
-    """Make the folder. Raises OutputError where it cannot be made or holds a run, or a bundle, already."""
+    """Create the folder of a run, with its parents.
+
+    Args:
+        root: a new folder, or an existing one without a run or a bundle.
+
+    Raises:
+        OutputError: the folder cannot be created or written to, or holds a run or a bundle.
+    """
     if (root / CONFIG_FILE).exists():
-        raise OutputError(f"{escape(root)}: holds a run already; go on with --resume, or choose another folder")
-    if found := [name for name in (STATE_FILE, BEST_FILE, LAST_FILE, LOG_FILE, BUNDLE_FILE) if (root / name).exists()]:
-        raise OutputError(f"{escape(root)}: holds {', '.join(found)} already; choose another folder")
+        raise OutputError(f"{escape(root)}: already holds a run; resume it with --resume, or choose another folder")
+    files = (STATE_FILE, BEST_FILE, LAST_FILE, LOG_FILE, BUNDLE_FILE)
+    if existing := [name for name in files if (root / name).exists()]:
+        raise OutputError(f"{escape(root)}: already holds {', '.join(existing)}; choose another folder")
     try:
         str(root.resolve()).encode()
         root.mkdir(parents=True, exist_ok=True)
         check_writable(root)
     except UnicodeEncodeError:
-        raise OutputError(f"{escape(root)}: a run needs a folder whose name is text in UTF-8") from None
+        raise OutputError(f"{escape(root)}: the name of a run's folder must be valid UTF-8") from None
     except OSError as error:
-        raise OutputError(f"{escape(root)}: cannot be made: {error.strerror}") from error
+        raise OutputError(f"{escape(root)}: cannot be created: {error.strerror}") from error
 
 
 def write_config(root: Path, config: Mapping[str, Any]) -> None:
-    """What makes the folder a run: what it was started with, and where."""
+    """Write config.json, which makes the folder a run, and environment.json.
+
+    Args:
+        root: folder of the run.
+        config: JSON-ready plan of the run.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
     write_json(root / "environment.json", environment())
     write_json(root / CONFIG_FILE, {"format": _FORMAT_VERSION, **config})
 
 
 def read_config(root: Path) -> dict[str, Any]:
-    """What a run was started with. Raises SetupError where the folder holds no run."""
+    """Read config.json.
+
+    Args:
+        root: folder of a run.
+
+    Returns:
+        The plan that the run was started with.
+
+    Raises:
+        SetupError: the folder does not hold a run.
+    """
     path = root / CONFIG_FILE
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         if config.get("format") != _FORMAT_VERSION:
             raise ValueError(f"format {config.get('format')}, this program reads {_FORMAT_VERSION}")
     except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise SetupError(f"{escape(root)}: not a run to go on with: {escape(error)}") from error
+        raise SetupError(f"{escape(root)}: not a run that can be resumed: {escape(error)}") from error
     return config
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Whole or not at all. Raises OutputError."""
+    """Write a JSON file atomically. Raises OutputError."""
     write_atomic(path, (json.dumps(document, indent=2) + "\n").encode())
 
 
 def environment() -> dict[str, Any]:
-    """What a result may depend on and the configuration does not say."""
+    """Return versions and hardware, which results may depend on."""
     return {
         "avvp": version("avvp"),
         "python": platform.python_version(),
@@ -112,10 +138,20 @@ def environment() -> dict[str, Any]:
 
 
 def write_bundle(root: Path, spec: FeatureSpec, extractors: Bundle, source: WeightSource) -> list[str]:
-    """`bundle.toml`: the extractors that made the features, as far as `extractors` has them, and the best parser.
+    """Write bundle.toml with the extractors of the features and the parser of the best epoch.
 
-    Files that only the folder of `extractors` holds are copied, so that the run stands alone. Returns the names of
-    extractors that it does not have: such a run can be scored, but is no help with videos.
+    Args:
+        root: folder of the run.
+        spec: of the features.
+        extractors: bundle of their extractors; files that only its folder holds are copied to the run.
+        source: where its weight files may come from.
+
+    Returns:
+        Names of extractors that the bundle lacks: without them the run can be scored, but cannot parse videos.
+
+    Raises:
+        OutputError: a file cannot be written.
+        WeightsError: a weight file is missing or damaged.
     """
     files = {name: extractors.extractors.get(name, "") for name in spec.extractors}
     if extractors.root is not None:
@@ -123,73 +159,103 @@ def write_bundle(root: Path, spec: FeatureSpec, extractors: Bundle, source: Weig
         for name, file in files.items():
             if file and file not in list_files():
                 files[name] = _copy(paths[file], root, f"{name}{paths[file].suffix}")
-    entries = ", ".join(f"{toml_string(name)} = {toml_string(file)}" for name, file in files.items())
-    text = (
-        f"description = {toml_string(f'trained by avvp train in {root.resolve().name}')}\n"
-        f"profile = {toml_string(spec.profile)}\n"
-        f"extractors = {{ {entries} }}\n"
-        f'parser = {{ checkpoint = "{BEST_FILE}" }}\n'
+    name = root.resolve().name
+    bundle = Bundle(
+        name=name,
+        description=f"trained by avvp train in {name}",
+        profile=spec.profile,
+        extractors=files,
+        parser={"checkpoint": BEST_FILE},
     )
-    write_atomic(root / BUNDLE_FILE, text.encode())
+    write_atomic(root / BUNDLE_FILE, format_bundle(bundle).encode())
     return [name for name, file in files.items() if not file]
 
 
 def _copy(source: Path, folder: Path, name: str) -> str:
-    """The name of the copy, which is whole or not there."""
+    """Copy a file atomically; return the name of the copy."""
     with replacing(folder / name) as temporary:
         shutil.copyfile(source, temporary)
     return name
 
 
 def write_parser(path: Path, parser: AVParser, spec: FeatureSpec, record: Mapping[str, Any]) -> None:
-    """A checkpoint of the parser, whole or not at all."""
+    """Write a checkpoint of a parser atomically.
+
+    Args:
+        path: the file.
+        parser: the parser.
+        spec: of the features it was trained on.
+        record: JSON-ready facts of its training.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     write_atomic(path, dump_checkpoint(parser, spec.to_dict(), record))
 
 
-def write_log(root: Path, progress: TrainingState) -> None:
-    """`log.jsonl`, a line for each epoch."""
-    write_atomic(root / LOG_FILE, "".join(json.dumps(record) + "\n" for record in progress.log).encode())
+def write_log(root: Path, state: TrainingState) -> None:
+    """Write log.jsonl, a line for each epoch. Raises OutputError."""
+    write_atomic(root / LOG_FILE, "".join(json.dumps(record) + "\n" for record in state.log).encode())
 
 
-def save_state(root: Path, parser: nn.Module, optimizer: torch.optim.Optimizer, progress: TrainingState) -> None:
-    """Everything that going on needs, in one file that is replaced at once. Raises OutputError."""
+def save_state(root: Path, parser: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
+    """Write everything that resuming needs to the state file, which is replaced atomically.
+
+    Args:
+        root: folder of the run.
+        parser: in training.
+        optimizer: of the parser's parameters.
+        state: progress of the run.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     tensors = {f"parser.{key}": tensor.detach().cpu().contiguous() for key, tensor in parser.state_dict().items()}
     for name, parameter in parser.named_parameters():
         for key, value in optimizer.state[parameter].items():
             tensors[f"optimizer.{name}.{key}"] = value.detach().cpu().contiguous()
-    description = {"format": _FORMAT_VERSION, "tensors": len(tensors), "progress": vars(progress)}
+    description = {"format": _FORMAT_VERSION, "tensors": len(tensors), "progress": vars(state)}
     metadata = {_METADATA_KEY: json.dumps(description)}
     with replacing(root / STATE_FILE) as temporary:
         try:
             save_file(tensors, temporary, metadata=metadata)
-        except SafetensorError as error:  # what it makes of a full disk
+        except SafetensorError as error:  # raised when the disk is full
             raise OSError(str(error)) from error
 
 
 def load_training_state(root: Path) -> TrainingState:
-    """How far a run has come. Raises SetupError for a state that cannot be read."""
+    """Read the progress of a run. Raises SetupError if the state file cannot be read."""
     return _read_state(root / STATE_FILE, tensors=False)[0]
 
 
 def load_state(root: Path, parser: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
-    """Put parser and optimizer back where the last whole epoch left them; a run that has none starts at 0.
+    """Restore parser and optimizer as they were after the last complete epoch.
 
-    Raises SetupError for a state that does not fit.
+    Args:
+        root: folder of the run.
+        parser: its parameters are replaced.
+        optimizer: its state is replaced.
+
+    Returns:
+        The progress of the run; without a state file, that of a new run, and nothing is replaced.
+
+    Raises:
+        SetupError: the state file cannot be read, or does not fit the parser.
     """
     path = root / STATE_FILE
     if not path.exists():
         return TrainingState()
-    progress, tensors = _read_state(path, tensors=True)
-    state = {key.removeprefix("parser."): tensor for key, tensor in tensors.items() if key.startswith("parser.")}
+    state, tensors = _read_state(path, tensors=True)
+    parameters = {key.removeprefix("parser."): tensor for key, tensor in tensors.items() if key.startswith("parser.")}
     try:
-        parser.load_state_dict(state)
+        parser.load_state_dict(parameters)
     except RuntimeError as error:
-        raise SetupError(f"{escape(path)}: is of another parser: {escape(error)}") from error
+        raise SetupError(f"{escape(path)}: belongs to another parser: {escape(error)}") from error
     for name, parameter in parser.named_parameters():
         prefix = f"optimizer.{name}."
-        own = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
-        optimizer.state[parameter] = {key: tensor.to(parameter.device) for key, tensor in own.items()}
-    return progress
+        values = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+        optimizer.state[parameter] = {key: tensor.to(parameter.device) for key, tensor in values.items()}
+    return state
 
 
 def _read_state(path: Path, *, tensors: bool) -> tuple[TrainingState, dict[str, Tensor]]:
@@ -197,14 +263,14 @@ def _read_state(path: Path, *, tensors: bool) -> tuple[TrainingState, dict[str, 
         with safe_open(path, framework="pt") as file:
             description = json.loads((file.metadata() or {})[_METADATA_KEY])
             names = list(file.keys())
-            found = {name: file.get_tensor(name) for name in names} if tensors else {}
+            loaded = {name: file.get_tensor(name) for name in names} if tensors else {}
         if description["format"] != _FORMAT_VERSION:
-            raise ValueError("of another version of this program")
+            raise ValueError("written by another version of this program")
         if description["tensors"] != len(names):
             raise ValueError(f"holds {len(names)} tensors of {description['tensors']}")
-        progress = TrainingState(**description["progress"])
-        if type(progress.epochs) is not int or len(progress.log) != progress.epochs:
-            raise ValueError("its epochs and its log do not go together")
-        return progress, found
+        state = TrainingState(**description["progress"])
+        if type(state.epochs) is not int or len(state.log) != state.epochs:
+            raise ValueError("the number of epochs differs from the length of the log")
+        return state, loaded
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise SetupError(f"{escape(path)}: cannot be gone on with: {escape(error)}") from error
+        raise SetupError(f"{escape(path)}: cannot be resumed from: {escape(error)}") from error

@@ -1,4 +1,4 @@
-"""From what a person names (folders, a recipe) to a training job whose data are all there."""
+"""Build a training job from paths and a recipe; check the data first."""
 
 from __future__ import annotations
 
@@ -25,57 +25,76 @@ from .recipe import Recipe, make_recipe
 from .run_folder import STATE_FILE, create_folder, load_training_state, write_bundle, write_config
 from .train_parser import TrainingJob, check_job
 
-PUBLISHED_EMBEDDINGS = "published"  # the GloVe vectors that the authors of LEAP publish for LLP
+PUBLISHED_EMBEDDINGS = "published"  # GloVe vectors that the authors of LEAP publish for LLP
 _EMBEDDINGS_FILE = "llp_glove"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
-    """What a person asks for. Paths are absolute, so that a run can be continued from anywhere."""
+    """What to train on what. Paths are absolute, so that a run can be resumed from any folder."""
 
     annotations: Path
     features: Path
     recipe: Recipe
     pseudo_labels: Path | None = None
     label_embeddings: str = PUBLISHED_EMBEDDINGS  # or a source of `load_label_embeddings`
-    extractors: str | None = None  # the bundle whose extractors made the features; None: perhaps the published ones
+    extractors: str | None = None  # bundle of the features' extractors; None: the default bundle, as far as it has them
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready mapping; `from_dict` reverses it."""
+        """Return a JSON-ready mapping; `from_dict` reverses it."""
         paths = {name: None if value is None else str(value) for name, value in vars(self).items() if name != "recipe"}
         return {**paths, "recipe": self.recipe.to_dict()}
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any]) -> TrainingPlan:
-        """Raises SetupError for a mapping that `to_dict` did not make."""
+        """Make a plan from the mapping of `to_dict`. Raises SetupError for any other mapping."""
         try:
-            given = {key: value for key, value in mapping.items() if key not in {"recipe", "format"}}
+            values = {key: value for key, value in mapping.items() if key not in {"recipe", "format"}}
             for name in ("annotations", "features", "pseudo_labels"):
-                given[name] = None if given[name] is None else Path(given[name])
-            return cls(recipe=make_recipe(mapping["recipe"]), **given)
+                values[name] = None if values[name] is None else Path(values[name])
+            return cls(recipe=make_recipe(mapping["recipe"]), **values)
         except (KeyError, TypeError, AttributeError) as error:
             raise SetupError(f"not the configuration of a run: {error}") from error
 
 
 @dataclass(frozen=True, eq=False)
 class PlanData:
-    """The data of a plan, checked: every file is there and has the right shape."""
+    """Data of a plan, whose files exist and have the right shapes."""
 
     annotations: Annotations
     clips: dict[str, SplitDataset]  # split -> clips
 
 
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
-    """The same recipe for another number of epochs. Raises SetupError where those so far would have been others."""
+    """Change the number of epochs of a run.
+
+    Args:
+        recipe: of the run.
+        epochs: in total.
+
+    Returns:
+        The changed recipe.
+
+    Raises:
+        SetupError: the learning rates of earlier epochs depend on the number of epochs.
+    """
     if recipe.training.schedule != "step" and epochs != recipe.training.epochs:
         raise SetupError(f"a {recipe.training.schedule} schedule depends on the number of epochs; start a new run")
     return replace(recipe, training=replace(recipe.training, epochs=epochs))
 
 
 def open_data(plan: TrainingPlan, splits: tuple[str, ...] = ("train", "val")) -> PlanData:
-    """Read annotations and labels, and look at every feature file. A split other than train may be absent.
+    """Read annotations and labels, and check that all features exist.
 
-    Raises DatasetError listing what is wrong in all of them.
+    Args:
+        plan: with the paths.
+        splits: to open; those other than train may be absent.
+
+    Returns:
+        The data.
+
+    Raises:
+        DatasetError: files are missing or invalid; the message lists all of them.
     """
     annotations = read_annotations(plan.annotations)
     features = open_features(plan.features)
@@ -84,9 +103,9 @@ def open_data(plan: TrainingPlan, splits: tuple[str, ...] = ("train", "val")) ->
     for split in splits:
         if split != "train" and split not in annotations.splits:
             continue
-        wanted = plan.pseudo_labels if split == "train" and plan.recipe.objective.needs_segment_labels else None
+        pseudo_labels = plan.pseudo_labels if split == "train" and plan.recipe.objective.needs_segment_labels else None
         try:
-            clips[split] = load_clips(annotations, split, features, pseudo_labels=wanted)
+            clips[split] = load_clips(annotations, split, features, pseudo_labels=pseudo_labels)
         except DatasetError as error:
             problems.append(str(error))
     if problems:
@@ -95,7 +114,15 @@ def open_data(plan: TrainingPlan, splits: tuple[str, ...] = ("train", "val")) ->
 
 
 def check_data(data: PlanData, progress: Callable[[str], Callable[[int, int], None]]) -> None:
-    """Read every value of every feature file. Raises DatasetError listing those that cannot be used."""
+    """Read all values of all features.
+
+    Args:
+        data: of `open_data`.
+        progress: called with a split; returns a callback for the number of clips done and the total.
+
+    Raises:
+        DatasetError: features are damaged; the message lists all of them.
+    """
     problems = [line for split, clips in data.clips.items() for line in check_values(clips, progress(split))]
     if problems:
         raise DatasetError.listing("some features cannot be used", problems)
@@ -109,7 +136,22 @@ def prepare_job(
     device: torch.device,
     source: WeightSource = ANYWHERE,
 ) -> TrainingJob:
-    """The parser's configuration, label embeddings among it, and everything `train` needs; writes nothing."""
+    """Configure the parser and load its label embeddings; write nothing.
+
+    Args:
+        plan: what to train.
+        data: of `open_data`.
+        root: folder of the run.
+        device: for training.
+        source: of the published label embeddings.
+
+    Returns:
+        A job for `train`.
+
+    Raises:
+        SetupError: the recipe does not fit the data or the device, or label embeddings cannot be loaded.
+        WeightsError: the published label embeddings are missing.
+    """
     labels, clips = data.annotations.labels, data.clips["train"]
     recipe, spec = plan.recipe, clips.features.spec
     segments = int(clips.lengths.max())
@@ -124,25 +166,43 @@ def prepare_job(
 
 
 def check_resumable(job: TrainingJob) -> None:
-    """Raises SetupError where a run cannot be gone on with, or has more epochs than are asked for."""
+    """Check that a run can be resumed.
+
+    Args:
+        job: of the run.
+
+    Raises:
+        SetupError: its state cannot be read, or has more epochs than the recipe.
+    """
     if not (job.root / STATE_FILE).exists():
-        return  # stopped in its first epoch
+        return  # it stopped in its first epoch
     done = load_training_state(job.root).epochs
     if done > job.recipe.training.epochs:
-        raise SetupError(f"{escape(job.root)}: has {done} epochs already, more than {job.recipe.training.epochs}")
+        raise SetupError(f"{escape(job.root)}: already has {done} epochs, more than {job.recipe.training.epochs}")
 
 
 def start_run(job: TrainingJob, plan: TrainingPlan, source: WeightSource = ANYWHERE) -> list[str]:
-    """Make the folder of a new run: configuration, environment, bundle.
+    """Create the folder of a new run with configuration, environment and bundle.
 
-    Returns the extractors that made the features and that no bundle is known to have. Raises OutputError; SetupError
-    where a bundle was named that does not have them.
+    Args:
+        job: of `prepare_job`.
+        plan: of the job.
+        source: of the extractors' weight files.
+
+    Returns:
+        Names of extractors of the features that no known bundle has; the run cannot parse videos without them.
+
+    Raises:
+        OutputError: the folder cannot be created, or holds a run or a bundle.
+        SetupError: the plan's bundle lacks extractors of the features.
     """
     spec = job.clips.features.spec
     extractors = load_bundle(plan.extractors or DEFAULT_BUNDLE)
     missing = [name for name in spec.extractors if name not in extractors.extractors]
     if missing and plan.extractors is not None:
-        raise SetupError(f"bundle {extractors.name!r} has no {', '.join(missing)}, which made these features")
+        raise SetupError(
+            f"bundle {extractors.name!r} lacks {', '.join(missing)}, which these features were extracted with"
+        )
     create_folder(job.root)
     write_bundle(job.root, spec, extractors, source)
     write_config(job.root, plan.to_dict())
@@ -154,8 +214,8 @@ def _embeddings(plan: TrainingPlan, labels: tuple[str, ...], source: WeightSourc
         return load_label_embeddings(plan.label_embeddings, labels, offline=source.offline)
     if labels != LLP_LABELS:
         raise SetupError(
-            "the published label embeddings are for the classes of LLP; for others give --label-embeddings a file,"
-            " bert:MODEL or clip:MODEL, or learn queries with --set model.label_queries=learned"
+            "the published label embeddings are for the classes of LLP; for other classes set --label-embeddings to a"
+            " file, bert:MODEL or clip:MODEL, or learn queries with --set model.label_queries=learned"
         )
     bundle = Bundle(
         name="label embeddings",
@@ -167,5 +227,5 @@ def _embeddings(plan: TrainingPlan, labels: tuple[str, ...], source: WeightSourc
     try:
         paths, _ = gather_files(bundle, source)
     except WeightsError as error:
-        raise WeightsError(f"{error}\nor give other vectors with --label-embeddings") from error
+        raise WeightsError(f"{error}\nor choose other vectors with --label-embeddings") from error
     return load_label_embeddings(str(paths[_EMBEDDINGS_FILE]), labels)

@@ -1,4 +1,4 @@
-"""Training a parser on extracted features. The loop reads from top to bottom."""
+"""Train a parser on extracted features."""
 
 from __future__ import annotations
 
@@ -31,92 +31,116 @@ from .run_folder import BEST_FILE, LAST_FILE, TrainingState, load_state, save_st
 
 @dataclass(frozen=True)
 class TrainingCallbacks:
-    """How training tells of itself."""
+    """Callbacks that report the progress of training.
 
-    # epoch (from 1), clips done and in all in this epoch, mean of each loss term so far
+    Attributes:
+        step: called after each batch with the epoch (from 1), the clips done in it, their total, and the mean of each
+            loss term so far.
+        epoch: called after each epoch with its record, as in log.jsonl.
+    """
+
     step: Callable[[int, int, int, Mapping[str, float]], None] = lambda *_: None
-    epoch: Callable[[Mapping[str, Any]], None] = lambda _: None  # the epoch's record, as in log.jsonl
+    epoch: Callable[[Mapping[str, Any]], None] = lambda _: None
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What to train on what, and the folder of the run (see run_folder)."""
+    """What to train on what."""
 
     recipe: Recipe
     config: ParserConfig
-    label_embeddings: Tensor | None
-    clips: SplitDataset
+    label_embeddings: Tensor | None  # (C, W); None if the parser needs none
+    clips: SplitDataset  # training clips
     validation: SplitDataset | None
-    root: Path
+    root: Path  # folder of the run, see `run_folder`
     device: torch.device
 
 
-def train(job: TrainingJob, hooks: TrainingCallbacks | None = None) -> TrainingState:
-    """Train from where the run stands to the recipe's last epoch.
+def train(job: TrainingJob, callbacks: TrainingCallbacks | None = None) -> TrainingState:
+    """Train from the last complete epoch of the run to the last epoch of the recipe.
 
-    The best epoch has the highest segment-level Type@AV on the validation clips, the later of two equals (published
-    program); without validation clips it is the last. On a CPU, a run that was stopped and continued ends with the
-    same parameters, bit for bit, as one that was not: the order of the clips and the dropout of an epoch follow from
-    the seed and its number alone.
-    Raises TrainingError for a loss that is no number; SetupError for data or a state that do not fit the recipe.
+    The best epoch has the highest segment-level Type@AV on the validation clips; of equal ones, the later. Without
+    validation clips it is the last. On a CPU, a run that was stopped and resumed ends with the same parameters, bit for
+    bit, as one that was not: the order of the clips and the dropout of an epoch depend on the seed and its number only.
+
+    Args:
+        job: of `prepare_job`; the folder of the run exists.
+        callbacks: for the progress.
+
+    Returns:
+        The state of the finished run, as saved in its folder.
+
+    Raises:
+        TrainingError: the loss or the parameters are not finite. The last complete epoch stays saved.
+        SetupError: the data or the saved state do not fit the recipe, or another process trains in the folder.
+        OutputError: a file cannot be written.
+
+    Source:
+        The choice of the best epoch: the published program of LEAP.
     """
     check_job(job)
     with exclusive_lock(job.root):
-        return _train(job, hooks or TrainingCallbacks())
+        return _train(job, callbacks or TrainingCallbacks())
 
 
-def _train(job: TrainingJob, hooks: TrainingCallbacks) -> TrainingState:
-    recipe, schedule, clips = job.recipe, job.recipe.training, job.clips
-    torch.manual_seed(schedule.seed)
+def _train(job: TrainingJob, callbacks: TrainingCallbacks) -> TrainingState:
+    config = job.recipe.training
+    torch.manual_seed(config.seed)
     parser = build_parser(job.config, job.label_embeddings).to(job.device)
-    optimizer = make_optimizer(schedule, parser)
-    progress = load_state(job.root, parser, optimizer)
-    fingerprint = "-".join(data_fingerprint(part) for part in (clips, job.validation) if part is not None)
-    if progress.epochs and progress.data != fingerprint:
-        raise SetupError("the training or validation clips, or their labels, are not those this run was started with")
-    progress.data = fingerprint
-    scaler = GradScaler(job.device.type, enabled=schedule.precision == "fp16")
-    if progress.scaler:
-        scaler.load_state_dict(progress.scaler)
+    optimizer = make_optimizer(config, parser)
+    scaler = GradScaler(job.device.type, enabled=config.precision == "fp16")
+    state = _restore(job, parser, optimizer, scaler)
 
-    for epoch in range(progress.epochs, schedule.epochs):
+    for epoch in range(state.epochs, config.epochs):
         started = time.monotonic()
-        torch.manual_seed(epoch_seed(schedule.seed, epoch))
+        torch.manual_seed(epoch_seed(config.seed, epoch))
         for group in optimizer.param_groups:
-            group["lr"] = schedule.rate(epoch)
+            group["lr"] = config.rate(epoch)
         parser.train()
         means = _RunningMeans()
-        order = shuffled(len(clips), schedule.seed, epoch)
-        for batch in iterate_batches(clips, order, schedule.batch_size, pin=job.device.type == "cuda"):
-            terms = training_step(parser, batch.to(job.device), recipe, optimizer, scaler)
+        order = shuffled(len(job.clips), config.seed, epoch)
+        for batch in iterate_batches(job.clips, order, config.batch_size, pin=job.device.type == "cuda"):
+            terms = training_step(parser, batch.to(job.device), job.recipe, optimizer, scaler)
             if not math.isfinite(sum(terms.values())):
-                raise TrainingError(_no_number(job, progress, means.clips, batch, terms))
+                raise TrainingError(_describe_bad_loss(job, state, means.clips, batch, terms))
             means.add(terms, len(batch.filenames))
-            hooks.step(epoch + 1, means.clips, len(clips), means.values())
+            callbacks.step(epoch + 1, means.clips, len(job.clips), means.values())
         seconds = time.monotonic() - started
         if not all(bool(parameter.isfinite().all()) for parameter in parser.parameters()):
-            raise TrainingError(_diverged(job, progress, "its last update left parameters that are no numbers"))
+            raise TrainingError(_describe_divergence(job, state, "its last update left parameters that are not finite"))
 
         scores = score_clips(parser, job.validation, job.device) if job.validation is not None else None
-        judged = float(epoch) if scores is None else scores.segment.type_av
-        is_best = judged >= progress.best_score
+        epoch_score = float(epoch) if scores is None else scores.segment.type_av
+        is_best = epoch_score >= state.best_score
         if is_best:
-            progress.best_score, progress.best_epoch = judged, epoch + 1
-        progress.epochs = epoch + 1
-        progress.scaler = scaler.state_dict()
+            state.best_score, state.best_epoch = epoch_score, epoch + 1
+        state.epochs = epoch + 1
+        state.scaler = scaler.state_dict()
         record = {
             "epoch": epoch + 1,
-            "learning_rate": schedule.rate(epoch),
+            "learning_rate": config.rate(epoch),
             "seconds": round(seconds, 3),
-            "clips_per_second": round(len(clips) / seconds, 1),
+            "clips_per_second": round(len(job.clips) / seconds, 1),
             "losses": means.values(),
             "validation": scores.to_dict() if scores is not None else None,
             "best": is_best,
         }
-        progress.log.append(record)
-        _save(job, parser, optimizer, progress)
-        hooks.epoch(record)
-    return progress
+        state.log.append(record)
+        _save(job, parser, optimizer, state)
+        callbacks.epoch(record)
+    return state
+
+
+def _restore(job: TrainingJob, parser: AVParser, optimizer: torch.optim.Optimizer, scaler: GradScaler) -> TrainingState:
+    """Load the last complete epoch of the run. Raises SetupError if the data have changed since it was started."""
+    state = load_state(job.root, parser, optimizer)
+    fingerprint = "-".join(data_fingerprint(clips) for clips in (job.clips, job.validation) if clips is not None)
+    if state.epochs and state.data != fingerprint:
+        raise SetupError("the training or validation clips, or their labels, are not those this run was started with")
+    state.data = fingerprint
+    if state.scaler:
+        scaler.load_state_dict(state.scaler)
+    return state
 
 
 def training_step(
@@ -126,10 +150,21 @@ def training_step(
     optimizer: torch.optim.Optimizer,
     scaler: GradScaler,
 ) -> dict[str, float]:
-    """One update of the parameters, unless the loss is no number. Returns the weighted loss terms."""
-    schedule = recipe.training
-    dtype = ComputePrecision(schedule.precision).dtype
-    with torch.autocast(batch.audio.device.type, dtype, schedule.precision != "fp32"):
+    """Update the parameters once, unless the loss is NaN or infinite.
+
+    Args:
+        parser: in training mode.
+        batch: on the parser's device.
+        recipe: for the objective, the precision and gradient clipping.
+        optimizer: of the parser's parameters.
+        scaler: of gradients in fp16; disabled for other precisions.
+
+    Returns:
+        The weighted terms of the loss.
+    """
+    config = recipe.training
+    dtype = ComputePrecision(config.precision).dtype
+    with torch.autocast(batch.audio.device.type, dtype, config.precision != "fp32"):
         output = parser(batch.audio, batch.visual_2d, batch.visual_3d, lengths=batch.lengths)
     terms = objective_terms(output, batch.targets, recipe.objective)
     stacked = torch.stack(list(terms.values()))
@@ -138,16 +173,16 @@ def training_step(
         return values
     optimizer.zero_grad(set_to_none=True)
     scaler.scale(stacked.sum()).backward()
-    if schedule.clip_norm:
+    if config.clip_norm:
         scaler.unscale_(optimizer)
-        torch.nn.utils.clip_grad_norm_(parser.parameters(), schedule.clip_norm)
+        torch.nn.utils.clip_grad_norm_(parser.parameters(), config.clip_norm)
     scaler.step(optimizer)
     scaler.update()
     return values
 
 
 class _RunningMeans:
-    """Mean of each loss term over the clips so far."""
+    """Mean of each loss term over the clips of an epoch so far."""
 
     def __init__(self) -> None:
         self.clips = 0
@@ -162,39 +197,39 @@ class _RunningMeans:
         return {name: value / self.clips for name, value in self._sums.items()}
 
 
-def make_optimizer(schedule: TrainingConfig, parser: AVParser) -> torch.optim.Optimizer:
-    """Adam or AdamW as the schedule has it."""
-    return OPTIMIZERS[schedule.optimizer](
+def make_optimizer(config: TrainingConfig, parser: AVParser) -> torch.optim.Optimizer:
+    """Make the optimizer of a parser's parameters, one of `OPTIMIZERS`."""
+    return OPTIMIZERS[config.optimizer](
         parser.parameters(),
-        lr=schedule.learning_rate,
-        betas=(schedule.beta1, schedule.beta2),
-        weight_decay=schedule.weight_decay,
+        lr=config.learning_rate,
+        betas=(config.beta1, config.beta2),
+        weight_decay=config.weight_decay,
         fused=True,  # one pass over the parameters instead of a dozen
     )
 
 
-def _save(job: TrainingJob, parser: AVParser, optimizer: torch.optim.Optimizer, progress: TrainingState) -> None:
-    """The state comes last: what was written before it, a run that goes on from the old state writes again."""
-    spec, latest = job.clips.features.spec, progress.log[-1]
+def _save(job: TrainingJob, parser: AVParser, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
+    """Write the files of an epoch, the state last: a run resumed from the previous state writes the others again."""
+    spec, latest = job.clips.features.spec, state.log[-1]
     record = {"recipe": job.recipe.to_dict(), **{key: latest[key] for key in ("epoch", "losses", "validation")}}
     if latest["best"]:
         write_parser(job.root / BEST_FILE, parser, spec, record)
     write_parser(job.root / LAST_FILE, parser, spec, record)
-    write_log(job.root, progress)
-    save_state(job.root, parser, optimizer, progress)
+    write_log(job.root, state)
+    save_state(job.root, parser, optimizer, state)
 
 
 def check_job(job: TrainingJob) -> None:
-    """Raises SetupError where the recipe cannot be trained on these data or this device."""
+    """Check that a recipe can be trained on its data and device. Raises SetupError if not."""
     if job.recipe.objective.needs_segment_labels and job.clips.labels is None:
         raise SetupError(
-            f"recipe {job.recipe.name} learns from pseudo labels by second; give their folder with --pseudo-labels,"
-            " or take a recipe for weak labels (han, mmpyr)"
+            f"recipe {job.recipe.name} needs segment-level pseudo labels: set --pseudo-labels to their folder, or"
+            " choose a recipe for weak labels (han, mmpyr)"
         )
     objective = job.recipe.objective
-    others = (objective.audio_weight, objective.visual_weight, objective.audio_segment_weight,
+    other_weights = (objective.audio_weight, objective.visual_weight, objective.audio_segment_weight,
               objective.visual_segment_weight, objective.similarity_weight)  # fmt: skip
-    if job.config.decoder == "leap" and objective.union == "published" and not any(others):
+    if job.config.decoder == "leap" and objective.union == "published" and not any(other_weights):
         raise SetupError(
             "LEAP's published union has no gradient, and every other loss has weight 0: set union = 'soft'"
         )
@@ -203,21 +238,31 @@ def check_job(job: TrainingJob) -> None:
 
 
 def data_fingerprint(clips: SplitDataset) -> str:
-    """What makes two splits the same: names, lengths and labels, in order."""
+    """Hash what identifies a split: names, lengths and labels of its clips, in order.
+
+    Args:
+        clips: of the split.
+
+    Returns:
+        16 hexadecimal digits.
+    """
     digest = hashlib.sha256("\n".join(clips.filenames).encode(errors="surrogateescape"))
     for array in (clips.lengths, clips.video_labels, *(clips.labels or (None, None))):
         digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]
 
 
-def _no_number(job: TrainingJob, progress: TrainingState, clips: int, batch: Batch, terms: Mapping[str, float]) -> str:
+def _describe_bad_loss(
+    job: TrainingJob, state: TrainingState, clips: int, batch: Batch, terms: Mapping[str, float]
+) -> str:
     bad = ", ".join(name for name, value in terms.items() if not math.isfinite(value)) or "total"
     names = first_few(batch.filenames)
-    what = f"the loss is no number (term {bad}) after {clips} clips, in the batch of {names}"
-    return _diverged(job, progress, what)
+    return _describe_divergence(
+        job, state, f"the loss is not finite (term {bad}) after {clips} clips, in the batch of {names}"
+    )
 
 
-def _diverged(job: TrainingJob, progress: TrainingState, what: str) -> str:
+def _describe_divergence(job: TrainingJob, state: TrainingState, problem: str) -> str:
     last = escape(job.root / LAST_FILE)
-    kept = f"{last} is of epoch {progress.epochs}" if progress.epochs else "nothing was saved"
-    return f"epoch {progress.epochs + 1}: {what}; {kept}. A smaller learning rate, clip_norm or fp32 may help"
+    saved = f"{last} is of epoch {state.epochs}" if state.epochs else "nothing was saved"
+    return f"epoch {state.epochs + 1}: {problem}; {saved}. A smaller learning rate, clip_norm or fp32 may help"

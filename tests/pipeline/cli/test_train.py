@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from avvp.pipeline.inference.bundle import load_networks
-from avvp.pipeline.training.reproduce import PAPER_TABLES
+from avvp.pipeline.training.paper_tables import PAPER_TABLES, PaperTable
 from avvp.pipeline.training.run_folder import load_training_state
 from support.bundles import LABELS, copy_bundle
 from support.command import Result
@@ -125,7 +125,7 @@ def test_resume_continues_a_stopped_run(train: Run, run: Run, tmp_path: Path) ->
     assert "Type@AV segment" in first.err
     again = train("-o", tmp_path / "run", "--epochs", 1)
     assert again.status == 2
-    assert "holds a run already; go on with --resume" in again.err
+    assert "already holds a run; resume it with --resume" in again.err
     longer = run("train", "-o", tmp_path / "run", "--resume", "--epochs", 3)
     assert longer.status == 0, longer.err
     assert "epoch 3/3" in longer.err
@@ -169,7 +169,7 @@ def test_tensorboard(train: Run, tmp_path: Path) -> None:
 
 def test_unknown_extractor_bundle_is_reported(train: Run, tmp_path: Path, run: Run, clips: Clips) -> None:
     result = train("-o", tmp_path / "run", "--epochs", 1)
-    assert "no bundle is known to have vggish_tiny, resnet_tiny, r2plus1d_tiny" in result.err
+    assert "no known bundle has vggish_tiny, resnet_tiny, r2plus1d_tiny" in result.err
     parsed = run("parse", clips.blink, "--weights", tmp_path / "run", "-o", tmp_path / "x.json")
     assert parsed.status == 2
     assert "extractor vggish_tiny has no file" in parsed.err
@@ -183,7 +183,7 @@ def test_unknown_extractor_bundle_is_reported(train: Run, tmp_path: Path, run: R
         (["-o", "x", "--set", "model.wings=2"], "unknown setting model.wings"),
         (["-o", "x", "--recipe", "nonsense"], "unknown recipe 'nonsense'"),
         (["-o", "x", "--device", "cuda:9"], "not on this machine"),
-        (["-o", "x", "--extractors", "leap-llp"], "bundle 'leap-llp' has no vggish_tiny"),
+        (["-o", "x", "--extractors", "leap-llp"], "bundle 'leap-llp' lacks vggish_tiny"),
         (["-o", "x", "--precision", "fp16"], "fp16 needs a GPU"),
         (["-o", "x", "--label-embeddings", "nowhere.pt"], "no such file of label embeddings"),
     ],
@@ -197,13 +197,13 @@ def test_wrong_usage(train: Run, tmp_path: Path, arguments: list[str], message: 
 
 def test_usage_without_data(run: Run, tmp_path: Path) -> None:
     assert "missing --annotations and --features" in run("train", "-o", tmp_path / "x").err
-    assert "not a run to go on with" in run("train", "-o", tmp_path / "x", "--resume").err
+    assert "not a run that can be resumed" in run("train", "-o", tmp_path / "x", "--resume").err
 
 
 def test_pseudo_labels_and_embeddings_that_a_recipe_needs(run: Run, data: Path, tmp_path: Path) -> None:
     result = run("train", *data_options(data, pseudo=False), "-o", tmp_path / "x", "--recipe", "valor")
     assert result.status == 2
-    assert "give their folder with --pseudo-labels" in result.err
+    assert "set --pseudo-labels to their folder" in result.err
     result = run("train", *data_options(data), "-o", tmp_path / "x")
     assert result.status == 2
     assert "the published label embeddings are for the classes of LLP" in result.err
@@ -213,7 +213,7 @@ def test_failed_training_exits_with_status_1(train: Run, tmp_path: Path, monkeyp
     monkeypatch.setattr("avvp.pipeline.training.train_parser.training_step", lambda *_: {"audio": float("nan")})
     result = train("-o", tmp_path / "run", "--epochs", 1)
     assert result.status == 1
-    assert "epoch 1: the loss is no number (term audio)" in result.err
+    assert "epoch 1: the loss is not finite (term audio)" in result.err
     assert "Traceback" not in result.err
 
 
@@ -347,6 +347,15 @@ def test_a_dry_run_shows_plan_and_cost(run: Run, data: Path, tmp_path: Path) -> 
     assert not (tmp_path / "runs").exists()
 
 
+def assert_prints(text: str, table: PaperTable) -> None:
+    """Every score of the paper is in the row of its run and subset."""
+    for paper_run in table.runs:
+        for subset, scores in paper_run.paper_parts.items():
+            name = f"{paper_run.name}, {subset.replace('_', '-')}: paper"
+            cells = " ".join(line for line in text.splitlines() if name in line)
+            assert [f"{score:.1f}" for score in scores] == [cell for cell in cells.split() if "." in cell]
+
+
 def test_reproduce_resumes_and_shares_runs(run: Run, data: Path, tmp_path: Path) -> None:
     options = reproduce_options(data, tmp_path / "runs")
     first = run("reproduce", "table2", *options)
@@ -358,10 +367,17 @@ def test_reproduce_resumes_and_shares_runs(run: Run, data: Path, tmp_path: Path)
     subsets = run("reproduce", "table3", *options)
     assert subsets.status == 0, subsets.err
     assert "MM-Pyr + LEAP, overlapping (" in subsets.out
+    assert_prints(subsets.out, PAPER_TABLES["table3"])
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/state.safetensors")} == stamps
     assert "1/1" in run("reproduce", "table2", *options, "--dry-run").out
     classes = run("reproduce", "fig3", *options, "-f", "json")
-    assert set(json.loads(classes.out)["MM-Pyr + LEAP"]["classes"]) == set(LABELS)
+    leap = json.loads(classes.out)["MM-Pyr + LEAP"]
+    assert set(leap["classes"]) == set(LABELS)
+    assert leap["paper"]["Dog"] == [47.5, 71.1]
+    rows = {row.split()[0]: row.split() for row in run("reproduce", "fig3", *options).out.splitlines() if row.strip()}
+    assert rows["Dog"][-2:] == ["47.5", "71.1"]
+    assert rows["Speech"][-2:] == ["41.7", "0.0"]
+    assert rows["mean"][-2:] == ["55.5", "56.9"]
 
 
 def test_reproduce_refuses_a_folder_of_another_plan(run: Run, data: Path, tmp_path: Path) -> None:
@@ -380,9 +396,10 @@ def test_reproduce_refuses_a_folder_of_another_plan(run: Run, data: Path, tmp_pa
 def test_other_tables(run: Run, data: Path, tmp_path: Path, table: str) -> None:
     result = run("reproduce", table, *reproduce_options(data, tmp_path / "runs"))
     assert result.status == 0, result.err
-    for cell in PAPER_TABLES[table].cells:
-        assert f"{cell.name}: ours" in result.out
-        assert f"{cell.paper[-1]:.1f}" in result.out
+    for paper_run in PAPER_TABLES[table].runs:
+        assert f"{paper_run.name}: ours" in result.out
+        for score in paper_run.paper:
+            assert f"{score:.1f}" in result.out
 
 
 def test_every_table_of_the_command_line_is_defined() -> None:
@@ -412,7 +429,7 @@ def test_train_does_not_overwrite_a_bundle(train: Run, tmp_path: Path, tiny_bund
     before = (tmp_path / "bundle" / "bundle.toml").read_bytes()
     result = train("-o", tmp_path / "bundle", "--epochs", 1)
     assert result.status == 2
-    assert "holds bundle.toml already; choose another folder" in result.err
+    assert "already holds bundle.toml; choose another folder" in result.err
     assert (tmp_path / "bundle" / "bundle.toml").read_bytes() == before
 
 
@@ -427,14 +444,14 @@ def test_odd_names_of_runs(train: Run, run: Run, data: Path, tmp_path: Path, nam
 def test_undecodable_folder_name_is_refused(train: Run, tmp_path: Path) -> None:
     result = train("-o", os.fsdecode(os.fsencode(tmp_path) + b"/x\xff"), "--epochs", 1)
     assert result.status == 2
-    assert "a run needs a folder whose name is text" in result.err
+    assert "the name of a run's folder must be valid UTF-8" in result.err
 
 
 def test_fewer_epochs_than_there_are(train: Run, run: Run, tmp_path: Path) -> None:
     assert train("-o", tmp_path / "run", "--epochs", 2).status == 0
     result = run("train", "-o", tmp_path / "run", "--resume", "--epochs", 1)
     assert result.status == 2
-    assert "has 2 epochs already, more than 1" in result.err
+    assert "already has 2 epochs, more than 1" in result.err
 
 
 def test_check_requires_the_inputs_of_the_recipe(run: Run, data: Path) -> None:

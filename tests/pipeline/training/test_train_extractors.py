@@ -17,7 +17,7 @@ from avvp.pipeline.errors import DatasetError
 from avvp.pipeline.preprocess.network_inputs import NetworkInputs
 from avvp.pipeline.preprocess.worker_process import DecodeWorker
 from avvp.pipeline.synthetic.dataset import SynthJob, write_dataset
-from avvp.pipeline.training.extractor_examples import PICTURES_A_SECOND, Examples, decode_examples
+from avvp.pipeline.training.extractor_examples import EXAMPLE_FRAMES_PER_SECOND, Examples, decode_examples
 from avvp.pipeline.training.train_extractors import ExtractorTrainingConfig, mix_examples, train_extractor
 from support.command import Result
 
@@ -35,7 +35,7 @@ def test_examples_are_what_extraction_sees_with_the_labels_of_their_second(data:
     videos = {path.stem: path for path in (data / "videos").iterdir()}
     found = decode_examples(videos, annotations, ["val", "test"], tmp_path, lambda: DecodeWorker("clean"), workers=2)
     assert {stream: len(found[stream].inputs) for stream in STREAMS} == {
-        "audio": 15, "visual_2d": 15 * PICTURES_A_SECOND, "visual_3d": 15,
+        "audio": 15, "visual_2d": 15 * EXAMPLE_FRAMES_PER_SECOND, "visual_3d": 15,
     }  # fmt: skip
     truth = np.concatenate([annotations.modality_labels(annotations.split(s), "visual", 3) for s in ("val", "test")])
     np.testing.assert_array_equal(found["visual_3d"].labels, truth.reshape(15, -1))
@@ -60,7 +60,7 @@ def test_a_network_learns_what_its_labels_say() -> None:
     inputs = (rng.standard_normal((256, 96, 64)) + 2 * loud[:, None, None]).astype(np.float32)
     examples, losses = Examples(inputs, np.stack([loud, ~loud], axis=1)), []
     schedule = ExtractorTrainingConfig(epochs=8, learning_rate=5e-3)
-    first = train_extractor("vggish_tiny", examples, schedule, told=lambda *told: losses.append(told[2]))
+    first = train_extractor("vggish_tiny", examples, schedule, on_epoch=lambda *epoch: losses.append(epoch[2]))
     assert losses[-1] < 0.3 * losses[0]
     again = train_extractor("vggish_tiny", examples, schedule)
     assert all((first[key] == again[key]).all() for key in first)
@@ -95,7 +95,7 @@ def test_from_generated_clips_to_features(run: Callable[..., Result], data: Path
     assert result.status == 0, result.err
     assert "resnet_small: epoch 1/1, loss" in result.err
     assert not [path for path in (tmp_path / "bundle").iterdir() if path.name.startswith(".")]
-    assert "holds bundle.toml already" in run(*common).err
+    assert "already holds bundle.toml" in run(*common).err
     video = next((data / "videos").iterdir())
     assert run("extract", video, "-o", tmp_path / "features", "--weights", tmp_path / "bundle").status == 0
     assert np.load(tmp_path / f"features/resnet_small/{video.stem}.npy").shape == (24, 128)

@@ -155,10 +155,10 @@ def test_an_objective_without_gradient_is_refused(few: Path, tmp_path: Path) -> 
 def test_training_log_and_callbacks(few: Path, tmp_path: Path) -> None:
     records: list[dict] = []
     steps: list[tuple[int, int, int]] = []
-    hooks = TrainingCallbacks(
+    callbacks = TrainingCallbacks(
         step=lambda *step: steps.append(step[:3]), epoch=lambda record: records.append(dict(record))
     )
-    progress = train(make_job(few, tmp_path / "run", "training.epochs=2", "training.batch_size=8"), hooks)
+    progress = train(make_job(few, tmp_path / "run", "training.epochs=2", "training.batch_size=8"), callbacks)
     assert steps == [(epoch, done, 20) for epoch in (1, 2) for done in (8, 16, 20)]
     written = [json.loads(line) for line in (tmp_path / "run" / LOG_FILE).read_text().splitlines()]
     assert written == json.loads(json.dumps(records)) == json.loads(json.dumps(progress.log))
@@ -195,7 +195,7 @@ def test_gradients_are_clipped_to_a_norm(few: Path, tmp_path: Path, monkeypatch:
         return torch.optim.SGD(parser.parameters(), lr=1.0)
 
     monkeypatch.setattr("avvp.pipeline.training.train_parser.make_optimizer", plain)
-    monkeypatch.setattr("avvp.pipeline.training.recipe.Schedule.rate", lambda *_: 1.0)
+    monkeypatch.setattr("avvp.pipeline.training.recipe.TrainingConfig.rate", lambda *_: 1.0)
     train(job)
     after = weights(tmp_path / "run")
     moved = torch.stack([(after[name] - value).square().sum() for name, value in before.items()]).sum().sqrt()
@@ -247,7 +247,7 @@ def test_non_finite_loss_stops_training_and_keeps_the_last_epoch(few: Path, tmp_
         with pytest.raises(TrainingError) as error:
             train(job)
     message = str(error.value)
-    assert "epoch 2: the loss is no number (term audio" in message
+    assert "epoch 2: the loss is not finite (term audio" in message
     assert "after 0 clips" in message
     assert "last.safetensors is of epoch 1" in message
     assert kept == {name: (tmp_path / "run" / name).read_bytes() for name in kept}
@@ -260,8 +260,8 @@ def test_non_finite_parameters_are_not_saved(few: Path, tmp_path: Path) -> None:
     train(with_epochs(job, 1))
     kept = {name: (tmp_path / "run" / name).read_bytes() for name in (LAST_FILE, BEST_FILE, STATE_FILE)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("avvp.pipeline.training.recipe.Schedule.rate", lambda *_: float("inf"))
-        with pytest.raises(TrainingError, match="epoch 2: its last update left parameters that are no numbers"):
+        patch.setattr("avvp.pipeline.training.recipe.TrainingConfig.rate", lambda *_: float("inf"))
+        with pytest.raises(TrainingError, match="epoch 2: its last update left parameters that are not finite"):
             train(job)
     assert kept == {name: (tmp_path / "run" / name).read_bytes() for name in kept}
     assert train(job).epochs == 3
@@ -269,7 +269,7 @@ def test_non_finite_parameters_are_not_saved(few: Path, tmp_path: Path) -> None:
 
 def test_two_processes_do_not_train_in_one_folder(few: Path, tmp_path: Path) -> None:
     job = make_job(few, tmp_path / "run", "training.epochs=1")
-    with exclusive_lock(tmp_path / "run"), pytest.raises(SetupError, match="another process is at work"):
+    with exclusive_lock(tmp_path / "run"), pytest.raises(SetupError, match="in use by another process"):
         train(job)
     (tmp_path / "run" / ".avvp-left.part").write_bytes(b"half")
     train(job)
@@ -340,9 +340,9 @@ def drop_optimizer(path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "spoil", "message"),
     [
-        (("model.hidden_dim=16",), None, "is of another parser"),
-        ((), lambda path: path.write_bytes(path.read_bytes()[:100]), "cannot be gone on with"),
-        ((), lambda path: path.write_bytes(b""), "cannot be gone on with"),
+        (("model.hidden_dim=16",), None, "belongs to another parser"),
+        ((), lambda path: path.write_bytes(path.read_bytes()[:100]), "cannot be resumed from"),
+        ((), lambda path: path.write_bytes(b""), "cannot be resumed from"),
         ((), drop_optimizer, r"holds \d+ tensors of \d+"),
     ],
 )
