@@ -1,7 +1,7 @@
 """Tables of the LEAP paper (ECCV 2024): their runs as changes to a recipe, and their scores on LLP's test split.
 
-Scores are F-scores in percent. A row is A, V, AV, Type, Event at the segment level, the same five at the event level and,
-where known, the mean of the ten.
+Scores are F-scores in percent. A row is A, V, AV, Type, Event at the segment level, the same five at the event level
+and, where known, the mean of the ten.
 """
 
 from __future__ import annotations
