@@ -15,12 +15,31 @@ from support.bundles import write_tiny_bundle
 from support.command import RUN_MARK, Result
 from support.media import Clips
 
+# Files that take longest, most of them with few tests. They run first: the last file that a process gets is short.
+LONG_FILES = (
+    "batch/test_extract_task.py", "test_own_data.py", "test_docs.py", "test_package.py", "batch/test_ray_engine.py",
+    "training/test_train_parser.py", "cli/test_train.py", "test_demo.py", "cli/test_parse.py", "models/test_losses.py",
+    "models/test_published.py", "html/test_page.py", "training/test_train_extractors.py", "test_golden.py",
+)  # fmt: skip
 
-def pytest_configure() -> None:
-    """One thread per process where tests run in several: waiting OpenMP threads would take the others' cores."""
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Use one thread per process where tests run in several: waiting OpenMP threads would take the others' cores."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ["OMP_NUM_THREADS"] = "1"  # of programs started by tests
         torch.set_num_threads(1)
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False  # files in the order below, not by their number of tests
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of `LONG_FILES` first."""
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.as_posix()
+        return next((index for index, name in enumerate(LONG_FILES) if path.endswith(f"/{name}")), len(LONG_FILES))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(autouse=True)

@@ -142,6 +142,12 @@ class Clips:
         return self.make("blink.mp4", *sources, "-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac")
 
     @cached_property
+    def long(self) -> Path:
+        """A minute of 720p without audio: its decoding takes seconds."""
+        source = ("-f", "lavfi", "-i", "testsrc2=s=1280x720:r=30:d=60")
+        return self.make("long.mp4", *source, "-c:v", "libx264", "-preset", "ultrafast")
+
+    @cached_property
     def still(self) -> Path:
         """A single JPEG picture."""
         return self.make("still.jpg", "-f", "lavfi", "-i", "testsrc=s=64x48:d=0.04", "-frames:v", 1)

@@ -407,10 +407,8 @@ def test_interrupted_midway(
     script: Callable, clips: Clips, tiny_bundle: Path, tmp_path: Path, how: signal.Signals
 ) -> None:
     """Nothing half-done is there; no decoder is left behind."""
-    picture = ("-f", "lavfi", "-i", "testsrc2=s=1280x720:r=30:d=60")
-    long = clips.make("long.mp4", *picture, "-c:v", "libx264", "-preset", "ultrafast")
     out = tmp_path / "out"
-    process = script("avvp", "parse", clips.blink, long, "--weights", tiny_bundle, "--output-dir", out)
+    process = script("avvp", "parse", clips.blink, clips.long, "--weights", tiny_bundle, "--output-dir", out)
     deadline = time.monotonic() + 60
     while not running_decoders() and time.monotonic() < deadline:
         time.sleep(0.01)
