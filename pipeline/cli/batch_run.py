@@ -13,8 +13,8 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from ..text import escape
-from .batch_options import BatchOptions
-from .command import exit_1_on_error
+from .options.batch_options import BatchOptions
+from .options.command import exit_1_on_error
 
 if TYPE_CHECKING:
     from ..batch.plan import BatchJob, Plan

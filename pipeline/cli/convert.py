@@ -11,8 +11,8 @@ import click
 from ..errors import SetupError
 from ..files import is_file, make_folder, safe_file_name
 from ..text import escape
-from .command import ANY_PATH, OUTPUT_FOLDER, argument, command, exit_1_on_error, exit_2_on_error, option
-from .event_outputs import (
+from .options.command import ANY_PATH, OUTPUT_FOLDER, argument, command, exit_1_on_error, exit_2_on_error, option
+from .options.event_outputs import (
     FormatOptions,
     PostProcessingOptions,
     name_targets,
@@ -21,7 +21,7 @@ from .event_outputs import (
     refuse_inputs,
     write_target,
 )
-from .options import MessageOptions
+from .options.groups import MessageOptions
 
 if TYPE_CHECKING:
     from ..outputs.formats.read_folders import EventFiles

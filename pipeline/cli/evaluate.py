@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .command import EXISTING_FILE, EXISTING_FOLDER, OUTPUT_FILE, FiniteRange, command, exit_2_on_error, option
-from .options import AnnotationOptions, FeatureOptions, RunningOptions, set_torch_threads
-from .table_output import TableFileOptions, write_result
+from .options.command import EXISTING_FILE, EXISTING_FOLDER, OUTPUT_FILE, FiniteRange, command, exit_2_on_error, option
+from .options.groups import AnnotationOptions, FeatureOptions, RunningOptions, set_torch_threads
+from .options.table_output import TableFileOptions, write_result
 
 if TYPE_CHECKING:
     from ..evaluation.evaluate import Evaluation

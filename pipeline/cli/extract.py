@@ -9,10 +9,10 @@ import click
 
 from ...extractors.profiles import PROFILES
 from ...weights.manifest import DEFAULT_BUNDLE, load_bundle
-from .batch_options import BatchOptions, CompileOptions, DecoderOptions, collect_named_inputs, read_settings
 from .batch_run import run_batch
-from .command import argument, command, exit_2_on_error, option
-from .options import RunningOptions
+from .options.batch_options import BatchOptions, CompileOptions, DecoderOptions, collect_named_inputs, read_settings
+from .options.command import argument, command, exit_2_on_error, option
+from .options.groups import RunningOptions
 
 if TYPE_CHECKING:
     from ...weights.manifest import Bundle

@@ -14,11 +14,11 @@ from types import FrameType
 
 import click
 
-from .command import CONTEXT_SETTINGS, version_option
 from .convert import convert
 from .evaluate import evaluate
 from .extract import extract
 from .model_info import model_info
+from .options.command import CONTEXT_SETTINGS, version_option
 from .pack import pack
 from .parse import parse
 from .pseudo_label import pseudo_label

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import click
 
-from .command import command, exit_2_on_error, option
-from .options import WeightOptions
-from .table_output import TableFileOptions, write_result
+from .options.command import command, exit_2_on_error, option
+from .options.groups import WeightOptions
+from .options.table_output import TableFileOptions, write_result
 
 
 @dataclass(frozen=True, kw_only=True)

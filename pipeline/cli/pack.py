@@ -9,8 +9,8 @@ import click
 
 from ..errors import DatasetError
 from ..text import escape
-from .command import ANY_PATH, EXISTING_FOLDER, argument, command, exit_1_on_error, exit_2_on_error, option
-from .options import MessageOptions
+from .options.command import ANY_PATH, EXISTING_FOLDER, argument, command, exit_1_on_error, exit_2_on_error, option
+from .options.groups import MessageOptions
 
 
 @dataclass(frozen=True, kw_only=True)

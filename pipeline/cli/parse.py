@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from ...weights.manifest import load_bundle
-from .batch_options import BatchOptions, CompileOptions, RayOptions, collect_named_inputs
 from .batch_run import run_batch
-from .command import command, exit_2_on_error, given_flags, version_option
+from .options.batch_options import BatchOptions, CompileOptions, RayOptions, collect_named_inputs
+from .options.command import command, exit_2_on_error, given_flags, version_option
 from .parse_file import parse_one
 from .parse_options import ParseOptions, make_parse_task
 

@@ -13,8 +13,8 @@ import click
 from ...weights.manifest import load_bundle
 from ..errors import AVVPError, SetupError
 from ..text import escape
-from .event_outputs import check_suffix, name_targets, output_path, refuse_inputs, write_plots, write_target
-from .options import set_torch_threads
+from .options.event_outputs import check_suffix, name_targets, output_path, refuse_inputs, write_plots, write_target
+from .options.groups import set_torch_threads
 from .parse_options import ParseOptions, make_parse_task
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _read_annotated_clip(path: Path, options: ParseOptions) -> AnnotatedClip | N
 
 def _plan_files(options: ParseOptions) -> tuple[Path, list[OutputFiles]]:
     """Return the input and the files to write. Raises click.UsageError and SetupError."""
-    from .inputs import collect_inputs
+    from .options.inputs import collect_inputs
 
     if not options.inputs:
         raise click.UsageError("Missing argument 'INPUT...'.")

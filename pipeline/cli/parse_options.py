@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ...weights.manifest import DEFAULT_BUNDLE
-from .batch_options import BatchOptions, CompileOptions, DecoderOptions, read_settings
-from .command import EXISTING_FILE, EXISTING_FOLDER, OUTPUT_FILE, FiniteRange, argument, option
-from .event_outputs import FormatOptions, PlotOptions, PostProcessingOptions
-from .options import RunningOptions, VerboseOptions
+from .options.batch_options import BatchOptions, CompileOptions, DecoderOptions, read_settings
+from .options.command import EXISTING_FILE, EXISTING_FOLDER, OUTPUT_FILE, FiniteRange, argument, option
+from .options.event_outputs import FormatOptions, PlotOptions, PostProcessingOptions
+from .options.groups import RunningOptions, VerboseOptions
 
 if TYPE_CHECKING:
     from ...weights.manifest import Bundle

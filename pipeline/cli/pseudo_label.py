@@ -12,10 +12,10 @@ import click
 from ...weights.source import WeightSource
 from ..errors import SetupError
 from ..text import count_of, escape
-from .batch_options import BatchOptions, collect_named_inputs, read_settings
 from .batch_run import run_batch
-from .command import EXISTING_FILE, EXISTING_PATH, argument, command, exit_2_on_error, option
-from .options import OfflineOptions
+from .options.batch_options import BatchOptions, collect_named_inputs, read_settings
+from .options.command import EXISTING_FILE, EXISTING_PATH, argument, command, exit_2_on_error, option
+from .options.groups import OfflineOptions
 
 if TYPE_CHECKING:
     from ..batch.storage import Storage

@@ -12,7 +12,7 @@ import click
 from ..errors import SetupError
 from ..files import MEDIA_SUFFIXES, is_file, make_folder, safe_file_name
 from ..text import escape, first_few
-from .command import (
+from .options.command import (
     ANY_PATH,
     EXISTING_FOLDER,
     EXISTING_PATH,
@@ -23,8 +23,8 @@ from .command import (
     exit_2_on_error,
     option,
 )
-from .event_outputs import PlotOptions, PostProcessingOptions, read_timelines, refuse_inputs, write_plots
-from .options import MessageOptions
+from .options.event_outputs import PlotOptions, PostProcessingOptions, read_timelines, refuse_inputs, write_plots
+from .options.groups import MessageOptions
 
 if TYPE_CHECKING:
     from ..timeline import GroundTruth, Timeline

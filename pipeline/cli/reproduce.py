@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .command import (
+from .options.command import (
     ANY_PATH,
     CONTEXT_SETTINGS,
     argument,
@@ -16,8 +16,8 @@ from .command import (
     exit_2_on_error,
     option,
 )
-from .options import RunningOptions, set_torch_threads
-from .table_output import TableOptions, write_result
+from .options.groups import RunningOptions, set_torch_threads
+from .options.table_output import TableOptions, write_result
 from .train import PlanOptions
 
 TABLES = ("table1", "table2", "table3", "table6", "table7", "table8", "fig3")

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from ..errors import SetupError
-from .command import ANY_PATH, EXISTING_FOLDER, argument, command, exit_1_on_error, exit_2_on_error, option
-from .options import MessageOptions
+from .options.command import ANY_PATH, EXISTING_FOLDER, argument, command, exit_1_on_error, exit_2_on_error, option
+from .options.groups import MessageOptions
 
 _SPLITS = ("train", "val", "test")
 

@@ -12,7 +12,7 @@ import click
 
 from ..precisions import TRAINING_PRECISIONS
 from ..text import escape
-from .command import (
+from .options.command import (
     ANY_PATH,
     EXISTING_FOLDER,
     CommandOptions,
@@ -22,7 +22,7 @@ from .command import (
     given_flags,
     option,
 )
-from .options import AnnotationOptions, FeatureOptions, RunningOptions, set_torch_threads
+from .options.groups import AnnotationOptions, FeatureOptions, RunningOptions, set_torch_threads
 
 if TYPE_CHECKING:
     from ..training.setup import PlanData, TrainingPlan

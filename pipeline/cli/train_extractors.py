@@ -13,8 +13,8 @@ import click
 from ...extractors.profiles import PROFILES
 from ..errors import SetupError
 from ..text import escape
-from .command import ANY_PATH, EXISTING_FOLDER, argument, command, exit_1_on_error, exit_2_on_error, option
-from .options import AnnotationOptions, DecodeTimeoutOptions, DeviceOptions, MessageOptions, set_torch_threads
+from .options.command import ANY_PATH, EXISTING_FOLDER, argument, command, exit_1_on_error, exit_2_on_error, option
+from .options.groups import AnnotationOptions, DecodeTimeoutOptions, DeviceOptions, MessageOptions, set_torch_threads
 
 if TYPE_CHECKING:
     import torch
@@ -105,7 +105,7 @@ def train_extractors(options: TrainExtractorsOptions) -> int:
 def _find_videos(folder: Path) -> dict[str, Path]:
     """Map clip ids to the videos of a folder. Raises SetupError for two videos of one clip."""
     from ..files import VIDEO_SUFFIXES
-    from .inputs import collect_inputs
+    from .options.inputs import collect_inputs
 
     paths, problems = collect_inputs([str(folder)])
     if problems:

@@ -12,7 +12,7 @@ from ...weights.errors import WeightsError
 from ...weights.fetch import fetch_file
 from ...weights.locate import find_file, readable_url, search_folders, verify_file
 from ...weights.manifest import WeightFile, list_bundles, list_files
-from .command import ANY_PATH, CONTEXT_SETTINGS, CommandOptions, argument, command, option
+from .options.command import ANY_PATH, CONTEXT_SETTINGS, CommandOptions, argument, command, option
 
 if TYPE_CHECKING:
     from .console import Console

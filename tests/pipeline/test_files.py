@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from avvp.pipeline.cli.inputs import collect_inputs
+from avvp.pipeline.cli.options.inputs import collect_inputs
 from avvp.pipeline.errors import OutputError
 from avvp.pipeline.files import check_writable, write_atomic
 

@@ -10,8 +10,15 @@ from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
 import click
 import pytest
-from avvp.pipeline.cli.command import CommandOptions, OptionsCommand, argument, command, given_flags, option
 from avvp.pipeline.cli.main import avvp
+from avvp.pipeline.cli.options.command import (
+    CommandOptions,
+    OptionsCommand,
+    argument,
+    command,
+    given_flags,
+    option,
+)
 from click.testing import CliRunner
 
 TYPES: dict[type[click.ParamType], type] = {

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 
 from .command import OUTPUT_FILE, exit_1_on_error, option
-from .options import DebugOptions
+from .groups import DebugOptions
 
 if TYPE_CHECKING:
-    from ..evaluation.tables import Table
+    from ...evaluation.tables import Table
 
 _FILE_WIDTH = 1000  # characters; tables in files are not wrapped
 
@@ -62,7 +62,7 @@ def write_result(
     Raises:
         click.ClickException: the file cannot be written; exit status 1.
     """
-    from ..files import write_atomic
+    from ...files import write_atomic
 
     if options.form == "json":
         text = json.dumps(document, indent=2) + "\n"

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..errors import SetupError
-from ..files import MEDIA_SUFFIXES
-from ..text import escape
+from ...errors import SetupError
+from ...files import MEDIA_SUFFIXES
+from ...text import escape
 
 _PATH_COLUMNS = ("path", "file", "video")
 _STDIN = "-"

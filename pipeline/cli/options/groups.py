@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import click
 
-from ...weights.source import DownloadProgress, WeightSource
+from ....weights.source import DownloadProgress, WeightSource
 from .command import ANY_PATH, EXISTING_FOLDER, EXISTING_PATH, HELP_HEADING, CommandOptions, FiniteRange, option
 
 

@@ -28,8 +28,8 @@ from typing import Any, ClassVar, TypeVar
 import click
 from click.core import ParameterSource
 
-from ...weights.errors import WeightsError
-from ..errors import AVVPError
+from ....weights.errors import WeightsError
+from ...errors import AVVPError
 
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True}
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

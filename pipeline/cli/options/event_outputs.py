@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from ..errors import OutputError, SetupError
-from ..files import is_file
-from ..text import escape
+from ...errors import OutputError, SetupError
+from ...files import is_file
+from ...text import escape
 from .command import OUTPUT_FILE, STDOUT, CommandOptions, FiniteRange, option
 
 if TYPE_CHECKING:
-    from ..outputs.formats.read_folders import EventFiles
-    from ..outputs.formats.targets import OutputFiles
-    from ..outputs.postprocess import PostProcessing
-    from ..timeline import GroundTruth, Timeline
+    from ...outputs.formats.read_folders import EventFiles
+    from ...outputs.formats.targets import OutputFiles
+    from ...outputs.postprocess import PostProcessing
+    from ...timeline import GroundTruth, Timeline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class PostProcessingOptions(CommandOptions):
 
     def post_processing(self) -> PostProcessing:
         """Return the steps to apply. Raises SetupError for an empty list of classes."""
-        from ..outputs.postprocess import PostProcessing
+        from ...outputs.postprocess import PostProcessing
 
         classes = None
         if self.classes is not None:
@@ -97,12 +97,12 @@ class PlotOptions(CommandOptions):
 
     def plot_files(self) -> list[Path]:
         """Return the files of --plot and --html. Raises SetupError for an unknown suffix."""
-        from ..outputs.html.page import PAGE_SUFFIXES
+        from ...outputs.html.page import PAGE_SUFFIXES
 
         if self.html is not None:
             check_suffix("--html", self.html, PAGE_SUFFIXES)
         if self.plot is not None:
-            from ..outputs.plots.timeline import PLOT_SUFFIXES
+            from ...outputs.plots.timeline import PLOT_SUFFIXES
 
             check_suffix("--plot", self.plot, PLOT_SUFFIXES)
         return [path for path in (self.plot, self.html) if path is not None]
@@ -134,8 +134,8 @@ def read_timelines(inputs: Iterable[Path], post_processing: PostProcessing, *, q
         SetupError: there are no event files, two timelines have one name, or a class is unknown.
         FormatError: a file is malformed.
     """
-    from ..outputs.formats.read_folders import read_event_files
-    from ..outputs.postprocess import refine
+    from ...outputs.formats.read_folders import read_event_files
+    from ...outputs.postprocess import refine
 
     events = read_event_files(inputs)
     if not quiet:
@@ -158,8 +158,8 @@ def name_targets(output: Path | None, formats: tuple[str, ...]) -> list[OutputFi
     Raises:
         SetupError: a format is unknown, or several files are asked for without a name.
     """
-    from ..outputs.formats.registry import FORMATS
-    from ..outputs.formats.targets import OutputFiles, parse_formats, resolve_targets
+    from ...outputs.formats.registry import FORMATS
+    from ...outputs.formats.targets import OutputFiles, parse_formats, resolve_targets
 
     event_formats = parse_formats(formats)
     if output is not None:
@@ -190,7 +190,7 @@ def _file_identity(path: Path) -> tuple[int, int]:
 
 def write_target(timeline: Timeline, target: OutputFiles) -> None:
     """Write a timeline to its files, or to standard output. Raises OutputError."""
-    from ..outputs.formats.registry import write_events
+    from ...outputs.formats.registry import write_events
 
     if target.paths:
         write_events(timeline, target.format, target.paths)
@@ -223,10 +223,10 @@ def write_plots(
         OutputError: a file cannot be written.
     """
     if options.plot is not None:
-        from ..outputs.plots.timeline import plot_timeline
+        from ...outputs.plots.timeline import plot_timeline
 
         plot_timeline(timeline, options.plot, media=media, truth=truth)
     if options.html is not None:
-        from ..outputs.html.page import write_page
+        from ...outputs.html.page import write_page
 
         write_page(timeline, options.html, media=media, truth=truth, embed=options.embed_video)

@@ -9,13 +9,13 @@ from typing import IO, TYPE_CHECKING, ClassVar
 
 import click
 
-from ..errors import SetupError
-from ..precisions import PRECISIONS
+from ...errors import SetupError
+from ...precisions import PRECISIONS
 from .command import CommandOptions, given_flags, option
-from .options import DecodeTimeoutOptions, DeviceOptions, MessageOptions
+from .groups import DecodeTimeoutOptions, DeviceOptions, MessageOptions
 
 if TYPE_CHECKING:
-    from ..batch.task import ComputeSettings
+    from ...batch.task import ComputeSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,10 +215,10 @@ def read_settings(
     Raises:
         SetupError: the decoder or the resampler does not fit the profile.
     """
-    from ...extractors.profiles import get_profile
-    from ..batch.task import ComputeSettings
-    from ..decode.options import DecodeOptions, check_options
-    from ..devices import ComputePrecision
+    from ....extractors.profiles import get_profile
+    from ...batch.task import ComputeSettings
+    from ...decode.options import DecodeOptions, check_options
+    from ...devices import ComputePrecision
 
     decoding = DecodeOptions(timeout=options.decode_timeout, debug=options.debug)
     if decoder is not None:
