@@ -62,6 +62,11 @@ class Clips:
         return self.make("steady.mp4", *source, *sound, *options, feed=numbered_frames(72))
 
     @cached_property
+    def resampled(self) -> Path:
+        """The steady clip with audio at 44.1 kHz."""
+        return self.make("resampled.mp4", "-i", self.steady, "-c:v", "copy", "-c:a", "aac", "-ar", 44_100)
+
+    @cached_property
     def variable(self) -> Path:
         """Variable frame rate: 20 a second for 2 s, then 5 a second for 2 s. Frame n is at `variable_times[n]`."""
         pace = "setpts='round(if(lt(N,40),N/20,2+(N-40)/5)/TB)'"

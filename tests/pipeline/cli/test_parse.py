@@ -99,7 +99,7 @@ class TestResults:
 
     def test_resamplers(self, parse: Run, clips: Clips) -> None:
         default, other = (
-            json.loads(parse(clips.steady, "-q", *options).out)["provenance"]
+            json.loads(parse(clips.resampled, "-q", *options).out)["provenance"]
             for options in ((), ("--resampler", "resampy"))
         )
         assert other == default | {"resampler": "resampy"}

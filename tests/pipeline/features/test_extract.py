@@ -224,9 +224,9 @@ def test_resampler_is_refused_for_llp_and_changes_only_audio_features(
 ) -> None:
     resampy = DecodeOptions(resampler="resampy")
     with pytest.raises(ValueError, match="profile 'llp' resamples without a filter"):
-        extract_features(clips.steady, tiny, profile="llp", decoding=resampy)
-    default = extract_features(clips.steady, tiny, profile="clean")
-    other = extract_features(clips.steady, tiny, profile="clean", decoding=resampy)
+        extract_features(clips.resampled, tiny, profile="llp", decoding=resampy)
+    default = extract_features(clips.resampled, tiny, profile="clean")
+    other = extract_features(clips.resampled, tiny, profile="clean", decoding=resampy)
     assert (default.resampler, other.resampler) == ("torchaudio", "resampy")
     assert not np.array_equal(other.audio, default.audio)
     np.testing.assert_allclose(other.audio, default.audio, rtol=0.05, atol=0.05)
