@@ -137,7 +137,8 @@ def _stack(output: ParserOutput) -> NDArray[np.float32]:
         videos.append(output.video_probs)
     parts = [output.audio_segment_probs, output.visual_segment_probs]
     parts += [video[:, None].expand(-1, segments, -1) for video in videos]
-    return to_finite_array(torch.stack(parts, dim=1))
+    # MMIL pools by sums of weighted probabilities, which rounding can take beyond 1.
+    return to_finite_array(torch.stack(parts, dim=1)).clip(0, 1)
 
 
 def to_finite_array(outputs: Tensor) -> NDArray[np.float32]:

@@ -354,3 +354,13 @@ def test_evaluate_refuses_non_finite_predictions(data: tuple[Path, dict[str, Tru
     judge = judge_of(data[0], write_bundle(tmp_path / "b", parser))
     with pytest.raises(SetupError, match="outputs are NaN or infinite"):
         judge.evaluate("test", Thresholds.uniform(LABELS, 0.5, 0.5))
+
+
+def test_pooled_probabilities_never_exceed_one(data: tuple[Path, dict[str, Truth]]) -> None:
+    """MMIL sums weights that add up to 1, which rounding can take beyond it where every segment is certain."""
+    parser = tiny_parser(decoder="mmil").float()
+    with torch.no_grad():
+        parser.get_parameter("decoder.prob.bias").fill_(50.0)
+    predictions = predict_clips(parser, clips_of(data[0]), torch.device("cpu"))
+    assert predictions.video is not None
+    assert predictions.video.max() == 1
