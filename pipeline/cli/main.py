@@ -18,7 +18,7 @@ from .convert import convert
 from .evaluate import evaluate
 from .extract import extract
 from .model_info import model_info
-from .options.command import CONTEXT_SETTINGS, version_option
+from .options.command import CONTEXT_SETTINGS, format_examples, version_option
 from .pack import pack
 from .parse import parse
 from .pseudo_label import pseudo_label
@@ -32,24 +32,24 @@ from .weights import weights
 INTERRUPTED = 130
 
 
-@version_option("avvp")
-@click.group(context_settings=CONTEXT_SETTINGS)
-def avvp() -> None:
-    r"""Audio-visual video parsing: which events are heard, seen, or both in a video, and when.
+_EXAMPLES = (
+    "avvp parse video.mp4 -o events.json",
+    "avvp parse clips/ --output-dir events/",
+    "avvp convert events.json -f vtt,csv -o video",
+    "avvp report events.json --html report.html --plot timeline.png",
+    "avvp extract clips/ -o feats/",
+    "avvp train --annotations llp/ --features feats/ --pseudo-labels valor/ -o runs/leap",
+    "avvp evaluate --weights runs/leap --annotations llp/ --features feats/",
+    "avvp pseudo-label clips/ --annotations labels.csv -o data/",
+    "avvp synth clips/ --clips 100",
+    "avvp weights list",
+)
 
-    \b
-    Examples:
-      avvp parse video.mp4 -o events.json
-      avvp parse clips/ --output-dir events/
-      avvp convert events.json -f vtt,csv -o video
-      avvp report events.json --html report.html --plot timeline.png
-      avvp extract clips/ -o feats/
-      avvp train --annotations llp/ --features feats/ --pseudo-labels valor/ -o runs/leap
-      avvp evaluate --weights runs/leap --annotations llp/ --features feats/
-      avvp pseudo-label clips/ --annotations labels.csv -o data/
-      avvp synth clips/ --clips 100
-      avvp weights list
-    """
+
+@version_option("avvp")
+@click.group(context_settings=CONTEXT_SETTINGS, epilog=format_examples(_EXAMPLES))
+def avvp() -> None:
+    """Audio-visual video parsing: which events are heard, seen, or both in a video, and when."""
 
 
 for command in (

@@ -12,23 +12,18 @@ from ...weights.errors import WeightsError
 from ...weights.fetch import fetch_file
 from ...weights.locate import find_file, readable_url, search_folders, verify_file
 from ...weights.manifest import WeightFile, list_bundles, list_files
-from .options.command import ANY_PATH, CONTEXT_SETTINGS, CommandOptions, argument, command, option
+from .options.command import ANY_PATH, CONTEXT_SETTINGS, CommandOptions, argument, command, format_examples, option
 
 if TYPE_CHECKING:
     from .console import Console
 
 
-@click.group(context_settings=CONTEXT_SETTINGS)
-def weights() -> None:
-    r"""List, download, verify and find weight files and bundles.
+_EXAMPLES = ("avvp weights list", "avvp weights fetch leap-llp", "avvp weights verify", "avvp weights path resnet152")
 
-    \b
-    Examples:
-      avvp weights list
-      avvp weights fetch leap-llp
-      avvp weights verify
-      avvp weights path resnet152
-    """
+
+@click.group(context_settings=CONTEXT_SETTINGS, epilog=format_examples(_EXAMPLES))
+def weights() -> None:
+    """List, download, verify and find weight files and bundles."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -143,11 +143,16 @@ def command(
     Raises:
         TypeError: a field has no click declaration.
     """
-    lines = [f"\b\nExample{'s' if len(examples) > 1 else ''}:", *(f"  {example}" for example in examples)]
-    epilog = "\n".join(lines) + (f"\n\n{notes}" if notes else "")
+    epilog = format_examples(examples) + (f"\n\n{notes}" if notes else "")
     return lambda function: OptionsCommand(
         name or function.__name__.replace("_", "-"), function, options, epilog if examples else notes
     )
+
+
+def format_examples(examples: Sequence[str]) -> str:
+    """Return a paragraph of command lines that click does not wrap (it starts with a backspace character)."""
+    lines = [f"\b\nExample{'s' if len(examples) > 1 else ''}:", *(f"  {example}" for example in examples)]
+    return "\n".join(lines)
 
 
 def version_option(program: str) -> Callable[[CommandT], CommandT]:

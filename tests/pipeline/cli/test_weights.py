@@ -160,7 +160,10 @@ def test_help_is_quick(command: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("command", [(), ("parse",), ("weights",)])
 def test_help_has_examples(run: Run, command: tuple[str, ...]) -> None:
-    assert "Examples:" in run(*command, "--help").out
+    lines = run(*command, "--help").out.splitlines()
+    examples = lines[lines.index("  Examples:") + 1 :]
+    assert examples[0].startswith("    avvp")
+    assert examples[1].startswith("    avvp"), "each example has a line of its own"
 
 
 def test_version(run: Run) -> None:
