@@ -22,7 +22,7 @@ from avvp.pipeline.outputs.formats.events_json import from_document
 from avvp.pipeline.outputs.formats.registry import FORMATS
 from avvp.weights import list_bundles
 from support.bundles import LABELS, copy_bundle
-from support.command import Result
+from support.command import Result, subcommands
 from support.llp_like import Recipe, generate
 from support.media import Clips
 from support.paths import ROOT
@@ -145,11 +145,11 @@ def test_commands_in_running_text_exist(page: Path) -> None:
     prose = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     for program, text in re.findall(r"`(avvp|avvp-parse) ([^`]+)`", prose):
         words = text.split()
-        command: click.Command = main.avvp if program == "avvp" else main.avvp.commands["parse"]
+        command: click.Command = main.avvp if program == "avvp" else subcommands(main.avvp)["parse"]
         while isinstance(command, click.Group) and words and not words[0].startswith("-"):
             name = words.pop(0)
-            assert name in command.commands, f"{program} {text}"
-            command = command.commands[name]
+            assert name in subcommands(command), f"{program} {text}"
+            command = subcommands(command)[name]
         known = {"--help", *(option for parameter in command.params for option in parameter.opts)}
         assert {word for word in words if word.startswith("-") and word != "-"} <= known, f"{program} {text}"
 

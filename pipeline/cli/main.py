@@ -14,20 +14,8 @@ from types import FrameType
 
 import click
 
-from .convert import convert
-from .evaluate import evaluate
-from .extract import extract
-from .model_info import model_info
 from .options.command import CONTEXT_SETTINGS, format_examples, version_option
-from .pack import pack
-from .parse import parse
-from .pseudo_label import pseudo_label
-from .report import report
-from .reproduce import recipes, reproduce
-from .synth import synth
-from .train import train
-from .train_extractors import train_extractors
-from .weights import weights
+from .options.lazy_group import LazyGroup
 
 INTERRUPTED = 130
 
@@ -46,29 +34,36 @@ _EXAMPLES = (
 )
 
 
+# Command -> the first line of its --help; the module of a command is imported when the command is run.
+_SUMMARIES = {
+    "convert": "Convert event files to other formats, or to a data set.",
+    "evaluate": "Score a parser, event files or pseudo labels.",
+    "extract": "Extract features of videos, as LLP's .npy files or a packed store.",
+    "model-info": "Print parameters and multiply-adds of a parser, per module.",
+    "pack": "Pack feature files into one memory-mapped store.",
+    "parse": "Find which events are heard and seen in videos, and when.",
+    "pseudo-label": "Label each second of videos with CLIP and CLAP, as VALOR does.",
+    "recipes": "List the recipes for --recipe and the folder of their files.",
+    "report": "Draw events as a plot, a page, or a folder of pages.",
+    "reproduce": "Train and score the runs of a table of the LEAP paper.",
+    "synth": "Generate labelled clips of the 25 LLP classes.",
+    "train": "Train a parser on extracted features.",
+    "train-extractors": "Train small feature extractors on clips with dense labels.",
+    "weights": "List, download, verify and find weight files and bundles.",
+}
+
+
 @version_option("avvp")
-@click.group(context_settings=CONTEXT_SETTINGS, epilog=format_examples(_EXAMPLES))
+@click.group(
+    cls=LazyGroup,
+    package=__package__,
+    summaries=_SUMMARIES,
+    modules={"recipes": "reproduce"},
+    context_settings=CONTEXT_SETTINGS,
+    epilog=format_examples(_EXAMPLES),
+)
 def avvp() -> None:
     """Audio-visual video parsing: which events are heard, seen, or both in a video, and when."""
-
-
-for command in (
-    parse,
-    convert,
-    report,
-    extract,
-    pack,
-    train,
-    evaluate,
-    reproduce,
-    recipes,
-    model_info,
-    pseudo_label,
-    synth,
-    train_extractors,
-    weights,
-):
-    avvp.add_command(command)
 
 
 def main() -> None:
@@ -78,6 +73,8 @@ def main() -> None:
 
 def parse_main() -> None:
     """Run the program `avvp-parse`, which is `avvp parse`."""
+    from .parse import parse
+
     _run(parse, "avvp-parse")
 
 

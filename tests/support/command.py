@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import click
+
 RUN_MARK = "AVVP_TEST_RUN"  # in the environment of the programs started here, and of what they start
 
 
@@ -17,3 +19,11 @@ class Result:
 
 
 Run: TypeAlias = Callable[..., Result]  # of the fixture `run`
+
+
+def subcommands(group: click.Group) -> dict[str, click.Command]:
+    """Import and return the commands of a group, by name."""
+    context = click.Context(group)
+    commands = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    assert None not in commands.values()
+    return {name: command for name, command in commands.items() if command is not None}

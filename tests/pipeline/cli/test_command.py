@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
@@ -19,7 +19,9 @@ from avvp.pipeline.cli.options.command import (
     given_flags,
     option,
 )
+from avvp.pipeline.cli.options.lazy_group import LazyGroup
 from click.testing import CliRunner
+from support.command import Result, subcommands
 
 TYPES: dict[type[click.ParamType], type] = {
     click.IntRange: int, click.FloatRange: float, click.Choice: str, click.Path: Path,
@@ -27,11 +29,22 @@ TYPES: dict[type[click.ParamType], type] = {
 
 
 def commands(group: click.Group = avvp) -> Iterator[click.Command]:
-    for subcommand in group.commands.values():
+    for subcommand in subcommands(group).values():
         yield from commands(subcommand) if isinstance(subcommand, click.Group) else (subcommand,)
 
 
 COMMANDS = [item for item in commands() if isinstance(item, OptionsCommand)]
+
+
+def test_the_list_of_commands_shows_the_first_lines_of_their_help(run: Callable[..., Result]) -> None:
+    """The list is written without importing the commands."""
+    for name, item in subcommands(avvp).items():
+        assert item.help is not None
+        first_line = item.help.strip().split("\n")[0]
+        assert isinstance(avvp, LazyGroup)
+        assert avvp.summaries[name] == first_line
+    listing = " ".join(run("--help").out.split())
+    assert all(f"{name} {summary}" in listing for name, summary in avvp.summaries.items())
 
 
 def test_all_commands_but_recipes_have_an_options_class() -> None:

@@ -20,7 +20,7 @@ from avvp.pipeline.cli.main import avvp
 from avvp.pipeline.inference.vggish_check import TOLERANCES, check_vggish
 from avvp.weights import list_bundles, list_files
 from avvp.weights.untrained import untrained_state
-from support.command import Result
+from support.command import Result, subcommands
 from support.parsers import published_state
 from support.server import CONTENT, DIGEST, Server, weight_file
 
@@ -136,7 +136,7 @@ def test_check_vggish_compares_with_published_outputs(monkeypatch: pytest.Monkey
 
 def commands(group: click.Group = avvp, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     yield path
-    for name, command in group.commands.items():
+    for name, command in subcommands(group).items():
         if isinstance(command, click.Group):
             yield from commands(command, (*path, name))
         else:
