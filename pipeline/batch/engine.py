@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
+from ...extractors.inputs import InputFormat
 from ...extractors.sampling import Stream
 from ..inference.bundle import DeviceNetworks
 from ..preprocess.worker_process import DecodeWorker
@@ -59,7 +60,7 @@ class Engine:
         """
         networks = thread_networks[0][1]
         widths: dict[Stream, int] = {stream: network.dim for stream, network in networks.items()}
-        formats = {stream: network.input_format for stream, network in networks.items()}
+        formats: dict[Stream, InputFormat] = {stream: network.input_format for stream, network in networks.items()}
         self._queues = queues = EngineQueues.create(len(thread_networks))
         self._videos = videos = ActiveVideos()
         self._filler = filler = BatchFiller(sizes, formats, queues.batches.put)
