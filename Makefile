@@ -4,6 +4,8 @@ BIN := .venv/bin
 RUN := .venv/.installed-run
 DEV := .venv/.installed-dev
 OUT := demo-output
+# Every editable install warns that it is one; other warnings are shown.
+PIP := PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip
 
 .PHONY: demo test test-fast lint format clean
 
@@ -40,14 +42,14 @@ clean:
 $(RUN): pyproject.toml
 	@echo "== installing avvp and what it needs into .venv: torch and others, some GB, a few minutes the first time"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --upgrade pip
-	$(BIN)/python -m pip install --editable .
+	$(PIP) install --upgrade pip
+	$(PIP) install --editable .
 	@$(link_package)
 	touch $@
 
 $(DEV): $(RUN)
 	@echo "== installing what the tests need: linters, ray, transformers, playwright"
-	$(BIN)/python -m pip install --editable '.[dev]'
+	$(PIP) install --editable '.[dev]'
 	touch $@
 
 # Editable installs map `avvp` to the folders by an import hook, which editors and type checkers cannot follow: the
