@@ -50,7 +50,7 @@ def run_plan(
     job: BatchJob,
     plan: Plan,
     journal: Journal,
-    executor: Executor,
+    executor: Executor | None,
     on_result: Callable[[Result, RunSummary], None] = lambda *_: None,
 ) -> RunSummary:
     """Compute what a plan asks for.
@@ -59,7 +59,7 @@ def run_plan(
         job: what the plan was made for.
         plan: of `make_plan`.
         journal: of the job's storage; it holds each result before `on_result` is called.
-        executor: runs the jobs.
+        executor: runs the jobs; None is enough for a plan with nothing to do.
         on_result: called after each result, with the counts so far.
 
     Returns:
@@ -67,15 +67,21 @@ def run_plan(
 
     Raises:
         AVVPError: what ends the whole run, such as a full disk or lost hardware.
+        ValueError: the plan has something to do, and there is no executor.
     """
+    if executor is None and plan.todo:
+        raise ValueError(f"{len(plan.todo)} jobs need an executor")
     summary = RunSummary(skipped=len(plan.done), left=len(plan.todo))
     summary.failures = {planned.id: (planned.path, planned.reason) for planned in plan.failed}
     inputs: dict[str, InputFingerprint] = {}
     paths = (path for planned in plan.todo for path in job.paths(planned.id).values())
     job.storage.clear({str(PurePosixPath(path).parent) for path in paths})
-    journal_batch = max(executor.journal_batch, job.storage.journal_batch)
+    results: Iterator[Result] = iter(())
+    if executor is not None:
+        journal_batch = max(executor.journal_batch, job.storage.journal_batch)
+        results = executor.run(_start_jobs(job, plan, journal, inputs, journal_batch))
     try:
-        for result in executor.run(_start_jobs(job, plan, journal, inputs, journal_batch)):
+        for result in results:
             entry = _result_entry(job, result, inputs.pop(result.job.id), journal.entries[result.job.id])
             journal.append(entry)
             summary.left -= 1

@@ -17,7 +17,7 @@ from .options.batch_options import BatchOptions
 from .options.command import exit_1_on_error
 
 if TYPE_CHECKING:
-    from ..batch.plan import BatchJob, Plan
+    from ..batch.plan import Plan
     from ..batch.run_plan import Executor, RunSummary
     from ..batch.storage import Storage
     from ..batch.task import RunContext, Task
@@ -74,24 +74,12 @@ def run_batch(
     with _make_executor(task, run, plan, options) as executor, exit_1_on_error(debug=options.debug):
         with console, contextlib.closing(journal):
             task.prepare(run)
-            if executor is None:
-                summary = _finish_empty_plan(job, plan)
-            else:
-                reporter = ProgressReporter(console, len(plan.todo), options.json_log)
-                summary = run_plan(job, plan, journal, executor, reporter)
+            reporter = ProgressReporter(console, len(plan.todo), options.json_log)
+            summary = run_plan(job, plan, journal, executor, reporter)
         _print_summary(summary)
         if note := task.finalize(run, journal):
             console.info(note)
     return 1 if summary.failures else 0
-
-
-def _finish_empty_plan(job: BatchJob, plan: Plan) -> RunSummary:
-    """Do what `run_plan` does when nothing is left to compute: list the failures of earlier runs."""
-    from ..batch.run_plan import RunSummary, write_failures
-
-    failures = {planned.id: (planned.path, planned.reason) for planned in plan.failed}
-    write_failures(job.storage, failures)
-    return RunSummary(skipped=len(plan.done), failures=failures)
 
 
 def _on_cpu(task: Task[Any]) -> Task[Any]:

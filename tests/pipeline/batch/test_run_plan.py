@@ -1,0 +1,22 @@
+"""Run a plan: what is journalled, what is listed as failed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from avvp.pipeline.batch.journal import Journal
+from avvp.pipeline.batch.local_storage import LocalStorage
+from avvp.pipeline.batch.plan import BatchJob, Plan, PlannedVideo
+from avvp.pipeline.batch.run_plan import run_plan
+
+
+def test_run_plan_without_an_executor_only_for_empty_plans(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    job = BatchJob({"a": tmp_path / "a.mp4"}, storage, {})
+    planned = PlannedVideo("a", tmp_path / "a.mp4", (), "no video")
+    with pytest.raises(ValueError, match="1 jobs need an executor"):
+        run_plan(job, Plan(todo=[planned]), Journal(storage), None)
+    summary = run_plan(job, Plan(failed=[planned]), Journal(storage), None)
+    assert summary.failures == {"a": (tmp_path / "a.mp4", "no video")}
+    assert (tmp_path / "failures.csv").read_text().startswith("id,path,cause\na,")
