@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
+
+from .unicode import TextError, decode_unicode, read_bytes
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -12,19 +15,30 @@ else:
     import tomli as tomllib
 
 
-def parse_toml(text: str) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file, see `parse_toml`. Raises TextError, whose message does not name the file."""
+    return parse_toml(read_bytes(path))
+
+
+def parse_toml(content: bytes | str) -> dict[str, Any]:
     """Parse a TOML document.
 
     Args:
-        text: the document.
+        content: the document; bytes are UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
 
     Returns:
         Its tables and values.
 
     Raises:
-        ValueError: the text is not valid TOML.
+        TextError: the content is not text or not TOML. The message does not name the file.
     """
-    return tomllib.loads(text)
+    text = decode_unicode(content) if isinstance(content, bytes) else content
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise TextError(str(error)) from error
+    except (ValueError, RecursionError) as error:  # Python's limits for integers, dates and nested tables
+        raise TextError("a number or a date is out of range, or tables are nested too deeply") from error
 
 
 def toml_string(text: str) -> str:

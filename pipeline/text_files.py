@@ -1,0 +1,114 @@
+"""Read the text files that users hand in, whatever program wrote them.
+
+Unicode is read everywhere: UTF-8, UTF-16 and UTF-32, with and without a byte order mark. A format that allows it is
+also read in the Windows and East Asian encodings of older programs; then a notice names the encoding.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ..weights.unicode import NotUnicodeError, TextError, decode_unicode, normalize_lines, read_bytes
+from .legacy_encodings import decode_legacy
+
+_MAX_DIGITS = 400  # more digits than the largest float has before its decimal point
+
+
+@dataclass(frozen=True)
+class Text:
+    r"""Decoded content of a text file.
+
+    Attributes:
+        text: without byte order mark; every end of a line is "\n".
+        notices: what the user should know about the decoding, without the file's name; usually empty.
+    """
+
+    text: str
+    notices: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Split at ends of lines only, unlike `str.splitlines`: names may contain its other separators."""
+        return self.text.split("\n")
+
+
+def read_text(path: Path, *, legacy: bool = False) -> Text:
+    """Read a text file.
+
+    Args:
+        path: the file.
+        legacy: accept encodings that are not Unicode, see `decode_text`.
+
+    Returns:
+        The text and notices about its encoding.
+
+    Raises:
+        TextError: the file cannot be read, is too large or is not text. The message does not name the file.
+    """
+    return decode_text(read_bytes(path), legacy=legacy)
+
+
+def decode_text(content: bytes, *, legacy: bool = False) -> Text:
+    """Decode the content of a text file.
+
+    Args:
+        content: of a file.
+        legacy: accept encodings that are not Unicode, as older programs write them: Windows-1252 (of which Latin-1 is a
+            part) and those that can be told from it, among them Windows-1250, Windows-1251 and Shift JIS.
+
+    Returns:
+        The text; a notice names its encoding unless it is Unicode.
+
+    Raises:
+        TextError: the content is not text, or not in these encodings. The message does not name the file.
+    """
+    try:
+        return Text(decode_unicode(content))
+    except NotUnicodeError:
+        if not legacy:
+            raise
+        text, encoding = decode_legacy(content)
+        return Text(normalize_lines(text), (f"read as {encoding}, it is not UTF-8",))
+
+
+def parse_json(content: bytes) -> Any:
+    """Parse JSON in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
+
+    Args:
+        content: of a file.
+
+    Returns:
+        The value. Numbers are finite.
+
+    Raises:
+        TextError: the content is not text or not JSON. The message does not name the file.
+    """
+    text = decode_text(content).text
+    try:
+        return json.loads(text, parse_constant=_refuse_number, parse_float=_finite, parse_int=_integer)
+    except json.JSONDecodeError as error:
+        raise TextError(f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from error
+    except RecursionError as error:
+        raise TextError("not JSON that can be read: it is nested too deeply") from error
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file, see `parse_json`. Raises TextError, whose message does not name the file."""
+    return parse_json(read_bytes(path))
+
+
+def _integer(text: str) -> int:
+    return int(text) if len(text) <= _MAX_DIGITS else _refuse_number(text)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse_number(text)
+
+
+def _refuse_number(text: str) -> NoReturn:
+    shown = text if len(text) <= 40 else f"{text[:20]}... ({len(text)} characters)"
+    raise TextError(f"{shown} is not a finite number")

@@ -1,0 +1,140 @@
+"""Read text files in UTF-8, UTF-16 or UTF-32, with or without a byte order mark."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections import Counter
+from pathlib import Path
+
+MAX_TEXT_BYTES = 256 << 20
+
+# UTF-32 first: its little-endian mark begins with that of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_WITHOUT_MARK = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
+_LINE_END = re.compile(r"\r\n|\r")
+_SAMPLE = 1 << 16  # bytes that are looked at to recognize UTF-16 and UTF-32 without a mark
+_EVIDENT = 0.4  # share of ASCII characters, or of other characters that share the high byte of their alphabet
+_MAX_CONTROLS = 0.1  # share of control characters from which on a file is binary
+_CONTROLS = frozenset(map(chr, range(32))) - set("\t\n\v\f\r")
+
+
+class TextError(ValueError):
+    """The content is not text that can be read. The message, without the file's name, says what to do."""
+
+
+class NotUnicodeError(TextError):
+    """The content may be text, but not in a Unicode encoding."""
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file that should hold text, at most `MAX_TEXT_BYTES`.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its content.
+
+    Raises:
+        TextError: the file cannot be read or is too large. The message does not name the file.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_TEXT_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: the name contains a NUL
+        raise TextError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if len(content) > MAX_TEXT_BYTES:
+        raise TextError(f"larger than {MAX_TEXT_BYTES >> 20} MiB, the most that is read of a text file")
+    return content
+
+
+def decode_unicode(content: bytes) -> str:
+    r"""Decode text in a Unicode encoding.
+
+    A byte order mark decides. Without one, content with NUL bytes that is evidently UTF-16 or UTF-32 is decoded as
+    such, everything else as UTF-8.
+
+    Args:
+        content: of a file.
+
+    Returns:
+        The text without byte order marks; each end of a line is "\n".
+
+    Raises:
+        NotUnicodeError: the content is not UTF-8, and nothing says that it is UTF-16 or UTF-32.
+        TextError: the content is binary, or damaged text.
+    """
+    for mark, encoding in _MARKS:
+        # "\xff\xfe\0\0" can be UTF-16, too, if a NUL follows its mark; such a text is not read either way.
+        if content.startswith(mark):
+            return _checked(_decode_marked(content, encoding))
+    if b"\0" in content:
+        encoding = _evident_encoding(content)
+        if encoding is None:
+            raise TextError("not a text file: it contains NUL bytes")
+        return _checked(_decode_marked(content, encoding))
+    try:
+        return _checked(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise NotUnicodeError(
+            f"not UTF-8 (byte 0x{content[error.start]:02x} in line {line}); save it as UTF-8"
+            " (UTF-8, UTF-16 and UTF-32 are read)"
+        ) from None
+
+
+def _decode_marked(content: bytes, encoding: str) -> str:
+    try:
+        return content.decode(encoding).lstrip("\ufeff")
+    except UnicodeDecodeError as error:
+        name = encoding.upper().removesuffix("-LE").removesuffix("-BE")
+        raise TextError(f"damaged {name}: invalid at byte {error.start}; save it again as UTF-8") from None
+
+
+def _evident_encoding(content: bytes) -> str | None:
+    """Return the encoding of UTF-16 or UTF-32 without a mark, None where it is not evident."""
+    evident: dict[str, float] = {}
+    for encoding in _WITHOUT_MARK:
+        width = int(encoding[4:6]) // 8
+        if len(content) % width:
+            continue
+        try:
+            text = codecs.getincrementaldecoder(encoding)().decode(content[:_SAMPLE])
+        except UnicodeDecodeError:
+            continue
+        if text and all(character.isprintable() or character in "\t\n\v\f\r\x85\xa0\u2028\u3000" for character in text):
+            evident[encoding] = _evidence(text)
+    best = max(evident, key=lambda encoding: evident[encoding], default=None)
+    return best if best is not None and evident[best] >= _EVIDENT else None
+
+
+def _evidence(text: str) -> float:
+    """Return the share of ASCII characters and, where there are some, of the most frequent alphabet of the text."""
+    ascii_count = sum(character < "\x80" for character in text)
+    blocks = Counter(ord(character) >> 8 for character in text if character >= "\x80")
+    alphabet = max(blocks.values(), default=0)
+    if ascii_count and len(text) >= 8 and alphabet >= 0.8 * (len(text) - ascii_count):
+        return (ascii_count + alphabet) / len(text)
+    return ascii_count / len(text)
+
+
+def _checked(text: str) -> str:
+    r"""Return the text with "\n" at the ends of lines. Raises TextError where it is binary."""
+    if "\0" in text:
+        raise TextError("not a text file: it contains NUL characters")
+    sample = text[:_SAMPLE]
+    if sum(character in _CONTROLS for character in sample) > _MAX_CONTROLS * len(sample):
+        raise TextError("not a text file: it contains control characters")
+    return normalize_lines(text)
+
+
+def normalize_lines(text: str) -> str:
+    r"""Replace each end of a line, as Windows and old Macs write it, by "\n"; other separators are kept."""
+    return _LINE_END.sub("\n", text) if "\r" in text else text
