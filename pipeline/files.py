@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import heapq
 import os
 import tempfile
 from collections.abc import Iterator
@@ -13,14 +14,28 @@ from pathlib import Path
 from .errors import OutputError, SetupError
 from .text import escape
 
+# Of files that the bundled ffmpeg recognizes by their content. Still pictures are not among them.
 VIDEO_SUFFIXES = (
-    ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts",
-    ".vob", ".webm", ".wmv",
+    ".264", ".265", ".3g2", ".3gp", ".3gp2", ".3gpp", ".amv", ".apng", ".asf", ".avc", ".avi", ".bik", ".dav",
+    ".divx", ".dv", ".dvr-ms", ".evo", ".f4v", ".flc", ".fli", ".flv", ".gif", ".gxf", ".h264", ".h265", ".hevc",
+    ".insv", ".ismv", ".ivf", ".m1v", ".m2p", ".m2t", ".m2ts", ".m2v", ".m4v", ".mj2", ".mjpeg", ".mjpg", ".mk3d",
+    ".mkv", ".mov", ".mp2v", ".mp4", ".mp4v", ".mpe", ".mpeg", ".mpg", ".mpv", ".mts", ".mxf", ".nsv", ".nut", ".nuv",
+    ".obu", ".ogm", ".ogv", ".ogx", ".qt", ".rm", ".rmvb", ".smk", ".tod", ".tp", ".trp", ".ts", ".vob", ".vro",
+    ".webm", ".wmv", ".wtv", ".y4m",
 )  # fmt: skip
-AUDIO_SUFFIXES = (".aac", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav")
+AUDIO_SUFFIXES = (
+    ".aac", ".ac3", ".adts", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".awb", ".bwf", ".caf", ".dff", ".dsf",
+    ".dts", ".dtshd", ".eac3", ".ec3", ".f4a", ".flac", ".isma", ".m4a", ".m4b", ".m4r", ".mka", ".mp1", ".mp2",
+    ".mp3", ".mpa", ".mpc", ".oga", ".ogg", ".oma", ".opus", ".ra", ".rf64", ".shn", ".snd", ".spx", ".tak", ".thd",
+    ".truehd", ".tta", ".voc", ".w64", ".wav", ".wave", ".weba", ".wma", ".wv",
+)  # fmt: skip
 FAILURES_FILE = "failures.csv"  # inputs of a batch run that failed, with the reasons
 PART_PREFIX = ".avvp-"  # of temporary files
+MAX_NAME_BYTES = 255  # of a file, in all common file systems
+MAX_PATH_BYTES = 4095 - 32  # Linux's limit, less the name of a temporary file
 MEDIA_SUFFIXES = frozenset(VIDEO_SUFFIXES + AUDIO_SUFFIXES)
+# Names without a leading dot of folders in which systems keep what they hide: macOS in archives, Windows, Synology.
+_HIDDEN_FOLDERS = frozenset({"__MACOSX", "$RECYCLE.BIN", "System Volume Information", "@eaDir"})
 
 
 @contextlib.contextmanager
@@ -105,6 +120,73 @@ def exclusive_lock(root: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_hidden(name: str) -> bool:
+    """Return whether systems hide a file or folder of this name, such as the `._clip.mp4` that macOS adds to a file."""
+    return name.startswith(".") or name in _HIDDEN_FOLDERS
+
+
+def walk_folder(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Visit a folder and all folders below it, without hidden ones and without recursion, however deep they are.
+
+    Links to folders are followed after the folders that are not links, in sorted order. Each real folder is visited
+    once, so links to a folder above do not repeat it.
+
+    Args:
+        folder: where to start; itself it may be hidden, or a link.
+
+    Yields:
+        A folder and the names of its files, without hidden ones. Broken links are files.
+
+    Raises:
+        OSError: a folder cannot be listed; `filename` names it.
+    """
+    visited = set[tuple[int, int]]()
+    waiting, links = [folder], list[Path]()
+    while waiting or links:
+        here = waiting.pop() if waiting else heapq.heappop(links)
+        status = here.stat()
+        if (status.st_dev, status.st_ino) in visited:
+            continue
+        visited.add((status.st_dev, status.st_ino))
+        files: list[str] = []
+        with os.scandir(here) as entries:
+            for entry in entries:
+                if is_hidden(entry.name):
+                    continue
+                if not _is_folder(entry):
+                    files.append(entry.name)
+                elif entry.is_symlink():
+                    heapq.heappush(links, here / entry.name)
+                else:
+                    waiting.append(here / entry.name)
+        yield here, files
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def list_files(folder: Path, *, recursive: bool = False) -> list[Path]:
+    """List the files of a folder, without hidden ones.
+
+    Args:
+        folder: the folder.
+        recursive: include the folders below it, see `walk_folder`.
+
+    Returns:
+        The files, sorted.
+
+    Raises:
+        OSError: a folder cannot be listed; `filename` names it.
+    """
+    visited = walk_folder(folder)
+    folders = visited if recursive else [next(visited)]
+    return sorted(place / name for place, names in folders for name in names)
+
+
 def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file's content, in hex."""
     digest = hashlib.sha256()
@@ -122,6 +204,25 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def without_media_suffix(name: str) -> str:
+    """Return a file's name or an id without the suffix of a media file, if it has one."""
+    base, dot, suffix = name.rpartition(".")
+    return base if base.strip("./") and f"{dot}{suffix}".lower() in MEDIA_SUFFIXES else name
+
+
+def access_problem(path: Path) -> str:
+    """Return why a path leads to nothing that exists, such as "no such file"; an empty string where it does."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return f"no such file (a link to {escape(path.readlink())})" if path.is_symlink() else "no such file"
+    except OSError as error:
+        return error.strerror or str(error)
+    except ValueError:
+        return "no such file (its name contains a null byte)"
+    return ""
+
+
 def safe_file_name(name: str) -> str:
     """Return `name` without slashes, null bytes and leading dots, so that it names a visible file in a folder."""
     return name.replace("/", "_").replace("\0", "_").lstrip(".") or "_"
@@ -137,7 +238,11 @@ def make_folder(folder: Path) -> None:
         OutputError: it cannot be created.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        missing = [folder]
+        while not missing[-1].parent.exists():
+            missing.append(missing[-1].parent)
+        for level in reversed(missing):  # mkdir(parents=True) would recurse: deep trees exceed Python's limit
+            level.mkdir(exist_ok=True)
     except OSError as error:
         raise OutputError(f"{escape(folder)}: cannot be created: {error.strerror or error}") from error
 

@@ -8,7 +8,16 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ..errors import OutputError
-from ..files import PART_PREFIX, exclusive_lock, hash_file, replacing
+from ..files import (
+    MAX_NAME_BYTES,
+    MAX_PATH_BYTES,
+    PART_PREFIX,
+    exclusive_lock,
+    hash_file,
+    list_files,
+    make_folder,
+    replacing,
+)
 from ..text import escape
 from .storage import Log, OutputFingerprint, Storage
 
@@ -30,8 +39,7 @@ class LocalStorage(Storage):
 
     def store(self, name: str, write: Callable[[Path], object]) -> OutputFingerprint:
         path = self.root / name
-        with refusals_as_output_error(path.parent, "created"):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with replacing(path) as temporary:
             write(temporary)
             digest = hash_file(temporary)
@@ -46,11 +54,20 @@ class LocalStorage(Storage):
     def names(self, folder: str, suffix: str) -> list[str]:
         path = self.root / folder
         with refusals_as_output_error(path, "listed"):
-            entries = list(path.iterdir()) if path.exists() else []
-        return sorted(entry.relative_to(self.root).as_posix() for entry in entries if entry.name.endswith(suffix))
+            files = list_files(path) if path.exists() else []
+        return sorted(file.relative_to(self.root).as_posix() for file in files if file.name.endswith(suffix))
 
     def exists(self, name: str) -> bool:
         return os.path.lexists(self.root / name)  # False, too, for names that the system rejects
+
+    def name_problem(self, name: str) -> str:
+        longest = max(len(os.fsencode(part)) for part in name.split("/"))
+        if longest > MAX_NAME_BYTES:
+            return f"the name of its result would have {longest} bytes, more than {MAX_NAME_BYTES}; rename the file"
+        size = len(os.fsencode(self.root.absolute() / name))
+        if size > MAX_PATH_BYTES:
+            return f"the path of its result would have {size} bytes, more than {MAX_PATH_BYTES}; choose another folder"
+        return ""
 
     def clear(self, folders: Iterable[str]) -> None:
         for folder in folders:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ...extractors.sampling import Stream
 from ..errors import SetupError
-from ..files import FAILURES_FILE
+from ..files import FAILURES_FILE, access_problem
 from ..text import escape
 from .journal import InputFingerprint, Journal, JournalEntry
 from .storage import Storage
@@ -50,6 +50,7 @@ class BatchJob:
         inputs: id -> media file; an id may hold slashes.
         storage: where outputs and journal are kept.
         specs: output name -> what is written.
+        problems: id -> why an input cannot be used. Others may prove unusable when they are planned.
         overwrite: compute everything, and replace files that no run has written.
         retry_failed: include inputs that failed in an earlier run.
         verify: compare the checksum of every existing output.
@@ -60,6 +61,7 @@ class BatchJob:
     inputs: Mapping[str, Path]
     storage: Storage
     specs: Mapping[str, OutputSpec]
+    problems: Mapping[str, str] = field(default_factory=dict)
     overwrite: bool = False
     retry_failed: bool = False
     verify: bool = False
@@ -77,16 +79,17 @@ class PlannedVideo(NamedTuple):
     id: str
     path: Path
     output_names: tuple[str, ...]
-    reason: str  # of computing; for an earlier failure, its cause
+    reason: str  # of computing; for an earlier failure or an unusable input, its cause
 
 
 @dataclass
 class Plan:
-    """All inputs of a job, each in one of three lists."""
+    """All inputs of a job, each in one of four lists."""
 
     todo: list[PlannedVideo] = field(default_factory=list)
     done: list[PlannedVideo] = field(default_factory=list)
     failed: list[PlannedVideo] = field(default_factory=list)  # in an earlier run, not to be retried
+    unusable: list[PlannedVideo] = field(default_factory=list)  # missing, or not to be named in the storage
 
 
 def make_plan(job: BatchJob, journal: Journal) -> Plan:
@@ -108,6 +111,9 @@ def make_plan(job: BatchJob, journal: Journal) -> Plan:
         if not journal.entries and not job.overwrite and job.storage.exists(FAILURES_FILE):
             foreign_files.append(FAILURES_FILE)
         for name, path in job.inputs.items():
+            if problem := _find_problem(job, name, path):
+                plan.unusable.append(PlannedVideo(name, path, (), problem))
+                continue
             entry = journal.entries.get(name)
             unchanged = entry is not None and not job.overwrite and _same_input(job, path, entry)
             if not job.overwrite:
@@ -130,6 +136,12 @@ def make_plan(job: BatchJob, journal: Journal) -> Plan:
             " another folder keeps them"
         )
     return plan
+
+
+def _find_problem(job: BatchJob, name: str, path: Path) -> str:
+    """Return why an input fails without being opened, an empty string if it does not."""
+    problem = job.problems.get(name) or access_problem(path)
+    return problem or next(filter(None, map(job.storage.name_problem, job.paths(name).values())), "")
 
 
 def _foreign_files(job: BatchJob, name: str, entry: JournalEntry | None) -> list[str]:

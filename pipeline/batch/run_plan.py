@@ -57,7 +57,7 @@ def run_plan(
 
     Args:
         job: what the plan was made for.
-        plan: of `make_plan`.
+        plan: of `make_plan`. Unusable inputs fail first; results that they have from earlier runs are kept.
         journal: of the job's storage; it holds each result before `on_result` is called.
         executor: runs the jobs; None is enough for a plan with nothing to do.
         on_result: called after each result, with the counts so far.
@@ -71,19 +71,24 @@ def run_plan(
     """
     if executor is None and plan.todo:
         raise ValueError(f"{len(plan.todo)} jobs need an executor")
-    summary = RunSummary(skipped=len(plan.done), left=len(plan.todo))
+    summary = RunSummary(skipped=len(plan.done), left=len(plan.todo) + len(plan.unusable))
     summary.failures = {planned.id: (planned.path, planned.reason) for planned in plan.failed}
     inputs: dict[str, InputFingerprint] = {}
     paths = (path for planned in plan.todo for path in job.paths(planned.id).values())
     job.storage.clear({str(PurePosixPath(path).parent) for path in paths})
-    results: Iterator[Result] = iter(())
-    if executor is not None:
-        journal_batch = max(executor.journal_batch, job.storage.journal_batch)
-        results = executor.run(_start_jobs(job, plan, journal, inputs, journal_batch))
+
+    def results() -> Iterator[Result]:
+        for planned in plan.unusable:
+            yield _fail_unusable(job, planned, journal)
+        if executor is not None and plan.todo:
+            journal_batch = max(executor.journal_batch, job.storage.journal_batch)
+            for result in executor.run(_start_jobs(job, plan, journal, inputs, journal_batch)):
+                entry = _result_entry(job, result, inputs.pop(result.job.id), journal.entries[result.job.id])
+                journal.append(entry)
+                yield result
+
     try:
-        for result in results:
-            entry = _result_entry(job, result, inputs.pop(result.job.id), journal.entries[result.job.id])
-            journal.append(entry)
+        for result in results():
             summary.left -= 1
             if result.cause is None:
                 summary.done += 1
@@ -95,6 +100,16 @@ def run_plan(
     finally:
         write_failures(job.storage, summary.failures)
     return summary
+
+
+def _fail_unusable(job: BatchJob, planned: PlannedVideo, journal: Journal) -> Result:
+    """Journal the failure of an unusable input, unless the journal has results of it."""
+    entry = journal.entries.get(planned.id)
+    if entry is None or not entry.outputs:
+        parameters = {name: spec.parameters for name, spec in job.specs.items()}
+        fingerprint = _fingerprint(job, planned)
+        journal.append(JournalEntry(planned.id, "failed", fingerprint, parameters, cause=planned.reason))
+    return Result(VideoJob(planned.id, planned.path, ()), 0.0, cause=planned.reason)
 
 
 def _start_jobs(
@@ -117,7 +132,7 @@ def _start_jobs(
 def _fingerprint(job: BatchJob, planned: PlannedVideo) -> InputFingerprint:
     try:
         return InputFingerprint.of(planned.path, content=job.hash_inputs)
-    except OSError:
+    except (OSError, ValueError):
         return InputFingerprint(str(planned.path.absolute()), -1, -1)
 
 

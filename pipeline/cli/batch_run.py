@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -23,18 +21,17 @@ if TYPE_CHECKING:
     from ..batch.task import RunContext, Task
     from ..batch.work import Result
     from .console import Console
+    from .options.inputs import NamedInputs
 
 _REPORT_INTERVAL = 10.0  # seconds between lines where no progress bar can be drawn
 
 
-def run_batch(
-    task: Task[Any], named: Mapping[str, Path], storage: Storage, options: BatchOptions, console: Console
-) -> int:
+def run_batch(task: Task[Any], named: NamedInputs, storage: Storage, options: BatchOptions, console: Console) -> int:
     """Run a task over named files, except for what the journal lists as done.
 
     Args:
         task: what to compute.
-        named: id -> file.
+        named: the inputs.
         storage: of the results, locked by the caller.
         options: of the current command.
         console: for progress and notes.
@@ -58,9 +55,10 @@ def run_batch(
     run = task.start(loaded, storage)
     task.check(run, overwrite=options.overwrite)
     job = BatchJob(
-        named,
+        {**named.files, **{name: path for name, (path, _) in named.unusable.items()}},
         storage,
         run.specs,
+        problems={name: reason for name, (_, reason) in named.unusable.items()},
         overwrite=options.overwrite,
         retry_failed=options.retry_failed,
         verify=options.verify,
@@ -70,11 +68,11 @@ def run_batch(
     plan = make_plan(job, journal)
     if options.dry_run:
         _print_plan(plan)
-        return 1 if plan.failed else 0
+        return 1 if plan.failed or plan.unusable else 0
     with _make_executor(task, run, plan, options) as executor, exit_1_on_error(debug=options.debug):
         with console, contextlib.closing(journal):
             task.prepare(run)
-            reporter = ProgressReporter(console, len(plan.todo), options.json_log)
+            reporter = ProgressReporter(console, len(plan.todo) + len(plan.unusable), options.json_log)
             summary = run_plan(job, plan, journal, executor, reporter)
         _print_summary(summary)
         if note := task.finalize(run, journal):
@@ -142,7 +140,7 @@ class ProgressReporter:
                 f"{result.job.path}: {media['format']}, frames by {media['decoder']}:"
                 f" {media['frames_decoded']} decoded, {media['frames_damaged']} damaged; {result.seconds:.1f} s"
             )
-        rate = f"{self._media_seconds / (now - self._started):.1f}x real time"
+        rate = f"{self._media_seconds / max(now - self._started, 1e-9):.1f}x real time"
         failed = f", {len(summary.failures)} failed" if summary.failures else ""
         if console.is_terminal:
             console.move_bar("working", done, self._total, f"{done}/{self._total} files, {rate}{failed}")
@@ -172,7 +170,13 @@ def _print_plan(plan: Plan) -> None:
         click.echo(f"compute  {escape(planned.id)}  {', '.join(planned.output_names)}  ({planned.reason})")
     for planned in plan.failed:
         click.echo(f"failed   {escape(planned.id)}  {planned.reason} (--retry-failed tries again)")
-    click.echo(f"{len(plan.todo)} to compute, {len(plan.done)} done before, {len(plan.failed)} failed before", err=True)
+    for planned in plan.unusable:
+        click.echo(f"fails    {escape(planned.id)}  {escape(planned.path)}: {planned.reason}")
+    unusable = f", {len(plan.unusable)} cannot be used" if plan.unusable else ""
+    click.echo(
+        f"{len(plan.todo)} to compute, {len(plan.done)} done before, {len(plan.failed)} failed before{unusable}",
+        err=True,
+    )
 
 
 def _print_summary(summary: RunSummary) -> None:

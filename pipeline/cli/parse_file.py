@@ -118,7 +118,7 @@ def _plan_files(options: ParseOptions) -> tuple[Path, list[OutputFiles]]:
 
     if not options.inputs:
         raise click.UsageError("Missing argument 'INPUT...'.")
-    paths, problems = collect_inputs(options.inputs, recursive=options.recursive)
+    paths, problems = collect_inputs(options.inputs, recursive=options.recursive, quiet=options.quiet)
     if problems:
         raise click.UsageError("\n  ".join(["some inputs cannot be used:", *problems]))
     if len(paths) > 1:

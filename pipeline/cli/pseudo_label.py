@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import click
 
 from ...weights.source import WeightSource
 from ..errors import SetupError
+from ..files import without_media_suffix
 from ..text import count_of, escape
 from .batch_run import run_batch
 from .options.batch_options import BatchOptions, collect_named_inputs, read_settings
@@ -131,12 +132,13 @@ def pseudo_label(options: PseudoLabelOptions) -> int:
         console = Console(quiet=options.quiet)
         with storage.exclusive_lock():
             scored = [name for name, entry in Journal(storage).entries.items() if entry.outputs]
-            videos, config = _select_videos(named, scored, labels, options)
+            videos, config = _select_videos(named.files, scored, labels, options)
             for note in config.notes:
                 console.info(note)
             if options.review is not None:
                 check_review(storage)
-            status = run_batch(_make_task(config, options), videos, storage, options, console)
+            inputs = replace(named, files=videos)
+            status = run_batch(_make_task(config, options), inputs, storage, options, console)
             if options.review is not None and not options.dry_run:
                 console.info(_write_review(config.weak, videos, storage, options.output, options.review))
         return status
@@ -203,12 +205,11 @@ def _select_videos(
     """Select the annotated videos and build the labelling configuration. scored: videos with scores in the output."""
     from ..datasets.annotations import usable_clip_name
     from ..pseudo_labeling.threshold_scores import LabelingConfig
-    from ..pseudo_labeling.weak_labels import match_videos
 
     weak, dense, notes, videos = labels.weak, labels.dense, list(labels.notes), dict(named)
     if weak is not None:
         annotated = weak.keys() | dense.keys()
-        clips = match_videos(named, annotated, [name for name in scored if name not in named])
+        clips = _match_videos(named, annotated, scored, keep_suffix=options.keep_suffix)
         videos = {video: path for video, path in named.items() if video in clips}
         if not videos:
             raise SetupError("no video is named like a clip of the annotations")
@@ -235,6 +236,29 @@ def _select_videos(
         origin=labels.origin,
         notes=tuple(notes),
     )
+
+
+def _match_videos(
+    named: Mapping[str, Path], annotated: Collection[str], scored: Collection[str], *, keep_suffix: bool
+) -> dict[str, str]:
+    """Match videos of this run and of earlier ones with clips. Clips are called by names without media suffix."""
+    from ..pseudo_labeling.weak_labels import match_videos
+
+    others = [name for name in scored if name not in named]
+    if not keep_suffix:
+        return match_videos(named, annotated, others)
+    plain = {video: video if video in annotated else without_media_suffix(video) for video in (*named, *others)}
+    videos: dict[str, str] = {}
+    rivals: dict[str, str] = {}
+    for video, name in plain.items():
+        if videos.setdefault(name, video) != video and video in named:
+            rivals[name] = video
+    required = {plain[video] for video in named}
+    clips = match_videos(filter(required.__contains__, videos), annotated, videos.keys() - required)
+    if rival := next((name for name in rivals if name in clips), None):
+        both = f"{escape(videos[rival])} and {escape(rivals[rival])}"
+        raise SetupError(f"{both}: both names fit the clip {escape(clips[rival])}; name one of them alone")
+    return {videos[name]: clip for name, clip in clips.items()}
 
 
 def _make_task(config: LabelingConfig, options: PseudoLabelOptions) -> PseudoLabelTask:

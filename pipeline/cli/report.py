@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import SetupError
+from ..errors import DatasetError, SetupError
 from ..files import MEDIA_SUFFIXES, is_file, make_folder, safe_file_name
 from ..text import escape, first_few
 from .options.command import (
@@ -131,7 +131,10 @@ def _read_truths(timelines: Mapping[str, Timeline], folder: Path | None) -> dict
     annotations = read_annotations(folder)
     truths: dict[str, GroundTruth | None] = {}
     for name, timeline in timelines.items():
-        clip = find_annotated_clip(annotations, timeline.name)
+        try:
+            clip = find_annotated_clip(annotations, name)
+        except DatasetError:  # the clip may be called by the video's name without suffix
+            clip = find_annotated_clip(annotations, timeline.name)
         clip.check(timeline.labels)
         truths[name] = clip.compare(timeline)
     return truths

@@ -93,7 +93,7 @@ def train_extractors(options: TrainExtractorsOptions) -> int:
         device = resolve_device(options.device)
         set_torch_threads(options.threads)
         annotations = read_annotations(options.annotations)
-        videos = _find_videos(options.videos)
+        videos = _find_videos(options.videos, quiet=options.quiet)
         create_folder(options.output)
     with exit_1_on_error(debug=options.debug), console:
         data_set = options.annotations.resolve().parent.name
@@ -102,15 +102,14 @@ def train_extractors(options: TrainExtractorsOptions) -> int:
     return 0
 
 
-def _find_videos(folder: Path) -> dict[str, Path]:
+def _find_videos(folder: Path, *, quiet: bool) -> dict[str, Path]:
     """Map clip ids to the videos of a folder. Raises SetupError for two videos of one clip."""
     from ..files import VIDEO_SUFFIXES
     from .options.inputs import collect_inputs
 
-    paths, problems = collect_inputs([str(folder)])
+    files, problems = collect_inputs([str(folder)], suffixes=VIDEO_SUFFIXES, quiet=quiet)
     if problems:
         raise SetupError(problems[0])
-    files = [path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES]
     videos = {path.stem: path for path in files}
     if len(videos) < len(files):
         first = next(path for path in files if videos[path.stem] != path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from torch import Tensor
 from ...models.losses import Targets
 from ..errors import DatasetError
 from ..features.npy_folders import FeatureSource
+from ..files import without_media_suffix
 from ..text import escape
 from ..timeline import SegmentLabels
 from .annotations import Annotations, DatasetSplit
@@ -153,7 +154,7 @@ def load_clips(
 
 
 def find_ids(filenames: Iterable[str], available: frozenset[str]) -> tuple[list[str], list[str]]:
-    """Find the name of each clip's features: that of the clip or, as in LLP, the id in `<id>_<start>_<end>`.
+    """Find the name of each clip's features, see `find_name`.
 
     Args:
         filenames: of the clips.
@@ -165,14 +166,41 @@ def find_ids(filenames: Iterable[str], available: frozenset[str]) -> tuple[list[
     ids: list[str] = []
     owners: dict[str, str] = {}
     problems: list[str] = []
+    with_suffix = names_with_suffix(available)
     for filename in filenames:
-        name = filename if filename in available else clip_id(filename)
+        name = find_name(filename, available, with_suffix) or clip_id(filename)
         if name in owners:
             clips = f"{escape(owners[name])} and {escape(filename)}"
             problems.append(f"{clips} would share the features {escape(name)}; name the features like the clips")
         owners[name] = filename
         ids.append(name)
     return ids, problems
+
+
+def names_with_suffix(available: Iterable[str]) -> dict[str, str]:
+    """Map names without media suffix, as --keep-suffix leaves it in ids, to names that are the only ones of theirs."""
+    names: dict[str, list[str]] = {}
+    for name in available:
+        if (base := without_media_suffix(name)) != name:
+            names.setdefault(base, []).append(name)
+    return {base: found[0] for base, found in names.items() if len(found) == 1}
+
+
+def find_name(filename: str, available: Collection[str], with_suffix: Mapping[str, str]) -> str | None:
+    """Find the name under which the results of a clip are stored.
+
+    Args:
+        filename: of the clip.
+        available: names that exist.
+        with_suffix: of `names_with_suffix`, for these names.
+
+    Returns:
+        The clip's name or, as in LLP, the id in `<id>_<start>_<end>`; else one of these with the suffix of a media
+        file; None if there is none of them.
+    """
+    candidates = (filename, clip_id(filename))
+    plain = (name for name in candidates if name in available)
+    return next(plain, None) or next(filter(None, map(with_suffix.get, candidates)), None)
 
 
 def clip_id(filename: str) -> str:

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets.annotations import Annotations
-from ..datasets.clips import clip_id
+from ..datasets.clips import clip_id, find_name, names_with_suffix
 from ..errors import DatasetError
+from ..files import list_files
 from ..metrics import score
 from ..text import escape
 from ..timeline import GroundTruth, SegmentLabels, Timeline, per_second_labels
@@ -27,7 +28,8 @@ def evaluate_timelines(
     """Score the timelines in a folder.
 
     Args:
-        folder: with `<filename>.events.json` or `<id>.events.json` for each clip, see `read_timeline`.
+        folder: with `<filename>.events.json` or `<id>.events.json` for each clip, see `read_timeline`; the suffix of a
+            media file before `.events.json` is allowed.
         annotations: of the data set; seconds past its last annotated second are not scored.
         split: "val" or "test".
         allow_missing: score only the clips that have a timeline; `notes` states their number.
@@ -43,12 +45,14 @@ def evaluate_timelines(
     decisions: list[SegmentLabels] = []
     missing: list[str] = []
     problems: list[str] = []
+    available = _list_timelines(folder)
+    with_suffix = names_with_suffix(available)
     for index, filename in enumerate(clips.filenames):
-        candidates = (folder / f"{name}{_TIMELINE_SUFFIX}" for name in (filename, clip_id(filename)))
-        path = next((path for path in candidates if path.is_file()), None)
-        if path is None:
+        name = find_name(filename, available, with_suffix)
+        if name is None:
             missing.append(f"{escape(filename)}{_TIMELINE_SUFFIX}")
             continue
+        path = folder / f"{name}{_TIMELINE_SUFFIX}"
         try:
             labels = read_timeline(path, annotations.labels, annotations.segments)
         except DatasetError as error:
@@ -70,6 +74,19 @@ def evaluate_timelines(
         source=escape(folder.resolve().name),
         labels=annotations.labels,
         notes=notes,
+    )
+
+
+def _list_timelines(folder: Path) -> frozenset[str]:
+    """Return the names of the timelines in a folder and below it, without hidden ones."""
+    try:
+        files = list_files(folder, recursive=True)
+    except OSError as error:
+        raise DatasetError(f"{escape(folder)}: cannot be listed: {error.strerror}") from error
+    return frozenset(
+        file.relative_to(folder).as_posix().removesuffix(_TIMELINE_SUFFIX)
+        for file in files
+        if file.name.endswith(_TIMELINE_SUFFIX)
     )
 
 
@@ -155,7 +172,7 @@ def read_timeline(path: Path, labels: Sequence[str], segments: int) -> SegmentLa
         DatasetError: the file cannot be read or is not a timeline of these classes.
     """
     try:
-        events = json.loads(path.read_text(encoding="utf-8"))["events"]
+        events = read_json(path)["events"]
         rows = ((e["modality"], e["label"], float(e["onset"]), float(e["offset"])) for e in events)
         return per_second_labels(rows, labels, segments)
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from ...extractors.profiles import FeatureSpec
 from ..errors import DatasetError
+from ..files import list_files
 from ..text import escape
 
 SPEC_FILE = "features.json"
@@ -167,9 +168,19 @@ class FeatureFolders:
             raise DatasetError(f"{escape(root)}: no feature folder {names} in it")
 
     def ids(self) -> frozenset[str]:
-        """Return the clips with a file in any folder; `lengths` reports those with a file missing elsewhere."""
-        files = ((folder, path) for folder in self.folders for path in folder.rglob("*.npy"))
-        return frozenset(path.relative_to(folder).as_posix().removesuffix(".npy") for folder, path in files)
+        """Return the clips with a file in any folder; `lengths` reports those with a file missing elsewhere.
+
+        Hidden files and folders are left out. Raises DatasetError where a folder cannot be listed.
+        """
+        try:
+            files = [(folder, path) for folder in self.folders for path in list_files(folder, recursive=True)]
+        except OSError as error:
+            raise DatasetError(f"{escape(error.filename)}: cannot be listed: {error.strerror}") from error
+        return frozenset(
+            path.relative_to(folder).as_posix().removesuffix(".npy")
+            for folder, path in files
+            if path.name.endswith(".npy")
+        )
 
     def lengths(self, ids: Sequence[str]) -> tuple[dict[str, int], list[str]]:
         """Check the headers of clips; see `FeatureSource.lengths`."""

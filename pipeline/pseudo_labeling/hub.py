@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 
 from ..batch.journal import hash_values
 from ..errors import SetupError
-from ..files import hash_file
+from ..files import hash_file, list_files
 from ..text import escape
 
 
@@ -98,7 +98,7 @@ def hash_model(name: str, model: Any) -> str:
     folder = Path(name)
     if not folder.is_dir():
         return str(getattr(model.config, "_commit_hash", None) or name)
-    files = sorted(path for path in folder.iterdir() if path.suffix in {".json", ".safetensors", ".txt"})
+    files = [path for path in list_files(folder) if path.suffix in {".json", ".safetensors", ".txt"}]
     return hash_values({path.name: hash_file(path) for path in files})
 
 

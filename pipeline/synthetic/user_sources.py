@@ -24,7 +24,7 @@ from ..decode.options import DEFAULT_OPTIONS
 from ..decode.per_second import open_seconds
 from ..decode.probe import probe
 from ..errors import MediaError, SetupError
-from ..files import AUDIO_SUFFIXES, VIDEO_SUFFIXES
+from ..files import AUDIO_SUFFIXES, VIDEO_SUFFIXES, is_hidden, list_files
 from ..text import escape
 from .waveforms import RATE, Waveform, normalize_rms
 
@@ -119,7 +119,7 @@ def find_sources(folder: Path, labels: Sequence[str]) -> Sources:
     """
     if not folder.is_dir():
         raise SetupError(f"{escape(folder)}: no such folder of sources")
-    unknown = [entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name not in labels]
+    unknown = [entry.name for entry in folder.iterdir() if _is_unknown(entry, labels)]
     if unknown:
         raise SetupError(f"{escape(folder)}: {escape(unknown[0])} is not a class; known: {', '.join(labels)}")
     audio: dict[str, list[Path]] = {}
@@ -140,7 +140,12 @@ def find_sources(folder: Path, labels: Sequence[str]) -> Sources:
 
 
 def _list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    return sorted(path for path in folder.glob("*") if path.suffix.lower() in suffixes)
+    files = list_files(folder) if folder.is_dir() else []
+    return [path for path in files if path.suffix.lower() in suffixes]
+
+
+def _is_unknown(entry: Path, labels: Sequence[str]) -> bool:
+    return entry.is_dir() and entry.name not in labels and not is_hidden(entry.name)
 
 
 @cache

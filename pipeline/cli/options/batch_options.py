@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, ClassVar
 
 import click
@@ -16,6 +15,7 @@ from .groups import DecodeTimeoutOptions, DeviceOptions, MessageOptions
 
 if TYPE_CHECKING:
     from ...batch.task import ComputeSettings
+    from .inputs import NamedInputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,11 @@ class InputOptions(CommandOptions):
     """Which files of a folder are inputs."""
 
     heading: ClassVar[str] = "Many videos"
-    recursive: bool = field(metadata=option("--recursive", is_flag=True, help="Include the subfolders of folders."))
+    recursive: bool = field(
+        metadata=option(
+            "--recursive", is_flag=True, help="Include the subfolders of folders, links too; hidden ones are left out."
+        )
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,12 +125,20 @@ class BatchOptions(InputOptions, RayOptions, ComputeOptions):
     heading: ClassVar[str] = "Many videos"
     listing: str | None = field(
         metadata=option(
-            "--list", metavar="FILE", help="Text or CSV file that lists more inputs; '-' is standard input."
+            "--list",
+            metavar="FILE",
+            help="Text or CSV file that lists more inputs; '-' is standard input. A name that leads nowhere fails"
+            " alone.",
         )
     )
     keep_tree: bool = field(
         metadata=option(
             "--keep-tree", is_flag=True, help="Name results by the path below the folder, not by the file name alone."
+        )
+    )
+    keep_suffix: bool = field(
+        metadata=option(
+            "--keep-suffix", is_flag=True, help="Keep the suffix in the names of results: clip.mp4 beside clip.wav."
         )
     )
     workers: int | None = field(
@@ -172,21 +184,22 @@ class BatchOptions(InputOptions, RayOptions, ComputeOptions):
     )
 
 
-def collect_named_inputs(inputs: Sequence[str], options: BatchOptions) -> dict[str, Path]:
-    """Expand files, folders, patterns and --list into named files.
+def collect_named_inputs(inputs: Sequence[str], options: BatchOptions) -> NamedInputs:
+    """Expand files, folders, patterns and --list into named files; report what is left out of folders.
 
     Args:
         inputs: as typed by the user.
         options: of the current command.
 
     Returns:
-        Id -> file.
+        The files by id, and the names of the list that lead to none.
 
     Raises:
         click.UsageError: there are no inputs, or options of one engine are used with the other.
-        SetupError: an input does not exist, or two files have the same id.
+        SetupError: an input that is not in the list does not exist, or two files have the same id.
     """
-    from .inputs import name_inputs, read_list
+    from .input_lists import read_list
+    from .inputs import name_inputs
 
     if options.engine == "ray" and options.threads is not None:
         raise click.UsageError("--threads is for this machine; on a cluster, use --cpus-per-actor")
@@ -195,7 +208,14 @@ def collect_named_inputs(inputs: Sequence[str], options: BatchOptions) -> dict[s
     listed = [] if options.listing is None else read_list(options.listing)
     if not inputs and not listed:
         raise click.UsageError("no inputs: name files or folders, or a --list of them")
-    return name_inputs([*inputs, *listed], recursive=options.recursive, keep_tree=options.keep_tree)
+    return name_inputs(
+        inputs,
+        listed,
+        recursive=options.recursive,
+        keep_tree=options.keep_tree,
+        keep_suffix=options.keep_suffix,
+        quiet=options.quiet,
+    )
 
 
 def read_settings(

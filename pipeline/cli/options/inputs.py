@@ -1,133 +1,234 @@
-"""Inputs of a batch run: expand files, folders, patterns and lists into media files with unique ids."""
+"""Inputs of a command: expand files, folders, patterns and lists into media files."""
 
 from __future__ import annotations
 
-import csv
 import glob
 import os
-import sys
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import click
+
 from ...errors import SetupError
-from ...files import MEDIA_SUFFIXES
+from ...files import MEDIA_SUFFIXES, access_problem, list_files, safe_file_name, walk_folder
 from ...text import escape
+from .input_names import NamingRules, assign_ids
 
-_PATH_COLUMNS = ("path", "file", "video")
-_STDIN = "-"
-_LISTED_CLASHES = 20
+_ANY_FOLDERS = "**"  # in patterns
+_LISTED_SUFFIXES = 5
+_SHOWN_PATH = 200  # characters
 
 
-def read_list(source: str) -> list[str]:
-    """Read a list of inputs. Relative names start from the working folder.
+@dataclass
+class FoundInputs:
+    """What arguments stand for.
 
-    Args:
-        source: a text file with one name per line; a .csv file with a column path, file or video; or "-", standard
-            input as text.
-
-    Returns:
-        The names, without empty ones.
-
-    Raises:
-        SetupError: the file cannot be read, or has no such column.
+    Attributes:
+        files: each once, in order.
+        problems: arguments without files, with the reasons.
+        folders: arguments that are folders.
+        left_out: visible files of these folders that are not media, by suffix.
+        left_out_of: folders of `left_out`.
     """
-    try:
-        if source == _STDIN:
-            text = sys.stdin.read()
-        else:
-            text = Path(source).read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise SetupError(f"{escape(source)}: cannot be read: {error.strerror}") from error
-    if not source.lower().endswith(".csv"):
-        return [line for line in text.splitlines() if line.strip()]
-    table = csv.DictReader(text.splitlines())
-    column = next((name for name in table.fieldnames or () if name.strip().lower() in _PATH_COLUMNS), None)
-    if column is None:
-        present = ", ".join(map(escape, table.fieldnames or ())) or "none"
-        raise SetupError(f"{escape(source)}: no column {', '.join(_PATH_COLUMNS)} (found: {present})")
-    return [row[column] for row in table if row[column]]
+
+    files: dict[Path, None] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+    folders: list[Path] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    left_out_of: list[str] = field(default_factory=list)
+
+    def note(self) -> str:
+        """Return a line about the files that were left out, empty if there are none."""
+        count, places = self.left_out.total(), len(self.left_out_of)
+        if not count:
+            return ""
+        ranked = sorted(self.left_out.items(), key=lambda item: (-item[1], item[0]))
+        shown = [f"{number} {escape(suffix) or 'without suffix'}" for suffix, number in ranked[:_LISTED_SUFFIXES]]
+        if others := sum(number for _, number in ranked[_LISTED_SUFFIXES:]):
+            shown.append(f"{others} others")
+        files = f"{count} file{'s' if count > 1 else ''}"
+        where = escape(self.left_out_of[0]) if places == 1 else f"{places} folders"
+        return f"left out {files} of {where} that {'are' if count > 1 else 'is'} not media: {', '.join(shown)}"
 
 
-def name_inputs(arguments: Sequence[str], *, recursive: bool = False, keep_tree: bool = False) -> dict[str, Path]:
+@dataclass(frozen=True)
+class NamedInputs:
+    """Inputs of a batch run by id.
+
+    Attributes:
+        files: files, which may be broken links.
+        unusable: names of a list that lead to no file, with the reasons. They fail alone.
+    """
+
+    files: dict[str, Path]
+    unusable: dict[str, tuple[Path, str]] = field(default_factory=dict)
+
+
+def name_inputs(
+    arguments: Sequence[str],
+    listed: Sequence[str] = (),
+    *,
+    recursive: bool = False,
+    keep_tree: bool = False,
+    keep_suffix: bool = False,
+    quiet: bool = False,
+) -> NamedInputs:
     """Give every input file an id.
 
     Args:
-        arguments: files, folders and patterns, as `collect_inputs` takes them.
+        arguments: files, folders and patterns, as `find_inputs` takes them.
+        listed: the same, from a list: names without files do not keep the others from being used.
         recursive: include the subfolders of folders.
-        keep_tree: the id is the path below the folder argument; by default it is the file's name without suffix.
+        keep_tree: the id is the path below the folder argument; by default it is the file's name.
+        keep_suffix: the id includes the file's suffix.
+        quiet: do not report which files of folders were left out.
 
     Returns:
-        Id -> file.
+        The inputs.
 
     Raises:
         SetupError: lists arguments without files, or files with the same id.
     """
-    paths, problems = collect_inputs(arguments, recursive=recursive)
-    if problems:
-        raise SetupError("\n  ".join(["some inputs cannot be used:", *problems]))
-    folders = [Path(argument) for argument in arguments if Path(argument).is_dir()] if keep_tree else []
-    named: dict[str, Path] = {}
-    clashes = []
-    for path in paths:
-        name = _make_id(path, folders)
-        if name in named:
-            clashes.append(f"{escape(named[name])} and {escape(path)} would both be {escape(name)}")
-        named.setdefault(name, path)
-    if clashes:
-        hint = "rename one of them" if keep_tree else "--keep-tree keeps the folders apart"
-        raise SetupError("\n  ".join([f"some files have the same name ({hint}):", *clashes[:_LISTED_CLASHES]]))
+    found = find_inputs(arguments, recursive=recursive)
+    refused = set(found.problems)
+    find_inputs(listed, recursive=recursive, found=found)
+    if not quiet:
+        print_note(found)
+    if refused:
+        raise SetupError("\n  ".join(["some inputs cannot be used:", *describe_problems(found, refused)]))
+    rules = NamingRules(found.folders, keep_tree, keep_suffix)
+    files = assign_ids(found.files, rules)
+    return NamedInputs(files, _name_unusable(found.problems, rules, files))
+
+
+def _name_unusable(problems: dict[str, str], rules: NamingRules, taken: Collection[str]) -> dict[str, tuple[Path, str]]:
+    """Give names that lead to no file ids that no file has."""
+    named: dict[str, tuple[Path, str]] = {}
+    for text, reason in problems.items():
+        path = Path(text)
+        name = rules.name(path)
+        if name in taken or name in named:
+            name = safe_file_name(text)
+        while name in taken or name in named:
+            name += "_"
+        named[name] = path, reason
     return named
 
 
-def _make_id(path: Path, folders: Iterable[Path]) -> str:
-    for folder in folders:
-        if path.is_relative_to(folder):
-            return path.relative_to(folder).with_name(path.stem).as_posix()
-    return path.stem
-
-
-def collect_inputs(arguments: Iterable[str], *, recursive: bool = False) -> tuple[list[Path], list[str]]:
+def collect_inputs(
+    arguments: Iterable[str], *, recursive: bool = False, suffixes: Collection[str] = MEDIA_SUFFIXES, quiet: bool = True
+) -> tuple[list[Path], list[str]]:
     """Expand arguments into files, each listed once.
 
     Args:
-        arguments: files; folders, which stand for the media files in them, chosen by suffix; glob patterns. An
-            existing name is never treated as a pattern.
+        arguments: as `find_inputs` takes them.
         recursive: include the subfolders of folders; allow ** in patterns.
+        suffixes: of the files of folders to take.
+        quiet: do not report which files of folders were left out.
 
     Returns:
         The files, and one line for each argument without files.
     """
-    files: dict[Path, None] = {}
-    problems: list[str] = []
+    found = find_inputs(arguments, recursive=recursive, suffixes=suffixes)
+    if not quiet:
+        print_note(found)
+    return list(found.files), describe_problems(found, found.problems)
+
+
+def describe_problems(found: FoundInputs, arguments: Iterable[str]) -> list[str]:
+    """Return a line for each of these arguments that has a problem, in order."""
+    chosen = set(arguments)
+    return [f"{escape(_shorten(text))}: {reason}" for text, reason in found.problems.items() if text in chosen]
+
+
+def print_note(found: FoundInputs) -> None:
+    """Print what was left out of folders to standard error."""
+    if note := found.note():
+        click.echo(note, err=True)
+
+
+def find_inputs(
+    arguments: Iterable[str],
+    *,
+    recursive: bool = False,
+    suffixes: Collection[str] = MEDIA_SUFFIXES,
+    found: FoundInputs | None = None,
+) -> FoundInputs:
+    """Expand arguments into files.
+
+    Args:
+        arguments: files; folders, which stand for the files in them that are not hidden, chosen by suffix; glob
+            patterns. An existing name is never treated as a pattern.
+        recursive: include the subfolders of folders, links to folders too; allow ** in patterns.
+        suffixes: of the files of folders to take, lower-case.
+        found: add to these; by default to none.
+
+    Returns:
+        Files, problems, and what was left out.
+    """
+    found = FoundInputs() if found is None else found
     for argument in arguments:
         try:
-            expanded = _expand(argument, recursive=recursive)
-        except OSError as error:
-            problems.append(f"{escape(argument)}: {error.strerror or error}")
-            continue
-        if not expanded:
-            hint = "" if recursive else " (--recursive includes its subfolders)"
-            reason = f"no media files in this folder{hint}" if Path(argument).is_dir() else "no such file"
-            problems.append(f"{escape(argument)}: {reason}")
-        files |= dict.fromkeys(expanded)
-    return list(files), problems
+            path = Path(argument)
+            if path.is_dir():
+                reason = _add_folder(argument, found, recursive=recursive, suffixes=suffixes)
+            else:
+                files = [path] if os.path.lexists(path) else _match_files(argument, recursive=recursive)
+                found.files |= dict.fromkeys(files)
+                reason = "" if files else access_problem(path) or "no such file"
+        except (OSError, ValueError) as error:
+            reason = _describe_error(error, argument)
+        if reason:
+            found.problems.setdefault(argument, reason)
+    return found
 
 
-def _expand(argument: str, *, recursive: bool) -> list[Path]:
-    path = Path(argument)
-    if path.is_dir():
-        files = _files_below(path) if recursive else [entry for entry in path.iterdir() if not entry.is_dir()]
-        return sorted(file for file in files if file.suffix.lower() in MEDIA_SUFFIXES)
-    if os.path.lexists(path):
-        return [path]
-    matches = glob.glob(argument, recursive=recursive)  # noqa: PTH207 - accepts absolute patterns
-    return sorted(Path(match) for match in matches if not Path(match).is_dir())
+def _add_folder(argument: str, found: FoundInputs, *, recursive: bool, suffixes: Collection[str]) -> str:
+    """Add the files of a folder; return why there are none, else an empty string."""
+    folder = Path(argument)
+    files = list_files(folder, recursive=recursive)
+    chosen = [file for file in files if file.suffix.lower() in suffixes]
+    found.folders.append(folder)
+    if len(chosen) < len(files) and argument not in found.left_out_of:
+        found.left_out_of.append(argument)
+        found.left_out += Counter(file.suffix.lower() for file in files if file.suffix.lower() not in suffixes)
+    found.files |= dict.fromkeys(chosen)
+    if chosen:
+        return ""
+    return "no media files in this folder" + ("" if recursive else " (--recursive includes its subfolders)")
 
 
-def _files_below(folder: Path) -> list[Path]:
-    """List all files below a folder. An unreadable folder raises OSError; os.walk would skip it."""
+def _match_files(pattern: str, *, recursive: bool) -> list[Path]:
+    """Return the files that a pattern matches, sorted; hidden ones only if it names their dot."""
+    return sorted({path for path in map(Path, _expand_pattern(pattern, recursive=recursive)) if not path.is_dir()})
 
-    def refuse(error: OSError) -> None:
-        raise error
 
-    return [Path(place) / name for place, _, names in os.walk(folder, onerror=refuse) for name in names]
+def _expand_pattern(pattern: str, *, recursive: bool) -> Iterable[str]:
+    """Expand a pattern. `glob` alone would recurse for **, follow links in circles, and refuse deep trees."""
+    parts = pattern.split("/")
+    if not recursive or _ANY_FOLDERS not in parts:
+        yield from glob.glob(pattern)  # noqa: PTH207 - accepts absolute patterns
+        return
+    place = parts.index(_ANY_FOLDERS)
+    above, rest = "/".join(parts[:place]), "/".join(parts[place + 1 :]) or "*"
+    tops = glob.glob(above) if above else ["/" if pattern.startswith("/") else "."]  # noqa: PTH207
+    for top in filter(os.path.isdir, tops):
+        for folder, _ in walk_folder(Path(top)):
+            yield from _expand_pattern(f"{glob.escape(str(folder))}/{rest}", recursive=True)
+
+
+def _describe_error(error: OSError | ValueError, argument: str) -> str:
+    if not isinstance(error, OSError):
+        return f"not a name of a file ({error})"
+    reason = error.strerror or str(error)
+    place = error.filename
+    if place is None or Path(os.fsdecode(place)) == Path(argument):
+        return reason
+    return f"{reason} ({escape(_shorten(os.fsdecode(place)))})"
+
+
+def _shorten(path: str) -> str:
+    """Cut a path that is longer than a message can show."""
+    return path if len(path) <= _SHOWN_PATH else f"{path[: _SHOWN_PATH // 2]}...{path[-_SHOWN_PATH // 2 :]}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import FormatError, SetupError
-from ...files import FAILURES_FILE, is_file
+from ...files import FAILURES_FILE, is_file, list_files, without_media_suffix
 from ...text import escape
 from ...timeline import Timeline
 from .registry import FORMATS, Format, all_files, find_format, read_events
@@ -19,7 +19,8 @@ class EventFiles:
 
     timelines: dict[str, Timeline] = field(default_factory=dict)  # by name
     files: list[Path] = field(default_factory=list)  # every file that was read
-    notes: list[str] = field(default_factory=list)  # one for each file of a folder that was skipped, with the reason
+    # One for each file of a folder that was skipped, with the reason, and those about reading the others.
+    notes: list[str] = field(default_factory=list)
 
 
 def read_event_files(arguments: Iterable[Path]) -> EventFiles:
@@ -33,7 +34,7 @@ def read_event_files(arguments: Iterable[Path]) -> EventFiles:
         arguments: files and folders.
 
     Returns:
-        The timelines, the files they were read from and notes on skipped files.
+        The timelines, the files they were read from and notes on skipped files and on how the others were read.
 
     Raises:
         SetupError: a file does not exist, a folder has no event files, or two timelines have the same name.
@@ -68,11 +69,18 @@ def _read_folder(folder: Path, result: EventFiles, sources: dict[str, Path]) -> 
 
 
 def _select_files(folder: Path) -> list[Path]:
-    """Return the files of one format for each base name; of a format with several files, the first file."""
+    """Return the files of one format for each base name; of a format with several files, the first file.
+
+    Hidden files are left out.
+    """
     groups: dict[str, dict[str, list[Path]]] = {}
-    for path in sorted(folder.iterdir()):
+    try:
+        files = list_files(folder)
+    except OSError as error:
+        raise SetupError(f"{escape(folder)}: cannot be listed: {error.strerror}") from error
+    for path in files:
         match = find_format(path)
-        if match is None or path.name.startswith(".") or path.name == FAILURES_FILE or not is_file(path):
+        if match is None or path.name == FAILURES_FILE or not is_file(path):
             continue
         event_format, suffix, base = match
         is_alias = (event_format.aliases or {}).get(suffix, suffix) != suffix
@@ -86,10 +94,22 @@ def _select_files(folder: Path) -> list[Path]:
     return sorted(selected)
 
 
-def _add(path: Path, timelines: Iterable[Timeline], result: EventFiles, sources: dict[str, Path]) -> None:
+def _add(path: Path, timelines: Sequence[Timeline], result: EventFiles, sources: dict[str, Path]) -> None:
     result.files += all_files(path)
+    match = find_format(path)
+    if match is not None and not match[0].keeps_warnings:
+        result.notes += dict.fromkeys(warning for timeline in timelines for warning in timeline.warnings)
+    timelines = list(timelines)
     for timeline in timelines:
-        if timeline.name in result.timelines:
-            both = f"{escape(sources[timeline.name])} and {escape(path)}"
-            raise SetupError(f"{both}: two timelines are called {escape(timeline.name)}; pass only one of them")
-        result.timelines[timeline.name], sources[timeline.name] = timeline, path
+        name = _full_name(path, timeline) if len(timelines) == 1 else timeline.name
+        if name in result.timelines:
+            both = f"{escape(sources[name])} and {escape(path)}"
+            raise SetupError(f"{both}: two timelines are called {escape(name)}; pass only one of them")
+        result.timelines[name], sources[name] = timeline, path
+
+
+def _full_name(path: Path, timeline: Timeline) -> str:
+    """Return the timeline's name, with the suffix of its media file if the event file has it, as --keep-suffix adds."""
+    match = find_format(path)
+    base = path.stem if match is None else match[2]
+    return base if without_media_suffix(base) == timeline.name else timeline.name
