@@ -39,9 +39,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Problem:
-    """A row that cannot be used: the number of its line and what is wrong with it."""
+    """A row that cannot be used: the number of its line and of its cells, and what is wrong with it."""
 
     line: int
+    cells: int
     cause: str
 
 
@@ -126,6 +127,14 @@ def shorten(text: str) -> str:
     return f"'{escape(text)}'" if len(text) <= _SHOWN else f"'{escape(text[:_SHOWN])}...' ({len(text)} characters)"
 
 
+def format_cells(*cells: str) -> str:
+    """Format a row with tabs between the cells, which contain neither tabs nor newlines.
+
+    A cell that begins with a double quote is quoted: readers would take that quote off. Others are written as they are.
+    """
+    return "\t".join('"' + cell.replace('"', '""') + '"' if cell.startswith('"') else cell for cell in cells)
+
+
 def parse_table(text: str, wanted: Collection[str], *, delimiters: str = DELIMITERS) -> Table:
     """Parse a table whose first line names its columns.
 
@@ -161,7 +170,7 @@ def parse_table(text: str, wanted: Collection[str], *, delimiters: str = DELIMIT
             if len(cells) >= len(columns) and not any(cells[len(columns) :]):
                 rows += [Row(first + line, dict(zip(columns, cells, strict=False)))] if any(cells) else []
             elif any(cells):
-                problems.append(Problem(first + line, f"{len(cells)} columns, expected {len(columns)}"))
+                problems.append(Problem(first + line, len(cells), f"{len(cells)} columns, expected {len(columns)}"))
     return Table(columns, delimiter, tuple(rows), tuple(problems))
 
 

@@ -74,20 +74,23 @@ def decode_text(content: bytes, *, legacy: bool = False) -> Text:
         return Text(normalize_lines(text), (f"read as {encoding}, it is not UTF-8",))
 
 
-def parse_json(content: bytes) -> Any:
-    """Parse JSON in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
+def parse_json(content: bytes | str, *, finite: bool = True) -> Any:
+    """Parse JSON.
 
     Args:
-        content: of a file.
+        content: the document; bytes are UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
+        finite: refuse NaN and infinite numbers, which Python's writer allows.
 
     Returns:
-        The value. Numbers are finite.
+        The value.
 
     Raises:
         TextError: the content is not text or not JSON. The message does not name the file.
     """
-    text = decode_text(content).text
+    text = decode_unicode(content) if isinstance(content, bytes) else content
     try:
+        if not finite:
+            return json.loads(text, parse_int=_integer)
         return json.loads(text, parse_constant=_refuse_number, parse_float=_finite, parse_int=_integer)
     except json.JSONDecodeError as error:
         raise TextError(f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from error
@@ -95,9 +98,9 @@ def parse_json(content: bytes) -> Any:
         raise TextError("not JSON that can be read: it is nested too deeply") from error
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *, finite: bool = True) -> Any:
     """Read a JSON file, see `parse_json`. Raises TextError, whose message does not name the file."""
-    return parse_json(read_bytes(path))
+    return parse_json(read_bytes(path), finite=finite)
 
 
 def _integer(text: str) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import WeightsError
-from .toml import parse_toml, toml_string
+from .toml import parse_toml, read_toml, toml_string
 
 DEFAULT_BUNDLE = "leap-llp"
 BUNDLE_FILE = "bundle.toml"
@@ -130,7 +130,7 @@ def format_bundle(bundle: Bundle) -> str:
 def _read_bundle(folder: Path) -> Bundle:
     description = folder / BUNDLE_FILE
     try:
-        entry = parse_toml(description.read_text(encoding="utf-8"))
+        entry = read_toml(description)
         return Bundle(**{"name": folder.name, "description": "", **entry, "root": folder})
-    except (OSError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise WeightsError(f"{description}: not a bundle description: {error}") from error

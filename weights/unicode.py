@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -43,14 +44,15 @@ def read_bytes(path: Path) -> bytes:
         Its content.
 
     Raises:
-        TextError: the file cannot be read or is too large. The message does not name the file.
+        TextError: the file cannot be read or is too large. The message is the cause, without the file's name.
     """
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_TEXT_BYTES + 1)
+            is_larger = os.fstat(file.fileno()).st_size > MAX_TEXT_BYTES
+            content = b"" if is_larger else file.read(MAX_TEXT_BYTES + 1)  # pipes have no size
     except (OSError, ValueError) as error:  # ValueError: the name contains a NUL
-        raise TextError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    if len(content) > MAX_TEXT_BYTES:
+        raise TextError(str(getattr(error, "strerror", None) or error)) from error
+    if is_larger or len(content) > MAX_TEXT_BYTES:
         raise TextError(f"larger than {MAX_TEXT_BYTES >> 20} MiB, the most that is read of a text file")
     return content
 

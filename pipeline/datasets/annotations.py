@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 from ...models.labels import LLP_LABELS
 from ..errors import DatasetError
 from ..segments import MAX_MEDIA_SECONDS
+from ..tables import NumberReader, parse_table, shorten
 from ..text import count_of, escape
+from ..text_files import decode_text, read_text
 from ..timeline import SegmentLabels
 
 SPLIT_FILES = {"train": "AVVP_train.csv", "val": "AVVP_val_pd.csv", "test": "AVVP_test_pd.csv"}
@@ -43,6 +45,8 @@ def label_name_error(name: str) -> str:
     """
     if set(name) & set(",\t\r\n"):
         return "it contains a comma, a tab or a newline"
+    if any(character < " " or "\x7f" <= character < "\xa0" for character in name):
+        return "it contains a control character"
     if not name or name != name.strip():
         return "it is empty, or begins or ends with whitespace"
     return "it stands for all classes in a thresholds file" if name == "default" else ""
@@ -84,6 +88,7 @@ class Annotations:
     splits: dict[str, DatasetSplit]  # split name -> clips
     events: dict[str, tuple[EventRow, ...]]  # modality -> rows of all splits
     notes: tuple[str, ...] = field(default=())  # irregularities that are not errors, one line for each kind
+    notices: tuple[str, ...] = field(default=())  # files in encodings that are not Unicode
 
     def split(self, name: str) -> DatasetSplit:
         """Return a split. Raises DatasetError if the folder has no file of it."""
@@ -146,15 +151,16 @@ def read_annotations(folder: Path) -> Annotations:
     """
     if not folder.is_dir():
         raise DatasetError(f"{escape(folder)}: no such folder of annotations")
-    labels = read_labels(folder / LABEL_FILE) if (folder / LABEL_FILE).exists() else LLP_LABELS
+    notices: list[str] = []
+    labels = read_labels(folder / LABEL_FILE, notices) if (folder / LABEL_FILE).exists() else LLP_LABELS
     problems: list[str] = []
     splits = {
-        name: _read_split(name, folder / file, labels, problems)
+        name: _read_split(name, _read_rows(folder / file, CLIP_COLUMNS, problems, notices), labels, problems)
         for name, file in SPLIT_FILES.items()
         if (folder / file).exists()
     }
     events = {
-        modality: _read_events(folder / file, labels, problems)
+        modality: _read_events(_read_rows(folder / file, EVENT_COLUMNS, problems, notices), labels, problems)
         for modality, file in EVENT_FILES.items()
         if (folder / file).exists()
     }
@@ -163,14 +169,15 @@ def read_annotations(folder: Path) -> Annotations:
         problems.append(f"{escape(folder)}: holds none of {', '.join(SPLIT_FILES.values())}")
     if problems:
         raise DatasetError.listing(f"the annotations in {escape(folder)} cannot be used", problems)
-    return Annotations(folder, labels, splits, events, tuple(_irregularities(splits, events)))
+    return Annotations(folder, labels, splits, events, tuple(_irregularities(splits, events)), tuple(notices))
 
 
-def read_labels(path: Path) -> tuple[str, ...]:
+def read_labels(path: Path, notices: list[str] | None = None) -> tuple[str, ...]:
     """Read class names, one per line; empty lines are skipped.
 
     Args:
-        path: a text file in UTF-8.
+        path: a text file.
+        notices: a line is appended if the file is in an encoding that is not Unicode.
 
     Returns:
         C class names.
@@ -179,9 +186,12 @@ def read_labels(path: Path) -> tuple[str, ...]:
         DatasetError: the file is unreadable or empty, or has repeated or unusable names.
     """
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
-    except (OSError, ValueError) as error:
+        text = read_text(path, legacy=True)
+    except ValueError as error:
         raise DatasetError(f"{escape(path)}: cannot be read: {error}") from error
+    if notices is not None:
+        notices += [f"{path.name}: {notice}" for notice in text.notices]
+    names = [line.strip() for line in text.lines() if line.strip()]
     problems = [f"contains {name} twice" for name, count in Counter(names).items() if count > 1]
     faults = {name: label_name_error(name) for name in names}
     problems += [f"has a class {name!r}: {fault}" for name, fault in faults.items() if fault]
@@ -190,35 +200,48 @@ def read_labels(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _read_split(name: str, path: Path, labels: Sequence[str], problems: list[str]) -> DatasetSplit:
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of one file: number of the line and values of the columns."""
+
+    file: str
+    rows: tuple[tuple[int, list[str]], ...]
+
+
+def _read_split(name: str, table: _Rows, labels: Sequence[str], problems: list[str]) -> DatasetSplit:
     find = _class_finder(labels)
-    rows: dict[str, list[int]] = {}
-    for line, (filename, names) in _rows(path, CLIP_COLUMNS, problems):
-        if filename in rows:
-            problems.append(f"{path.name}:{line}: {escape(filename)} is listed twice")
+    clips: dict[str, list[int]] = {}
+    for line, (filename, names) in table.rows:
+        if filename in clips:
+            problems.append(f"{table.file}:{line}: {escape(filename)} is listed twice")
             continue
-        rows[filename] = []
-        for label in filter(None, (part.strip() for part in names.split(","))):
+        clips[filename] = []
+        for label in split_labels(names):
             try:
-                rows[filename].append(find(label))
+                clips[filename].append(find(label))
             except ValueError as error:
-                problems.append(f"{path.name}:{line}: {error}")
-    if not rows and not any(problem.startswith(path.name) for problem in problems):
-        problems.append(f"{path.name}: the {name} split is empty")
-    table = np.zeros((len(rows), len(labels)), bool)
-    for index, classes in enumerate(rows.values()):
-        table[index, classes] = True
-    return DatasetSplit(name, tuple(rows), table)
+                problems.append(f"{table.file}:{line}: {error}")
+    if not clips and not any(problem.startswith(table.file) for problem in problems):
+        problems.append(f"{table.file}: the {name} split is empty")
+    present = np.zeros((len(clips), len(labels)), bool)
+    for index, classes in enumerate(clips.values()):
+        present[index, classes] = True
+    return DatasetSplit(name, tuple(clips), present)
 
 
-def _read_events(path: Path, labels: Sequence[str], problems: list[str]) -> tuple[EventRow, ...]:
-    find = _class_finder(labels)
+def split_labels(cell: str) -> list[str]:
+    """Split a comma-separated list of classes, which may be empty."""
+    return [label.strip() for label in cell.split(",") if label.strip()]
+
+
+def _read_events(table: _Rows, labels: Sequence[str], problems: list[str]) -> tuple[EventRow, ...]:
+    find, numbers = _class_finder(labels), NumberReader(decimal_comma=True)
     rows: list[EventRow] = []
-    for line, (filename, onset, offset, label) in _rows(path, EVENT_COLUMNS, problems):
+    for line, (filename, onset, offset, label) in table.rows:
         try:
-            rows.append(EventRow(filename, _whole(onset), _whole(offset), find(label.strip())))
+            rows.append(EventRow(filename, _whole(onset, numbers), _whole(offset, numbers), find(label)))
         except ValueError as error:
-            problems.append(f"{path.name}:{line}: {error}")
+            problems.append(f"{table.file}:{line}: {error}")
     return tuple(rows)
 
 
@@ -236,56 +259,50 @@ def read_clip_names(content: bytes, name: str) -> list[str]:
         DatasetError: the file has invalid lines.
     """
     problems: list[str] = []
-    names = [filename for _, (filename, _) in read_table(content, name, CLIP_COLUMNS, problems)]
+    try:
+        rows = read_table(decode_text(content, legacy=True).text, name, CLIP_COLUMNS, problems)
+    except ValueError as error:
+        raise DatasetError(f"{escape(name)}: {error}") from error
     if problems:
         raise DatasetError.listing(f"{escape(name)} cannot be used", problems)
-    return names
+    return [filename for _, (filename, _) in rows]
 
 
-def _rows(path: Path, columns: Sequence[str], problems: list[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield line numbers and the values of `columns`."""
+def _read_rows(path: Path, columns: Sequence[str], problems: list[str], notices: list[str]) -> _Rows:
     try:
-        content = path.read_bytes()
-    except OSError as error:
+        text = read_text(path, legacy=True)
+    except ValueError as error:
         problems.append(f"{path.name}: cannot be read: {error}")
-        return
-    yield from read_table(content, path.name, columns, problems)
+        return _Rows(path.name, ())
+    notices += [f"{path.name}: {notice}" for notice in text.notices]
+    try:
+        return _Rows(path.name, tuple(read_table(text.text, path.name, columns, problems)))
+    except ValueError as error:
+        problems.append(f"{path.name}: {error}")
+        return _Rows(path.name, ())
 
 
-def read_table(
-    content: bytes, name: str, columns: Sequence[str], problems: list[str]
-) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of a tab-separated table with a header.
+def read_table(text: str, name: str, columns: Sequence[str], problems: list[str]) -> list[tuple[int, list[str]]]:
+    """Read a table whose columns are separated by tabs, or by semicolons as spreadsheets write them.
+
+    Commas do not separate columns: they separate the classes of a clip, usually without quotes.
 
     Args:
-        content: UTF-8, with or without a byte order mark.
+        text: of the file.
         name: of the file, for the problems.
         columns: names of the columns to return; the table may have others.
-        problems: a line is appended for each row that cannot be read and for missing columns.
+        problems: a line is appended for each row that cannot be read.
 
-    Yields:
-        The line number, and the values of `columns` in that order, without surrounding whitespace.
+    Returns:
+        For each row, the number of its line and the values of `columns` in that order.
+
+    Raises:
+        ValueError: the header lacks a column, or a quote is not closed. The message does not name the file.
     """
-    try:
-        text = content.decode("utf-8-sig")
-    except ValueError as error:
-        problems.append(f"{name}: cannot be read: {error}")
-        return
-    lines = text.replace("\r\n", "\n").split("\n")  # not splitlines(): names may contain its other separators
-    header = lines[0].split("\t")
-    missing = [column for column in columns if column not in header]
-    if missing:
-        problems.append(f"{name}: has no column {', '.join(missing)}; expected tab-separated {', '.join(columns)}")
-        return
-    indices = [header.index(column) for column in columns]
-    for number, line in enumerate(lines[1:], 2):
-        values = line.split("\t")
-        if not line.strip():
-            continue
-        if len(values) != len(header):
-            problems.append(f"{name}:{number}: {len(values)} columns, expected {len(header)}")
-            continue
-        yield number, [values[index].strip() for index in indices]
+    table = parse_table(text, columns, delimiters="\t;")
+    table.require(columns, separated="tab-separated")
+    problems += [f"{name}:{problem.line}: {problem.cause}" for problem in table.problems]
+    return [(row.line, [row.cells[column] for column in columns]) for row in table.rows]
 
 
 def _class_finder(labels: Sequence[str]) -> Callable[[str], int]:
@@ -301,13 +318,13 @@ def _class_finder(labels: Sequence[str]) -> Callable[[str], int]:
     return find
 
 
-def _whole(text: str) -> int:
+def _whole(text: str, numbers: NumberReader) -> int:
     try:
-        number = float(text)
+        number = numbers.parse(text)
         if number != int(number):
             raise ValueError
-    except (ValueError, OverflowError):
-        raise ValueError(f"{text!r} is not a whole number of seconds") from None
+    except ValueError:
+        raise ValueError(f"{shorten(text)} is not a whole number of seconds") from None
     if abs(number) > MAX_MEDIA_SECONDS:
         raise ValueError(f"{escape(text)} seconds are more than {MAX_MEDIA_SECONDS // 3600} hours")
     return int(number)

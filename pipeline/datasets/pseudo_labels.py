@@ -8,7 +8,6 @@ for training only.
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +19,7 @@ from ..errors import DatasetError
 from ..features.npy_folders import READ_THREADS, read_array
 from ..files import make_folder, write_atomic
 from ..text import escape
+from ..text_files import read_json
 
 RECORD = "pseudo_labels.json"  # written by `avvp pseudo-label`
 FOLDERS = {"audio": Path("CLAP/segment_pseudo_labels"), "visual": Path("CLIP/segment_pseudo_labels")}
@@ -55,13 +55,13 @@ def check_record(root: Path, labels: Sequence[str]) -> list[str]:
         A line if the run did not finish or the classes or their order differ, else nothing.
     """
     path = root / RECORD
+    if not path.exists():
+        return []
     try:
-        record = json.loads(path.read_bytes())
+        record = read_json(path)
         unfinished = record.get("unfinished", False)
         recorded = [] if unfinished else list(record["prompts"]["labels"])
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return [f"{escape(path)}: not a readable record of pseudo labels"]
     if unfinished:
         return [f"{escape(path)}: the run that made the labels did not finish; repeat its avvp pseudo-label command"]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ...models.labels import LLP_LABELS
 from ..files import write_atomic
 from ..segments import runs
+from ..tables import format_cells
 from ..timeline import SegmentLabels
 from .annotations import CLIP_COLUMNS, EVENT_COLUMNS, EVENT_FILES, LABEL_FILE, SPLIT_FILES
 
@@ -32,7 +33,7 @@ def write_annotations(folder: Path, labels: Sequence[str], splits: Mapping[str, 
         lines = ["\t".join(CLIP_COLUMNS)]
         for filename, clip in clips.items():
             classes = np.flatnonzero(clip.audio.any(axis=0) | clip.visual.any(axis=0)).tolist()
-            lines.append(f"{filename}\t{','.join(labels[int(index)] for index in classes)}")
+            lines.append(format_cells(filename, ",".join(labels[int(index)] for index in classes)))
         write_atomic(folder / SPLIT_FILES[name], "".join(f"{line}\n" for line in lines).encode())
     annotated = {**splits.get("val", {}), **splits.get("test", {})}
     if not {"val", "test"} & set(splits):
@@ -55,5 +56,5 @@ def format_events(tables: Mapping[str, NDArray[np.bool_]], labels: Sequence[str]
     lines = ["\t".join(EVENT_COLUMNS)]
     for name, table in tables.items():
         for index, label in enumerate(labels):
-            lines += [f"{name}\t{start}\t{stop}\t{label}" for start, stop in runs(table[:, index])]
+            lines += [format_cells(name, str(start), str(stop), label) for start, stop in runs(table[:, index])]
     return "".join(f"{line}\n" for line in lines)

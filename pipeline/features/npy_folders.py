@@ -11,7 +11,6 @@ objects (which would have to be unpickled) and truncated files are errors that n
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,7 @@ from ...extractors.profiles import FeatureSpec
 from ..errors import DatasetError
 from ..files import list_files
 from ..text import escape
+from ..text_files import read_json
 
 SPEC_FILE = "features.json"
 PUBLISHED_SPEC = FeatureSpec("llp", 1, ("vggish", "resnet152", "r2plus1d_18"), (128, 2048, 512))
@@ -252,6 +252,6 @@ def read_spec(root: Path) -> FeatureSpec:
     if not path.exists():
         return PUBLISHED_SPEC
     try:
-        return FeatureSpec.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        return FeatureSpec.from_dict(read_json(path))
+    except (ValueError, TypeError) as error:
         raise DatasetError(f"{escape(path)}: not a feature specification: {escape(error)}") from error

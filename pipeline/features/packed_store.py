@@ -26,6 +26,7 @@ from ...extractors.profiles import FeatureSpec
 from ..errors import DatasetError, OutputError
 from ..files import check_writable
 from ..text import escape
+from ..text_files import read_json
 from .npy_folders import READ_THREADS, FeatureFolders, FeatureSource, read_header
 
 INDEX_FILE = "index.json"
@@ -264,8 +265,8 @@ def _flush(file: IO[Any]) -> int:
 def _read_index(root: Path) -> dict[str, Any]:
     path = root / INDEX_FILE
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        index = read_json(path)
+    except ValueError as error:
         raise DatasetError(f"{escape(path)}: cannot be read: {escape(error)}") from error
     if not isinstance(index, dict):
         raise DatasetError(f"{escape(path)}: not the index of a packed store")

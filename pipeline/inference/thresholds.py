@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...weights.toml import parse_toml, toml_string
+from ...weights.toml import read_toml, toml_string
 from ..errors import SetupError
+from ..text import escape
+from ..text_files import read_json
 from ..timeline import SegmentLabels, SegmentProbabilities
 
 DEFAULT_THRESHOLD = 0.5
@@ -175,12 +176,9 @@ def apply_tables(tables: ThresholdTables, labels: Sequence[str], segment: float,
 
 def _read_document(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
-        tables = json.loads(text) if path.suffix.lower() == ".json" else parse_toml(text)
-    except OSError as error:
-        raise SetupError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:  # errors of both parsers, and bytes that are not UTF-8
-        raise SetupError(f"{path}: not a readable thresholds file: {error}") from error
+        tables = read_json(path) if path.suffix.lower() == ".json" else read_toml(path)
+    except ValueError as error:
+        raise SetupError(f"{escape(path)}: not a readable thresholds file: {error}") from error
     if not isinstance(tables, dict):
         raise SetupError(f"{path}: expected tables, found {type(tables).__name__}")
     return tables

@@ -11,6 +11,7 @@ from ...weights.toml import parse_toml, toml_string
 from ..datasets.annotations import label_name_error
 from ..errors import SetupError
 from ..text import escape
+from ..text_files import read_bytes
 
 VALOR = Path(__file__).with_name("valor.toml")
 PROMPTS_FILE = "prompts.toml"  # beside the labels: the prompts, with the thresholds that the labels were made with
@@ -92,9 +93,9 @@ def read_prompts(path: Path = VALOR) -> Prompts:
         2023) and its program, github.com/Franklin905/VALOR.
     """
     try:
-        return parse_prompts(path.read_bytes(), path)
-    except OSError as error:
-        raise SetupError(f"{escape(path)}: cannot be read: {error.strerror or error}") from error
+        return parse_prompts(read_bytes(path), path)
+    except ValueError as error:
+        raise SetupError(f"{escape(path)}: cannot be read: {error}") from error
 
 
 def parse_prompts(content: bytes, path: Path | str) -> Prompts:
@@ -111,7 +112,7 @@ def parse_prompts(content: bytes, path: Path | str) -> Prompts:
         SetupError: as `read_prompts`.
     """
     try:
-        tables = parse_toml(content.decode()).get("class")
+        tables = parse_toml(content).get("class")
     except ValueError as error:
         raise SetupError(f"{escape(path)}: not a TOML file of prompts: {escape(error)}") from error
     if not isinstance(tables, list) or not tables:

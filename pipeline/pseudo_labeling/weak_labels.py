@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
@@ -11,14 +9,16 @@ from pathlib import Path, PurePath
 import numpy as np
 from numpy.typing import NDArray
 
-from ..datasets.annotations import EVENT_COLUMNS, SPLIT_FILES, Annotations
+from ..datasets.annotations import CLIP_COLUMNS, EVENT_COLUMNS, SPLIT_FILES, Annotations, split_labels
 from ..datasets.clips import clip_id
 from ..errors import DatasetError
 from ..files import MEDIA_SUFFIXES
+from ..tables import parse_table
 from ..text import escape
+from ..text_files import read_text
 
 WeakLabels = dict[str, NDArray[np.bool_]]  # clip -> (C,)
-_COLUMNS = ("filename", "event_labels")
+_COLUMNS = CLIP_COLUMNS
 
 
 def annotated_labels(annotations: Annotations, splits: Sequence[str]) -> WeakLabels:
@@ -29,13 +29,14 @@ def annotated_labels(annotations: Annotations, splits: Sequence[str]) -> WeakLab
     return weak
 
 
-def read_table(path: Path, labels: Sequence[str]) -> WeakLabels:
+def read_table(path: Path, labels: Sequence[str], notices: list[str] | None = None) -> WeakLabels:
     """Read weak labels from a table such as LLP's AVVP_train.csv.
 
     Args:
-        path: tab- or comma-separated, with the columns `filename` and `event_labels` (classes separated by commas);
-            the suffix of a media file is removed from a filename.
+        path: separated by tabs, semicolons or commas, with the columns `filename` and `event_labels` (classes separated
+            by commas); the suffix of a media file is removed from a filename.
         labels: names of the C classes.
+        notices: a line is appended if the file is in an encoding that is not Unicode.
 
     Returns:
         Clip -> (C,) bool.
@@ -49,38 +50,30 @@ def read_table(path: Path, labels: Sequence[str]) -> WeakLabels:
             f"{escape(path)}: labels made from val or test are not for training; pass its folder and --split instead"
         )
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{escape(path)}: cannot be read: {error}") from error
-    header = text.split("\n", 1)[0].rstrip("\r")
-    delimiter = "\t" if "\t" in header else ","
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        text = read_text(path, legacy=True)
+        table = parse_table(text.text, _COLUMNS)
+    except ValueError as error:
+        raise DatasetError(f"{escape(path)}: {error}") from error
+    _check_columns(path, text.text.lstrip("\n").split("\n", 1)[0], table.columns)
+    if notices is not None:
+        notices += [f"{path.name}: {notice}" for notice in text.notices]
+    hint = "; put several classes in quotes" if table.delimiter == "," else ""
+    problems = [(p.line, p.cause + (hint if p.cells > len(table.columns) else "")) for p in table.problems]
     weak: WeakLabels = {}
-    problems = []
-    try:
-        columns = next(rows, [])
-        _check_columns(path, header, columns)
-        indices = [columns.index(column) for column in _COLUMNS]
-        for row in filter(None, rows):
-            line = f"line {rows.line_num}"
-            if len(row) != len(columns):
-                hint = "; put several classes in quotes" if len(row) > len(columns) and delimiter == "," else ""
-                problems.append(f"{line}: {len(row)} columns, expected {len(columns)}{hint}")
-                continue
-            file, classes = (row[index] for index in indices)
-            name = str(PurePath(file).with_suffix("")) if PurePath(file).suffix.lower() in MEDIA_SUFFIXES else file
-            present = [label.strip() for label in classes.split(",") if label.strip()]
-            if unknown := [label for label in present if label not in labels]:
-                problems.append(f"{line}: unknown class {escape(unknown[0])}")
-            if not name:
-                problems.append(f"{line}: no filename")
-            elif name in weak:
-                problems.append(f"{line}: {name!r} is listed twice")
-            weak[name] = np.array([label in present for label in labels])
-    except csv.Error as error:
-        problems.append(f"line {rows.line_num}: {error}")
+    for row in table.rows:
+        file, classes = (row.cells[column] for column in _COLUMNS)
+        name = str(PurePath(file).with_suffix("")) if PurePath(file).suffix.lower() in MEDIA_SUFFIXES else file
+        present = split_labels(classes)
+        if unknown := [label for label in present if label not in labels]:
+            problems.append((row.line, f"unknown class {escape(unknown[0])}"))
+        if not name:
+            problems.append((row.line, "no filename"))
+        elif name in weak:
+            problems.append((row.line, f"{name!r} is listed twice"))
+        weak[name] = np.array([label in present for label in labels])
     if problems or not weak:
-        raise DatasetError.listing(f"{escape(path)} cannot be used", problems or ["it lists no clip"])
+        causes = [f"line {line}: {cause}" for line, cause in sorted(problems)]
+        raise DatasetError.listing(f"{escape(path)} cannot be used", causes or ["it lists no clip"])
     return weak
 
 

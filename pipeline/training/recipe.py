@@ -12,7 +12,7 @@ import torch
 
 from ...models.config import ParserConfig
 from ...models.losses import Objective
-from ...weights.toml import parse_toml
+from ...weights.toml import parse_toml, read_toml
 from ..errors import SetupError
 from ..files import is_file
 from ..precisions import TRAINING_PRECISIONS
@@ -162,8 +162,8 @@ def load_recipe(name_or_file: str, changes: Iterable[str] = ()) -> Recipe:
         known = ", ".join(list_recipes())
         raise SetupError(f"unknown recipe {name_or_file!r}: neither a file nor one of {known}")
     try:
-        document = parse_toml(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        document = read_toml(path)
+    except ValueError as error:
         raise SetupError(f"{escape(path)}: not a readable recipe: {error}") from error
     for change in changes:
         _apply(document, change)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ....weights.unicode import TextError, normalize_lines, read_bytes
 from ...errors import SetupError
-from ...tables import parse_table
+from ...tables import DELIMITERS, parse_table
 from ...text import escape
 from ...text_files import decode_text
 
@@ -37,7 +37,7 @@ def read_list(source: str) -> list[str]:
     except OSError as error:
         raise SetupError(f"{escape(source)}: cannot be read: {error.strerror}") from error
     except TextError as error:
-        raise SetupError(f"{escape(source)}: {error}") from error
+        raise SetupError(f"{escape(source)}: cannot be read: {error}") from error
     text = _decode_names(content)
     names = _split_names(source, text)
     if any("\udc80" <= character <= "\udcff" for character in text):
@@ -72,14 +72,16 @@ def _choose_existing(names: list[str], source: str, content: bytes) -> list[str]
 def _split_names(source: str, text: str) -> list[str]:
     if not source.lower().endswith(".csv"):
         return [line for line in split_lines(text) if line.strip()]
+    text = normalize_lines(text)
     try:
-        table = parse_table(normalize_lines(text), _COLUMNS)
+        table = parse_table(text, _COLUMNS)
+        column = next((name for name in table.columns if name in _COLUMNS), None)
+        if column is None:  # then nothing tells the delimiter: show the columns of the likeliest
+            headers = [parse_table(text, _COLUMNS, delimiters=delimiter).columns for delimiter in DELIMITERS]
+            present = ", ".join(map(escape, max(headers, key=len))) or "none"
+            raise SetupError(f"{escape(source)}: no column {', '.join(_COLUMNS)} (found: {present})")
     except TextError as error:
         raise SetupError(f"{escape(source)}: {escape(error)}") from error
-    column = next((name for name in table.columns if name in _COLUMNS), None)
-    if column is None:
-        present = ", ".join(map(escape, table.columns)) or "none"
-        raise SetupError(f"{escape(source)}: no column {', '.join(_COLUMNS)} (found: {present})")
     if table.problems:
         first = table.problems[0]
         raise SetupError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ...tables import NumberReader
 from ...timeline import MODALITIES, Event, Timeline
 from ..postprocess import with_audio_visual
 from .tiers import drop_derived
@@ -32,13 +33,14 @@ def write(timeline: Timeline) -> list[bytes]:
     ]
 
 
-def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
+def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
     """Read label tracks; point labels and the lines of a spectral selection are skipped.
 
-    Audio-visual events are computed anew from the audio and visual ones, which the user may have moved.
+    Audio-visual events are computed anew from the audio and visual ones, which the user may have moved. Times may have
+    decimal commas, as Audacity writes them in some languages.
 
     Args:
-        contents: suffix -> content of the files that exist.
+        contents: suffix -> text of the files that exist.
         name: name of the timeline.
 
     Returns:
@@ -49,15 +51,15 @@ def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
     """
     events: list[Event] = []
     for modality, suffix in zip(MODALITIES, SUFFIXES, strict=True):
-        lines = contents.get(suffix, b"").decode("utf-8-sig").replace("\r\n", "\n").split("\n")
-        for number, line in enumerate(lines, 1):
+        numbers = NumberReader(decimal_comma=True)
+        for number, line in enumerate(contents.get(suffix, "").split("\n"), 1):
             values = line.split("\t", 2)
             if not line.strip() or values[0] == "\\":
                 continue
             try:
                 if len(values) < _MIN_COLUMNS:
                     raise ValueError("expected onset, offset and label, separated by tabs")
-                onset, offset = float(values[0]), float(values[1])
+                onset, offset = numbers.parse(values[0]), numbers.parse(values[1])
                 if onset != offset:
                     label = values[_MIN_COLUMNS] if len(values) > _MIN_COLUMNS else ""
                     events.append(Event(modality, label, onset, offset, 1.0))

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import mimetypes
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
 
+from ...tables import shorten
+from ...text_files import Text, decode_text, normalize_lines
 from ...timeline import Event, Timeline
+from .elan_times import annotation_spans, find_span, milliseconds
 from .tiers import find_modality, from_tiers, to_tiers
 
 _SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 _SCHEMA_INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
 _LINGUISTIC_TYPE = "events"
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_DECLARATION = re.compile(rb"\s*<\?xml[^>]*?\sencoding\s*=\s*[\"']([-.\w]+)[\"']")
+_XML_DECLARATION = re.compile(r"\A\s*<\?xml\s[^>]*\?>")
 _DATE = "1970-01-01T00:00:00+00:00"  # fixed, so that the same events give the same bytes
 
 
@@ -75,57 +81,92 @@ def _milliseconds(event: Event) -> tuple[int, int]:
     return start, max(start + 1, round(event.offset * 1000))
 
 
-def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
-    """Read time-aligned annotations on tiers named after modalities; other tiers are skipped.
-
-    A document type declaration is refused: its entities could expand without limit or read other files.
+def decode(content: bytes) -> Text:
+    """Decode an XML document.
 
     Args:
-        contents: the content of one file.
-        name: name of the timeline.
+        content: in a Unicode encoding, or in the one that its XML declaration names.
 
     Returns:
-        One timeline.
+        The text.
+
+    Raises:
+        ValueError: the content is not text in that encoding.
+    """
+    declared = _DECLARATION.match(content)
+    name = declared[1].decode() if declared else "utf-8"
+    if name.lower().startswith(("utf-8", "utf-16", "utf-32")):
+        return decode_text(content)
+    try:
+        return Text(normalize_lines(content.decode(name)))
+    except (LookupError, ValueError) as error:
+        raise ValueError(f"it cannot be read in its encoding {shorten(name)}; save it as UTF-8") from error
+
+
+def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
+    """Read annotations on tiers named after modalities; other tiers are skipped.
+
+    Times are those of the media: ELAN's zero may be later in it. Time slots without a time, and annotations that refer
+    to others, divide the time of their parent evenly. A document type declaration is refused: its entities could expand
+    without limit or read other files.
+
+    Args:
+        contents: the text of one file.
+        name: name of the timeline; of several media with different offsets, the one with this name counts.
+
+    Returns:
+        One timeline; a warning says which of several offsets was taken.
 
     Raises:
         ValueError: the content is not EAF, or no tier is named after a modality.
     """
-    (content,) = contents.values()
+    (text,) = contents.values()
+    text = _XML_DECLARATION.sub("", text)  # its encoding was that of the bytes
     try:
-        _refuse_declarations(content)
-        root = ET.fromstring(content)  # noqa: S314 - without declarations there are no entities to expand
-    except (ET.ParseError, expat.ExpatError, LookupError) as error:
-        raise ValueError(str(error)) from error
-    times = {slot.get("TIME_SLOT_ID"): slot.get("TIME_VALUE") for slot in root.iterfind("TIME_ORDER/TIME_SLOT")}
+        _refuse_declarations(text)
+        root = ET.fromstring(text)  # noqa: S314 - without declarations there are no entities to expand
+    except (ET.ParseError, expat.ExpatError) as error:
+        raise ValueError(f"not XML: {error}") from error
+    origin, warnings = _time_origin(root, name)
+    spans = annotation_spans(root)
     events: list[Event] = []
-    names: list[str] = []
-    for tier in root.iterfind("TIER"):
-        names.append(tier.get("TIER_ID", ""))
-        modality = find_modality(names[-1])
-        for aligned in tier.iterfind("ANNOTATION/ALIGNABLE_ANNOTATION") if modality else ():
-            label = aligned.findtext("ANNOTATION_VALUE") or ""
-            start, stop = (_seconds(times, aligned.get(key)) for key in ("TIME_SLOT_REF1", "TIME_SLOT_REF2"))
+    tiers = [(tier, tier.get("TIER_ID", "")) for tier in root.iterfind("TIER")]
+    for tier, tier_name in tiers:
+        modality = find_modality(tier_name)
+        for annotation in tier.iterfind("ANNOTATION/*") if modality else ():
+            label = annotation.findtext("ANNOTATION_VALUE") or ""
             if modality and label.strip():
-                events.append(Event(modality, label, start, stop, 1.0))
-    return [from_tiers(events, names, path=name, duration=None)]
+                start, stop = find_span(spans, annotation)
+                events.append(Event(modality, label, (start + origin) / 1000, (stop + origin) / 1000, 1.0))
+    timeline = from_tiers(events, [tier_name for _, tier_name in tiers], path=name, duration=None)
+    return [replace(timeline, warnings=warnings)]
 
 
-def _refuse_declarations(content: bytes) -> None:
-    """Raise ValueError for a document type declaration, in any encoding."""
+def _refuse_declarations(text: str) -> None:
+    """Raise ValueError for a document type declaration."""
 
     def refuse(*_: object) -> None:
         raise ValueError("it has a document type declaration; files of ELAN have none")
 
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = refuse
-    parser.Parse(content, True)
+    parser.Parse(text, True)
 
 
-def _seconds(times: Mapping[str | None, str | None], slot: str | None) -> float:
-    value = times.get(slot)
-    if value is None:
-        raise ValueError(f"time slot {slot!r} has no time")
-    seconds = float(value) / 1000
-    if not math.isfinite(seconds):
-        raise ValueError(f"time slot {slot!r} is at {value}; expected a finite time")
-    return seconds
+def _time_origin(root: ET.Element, name: str) -> tuple[float, tuple[str, ...]]:
+    """Return the time of ELAN's zero in the media, in milliseconds, and warnings."""
+    units = root.find("HEADER[@TIME_UNITS]")
+    if units is not None and units.get("TIME_UNITS") != "milliseconds":
+        raise ValueError(f"its times are in {units.get('TIME_UNITS')}, expected milliseconds")
+    media: list[tuple[str, float]] = []
+    for descriptor in root.iterfind("HEADER/MEDIA_DESCRIPTOR"):
+        url = unquote(descriptor.get("RELATIVE_MEDIA_URL") or descriptor.get("MEDIA_URL", ""))
+        file = PurePosixPath(url.replace("\\", "/"))
+        media.append((file.name, milliseconds(descriptor.get("TIME_ORIGIN") or "0", "TIME_ORIGIN")))
+    if not media:
+        return 0.0, ()
+    wanted = name.casefold()
+    used = next((entry for entry in media if PurePosixPath(entry[0]).stem.casefold() == wanted), media[0])
+    if len({origin for _, origin in media}) == 1:
+        return used[1], ()
+    return used[1], (f"its media begin at different times; the times are those of {used[0]}",)

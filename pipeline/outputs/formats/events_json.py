@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
+from ...text_files import parse_json
 from ...timeline import Event, SegmentProbabilities, Timeline, sort_events
 
 SCHEMA_VERSION = "1.1"
@@ -71,11 +71,11 @@ def write(timeline: Timeline) -> list[bytes]:
     return [to_json(timeline, segments=True)]
 
 
-def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
+def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
     """Read a document of this or another program; only `events` is required.
 
     Args:
-        contents: the content of one file.
+        contents: the text of one file.
         name: name of the timeline where the document does not name the media.
 
     Returns:
@@ -84,8 +84,8 @@ def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
     Raises:
         ValueError: the document is not valid.
     """
-    (content,) = contents.values()
-    return [from_document(json.loads(content, parse_constant=_refuse, parse_float=_finite), name)]
+    (text,) = contents.values()
+    return [from_document(parse_json(text), name)]
 
 
 def from_document(document: Any, name: str) -> Timeline:
@@ -165,17 +165,6 @@ def _mapping(document: dict[str, Any], key: str) -> Mapping[str, Any]:
 def _list(document: dict[str, Any], key: str) -> list[Any]:
     value = document.get(key, [])
     return value if isinstance(value, list) else []
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        _refuse(text)
-    return number
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a finite number")
 
 
 def load_schema() -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ...datasets.annotations import EVENT_COLUMNS, EVENT_FILES, read_table
 from ...datasets.write_annotations import format_events
+from ...tables import NumberReader
 from ...timeline import Event, Modality, Timeline
 from ..postprocess import with_audio_visual
 
@@ -34,11 +35,11 @@ def write(timeline: Timeline) -> list[bytes]:
     ]
 
 
-def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
+def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
     """Read the tables of both modalities, or of one, and add the audio-visual events.
 
     Args:
-        contents: suffix -> content; the other file may be missing.
+        contents: suffix -> text; the other file may be missing.
         name: name of the timeline where the tables have no rows.
 
     Returns:
@@ -50,10 +51,11 @@ def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
     events: dict[str, list[Event]] = {}
     problems: list[str] = []
     for modality, suffix in zip(_MODALITIES, SUFFIXES, strict=True):
+        numbers = NumberReader(decimal_comma=True)
         rows = read_table(contents[suffix], suffix, EVENT_COLUMNS, problems) if suffix in contents else ()
         for line, (clip, onset, offset, label) in rows:
             try:
-                event = Event(modality, label, float(onset), float(offset), 1.0)
+                event = Event(modality, label, numbers.parse(onset), numbers.parse(offset), 1.0)
             except ValueError as error:
                 raise ValueError(f"{suffix}:{line}: {error}") from error
             events.setdefault(clip, []).append(event)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import FormatError
 from ...files import write_atomic
+from ...text import escape
+from ...text_files import Text, decode_text, read_bytes
 from ...timeline import Timeline
 from . import audacity, captions, csv_tsv, elan, events_json, llp, rttm, textgrid
 
 Writer = Callable[[Timeline], Sequence[bytes]]
-Reader = Callable[[Mapping[str, bytes], str], Sequence[Timeline]]  # suffix -> content, name -> timelines
-_MAX_BYTES = 256 << 20
+Reader = Callable[[Mapping[str, str], str], Sequence[Timeline]]  # suffix -> text, name -> timelines
+
+
+def _decode_any(content: bytes) -> Text:
+    return decode_text(content, legacy=True)
 
 
 @dataclass(frozen=True)
@@ -23,11 +28,13 @@ class Format:
     name: str
     suffixes: tuple[str, ...]  # of its files, in the order in which `write` returns their contents
     write: Writer
-    # Takes the content of the files that exist, by suffix, and the name that they share; raises ValueError for content
+    # Takes the text of the files that exist, by suffix, and the name that they share; raises ValueError for content
     # that is not in the format. None: the format is only written.
     read: Reader | None = None
     aliases: Mapping[str, str] | None = None  # other suffix that is read -> the suffix that it stands for
     keeps_scores: bool = True  # False: events that are read have score 1
+    keeps_warnings: bool = False  # True: warnings are a part of the file; False: they are about reading it
+    decode: Callable[[bytes], Text] = _decode_any
 
     def files(self, base: Path) -> list[Path]:
         """Return the paths that the format writes: `base` with each suffix."""
@@ -37,9 +44,12 @@ class Format:
 FORMATS = {
     event_format.name: event_format
     for event_format in (
-        Format("json", ("json",), events_json.write, events_json.read, {"events.json": "json"}),
-        Format("csv", ("csv",), csv_tsv.write_csv, csv_tsv.read_csv),
-        Format("tsv", ("tsv",), csv_tsv.write_tsv, csv_tsv.read_tsv),
+        Format(
+            "json", ("json",), events_json.write, events_json.read, {"events.json": "json"}, keeps_warnings=True,
+            decode=decode_text,
+        ),
+        Format("csv", ("csv",), csv_tsv.write_csv, csv_tsv.read),
+        Format("tsv", ("tsv",), csv_tsv.write_tsv, csv_tsv.read),
         Format("llp", llp.SUFFIXES, llp.write, llp.read, keeps_scores=False),
         Format("vtt", ("audio.vtt", "visual.vtt"), captions.write_vtt),
         Format("srt", ("audio.srt", "visual.srt"), captions.write_srt),
@@ -47,7 +57,7 @@ FORMATS = {
             "audacity", audacity.SUFFIXES, audacity.write, audacity.read, {"txt": "audio.txt"}, keeps_scores=False,
         ),
         Format("textgrid", ("TextGrid",), textgrid.write, textgrid.read, keeps_scores=False),
-        Format("eaf", ("eaf",), elan.write, elan.read, keeps_scores=False),
+        Format("eaf", ("eaf",), elan.write, elan.read, keeps_scores=False, decode=elan.decode),
         Format("rttm", ("audio.rttm", "visual.rttm"), rttm.write),
     )
 }  # fmt: skip
@@ -83,7 +93,7 @@ def read_events(path: Path) -> list[Timeline]:
         path: any file of the format's group; its name decides the format.
 
     Returns:
-        One timeline, or one for each clip in the file.
+        One timeline, or one for each clip in the file. What is to be known about reading them is in their warnings.
 
     Raises:
         FormatError: the name is not that of a readable format, the content is not in the format, or the file cannot
@@ -97,13 +107,21 @@ def read_events(path: Path) -> list[Timeline]:
     event_format, suffix, base = match
     assert event_format.read is not None
     stands_for = (event_format.aliases or {}).get(suffix, suffix)
-    contents = {stands_for: _read_bytes(path)}
+    files = {stands_for: path}
     if stands_for == suffix:
-        contents |= {other: _read_bytes(sibling) for other, sibling in _siblings(path, event_format, suffix)}
+        files |= dict(_siblings(path, event_format, suffix))
+    texts = {part: _read_text(file, event_format) for part, file in files.items()}
     try:
-        return list(event_format.read(contents, base or path.stem))
+        timelines = event_format.read({part: text.text for part, text in texts.items()}, base or path.stem)
     except (ValueError, OverflowError, RecursionError) as error:
         raise FormatError(path, f"not valid {event_format.name} events: {error}") from error
+    notices = [f"{escape(files[part].name)}: {notice}" for part, text in texts.items() for notice in text.notices]
+    if event_format.keeps_warnings:
+        return [replace(timeline, warnings=(*timeline.warnings, *notices)) for timeline in timelines]
+    return [
+        replace(timeline, warnings=(*notices, *(f"{escape(path.name)}: {warning}" for warning in timeline.warnings)))
+        for timeline in timelines
+    ]
 
 
 def all_files(path: Path) -> list[Path]:
@@ -121,13 +139,11 @@ def _siblings(path: Path, event_format: Format, suffix: str) -> list[tuple[str, 
     return [(other, sibling) for other, sibling in others if sibling.is_file()]
 
 
-def _read_bytes(path: Path) -> bytes:
+def _read_text(path: Path, event_format: Format) -> Text:
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise FormatError(path, f"larger than {_MAX_BYTES >> 20} MiB, too large for a timeline")
-        return path.read_bytes()
-    except OSError as error:
-        raise FormatError(path, f"cannot be read: {error.strerror or error}") from error
+        return event_format.decode(read_bytes(path))
+    except ValueError as error:
+        raise FormatError(path, f"cannot be read: {error}") from error
 
 
 def write_events(timeline: Timeline, event_format: Format, paths: Sequence[Path]) -> None:

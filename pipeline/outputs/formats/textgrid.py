@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 
+from ...tables import NumberReader, shorten
 from ...timeline import Event, Timeline
 from .tiers import find_modality, from_tiers, to_tiers
 
 _FLAG = "<exists>"
 # Praat reads strings, numbers and flags that stand alone; everything else in its text files is ignored.
-_TOKEN = re.compile(r'"((?:[^"]|"")*)"|(?<!\S)(<[a-z]+>|[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?!\S)')
+_TOKEN = re.compile(r'"([^"]*(?:""[^"]*)*)"|(?<!\S)(<[a-z]+>|[-+]?\.?[0-9][^\s"]*)(?!\S)')
+_NUMERAL = re.compile(r"[-+.0-9eE]+")  # not "1:" and other words that begin with a digit
 
 
 def write(timeline: Timeline) -> list[bytes]:
@@ -48,11 +49,11 @@ def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
-def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
+def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
     """Read the long or the short text format; point tiers and tiers with other names than modalities are skipped.
 
     Args:
-        contents: the content of one file, UTF-8 or UTF-16.
+        contents: the text of one file.
         name: name of the timeline.
 
     Returns:
@@ -61,8 +62,8 @@ def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
     Raises:
         ValueError: the content is not a TextGrid, or no tier is named after a modality.
     """
-    (content,) = contents.values()
-    tokens = _tokens(content.decode("utf-16" if content[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"))
+    (text,) = contents.values()
+    tokens = _tokens(text)
     try:
         if next(tokens) != ("ooTextFile",) or next(tokens) != ("TextGrid",):
             raise ValueError("not a TextGrid")
@@ -90,21 +91,21 @@ def read(contents: Mapping[str, bytes], name: str) -> list[Timeline]:
 def _tokens(text: str) -> Iterator[tuple[str] | str]:
     """Yield strings as tuples of one, numbers and flags as they are written."""
     for match in _TOKEN.finditer(text):
-        yield match[2] if match[2] is not None else (match[1].replace('""', '"'),)
+        if match[2] is None:
+            yield (match[1].replace('""', '"'),)
+        elif match[2].startswith("<") or _NUMERAL.fullmatch(match[2]):
+            yield match[2]
 
 
 def _number(tokens: Iterator[tuple[str] | str]) -> float:
     token = next(tokens)
     if isinstance(token, tuple) or token.startswith("<"):
-        raise ValueError(f"found {token!r}, expected a number")
-    number = float(token)
-    if not math.isfinite(number):
-        raise ValueError(f"found {token}, expected a finite number")
-    return number
+        raise ValueError(f"found {shorten(token[0] if isinstance(token, tuple) else token)}, expected a number")
+    return NumberReader(decimal_comma=False).parse(token)
 
 
 def _text(tokens: Iterator[tuple[str] | str]) -> str:
     token = next(tokens)
     if not isinstance(token, tuple):
-        raise ValueError(f"found {token}, expected a string")
+        raise ValueError(f"found {shorten(token)}, expected a string")
     return token[0]
