@@ -157,11 +157,11 @@ def _given(values: dict[str, object]) -> list[str]:
 
 
 def _evaluate_files(folder: Path, options: EvaluateOptions) -> Evaluation:
-    from ..datasets.annotations import read_annotations
     from ..evaluation.evaluate_pseudo_labels import evaluate_pseudo_labels
     from ..evaluation.evaluate_timelines import evaluate_timelines
+    from .options.user_annotations import read_user_annotations
 
-    annotations, split = read_annotations(folder), options.split
+    annotations, split = read_user_annotations(folder, quiet=options.quiet), options.split
     if options.timelines is not None:
         return evaluate_timelines(options.timelines, annotations, split, allow_missing=options.allow_missing)
     assert options.pseudo_labels is not None
@@ -175,10 +175,12 @@ def _evaluate_parser(
     from ..files import write_atomic
     from ..inference.bundle import load_parser
     from ..inference.thresholds import DEFAULT_THRESHOLD, apply_tables, read_thresholds
+    from .options.user_annotations import print_notices
 
     tables = read_thresholds(options.thresholds) if options.thresholds else {}
     loaded = load_parser(weights, source=options.source(console.download_progress), device=options.device)
     evaluator = ParserEvaluator(loaded, annotations, features, progress=console.count_progress)
+    print_notices(evaluator.annotations.notices, quiet=options.quiet)
     level = DEFAULT_THRESHOLD if options.threshold is None else options.threshold
     thresholds = apply_tables(tables, loaded.parser.config.labels, level, level)
     notes: list[str] = []

@@ -106,10 +106,10 @@ def _write_attention(path: Path, timeline: Timeline, features: FeatureSet, loade
 def _read_annotated_clip(path: Path, options: ParseOptions) -> AnnotatedClip | None:
     if options.annotations is None:
         return None
-    from ..datasets.annotations import read_annotations
     from ..evaluation.evaluate_timelines import find_annotated_clip
+    from .options.user_annotations import read_user_annotations
 
-    return find_annotated_clip(read_annotations(options.annotations), path.stem)
+    return find_annotated_clip(read_user_annotations(options.annotations, quiet=options.quiet), path.stem)
 
 
 def _plan_files(options: ParseOptions) -> tuple[Path, list[OutputFiles]]:

@@ -176,15 +176,18 @@ class _KnownLabels:
 
 
 def _read_known_labels(prompts: Prompts, options: PseudoLabelOptions) -> _KnownLabels:
-    from ..datasets.annotations import read_annotations
     from ..pseudo_labeling.weak_labels import annotated_labels, read_table
+    from .options.user_annotations import print_notices, read_user_annotations
 
     path, splits = options.annotations, options.splits or ("train",)
     if path is None:
         return _KnownLabels(prompts, notes=("made without weak labels, from scores alone: expect many wrong ones",))
     if not path.is_dir():
-        return _KnownLabels(prompts, read_table(path, prompts.labels), origin={"annotations": path.name})
-    annotations = read_annotations(path)
+        notices: list[str] = []
+        weak = read_table(path, prompts.labels, notices)
+        print_notices(notices, quiet=options.quiet)
+        return _KnownLabels(prompts, weak, origin={"annotations": path.name})
+    annotations = read_user_annotations(path, quiet=options.quiet)
     labels = annotations.labels
     if unknown := [label for label in labels if label not in prompts.labels]:
         raise SetupError(f"{escape(path)}: no prompt for the class {escape(unknown[0])}; add it to --prompts")

@@ -84,7 +84,7 @@ def report(options: ReportOptions) -> int:
             raise click.UsageError(f"{len(timelines)} timelines need --output-dir")
         if options.media is not None and len(timelines) > 1 and not options.media.is_dir():
             raise click.UsageError("--media: several timelines have several videos; name their folder")
-        truths = _read_truths(timelines, options.annotations)
+        truths = _read_truths(timelines, options.annotations, quiet=options.quiet)
         media = {name: _find_media(timeline, options.media) for name, timeline in timelines.items()}
         pages = {} if folder is None else _plan_pages(folder, timelines)
         inputs = [*events.files, *(path for path in media.values() if path is not None)]
@@ -121,14 +121,16 @@ def _plan_pages(folder: Path, timelines: Iterable[str]) -> dict[str, Path]:
     return pages
 
 
-def _read_truths(timelines: Mapping[str, Timeline], folder: Path | None) -> dict[str, GroundTruth | None]:
+def _read_truths(
+    timelines: Mapping[str, Timeline], folder: Path | None, *, quiet: bool
+) -> dict[str, GroundTruth | None]:
     """Map timelines to their annotations. Raises DatasetError for a clip without annotations."""
     if folder is None:
         return dict.fromkeys(timelines)
-    from ..datasets.annotations import read_annotations
     from ..evaluation.evaluate_timelines import find_annotated_clip
+    from .options.user_annotations import read_user_annotations
 
-    annotations = read_annotations(folder)
+    annotations = read_user_annotations(folder, quiet=quiet)
     truths: dict[str, GroundTruth | None] = {}
     for name, timeline in timelines.items():
         try:

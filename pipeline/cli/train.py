@@ -267,7 +267,7 @@ def _make_plan(options: TrainOptions) -> TrainingPlan:
 
 
 def _print_data(data: PlanData, console: Console) -> None:
-    for note in data.annotations.notes:
+    for note in (*data.annotations.notices, *data.annotations.notes):
         console.info(f"note: {note}")
     counts = ", ".join(f"{split} {len(clips)} clips" for split, clips in data.clips.items())
     spec = data.clips["train"].features.spec

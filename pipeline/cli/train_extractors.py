@@ -84,15 +84,15 @@ def train_extractors(options: TrainExtractorsOptions) -> int:
     with exit_2_on_error(debug=options.debug):
         if options.annotations is None:
             raise click.UsageError("missing --annotations: the folder with the labels")
-        from ..datasets.annotations import read_annotations
         from ..devices import resolve_device
         from ..training.run_folder import create_folder
         from .console import Console
+        from .options.user_annotations import read_user_annotations
 
         console = Console(quiet=options.quiet)
         device = resolve_device(options.device)
         set_torch_threads(options.threads)
-        annotations = read_annotations(options.annotations)
+        annotations = read_user_annotations(options.annotations, quiet=options.quiet)
         videos = _find_videos(options.videos, quiet=options.quiet)
         create_folder(options.output)
     with exit_1_on_error(debug=options.debug), console:
