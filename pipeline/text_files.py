@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..weights.unicode import NotUnicodeError, TextError, decode_unicode, normalize_lines, read_bytes
+from ..weights.unicode import NotUnicodeError, TextError, decode_unicode, detect_encoding, normalize_lines, read_bytes
 from .legacy_encodings import decode_legacy
 
+_SAMPLE = 1 << 16  # bytes that show the encoding
 _MAX_DIGITS = 400  # more digits than the largest float has before its decimal point
 
 
@@ -72,6 +74,28 @@ def decode_text(content: bytes, *, legacy: bool = False) -> Text:
             raise
         text, encoding = decode_legacy(content)
         return Text(normalize_lines(text), (f"read as {encoding}, it is not UTF-8",))
+
+
+def stream_lines(path: Path) -> Iterator[str]:
+    """Read the lines of a file of any size, in a Unicode encoding.
+
+    Args:
+        path: the file.
+
+    Yields:
+        Lines without their ends. Bytes that are not valid become U+FFFD.
+
+    Raises:
+        TextError: the file cannot be read or is binary. The message does not name the file.
+    """
+    try:
+        with path.open("rb") as file:
+            encoding = detect_encoding(file.read(_SAMPLE))
+        with path.open(encoding=encoding, errors="replace") as file:
+            for line in file:
+                yield line.lstrip("\ufeff").rstrip("\n")
+    except OSError as error:
+        raise TextError(error.strerror or str(error)) from error
 
 
 def parse_json(content: bytes | str, *, finite: bool = True) -> Any:

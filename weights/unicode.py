@@ -21,7 +21,7 @@ _MARKS = (
 _WITHOUT_MARK = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
 _LINE_END = re.compile(r"\r\n|\r")
 _SAMPLE = 1 << 16  # bytes that are looked at to recognize UTF-16 and UTF-32 without a mark
-_EVIDENT = 0.4  # share of ASCII characters, or of other characters that share the high byte of their alphabet
+_EVIDENT = 0.6  # share of characters whose high byte is 0, or that of the text's alphabet
 _MAX_CONTROLS = 0.1  # share of control characters from which on a file is binary
 _CONTROLS = frozenset(map(chr, range(32))) - set("\t\n\v\f\r")
 
@@ -73,31 +73,39 @@ def decode_unicode(content: bytes) -> str:
         NotUnicodeError: the content is not UTF-8, and nothing says that it is UTF-16 or UTF-32.
         TextError: the content is binary, or damaged text.
     """
-    for mark, encoding in _MARKS:
-        # "\xff\xfe\0\0" can be UTF-16, too, if a NUL follows its mark; such a text is not read either way.
-        if content.startswith(mark):
-            return _checked(_decode_marked(content, encoding))
-    if b"\0" in content:
-        encoding = _evident_encoding(content)
-        if encoding is None:
-            raise TextError("not a text file: it contains NUL bytes")
-        return _checked(_decode_marked(content, encoding))
+    encoding = detect_encoding(content)
     try:
-        return _checked(content.decode("utf-8"))
+        return _checked(content.decode(encoding).lstrip("\ufeff"))
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise NotUnicodeError(
-            f"not UTF-8 (byte 0x{content[error.start]:02x} in line {line}); save it as UTF-8"
-            " (UTF-8, UTF-16 and UTF-32 are read)"
-        ) from None
-
-
-def _decode_marked(content: bytes, encoding: str) -> str:
-    try:
-        return content.decode(encoding).lstrip("\ufeff")
-    except UnicodeDecodeError as error:
+        if encoding == "utf-8" and not content.startswith(codecs.BOM_UTF8):
+            line = content.count(b"\n", 0, error.start) + 1
+            raise NotUnicodeError(
+                f"not UTF-8 (byte 0x{content[error.start]:02x} in line {line}); save it as UTF-8"
+                " (UTF-8, UTF-16 and UTF-32 are read)"
+            ) from None
         name = encoding.upper().removesuffix("-LE").removesuffix("-BE")
         raise TextError(f"damaged {name}: invalid at byte {error.start}; save it again as UTF-8") from None
+
+
+def detect_encoding(content: bytes) -> str:
+    """Return the encoding that a byte order mark or evident NUL bytes show, else UTF-8.
+
+    Args:
+        content: of a file, or its beginning.
+
+    Returns:
+        A name for Python; the mark, if there is one, is the first character of the decoded text.
+
+    Raises:
+        TextError: the content is binary.
+    """
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            return encoding
+    encoding = _evident_encoding(content) if b"\0" in content else "utf-8"
+    if encoding is None:
+        raise TextError("not a text file: it contains NUL bytes")
+    return encoding
 
 
 def _evident_encoding(content: bytes) -> str | None:
@@ -118,13 +126,13 @@ def _evident_encoding(content: bytes) -> str | None:
 
 
 def _evidence(text: str) -> float:
-    """Return the share of ASCII characters and, where there are some, of the most frequent alphabet of the text."""
-    ascii_count = sum(character < "\x80" for character in text)
-    blocks = Counter(ord(character) >> 8 for character in text if character >= "\x80")
-    alphabet = max(blocks.values(), default=0)
-    if ascii_count and len(text) >= 8 and alphabet >= 0.8 * (len(text) - ascii_count):
-        return (ascii_count + alphabet) / len(text)
-    return ascii_count / len(text)
+    """Return the share of Latin characters and, where there are some, of one other alphabet."""
+    high_bytes = Counter(ord(character) >> 8 for character in text)
+    latin = high_bytes.pop(0, 0)
+    alphabet = max(high_bytes.values(), default=0)
+    if latin and len(text) >= 8 and alphabet >= 0.8 * (len(text) - latin):
+        return (latin + alphabet) / len(text)
+    return latin / len(text)
 
 
 def _checked(text: str) -> str:

@@ -24,6 +24,7 @@ from ..features.npy_folders import SPEC_FILE, folder_name
 from ..features.packed_store import ARRAY_PREFIX, INDEX_FILE, describe_store, write_header
 from ..inference.bundle import LoadedExtractors, load_extractors
 from ..text import escape
+from ..text_files import parse_json
 from .journal import Journal, hash_values
 from .plan import OutputSpec
 from .storage import OutputFingerprint, Storage
@@ -106,7 +107,7 @@ def check_spec(storage: Storage, spec: FeatureSpec) -> None:
     if content is None:
         return
     try:
-        differences = FeatureSpec.from_dict(json.loads(content)).differences(spec)
+        differences = FeatureSpec.from_dict(parse_json(content)).differences(spec)
     except (ValueError, TypeError) as error:
         where = escape(f"{storage.where}/{SPEC_FILE}")
         raise SetupError(f"{where}: not a feature specification: {escape(error)}") from error

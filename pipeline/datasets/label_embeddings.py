@@ -25,6 +25,7 @@ from ..errors import SetupError
 from ..features.npy_folders import read_array
 from ..files import is_file
 from ..text import escape
+from ..text_files import stream_lines
 
 _TENSOR_SUFFIXES = (".pt", ".pth", ".safetensors")
 _TEXT_SUFFIXES = (".txt", ".vec")
@@ -87,14 +88,13 @@ def _average_words(path: Path, labels: Sequence[str]) -> Tensor:
     words = {word for label in labels for word in label_words(label)}
     vectors: dict[str, np.ndarray] = {}
     try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            for line in file:
-                word, _, numbers = line.rstrip().partition(" ")
-                if word in words and word not in vectors:
-                    vectors[word] = np.array(numbers.split(), np.float32)
-                    if len(vectors) == len(words):
-                        break
-    except (OSError, ValueError) as error:
+        for line in stream_lines(path):
+            word, _, numbers = line.rstrip().partition(" ")
+            if word in words and word not in vectors:
+                vectors[word] = np.array(numbers.split(), np.float32)
+                if len(vectors) == len(words):
+                    break
+    except ValueError as error:
         raise SetupError(f"{escape(path)}: not a file of word vectors: {escape(error)}") from error
     if missing := sorted(words - set(vectors)):
         raise SetupError(f"{escape(path)}: has no vector for {', '.join(map(escape, missing))}")
