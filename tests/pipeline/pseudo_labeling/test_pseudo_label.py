@@ -313,6 +313,25 @@ def test_only_the_requested_split_is_labelled(labelled: Callable[..., Result], t
     assert [path.stem for path in (tmp_path / "val" / FOLDERS["audio"]).iterdir()] == ["two"]
 
 
+def test_videos_with_suffixes_fit_clips_without(labelled: Callable[..., Result], videos: Path, tmp_path: Path) -> None:
+    result = labelled("--annotations", tmp_path / "weak.csv", "--keep-suffix")
+    assert result.status == 0, result.err
+    made = {path.stem for path in (tmp_path / "data" / FOLDERS["audio"]).iterdir()}
+    assert made == {"one.mp4", "two.mp4", "mute.mp4"}
+    assert "0 done, 3 done before" in labelled("--annotations", tmp_path / "weak.csv", "--keep-suffix").err
+    shutil.copytree(videos, tmp_path / "more")
+    shutil.copy(videos / "two.mp4", tmp_path / "more/two.mkv")
+    clash = labelled("--annotations", tmp_path / "weak.csv", "--keep-suffix", videos=tmp_path / "more")
+    assert (clash.status, "two.mkv and two.mp4: both names fit the clip two" in clash.err) == (2, True)
+
+
+def test_missing_videos_of_a_list_fail_alone(labelled: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("gone.mp4\n")
+    result = labelled("--annotations", tmp_path / "weak.csv", "--list", tmp_path / "list.txt")
+    assert (result.status, "3 done, 0 done before, 1 failed\nError: gone.mp4: no such file" in result.err) == (1, True)
+    assert len(list((tmp_path / "data" / FOLDERS["audio"]).iterdir())) == 3
+
+
 def test_dense_labels_of_none_of_the_videos(labelled: Callable[..., Result], videos: Path, tmp_path: Path) -> None:
     write_annotations_folder(tmp_path / "llp")
     result = labelled("--annotations", tmp_path / "llp", "--calibrate", "dense", videos=videos / "one.mp4")
