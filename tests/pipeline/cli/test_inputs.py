@@ -16,7 +16,7 @@ from avvp.pipeline.files import AUDIO_SUFFIXES, MEDIA_SUFFIXES, VIDEO_SUFFIXES
 from avvp.pipeline.synthetic.user_sources import find_sources
 from support.command import Result
 from support.media import Clips, ffmpeg
-from support.paths import make_files
+from support.paths import ROOT, make_files
 
 Run = Callable[..., Result]
 
@@ -162,6 +162,12 @@ class TestSuffixes:
             assert list(suffixes) == sorted({suffix.lower() for suffix in suffixes})
         assert not set(VIDEO_SUFFIXES) & set(AUDIO_SUFFIXES)
         assert not MEDIA_SUFFIXES & {".jpg", ".png", ".webp", ".txt", ".srt", ".json", ".csv", ".npy", ".swf"}
+
+    def test_are_documented(self) -> None:
+        _, section = (ROOT / "docs/media.md").read_text().split("## Files of folders")
+        video, audio = section.split("## ")[0].split("- video: ")[1].split("- audio: ")
+        for text, suffixes in ((video, VIDEO_SUFFIXES), (audio, AUDIO_SUFFIXES)):
+            assert [f".{name}" for name in text.replace(",", " ").split()] == list(suffixes)
 
     @pytest.mark.parametrize(
         "name", ["a.asf", "a.3g2", "a.amr", "a.AIFF", "a.wma", "a.gif", "a.OGM", "a.rmvb", "a.y4m"]
