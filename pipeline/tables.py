@@ -154,9 +154,9 @@ def parse_table(text: str, wanted: Collection[str], *, delimiters: str = DELIMIT
         TextError: a quote is never closed, or a cell is too long. The message does not name the file.
     """
     lines = text.split("\n")
-    first = next((number for number, line in enumerate(lines) if line.strip(" \t;,")), 0)
+    first = _next_filled(lines, 0)
     if separator := _SEPARATOR_LINE.fullmatch(lines[first]):
-        delimiters, first = separator[1], first + 1
+        delimiters, first = separator[1], _next_filled(lines, first + 1)
     lines = lines[first:]
     with _cells_of_any_length():
         delimiter = max(delimiters, key=lambda delimiter: len({*wanted}.intersection(_header(lines, delimiter))))
@@ -172,6 +172,11 @@ def parse_table(text: str, wanted: Collection[str], *, delimiters: str = DELIMIT
             elif any(cells):
                 problems.append(Problem(first + line, len(cells), f"{len(cells)} columns, expected {len(columns)}"))
     return Table(columns, delimiter, tuple(rows), tuple(problems))
+
+
+def _next_filled(lines: Sequence[str], start: int) -> int:
+    """Return the index of the next line that is not empty, `start` where there is none."""
+    return next((number for number in range(start, len(lines)) if lines[number].strip(" \t;,")), start)
 
 
 def _header(lines: Sequence[str], delimiter: str) -> tuple[str, ...]:

@@ -120,7 +120,7 @@ def _evident_encoding(content: bytes) -> str | None:
         except UnicodeDecodeError:
             continue
         if text and all(character.isprintable() or character in "\t\n\v\f\r\x85\xa0\u2028\u3000" for character in text):
-            evident[encoding] = _evidence(text)
+            evident[encoding] = 1.0 if width == 4 and len(text) > 1 else _evidence(text)
     best = max(evident, key=lambda encoding: evident[encoding], default=None)
     return best if best is not None and evident[best] >= _EVIDENT else None
 
