@@ -31,8 +31,6 @@ AUDIO_SUFFIXES = (
 )  # fmt: skip
 FAILURES_FILE = "failures.csv"  # inputs of a batch run that failed, with the reasons
 PART_PREFIX = ".avvp-"  # of temporary files
-MAX_NAME_BYTES = 255  # of a file, in all common file systems
-MAX_PATH_BYTES = 4095 - 32  # Linux's limit, less the name of a temporary file
 MEDIA_SUFFIXES = frozenset(VIDEO_SUFFIXES + AUDIO_SUFFIXES)
 # Names without a leading dot of folders in which systems keep what they hide: macOS in archives, Windows, Synology.
 _HIDDEN_FOLDERS = frozenset({"__MACOSX", "$RECYCLE.BIN", "System Volume Information", "@eaDir"})

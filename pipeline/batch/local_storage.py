@@ -8,16 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ..errors import OutputError
-from ..files import (
-    MAX_NAME_BYTES,
-    MAX_PATH_BYTES,
-    PART_PREFIX,
-    exclusive_lock,
-    hash_file,
-    list_files,
-    make_folder,
-    replacing,
-)
+from ..files import PART_PREFIX, exclusive_lock, hash_file, list_files, make_folder, replacing
 from ..text import escape
 from .storage import Log, OutputFingerprint, Storage
 
@@ -59,15 +50,6 @@ class LocalStorage(Storage):
 
     def exists(self, name: str) -> bool:
         return os.path.lexists(self.root / name)  # False, too, for names that the system rejects
-
-    def name_problem(self, name: str) -> str:
-        longest = max(len(os.fsencode(part)) for part in name.split("/"))
-        if longest > MAX_NAME_BYTES:
-            return f"the name of its result would have {longest} bytes, more than {MAX_NAME_BYTES}; rename the file"
-        size = len(os.fsencode(self.root.absolute() / name))
-        if size > MAX_PATH_BYTES:
-            return f"the path of its result would have {size} bytes, more than {MAX_PATH_BYTES}; choose another folder"
-        return ""
 
     def clear(self, folders: Iterable[str]) -> None:
         for folder in folders:

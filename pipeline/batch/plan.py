@@ -89,7 +89,7 @@ class Plan:
     todo: list[PlannedVideo] = field(default_factory=list)
     done: list[PlannedVideo] = field(default_factory=list)
     failed: list[PlannedVideo] = field(default_factory=list)  # in an earlier run, not to be retried
-    unusable: list[PlannedVideo] = field(default_factory=list)  # missing, or not to be named in the storage
+    unusable: list[PlannedVideo] = field(default_factory=list)  # they lead to no file
 
 
 def make_plan(job: BatchJob, journal: Journal) -> Plan:
@@ -111,7 +111,7 @@ def make_plan(job: BatchJob, journal: Journal) -> Plan:
         if not journal.entries and not job.overwrite and job.storage.exists(FAILURES_FILE):
             foreign_files.append(FAILURES_FILE)
         for name, path in job.inputs.items():
-            if problem := _find_problem(job, name, path):
+            if problem := job.problems.get(name) or access_problem(path):
                 plan.unusable.append(PlannedVideo(name, path, (), problem))
                 continue
             entry = journal.entries.get(name)
@@ -136,12 +136,6 @@ def make_plan(job: BatchJob, journal: Journal) -> Plan:
             " another folder keeps them"
         )
     return plan
-
-
-def _find_problem(job: BatchJob, name: str, path: Path) -> str:
-    """Return why an input fails without being opened, an empty string if it does not."""
-    problem = job.problems.get(name) or access_problem(path)
-    return problem or next(filter(None, map(job.storage.name_problem, job.paths(name).values())), "")
 
 
 def _foreign_files(job: BatchJob, name: str, entry: JournalEntry | None) -> list[str]:

@@ -78,8 +78,9 @@ def run_plan(
     job.storage.clear({str(PurePosixPath(path).parent) for path in paths})
 
     def results() -> Iterator[Result]:
+        _journal_unusable(job, plan.unusable[: 1 if job.fail_fast else None], journal)
         for planned in plan.unusable:
-            yield _fail_unusable(job, planned, journal)
+            yield Result(VideoJob(planned.id, planned.path, ()), 0.0, cause=planned.reason)
         if executor is not None and plan.todo:
             journal_batch = max(executor.journal_batch, job.storage.journal_batch)
             for result in executor.run(_start_jobs(job, plan, journal, inputs, journal_batch)):
@@ -102,14 +103,17 @@ def run_plan(
     return summary
 
 
-def _fail_unusable(job: BatchJob, planned: PlannedVideo, journal: Journal) -> Result:
-    """Journal the failure of an unusable input, unless the journal has results of it."""
-    entry = journal.entries.get(planned.id)
-    if entry is None or not entry.outputs:
-        parameters = {name: spec.parameters for name, spec in job.specs.items()}
-        fingerprint = _fingerprint(job, planned)
-        journal.append(JournalEntry(planned.id, "failed", fingerprint, parameters, cause=planned.reason))
-    return Result(VideoJob(planned.id, planned.path, ()), 0.0, cause=planned.reason)
+def _journal_unusable(job: BatchJob, unusable: Iterable[PlannedVideo], journal: Journal) -> None:
+    """Journal the failures of unusable inputs. Entries of results and of killed runs stay: the inputs may come back."""
+    parameters = {name: spec.parameters for name, spec in job.specs.items()}
+    failures: list[JournalEntry] = []
+    for planned in unusable:
+        entry = journal.entries.get(planned.id)
+        if entry is None or (entry.status == "failed" and entry.cause != planned.reason):
+            fingerprint = _fingerprint(job, planned)
+            failures.append(JournalEntry(planned.id, "failed", fingerprint, parameters, cause=planned.reason))
+    if failures:
+        journal.append(*failures)
 
 
 def _start_jobs(

@@ -61,10 +61,6 @@ class Storage(ABC):
     def exists(self, name: str) -> bool:
         """Return whether a file exists."""
 
-    def name_problem(self, name: str) -> str:  # noqa: ARG002 - most storages have no limits
-        """Return why no file of this name can be written, an empty string if one can."""
-        return ""
-
     @abstractmethod
     def intact(self, output: OutputFingerprint, *, verify: bool = False) -> bool:
         """Return whether a file is as it was written. Its content is read if its time has changed, or to verify."""
