@@ -71,7 +71,7 @@ def find_span(spans: Mapping[str, Span], annotation: ET.Element) -> Span:
     span = spans.get(_identifier(annotation))
     if span is None:
         parent = annotation.get("ANNOTATION_REF")
-        missing = f"a time, nor has {shorten(parent)}" if parent else "time slots with a time around it"
+        missing = f"time, nor has {shorten(parent)}" if parent else "time slots with a time around it"
         raise ValueError(f"annotation {shorten(_identifier(annotation))} has no {missing}")
     return span
 
