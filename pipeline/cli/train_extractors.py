@@ -107,7 +107,7 @@ def _find_videos(folder: Path, *, quiet: bool) -> dict[str, Path]:
     from ..files import VIDEO_SUFFIXES
     from .options.inputs import collect_inputs
 
-    files, problems = collect_inputs([str(folder)], suffixes=VIDEO_SUFFIXES, quiet=quiet)
+    files, problems = collect_inputs([str(folder)], suffixes=VIDEO_SUFFIXES, kind="videos", quiet=quiet)
     if problems:
         raise SetupError(problems[0])
     videos = {path.stem: path for path in files}

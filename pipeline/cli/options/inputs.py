@@ -39,8 +39,8 @@ class FoundInputs:
     left_out: Counter[str] = field(default_factory=Counter)
     left_out_of: list[str] = field(default_factory=list)
 
-    def note(self) -> str:
-        """Return a line about the files that were left out, empty if there are none."""
+    def note(self, kind: str = "media") -> str:
+        """Return a line about the files that were left out because they are not of a kind, empty if there are none."""
         count, places = self.left_out.total(), len(self.left_out_of)
         if not count:
             return ""
@@ -50,7 +50,7 @@ class FoundInputs:
             shown.append(f"{others} others")
         files = f"{count} file{'s' if count > 1 else ''}"
         where = escape(self.left_out_of[0]) if places == 1 else f"{places} folders"
-        return f"left out {files} of {where} that {'are' if count > 1 else 'is'} not media: {', '.join(shown)}"
+        return f"left out {files} of {where} that {'are' if count > 1 else 'is'} not {kind}: {', '.join(shown)}"
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,12 @@ def _name_unusable(problems: dict[str, str], rules: NamingRules, taken: Collecti
 
 
 def collect_inputs(
-    arguments: Iterable[str], *, recursive: bool = False, suffixes: Collection[str] = MEDIA_SUFFIXES, quiet: bool = True
+    arguments: Iterable[str],
+    *,
+    recursive: bool = False,
+    suffixes: Collection[str] = MEDIA_SUFFIXES,
+    kind: str = "media",
+    quiet: bool = True,
 ) -> tuple[list[Path], list[str]]:
     """Expand arguments into files, each listed once.
 
@@ -126,6 +131,7 @@ def collect_inputs(
         arguments: as `find_inputs` takes them.
         recursive: include the subfolders of folders; allow ** in patterns.
         suffixes: of the files of folders to take.
+        kind: what files with these suffixes are called in the note about the others.
         quiet: do not report which files of folders were left out.
 
     Returns:
@@ -133,7 +139,7 @@ def collect_inputs(
     """
     found = find_inputs(arguments, recursive=recursive, suffixes=suffixes)
     if not quiet:
-        print_note(found)
+        print_note(found, kind)
     return list(found.files), describe_problems(found, found.problems)
 
 
@@ -143,9 +149,9 @@ def describe_problems(found: FoundInputs, arguments: Iterable[str]) -> list[str]
     return [f"{escape(_shorten(text))}: {reason}" for text, reason in found.problems.items() if text in chosen]
 
 
-def print_note(found: FoundInputs) -> None:
-    """Print what was left out of folders to standard error."""
-    if note := found.note():
+def print_note(found: FoundInputs, kind: str = "media") -> None:
+    """Print what was left out of folders to standard error, see `FoundInputs.note`."""
+    if note := found.note(kind):
         click.echo(note, err=True)
 
 

@@ -258,11 +258,12 @@ class TestHiddenFilesOfOtherFolders:
             self.add_companions(here / "own", suffix)
         assert find_sources(here / "own", LLP_LABELS).audio["Dog"] == [here / "own/Dog/bark.mp4"]
 
-    def test_videos_of_extractors(self, here: Path) -> None:
+    def test_videos_of_extractors(self, here: Path, capfd: pytest.CaptureFixture[str]) -> None:
         make_files(here / "videos", "a.mp4", "b.wav", "notes.txt")
         self.add_companions(here / "videos", ".mp4")
-        files, problems = collect_inputs(["videos"], suffixes=VIDEO_SUFFIXES)
+        files, problems = collect_inputs(["videos"], suffixes=VIDEO_SUFFIXES, kind="videos", quiet=False)
         assert (files, problems) == ([Path("videos/a.mp4")], [])
+        assert capfd.readouterr().err == "left out 2 files of videos that are not videos: 1 .txt, 1 .wav\n"
 
     def test_journals(self, run: Run, here: Path, clips: Clips, tiny_bundle: Path) -> None:
         shutil.copy(clips.blink, here / "a.mp4")
