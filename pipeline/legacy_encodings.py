@@ -58,17 +58,24 @@ def decode_legacy(content: bytes) -> tuple[str, str]:
     """
     if _BINARY.search(content):
         raise TextError("not a text file: it contains control characters")
-    if 2 * _length(_UTF_8_SEQUENCE.findall(content)) > _length(_NON_ASCII.findall(content)):
+    sample = _sample(content)
+    if 2 * _length(_UTF_8_SEQUENCE.findall(sample)) > _length(_NON_ASCII.findall(sample)):
         # Any other encoding would show each of the intact characters as two or three wrong ones.
         raise TextError("damaged UTF-8, or a mixture of encodings; save it again as UTF-8")
-    lines = content[:_SAMPLE].splitlines()
-    sample = b"\n".join(line for line in lines if _NON_ASCII.search(line)) or content[:_SAMPLE]
     for encoding in _candidates(sample):
         try:
             return content.decode(encoding), _NAMES[encoding]
         except UnicodeDecodeError:
             continue
     raise TextError("its encoding is not known; save it as UTF-8")
+
+
+def _sample(content: bytes) -> bytes:
+    """Return lines with bytes beyond ASCII, from the first one on."""
+    first = _NON_ASCII.search(content)
+    start = content.rfind(b"\n", 0, first.start()) + 1 if first else 0
+    lines = content[start : start + _SAMPLE].splitlines()
+    return b"\n".join(line for line in lines if _NON_ASCII.search(line)) or content[:_SAMPLE]
 
 
 def _length(parts: list[bytes]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import mimetypes
 import re
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ _SCHEMA_INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
 _LINGUISTIC_TYPE = "events"
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _DECLARATION = re.compile(rb"\s*<\?xml[^>]*?\sencoding\s*=\s*[\"']([-.\w]+)[\"']")
+_NOT_CHARACTER_SETS = frozenset({"punycode", "idna", "unicode_escape", "raw_unicode_escape"})  # but Python codecs
 _XML_DECLARATION = re.compile(r"\A\s*<\?xml\s[^>]*\?>")
 _DATE = "1970-01-01T00:00:00+00:00"  # fixed, so that the same events give the same bytes
 
@@ -95,12 +97,15 @@ def decode(content: bytes) -> Text:
     """
     declared = _DECLARATION.match(content)
     name = declared[1].decode() if declared else "utf-8"
-    if name.lower().startswith(("utf-8", "utf-16", "utf-32")):
-        return decode_text(content)
     try:
-        return Text(normalize_lines(content.decode(name)))
-    except (LookupError, ValueError) as error:
-        raise ValueError(f"it cannot be read in its encoding {shorten(name)}; save it as UTF-8") from error
+        known = codecs.lookup(name).name
+        if known.startswith("utf"):
+            return decode_text(content)
+        if known in _NOT_CHARACTER_SETS:
+            raise LookupError
+        return Text(normalize_lines(content.decode(known)))
+    except (LookupError, UnicodeDecodeError) as error:
+        raise ValueError(f"it is not in the encoding {shorten(name)} that it states; save it as UTF-8") from error
 
 
 def read(contents: Mapping[str, str], name: str) -> list[Timeline]:

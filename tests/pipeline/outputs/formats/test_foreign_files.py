@@ -174,10 +174,13 @@ def test_thousands_in_a_table_are_not_seconds(tmp_path: Path) -> None:
 
 
 def test_xml_in_the_encoding_that_it_declares(tmp_path: Path) -> None:
-    for declared, encoding in (("ISO-8859-1", "latin-1"), ("windows-1252", "cp1252"), ("UTF-16", "utf-16")):
+    for declared, encoding in (
+        ("ISO-8859-1", "latin-1"), ("windows-1252", "cp1252"), ("UTF-16", "utf-16"), ("utf8", "utf-8-sig"),
+        ("UTF-16", "utf-8"),
+    ):  # fmt: skip
         (tmp_path / "a.eaf").write_bytes(EAF.replace("UTF-8", declared).encode(encoding))
         assert events(tmp_path / "a.eaf") == [("audio", 'Mücke "x"', 1.0, 3.0)]
-    for declared in ("UTF-16", "no-such-encoding"):
+    for declared in ("UTF-16", "no-such-encoding", "punycode", "hex"):
         (tmp_path / "a.eaf").write_bytes(EAF.replace("UTF-8", declared).encode("latin-1"))
         with pytest.raises(FormatError, match=r"a\.eaf: cannot be read: "):
             read_events(tmp_path / "a.eaf")
