@@ -16,7 +16,7 @@ from .text import escape
 DELIMITERS = "\t;,"
 _ONE_COLUMN = "\x1f"  # in place of a delimiter where the header has none
 _END = "\x1e"  # a line after the last one: it is inside a cell where a quote is never closed
-_SEPARATOR_LINE = re.compile(r'\s*"?sep=(.)"?[\s;,]*', re.IGNORECASE)  # Excel's first line
+_SEPARATOR_LINE = re.compile(r'\s*"?sep=([^\w\s"]|\t)"?[\s;,]*', re.IGNORECASE)  # Excel's first line
 _MAX_CELL = 1 << 20  # characters
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:([.,])[0-9]*)?|([.,])[0-9]+)(?:[eE][-+]?[0-9]{1,4})?")
 _THOUSANDS = re.compile(r"[-+]?[1-9][0-9]{0,2}[.,][0-9]{3}")

@@ -47,6 +47,8 @@ def label_name_error(name: str) -> str:
         return "it contains a comma, a tab or a newline"
     if any(character < " " or "\x7f" <= character < "\xa0" for character in name):
         return "it contains a control character"
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        return "it contains half of a character (a surrogate), which UTF-8 cannot hold"
     if not name or name != name.strip():
         return "it is empty, or begins or ends with whitespace"
     return "it stands for all classes in a thresholds file" if name == "default" else ""

@@ -212,3 +212,11 @@ def test_labels_with_control_characters_are_refused(name: str, tmp_path: Path) -
     (tmp_path / "labels.txt").write_text(f"Dog and a long line of text\n{name}\n")
     with pytest.raises(DatasetError, match="control character"):
         read_labels(tmp_path / "labels.txt")
+
+
+def test_labels_with_surrogates_fit_into_no_data_set(run: Callable[..., Result], tmp_path: Path) -> None:
+    event = '{"modality": "audio", "label": "\\udc80", "onset": 0, "offset": 1}'
+    (tmp_path / "a.events.json").write_text(f'{{"events": [{event}]}}')
+    result = run("convert", tmp_path / "a.events.json", "--data-set", tmp_path / "set", "--split", "test")
+    assert (result.status, result.err.count("\n")) == (2, 1)
+    assert "surrogate" in result.err

@@ -171,7 +171,8 @@ def _time_origin(root: ET.Element, name: str) -> tuple[float, tuple[str, ...]]:
     if not media:
         return 0.0, ()
     wanted = name.casefold()
-    used = next((entry for entry in media if PurePosixPath(entry[0]).stem.casefold() == wanted), media[0])
+    fitting = (entry for entry in media if wanted in {entry[0].casefold(), PurePosixPath(entry[0]).stem.casefold()})
+    used = next(fitting, media[0])
     if len({origin for _, origin in media}) == 1:
         return used[1], ()
     return used[1], (f"its media begin at different times; the times are those of {used[0]}",)

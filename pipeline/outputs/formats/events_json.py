@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...segments import MAX_MEDIA_SECONDS
 from ...text_files import parse_json
 from ...timeline import Event, SegmentProbabilities, Timeline, sort_events
 
@@ -112,6 +113,8 @@ def from_document(document: Any, name: str) -> Timeline:
     for key, value in (("duration", duration), ("segments", segments)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
             raise ValueError(f"media.{key} is {value!r}, expected a number of seconds, at least 0")
+        if value is not None and value > MAX_MEDIA_SECONDS:
+            raise ValueError(f"media.{key} is {value:g}, which is more than {MAX_MEDIA_SECONDS // 3600} hours")
     timeline = Timeline.of_events(events, path=str(path), duration=duration, labels=labels)
     return replace(
         timeline,

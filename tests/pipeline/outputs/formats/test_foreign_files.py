@@ -166,6 +166,13 @@ def test_hostile_textgrids_take_no_time(word: str, tmp_path: Path) -> None:
     assert time.monotonic() - start < 5
 
 
+@pytest.mark.parametrize("key", ["duration", "segments"])
+def test_lengths_of_more_than_a_day_are_refused(key: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"events": [], "media": {key: 20_000_000}}))
+    with pytest.raises(FormatError, match=rf"media\.{key} is 2e\+07, which is more than 24 hours"):
+        read_events(tmp_path / "a.json")
+
+
 def test_thousands_in_a_table_are_not_seconds(tmp_path: Path) -> None:
     rows = "modality;label;onset;offset\naudio;Dog;0,5;2\naudio;Cat;1.234;2.345\n"
     (tmp_path / "a.csv").write_text(rows)
