@@ -11,6 +11,7 @@ import pytest
 from avvp.pipeline.decode.open_media import open_media
 from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.decode.readers import build_reader
+from avvp.pipeline.errors import MediaError
 from support.clock_media import FAULTS, H264, MPEG2, TOLERANCE, VP8, Container, read_numbers
 
 _AAC, _INTRA = ("-c:a", "aac"), ("-q:v", 2, "-g", 1)
@@ -51,6 +52,8 @@ CONTAINERS = {
     "m4a": Container(_AAC),
 }  # fmt: skip
 SOUND_FAULTS = {"none", "hole in sound", "late start"}  # that a file without pictures can have
+# Their video codecs do not fit into the file that decord gets.
+NOT_FOR_DECORD = {"ogv", "flv", "asf", "3gp"}
 
 Clip = Callable[[str, str], Path]
 
@@ -119,9 +122,15 @@ def test_the_process_gives_the_same(clip: Clip, name: str, fault: str, profile: 
 )
 def test_decord_shows_the_same_frames(clip: Clip, name: str, fault: str) -> None:
     media = probe(clip(name, fault))
-    readers = {decoder: build_reader(media, decoder) for decoder in ("ffmpeg", "decord")}
-    shown = {decoder: read_numbers(np.concatenate(list(reader))) for decoder, reader in readers.items()}
-    FAULTS[fault].check_numbers(shown["decord"], TOLERANCE)
-    np.testing.assert_array_equal(shown["decord"], shown["ffmpeg"])
-    assert readers["decord"].report.decoded == readers["ffmpeg"].report.decoded
-    assert readers["decord"].report.end == pytest.approx(readers["ffmpeg"].report.end, abs=0.01)
+    ffmpeg, decord = build_reader(media, "ffmpeg"), build_reader(media, "decord")
+    expected = read_numbers(np.concatenate(list(ffmpeg)))
+    try:
+        shown = read_numbers(np.concatenate(list(decord)))
+    except MediaError as error:
+        assert name in NOT_FOR_DECORD, error
+        assert "--decoder ffmpeg" in error.cause
+        return
+    FAULTS[fault].check_numbers(shown, TOLERANCE)
+    np.testing.assert_array_equal(shown, expected)
+    assert decord.report.decoded == ffmpeg.report.decoded
+    assert decord.report.end == pytest.approx(ffmpeg.report.end, abs=0.01)

@@ -96,6 +96,25 @@ class TestTransportStreams:
         content.check(container.make(base, tmp_path / "hole.ts", content))
 
     @PROFILES
+    @pytest.mark.parametrize("shift", [-2.0, 500.0])
+    @pytest.mark.parametrize("identifier", [0x100, 0x101], ids=["picture", "sound"])
+    def test_one_wrong_time_stamp(self, tmp_path: Path, identifier: int, shift: float, profile: str) -> None:
+        content = bytearray(recording(tmp_path / "right.ts", (0, 6), (0, 6)))
+        starts = [
+            place + 4 + (content[place + 4] + 1 if content[place + 3] & 0x20 else 0)
+            for place in range(0, len(content), 188)
+            if int.from_bytes(content[place + 1 : place + 3]) == 0x4000 | identifier
+        ]
+        start = starts[len(starts) // 2]
+        assert content[start : start + 3] == b"\0\0\1"
+        for place in range(
+            start + 9, start + (19 if content[start + 7] & 0x40 else 14), 5
+        ):  # of presentation, decoding
+            write_stamp(content, place, shift)
+        path = joined(tmp_path / "wrong.ts", bytes(content))
+        Content().check(path, profile)
+
+    @PROFILES
     @pytest.mark.parametrize("before", [1.0, 3.0, 5.0])
     def test_time_stamps_that_wrap(self, tmp_path: Path, before: float, profile: str) -> None:
         path = tmp_path / "wrap.ts"
@@ -158,6 +177,18 @@ def test_stream_that_begins_late(tmp_path: Path, name: str, late: int, kind: str
 
 
 @PROFILES
+def test_joined_programme_streams(tmp_path: Path, profile: str) -> None:
+    parts: list[bytes] = []
+    for start, sound in ((0, 2.2), (3, 3)):
+        path = tmp_path / f"{start}.mpg"
+        sources = (*frames(), *tones(start, start + sound))
+        ffmpeg(*sources, *MPEG2, "-c:a", "mp2", path, feed=numbered(start * 25, start * 25 + 75))
+        parts.append(path.read_bytes())
+    content = Content(audio=((0, 2.2), (3, 6)), warnings=(JOIN.format("3.0"), "no audio from 2.2. to 3.0"))
+    content.check(joined(tmp_path / "joined.mpg", *parts), profile)
+
+
+@PROFILES
 @pytest.mark.parametrize(
     ("before", "after"), [({"channels": 2}, {"channels": 1}), ({"rate": 32_000}, {"rate": 48_000})]
 )
@@ -210,6 +241,18 @@ class TestDamage:
         assert read_tones(samples)[8::16].tolist()[: int(end) - 1] == list(range(int(end) - 1))
         assert any("unreadable" in text or "container states" in text or "damaged" in text for text in decoded.warnings)
 
+    @pytest.mark.parametrize(
+        ("name", "codec"),
+        [("ogg", "libvorbis"), ("opus", "libopus"), ("m4a", "aac"), ("mp3", "libmp3lame"), ("flac", "flac")],
+    )
+    def test_sound_that_is_cut_off(self, tmp_path: Path, name: str, codec: str) -> None:
+        path = tmp_path / f"cut.{name}"
+        ffmpeg(*tones(0, 8), "-c:a", codec, *(("-movflags", "+faststart") if name == "m4a" else ()), path)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+        decoded, samples = decode(path)
+        assert read_tones(samples)[8::16].tolist()[:4] == [0, 1, 2, 3]
+        assert any(f"at {decoded.facts.duration:.2f} s" in text for text in decoded.warnings)
+
     @PROFILES
     def test_ogg_whose_second_link_has_other_channels(self, tmp_path: Path, profile: str) -> None:
         parts: list[bytes] = []
@@ -260,6 +303,15 @@ class TestDamage:
             path.write_bytes(path.read_bytes().replace(content, large))
         with pytest.raises(MediaError, match="10000x10000, and the limit is 36,000,000 pixels"):
             decode(path)
+
+    def test_picture_that_becomes_huge_is_not_decoded(self, tmp_path: Path) -> None:
+        first = recording(tmp_path / "a.ts", (0, 3), (0, 3))
+        huge = ("-f", "lavfi", "-i", "color=s=8000x4600:r=5:d=1")
+        ffmpeg(*huge, *tones(3, 4), *H264, *AAC, "-output_ts_offset", 3, "-streamid", "0:256", tmp_path / "b.ts")
+        decoded, samples = decode(joined(tmp_path / "j.ts", first, (tmp_path / "b.ts").read_bytes()))
+        assert decoded.facts.frames_decoded == 75
+        assert read_tones(samples)[8::16].tolist() == [0, 1, 2, 3]
+        assert any("36000000" in text for text in decoded.warnings)
 
 
 class TestChannels:
@@ -391,6 +443,21 @@ class TestLimits:
             os.kill(media._process._process.pid, signal.SIGSEGV)
             with pytest.raises(MediaError, match="killed by signal 11"):
                 list(seconds)
+
+
+def write_stamp(content: bytearray, place: int, shift: float) -> None:
+    """Shift a time stamp of MPEG, 33 bits in five bytes with marker bits between them."""
+    a, b, c, d, e = content[place : place + 5]
+    ticks = (a >> 1 & 7) << 30 | b << 22 | c >> 1 << 15 | d << 7 | e >> 1
+    ticks = (ticks + round(shift * 90_000)) % 2**33
+    fields = (
+        a & 0xF1 | ticks >> 30 << 1,
+        ticks >> 22 & 255,
+        ticks >> 14 & 254 | 1,
+        ticks >> 7 & 255,
+        ticks << 1 & 254 | 1,
+    )
+    content[place : place + 5] = bytes(fields)
 
 
 def sine(hertz: float = 500.0, rate: int = 16_000) -> np.ndarray:

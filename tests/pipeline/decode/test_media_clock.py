@@ -186,12 +186,15 @@ def test_jump_after_a_wrap_is_a_new_part() -> None:
     check(placed, joins=[3.0], video=seconds((0, 5), index=VIDEO), audio=seconds((0, 5), index=AUDIO))
 
 
+@pytest.mark.parametrize("count", [1, 8])
 @pytest.mark.parametrize("stamp", [0.0, 500.0])
-def test_one_wrong_time_stamp_begins_no_part(stamp: float) -> None:
-    wrong = packets(AUDIO, stamp, stamp + 0.01, sent=3.0)
-    placed = place(packets(VIDEO, 0, 6), packets(AUDIO, 0, 3), wrong, packets(AUDIO, 3.02, 6))
-    assert [(packet.pts, packet.dts) for packet in wrong] == [(None, None)]
-    check(placed, video=seconds((0, 6), index=VIDEO), audio=seconds((0, 3), (3.02, 6), index=AUDIO))
+def test_one_wrong_time_stamp_begins_no_part(stamp: float, count: int) -> None:
+    """Of all the packets that the container stores together."""
+    end = 3 + 0.02 * count
+    wrong = packets(AUDIO, stamp, stamp + end - 3, sent=3.0)
+    placed = place(packets(VIDEO, 0, 6), packets(AUDIO, 0, 3), wrong, packets(AUDIO, end, 6))
+    assert [(packet.pts, packet.dts) for packet in wrong] == [(None, None)] * count
+    check(placed, video=seconds((0, 6), index=VIDEO), audio=seconds((0, 3), (end, 6), index=AUDIO))
 
 
 def test_packets_of_the_part_before_that_come_late_stay_in_it() -> None:
