@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import random
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -91,3 +94,46 @@ def test_documented_commands_have_options_that_exist() -> None:
 def test_missing_and_infinite_figures_are_found(printed: str) -> None:
     with pytest.raises(AssertionError):
         check_figures(printed)
+
+
+def test_memory_of_decoding(load_main: Callable[[str], Main], capsys: pytest.CaptureFixture[str]) -> None:
+    check_figures(run(load_main("decoding"), capsys, "--memory"))
+
+
+class TestFuzzing:
+    """The rules that damaged files are checked by."""
+
+    @pytest.fixture
+    def fuzzing(self, load_main: Callable[[str], Main]) -> ModuleType:
+        return sys.modules[load_main("fuzzing").__module__]
+
+    def test_lengths_that_ffmpeg_decodes(self, fuzzing: ModuleType) -> None:
+        header = ["#software: Lavf", "#tb 0: 1/10", "#media_type 0: video", "#tb 1: 1/16000", "#media_type 1: audio"]
+        frames = ["0,  0,  0,  1, 9216, 0x0", "1,  0,  0,  8000, 16000, 0x0", "0, 30, 30,  1, 9216, 0x0"]
+        assert fuzzing.parse_lengths(header + frames) == {"video": 0.2, "audio": 0.5}
+
+    @pytest.mark.parametrize(
+        ("seconds", "warnings", "missing"),
+        [
+            (3.6, (), False),
+            (3.4, (), True),
+            (3.4, ("3 damaged audio packets",), False),
+            (3.4, ("3 damaged frames", "the file has no video stream: no visual events"), True),
+        ],
+    )
+    def test_a_short_stream_needs_a_warning_about_it(
+        self, seconds: float, warnings: Sequence[str], missing: bool, fuzzing: ModuleType
+    ) -> None:
+        facts = SimpleNamespace(video_duration=None, audio_duration=seconds)
+        assert bool(fuzzing.find_missing(facts, warnings, {"audio": 4.0})) == missing
+
+    def test_a_seed_makes_the_same_mutant(self, load_main: Callable[[str], Main]) -> None:
+        load_main("fuzzing")
+        mutate = importlib.import_module("measure.mutations").mutate
+        content = bytes(range(256)) * 16
+        mutants = [mutate(content, random.Random(seed)) for seed in range(200)]  # noqa: S311
+        assert mutants == [mutate(content, random.Random(seed)) for seed in range(200)]  # noqa: S311
+        assert all(damaged != content for name, damaged in mutants if name == "flip")
+        assert {name for name, _ in mutants if "+" not in name} == {
+            "flip", "zero", "cut", "remove", "duplicate", "swap", "integer",
+        }  # fmt: skip
