@@ -58,6 +58,11 @@ def sample_count(end: float, rate: int) -> int:
     return max(1, math.floor(end * rate + 0.5))
 
 
+def samples_before(time: float, rate: int) -> int:
+    """Return the number of samples whose midpoints are not later than `time` seconds."""
+    return max(0, math.floor(time * rate + 0.5))
+
+
 def spread_indices(available: int, count: int) -> NDArray[np.intp]:
     """Choose `count` of `available` frames, evenly spaced from the first to the last; frames repeat if there are fewer.
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from ..text import escape
 
 if TYPE_CHECKING:
-    from ..preprocess.media_summary import DecodeProgress
+    from ..decode.container.media_facts import DecodeProgress
     from ..timeline import GroundTruth, Timeline
 
 

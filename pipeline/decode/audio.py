@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -10,11 +11,11 @@ from numpy.typing import NDArray
 
 from ...extractors.sampling import SAMPLE_RATE
 from ..errors import MediaError
-from .base import DecodeReport, check_length, warn_if_short
-from .ffmpeg import ffmpeg_command, ffmpeg_input
-from .ffmpeg_log import DecodeLog, check_result
-from .probe import MediaInfo
-from .process import DEFAULT_TIMEOUT, DecoderProcess
+from .container.media_info import MediaInfo, StreamInfo
+from .container.outcome import finish_report
+from .container.report import DecodeReport
+from .pcm import PcmBlocks
+from .process import DEFAULT_TIMEOUT
 from .resampling import (
     DEFAULT_RESAMPLER,
     PUBLISHED_RATE,
@@ -29,7 +30,7 @@ from .resampling import (
 class AudioReader:
     """Reader of mono audio: iteration gives seconds, (16000,) float64 in [-1, 1], the last one zero-padded.
 
-    Memory does not grow with the file. ffmpeg decodes the audio whichever reader decodes the frames: decord would
+    Memory does not grow with the file. FFmpeg decodes the audio whichever reader decodes the frames: decord would
     hold the audio of the whole file in memory.
 
     Attributes:
@@ -52,7 +53,7 @@ class AudioReader:
             media: the probed file.
             resampling: `nearest`, the published path, or `filtered`, anti-aliased; see `Profile.resampling`.
             resampler: key of `resampling.RESAMPLERS`, for `filtered` only.
-            timeout: seconds without progress after which decoding is stopped.
+            timeout: seconds that decoding may take, and as much again for every 10 s of media.
 
         Raises:
             MediaError: the file has no audio stream.
@@ -62,33 +63,54 @@ class AudioReader:
             raise MediaError(media.path, "has no audio stream")
         self.media = media
         self.stream = media.audio
-        self.timeout = timeout
         self.report = DecodeReport("ffmpeg")
         self._resample = get_resampler(resampler)
         self._filtered = resampling == "filtered"
-        self._rate = resamplable(self.stream.sample_rate) if self._filtered else PUBLISHED_RATE
-        self._channels = 1 if self._filtered and self.stream.channels == "mono" else 2
-        self._sample_type = np.dtype("<f4" if self._filtered else "<i2")
+        self._blocks = PcmBlocks(
+            media,
+            media.audio,
+            self.report,
+            sample_format="mono" if self._filtered else "s16-stereo",
+            choose_rate=resamplable if self._filtered else lambda _: PUBLISHED_RATE,
+            exact_start=self._filtered,
+            timeout=timeout,
+        )
 
     def __iter__(self) -> Iterator[NDArray[np.float64]]:
-        log = DecodeLog(self.report)
-        with DecoderProcess(self.media.path, self._command, timeout=self.timeout, on_line=log) as process:
-            yield from self._filtered_seconds(process) if self._filtered else self._nearest_seconds(process)
-            self.report.end = self.report.decoded / self._rate
-            check_result(self.media, process, self.report, "audio")
-        warn_if_short(self.report, "audio", self.media.duration)
+        blocks = _Buffer(iter(self._blocks))
+        yield from self._filtered_seconds(blocks) if self._filtered else self._nearest_seconds(blocks)
+        finish_report(self.media, self.report, "audio", first_error=self._blocks.first_error)
+        if self._blocks.meter.cancels:
+            self.report.warnings.append("the audio channels are in opposite phase: mixed to one, they cancel")
 
-    def _filtered_seconds(self, process: DecoderProcess) -> Iterator[Samples]:
-        seconds = self._decoded_seconds(process)
-        return seconds if self._rate == SAMPLE_RATE else resample_seconds(seconds, self._rate, self._resample)
+    @property
+    def silent(self) -> bool:
+        """Whether the audio decoded so far is silent."""
+        return self._blocks.meter.silent
 
-    def _decoded_seconds(self, process: DecoderProcess) -> Iterator[Samples]:
-        while len(second := self._read(process, self._rate)):
-            yield _zero_pad(second.mean(axis=1), self._rate)
+    def _filtered_seconds(self, blocks: _Buffer) -> Iterator[Samples]:
+        first = blocks.read(1)
+        rate = self._blocks.rate  # known from the first block on
+        if not len(first):
+            return
+        seconds = self._whole_seconds(blocks, first, rate)
+        yield from seconds if rate == SAMPLE_RATE else resample_seconds(seconds, rate, self._resample)
 
-    def _nearest_seconds(self, process: DecoderProcess) -> Iterator[Samples]:
+    def _whole_seconds(self, blocks: _Buffer, first: NDArray[Any], rate: int) -> Iterator[Samples]:
+        second = np.concatenate([first, blocks.read(rate - 1)])
+        while len(second):
+            yield _zero_pad(second[:, 0], rate)
+            second = blocks.read(rate)
+
+    def _nearest_seconds(self, blocks: _Buffer) -> Iterator[Samples]:
+        def read(count: int) -> Samples:
+            samples = blocks.read(max(0, count)) / 32768
+            if len(samples):
+                self._blocks.meter.add(samples.T, samples.mean(axis=1))
+            return samples
+
         pending = np.empty(0)
-        for block in published_track(lambda count: self._read(process, count), self.media.duration):
+        for block in published_track(read, self.media.duration):
             pending = np.concatenate([pending, block.mean(axis=1)])
             if len(pending) >= SAMPLE_RATE:
                 yield pending[:SAMPLE_RATE]
@@ -96,25 +118,49 @@ class AudioReader:
         if len(pending):
             yield _zero_pad(pending, SAMPLE_RATE)
 
-    def _read(self, process: DecoderProcess, count: int) -> Samples:
-        """Read up to `count` samples, (n, channels) in [-1, 1]."""
-        block = np.empty((max(0, count), self._channels), self._sample_type)
-        length = process.read_into(block) // (self._sample_type.itemsize * self._channels)
-        self.report.decoded += length
-        check_length(self.media, self.report.decoded / self._rate)
-        samples = block[:length].astype(np.float64) / (1 if self._filtered else 32768)
-        # A damaged file can decode to infinities, and the filter would spread one over a whole window.
-        return np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0)
 
-    def _command(self, descriptor: int) -> Sequence[str]:
-        stream: Any = ffmpeg_input(descriptor)[str(self.stream.index)]
-        if self._filtered:  # keeps audio that starts late, or has gaps, at its time
-            stream = stream.filter("aresample", **{"async": 1, "first_pts": 0})
-        sample_format = "f32le" if self._filtered else "s16le"
-        output = stream.output(
-            "pipe:1", f=sample_format, acodec=f"pcm_{sample_format}", ar=self._rate, ac=self._channels
-        )
-        return ffmpeg_command(output, log_level="verbose")
+def find_audible_stream(silent: AudioReader, timeout: float, on_second: Callable[[float], None]) -> StreamInfo | None:
+    """Look for another audio stream of the same programme that is not silent.
+
+    Args:
+        silent: an exhausted reader of a silent stream.
+        timeout: as for the reader.
+        on_second: called with the seconds of a stream that have been searched.
+
+    Returns:
+        The first such stream, None if there is none.
+    """
+    media = silent.media
+    others = [stream for stream in media.alternatives() if stream != silent.stream]
+    for stream in others:
+        reader = AudioReader(replace(media, streams=(stream,)), "filtered", timeout=timeout)
+        try:
+            for count, _ in enumerate(reader, 1):
+                on_second(float(count))
+                if not reader.silent:
+                    return stream
+        except MediaError:
+            continue
+    return None
+
+
+class _Buffer:
+    """Blocks of any length, read in pieces of a wanted length."""
+
+    def __init__(self, blocks: Iterator[NDArray[Any]]) -> None:
+        self._blocks = blocks
+        self._rest: NDArray[Any] | None = None
+
+    def read(self, count: int) -> NDArray[Any]:
+        """Return the next `count` samples, (n, channels); fewer at the end."""
+        parts = [] if self._rest is None else [self._rest]
+        length = sum(map(len, parts))
+        while length < count and (block := next(self._blocks, None)) is not None:
+            parts.append(block)
+            length += len(block)
+        joined = np.concatenate(parts) if parts else np.empty((0, 1))
+        self._rest = joined[count:]
+        return joined[:count]
 
 
 def _zero_pad(samples: Samples, length: int) -> Samples:

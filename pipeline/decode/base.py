@@ -1,16 +1,15 @@
 """Interface of the frame readers, which sample a video 8 times per second by presentation time.
 
-Sample k is the frame on the screen at ``(k + 1/2) / 8`` s, counted from the container's own time zero, with rotation
-metadata applied. Variable frame rates, gaps and repeated frames all follow from that one rule.
+Sample k is the frame on the screen at ``(k + 1/2) / 8`` s of the file's clock, with rotation metadata applied. Variable
+frame rates, gaps and repeated frames all follow from that one rule.
 
-Two readers implement it: ffmpeg, and decord for comparison and as a fallback.
+Two readers implement it: FFmpeg's libraries, and decord for comparison and as a fallback.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -18,32 +17,19 @@ from numpy.typing import NDArray
 
 from ...extractors.sampling import FRAMES_PER_SEGMENT
 from ..errors import MediaError
-from ..segments import MAX_MEDIA_SECONDS
-from .probe import MediaInfo, StreamInfo
+from .container.media_info import MediaInfo, StreamInfo
+from .container.report import DecodeReport
 from .process import DEFAULT_TIMEOUT, DecoderProcess
 
 Frames = NDArray[np.uint8]  # (F, H, W, 3) RGB; a single frame is (H, W, 3)
-
-SLACK = 600  # seconds by which any stream may exceed ten times the container's duration
-SHORTFALL = 0.5  # seconds by which the decoded duration may differ from the container's without a warning
-
-
-@dataclass
-class DecodeReport:
-    """Outcome of decoding one stream, complete once its reader is exhausted."""
-
-    decoder: str
-    decoded: int = 0  # frames, or audio samples
-    damaged: int = 0  # frames or packets that could not be decoded, or only with errors
-    end: float = 0.0  # seconds from time zero to the end of what was decoded
-    warnings: list[str] = field(default_factory=list)
 
 
 class FrameReader(ABC):
     """Reader of sampled frames: iteration gives chunks, (F, H, W, 3) uint8 RGB with F = 8 except in the last.
 
-    Memory does not grow with the video. Iteration raises MediaError if not a single frame can be decoded and
-    DecodeTimeoutError if the decoder hangs; a decoder that fails later ends the iteration, with a warning in `report`.
+    Memory does not grow with the video: frames that repeat share their memory, and a chunk of one repeated frame is a
+    read-only view. Iteration raises MediaError if not a single frame can be decoded and DecodeTimeoutError if the
+    decoder is too slow; a decoder that fails later ends the iteration, with a warning in `report`.
 
     Attributes:
         name: key in `readers.FRAME_READERS`.
@@ -59,7 +45,7 @@ class FrameReader(ABC):
 
         Args:
             media: the probed file.
-            timeout: seconds without progress after which decoding is stopped.
+            timeout: seconds that decoding may take, and as much again for every 10 s of media.
 
         Raises:
             MediaError: the file has no video stream.
@@ -95,46 +81,38 @@ def read_ppm_frames(process: DecoderProcess) -> Iterator[Frames]:
         yield frame
 
 
-def chunks(frames: Iterator[Frames]) -> Iterator[Frames]:
-    """Stack frames (H, W, 3) into chunks of 8; the last chunk may be shorter."""
-    pending: list[Frames] = []
-    for frame in frames:
-        pending.append(frame)
-        if len(pending) == FRAMES_PER_SEGMENT:
-            yield np.stack(pending)
-            pending = []
-    if pending:
-        yield np.stack(pending)
-
-
-def check_length(media: MediaInfo, end: float) -> None:
-    """Refuse a stream that lasts longer than a day, or far longer than the container's duration.
-
-    One wrong time stamp can make a frame last for hours, all of which would be computed. The container's duration is
-    not a limit for audio-only files, where it is an estimate.
+def repeated_chunks(frames: Iterable[tuple[Frames, int]]) -> Iterator[Frames]:
+    """Stack frames into chunks of 8; the last chunk may be shorter.
 
     Args:
-        media: the probed file.
-        end: seconds from time zero that decoding has reached.
+        frames: frames (H, W, 3), and how many times each is shown.
 
-    Raises:
-        MediaError: the stream is too long.
+    Yields:
+        Chunks (F, H, W, 3). A chunk of a single frame is a view of it.
     """
-    limit = float(MAX_MEDIA_SECONDS)
-    if media.duration is not None and media.video is not None:
-        limit = min(limit, 10 * media.duration + SLACK)
-    if end > limit:
-        stated = "" if media.duration is None else f", but the container states {media.duration:.0f} s"
-        raise MediaError(media.path, f"its time stamps are damaged: they reach {end / 3600:.1f} hours{stated}")
+    chunk: Frames | None = None  # made for the second of two different frames
+    only: Frames | None = None  # the frame of the chunk while it is the same
+    filled = 0
+    for frame, count in frames:
+        missing = count
+        while missing:
+            taken = min(missing, FRAMES_PER_SEGMENT - filled)
+            if chunk is None and only is not None and only is not frame:
+                chunk = np.empty((FRAMES_PER_SEGMENT, *frame.shape), np.uint8)
+                chunk[:filled] = only
+            # Copied at once: eight large frames that are all kept until then take new memory for every second.
+            if chunk is not None:
+                chunk[filled : filled + taken] = frame
+            only, filled, missing = frame, filled + taken, missing - taken
+            if filled == FRAMES_PER_SEGMENT:
+                yield chunk if chunk is not None else np.broadcast_to(frame, (filled, *frame.shape))
+                chunk, only, filled = None, None, 0
+    if only is not None:
+        yield chunk[:filled] if chunk is not None else np.broadcast_to(only, (filled, *only.shape))
 
 
-def warn_if_short(report: DecodeReport, stream: str, duration: float | None) -> None:
-    """Add a warning to the report if the decoded stream ends well before the container's duration.
-
-    Args:
-        report: of the decoded stream; changed.
-        stream: `audio` or `video`, for the message.
-        duration: seconds that the container states; None where it states none.
-    """
-    if duration is not None and duration - report.end > SHORTFALL:
-        report.warnings.append(f"the {stream} ends at {report.end:.2f} s; the container states {duration:.2f} s")
+def stack_frames(frames: list[Frames]) -> Frames:
+    """Stack frames (H, W, 3) to (F, H, W, 3); a single repeated frame becomes a read-only view of it."""
+    if all(frame is frames[0] for frame in frames):
+        return np.broadcast_to(frames[0], (len(frames), *frames[0].shape))
+    return np.stack(frames)

@@ -1,7 +1,7 @@
 """Main function of the decord worker process: sampled frames as PPM on stdout, a report on stderr.
 
-`decord_reader` starts it with two arguments: a descriptor of the media file, and the time of the first frame in
-seconds from the container's time zero, because decord counts from the first frame.
+`decord_reader` starts it with two arguments: a descriptor of the media file, and a file of the times of its frames.
+Before each image stands a line with the number of samples that show it.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ import numpy as np
 
 from ...extractors.sampling import FRAMES_PER_SEGMENT
 from ..segments import sample_count, sample_times, shown_frames
-from .decord_reader import REPORT_MARK
+
+REPORT_MARK = "[avvp-report] "  # before the JSON object on standard error
 
 
-def main(descriptor: str, start: str) -> None:
-    """Write every sampled frame to stdout, and the report to stderr before and after.
+def main(descriptor: str, times_file: str) -> None:
+    """Write every sampled frame to stdout, and then the report to stderr.
 
     Args:
         descriptor: number of an open descriptor of the media file.
-        start: seconds from the container's time zero to the first frame.
+        times_file: a .npy file (F, 2): seconds at which each frame begins and ends, ascending.
     """
     _die_with_parent()
     import decord
@@ -34,24 +35,19 @@ def main(descriptor: str, start: str) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
     reader = decord.VideoReader(f"/proc/self/fd/{descriptor}", ctx=decord.cpu(0))
-    times = reader.get_frame_timestamp(range(len(reader))).astype(np.float64)
-    times += float(start) - times[0, 0]
-    report = {"decoded": 0, "damaged": 0, "end": times[-1, 1]}
-    # The report is also written before the frames, so that the parent can refuse time stamps that reach for days.
-    print(REPORT_MARK + json.dumps(report), file=sys.stderr, flush=True)  # noqa: T201
+    times = np.load(times_file, allow_pickle=False)
+    report = {"decoded": 0, "damaged": 0, "end": float(times[-1, 1])}
     samples = sample_times(sample_count(times[-1, 1], FRAMES_PER_SEGMENT), FRAMES_PER_SEGMENT)
-    repeats = np.bincount(shown_frames(times[:, 0], samples), minlength=len(reader))
-    for index, count in enumerate(repeats):
+    repeats = np.bincount(shown_frames(times[:, 0], samples), minlength=len(times))
+    for index, count in enumerate(repeats[: len(reader)]):
         try:
             frame = reader.next()  # every frame, in order: seeking gives wrong frames of some H.265 files
         except decord.DECORDError:
             report["damaged"] = 1  # decord cannot read past a damaged frame
             break
-        report |= {"decoded": index + 1, "end": times[index, 1]}
+        report |= {"decoded": index + 1, "end": float(times[: index + 1, 1].max())}
         if count:
-            image = ppm(frame.asnumpy())
-            for _ in range(count):
-                output.write(image)
+            output.write(b"%d\n" % count + ppm(frame.asnumpy()))
     output.close()
     print(REPORT_MARK + json.dumps(report), file=sys.stderr)  # noqa: T201
 

@@ -7,16 +7,24 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 
-from ..errors import MediaError
-from .base import FrameReader, Frames, check_length, chunks, read_ppm_frames, warn_if_short
-from .ffmpeg import ffmpeg_command, ffmpeg_input
-from .ffmpeg_reader import first_frame_time
-from .probe import MediaInfo, probe
-from .process import DecoderProcess
+import av
+import av.error
+import numpy as np
+from numpy.typing import NDArray
 
-REPORT_MARK = "[avvp-report] "
+from ..errors import MediaError
+from .base import FrameReader, Frames, read_ppm_frames, repeated_chunks
+from .container.demux import StreamPackets
+from .container.outcome import finish_report
+from .container.report import DecodeReport, check_length
+from .decord_main import REPORT_MARK
+from .process import DecoderProcess
+from .video_frames import show_frame
+
+_COPY_TICK, _COPY_TICKS = Fraction(1, 1000), 40  # seconds, and ticks from packet to packet, in the copy
 # Not `-m`, which would import a file of the working directory in place of a library of the same name.
 _WORKER = (
     "import sys; sys.path[:] = filter(None, sys.path);"
@@ -25,11 +33,10 @@ _WORKER = (
 
 
 class DecordReader(FrameReader):
-    """Frame reader that picks decord's frames by their time stamps, with the same rule as ffmpeg's reader.
+    """Frame reader that picks decord's frames by their time stamps, with the same rule as FFmpeg's reader.
 
-    decord opens files by name and follows references in them, so it only gets files that ffmpeg, restricted to one
-    descriptor, has already read. It has no option that selects one of several video streams: the selected one is
-    first copied to a temporary file.
+    decord opens files by name, follows references in them, cannot select one of several streams, and places frames of
+    some containers wrongly. So it gets a copy of the selected stream, and the times come from the packets.
     """
 
     name = "decord"
@@ -37,52 +44,70 @@ class DecordReader(FrameReader):
     def __iter__(self) -> Iterator[Frames]:
         if importlib.util.find_spec("decord") is None:
             raise MediaError(self.media.path, "decord is not installed on this platform; use --decoder ffmpeg")
-        if sum(stream.kind == "video" for stream in self.media.streams) == 1:
-            yield from self._read(self.media)
-        else:
-            with tempfile.TemporaryDirectory(prefix="avvp-stream-") as folder:
-                yield from self._read(_copy_stream(self.media, self.stream.index, Path(folder), self.timeout))
+        self.report = DecodeReport(self.name)
+        with tempfile.TemporaryDirectory(prefix="avvp-stream-") as name:
+            folder = Path(name)
+            packets = StreamPackets(self.media, self.stream, self.report, self.timeout)
+            times = self._copy_stream(packets, folder / "stream.mkv")
+            np.save(folder / "times.npy", times)
+            yield from repeated_chunks(self._read(folder, packets))
 
-    def _read(self, media: MediaInfo) -> Iterator[Frames]:
+    def _read(self, folder: Path, packets: StreamPackets) -> Iterator[tuple[Frames, int]]:
         result: dict[str, float] = {}
-        start = first_frame_time(media, media.video or self.stream, self.timeout)
 
         def command(descriptor: int) -> Sequence[str]:
-            return [sys.executable, "-c", _WORKER, str(descriptor), str(start)]
+            return [sys.executable, "-c", _WORKER, str(descriptor), str(folder / "times.npy")]
 
         def on_line(line: str) -> None:
             if line.startswith(REPORT_MARK):
                 result.update(json.loads(line.removeprefix(REPORT_MARK)))
-                check_length(self.media, result["end"])
 
-        with DecoderProcess(media.path, command, timeout=self.timeout, on_line=on_line) as process:
-            yield from chunks(read_ppm_frames(process))
+        with DecoderProcess(folder / "stream.mkv", command, timeout=self.timeout, on_line=on_line) as process:
+            while repeats := process.read_line():
+                frame = next(read_ppm_frames(process), None)
+                if frame is None:
+                    break
+                yield show_frame(frame, self.stream), int(repeats)
             status = process.finish()
         self.report.decoded = int(result.get("decoded", 0))
-        self.report.damaged = int(result.get("damaged", 0))
         self.report.end = result.get("end", 0.0)
+        if status < 0:
+            raise MediaError(self.media.path, f"decord was killed by signal {-status} at {self.report.end:.2f} s")
         if not self.report.decoded:
-            reason = f" (decord ended with status {status})" if status else ""
-            raise MediaError(self.media.path, f"no frames could be decoded{reason}")
-        if self.report.damaged:
+            raise MediaError(self.media.path, f"no frames could be decoded (decord ended with status {status})")
+        if result.get("damaged"):
             self.report.warnings.append(f"decord cannot read past a damaged frame at {self.report.end:.2f} s")
         if status:
             self.report.warnings.append(f"decord ended with status {status} at {self.report.end:.2f} s")
-        warn_if_short(self.report, "video", self.media.duration)
+        finish_report(self.media, self.report, "video", first_error=packets.first_error)
 
-
-def _copy_stream(media: MediaInfo, index: int, folder: Path, timeout: float) -> MediaInfo:
-    """Copy one stream, packets and time stamps unchanged, to a Matroska file in `folder`."""
-    target = folder / "stream.mkv"
-
-    def command(descriptor: int) -> Sequence[str]:
-        source = ffmpeg_input(descriptor)[str(index)]
-        output = source.output(str(target), c="copy", f="matroska").global_args("-progress", "pipe:1")
-        return ffmpeg_command(output, log_level="error")
-
-    with DecoderProcess(media.path, command, timeout=timeout) as process:
-        while process.read_line():  # progress lines, which reset the time limit
-            pass
-        if process.finish() != 0:
-            raise MediaError(media.path, f"video stream {index} cannot be copied for decord; use --decoder ffmpeg")
-    return probe(target, timeout=timeout)
+    def _copy_stream(self, packets: StreamPackets, target: Path) -> NDArray[np.float64]:
+        """Copy the packets to a Matroska file; return (F, 2) times at which the frames begin and end, ascending."""
+        times: list[tuple[float, float]] = []
+        spacing = 1 / self.stream.frame_rate if self.stream.frame_rate else 0.0
+        try:
+            with av.open(str(target), "w", format="matroska") as output:
+                copied = None
+                for packet in packets:
+                    if copied is None:
+                        copied = output.add_stream_from_template(packets.opened)
+                    stamp = packet.dts if packet.pts is None else packet.pts
+                    if stamp is None or not packet.size:
+                        continue
+                    begin = float(stamp * packet.time_base)
+                    length = float((packet.duration or 0) * packet.time_base) or spacing
+                    times.append((begin, begin + length))
+                    check_length(self.media, begin + length)
+                    # decord decodes in this order, whatever the stamps say.
+                    packet.stream, packet.time_base = copied, _COPY_TICK
+                    packet.pts = packet.dts = _COPY_TICKS * len(times)
+                    packet.duration = _COPY_TICKS
+                    output.mux(packet)
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise MediaError(
+                self.media.path, f"its video cannot be copied for decord ({reason}); use --decoder ffmpeg"
+            ) from error
+        if not times:
+            raise MediaError(self.media.path, "no frames could be decoded (the video stream is empty)")
+        return np.array(sorted(times))

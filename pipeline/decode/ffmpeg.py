@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-MAX_PIXELS = 36_000_000  # 8K; larger frames are refused, because a file of a few bytes can claim gigabytes
+from .container.media_file import MAX_PIXELS
 
 
 @cache
@@ -38,7 +38,7 @@ def ffmpeg_command(output: Any, *, log_level: str) -> list[str]:
 
     Args:
         output: an output node of ffmpeg-python.
-        log_level: ffmpeg's `-loglevel`; `ffmpeg_log` needs `info` for frames and `verbose` for damage.
+        log_level: ffmpeg's `-loglevel`.
 
     Returns:
         The program and its arguments.

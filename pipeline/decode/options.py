@@ -15,7 +15,7 @@ class DecodeOptions:
 
     Attributes:
         decoder: frame reader, a key of `readers.FRAME_READERS`.
-        timeout: seconds without progress after which a decoder is killed.
+        timeout: seconds that decoding may take, and as much again for every 10 s of media.
         debug: show tracebacks of a decode worker on standard error.
         resampler: filter to 16 kHz for profiles with `filtered` resampling, a key of `resampling.RESAMPLERS`.
     """

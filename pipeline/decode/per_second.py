@@ -8,10 +8,11 @@ from typing import Protocol
 from ...extractors.profiles import Profile
 from ...extractors.sampling import FRAMES_PER_SEGMENT
 from ..segments import pad_or_trim, segment_count, spread_indices
-from .base import DecodeReport, FrameReader, Frames
+from .base import FrameReader, Frames
+from .container.media_info import MediaInfo
+from .container.report import DecodeReport
 from .jpeg_frames import JpegFrames
 from .options import DecodeOptions
-from .probe import MediaInfo
 from .readers import build_reader
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import select
-import stat
 import subprocess
 import threading
 import weakref
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DecodeTimeoutError, MediaError
+from .container.media_file import open_media_file
 
 CHUNK = 1 << 20  # bytes of output that are read at once
 DEFAULT_TIMEOUT = 60.0  # seconds without a byte of output after which a decoder counts as hung
@@ -31,39 +31,6 @@ _POLL_LIMIT = 2**31 - 1  # milliseconds
 _running: weakref.WeakSet[DecoderProcess] = weakref.WeakSet()  # for `kill_all`
 # Anchored, as every expression for the log: the log also contains the file's metadata, which is untrusted.
 _ERROR = re.compile(r"(\[[^\]]*\] )*\[(error|fatal)\] ")
-
-
-def open_media_file(path: Path) -> int:
-    """Open a regular file for reading.
-
-    Args:
-        path: the file.
-
-    Returns:
-        A descriptor, which the caller closes.
-
-    Raises:
-        MediaError: the file does not exist, is empty, cannot be opened, or is not a regular file.
-    """
-    try:
-        # Without O_NONBLOCK, opening a named pipe would wait for a writer forever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except FileNotFoundError as error:
-        raise MediaError(path, "no such file") from error
-    except (OSError, ValueError) as error:
-        raise MediaError(path, f"cannot be opened: {getattr(error, 'strerror', None) or error}") from error
-    status = os.fstat(descriptor)
-    cause = None
-    if stat.S_ISDIR(status.st_mode):
-        cause = "is a directory"
-    elif not stat.S_ISREG(status.st_mode):
-        cause = "is not a regular file"
-    elif status.st_size == 0:
-        cause = "the file is empty"
-    if cause is not None:
-        os.close(descriptor)
-        raise MediaError(path, cause)
-    return descriptor
 
 
 def kill_all() -> None:

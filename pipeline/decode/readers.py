@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from ..errors import MediaError
 from .base import FrameReader, Frames
+from .container.media_info import MediaInfo
 from .decord_reader import DecordReader
 from .ffmpeg_reader import FFmpegReader
-from .probe import MediaInfo
 from .process import DEFAULT_TIMEOUT
 
 

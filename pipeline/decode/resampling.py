@@ -22,14 +22,11 @@ PUBLISHED_RATE = 44_100  # Hz; the published path decodes to this rate before it
 _WINDOW = 200_000
 _BLOCK = 2_000
 
-# torchaudio's parameters of the filter that resampy called `kaiser_best` when VGGish was defined with it. Since 0.4
-# that name means a slightly narrower one.
-_KAISER_BEST = {
-    "lowpass_filter_width": 64,
-    "rolloff": 0.9475937167399596,
-    "resampling_method": "sinc_interp_kaiser",
-    "beta": 14.769656459379492,
-}
+# The filter that resampy called `kaiser_best` when VGGish was defined with it. Since 0.4 that name means a slightly
+# narrower one.
+_ZERO_CROSSINGS = 64
+_ROLLOFF = 0.9475937167399596
+_BETA = 14.769656459379492
 
 Samples = NDArray[np.float64]
 Resampler = Callable[[Samples, int], Samples]  # mono audio (S,) and its rate in Hz -> the same at 16 kHz
@@ -90,8 +87,8 @@ def _quantize(samples: Samples) -> Samples:
     return np.trunc(32768 * np.clip(samples, -0.99, 0.99)) / 32768
 
 
-# torchaudio stores its filter once for each of rate / gcd(rate, 16000) positions between samples. 44.1 kHz has 441; a
-# file that claims 96,001 Hz would have 96,001, and need gigabytes.
+# The filter is stored once for each of rate / gcd(rate, 16000) positions between samples. 44.1 kHz has 441; a file that
+# claims 96,001 Hz would have 96,001, and need gigabytes.
 MAX_PHASES = 1000
 COMMON_RATE = 48_000
 
@@ -102,15 +99,51 @@ def resamplable(rate: int) -> int:
 
 
 @cache
+def _polyphase_filter(rate: int) -> tuple[int, int, NDArray[np.float64]]:
+    """Return samples before each step, samples of a step, and the filter (taps, output samples of a step)."""
+    step, phases = rate // math.gcd(rate, SAMPLE_RATE), SAMPLE_RATE // math.gcd(rate, SAMPLE_RATE)
+    cutoff = min(step, phases) * _ROLLOFF
+    width = math.ceil(_ZERO_CROSSINGS * step / cutoff)
+    taps, outputs = np.arange(-width, width + step)[:, None] / step, np.arange(phases)[None] / phases
+    positions = np.clip((taps - outputs) * cutoff, -_ZERO_CROSSINGS, _ZERO_CROSSINGS)
+    window = np.i0(_BETA * np.sqrt(1 - (positions / _ZERO_CROSSINGS) ** 2)) / np.i0(_BETA)
+    return width, step, np.sinc(positions) * window * (cutoff / step)
+
+
+def resample_polyphase(waveform: Samples, rate: int) -> Samples:
+    """Resample to 16 kHz with the `kaiser_best` filter of resampy before 0.4, in NumPy.
+
+    Args:
+        waveform: mono audio (S,).
+        rate: its rate in Hz, one that `resamplable` returns.
+
+    Returns:
+        (ceil(16000 S / rate),).
+    """
+    width, step, taps = _polyphase_filter(rate)
+    padded = np.pad(waveform, (width, width + step))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, len(taps))[::step]
+    return (windows @ taps).reshape(-1)[: math.ceil(SAMPLE_RATE * len(waveform) / rate)]
+
+
+@cache
 def _torchaudio_filter(rate: int) -> Any:
     import torch
     import torchaudio
 
-    return torchaudio.transforms.Resample(rate, SAMPLE_RATE, dtype=torch.float64, **_KAISER_BEST)
+    return torchaudio.transforms.Resample(
+        rate,
+        SAMPLE_RATE,
+        dtype=torch.float64,
+        resampling_method="sinc_interp_kaiser",
+        lowpass_filter_width=_ZERO_CROSSINGS,
+        rolloff=_ROLLOFF,
+        beta=_BETA,
+    )
 
 
 def resample_torchaudio(waveform: Samples, rate: int) -> Samples:
-    """Resample to 16 kHz with torchaudio and the `kaiser_best` filter of resampy before 0.4.
+    """Resample to 16 kHz with torchaudio and the same filter; the first call imports torch, which takes seconds.
 
     Args:
         waveform: mono audio (S,).
@@ -142,8 +175,12 @@ def resample_resampy(waveform: Samples, rate: int) -> Samples:
     return resampy.resample(waveform, rate, SAMPLE_RATE, filter="kaiser_best")
 
 
-DEFAULT_RESAMPLER = "torchaudio"
-RESAMPLERS: dict[str, Resampler] = {DEFAULT_RESAMPLER: resample_torchaudio, "resampy": resample_resampy}
+DEFAULT_RESAMPLER = "polyphase"
+RESAMPLERS: dict[str, Resampler] = {
+    DEFAULT_RESAMPLER: resample_polyphase,
+    "torchaudio": resample_torchaudio,
+    "resampy": resample_resampy,
+}
 
 
 def get_resampler(name: str) -> Resampler:
@@ -164,7 +201,7 @@ def get_resampler(name: str) -> Resampler:
 
 
 def resample_seconds(
-    seconds: Iterator[Samples], rate: int, resample: Resampler = resample_torchaudio
+    seconds: Iterator[Samples], rate: int, resample: Resampler = resample_polyphase
 ) -> Iterator[Samples]:
     """Resample a stream of whole seconds; the result equals resampling the whole signal in one call.
 
@@ -179,10 +216,25 @@ def resample_seconds(
     Yields:
         Seconds (16000,).
     """
-    silence = np.zeros(rate)
+    silence, reach = np.zeros(rate), _reach(rate)
+    first = reach * SAMPLE_RATE // rate
     previous, current = silence, next(seconds, None)
     while current is not None:
         following = next(seconds, None)
-        neighbourhood = np.concatenate([previous, current, silence if following is None else following])
-        yield resample(neighbourhood, rate)[SAMPLE_RATE : 2 * SAMPLE_RATE]
+        after = silence if following is None else following
+        neighbourhood = np.concatenate([previous[rate - reach :], current, after[:reach]])
+        if neighbourhood.any():
+            yield resample(neighbourhood, rate)[first : first + SAMPLE_RATE]
+        else:  # a hole of hours costs nothing
+            yield np.zeros(SAMPLE_RATE)
         previous, current = current, following
+
+
+def _reach(rate: int) -> int:
+    """Return how many samples of the seconds before and after a second its resampling needs, at most a second.
+
+    A whole number of samples at both rates, and more than half of the longest filter of `RESAMPLERS`.
+    """
+    step = rate // math.gcd(rate, SAMPLE_RATE)
+    longest = math.ceil(2 * _ZERO_CROSSINGS * max(1.0, rate / SAMPLE_RATE))
+    return min(rate, step * math.ceil(longest / step))

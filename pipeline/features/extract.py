@@ -14,12 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 from ...extractors.base import Extractor
-from ...extractors.profiles import FeatureSpec, feature_spec
+from ...extractors.inputs import INPUT_FORMATS
+from ...extractors.profiles import FeatureSpec, feature_spec, get_profile
 from ...extractors.sampling import FRAMES_PER_SEGMENT, Stream
-from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
+from ..decode.container.media_facts import DecodeProgress, MediaFacts
+from ..decode.options import DEFAULT_OPTIONS, DecodeOptions, check_options
 from ..decode.resampling import DEFAULT_RESAMPLER
-from ..preprocess.media_summary import DecodeProgress, MediaFacts
+from ..preprocess.media_summary import MediaSummary
 from ..preprocess.network_inputs import NetworkInputs
+from ..preprocess.worker_process import shared_worker
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +92,14 @@ def extract_features(
     for extractor in extractors.values():
         networks[extractor.stream] = _BatchedExtractor(extractor, torch.device(device), batch_size)
     formats = [extractor.input_format for extractor in extractors.values()]
-    reader = NetworkInputs(Path(path), formats, profile=profile, options=decoding, progress=progress)
-    for stream, inputs in reader:
-        networks[stream].add(inputs)
-    summary = reader.summary
+    if any(INPUT_FORMATS.get(input_format.name) != input_format for input_format in formats):
+        # Inputs of a caller's own extractor: their code is known to this process alone.
+        reader = NetworkInputs(Path(path), formats, profile=profile, options=decoding, progress=progress)
+        for stream, inputs in reader:
+            networks[stream].add(inputs)
+        summary = reader.summary
+    else:
+        summary = _decode_apart(Path(path), networks, profile, decoding, progress)
     rows = {stream: network.finish()[summary.rows[stream]] for stream, network in networks.items()}
     return FeatureSet(
         audio=rows["audio"],
@@ -104,6 +111,21 @@ def extract_features(
         warnings=summary.warnings,
         resampler=decoding.resampler,
     )
+
+
+def _decode_apart(
+    path: Path,
+    networks: Mapping[Stream, _BatchedExtractor],
+    profile: str,
+    decoding: DecodeOptions,
+    progress: DecodeProgress | None,
+) -> MediaSummary:
+    """Decode in a process of its own, which a damaged file can neither crash nor stop for the caller."""
+    check_options(get_profile(profile), decoding)
+    with shared_worker(profile, decoding) as worker:
+        return worker.decode(
+            path, list(networks), lambda stream, inputs: networks[stream].add(inputs.copy()), progress=progress
+        )
 
 
 class _BatchedExtractor:

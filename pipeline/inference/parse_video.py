@@ -12,10 +12,10 @@ import torch
 from ...models.parser import AVParser
 from ...weights.manifest import DEFAULT_BUNDLE
 from ...weights.source import ANYWHERE, WeightSource
+from ..decode.container.media_facts import DecodeProgress, MediaFacts
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
 from ..decode.resampling import DEFAULT_RESAMPLER
 from ..features.extract import FeatureSet, extract_features
-from ..preprocess.media_summary import DecodeProgress, MediaFacts
 from ..timeline import SegmentLabels, SegmentProbabilities, Timeline, all_events
 from .bundle import UNTRAINED_WARNING, LoadedBundle, load_networks
 from .predict import predict_video

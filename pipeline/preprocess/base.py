@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 from ...extractors.inputs import InputFormat
 from ...extractors.profiles import Profile, get_profile
 from ...extractors.sampling import Stream
-from ..decode.base import DecodeReport
+from ..decode.container.media_facts import DecodeProgress
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions, check_options
-from ..decode.probe import probe
-from ..errors import MediaError
-from .media_summary import DecodeProgress, MediaSummary
+from .media_summary import MediaSummary
 
 
 class InputReader(ABC):
@@ -40,7 +38,7 @@ class InputReader(ABC):
         options: DecodeOptions = DEFAULT_OPTIONS,
         progress: DecodeProgress | None = None,
     ) -> None:
-        """Read the headers of the file.
+        """Check the options; nothing is opened yet.
 
         Args:
             path: a media file.
@@ -50,28 +48,15 @@ class InputReader(ABC):
             progress: called with the stage, seconds done and seconds in total.
 
         Raises:
-            MediaError: the file is not media.
             ValueError: the profile is unknown, or the options do not fit the profile or this reader.
         """
         self.profile = get_profile(profile)
         self._check(self.profile, options)
         self._formats: dict[Stream, InputFormat] = {input_format.stream: input_format for input_format in formats}
-        self._options, self._progress = options, progress
-        self._media = probe(path, timeout=options.timeout)
+        self._path, self._options, self._progress = path, options, progress
 
     @abstractmethod
     def __iter__(self) -> Iterator[tuple[Stream, NDArray[Any]]]: ...
 
     def _check(self, profile: Profile, options: DecodeOptions) -> None:
         check_options(profile, options)
-
-    def _duration(self, reports: Sequence[DecodeReport | None], failures: Mapping[str, MediaError]) -> float:
-        """Return the seconds of the longest decoded stream; raise the first failure if no stream was decoded."""
-        ends = [report.end for report in reports if report]
-        if not ends:
-            raise next(iter(failures.values()), MediaError(self._media.path, "holds neither audio nor video"))
-        return max(ends)
-
-    def _report_progress(self, stage: str, seconds: float) -> None:
-        if self._progress is not None:
-            self._progress(stage, seconds, self._media.duration)

@@ -6,7 +6,6 @@ frame. `MediaSummary.rows` maps the inputs to rows of features.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...extractors.sampling import FRAMES_PER_SEGMENT, SAMPLE_RATE, Stream
-from ..decode.audio import AudioReader
-from ..decode.base import DecodeReport, Frames
-from ..decode.per_second import FramesPerSecond, open_seconds
-from ..errors import MediaError
-from ..segments import pad_or_trim, segment_count
+from ..decode.base import Frames
+from ..decode.container.report import DecodeReport
+from ..decode.media_seconds import MediaSeconds
+from ..segments import pad_or_trim
 from .base import InputReader
-from .media_summary import summarize
+from .media_summary import MediaSummary
 
 _BLACK = np.zeros((FRAMES_PER_SEGMENT, 112, 112, 3), np.uint8)
 _SILENCE = np.zeros(SAMPLE_RATE)
@@ -36,70 +34,43 @@ class NetworkInputs(InputReader):
     """
 
     def __iter__(self) -> StreamInputs:
-        media, failures = self._media, dict[str, MediaError]()
         self._rows: dict[Stream, list[int]] = {stream: [] for stream in self._formats}
         self._counts: dict[Stream, int] = dict.fromkeys(self._formats, 0)  # inputs so far
-        audio_report = visual_report = None
-        if media.audio is not None:
-            options = self._options
-            audio = AudioReader(media, self.profile.resampling, resampler=options.resampler, timeout=options.timeout)
-            try:
-                yield from self._audio_inputs(audio)
-                audio_report = audio.report
-            except MediaError as error:
-                failures["no audio events"] = error
-        if media.video is not None:
-            audio_end = audio_report.end if audio_report else 0.0
-            try:
-                opened = open_seconds(
-                    media, self.profile, self._options, audio_end=audio_end, report_progress=self._report_progress
-                )
-                with contextlib.closing(opened) as frames:
-                    yield from self._visual_inputs(frames)
-                    visual_report = frames.report
-            except MediaError as error:
-                failures["no visual events"] = error
-        segments = segment_count(self._duration((audio_report, visual_report), failures))
-        yield from self._pad(segments, audio_report, visual_report)
-        self.summary = summarize(
-            media,
-            self._rows,
-            segments=segments,
-            audio_report=audio_report,
-            visual_report=visual_report,
-            failures=failures,
-        )
+        self._last_audio: NDArray[np.float64] | None = None
+        self._last_frame: Frames | None = None
+        self._last_second_still = False
+        seconds = MediaSeconds(self._path, self.profile, self._options, progress=self._progress)
+        for second in seconds:
+            if second.audio is not None:
+                yield from self._audio_inputs(second.audio)
+            if second.frames is not None:
+                yield from self._visual_inputs(second.frames)
+        yield from self._pad(seconds.segments, seconds.audio_report, seconds.visual_report)
+        self.summary = MediaSummary(self._rows, seconds.facts, seconds.warnings)
 
-    def _audio_inputs(self, audio: AudioReader) -> StreamInputs:
-        previous = None
-        for count, second in enumerate(audio, 1):
-            if "audio" in self._rows:
-                if previous is None or not np.array_equal(second, previous):
-                    yield self._build("audio", second[None])
-                self._rows["audio"].append(self._counts["audio"] - 1)
-            previous = second
-            self._report_progress("audio", count)
+    def _audio_inputs(self, second: NDArray[np.float64]) -> StreamInputs:
+        if "audio" in self._rows:
+            if self._last_audio is None or not np.array_equal(second, self._last_audio):
+                yield self._build("audio", second[None])
+            self._rows["audio"].append(self._counts["audio"] - 1)
+        self._last_audio = second
 
-    def _visual_inputs(self, seconds: FramesPerSecond) -> StreamInputs:
-        """Build the inputs of each second before the next is read: raw 8K frames of a batch would fill the memory."""
-        last_frame: Frames | None = None
-        last_second_still = False
-        for count, frames in enumerate(seconds, 1):
-            preceding = [last_frame, *frames[:-1]]
-            changed = [k for k, (a, b) in enumerate(zip(preceding, frames, strict=True)) if not _same(a, b)]
-            last_frame = frames[-1]
-            if "visual_2d" in self._rows:
-                first = self._counts["visual_2d"]
-                if changed:
-                    yield self._build("visual_2d", frames[changed])
-                shown = np.searchsorted(changed, range(len(frames)), side="right")
-                self._rows["visual_2d"] += [first + int(index) - 1 for index in shown]
-            if "visual_3d" in self._rows:
-                if changed or not last_second_still:
-                    yield self._build("visual_3d", frames)
-                self._rows["visual_3d"].append(self._counts["visual_3d"] - 1)
-            last_second_still = not any(changed)  # no frame changed but, possibly, the first (index 0)
-            self._report_progress("video", count)
+    def _visual_inputs(self, frames: Frames) -> StreamInputs:
+        """Build the inputs of a second before the next is read: raw 8K frames of a batch would fill the memory."""
+        preceding = [self._last_frame, *frames[:-1]]
+        changed = [k for k, (a, b) in enumerate(zip(preceding, frames, strict=True)) if not _same(a, b)]
+        self._last_frame = frames[-1]
+        if "visual_2d" in self._rows:
+            first = self._counts["visual_2d"]
+            if changed:
+                yield self._build("visual_2d", frames[changed])
+            shown = np.searchsorted(changed, range(len(frames)), side="right")
+            self._rows["visual_2d"] += [first + int(index) - 1 for index in shown]
+        if "visual_3d" in self._rows:
+            if changed or not self._last_second_still:
+                yield self._build("visual_3d", frames)
+            self._rows["visual_3d"].append(self._counts["visual_3d"] - 1)
+        self._last_second_still = not any(changed)  # no frame changed but, possibly, the first (index 0)
 
     def _pad(
         self, segments: int, audio_report: DecodeReport | None, visual_report: DecodeReport | None
@@ -129,4 +100,9 @@ class NetworkInputs(InputReader):
 
 
 def _same(first: Frames | None, second: Frames) -> bool:
-    return first is not None and np.array_equal(first, second)
+    """Compare two frames; views of one frame, which a pause of hours consists of, are not read."""
+    if first is None or first.shape != second.shape:
+        return False
+    if first.ctypes.data == second.ctypes.data and first.strides == second.strides:
+        return True
+    return np.array_equal(first, second)

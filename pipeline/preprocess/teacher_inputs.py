@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import IO, Any, cast
 
 import numpy as np
@@ -13,22 +13,22 @@ from numpy.typing import NDArray
 from ...extractors.inputs import InputFormat
 from ...extractors.profiles import Profile
 from ...extractors.sampling import Stream
-from ..decode.base import DecodeReport, check_length
-from ..decode.ffmpeg import ffmpeg_command, ffmpeg_input
-from ..decode.ffmpeg_log import DecodeLog, check_result
+from ..decode.container.media_facts import media_facts, media_warnings
+from ..decode.container.media_info import MediaInfo
+from ..decode.container.outcome import finish_report
+from ..decode.container.report import DecodeReport
 from ..decode.jpeg_frames import JpegFrames
 from ..decode.options import DecodeOptions
-from ..decode.probe import MediaInfo
-from ..decode.process import DecoderProcess
+from ..decode.pcm import PcmBlocks
+from ..decode.probe import probe
 from ..decode.resampling import DEFAULT_RESAMPLER
 from ..errors import MediaError
 from ..segments import pad_or_trim, segment_count, spread_indices
 from .base import InputReader
 from .clap_mel import BANDS, FRAMES, RATE, clap_mel
-from .media_summary import summarize
+from .media_summary import MediaSummary
 
 SIZE = 224  # pixels; width and height of CLIP's input
-_BLOCK = RATE  # samples read at a time
 
 
 def clip_frame(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -81,38 +81,38 @@ class TeacherInputs(InputReader):
             raise ValueError("the teachers take frames of profile llp, decoded by ffmpeg, and audio at 48 kHz")
 
     def __iter__(self) -> Iterator[tuple[Stream, NDArray[Any]]]:
-        media, failures = self._media, dict[str, MediaError]()
+        media, timeout = probe(self._path), self._options.timeout
+        failures: dict[str, MediaError] = {}
+        self._duration = media.duration
         audio_report = frames = audio = None
         with contextlib.ExitStack() as stack:
             if media.audio is not None:
                 try:
-                    decoded = _decoded_audio(media, self._options.timeout, self._report_progress)
-                    audio, audio_report = stack.enter_context(decoded)
+                    audio, audio_report = stack.enter_context(_decoded_audio(media, timeout, self._report_progress))
                 except MediaError as error:
                     failures["no audio events"] = error
             if media.video is not None:
                 try:
-                    frames = JpegFrames(
-                        media, timeout=self._options.timeout, progress=lambda s: self._report_progress("video", s)
-                    )
+                    frames = JpegFrames(media, timeout=timeout, progress=lambda s: self._report_progress("video", s))
                     stack.enter_context(contextlib.closing(frames))
                 except MediaError as error:
                     failures["no visual events"] = error
-            visual_report = None if frames is None else frames.report
-            segments = segment_count(self._duration((audio_report, visual_report), failures))
+            reports = (audio_report, None if frames is None else frames.report)
+            if reports == (None, None):
+                raise next(iter(failures.values()), MediaError(self._path, "holds neither audio nor video"))
+            facts = media_facts(media, *reports)
+            segments = segment_count(facts.duration)
             rows: dict[Stream, list[int]] = {stream: list(range(segments)) for stream in self._formats}
             if "visual_2d" in self._formats:
                 yield from self._visual_inputs(frames, segments)
             if "audio" in self._formats:
                 yield from self._audio_inputs(audio, audio_report, segments)
-        self.summary = summarize(
-            media,
-            rows,
-            segments=segments,
-            audio_report=audio_report,
-            visual_report=visual_report,
-            failures=failures,
-        )
+        warnings = media_warnings(media, facts, segments=segments, reports=reports, failures=failures)
+        self.summary = MediaSummary(rows, facts, warnings)
+
+    def _report_progress(self, stage: str, seconds: float) -> None:
+        if self._progress is not None:
+            self._progress(stage, seconds, self._duration)
 
     def _visual_inputs(self, frames: JpegFrames | None, segments: int) -> Iterator[tuple[Stream, NDArray[Any]]]:
         input_format = self._formats["visual_2d"]
@@ -148,23 +148,19 @@ def _decoded_audio(
 ) -> Iterator[tuple[IO[bytes], DecodeReport]]:
     """Decode the audio to a temporary file of float32 samples, mono at 48 kHz (700 MB for an hour)."""
     assert media.audio is not None
-    stream, report = media.audio, DecodeReport("ffmpeg")
-
-    def command(descriptor: int) -> Sequence[str]:
-        audio: Any = ffmpeg_input(descriptor)[str(stream.index)]
-        output = audio.output("pipe:1", f="f32le", acodec="pcm_f32le", ar=RATE, ac=1)
-        return ffmpeg_command(output, log_level="verbose")
-
+    report = DecodeReport("ffmpeg")
+    blocks = PcmBlocks(
+        media,
+        media.audio,
+        report,
+        sample_format="flt-mono",
+        choose_rate=lambda _: RATE,
+        exact_start=False,
+        timeout=timeout,
+    )
     with tempfile.TemporaryFile(prefix="avvp-audio-") as file:
-        block = np.empty(_BLOCK, "<f4")
-        with DecoderProcess(media.path, command, timeout=timeout, on_line=DecodeLog(report)) as process:
-            while length := process.read_into(block) // 4:
-                report.decoded += length
-                check_length(media, report.decoded / RATE)
-                file.write(np.nan_to_num(block[:length], nan=0.0, posinf=1.0, neginf=-1.0).tobytes())
-                report_progress("audio", report.decoded / RATE)
-            report.end = report.decoded / RATE
-            check_result(media, process, report, "audio")
-        if not report.decoded:
-            raise MediaError(media.path, "no audio could be decoded")
+        for block in blocks:
+            file.write(np.nan_to_num(block, nan=0.0, posinf=1.0, neginf=-1.0).astype("<f4").tobytes())
+            report_progress("audio", report.end)
+        finish_report(media, report, "audio", first_error=blocks.first_error)
         yield cast("IO[bytes]", file), report

@@ -3,8 +3,8 @@
 It reads commands from standard input, one JSON object per line: ``{"file": path, "streams": [...]}`` to decode a file,
 ``{"free": slot}`` when the client has copied a slot of the shared memory. It writes messages to standard output in the
 same format: ``{"slot": k, "arrays": [[stream, count], ...]}`` for inputs stored contiguously in slot k, at the end of a
-file ``{"summary": ...}`` or ``{"failed": cause}``, and ``{"alive": true}`` in between. When standard input ends, the
-worker exits and kills its decoder.
+file ``{"summary": ...}`` or ``{"failed": cause, "timeout": false}``, and ``{"progress": [stage, done, total]}`` in
+between. When standard input ends, the worker exits and kills its decoder.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ from numpy.typing import NDArray
 
 from ..decode.options import DecodeOptions
 from ..decode.process import kill_all
-from ..errors import MediaError
+from ..errors import DecodeTimeoutError, MediaError
 from ..text import escape
 from .input_kinds import KINDS
+
+_PROGRESS_INTERVAL = 0.3  # seconds
 
 
 class _Slots:
@@ -85,31 +87,31 @@ def main(descriptor: str, size: str, count: str, settings: str) -> None:
         try:
             path = Path(command["file"])
             formats = [kind.formats[stream] for stream in kind.formats if stream in command["streams"]]
-            reader = kind.reader(path, formats, profile=profile, options=options, progress=_Heartbeat())
+            reader = kind.reader(path, formats, profile=profile, options=options, progress=_Progress())
             for stream, inputs in reader:
                 slots.put(stream, inputs)
             slots.flush()
             _send({"summary": asdict(reader.summary)})
         except MediaError as error:
             slots.flush()
-            _send({"failed": error.cause})
+            _send({"failed": error.cause, "timeout": isinstance(error, DecodeTimeoutError)})
         except Exception as error:  # a bug must not stop the other files
             slots.flush()
             cause = f"internal error, please report it: {type(error).__name__}: {escape(error)}"
             traceback.print_exc()  # to standard error, which --debug shows
-            _send({"failed": cause})
+            _send({"failed": cause, "timeout": False})
 
 
-class _Heartbeat:
-    """Progress callback that reports at most once per second: profile llp builds all inputs after the last frame."""
+class _Progress:
+    """Progress callback that reports a few times per second: profile llp builds all inputs after the last frame."""
 
     def __init__(self) -> None:
         self._last = time.monotonic()
 
-    def __call__(self, _stage: str, _done: float, _total: float | None) -> None:
-        if time.monotonic() - self._last > 1:
+    def __call__(self, stage: str, done: float, total: float | None) -> None:
+        if time.monotonic() - self._last > _PROGRESS_INTERVAL:
             self._last = time.monotonic()
-            _send({"alive": True})
+            _send({"progress": [stage, done, total]})
 
 
 def _receive_commands(free: queue.Queue[int], files: queue.Queue[dict[str, Any]]) -> None:

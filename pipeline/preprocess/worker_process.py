@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import mmap
@@ -10,7 +11,8 @@ import select
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...extractors.sampling import Stream
+from ..decode.container.media_facts import DecodeProgress, MediaFacts
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
 from ..errors import DecodeTimeoutError, MediaError
 from .input_kinds import KINDS
-from .media_summary import MediaFacts, MediaSummary
+from .media_summary import MediaSummary
 
 _SLOTS = 6
 _SLOT_BYTES = 2 << 20  # more than the inputs of one second
@@ -35,7 +38,7 @@ _PROGRAM = (
 
 
 class DecodeWorker:
-    """One worker process, started by the first `decode` and again by the first after a failure."""
+    """One worker process, started by `start` or the first `decode`, and again by the first after a failure."""
 
     def __init__(self, profile: str, options: DecodeOptions = DEFAULT_OPTIONS, *, inputs: str = "networks") -> None:
         """Prepare a worker; no process is started yet.
@@ -56,7 +59,12 @@ class DecodeWorker:
         return None if self._process is None else self._process.pid
 
     def decode(
-        self, path: Path, streams: Sequence[Stream], put: Callable[[Stream, NDArray[Any]], None]
+        self,
+        path: Path,
+        streams: Sequence[Stream],
+        put: Callable[[Stream, NDArray[Any]], None],
+        *,
+        progress: DecodeProgress | None = None,
     ) -> MediaSummary:
         """Decode a file.
 
@@ -64,6 +72,7 @@ class DecodeWorker:
             path: a media file.
             streams: the streams to build inputs of.
             put: called with the stream and each array of inputs (n, *shape), which it must copy.
+            progress: called with the stage, seconds done and seconds in total (None if unknown).
 
         Returns:
             Rows, facts and warnings of the file.
@@ -74,24 +83,28 @@ class DecodeWorker:
         """
         message: dict[str, Any] = {}
         try:
-            if self._process is None:
-                self._start()
-            self._send({"file": str(path), "streams": list(streams)})
+            self.start()
+            # The worker has the working folder in which it was started.
+            absolute = path if path.is_absolute() else Path.cwd() / path
+            self._send({"file": str(absolute), "streams": list(streams)})
             while not message.keys() & {"failed", "summary"}:
                 message = self._receive(path)
                 if "slot" in message:
                     for stream, inputs in self._arrays(message["slot"], message["arrays"]):
                         put(stream, inputs)
                     self._send({"free": message["slot"]})
+                elif "progress" in message and progress is not None:
+                    progress(*message["progress"])
         except (BrokenPipeError, ValueError):  # the process has ended, or `stop` has closed its input
             raise self._died(path) from None
         except BaseException:
             self.close()  # discards its remaining messages
             raise
         if "failed" in message:
-            raise MediaError(path, message["failed"])
+            raise (DecodeTimeoutError if message["timeout"] else MediaError)(path, message["failed"])
         summary = message["summary"]
-        return MediaSummary(summary["rows"], MediaFacts(**summary["facts"]), tuple(summary["warnings"]))
+        facts = MediaFacts(**summary["facts"] | {"path": str(path)})
+        return MediaSummary(summary["rows"], facts, tuple(summary["warnings"]))
 
     def stop(self) -> None:
         """Stop the decoding of the current file; another thread may call it."""
@@ -116,7 +129,11 @@ class DecodeWorker:
             process.wait()
         process.stdout.close()
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the process if it does not run: it imports its libraries while the caller does something else."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        self.close()  # of a process that was killed while it was idle
         with _memory_file() as file:
             file.truncate(_SLOTS * _SLOT_BYTES)
             self._memory = mmap.mmap(file.fileno(), _SLOTS * _SLOT_BYTES)
@@ -173,6 +190,54 @@ class DecodeWorker:
             views.append((stream, np.ndarray(shape, input_format.dtype, buffer=self._memory, offset=start)))
             start += count * input_format.nbytes
         return views
+
+
+_idle: dict[tuple[str, DecodeOptions], DecodeWorker] = {}  # workers of `shared_worker` that nobody uses
+_idle_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def shared_worker(profile: str, options: DecodeOptions) -> Iterator[DecodeWorker]:
+    """Lend a worker that stays for the next caller: starting its process takes longer than decoding a short clip.
+
+    Args:
+        profile: name of the profile that inputs are made for.
+        options: decoder, resampler, time limit, debugging.
+
+    Yields:
+        A worker for this caller alone. It is closed when its settings are not the last that were asked for, and at the
+        end of this process.
+    """
+    key = (profile, options)
+    with _idle_lock:
+        worker = _idle.pop(key, None) or DecodeWorker(profile, options)
+    try:
+        yield worker
+    except MediaError:  # of the file; the worker is as good as before
+        _put_back(key, worker)
+        raise
+    except BaseException:
+        worker.close()
+        raise
+    _put_back(key, worker)
+
+
+def _put_back(key: tuple[str, DecodeOptions], worker: DecodeWorker) -> None:
+    with _idle_lock:
+        replaced = list(_idle.values())
+        _idle.clear()
+        _idle[key] = worker
+    for other in replaced:
+        other.close()
+
+
+@atexit.register
+def _close_idle() -> None:
+    for worker in _idle.values():
+        worker.close()
+
+
+os.register_at_fork(after_in_child=_idle.clear)  # the workers of a process that forks remain its own
 
 
 def _memory_file() -> Any:

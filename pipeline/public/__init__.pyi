@@ -4,6 +4,7 @@ from .extractors.registry import build_extractor
 from .models.config import ParserConfig
 from .models.parser import AVParser, ParserOutput, build_parser
 from .models.published import load_published
+from .pipeline.decode.open_media import OpenMedia, Second, open_media
 from .pipeline.errors import AVVPError, MediaError, OutputError, SetupError
 from .pipeline.features.extract import FeatureSet, extract_features
 from .pipeline.inference.parse_video import parse_video
@@ -21,10 +22,12 @@ __all__ = [
     "FeatureSet",
     "FeatureSpec",
     "MediaError",
+    "OpenMedia",
     "OutputError",
     "ParserConfig",
     "ParserOutput",
     "Scores",
+    "Second",
     "SetupError",
     "Timeline",
     "WeightsError",
@@ -33,6 +36,7 @@ __all__ = [
     "build_parser",
     "extract_features",
     "load_published",
+    "open_media",
     "parse_video",
     "score",
 ]

@@ -7,7 +7,6 @@ FOLDER/<class>/*.mp4|mkv|...         videos of the class: visuals, and audio whe
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ...extractors.profiles import get_profile
 from ...extractors.sampling import FRAMES_PER_SEGMENT
-from ..decode.audio import AudioReader
-from ..decode.options import DEFAULT_OPTIONS
-from ..decode.per_second import open_seconds
-from ..decode.probe import probe
+from ..decode.open_media import open_media
 from ..errors import MediaError, SetupError
 from ..files import AUDIO_SUFFIXES, VIDEO_SUFFIXES, is_hidden, list_files
 from ..text import escape
@@ -125,9 +120,9 @@ def find_sources(folder: Path, labels: Sequence[str]) -> Sources:
     audio: dict[str, list[Path]] = {}
     visual: dict[str, list[Path]] = {}
     for label in labels:
-        videos = {path: probe(path) for path in _list_files(folder / label, VIDEO_SUFFIXES)}
-        with_audio = [path for path, media in videos.items() if media.audio]
-        with_video = [path for path, media in videos.items() if media.video]
+        videos = {path: _find_streams(path) for path in _list_files(folder / label, VIDEO_SUFFIXES)}
+        with_audio = [path for path, (has_audio, _) in videos.items() if has_audio]
+        with_video = [path for path, (_, has_video) in videos.items() if has_video]
         audio[label] = _list_files(folder / label, AUDIO_SUFFIXES) + with_audio
         visual[label] = _list_files(folder / label, _IMAGE_SUFFIXES) + with_video
     if not any(audio.values()) and not any(visual.values()):
@@ -144,6 +139,12 @@ def _list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     return [path for path in files if path.suffix.lower() in suffixes]
 
 
+def _find_streams(path: Path) -> tuple[bool, bool]:
+    """Return whether a file has audio, and whether it has video."""
+    with open_media(path, _PROFILE) as media:
+        return media.has_audio, media.has_video
+
+
 def _is_unknown(entry: Path, labels: Sequence[str]) -> bool:
     return entry.is_dir() and entry.name not in labels and not is_hidden(entry.name)
 
@@ -151,9 +152,11 @@ def _is_unknown(entry: Path, labels: Sequence[str]) -> bool:
 @cache
 def _read_audio(path: Path) -> list[Waveform]:
     """Read the seconds of a file that are not silent: labelled seconds must contain their event."""
-    seconds: list[Waveform] = []
-    for second in itertools.islice(AudioReader(probe(path), get_profile(_PROFILE).resampling), _MAX_SOURCE_SECONDS):
-        seconds.append(np.asarray(second, np.float64))
+    with open_media(path, _PROFILE, streams=["audio"]) as media:
+        if not media.has_audio:
+            raise MediaError(path, "has no audio stream")
+        decoded = [second.audio for second in itertools.islice(media, _MAX_SOURCE_SECONDS)]
+    seconds = [second.astype(np.float64) for second in decoded if second is not None]
     peak = max((float(np.abs(second).max()) for second in seconds), default=0.0)
     audible = [second for second in seconds if np.abs(second).max() > max(_SILENCE, peak / 30)]
     if not audible:
@@ -170,11 +173,9 @@ def _read_visual(path: Path) -> FrameLoop:
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise MediaError(path, f"is not a readable image: {escape(error)}") from error
     images: list[Image.Image] = []
-    opened = open_seconds(
-        probe(path), get_profile(_PROFILE), DEFAULT_OPTIONS, audio_end=0.0, report_progress=lambda *_: None
-    )
-    with contextlib.closing(opened) as seconds:
-        for frames in itertools.islice(seconds, _MAX_SOURCE_SECONDS):
+    with open_media(path, _PROFILE, streams=["video"]) as media:
+        for second in itertools.islice(media, _MAX_SOURCE_SECONDS):
+            frames = () if second.frames is None else second.frames
             images += [Image.fromarray(frame).resize((_SIDE, _SIDE)) for frame in frames]
     if not images:
         raise MediaError(path, "has no frames")

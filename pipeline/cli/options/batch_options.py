@@ -34,8 +34,8 @@ class DecoderOptions(CommandOptions):
     resampler: str = field(
         metadata=option(
             "--resampler",
-            type=click.Choice(["torchaudio", "resampy"]),
-            default="torchaudio",
+            type=click.Choice(["polyphase", "torchaudio", "resampy"]),
+            default="polyphase",
             help="Filter that resamples audio to 16 kHz, for bundles of the profile clean.",
         )
     )

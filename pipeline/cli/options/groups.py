@@ -126,7 +126,7 @@ class FeatureOptions(CommandOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeTimeoutOptions(CommandOptions):
-    """When a decoder that makes no progress is stopped."""
+    """When a decoder that is too slow is stopped."""
 
     heading: ClassVar[str] = "Decoding and networks"
     decode_timeout: float = field(
@@ -135,7 +135,7 @@ class DecodeTimeoutOptions(CommandOptions):
             type=FiniteRange(0, min_open=True),
             default=60,
             metavar="SECONDS",
-            help="Stop decoding a file after so many seconds without progress.",
+            help="Stop decoding a file that takes longer than this, and as much again for every 10 s of media.",
         )
     )
 

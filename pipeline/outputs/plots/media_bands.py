@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from ....extractors.mel import FRAME_STEP, LOG_OFFSET
 from ....extractors.sampling import SAMPLE_RATE
-from ...decode.probe import probe
+from ...decode.open_media import open_media
+from ...decode.options import DecodeOptions
 from .figure import DPI, PALE, PlotBand
 from .thumbnails import frames_at, log_mel_spectrogram, waveform_envelope
 
@@ -38,9 +39,10 @@ def media_bands(media: Path, end: float, width: float, timeout: float) -> Iterat
         MediaError: the file is not media.
         DecodeTimeoutError: a decoder hangs.
     """
-    video = probe(media, timeout=timeout).video
-    if video is not None:
-        frame_width, frame_height = video.shown_size
+    with open_media(media, decoding=DecodeOptions(timeout=timeout), streams=()) as opened:
+        shown_size = opened.shown_size
+    if shown_size is not None:
+        frame_width, frame_height = shown_size
         count = min(max(1, round(width / _FRAMES_HEIGHT * frame_height / frame_width)), _MAX_FRAMES)
         times = (np.arange(count) + 0.5) * end / count
         frames = frames_at(media, times.tolist(), height=round(_FRAMES_HEIGHT * DPI), timeout=timeout)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,10 @@ from numpy.typing import NDArray
 
 from ....extractors.mel import FRAME_LENGTH, log_mel
 from ....extractors.sampling import SAMPLE_RATE
-from ...decode.audio import AudioReader
 from ...decode.base import read_ppm_frames
 from ...decode.ffmpeg import ffmpeg_command, ffmpeg_input
-from ...decode.probe import MediaInfo, StreamInfo, probe
+from ...decode.open_media import OpenMedia, Second, open_media
+from ...decode.options import DecodeOptions
 from ...decode.process import DEFAULT_TIMEOUT, DecoderProcess
 from ...errors import DecodeTimeoutError, MediaError
 from ...segments import segment_count
@@ -48,27 +47,26 @@ def frames_at(
         MediaError: the file is not media.
         DecodeTimeoutError: the decoder hangs.
     """
-    media = probe(path, timeout=timeout)
-    if media.video is None:
+    with open_media(path, decoding=DecodeOptions(timeout=timeout), streams=()) as media:
+        stream = media.video_index
+    if stream is None:
         return [None] * len(times)
-    return [_frame_at(media, media.video, float(time), height, timeout) for time in times]
+    return [_frame_at(path, stream, float(time), height, timeout) for time in times]
 
 
-def _frame_at(
-    media: MediaInfo, stream: StreamInfo, time: float, height: int, timeout: float
-) -> NDArray[np.uint8] | None:
+def _frame_at(path: Path, stream: int, time: float, height: int, timeout: float) -> NDArray[np.uint8] | None:
     if time < 0:
         return None
-    frame, without_errors = _decode_at(media, stream, time, seek=time, height=height, timeout=timeout)
+    frame, without_errors = _decode_at(path, stream, time, seek=time, height=height, timeout=timeout)
     if without_errors or time > _MAX_DECODE:
         return frame
     # Some files cannot be decoded from a later key frame: streams in 4:4:4 by old versions of x264, for example, need
     # parameters that only the first frame holds.
-    return _decode_at(media, stream, time, seek=0.0, height=height, timeout=timeout)[0]
+    return _decode_at(path, stream, time, seek=0.0, height=height, timeout=timeout)[0]
 
 
 def _decode_at(
-    media: MediaInfo, stream: StreamInfo, time: float, *, seek: float, height: int, timeout: float
+    path: Path, stream: int, time: float, *, seek: float, height: int, timeout: float
 ) -> tuple[NDArray[np.uint8] | None, bool]:
     """Decode the frame from the key frame before `seek` seconds, and tell whether there were no decoding errors."""
 
@@ -76,13 +74,13 @@ def _decode_at(
         # Accurate seeking returns the first frame after that time, and none while the last frame is still shown. So
         # decoding begins at the preceding key frame, whose time is then negative, and `fps` selects the shown frame.
         video = ffmpeg_input(descriptor, ss=f"{seek:.6f}", reinit_filter=0, noaccurate_seek=None)
-        shown = video[str(stream.index)].filter("fps", fps=_TIME_RESOLUTION, start_time=f"{time - seek:.6f}")
+        shown = video[str(stream)].filter("fps", fps=_TIME_RESOLUTION, start_time=f"{time - seek:.6f}")
         width = f"clip(round({height}*dar),1,{_MAX_ASPECT * height})"
         scaled = shown.filter("scale", width, height).filter("setsar", 1)
         options = {"frames:v": 1, "vcodec": "ppm", "pix_fmt": "rgb24", "f": "image2pipe"}
         return ffmpeg_command(scaled.output("pipe:1", **options), log_level="error")
 
-    with DecoderProcess(media.path, command, timeout=timeout) as process:
+    with DecoderProcess(path, command, timeout=timeout) as process:
         frame = next(read_ppm_frames(process), None)
         process.finish()
         return frame, not process.errors
@@ -108,36 +106,37 @@ def waveform_envelope(
         MediaError: the file is not media.
         DecodeTimeoutError: the decoder hangs.
     """
-    media = probe(path, timeout=timeout)
-    if media.audio is None:
-        return None
-    # The reader's own resampling to 16 kHz takes a minute and a half for an hour of audio. Where a stream claims that
-    # rate already, ffmpeg resamples it, in a few seconds and well enough for a plot.
-    streams = tuple(replace(stream, sample_rate=SAMPLE_RATE) for stream in media.streams)
-    converted = replace(media, streams=streams)
     try:
         if duration is None:
-            counted = AudioReader(converted, "filtered", timeout=timeout)
-            for _ in counted:
-                pass
-            duration = counted.report.end
-        return _envelope(AudioReader(converted, "filtered", timeout=timeout), columns, duration)
+            with _open_audio(path, timeout) as media:
+                for _ in media:
+                    pass
+                duration = media.facts.audio_duration or 1.0
+        with _open_audio(path, timeout) as media:
+            return _envelope(media, columns, duration) if media.has_audio else None
     except DecodeTimeoutError:
         raise
-    except MediaError:  # the video may be intact; a warning of the features describes the error
-        return None
+    except MediaError:
+        with _open_audio(path, timeout):  # raises where the file is not media
+            return None  # the video may be intact; a warning of the features describes the error
 
 
-def _envelope(reader: AudioReader, columns: int, duration: float) -> NDArray[np.float32]:
+def _open_audio(path: Path, timeout: float) -> OpenMedia:
+    return open_media(path, decoding=DecodeOptions(timeout=timeout), streams=["audio"])
+
+
+def _envelope(seconds: Iterable[Second], columns: int, duration: float) -> NDArray[np.float32]:
     lowest, highest = np.full(columns, np.inf), np.full(columns, -np.inf)
     width = duration * SAMPLE_RATE / columns  # samples of a column
-    for second, samples in enumerate(reader):
-        positions = ((np.arange(SAMPLE_RATE) + second * SAMPLE_RATE) / width).astype(np.intp)
+    for second in seconds:
+        if second.audio is None:
+            continue
+        positions = ((np.arange(SAMPLE_RATE) + second.index * SAMPLE_RATE) / width).astype(np.intp)
         starts = np.flatnonzero(np.diff(positions, prepend=-1))
         starts = starts[positions[starts] < columns]
         if not len(starts):
             continue
-        inside = samples[positions < columns]
+        inside = second.audio[positions < columns]
         reached = positions[starts]
         lowest[reached] = np.minimum(lowest[reached], np.minimum.reduceat(inside, starts))
         highest[reached] = np.maximum(highest[reached], np.maximum.reduceat(inside, starts))
@@ -160,19 +159,19 @@ def log_mel_spectrogram(path: Path, *, timeout: float = DEFAULT_TIMEOUT) -> NDAr
         MediaError: the file is not media.
         DecodeTimeoutError: the decoder hangs.
     """
-    media = probe(path, timeout=timeout)
-    if media.audio is None or segment_count(media.duration or 0.0) > SPECTROGRAM_SECONDS:
-        return None
-    reader = AudioReader(media, "filtered", timeout=timeout)
-    seconds: list[NDArray[np.float64]] = []
-    try:
-        for samples in reader:
-            seconds.append(samples)
-            if len(seconds) > SPECTROGRAM_SECONDS + 1:  # the container's duration is missing or wrong
-                return None
-    except DecodeTimeoutError:
-        raise
-    except MediaError:
-        return None
-    length = max(FRAME_LENGTH, round(reader.report.end * SAMPLE_RATE))  # without the padding of the last second
-    return log_mel(np.concatenate(seconds)[:length])
+    seconds: list[NDArray[np.float32]] = []
+    with _open_audio(path, timeout) as media:
+        if not media.has_audio or segment_count(media.duration or 0.0) > SPECTROGRAM_SECONDS:
+            return None
+        try:
+            for second in media:
+                if second.audio is None or len(seconds) > SPECTROGRAM_SECONDS:  # the stated duration can be wrong
+                    return None
+                seconds.append(second.audio)
+        except DecodeTimeoutError:
+            raise
+        except MediaError:
+            return None
+        length = media.facts.audio_duration or 0.0
+    samples = max(FRAME_LENGTH, round(length * SAMPLE_RATE))  # without the padding of the last second
+    return log_mel(np.concatenate(seconds).astype(np.float64)[:samples])

@@ -241,16 +241,10 @@ class TestBadInput:
         monkeypatch.setattr("avvp.pipeline.inference.parse_video.extract_with", broken)
         self.fails(parse, clips.blink, tmp_path, "internal error, please report it: KeyError")
 
-    def test_a_hanging_decoder(self, parse: Run, clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        sleeper = tmp_path / "ffmpeg"
-        sleeper.write_text("#!/bin/sh\nexec sleep 60\n")
-        sleeper.chmod(0o755)
-        monkeypatch.setattr("avvp.pipeline.decode.probe.ffmpeg_binary", lambda: str(sleeper))
-        started = time.monotonic()
-        result = parse(clips.blink, "--decode-timeout", 1)
+    def test_a_slow_decoder(self, parse: Run, clips: Clips) -> None:
+        result = parse(clips.long, "--decode-timeout", 0.01)
         assert result.status == 1
-        assert "decoding made no progress for 1 s and was stopped" in result.err
-        assert time.monotonic() - started < 20
+        assert "decoding was too slow and was stopped" in result.err
 
 
 class TestUsage:
@@ -423,12 +417,12 @@ def test_interrupted_midway(
 
 
 def running_decoders() -> list[str]:
-    """Command lines of the ffmpegs that are sampling frames for a program started by these tests."""
+    """Command lines of the decode workers of a program started by these tests."""
     mark, lines = f"{RUN_MARK}={os.getpid()}".encode(), []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             line = (process / "cmdline").read_bytes()
-            if b"showinfo" in line and mark in (process / "environ").read_bytes():
+            if b"worker_main" in line and mark in (process / "environ").read_bytes():
                 lines.append(line.decode(errors="replace"))
     return lines
 

@@ -18,6 +18,7 @@ from avvp.pipeline.decode.resampling import (
     get_resampler,
     published_track,
     resamplable,
+    resample_polyphase,
     resample_resampy,
     resample_seconds,
     resample_torchaudio,
@@ -47,13 +48,20 @@ def track(samples: np.ndarray, duration: float | None) -> np.ndarray:
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
-def test_torchaudio_resampler_equals_kaiser_best_of_resampy_0_3(rate: int) -> None:
+def test_resampler_equals_kaiser_best_of_resampy_0_3(rate: int) -> None:
     """White noise against the filter that `kaiser_best` was when VGGish was defined (resampy before 0.4)."""
     settings: Any = {"num_zeros": 64, "precision": 12, "rolloff": 0.9475937167399596}
     waveform = RNG.standard_normal(2 * rate)
     settings["window"] = partial(np.kaiser, beta=14.769656459379492)
     reference = resampy.resample(waveform, rate, 16_000, filter="sinc_window", **settings)
-    assert relative_error(resample_torchaudio(waveform, rate), reference) < 5e-3
+    assert relative_error(resample_polyphase(waveform, rate), reference) < 5e-3
+
+
+@pytest.mark.parametrize("rate", [7_350, 8_000, 11_025, 22_050, 32_000, 44_100, 48_000, 96_000])
+def test_numpy_and_torchaudio_apply_the_same_filter(rate: int) -> None:
+    """To the single precision in which torchaudio computes its window."""
+    waveform = RNG.standard_normal(rate + 123)
+    np.testing.assert_allclose(resample_polyphase(waveform, rate), resample_torchaudio(waveform, rate), atol=1e-6)
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
@@ -61,7 +69,7 @@ def test_resamplers_differ_only_at_the_edge_of_the_band(rate: int) -> None:
     """resampy 0.4 made `kaiser_best` slightly narrower: the same for audio whose spectrum falls off."""
     spectrum = np.fft.rfft(RNG.standard_normal(2 * rate))
     waveform = np.fft.irfft(spectrum / np.arange(1, len(spectrum) + 1))
-    assert relative_error(resample_torchaudio(waveform, rate), resample_resampy(waveform, rate)) < 2e-3
+    assert relative_error(resample_polyphase(waveform, rate), resample_resampy(waveform, rate)) < 2e-3
 
 
 def relative_error(ours: np.ndarray, reference: np.ndarray) -> float:
@@ -73,7 +81,7 @@ def relative_error(ours: np.ndarray, reference: np.ndarray) -> float:
 
 def test_filter_keeps_what_is_below_and_removes_what_is_above() -> None:
     time = np.arange(44_100) / 44_100
-    low, high = (resample_torchaudio(np.sin(2 * np.pi * hertz * time), 44_100) for hertz in (1000, 10_000))
+    low, high = (resample_polyphase(np.sin(2 * np.pi * hertz * time), 44_100) for hertz in (1000, 10_000))
     middle = slice(1000, -1000)
     np.testing.assert_allclose(low[middle], np.sin(2 * np.pi * 1000 * np.arange(16_000) / 16_000)[middle], atol=1e-3)
     assert np.abs(high[middle]).max() < 1e-3
@@ -168,7 +176,7 @@ def test_resampy_is_imported_only_when_used(clips: Clips) -> None:
 
 
 def test_unknown_resampler_is_an_error_that_lists_the_known_ones(clips: Clips) -> None:
-    with pytest.raises(ValueError, match="unknown resampler 'x'; known: torchaudio, resampy"):
+    with pytest.raises(ValueError, match="unknown resampler 'x'; known: polyphase, torchaudio, resampy"):
         AudioReader(probe(clips.blind), "filtered", resampler="x")
 
 

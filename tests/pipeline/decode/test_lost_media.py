@@ -8,6 +8,7 @@ import struct
 import time
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,7 +110,7 @@ class TestTransportStreams:
         starts = [
             place + 4 + (content[place + 4] + 1 if content[place + 3] & 0x20 else 0)
             for place in range(0, len(content), 188)
-            if int.from_bytes(content[place + 1 : place + 3]) == 0x4000 | identifier
+            if int.from_bytes(content[place + 1 : place + 3], "big") == 0x4000 | identifier
         ]
         start = starts[len(starts) // 2]
         assert content[start : start + 3] == b"\0\0\1"
@@ -133,7 +134,7 @@ class TestTransportStreams:
         [({"channels": 2}, {"channels": 1}), ({"rate": 32_000}, {"rate": 48_000}), ({"channels": 1}, {"channels": 2})],
     )
     def test_sound_that_changes_its_form(
-        self, tmp_path: Path, before: dict[str, int], after: dict[str, int], profile: str
+        self, tmp_path: Path, before: dict[str, Any], after: dict[str, Any], profile: str
     ) -> None:
         first = recording(tmp_path / "a.ts", (0, 3), (0, 3), **before)
         second = recording(tmp_path / "b.ts", (3, 6), (3, 6), "-output_ts_offset", 3, **after)
@@ -177,7 +178,8 @@ class TestTransportStreams:
 def test_stream_that_begins_late(tmp_path: Path, name: str, late: int, kind: str, profile: str) -> None:
     container = Container(("-c:a", "mp2"), MPEG2) if name == "mpg" else Container(AAC, H264, rate=44_100)
     end = float(late + 2)
-    content = Content(**{"audio": ((0.0, end),), "video": ((0.0, end),), kind: ((float(late), end),)})
+    spans = {"audio": ((0.0, end),), "video": ((0.0, end),), kind: ((float(late), end),)}
+    content = Content(audio=spans["audio"], video=spans["video"])
     base = container.encode(tmp_path / "base.nut", int(end))
     content.check(container.make(base, tmp_path / f"late.{name}", content), profile)
 
@@ -198,7 +200,7 @@ def test_joined_programme_streams(tmp_path: Path, profile: str) -> None:
 @pytest.mark.parametrize(
     ("before", "after"), [({"channels": 2}, {"channels": 1}), ({"rate": 32_000}, {"rate": 48_000})]
 )
-def test_mp3_that_changes_its_form(tmp_path: Path, before: dict[str, int], after: dict[str, int], profile: str) -> None:
+def test_mp3_that_changes_its_form(tmp_path: Path, before: dict[str, Any], after: dict[str, Any], profile: str) -> None:
     parts: list[bytes] = []
     for start, form in ((0, before), (3, after)):
         path = tmp_path / f"{start}.mp3"

@@ -103,10 +103,10 @@ def test_playlist_opens_no_other_file_even_without_the_signature_check(
     }
     playlist = tmp_path / "list.mp4"
     playlist.write_text(texts[kind])
-    monkeypatch.setattr("avvp.pipeline.decode.probe._refuse_playlist", lambda _: None)
+    monkeypatch.setattr("avvp.pipeline.decode.probe.refuse_foreign_content", lambda _: None)
     monkeypatch.setattr("avvp.pipeline.decode.probe._PLAYLIST_FORMATS", set())
     with pytest.raises(MediaError, match="not a media file"):  # and not: no progress, waiting for packets
-        probe(playlist, timeout=5)
+        probe(playlist)
 
 
 def test_paths_that_are_not_regular_files_are_refused(tmp_path: Path) -> None:

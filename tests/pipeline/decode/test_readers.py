@@ -6,6 +6,7 @@ import contextlib
 import os
 import resource
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +70,6 @@ class TestContract:
         assert numbers[8:] == list(range(16))
 
     def test_truncated_file_is_read_to_its_end_with_a_warning(self, clips: Clips, name: str) -> None:
-        if name == "decord":  # it cannot open truncated files
-            with pytest.raises(MediaError, match="no frames could be decoded"):
-                read(clips.truncated, name)
-            return
         frames, reader = read(clips.truncated, name)
         assert 8 <= len(frames) < 48
         assert any("container states" in warning for warning in reader.report.warnings)
@@ -166,7 +163,7 @@ def test_crash_of_decord_is_an_error(clips: Clips, monkeypatch: pytest.MonkeyPat
 
     media = probe(clips.steady)
     monkeypatch.setattr(decord_reader, "DecoderProcess", start)
-    with pytest.raises(MediaError, match="decord ended with status -6"):
+    with pytest.raises(MediaError, match="decord was killed by signal 6"):
         list(build_reader(media, "decord"))
 
 
@@ -180,16 +177,9 @@ def test_jpeg_frames_are_counted_and_read_by_index(clips: Clips) -> None:
 
 
 def test_jpeg_frames_on_a_full_disk(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Full:
-        def tell(self) -> int:
-            return 0
-
-        def write(self, _: bytes) -> None:
-            raise OSError(28, "No space left on device")
-
-        def close(self) -> None: ...
-
-    monkeypatch.setattr("avvp.pipeline.decode.jpeg_frames.tempfile.TemporaryFile", lambda **_: Full())
+    full = Path("/dev/full").open("r+b", buffering=0)  # noqa: SIM115 - closed by the frames
+    opened = tempfile.TemporaryFile
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda prefix: full if "frames" in prefix else opened(prefix=prefix))
     with pytest.raises(MediaError, match="No space left"):
         JpegFrames(probe(clips.steady))
 

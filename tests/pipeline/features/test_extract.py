@@ -13,7 +13,7 @@ from avvp.extractors import Extractor, build_extractor
 from avvp.extractors.inputs import FRAME, FRAME_CLIP, LOG_MEL
 from avvp.extractors.registry import extractor_shapes
 from avvp.pipeline import extract_features
-from avvp.pipeline.decode.base import check_length
+from avvp.pipeline.decode.container.report import check_length
 from avvp.pipeline.decode.ffmpeg_reader import FFmpegReader
 from avvp.pipeline.decode.options import DecodeOptions
 from avvp.pipeline.decode.probe import probe
@@ -227,32 +227,36 @@ def test_resampler_is_refused_for_llp_and_changes_only_audio_features(
         extract_features(clips.resampled, tiny, profile="llp", decoding=resampy)
     default = extract_features(clips.resampled, tiny, profile="clean")
     other = extract_features(clips.resampled, tiny, profile="clean", decoding=resampy)
-    assert (default.resampler, other.resampler) == ("torchaudio", "resampy")
+    assert (default.resampler, other.resampler) == ("polyphase", "resampy")
     assert not np.array_equal(other.audio, default.audio)
     np.testing.assert_allclose(other.audio, default.audio, rtol=0.05, atol=0.05)
     np.testing.assert_array_equal(other.visual_3d, default.visual_3d)
 
 
-def test_stream_that_cannot_be_decoded_leaves_the_other(
-    tiny: Mapping[str, Extractor], clips: Clips, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stream_that_cannot_be_decoded_leaves_the_other(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> None:
     def hang(self: FFmpegReader) -> None:
         raise DecodeTimeoutError(self.media.path, "decoding made no progress for 1 s and was stopped")
 
     monkeypatch.setattr(FFmpegReader, "__iter__", hang)
-    features = extract_features(clips.steady, tiny, profile="clean", decoding=DecodeOptions("ffmpeg"))
-    assert features.warnings == ("no visual events: decoding made no progress for 1 s and was stopped",)
-    assert features.media is not None
-    assert (features.media.has_audio, features.media.has_video, features.segments) == (True, False, 3)
+    inputs = NetworkInputs(clips.steady, [LOG_MEL, FRAME], profile="clean", options=DecodeOptions("ffmpeg"))
+    assert {stream for stream, _ in inputs} == {"audio", "visual_2d"}  # one black frame
+    summary = inputs.summary
+    assert summary.warnings == ("no visual events: decoding made no progress for 1 s and was stopped",)
+    assert (summary.facts.has_audio, summary.facts.has_video) == (True, False)
+    assert len(summary.rows["audio"]) == 3
+    assert summary.rows["visual_2d"] == [0] * 24
 
 
 def test_progress_is_reported_in_seconds(tiny: Mapping[str, Extractor], clips: Clips) -> None:
     reports: list[tuple] = []
-    extract_features(clips.steady, tiny, profile="clean", batch_size=2, progress=lambda *report: reports.append(report))
-    assert [report[:2] for report in reports] == [
-        (stage, second) for stage in ("audio", "video") for second in (1, 2, 3)
-    ]
+    for _ in NetworkInputs(clips.steady, [LOG_MEL], profile="clean", progress=lambda *report: reports.append(report)):
+        pass
+    assert [report[:2] for report in reports] == [("video", second) for second in (1, 2, 3)]
     assert all(total == pytest.approx(3.0, abs=0.1) for _, _, total in reports)
+    passed_on: list[tuple] = []
+    extract_features(clips.long, tiny, profile="clean", progress=lambda *report: passed_on.append(report))
+    assert passed_on
+    assert all(stage == "video" and 0 < done <= 60 == round(total) for stage, done, total in passed_on)
 
 
 def test_undecodable_file_is_an_error(tiny: Mapping[str, Extractor], clips: Clips) -> None:

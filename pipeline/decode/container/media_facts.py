@@ -1,0 +1,133 @@
+"""Facts of a decoded media file, and warnings about what limits the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ...errors import MediaError
+from .media_info import MediaInfo
+from .report import DecodeReport
+
+# Called with the stage ("audio", "video", "frames"), seconds done, and seconds in total if the container states them.
+DecodeProgress = Callable[[str, float, "float | None"], None]
+
+
+@dataclass(frozen=True)
+class MediaFacts:
+    """Facts of a decoded file. The fields of a missing stream are None."""
+
+    path: str
+    format: str  # FFmpeg's names of the container, comma-separated
+    container_duration: float | None  # seconds, as the container states
+    duration: float  # seconds decoded, of the longer stream
+    audio_codec: str | None
+    audio_duration: float | None  # seconds decoded
+    video_codec: str | None
+    video_duration: float | None  # seconds decoded
+    width: int | None  # pixels, before rotation
+    height: int | None
+    frame_rate: float | None  # per second
+    decoder: str  # the frame reader that was used
+    frames_decoded: int
+    frames_damaged: int
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether audio was decoded."""
+        return self.audio_codec is not None
+
+    @property
+    def has_video(self) -> bool:
+        """Whether frames were decoded."""
+        return self.video_codec is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready mapping of all fields."""
+        return asdict(self)
+
+
+def media_facts(media: MediaInfo, audio_report: DecodeReport | None, visual_report: DecodeReport | None) -> MediaFacts:
+    """Collect the facts of a file after decoding.
+
+    Args:
+        media: the probed file.
+        audio_report: outcome of the audio stream, None where none was decoded.
+        visual_report: outcome of the video stream, None where none was decoded. At least one stream was.
+
+    Returns:
+        The facts.
+    """
+    video = media.video if visual_report else None
+    return MediaFacts(
+        path=str(media.path),
+        format=media.format,
+        container_duration=media.duration,
+        duration=max(report.end for report in (audio_report, visual_report) if report),
+        audio_codec=media.audio.codec if media.audio and audio_report else None,
+        audio_duration=audio_report.end if audio_report else None,
+        video_codec=video.codec if video else None,
+        video_duration=visual_report.end if visual_report else None,
+        width=video.width if video else None,
+        height=video.height if video else None,
+        frame_rate=video.frame_rate if video else None,
+        decoder=visual_report.decoder if visual_report else "ffmpeg",
+        frames_decoded=visual_report.decoded if visual_report else 0,
+        frames_damaged=visual_report.damaged if visual_report else 0,
+    )
+
+
+def media_warnings(
+    media: MediaInfo,
+    facts: MediaFacts,
+    *,
+    segments: int,
+    reports: tuple[DecodeReport | None, DecodeReport | None],
+    failures: Mapping[str, MediaError],
+) -> tuple[str, ...]:
+    """List everything that limits the result, each once.
+
+    Args:
+        media: the probed file.
+        facts: of the decoded file.
+        segments: T.
+        reports: of audio and video, None where the stream was not decoded.
+        failures: consequence -> cause, for streams that could not be decoded.
+
+    Returns:
+        The warnings.
+    """
+    warnings = _stream_warnings(media)
+    warnings += [f"{consequence}: {error.cause}" for consequence, error in failures.items()]
+    warnings += [warning for report in reports if report for warning in report.warnings]
+    return tuple(dict.fromkeys(warnings + _length_warnings(facts, segments)))
+
+
+def _stream_warnings(media: MediaInfo) -> list[str]:
+    """Warn of missing streams, and of a choice among several."""
+    warnings = []
+    others = media.other_programmes()
+    for kind, selected in (("video", media.video), ("audio", media.audio)):
+        streams = [stream for stream in media.streams if stream.kind == kind]
+        if selected is None:
+            where = "programme" if streams else "file"
+            warnings.append(f"the {where} has no {kind} stream: no {'visual' if kind == 'video' else 'audio'} events")
+        elif len(streams) > 1 and not others:
+            warnings.append(f"the file has {len(streams)} {kind} streams; stream {selected.index} is parsed")
+    if others:
+        parsed = sorted(frozenset[int]().union(*(stream.programmes for stream in media.selected)))
+        named = ", ".join(map(str, parsed))
+        rest = ", ".join(map(str, others))
+        warnings.append(f"the file has several programmes; number {named} is parsed, not {rest}")
+    return warnings
+
+
+def _length_warnings(facts: MediaFacts, segments: int) -> list[str]:
+    """Warn of streams that end more than a second before the last segment."""
+    warnings = []
+    if facts.video_duration is not None and segments - facts.video_duration > 1:
+        warnings.append(f"no video after {facts.video_duration:.2f} s: its last frame is repeated to {segments} s")
+    if facts.audio_duration is not None and segments - facts.audio_duration > 1:
+        warnings.append(f"no audio after {facts.audio_duration:.2f} s: it is padded with silence to {segments} s")
+    return warnings

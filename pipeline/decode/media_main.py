@@ -1,0 +1,114 @@
+"""Main function of the process behind `open_media`: decodes one file and writes its seconds to standard output.
+
+Every message is a JSON object on one line. ``{"media": {...}}`` comes first: the streams of the file. A second is
+``{"second": k, "frames": [1, 0, ...], "size": [H, W], "audio": 1}``, followed by the bytes of the frames marked 1 (RGB,
+uint8; 0 repeats the frame before) and of the audio (float32). ``{"facts": ..., "warnings": ...}`` or
+``{"failed": cause, "timeout": false}`` ends the stream; ``{"alive": true}`` shows progress that yields nothing yet.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...extractors.profiles import get_profile
+from ..errors import DecodeTimeoutError, MediaError
+from ..text import escape
+from .base import Frames
+from .container.media_info import MediaInfo
+from .media_seconds import DecodedSecond, MediaSeconds
+from .options import DecodeOptions
+
+_ALIVE_INTERVAL = 1.0  # seconds
+
+
+def main(path: str, settings: str) -> None:
+    """Decode a file.
+
+    Args:
+        path: the media file.
+        settings: JSON object with `profile`, `options` (fields of `DecodeOptions`) and `streams`.
+    """
+    writer = _Writer()
+    chosen = json.loads(settings)
+    try:
+        seconds = MediaSeconds(
+            Path(path),
+            get_profile(chosen["profile"]),
+            DecodeOptions(**chosen["options"]),
+            streams=frozenset(chosen["streams"]),
+            progress=writer.keep_alive,
+        )
+        writer.send({"media": stream_facts(seconds.media)})
+        for second in seconds:
+            writer.send_second(second)
+        writer.send({"facts": asdict(seconds.facts), "warnings": seconds.warnings})
+    except MediaError as error:
+        writer.send({"failed": error.cause, "timeout": isinstance(error, DecodeTimeoutError)})
+    except Exception as error:  # a bug must not look like a crash of the decoder
+        traceback.print_exc()
+        cause = f"internal error, please report it: {type(error).__name__}: {escape(error)}"
+        writer.send({"failed": cause, "timeout": False})
+
+
+def stream_facts(media: MediaInfo) -> dict[str, Any]:
+    """Return what `OpenMedia` tells about a file before it is decoded."""
+    video, audio = media.video, media.audio
+    return {
+        "duration": media.duration,
+        "video": None if video is None else video.index,
+        "shown_size": None if video is None else video.shown_size,
+        "audio": None if audio is None else audio.index,
+        "start": media.start,
+    }
+
+
+class _Writer:
+    """Messages and arrays on the standard output of the process."""
+
+    def __init__(self) -> None:
+        # Messages that libraries print must not end up between the arrays.
+        self._output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        self._last_frame: Frames | None = None
+        self._last_message = time.monotonic()
+
+    def send(self, message: dict[str, Any], *arrays: np.ndarray) -> None:
+        """Write a message and the arrays that belong to it."""
+        self._output.write(json.dumps(message).encode() + b"\n")
+        for array in arrays:
+            self._output.write(np.ascontiguousarray(array).data)
+        self._output.flush()
+        self._last_message = time.monotonic()
+
+    def send_second(self, second: DecodedSecond) -> None:
+        """Write a second; frames that are views of the one before are not repeated."""
+        message: dict[str, Any] = {"second": second.index, "audio": int(second.audio is not None)}
+        arrays: list[np.ndarray] = []
+        if second.frames is not None:
+            message |= {"size": second.frames.shape[1:3], "frames": []}
+            for frame in second.frames:
+                new = self._last_frame is None or not _is_view(self._last_frame, frame)
+                message["frames"].append(int(new))
+                arrays += [frame] if new else []
+                self._last_frame = frame
+        if second.audio is not None:
+            arrays.append(second.audio.astype(np.float32))
+        self.send(message, *arrays)
+
+    def keep_alive(self, _stage: str, _done: float, _total: float | None) -> None:
+        """Progress callback: report at most once per second that decoding goes on."""
+        if time.monotonic() - self._last_message > _ALIVE_INTERVAL:
+            self.send({"alive": True})
+
+
+def _is_view(first: Frames, second: Frames) -> bool:
+    return first.ctypes.data == second.ctypes.data and first.shape == second.shape

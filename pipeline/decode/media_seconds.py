@@ -1,0 +1,187 @@
+"""Decode a media file second by second: frames and audio of the same second together, on one clock.
+
+This runs in decode processes; `open_media` gives the same seconds to other programs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...extractors.profiles import Profile
+from ...extractors.sampling import SAMPLE_RATE
+from ..errors import MediaError
+from ..segments import segment_count
+from .audio import AudioReader, find_audible_stream
+from .base import Frames
+from .container.media_facts import DecodeProgress, MediaFacts, media_facts, media_warnings
+from .container.media_info import MediaInfo
+from .container.report import DecodeReport
+from .options import DecodeOptions
+from .per_second import open_seconds
+from .probe import probe
+from .resampling import Samples
+
+_AUDIO_FAILED, _VIDEO_FAILED = "no audio events", "no visual events"
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedSecond:
+    """One second of a file; a stream that is missing, or has ended, is None.
+
+    Attributes:
+        index: number of the second.
+        frames: (8, H, W, 3) uint8 RGB.
+        audio: (16000,) float64 in [-1, 1].
+    """
+
+    index: int
+    frames: Frames | None
+    audio: Samples | None
+
+
+class MediaSeconds:
+    """Seconds of a file under a profile; iterated once. Memory does not grow with the file.
+
+    Attributes:
+        media: the probed file.
+        audio_report: outcome of the audio stream, None before the end and where none was decoded.
+        visual_report: the same of the video stream.
+        segments: T, known at the end.
+        facts: of the decoded file, known at the end.
+        warnings: everything that limits the result, known at the end.
+    """
+
+    facts: MediaFacts
+    warnings: tuple[str, ...]
+    segments: int
+
+    def __init__(
+        self,
+        path: Path,
+        profile: Profile,
+        options: DecodeOptions,
+        *,
+        streams: frozenset[str] = frozenset({"audio", "video"}),
+        progress: DecodeProgress | None = None,
+    ) -> None:
+        """Read the headers of the file.
+
+        Args:
+            path: a media file.
+            profile: the profile to decode for.
+            options: decoder, resampler and time limit.
+            streams: the kinds of streams to decode.
+            progress: called with the stage, seconds done and seconds in total.
+
+        Raises:
+            MediaError: the file is not media.
+        """
+        self.media: MediaInfo = probe(path)
+        self._profile, self._options, self._kinds, self._progress = profile, options, streams, progress
+        self._failures: dict[str, MediaError] = {}
+        self.audio_report: DecodeReport | None = None
+        self.visual_report: DecodeReport | None = None
+
+    def __iter__(self) -> Iterator[DecodedSecond]:
+        with contextlib.ExitStack() as stack:
+            audio, frames = self._open_audio(stack), self._open_frames(stack)
+            previous: DecodedSecond | None = None
+            index = 0
+            while True:
+                second = DecodedSecond(index, next(frames, None), next(audio, None))
+                if second.frames is None and second.audio is None:
+                    break
+                if previous is not None:
+                    yield previous
+                previous, index = second, index + 1
+                self._report("video" if self._decodes_video else "audio", float(index))
+            self._conclude()
+            # The last second may be a remainder of less than half a second, which is dropped.
+            if previous is not None and previous.index < self.segments:
+                yield previous
+
+    def _open_audio(self, stack: contextlib.ExitStack) -> Iterator[Samples]:
+        if self.media.audio is None or "audio" not in self._kinds:
+            return iter(())
+        options = self._options
+        reader = AudioReader(self.media, self._profile.resampling, resampler=options.resampler, timeout=options.timeout)
+        seconds = self._audio_seconds(reader)
+        return _spooled(seconds, stack) if self._spools_audio else seconds
+
+    def _audio_seconds(self, reader: AudioReader) -> Iterator[Samples]:
+        try:
+            for count, second in enumerate(reader, 1):
+                if self._spools_audio:
+                    self._report("audio", float(count))
+                yield second
+        except MediaError as error:
+            self._failures[_AUDIO_FAILED] = error
+            return
+        self.audio_report = reader.report
+        if not reader.silent:
+            return
+        other = find_audible_stream(reader, self._options.timeout, lambda seconds: self._report("audio", seconds))
+        if other is not None:
+            warning = f"audio stream {reader.stream.index} is silent, but stream {other.index} is not"
+            reader.report.warnings.append(warning)
+
+    def _open_frames(self, stack: contextlib.ExitStack) -> Iterator[Frames]:
+        if not self._decodes_video:
+            return
+        audio_end = self.audio_report.end if self.audio_report else 0.0
+        try:
+            opened = open_seconds(
+                self.media, self._profile, self._options, audio_end=audio_end, report_progress=self._report
+            )
+            stack.callback(opened.close)
+            yield from opened
+        except MediaError as error:
+            self._failures[_VIDEO_FAILED] = error
+            return
+        self.visual_report = opened.report
+
+    @property
+    def _spools_audio(self) -> bool:
+        """Whether the audio is decoded first: LLP's frames are spaced over the longer stream."""
+        return self._profile.frames == "jpeg" and self._decodes_video
+
+    @property
+    def _decodes_video(self) -> bool:
+        return self.media.video is not None and "video" in self._kinds
+
+    def _conclude(self) -> None:
+        reports = (self.audio_report, self.visual_report)
+        if reports == (None, None):
+            error = next(iter(self._failures.values()), None)
+            raise error or MediaError(self.media.path, "holds neither audio nor video")
+        self.facts = media_facts(self.media, *reports)
+        self.segments = segment_count(self.facts.duration)
+        self.warnings = media_warnings(
+            self.media, self.facts, segments=self.segments, reports=reports, failures=self._failures
+        )
+
+    def _report(self, stage: str, seconds: float) -> None:
+        if self._progress is not None:
+            self._progress(stage, seconds, self.media.duration)
+
+
+def _spooled(seconds: Iterator[Samples], stack: contextlib.ExitStack) -> Iterator[Samples]:
+    """Read all seconds into a temporary file now (230 MB for an hour); return an iterator over them.
+
+    Single precision holds the 17 bits of the samples of profile llp without loss.
+    """
+    file = stack.enter_context(tempfile.TemporaryFile(prefix="avvp-audio-"))  # noqa: SIM115 - closed with the stack
+    count = sum(file.write(second.astype(np.float32).tobytes()) for second in seconds) // (4 * SAMPLE_RATE)
+    file.seek(0)
+
+    def read() -> NDArray[np.float64]:
+        return np.frombuffer(file.read(4 * SAMPLE_RATE), np.float32).astype(np.float64)
+
+    return (read() for _ in range(count))

@@ -1,0 +1,147 @@
+"""Decoded frames of a video with their times, and their conversion to RGB as a player shows them."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import av.sidedata.sidedata
+import av.video.frame
+import av.video.reformatter
+import numpy as np
+from PIL import Image
+
+from .base import Frames
+from .container.demux import StreamFrames
+from .container.media_info import MediaInfo, StreamInfo
+from .container.report import DecodeReport, check_length
+
+_HOLE = 0.5  # seconds without a frame after the end of the one before
+_DISPLAY_MATRIX = struct.Struct("=9i")
+
+
+@dataclass(frozen=True)
+class TimedFrame:
+    """One decoded frame.
+
+    Attributes:
+        time: seconds on the file's clock at which it appears.
+        length: seconds that it lasts, where nothing follows.
+        image: the decoded picture.
+    """
+
+    time: float
+    length: float
+    image: av.video.frame.VideoFrame
+
+
+class VideoFrames:
+    """All frames of the selected video stream of a file, in the order of presentation; iterated once.
+
+    Attributes:
+        report: outcome; `decoded`, `end` and `holes` grow during the iteration.
+    """
+
+    def __init__(self, media: MediaInfo, stream: StreamInfo, report: DecodeReport, timeout: float) -> None:
+        """Choose a stream; nothing is opened yet. The arguments are those of `StreamFrames`."""
+        self._media, self._stream = media, stream
+        self._decoded = StreamFrames(media, stream, report, timeout)
+        self.report = report
+
+    @property
+    def first_error(self) -> str:
+        """The first error that FFmpeg reported; empty if there was none."""
+        return self._decoded.first_error
+
+    def __iter__(self) -> Iterator[TimedFrame]:
+        report, spacing = self.report, 1 / self._stream.frame_rate if self._stream.frame_rate else 0.0
+        previous = None
+        for image in self._decoded:
+            time = report.end if image.time is None else image.time
+            if previous is not None:
+                if time < previous.time - _HOLE:  # arrives when its moment has passed
+                    report.damaged += 1
+                    continue
+                time = max(time, previous.time)
+            length = float(image.duration * image.time_base) if image.duration else spacing
+            if previous is not None and time - (previous.time + max(previous.length, spacing)) > _HOLE:
+                report.holes.append((previous.time + max(previous.length, spacing), time))
+            report.decoded += 1
+            report.end = max(report.end, time + length)
+            check_length(self._media, report.end)
+            previous = TimedFrame(time, length, image)
+            yield previous
+
+
+class RgbConverter:
+    """Conversion of frames to RGB in square pixels, rotated; frames of another size are scaled to that of the first."""
+
+    def __init__(self, stream: StreamInfo) -> None:
+        """Prepare the conversion.
+
+        Args:
+            stream: its pixel aspect is applied.
+        """
+        self._aspect = stream.pixel_aspect or 1
+        self._size: tuple[int, int] | None = None
+        self._reformatter = av.video.reformatter.VideoReformatter()
+
+    def __call__(self, image: av.video.frame.VideoFrame) -> Frames:
+        """Convert a frame.
+
+        Args:
+            image: the decoded picture.
+
+        Returns:
+            (H, W, 3) uint8 RGB.
+        """
+        if self._size is None:
+            self._size = (max(1, round(image.width * self._aspect)), image.height)
+        width, height = self._size
+        bicubic = av.video.reformatter.Interpolation.BICUBIC
+        converted = self._reformatter.reformat(image, width, height, "rgb24", interpolation=bicubic, threads=1)
+        turns, mirrored = orientation(image)
+        pixels: Frames = converted.to_ndarray().astype(np.uint8, copy=False)
+        return np.ascontiguousarray(np.rot90(pixels[::-1] if mirrored else pixels, turns))
+
+
+def show_frame(pixels: Frames, stream: StreamInfo) -> Frames:
+    """Show a frame that another library decoded, in square pixels and rotated, as `RgbConverter` does.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB, as stored.
+        stream: its pixel aspect and rotation.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    if stream.pixel_aspect not in {None, 1}:
+        height, width = pixels.shape[:2]
+        image = Image.fromarray(pixels).resize((max(1, round(width * float(stream.pixel_aspect or 1))), height))
+        pixels = np.asarray(image)
+    return np.ascontiguousarray(np.rot90(pixels, round(stream.rotation / 90)))
+
+
+def orientation(image: av.video.frame.VideoFrame) -> tuple[int, bool]:
+    """Read how a player turns a frame.
+
+    Args:
+        image: a decoded picture.
+
+    Returns:
+        Quarter turns against the clock, and whether the frame is first mirrored top to bottom. Other angles are
+        rounded to quarter turns.
+    """
+    kind = av.sidedata.sidedata.Type.DISPLAYMATRIX
+    side_data: Any = image.side_data  # PyAV's type stubs know keys of one type only
+    data = side_data.get(kind)
+    if data is None:
+        return 0, False
+    a, b, _, c, d, *_ = _DISPLAY_MATRIX.unpack(bytes(data)[: _DISPLAY_MATRIX.size])
+    mirrored = a * d - b * c < 0
+    if mirrored:  # the matrix without the mirror in front of it
+        c, d = -c, -d
+    angle = np.degrees(np.arctan2(-b, a)) if a or b else 0.0
+    return round(float(angle) / 90) % 4, mirrored
