@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from avvp.extractors import inputs
+from avvp.extractors.sampling import Stream
 from avvp.models.labels import LLP_LABELS
 from avvp.pipeline.datasets.annotations import read_annotations
 from avvp.pipeline.decode.audio import AudioReader
+from avvp.pipeline.decode.options import DecodeOptions
 from avvp.pipeline.evaluation.evaluate_timelines import evaluate_timelines
 from avvp.pipeline.metrics import Scores, score
+from avvp.pipeline.preprocess.media_summary import MediaSummary
+from avvp.pipeline.preprocess.network_inputs import NetworkInputs
 from avvp.pipeline.synthetic.dataset import SynthJob, write_dataset
 from avvp.weights import load_bundle
 from support.command import Result
@@ -80,6 +85,22 @@ class TestTheScoresCanFail:
 
         return call
 
+    @pytest.fixture
+    def in_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Decode in this process, where a test can replace functions."""
+
+        def decode(
+            path: Path, networks: Mapping[Stream, Any], profile: str, decoding: DecodeOptions, _progress: object
+        ) -> MediaSummary:
+            formats = [entry for entry in inputs.INPUT_FORMATS.values() if entry.stream in networks]
+            reader = NetworkInputs(path, formats, profile=profile, options=decoding)
+            for stream, arrays in reader:
+                networks[stream].add(arrays)
+            return reader.summary
+
+        monkeypatch.setattr("avvp.pipeline.features.extract._decode_apart", decode)
+
+    @pytest.mark.usefixtures("in_process")
     def test_demo_model_with_late_audio(
         self, plain: Callable[[], tuple[np.ndarray, ...]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -93,6 +114,7 @@ class TestTheScoresCanFail:
         spoilt = score(*plain())
         assert not good(spoilt), spoilt
 
+    @pytest.mark.usefixtures("in_process")
     def test_demo_model_with_swapped_colours(
         self, plain: Callable[[], tuple[np.ndarray, ...]], monkeypatch: pytest.MonkeyPatch
     ) -> None:

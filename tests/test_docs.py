@@ -168,9 +168,9 @@ def test_files_and_names_of_the_code_exist(page: Path) -> None:
             assert re.search(definition, (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE), f"{path}:{name}"
 
 
-def test_architecture_answers_twelve_questions() -> None:
+def test_architecture_answers_at_least_twelve_questions() -> None:
     rows = re.findall(r"^\| (.+\?) \| `", (DOCS / "architecture.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(rows) == 12
+    assert len(rows) >= 12
 
 
 def test_every_folder_is_in_the_architecture() -> None:

@@ -113,6 +113,6 @@ def repeated_chunks(frames: Iterable[tuple[Frames, int]]) -> Iterator[Frames]:
 
 def stack_frames(frames: list[Frames]) -> Frames:
     """Stack frames (H, W, 3) to (F, H, W, 3); a single repeated frame becomes a read-only view of it."""
-    if all(frame is frames[0] for frame in frames):
+    if len(frames) > 1 and all(frame is frames[0] for frame in frames):
         return np.broadcast_to(frames[0], (len(frames), *frames[0].shape))
     return np.stack(frames)

@@ -10,7 +10,7 @@ from .report import DecodeReport
 
 _SHORTFALL = 0.5  # seconds by which the decoded duration may differ from the container's without a warning
 _NAMED_HOLES = 5  # at most, in one warning
-_UNITS = {"video": "frames", "audio": "audio packets"}
+_UNITS = {"video": "frame", "audio": "audio packet"}
 
 
 def finish_report(
@@ -35,14 +35,15 @@ def finish_report(
     """
     because = f" ({first_error})" if first_error else ""
     if not report.decoded:
-        raise MediaError(media.path, f"no {_UNITS[kind] if kind == 'video' else 'audio'} could be decoded{because}")
+        raise MediaError(media.path, f"no {'frames' if kind == 'video' else 'audio'} could be decoded{because}")
     lossy = bool(report.damaged or report.container_errors)
     holes = report.holes if lossy or kind == "audio" else []
     if kind == "video" and media.video is not None:
         frame_rate = media.video.frame_rate or 0.0
         report.damaged += sum(round((stop - start) * frame_rate) for start, stop in holes)
     if report.damaged:
-        report.warnings.append(f"{report.damaged} damaged {_UNITS[kind]}{because}")
+        plural = "s" if report.damaged > 1 else ""
+        report.warnings.append(f"{report.damaged} damaged {_UNITS[kind]}{plural}{because}")
     if holes:
         filled = "the frame before is held" if kind == "video" else "it is silent"
         report.warnings.append(f"no {kind} from {_list_holes(holes)}: {filled}")

@@ -103,7 +103,7 @@ def test_a_short_stream_keeps_its_timing(tmp_path: Path) -> None:
     assert len(peaks) == 6
     assert min(peaks[:2]) > 0
     assert max(peaks[2:]) == -100
-    assert "no audio after" in inputs.summary.warnings[0]
+    assert any("no audio after" in warning for warning in inputs.summary.warnings)
 
 
 def laion_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
