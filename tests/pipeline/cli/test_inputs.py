@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,12 @@ class TestLinkedFolders:
 
 class TestDeepTrees:
     LEVELS = 1200  # Python's recursion limit is 1000
+
+    @pytest.fixture(autouse=True)
+    def remove(self, here: Path) -> Iterator[None]:
+        """Remove the trees: pytest deletes its folders by recursion, which fails at the end of some later run."""
+        yield
+        subprocess.run(["rm", "-rf", here / "tree", here / "f"], check=True)
 
     def grow(self, top: Path, name: str) -> None:
         """Create folders deeper than a path can be long: one level at a time."""
