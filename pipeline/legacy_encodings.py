@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ..weights.unicode import TextError
 
-# Encodings that are told apart, with their names in messages. Where a text fits several, Windows-1252 is chosen.
+# Encodings that are distinguished, with their names in messages. Where a text fits several, Windows-1252 is chosen.
 _NAMES = {
     "cp1252": "Windows-1252",
     "cp1250": "Windows-1250",

@@ -55,7 +55,7 @@ def shown_frames(frame_times: ArrayLike, times: ArrayLike) -> NDArray[np.intp]:
 
 def sample_count(end: float, rate: int) -> int:
     """Return the number of samples of a stream that ends at `end` seconds: the nearest integer, at least 1."""
-    return max(1, math.floor(end * rate + 0.5))
+    return max(1, samples_before(end, rate))
 
 
 def samples_before(time: float, rate: int) -> int:

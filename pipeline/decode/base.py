@@ -111,6 +111,11 @@ def repeated_chunks(frames: Iterable[tuple[Frames, int]]) -> Iterator[Frames]:
         yield chunk[:filled] if chunk is not None else np.broadcast_to(only, (filled, *only.shape))
 
 
+def is_same_view(first: Frames, second: Frames) -> bool:
+    """Return whether two frames are views of the same memory: a frame that repeats need not be read again."""
+    return (first.ctypes.data, first.shape, first.strides) == (second.ctypes.data, second.shape, second.strides)
+
+
 def stack_frames(frames: list[Frames]) -> Frames:
     """Stack frames (H, W, 3) to (F, H, W, 3); a single repeated frame becomes a read-only view of it."""
     if len(frames) > 1 and all(frame is frames[0] for frame in frames):

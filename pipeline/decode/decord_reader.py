@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -21,15 +20,10 @@ from .container.demux import StreamPackets
 from .container.outcome import finish_report
 from .container.report import DecodeReport, check_length
 from .decord_main import REPORT_MARK
-from .process import DecoderProcess
+from .process import DecoderProcess, describe_exit, python_program
 from .video_frames import show_frame
 
 _COPY_TICK, _COPY_TICKS = Fraction(1, 1000), 40  # seconds, and ticks from packet to packet, in the copy
-# Not `-m`, which would import a file of the working directory in place of a library of the same name.
-_WORKER = (
-    "import sys; sys.path[:] = filter(None, sys.path);"
-    "from avvp.pipeline.decode.decord_main import main; main(*sys.argv[1:])"
-)
 
 
 class DecordReader(FrameReader):
@@ -56,7 +50,7 @@ class DecordReader(FrameReader):
         result: dict[str, float] = {}
 
         def command(descriptor: int) -> Sequence[str]:
-            return [sys.executable, "-c", _WORKER, str(descriptor), str(folder / "times.npy")]
+            return python_program("decode.decord_main", str(descriptor), str(folder / "times.npy"))
 
         def on_line(line: str) -> None:
             if line.startswith(REPORT_MARK):
@@ -71,14 +65,15 @@ class DecordReader(FrameReader):
             status = process.finish()
         self.report.decoded = int(result.get("decoded", 0))
         self.report.end = result.get("end", 0.0)
+        ended = f"decord {describe_exit(status)}"
         if status < 0:
-            raise MediaError(self.media.path, f"decord was killed by signal {-status} at {self.report.end:.2f} s")
+            raise MediaError(self.media.path, f"{ended} at {self.report.end:.2f} s")
         if not self.report.decoded:
-            raise MediaError(self.media.path, f"no frames could be decoded (decord ended with status {status})")
+            raise MediaError(self.media.path, f"no frames could be decoded ({ended})")
         if result.get("damaged"):
             self.report.warnings.append(f"decord cannot read past a damaged frame at {self.report.end:.2f} s")
         if status:
-            self.report.warnings.append(f"decord ended with status {status} at {self.report.end:.2f} s")
+            self.report.warnings.append(f"{ended} at {self.report.end:.2f} s")
         finish_report(self.media, self.report, "video", first_error=packets.first_error)
 
     def _copy_stream(self, packets: StreamPackets, target: Path) -> NDArray[np.float64]:

@@ -12,7 +12,6 @@ import json
 import os
 import sys
 import time
-import traceback
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,11 @@ from typing import Any
 import numpy as np
 
 from ...extractors.profiles import get_profile
-from ..errors import DecodeTimeoutError, MediaError
-from ..text import escape
-from .base import Frames
+from .base import Frames, is_same_view
 from .container.media_info import MediaInfo
 from .media_seconds import DecodedSecond, MediaSeconds
 from .options import DecodeOptions
+from .process import failure_message
 
 _ALIVE_INTERVAL = 1.0  # seconds
 
@@ -47,19 +45,15 @@ def main(path: str, settings: str) -> None:
             streams=frozenset(chosen["streams"]),
             progress=writer.keep_alive,
         )
-        writer.send({"media": stream_facts(seconds.media)})
+        writer.send({"media": _stream_facts(seconds.media)})
         for second in seconds:
             writer.send_second(second)
         writer.send({"facts": asdict(seconds.facts), "warnings": seconds.warnings})
-    except MediaError as error:
-        writer.send({"failed": error.cause, "timeout": isinstance(error, DecodeTimeoutError)})
     except Exception as error:  # a bug must not look like a crash of the decoder
-        traceback.print_exc()
-        cause = f"internal error, please report it: {type(error).__name__}: {escape(error)}"
-        writer.send({"failed": cause, "timeout": False})
+        writer.send(failure_message(error))
 
 
-def stream_facts(media: MediaInfo) -> dict[str, Any]:
+def _stream_facts(media: MediaInfo) -> dict[str, Any]:
     """Return what `OpenMedia` tells about a file before it is decoded."""
     video, audio = media.video, media.audio
     return {
@@ -67,7 +61,6 @@ def stream_facts(media: MediaInfo) -> dict[str, Any]:
         "video": None if video is None else video.index,
         "shown_size": None if video is None else video.shown_size,
         "audio": None if audio is None else audio.index,
-        "start": media.start,
     }
 
 
@@ -96,7 +89,7 @@ class _Writer:
         if second.frames is not None:
             message |= {"size": second.frames.shape[1:3], "frames": []}
             for frame in second.frames:
-                new = self._last_frame is None or not _is_view(self._last_frame, frame)
+                new = self._last_frame is None or not is_same_view(self._last_frame, frame)
                 message["frames"].append(int(new))
                 arrays += [frame] if new else []
                 self._last_frame = frame
@@ -108,7 +101,3 @@ class _Writer:
         """Progress callback: report at most once per second that decoding goes on."""
         if time.monotonic() - self._last_message > _ALIVE_INTERVAL:
             self.send({"alive": True})
-
-
-def _is_view(first: Frames, second: Frames) -> bool:
-    return first.ctypes.data == second.ctypes.data and first.shape == second.shape

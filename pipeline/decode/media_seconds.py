@@ -20,15 +20,13 @@ from ..errors import MediaError
 from ..segments import segment_count
 from .audio import AudioReader, find_audible_stream
 from .base import Frames
-from .container.media_facts import DecodeProgress, MediaFacts, media_facts, media_warnings
+from .container.media_facts import NO_AUDIO, NO_VIDEO, DecodeProgress, MediaFacts, conclude
 from .container.media_info import MediaInfo
 from .container.report import DecodeReport
 from .options import DecodeOptions
 from .per_second import open_seconds
 from .probe import probe
 from .resampling import Samples
-
-_AUDIO_FAILED, _VIDEO_FAILED = "no audio events", "no visual events"
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +120,7 @@ class MediaSeconds:
                     self._report("audio", float(count))
                 yield second
         except MediaError as error:
-            self._failures[_AUDIO_FAILED] = error
+            self._failures[NO_AUDIO] = error
             return
         self.audio_report = reader.report
         if not reader.silent:
@@ -143,7 +141,7 @@ class MediaSeconds:
             stack.callback(opened.close)
             yield from opened
         except MediaError as error:
-            self._failures[_VIDEO_FAILED] = error
+            self._failures[NO_VIDEO] = error
             return
         self.visual_report = opened.report
 
@@ -157,15 +155,8 @@ class MediaSeconds:
         return self.media.video is not None and "video" in self._kinds
 
     def _conclude(self) -> None:
-        reports = (self.audio_report, self.visual_report)
-        if reports == (None, None):
-            error = next(iter(self._failures.values()), None)
-            raise error or MediaError(self.media.path, "holds neither audio nor video")
-        self.facts = media_facts(self.media, *reports)
+        self.facts, self.warnings = conclude(self.media, self.audio_report, self.visual_report, self._failures)
         self.segments = segment_count(self.facts.duration)
-        self.warnings = media_warnings(
-            self.media, self.facts, segments=self.segments, reports=reports, failures=self._failures
-        )
 
     def _report(self, stage: str, seconds: float) -> None:
         if self._progress is not None:

@@ -35,13 +35,13 @@ def to_float(samples: NDArray[Any], sample_format: str) -> Samples:
         sample_format: FFmpeg's name: u8, s16, s32, s64, flt, dbl, or one of them with a p (planar).
 
     Returns:
-        The same shape, full scale at 1; a damaged sample that is no number is 0, an infinite one is full scale.
+        The same shape, full scale at 1; NaN becomes 0 and infinity full scale.
     """
     packed = sample_format.removesuffix("p")
     values = samples.astype(np.float64)
     if packed in _FULL_SCALE:
         values = (values - 128.0 if packed == "u8" else values) / _FULL_SCALE[packed]
-    if math.isfinite(values.sum()):  # many times faster than to look for the samples that are no numbers
+    if math.isfinite(values.sum()):  # many times faster than a search for NaN
         return values
     return np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=-1.0)
 

@@ -124,10 +124,9 @@ class MjpegEncoder:
         elif turns:
             frames = frames.filter("transpose", _TURNS[turns])
         output = frames.output(f"pipe:{self._descriptor}", vcodec="mjpeg", f="mpjpeg", fps_mode="passthrough")
-        arguments = [argument for argument in ffmpeg_command(output, log_level="error") if argument != "-nostdin"]
         self._log = tempfile.TemporaryFile(prefix="avvp-log-")  # noqa: SIM115 - closed with the encoder
         self._process = subprocess.Popen(
-            arguments,
+            ffmpeg_command(output, log_level="error"),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=self._log,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,18 +15,13 @@ from numpy.typing import NDArray
 
 from ...extractors.profiles import get_profile
 from ...extractors.sampling import FRAMES_PER_SEGMENT, SAMPLE_RATE
-from ..errors import DecodeTimeoutError, MediaError
+from ..errors import MediaError
 from .base import Frames, stack_frames
 from .container.media_facts import MediaFacts
 from .options import DEFAULT_OPTIONS, DecodeOptions, check_options
-from .process import DecoderProcess
+from .process import DecoderProcess, describe_exit, python_program, read_failure
 
 _GRACE = 30.0  # seconds beyond the decoder's own time limit after which its process counts as hung
-# Not `-m`, which would import a file of the working directory in place of a library of the same name.
-_PROGRAM = (
-    "import sys; sys.path[:] = filter(None, sys.path);"
-    "from avvp.pipeline.decode.media_main import main; main(*sys.argv[1:])"
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +65,7 @@ class OpenMedia:
         self._warnings: tuple[str, ...] | None = None
         self._iterated = False
         settings = {"profile": profile, "options": asdict(options), "streams": list(streams)}
-        arguments = [sys.executable, "-c", _PROGRAM, os.fspath(path), json.dumps(settings)]
+        arguments = python_program("decode.media_main", os.fspath(path), json.dumps(settings))
         self._process = DecoderProcess(path, lambda _: arguments, timeout=options.timeout + _GRACE)
         try:
             media = self._read()["media"]
@@ -127,8 +121,7 @@ class OpenMedia:
         while (line := self._process.read_line()).endswith(b"\n"):
             message = json.loads(line)
             if "failed" in message:
-                kind = DecodeTimeoutError if message["timeout"] else MediaError
-                raise kind(self.path, message["failed"])
+                raise read_failure(self.path, message)
             if "alive" not in message:
                 return message
         raise self._died()
@@ -155,9 +148,7 @@ class OpenMedia:
             raise self._died()
 
     def _died(self) -> MediaError:
-        status = self._process.close()
-        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-        return MediaError(self.path, f"its decoder {how}")
+        return MediaError(self.path, f"its decoder {describe_exit(self._process.close())}")
 
 
 def _filled(

@@ -1,4 +1,4 @@
-"""Run a decoding program in a child process that reads one open file, with a time limit.
+"""Run decoding programs in child processes: with a time limit, on one open file, and what they say of their end.
 
 A program that gets a file descriptor needs no path: names with dashes, quotes, percent signs or newlines cannot be
 misread as options or patterns, and with every other protocol disabled no playlist can make it open another file.
@@ -10,10 +10,12 @@ import os
 import re
 import select
 import subprocess
+import sys
 import threading
+import traceback
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,15 +24,58 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DecodeTimeoutError, MediaError
+from ..text import escape
 from .container.media_file import open_media_file
 
 CHUNK = 1 << 20  # bytes of output that are read at once
-DEFAULT_TIMEOUT = 60.0  # seconds without a byte of output after which a decoder counts as hung
+DEFAULT_TIMEOUT = 60.0  # seconds that decoding may take, and as much again for every 10 s of media
 _KEPT_ERRORS = 20  # last error lines of the log
 _POLL_LIMIT = 2**31 - 1  # milliseconds
 _running: weakref.WeakSet[DecoderProcess] = weakref.WeakSet()  # for `kill_all`
 # Anchored, as every expression for the log: the log also contains the file's metadata, which is untrusted.
 _ERROR = re.compile(r"(\[[^\]]*\] )*\[(error|fatal)\] ")
+
+
+def python_program(module: str, *arguments: str) -> list[str]:
+    """Return the command that calls `main` of a module in a Python process of its own.
+
+    Not `-m`, which would import a file of the working directory in place of a library of the same name.
+
+    Args:
+        module: below `avvp.pipeline`.
+        arguments: of `main`.
+
+    Returns:
+        The program and its arguments.
+    """
+    code = f"from avvp.pipeline.{module} import main; main(*sys.argv[1:])"
+    return [sys.executable, "-c", f"import sys; sys.path[:] = filter(None, sys.path);{code}", *arguments]
+
+
+def describe_exit(status: int) -> str:
+    """Say how a process ended: `status` is negative where a signal killed it."""
+    return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+
+
+def failure_message(error: Exception) -> dict[str, Any]:
+    """Describe why a file failed, for the parent process, which turns it into an error with `read_failure`.
+
+    Args:
+        error: a MediaError, or a bug, whose traceback is printed to standard error.
+
+    Returns:
+        A JSON-ready message with the keys `failed` and `timeout`.
+    """
+    if isinstance(error, MediaError):
+        return {"failed": error.cause, "timeout": isinstance(error, DecodeTimeoutError)}
+    traceback.print_exception(error)
+    cause = f"internal error, please report it: {type(error).__name__}: {escape(error)}"
+    return {"failed": cause, "timeout": False}
+
+
+def read_failure(path: Path, message: Mapping[str, Any]) -> MediaError:
+    """Return the error that a message of `failure_message` describes."""
+    return (DecodeTimeoutError if message["timeout"] else MediaError)(path, message["failed"])
 
 
 def kill_all() -> None:
@@ -63,8 +108,7 @@ class DecoderProcess:
             command: receives the number of the descriptor that the program reads the file from, returns its argument
                 list.
             timeout: seconds without output after which the program counts as hung.
-            on_line: called with every line of the log, from another thread; a MediaError that it raises ends the
-                program and is raised again by `finish`.
+            on_line: called with every line of the log, from another thread.
 
         Raises:
             MediaError: the file cannot be opened, see `open_media_file`.
@@ -74,7 +118,6 @@ class DecoderProcess:
         self.errors: deque[str] = deque(maxlen=_KEPT_ERRORS)
         self._on_line = on_line
         self._buffer = bytearray()
-        self._log_error: MediaError | None = None  # raised by `on_line`
         descriptor = open_media_file(path)
         try:
             self._process = subprocess.Popen(
@@ -124,17 +167,13 @@ class DecoderProcess:
             The exit status.
 
         Raises:
-            MediaError: `on_line` raised it.
             DecodeTimeoutError: the program does not end within the time limit.
         """
         try:
             self._process.wait(self.timeout)
         except subprocess.TimeoutExpired as error:
             raise self._hung() from error
-        status = self.close()
-        if self._log_error is not None:
-            raise self._log_error
-        return status
+        return self.close()
 
     def read_line(self) -> bytes:
         """Read the next line of output, with its newline; empty at the end.
@@ -196,12 +235,8 @@ class DecoderProcess:
             line = raw.decode("utf-8", "replace").rstrip("\n")
             if _ERROR.match(line):
                 self.errors.append(line)
-            try:
-                if self._on_line is not None and self._log_error is None:
-                    self._on_line(line)
-            except MediaError as error:
-                self._log_error = error
-                self._process.kill()
+            if self._on_line is not None:
+                self._on_line(line)
 
 
 def available_cores() -> int:

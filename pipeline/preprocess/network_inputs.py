@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...extractors.sampling import FRAMES_PER_SEGMENT, SAMPLE_RATE, Stream
-from ..decode.base import Frames
+from ..decode.base import Frames, is_same_view
 from ..decode.container.report import DecodeReport
 from ..decode.media_seconds import MediaSeconds
 from ..segments import pad_or_trim
@@ -101,8 +101,4 @@ class NetworkInputs(InputReader):
 
 def _same(first: Frames | None, second: Frames) -> bool:
     """Compare two frames; views of one frame, which a pause of hours consists of, are not read."""
-    if first is None or first.shape != second.shape:
-        return False
-    if first.ctypes.data == second.ctypes.data and first.strides == second.strides:
-        return True
-    return np.array_equal(first, second)
+    return first is not None and (is_same_view(first, second) or np.array_equal(first, second))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...extractors.inputs import InputFormat
 from ...extractors.profiles import Profile
 from ...extractors.sampling import Stream
-from ..decode.container.media_facts import media_facts, media_warnings
+from ..decode.container.media_facts import NO_AUDIO, NO_VIDEO, conclude
 from ..decode.container.media_info import MediaInfo
 from ..decode.container.outcome import finish_report
 from ..decode.container.report import DecodeReport
@@ -90,24 +90,20 @@ class TeacherInputs(InputReader):
                 try:
                     audio, audio_report = stack.enter_context(_decoded_audio(media, timeout, self._report_progress))
                 except MediaError as error:
-                    failures["no audio events"] = error
+                    failures[NO_AUDIO] = error
             if media.video is not None:
                 try:
                     frames = JpegFrames(media, timeout=timeout, progress=lambda s: self._report_progress("video", s))
                     stack.enter_context(contextlib.closing(frames))
                 except MediaError as error:
-                    failures["no visual events"] = error
-            reports = (audio_report, None if frames is None else frames.report)
-            if reports == (None, None):
-                raise next(iter(failures.values()), MediaError(self._path, "holds neither audio nor video"))
-            facts = media_facts(media, *reports)
+                    failures[NO_VIDEO] = error
+            facts, warnings = conclude(media, audio_report, None if frames is None else frames.report, failures)
             segments = segment_count(facts.duration)
             rows: dict[Stream, list[int]] = {stream: list(range(segments)) for stream in self._formats}
             if "visual_2d" in self._formats:
                 yield from self._visual_inputs(frames, segments)
             if "audio" in self._formats:
                 yield from self._audio_inputs(audio, audio_report, segments)
-        warnings = media_warnings(media, facts, segments=segments, reports=reports, failures=failures)
         self.summary = MediaSummary(rows, facts, warnings)
 
     def _report_progress(self, stage: str, seconds: float) -> None:

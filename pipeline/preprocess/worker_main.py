@@ -16,7 +16,6 @@ import queue
 import sys
 import threading
 import time
-import traceback
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..decode.options import DecodeOptions
-from ..decode.process import kill_all
-from ..errors import DecodeTimeoutError, MediaError
-from ..text import escape
+from ..decode.process import failure_message, kill_all
 from .input_kinds import KINDS
 
 _PROGRESS_INTERVAL = 0.3  # seconds
@@ -92,14 +89,9 @@ def main(descriptor: str, size: str, count: str, settings: str) -> None:
                 slots.put(stream, inputs)
             slots.flush()
             _send({"summary": asdict(reader.summary)})
-        except MediaError as error:
-            slots.flush()
-            _send({"failed": error.cause, "timeout": isinstance(error, DecodeTimeoutError)})
         except Exception as error:  # a bug must not stop the other files
             slots.flush()
-            cause = f"internal error, please report it: {type(error).__name__}: {escape(error)}"
-            traceback.print_exc()  # to standard error, which --debug shows
-            _send({"failed": cause, "timeout": False})
+            _send(failure_message(error))
 
 
 class _Progress:

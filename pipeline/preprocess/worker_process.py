@@ -9,7 +9,6 @@ import mmap
 import os
 import select
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from ...extractors.sampling import Stream
 from ..decode.container.media_facts import DecodeProgress, MediaFacts
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
+from ..decode.process import describe_exit, python_program, read_failure
 from ..errors import DecodeTimeoutError, MediaError
 from .input_kinds import KINDS
 from .media_summary import MediaSummary
@@ -30,11 +30,6 @@ from .media_summary import MediaSummary
 _SLOTS = 6
 _SLOT_BYTES = 2 << 20  # more than the inputs of one second
 _GRACE = 30.0  # seconds added to the decoders' time limit after which the worker process counts as hung
-# Not `-m`, which would import a file of the working directory in place of a library of the same name.
-_PROGRAM = (
-    "import sys; sys.path[:] = filter(None, sys.path);"
-    "from avvp.pipeline.preprocess.worker_main import main; main(*sys.argv[1:])"
-)
 
 
 class DecodeWorker:
@@ -101,7 +96,7 @@ class DecodeWorker:
             self.close()  # discards its remaining messages
             raise
         if "failed" in message:
-            raise (DecodeTimeoutError if message["timeout"] else MediaError)(path, message["failed"])
+            raise read_failure(path, message)
         summary = message["summary"]
         facts = MediaFacts(**summary["facts"] | {"path": str(path)})
         return MediaSummary(summary["rows"], facts, tuple(summary["warnings"]))
@@ -140,7 +135,7 @@ class DecodeWorker:
             settings = {"inputs": self._inputs, "profile": self._profile, "options": asdict(self._options)}
             numbers = [str(number) for number in (file.fileno(), _SLOT_BYTES, _SLOTS)]
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, *numbers, json.dumps(settings)],
+                python_program("preprocess.worker_main", *numbers, json.dumps(settings)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=None if self._options.debug else subprocess.DEVNULL,
@@ -177,9 +172,7 @@ class DecodeWorker:
         assert self._process is not None
         process = self._process
         self.close()
-        status = process.returncode
-        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-        return MediaError(path, f"its decode worker {how}")
+        return MediaError(path, f"its decode worker {describe_exit(process.returncode)}")
 
     def _arrays(self, slot: int, arrays: Sequence[tuple[Stream, int]]) -> list[tuple[Stream, NDArray[Any]]]:
         assert self._memory is not None

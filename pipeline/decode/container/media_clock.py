@@ -135,7 +135,7 @@ class MediaClock:
         yield from self._release([(packet, packet.stream in ended and after) for packet, after in held], ended)
 
     def _returns(self, packet: _Timed[Packet], jump: _Jump) -> bool:
-        """Return whether a stream goes on where it was before a few packets with other time stamps."""
+        """Return whether a stream continues at its earlier position, after a few packets with other time stamps."""
         stamp, last = packet.decoded, self._streams[packet.stream].last
         if stamp is None or last is None or jump.last - jump.first > _STRAY_SECONDS:
             return False

@@ -7,8 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...errors import MediaError
+from ...segments import segment_count
 from .media_info import MediaInfo
 from .report import DecodeReport
+
+NO_AUDIO, NO_VIDEO = "no audio events", "no visual events"  # what a stream that cannot be decoded leads to
 
 # Called with the stage ("audio", "video", "frames"), seconds done, and seconds in total if the container states them.
 DecodeProgress = Callable[[str, float, "float | None"], None]
@@ -48,17 +51,39 @@ class MediaFacts:
         return asdict(self)
 
 
-def media_facts(media: MediaInfo, audio_report: DecodeReport | None, visual_report: DecodeReport | None) -> MediaFacts:
-    """Collect the facts of a file after decoding.
+def conclude(
+    media: MediaInfo,
+    audio_report: DecodeReport | None,
+    visual_report: DecodeReport | None,
+    failures: Mapping[str, MediaError],
+) -> tuple[MediaFacts, tuple[str, ...]]:
+    """Collect the facts of a file after decoding, and everything that limits the result.
 
     Args:
         media: the probed file.
         audio_report: outcome of the audio stream, None where none was decoded.
-        visual_report: outcome of the video stream, None where none was decoded. At least one stream was.
+        visual_report: the same of the video stream.
+        failures: `NO_AUDIO` or `NO_VIDEO` -> cause, for streams that could not be decoded.
 
     Returns:
-        The facts.
+        The facts, and warnings, each once.
+
+    Raises:
+        MediaError: no stream was decoded; the first of the failures.
     """
+    reports = [report for report in (audio_report, visual_report) if report]
+    if not reports:
+        raise next(iter(failures.values()), MediaError(media.path, "holds neither audio nor video"))
+    facts = _collect_facts(media, audio_report, visual_report)
+    warnings = _stream_warnings(media)
+    warnings += [f"{consequence}: {error.cause}" for consequence, error in failures.items()]
+    warnings += [warning for report in reports for warning in report.warnings]
+    return facts, tuple(dict.fromkeys(warnings + _length_warnings(facts)))
+
+
+def _collect_facts(
+    media: MediaInfo, audio_report: DecodeReport | None, visual_report: DecodeReport | None
+) -> MediaFacts:
     video = media.video if visual_report else None
     return MediaFacts(
         path=str(media.path),
@@ -78,32 +103,6 @@ def media_facts(media: MediaInfo, audio_report: DecodeReport | None, visual_repo
     )
 
 
-def media_warnings(
-    media: MediaInfo,
-    facts: MediaFacts,
-    *,
-    segments: int,
-    reports: tuple[DecodeReport | None, DecodeReport | None],
-    failures: Mapping[str, MediaError],
-) -> tuple[str, ...]:
-    """List everything that limits the result, each once.
-
-    Args:
-        media: the probed file.
-        facts: of the decoded file.
-        segments: T.
-        reports: of audio and video, None where the stream was not decoded.
-        failures: consequence -> cause, for streams that could not be decoded.
-
-    Returns:
-        The warnings.
-    """
-    warnings = _stream_warnings(media)
-    warnings += [f"{consequence}: {error.cause}" for consequence, error in failures.items()]
-    warnings += [warning for report in reports if report for warning in report.warnings]
-    return tuple(dict.fromkeys(warnings + _length_warnings(facts, segments)))
-
-
 def _stream_warnings(media: MediaInfo) -> list[str]:
     """Warn of missing streams, and of a choice among several."""
     warnings = []
@@ -112,7 +111,7 @@ def _stream_warnings(media: MediaInfo) -> list[str]:
         streams = [stream for stream in media.streams if stream.kind == kind]
         if selected is None:
             where = "programme" if streams else "file"
-            warnings.append(f"the {where} has no {kind} stream: no {'visual' if kind == 'video' else 'audio'} events")
+            warnings.append(f"the {where} has no {kind} stream: {NO_VIDEO if kind == 'video' else NO_AUDIO}")
         elif len(streams) > 1 and not others:
             warnings.append(f"the file has {len(streams)} {kind} streams; stream {selected.index} is parsed")
     if others:
@@ -123,9 +122,9 @@ def _stream_warnings(media: MediaInfo) -> list[str]:
     return warnings
 
 
-def _length_warnings(facts: MediaFacts, segments: int) -> list[str]:
+def _length_warnings(facts: MediaFacts) -> list[str]:
     """Warn of streams that end more than a second before the last segment."""
-    warnings = []
+    warnings, segments = [], segment_count(facts.duration)
     if facts.video_duration is not None and segments - facts.video_duration > 1:
         warnings.append(f"no video after {facts.video_duration:.2f} s: its last frame is repeated to {segments} s")
     if facts.audio_duration is not None and segments - facts.audio_duration > 1:

@@ -54,8 +54,8 @@ def _write(timeline: Timeline, delimiter: str) -> bytes:
 def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
     """Read a table with columns in any order and any case; unknown columns are skipped.
 
-    Commas, semicolons and tabs are told apart by the header. Numbers may have decimal commas, unless commas separate
-    the columns. Without a score, events have score 1.
+    The header shows whether commas, semicolons or tabs separate the cells. Numbers may have decimal commas, unless
+    commas separate the cells. Without a score, events have score 1.
 
     Args:
         contents: the text of one file.

@@ -106,19 +106,22 @@ def waveform_envelope(
         MediaError: the file is not media.
         DecodeTimeoutError: the decoder hangs.
     """
-    try:
-        if duration is None:
-            with _open_audio(path, timeout) as media:
-                for _ in media:
-                    pass
-                duration = media.facts.audio_duration or 1.0
-        with _open_audio(path, timeout) as media:
-            return _envelope(media, columns, duration) if media.has_audio else None
-    except DecodeTimeoutError:
-        raise
-    except MediaError:
-        with _open_audio(path, timeout):  # raises where the file is not media
-            return None  # the video may be intact; a warning of the features describes the error
+    with _open_audio(path, timeout) as media:
+        if not media.has_audio:
+            return None
+        try:
+            return _envelope(media, columns, _audio_duration(path, timeout) if duration is None else duration)
+        except DecodeTimeoutError:
+            raise
+        except MediaError:  # the video may be intact; a warning of the features describes the error
+            return None
+
+
+def _audio_duration(path: Path, timeout: float) -> float:
+    with _open_audio(path, timeout) as media:
+        for _ in media:
+            pass
+        return media.facts.audio_duration or 1.0
 
 
 def _open_audio(path: Path, timeout: float) -> OpenMedia:

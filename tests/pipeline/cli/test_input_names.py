@@ -21,13 +21,6 @@ from support.paths import make_files
 Run = Callable[..., Result]
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make an empty folder the working folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 class TestNames:
     @pytest.mark.parametrize(
         ("files", "flags", "advice"),

@@ -29,19 +29,6 @@ def expand(*arguments: Path | str, recursive: bool = False) -> list[str]:
     return [str(file) for file in files]
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make an empty folder the working folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def plan(run: Run, here: Path, tiny_bundle: Path) -> Run:  # noqa: ARG001 - where it runs
-    """Run avvp extract --dry-run."""
-    return lambda *arguments: run("extract", *arguments, "-o", "feats", "--weights", tiny_bundle, "--dry-run")
-
-
 class TestHiddenFiles:
     NAMES = (
         "a.mp4", "._a.mp4", ".b.mp4", ".git/c.mp4", "__MACOSX/d.mp4", "__MACOSX/._d.mp4", ".AppleDouble/e.mp4",

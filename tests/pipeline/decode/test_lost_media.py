@@ -38,7 +38,7 @@ AAC = ("-c:a", "aac")
 WRAP = 2**33 / 90_000  # seconds; of the time stamps of MPEG
 JOIN = r"time stamps start anew at {}"
 # Transport streams number their packets. Where two are joined, the numbers say that some between them are lost.
-SPLICE = (r"^[12] damaged (frames|audio packets)",)
+SPLICE = (r"^[12] damaged (frame|audio packet)s?\b",)
 
 
 def recording(
