@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ..weights.addresses import hide_credentials
+
 
 def escape(text: object) -> str:
-    """Make text from outside the program (a file name, a label) safe to print on one line of a terminal.
+    """Make text from outside the program (a file name, a label, an address) safe to print on one line of a terminal.
 
     Args:
         text: anything; converted by `str`.
 
     Returns:
-        The text with newlines, control characters and undecodable bytes as backslash escapes.
+        The text with newlines, control characters and undecodable bytes as backslash escapes, and without the
+        credentials of addresses.
     """
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode()
-        for character in str(text)
+        for character in hide_credentials(str(text))
     )
 
 
