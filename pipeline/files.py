@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import heapq
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from .durable import PART_PREFIX, create_part, discard, finish_part, is_abandoned, sync_folder
 from .errors import OutputError, SetupError
 from .text import escape
 
@@ -30,7 +31,6 @@ AUDIO_SUFFIXES = (
     ".truehd", ".tta", ".voc", ".w64", ".wav", ".wave", ".weba", ".wma", ".wv",
 )  # fmt: skip
 FAILURES_FILE = "failures.csv"  # inputs of a batch run that failed, with the reasons
-PART_PREFIX = ".avvp-"  # of temporary files
 MEDIA_SUFFIXES = frozenset(VIDEO_SUFFIXES + AUDIO_SUFFIXES)
 # Names without a leading dot of folders in which systems keep what they hide: macOS in archives, Windows, Synology.
 _HIDDEN_FOLDERS = frozenset({"__MACOSX", "$RECYCLE.BIN", "System Volume Information", "@eaDir"})
@@ -38,9 +38,10 @@ _HIDDEN_FOLDERS = frozenset({"__MACOSX", "$RECYCLE.BIN", "System Volume Informat
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary file to write to, then fsync it and rename it to `path`.
+    """Give a temporary file to write to, then fsync it, rename it to `path`, and fsync the folder.
 
-    If the body or the disk fails, `path` is unchanged and the temporary file is removed.
+    If the body or the disk fails, `path` is unchanged and the temporary file is removed. Its permissions are those that
+    the umask gives to a new file.
 
     Args:
         path: the file to replace or create. A symbolic link stays; its target is replaced.
@@ -53,24 +54,26 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     temporary = None
     try:
-        path = path.resolve()
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=PART_PREFIX, suffix=".part")
-        temporary = Path(name)
-        os.close(descriptor)
+        path = _resolve(path)
+        temporary, mode = create_part(path.parent)
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # mkstemp's files are private; results get the user's default mode
-        temporary.replace(path)
+        finish_part(temporary, path, mode)
         temporary = None
     except OSError as error:
         raise OutputError(f"{escape(path)}: cannot be written: {error.strerror or error}") from error
     finally:
         if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+            discard(temporary)
+
+
+def _resolve(path: Path) -> Path:
+    """Resolve links. Raises OSError, also for a link that leads to itself and for what the system takes for no name."""
+    try:
+        return path.resolve()
+    except RuntimeError as error:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
+    except ValueError as error:  # a NUL, or a surrogate that stands for no byte
+        raise OSError(errno.EINVAL, f"not the name of a file ({error})") from error
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -103,7 +106,10 @@ def exclusive_lock(root: Path) -> Iterator[None]:
     Raises:
         SetupError: another process holds the lock.
     """
-    descriptor = os.open(root, os.O_RDONLY)
+    try:
+        descriptor = os.open(root, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise SetupError(f"{escape(root)}: cannot be opened: {error.strerror or error}") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -111,11 +117,18 @@ def exclusive_lock(root: Path) -> Iterator[None]:
             raise SetupError(f"{escape(root)}: in use by another process; wait until it ends") from error
         except OSError:  # some network file systems have no locks
             pass
-        for temporary in root.glob(f"{PART_PREFIX}*.part"):
-            temporary.unlink(missing_ok=True)
+        else:
+            remove_parts(root)
         yield
     finally:
         os.close(descriptor)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove the temporary files that killed runs left in a folder, as far as the system allows."""
+    for temporary in folder.glob(f"{PART_PREFIX}*.part"):
+        if is_abandoned(temporary):
+            discard(temporary)
 
 
 def is_hidden(name: str) -> bool:
@@ -241,6 +254,7 @@ def make_folder(folder: Path) -> None:
             missing.append(missing[-1].parent)
         for level in reversed(missing):  # mkdir(parents=True) would recurse: deep trees exceed Python's limit
             level.mkdir(exist_ok=True)
+            sync_folder(level.parent)
     except OSError as error:
         raise OutputError(f"{escape(folder)}: cannot be created: {error.strerror or error}") from error
 
@@ -262,7 +276,6 @@ def check_writable(folder: Path) -> None:
     if not folder.is_dir():
         raise OutputError(f"{escape(folder)}: no such folder; create it first")
     try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=PART_PREFIX, suffix=".part"):
-            pass
+        create_part(folder)[0].unlink()
     except OSError as error:
         raise OutputError(f"{escape(folder)}: cannot be written to: {error.strerror or error}") from error

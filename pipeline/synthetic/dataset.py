@@ -23,8 +23,9 @@ from ...models.labels import LLP_LABELS
 from ..datasets.annotations import SPLIT_FILES
 from ..datasets.pseudo_labels import write_pseudo_labels
 from ..datasets.write_annotations import write_annotations
+from ..durable import PART_PREFIX
 from ..errors import OutputError, SetupError
-from ..files import PART_PREFIX, exclusive_lock, write_atomic
+from ..files import exclusive_lock, write_atomic
 from ..text import escape
 from .clip_plan import ClipPlan, plan_clip
 from .render import end_with_parent, render
