@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
+from ..weights.parameters import check_parameters, check_shapes
+from ..weights.values import show_value
 from .config import ParserConfig
-from .parser import AVParser, build_parser
+from .parser import AVParser, parser_shapes
 
 _METADATA_KEY = "avvp"
 FORMAT_VERSION = 1
@@ -46,7 +49,7 @@ def dump_checkpoint(parser: AVParser, feature_spec: Mapping[str, Any], record: M
         record: JSON-ready mapping that describes the training.
 
     Returns:
-        The bytes of a safetensors file.
+        The bytes of a safetensors file; its tensors are float32.
     """
     description = {
         "format": FORMAT_VERSION,
@@ -54,7 +57,7 @@ def dump_checkpoint(parser: AVParser, feature_spec: Mapping[str, Any], record: M
         "feature_spec": dict(feature_spec),
         "record": dict(record),
     }
-    tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in parser.state_dict().items()}
+    tensors = {key: tensor.detach().cpu().float().contiguous() for key, tensor in parser.state_dict().items()}
     return save(tensors, metadata={_METADATA_KEY: json.dumps(description)})
 
 
@@ -72,23 +75,38 @@ def read_description(path: Path) -> Description:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = (file.metadata() or {}).get(_METADATA_KEY)
+            return _description(file.metadata())
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path}: not a readable safetensors file: {error}") from error
-    if metadata is None:
-        raise ValueError(f"{path}: not a parser checkpoint of this program (no description in its metadata)")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _description(metadata: Mapping[str, str] | None) -> Description:
+    """Check the metadata of a file. Raises ValueError without the file's name."""
+    text = (metadata or {}).get(_METADATA_KEY)
+    if text is None:
+        raise ValueError("not a parser checkpoint of this program (no description in its metadata)")
     try:
-        description = json.loads(metadata)
+        description = json.loads(text)
         if description["format"] != FORMAT_VERSION:
-            raise ValueError(f"format {description['format']}, this program reads {FORMAT_VERSION}")
+            raise ValueError(f"format {show_value(description['format'])}, this program reads {FORMAT_VERSION}")
         config = ParserConfig.from_dict(description["config"])
-        return Description(config, description["feature_spec"], description["record"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: invalid description in its metadata: {error}") from error
+        parts = (description["feature_spec"], description["record"])
+        if not all(isinstance(part, dict) for part in parts):
+            raise ValueError("feature_spec and record must be mappings")
+        return Description(config, *parts)
+    except KeyError as error:
+        raise ValueError(f"invalid description in its metadata: no {error}") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"invalid description in its metadata: {error}") from error
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Load a parser and its metadata from a checkpoint.
+
+    The shapes in the file's header are compared with those that its description leads to before anything is read or
+    built.
 
     Args:
         path: a file written from `dump_checkpoint`.
@@ -97,13 +115,23 @@ def load_checkpoint(path: Path) -> Checkpoint:
         The parser in eval mode on the CPU, the feature specification and the training record.
 
     Raises:
-        ValueError: the file is damaged, not a checkpoint of this program, or of a newer format. The message names it.
+        ValueError: the file is damaged, not a checkpoint of this program, or of a newer format; or its tensors are not
+            those of its description, not float32, or not finite. The message names it.
     """
-    description = read_description(path)
     try:
-        tensors = load_file(path)
-        parser = build_parser(description.config, tensors.get("decoder.label_embeddings"))
-        parser.load_state_dict(tensors)
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        with safe_open(path, framework="pt") as file:
+            description = _description(file.metadata())
+            names = list(file.keys())
+            shapes = parser_shapes(description.config)
+            check_shapes({name: file.get_slice(name).get_shape() for name in names}, shapes)
+            tensors = {name: file.get_tensor(name).clone() for name in names}
+        check_parameters(tensors, shapes)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: not a readable safetensors file: {error}") from error
+    except ValueError as error:
         raise ValueError(f"{path}: its tensors do not match its description: {error}") from error
+    with torch.device("meta"):
+        embeddings = torch.empty(shapes.get("decoder.label_embeddings", ()))
+        parser = AVParser(description.config, embeddings if description.config.needs_label_embeddings else None)
+    parser.load_state_dict(tensors, assign=True)
     return Checkpoint(parser.eval(), description.feature_spec, description.record)

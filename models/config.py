@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from ..weights.values import show_name, show_value
+
 # Allowed values of each field that names a choice.
 CHOICES = {
     "encoder": ("mmpyr", "han"),
@@ -16,11 +18,29 @@ CHOICES = {
     "label_queries": ("embeddings", "learned"),
 }
 
-_COUNTS = (
-    "audio_dim", "visual_2d_dim", "visual_3d_dim", "hidden_dim", "feedforward_dim", "levels", "layers",
-    "label_embedding_dim", "leap_blocks", "segments",
-)  # fmt: skip
-_MAX_LEVELS = 16
+MAX_WIDTH = 1 << 16  # of features and layers; the largest published is 2048
+MAX_LEVELS = 16  # of the pyramid; its last window reaches nine hours to each side
+MAX_LAYERS = 64  # HAN layers
+MAX_BLOCKS = 64  # LEAP blocks
+MAX_SEGMENTS = 14_400  # seconds in a window, four hours: masks have the square of them
+MAX_LABELS = 10_000  # classes
+MAX_LABEL_CHARACTERS = 1_000  # in the name of a class
+
+_LIMITS = {
+    "audio_dim": MAX_WIDTH,
+    "visual_2d_dim": MAX_WIDTH,
+    "visual_3d_dim": MAX_WIDTH,
+    "hidden_dim": MAX_WIDTH,
+    "feedforward_dim": MAX_WIDTH,
+    "label_embedding_dim": MAX_WIDTH,
+    "heads": MAX_WIDTH,
+    "leap_heads": MAX_WIDTH,
+    "levels": MAX_LEVELS,
+    "layers": MAX_LAYERS,
+    "leap_blocks": MAX_BLOCKS,
+    "segments": MAX_SEGMENTS,
+}
+_RATES = ("dropout", "attention_dropout")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,23 +75,26 @@ class ParserConfig:
     segments: int = 10  # T in training; longer videos are parsed in windows of this length
 
     def __post_init__(self) -> None:
-        if not self.labels or len(set(self.labels)) != len(self.labels):
-            raise ValueError("labels must be a non-empty list without duplicates")
+        _check_labels(self.labels)
         for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, not one of {', '.join(choices)}")
+            value = getattr(self, name)
+            if not isinstance(value, str) or value not in choices:
+                raise ValueError(f"{name} is {show_value(value)}, not one of {', '.join(choices)}")
+        for name, largest in _LIMITS.items():
+            value = getattr(self, name)
+            if type(value) is not int:
+                raise ValueError(f"{name} is {show_value(value)}, expected a whole number")
+            if not 1 <= value <= largest:
+                raise ValueError(f"{name} is {show_value(value)}; it must be at least 1 and at most {largest}")
         for name in ("heads", "leap_heads") if self.decoder == "leap" else ("heads",):
-            if getattr(self, name) < 1 or self.hidden_dim % getattr(self, name):
+            if self.hidden_dim % getattr(self, name):
                 raise ValueError(f"{name} {getattr(self, name)} does not divide hidden_dim {self.hidden_dim}")
-        for name in _COUNTS:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.levels > _MAX_LEVELS:
-            raise ValueError(
-                f"levels is {self.levels}; the maximum is {_MAX_LEVELS} (a window of nine hours to each side)"
-            )
-        if not (0 <= self.dropout < 1 and 0 <= self.attention_dropout < 1):
-            raise ValueError("dropout and attention_dropout must be at least 0 and below 1")
+        for name in _RATES:
+            value = getattr(self, name)
+            if type(value) not in {int, float} or not 0 <= value < 1:
+                raise ValueError(f"{name} is {show_value(value)}; it must be a number of at least 0 and below 1")
+        if type(self.swap_modalities) is not bool:
+            raise ValueError(f"swap_modalities is {show_value(self.swap_modalities)}, expected true or false")
         if self.swap_modalities and self.decoder != "mmil":
             raise ValueError("swap_modalities is for the decoder mmil; leap has a separate decoder for each modality")
 
@@ -97,7 +120,26 @@ class ParserConfig:
         Raises:
             ValueError: a name is unknown (written by a newer version), or a value is invalid.
         """
-        unknown = sorted(set(mapping) - {field.name for field in fields(cls)})
+        if not isinstance(mapping, Mapping):
+            raise ValueError(f"parser settings are {show_value(mapping)}, expected a mapping")
+        unknown = sorted(map(str, set(mapping) - {field.name for field in fields(cls)}))
         if unknown:
-            raise ValueError(f"unknown parser settings: {', '.join(unknown)}")
-        return cls(**{**mapping, "labels": tuple(mapping["labels"])})
+            raise ValueError(f"unknown parser settings: {show_name(', '.join(unknown[:5]))}")
+        labels = mapping.get("labels")
+        if not isinstance(labels, list | tuple):
+            raise ValueError(f"labels are {show_value(labels)}, expected a list of names")
+        return cls(**{**mapping, "labels": tuple(labels)})
+
+
+def _check_labels(labels: object) -> None:
+    if not isinstance(labels, tuple) or not labels or not all(isinstance(label, str) for label in labels):
+        raise ValueError("labels must be a non-empty list of names")
+    if len(labels) > MAX_LABELS:
+        raise ValueError(f"{len(labels)} labels are more than {MAX_LABELS}, the most that a parser may have")
+    if len(set(labels)) != len(labels):
+        raise ValueError("labels must be a list without duplicates")
+    for label in labels:
+        if not label or len(label) > MAX_LABEL_CHARACTERS:
+            raise ValueError(
+                f"labels have at least 1 and at most {MAX_LABEL_CHARACTERS} characters, not {show_value(label)}"
+            )

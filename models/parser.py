@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..weights.parameters import check_count
 from .config import ParserConfig
 from .han import HAN
 from .layers import segment_mask
@@ -208,3 +209,23 @@ def build_parser(config: ParserConfig, label_embeddings: Tensor | None = None) -
         ValueError: the label embeddings are missing or have the wrong shape.
     """
     return AVParser(config, label_embeddings)
+
+
+def parser_shapes(config: ParserConfig) -> dict[str, tuple[int, ...]]:
+    """Compute the shapes of a parser's tensors without allocating them.
+
+    Args:
+        config: the architecture.
+
+    Returns:
+        Key of `state_dict` -> shape.
+
+    Raises:
+        ValueError: the parser has more parameters than a network may have.
+    """
+    with torch.device("meta"):
+        embeddings = torch.empty(len(config.labels), config.label_embedding_dim)
+        parser = AVParser(config, embeddings if config.needs_label_embeddings else None)
+    shapes = {key: tuple(tensor.shape) for key, tensor in parser.state_dict().items()}
+    check_count(shapes)
+    return shapes

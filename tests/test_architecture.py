@@ -22,7 +22,7 @@ _DATA = {*_GROUND, "models", "weights", "pipeline.features", "pipeline.datasets"
 _INFERENCE = {*_DATA, *_DECODE, "pipeline.preprocess", "pipeline.inference"}
 MAY_IMPORT: dict[str, set[str]] = {
     "weights": set(),
-    "models": set(),
+    "models": {"weights"},
     "extractors": {"weights"},
     "pipeline": {"extractors", "weights"},
     "pipeline.decode": {*_GROUND, "pipeline.decode.container"},
