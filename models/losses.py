@@ -5,7 +5,6 @@ Shapes: B batch, T segments, C classes, D width. Targets are float tensors of 0 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from .leap import hard_union, soft_union
 from .parser import ParserOutput
 
 UNIONS = {"published": hard_union, "soft": soft_union}
+MAX_LOSS_WEIGHT = 1e6  # of a term of the loss
 _PROB_MARGIN = 1e-7  # probabilities are clamped this far from 0 and 1, as in every published program
 _MIN_EVENTS = 1e-8  # avoids 0 / 0 in the published similarity target of a video without events
 
@@ -62,8 +62,8 @@ class Objective:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, not one of {', '.join(allowed)}")
         for name, value in vars(self).items():
-            if isinstance(value, float) and not 0 <= value < math.inf:
-                raise ValueError(f"{name} is {value}; it must be finite and not negative")
+            if isinstance(value, float) and not 0 <= value <= MAX_LOSS_WEIGHT:
+                raise ValueError(f"{name} is {value}; it must be finite and not negative, at most {MAX_LOSS_WEIGHT:g}")
         if not any(value for name, value in vars(self).items() if name.endswith("_weight")):
             raise ValueError("every weight is 0: at least one loss term needs a positive weight")
         if max(self.audio_smoothing, self.visual_smoothing) > 1:

@@ -12,7 +12,9 @@ import torch
 
 from ...models.config import ParserConfig
 from ...models.losses import Objective
+from ...models.parser import parser_shapes
 from ...weights.toml import parse_toml, read_toml
+from ...weights.values import show_name, show_value
 from ..errors import SetupError
 from ..files import is_file
 from ..precisions import TRAINING_PRECISIONS
@@ -22,7 +24,13 @@ RECIPES_FOLDER = Path(__file__).with_name("recipes")
 DEFAULT_RECIPE = "leap-published"
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 LR_SCHEDULES = ("step", "cosine")
-_MAX_SEED = 2**32 - 1
+MAX_SEED = 2**32 - 1
+MAX_EPOCHS = 10_000  # the log of all epochs is in each state file, a kilobyte for an epoch
+MAX_BATCH_SIZE = 1 << 16  # clips in a batch
+MAX_LEARNING_RATE = 100.0  # far above what any optimizer here survives
+MAX_FACTOR = 1e6  # weight decay, clip_norm, step_factor
+_MAX_NAME = 200  # characters of a recipe's name
+_MAX_DESCRIPTION = 2_000  # characters of its description
 _TABLES = ("model", "objective", "training")
 # Settings that follow from the data.
 _FROM_DATA = {"labels", "audio_dim", "visual_2d_dim", "visual_3d_dim", "label_embedding_dim", "segments"}
@@ -56,15 +64,22 @@ class TrainingConfig:
         choices = {"optimizer": OPTIMIZERS, "schedule": LR_SCHEDULES, "precision": TRAINING_PRECISIONS}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, not one of {', '.join(allowed)}")
-        if min(self.epochs, self.batch_size, self.step_epochs) < 1:
-            raise ValueError("epochs, batch_size and step_epochs must be at least 1")
-        numbers = {name: value for name, value in vars(self).items() if isinstance(value, float | int)}
-        for name, value in numbers.items():
-            if not 0 <= value < math.inf:
-                raise ValueError(f"{name} is {value}; it must be a number that is not negative")
-        if self.seed > _MAX_SEED:
-            raise ValueError(f"seed is {self.seed}; it must be at most {_MAX_SEED}")
+                raise ValueError(f"{name} is {show_value(getattr(self, name))}, not one of {', '.join(allowed)}")
+        counts = {
+            "epochs": (1, MAX_EPOCHS), "batch_size": (1, MAX_BATCH_SIZE), "step_epochs": (1, MAX_EPOCHS),
+            "warmup_epochs": (0, MAX_EPOCHS), "seed": (0, MAX_SEED),
+        }  # fmt: skip
+        largest = {"learning_rate": MAX_LEARNING_RATE, "final_learning_rate": MAX_LEARNING_RATE}
+        for name, value in vars(self).items():
+            if name in counts:
+                low, high = counts[name]
+                if not low <= value <= high:
+                    raise ValueError(f"{name} is {show_value(value)}; it must be at least {low} and at most {high}")
+            elif isinstance(value, float) and not 0 <= value <= largest.get(name, MAX_FACTOR):
+                raise ValueError(
+                    f"{name} is {value}; it must be a number that is not negative, at most"
+                    f" {largest.get(name, MAX_FACTOR):g}"
+                )
         if self.learning_rate == 0 or max(self.beta1, self.beta2) >= 1:
             raise ValueError("learning_rate must be above 0, beta1 and beta2 below 1")
 
@@ -116,17 +131,20 @@ class Recipe:
             The configuration.
 
         Raises:
-            SetupError: settings of the recipe contradict each other.
+            SetupError: settings of the recipe contradict each other, or the parser would be larger than a network may
+                be.
         """
         audio, visual_2d, visual_3d = dims
         embedding_width = {} if width is None else {"label_embedding_dim": width}
         try:
-            return ParserConfig(
+            config = ParserConfig(
                 labels=tuple(labels), audio_dim=audio, visual_2d_dim=visual_2d, visual_3d_dim=visual_3d,
                 segments=segments, **embedding_width, **self.model,
             )  # fmt: skip
+            parser_shapes(config)  # refuses what is too large, before it is allocated
         except (TypeError, ValueError) as error:
-            raise SetupError(f"recipe {self.name}: {error}") from error
+            raise SetupError(f"recipe {escape(self.name)}: {error}") from error
+        return config
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready mapping; `make_recipe` reverses it."""
@@ -160,7 +178,7 @@ def load_recipe(name_or_file: str, changes: Iterable[str] = ()) -> Recipe:
     path = RECIPES_FOLDER / f"{name_or_file}.toml" if name_or_file in list_recipes() else Path(name_or_file)
     if not is_file(path):
         known = ", ".join(list_recipes())
-        raise SetupError(f"unknown recipe {name_or_file!r}: neither a file nor one of {known}")
+        raise SetupError(f"unknown recipe {show_value(name_or_file)}: neither a file nor one of {known}")
     try:
         document = read_toml(path)
     except ValueError as error:
@@ -184,12 +202,14 @@ def make_recipe(document: Mapping[str, Any]) -> Recipe:
     """
     name = document.get("name", "recipe")
     try:
-        for entry in ("name", "description"):
+        for entry, longest in (("name", _MAX_NAME), ("description", _MAX_DESCRIPTION)):
             if not isinstance(document.get(entry, ""), str):
-                raise ValueError(f"{entry} is {document[entry]!r}, expected text")
+                raise ValueError(f"{entry} is {show_value(document[entry])}, expected text")
+            if len(document.get(entry, "")) > longest:
+                raise ValueError(f"{entry} has {len(document[entry])} characters, more than {longest}")
         unknown = set(document) - {entry.name for entry in fields(Recipe)}
         if unknown:
-            raise ValueError(f"unknown table {', '.join(sorted(unknown))}")
+            raise ValueError(f"unknown table {show_name(', '.join(sorted(map(str, unknown))))}")
         return Recipe(
             name=name,
             description=document.get("description", ""),
@@ -197,8 +217,8 @@ def make_recipe(document: Mapping[str, Any]) -> Recipe:
             objective=Objective(**_checked_settings(Objective, "objective", document)),
             training=TrainingConfig(**_checked_settings(TrainingConfig, "training", document)),
         )
-    except (TypeError, ValueError) as error:
-        raise SetupError(f"recipe {escape(name)}: {error}") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise SetupError(f"recipe {show_name(name) if isinstance(name, str) else ''}: {error}") from error
 
 
 def _checked_settings(
@@ -211,32 +231,33 @@ def _checked_settings(
     defaults = {entry.name: entry.default for entry in fields(kind) if entry.name not in excluded}
     values = document.get(table, {})
     if not isinstance(values, Mapping):
-        raise ValueError(f"{table} is {values!r}, expected a table")
+        raise ValueError(f"{table} is {show_value(values)}, expected a table")
     values = dict(values)
     for name, value in values.items():
         if name not in defaults:
-            raise ValueError(f"unknown setting {table}.{name}; known: {', '.join(defaults)}")
+            raise ValueError(f"unknown setting {table}.{show_name(name)}; known: {', '.join(defaults)}")
         if isinstance(defaults[name], float) and type(value) is int:
             values[name] = float(value)
         elif type(value) is not type(defaults[name]):
             expected = type(defaults[name]).__name__
-            raise ValueError(f"{table}.{name} is {value!r}, expected {expected}")
+            raise ValueError(f"{table}.{name} is {show_value(value)}, expected {expected}")
     return values
 
 
 def _apply(document: dict[str, Any], change: str) -> None:
     key, separator, text = change.partition("=")
+    shown = show_value(change)
     table, dot, name = key.strip().partition(".")
     if not separator or not dot:
-        raise SetupError(f"{change!r} is not a change like training.epochs=5")
+        raise SetupError(f"{shown} is not a change like training.epochs=5")
     try:
         parsed = parse_toml(f"value = {text}")
     except ValueError:
         parsed = {"value": text.strip()}  # a string without quotes
     if len(parsed) != 1:
-        raise SetupError(f"{change!r} is more than one change")
+        raise SetupError(f"{shown} is more than one change")
     if table not in _TABLES:
-        raise SetupError(f"{change!r}: unknown table {escape(table)}; known: {', '.join(_TABLES)}")
+        raise SetupError(f"{shown}: unknown table {escape(table)}; known: {', '.join(_TABLES)}")
     if not isinstance(document.setdefault(table, {}), dict):
-        raise SetupError(f"{change!r}: {table} is not a table in this recipe")
+        raise SetupError(f"{shown}: {table} is not a table in this recipe")
     document[table][name] = parsed["value"]

@@ -118,6 +118,44 @@ def test_invalid_changes_are_refused(change: str, message: str) -> None:
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "value", ["inf", "-inf", "nan", "1e300", "-1.0", "1" + "0" * 400, "[" * 300 + "]" * 300, "{}", "true"]
+)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "training.learning_rate", "training.final_learning_rate", "training.weight_decay", "training.clip_norm",
+        "training.step_factor", "training.beta1", "objective.audio_weight", "objective.similarity_offset",
+        "training.epochs", "training.batch_size", "training.step_epochs", "training.warmup_epochs", "training.seed",
+        "model.hidden_dim", "model.dropout", "training.optimizer", "objective.union", "model.encoder",
+    ],
+)  # fmt: skip
+def test_absurd_values_are_refused_in_one_line(name: str, value: str) -> None:
+    with pytest.raises(SetupError) as error:
+        load_recipe("leap-published", [f"{name}={value}"]).parser_config(LLP_LABELS, (1, 1, 1), 10, 300)
+    assert len(str(error.value)) < 600
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "model.hidden_dim=1000000", "model.feedforward_dim=1000000", "model.levels=17", "model.layers=1000000",
+        "model.leap_blocks=1000000", "model.heads=1000000", "model.leap_heads=0", "model.hidden_dim=65536",
+        "training.epochs=1000000", "training.batch_size=1000000", "training.warmup_epochs=1000000",
+    ],
+)  # fmt: skip
+def test_absurd_sizes_are_refused_before_anything_is_allocated(change: str) -> None:
+    with pytest.raises(SetupError, match=r"at most|more than|divide"):
+        load_recipe("leap-published", [change]).parser_config(LLP_LABELS, (1, 1, 1), 10, 300)
+
+
+@pytest.mark.parametrize(("segments", "width"), [(10**7, 300), (10, 10**7), (0, 300), (10, 0)])
+def test_sizes_of_the_data_are_bounded_too(segments: int, width: int) -> None:
+    with pytest.raises(SetupError, match="at most"):
+        load_recipe("leap-published").parser_config(LLP_LABELS, (1, 1, 1), segments, width)
+
+
 def test_model_settings_are_checked_with_the_data() -> None:
     with pytest.raises(SetupError, match="recipe leap-published: heads 7 does not divide"):
         load_recipe("leap-published", ["model.heads=7"]).parser_config(LLP_LABELS, (1, 1, 1), 10, 300)
