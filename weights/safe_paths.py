@@ -46,3 +46,19 @@ def inside(folder: Path, name: object) -> Path:
     if leads_out:
         raise UnsafePathError(f"{shown} is or crosses a link that leads out of the folder; put the file itself there")
     return folder / path
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a path leads to a regular file; False also for a name that the system does not allow."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether a path leads to a folder; False also for a name that the system does not allow."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False

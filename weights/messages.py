@@ -1,0 +1,50 @@
+"""Text from outside the program in messages: on one line, short, without credentials."""
+
+from __future__ import annotations
+
+from .addresses import hide_credentials
+
+MAX_SHOWN = 100  # characters of a value from a file in a message
+_MAX_BITS = 256  # of an integer in a message; Python refuses to write very large ones
+
+
+def printable(text: object) -> str:
+    """Make text from outside the program safe to print on one line of a terminal.
+
+    Args:
+        text: anything; converted by `str`.
+
+    Returns:
+        The text with newlines, control characters and undecodable bytes as backslash escapes, and without the
+        credentials of addresses.
+    """
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode()
+        for character in hide_credentials(str(text))
+    )
+
+
+def shown(value: object, most: int = MAX_SHOWN) -> str:
+    """Describe a value that was read from a file.
+
+    Args:
+        value: text is described in quotes, as `repr` does.
+        most: characters that are shown of it.
+
+    Returns:
+        One line.
+    """
+    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+        return f"an integer of {value.bit_length()} bits"
+    try:
+        text = printable(value if isinstance(value, str) else repr(value))
+    except ValueError:  # an integer inside, too large to be written
+        return f"a value of type {type(value).__name__}"
+    text = text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
+    return repr(text).replace("\\\\", "\\") if isinstance(value, str) else text
+
+
+def first_line(error: BaseException, most: int = 2 * MAX_SHOWN) -> str:
+    """Return the first line of an exception's message, shortened; its type where it has none."""
+    line = printable(str(error).strip().split("\n", 1)[0])
+    return (line if len(line) <= most else f"{line[:most]}...") or type(error).__name__
