@@ -15,8 +15,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from ..weights.messages import shown
 from ..weights.parameters import check_parameters, check_shapes
-from ..weights.values import show_value
 from .config import ParserConfig
 from .parser import AVParser, parser_shapes
 
@@ -90,7 +90,7 @@ def _description(metadata: Mapping[str, str] | None) -> Description:
     try:
         description = json.loads(text)
         if description["format"] != FORMAT_VERSION:
-            raise ValueError(f"format {show_value(description['format'])}, this program reads {FORMAT_VERSION}")
+            raise ValueError(f"format {shown(description['format'])}, this program reads {FORMAT_VERSION}")
         config = ParserConfig.from_dict(description["config"])
         parts = (description["feature_spec"], description["record"])
         if not all(isinstance(part, dict) for part in parts):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from ..weights.values import show_name, show_value
+from ..weights.messages import printable, shown
 
 # Allowed values of each field that names a choice.
 CHOICES = {
@@ -79,22 +79,22 @@ class ParserConfig:
         for name, choices in CHOICES.items():
             value = getattr(self, name)
             if not isinstance(value, str) or value not in choices:
-                raise ValueError(f"{name} is {show_value(value)}, not one of {', '.join(choices)}")
+                raise ValueError(f"{name} is {shown(value)}, not one of {', '.join(choices)}")
         for name, largest in _LIMITS.items():
             value = getattr(self, name)
             if type(value) is not int:
-                raise ValueError(f"{name} is {show_value(value)}, expected a whole number")
+                raise ValueError(f"{name} is {shown(value)}, expected a whole number")
             if not 1 <= value <= largest:
-                raise ValueError(f"{name} is {show_value(value)}; it must be at least 1 and at most {largest}")
+                raise ValueError(f"{name} is {shown(value)}; it must be at least 1 and at most {largest}")
         for name in ("heads", "leap_heads") if self.decoder == "leap" else ("heads",):
             if self.hidden_dim % getattr(self, name):
                 raise ValueError(f"{name} {getattr(self, name)} does not divide hidden_dim {self.hidden_dim}")
         for name in _RATES:
             value = getattr(self, name)
             if type(value) not in {int, float} or not 0 <= value < 1:
-                raise ValueError(f"{name} is {show_value(value)}; it must be a number of at least 0 and below 1")
+                raise ValueError(f"{name} is {shown(value)}; it must be a number of at least 0 and below 1")
         if type(self.swap_modalities) is not bool:
-            raise ValueError(f"swap_modalities is {show_value(self.swap_modalities)}, expected true or false")
+            raise ValueError(f"swap_modalities is {shown(self.swap_modalities)}, expected true or false")
         if self.swap_modalities and self.decoder != "mmil":
             raise ValueError("swap_modalities is for the decoder mmil; leap has a separate decoder for each modality")
 
@@ -121,13 +121,13 @@ class ParserConfig:
             ValueError: a name is unknown (written by a newer version), or a value is invalid.
         """
         if not isinstance(mapping, Mapping):
-            raise ValueError(f"parser settings are {show_value(mapping)}, expected a mapping")
+            raise ValueError(f"parser settings are {shown(mapping)}, expected a mapping")
         unknown = sorted(map(str, set(mapping) - {field.name for field in fields(cls)}))
         if unknown:
-            raise ValueError(f"unknown parser settings: {show_name(', '.join(unknown[:5]))}")
+            raise ValueError(f"unknown parser settings: {printable(', '.join(unknown[:5])[:200])}")
         labels = mapping.get("labels")
         if not isinstance(labels, list | tuple):
-            raise ValueError(f"labels are {show_value(labels)}, expected a list of names")
+            raise ValueError(f"labels are {shown(labels)}, expected a list of names")
         return cls(**{**mapping, "labels": tuple(labels)})
 
 
@@ -141,5 +141,5 @@ def _check_labels(labels: object) -> None:
     for label in labels:
         if not label or len(label) > MAX_LABEL_CHARACTERS:
             raise ValueError(
-                f"labels have at least 1 and at most {MAX_LABEL_CHARACTERS} characters, not {show_value(label)}"
+                f"labels have at least 1 and at most {MAX_LABEL_CHARACTERS} characters, not {shown(label)}"
             )

@@ -8,12 +8,13 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from .values import show_name
+from .messages import printable
 
 MAX_PARAMETERS = 1 << 30  # numbers in all tensors of one network: 4 GiB in float32; the largest published has 60M
 _COUNTER = "num_batches_tracked"  # of batch norms, the only tensors of integers
 _VARIANCE = "running_var"
 _SHOWN_NAMES = 3
+_SHOWN_CHARACTERS = 80  # of a name
 
 
 def check_shapes(found: Mapping[str, Sequence[int]], expected: Mapping[str, Sequence[int]]) -> None:
@@ -33,7 +34,7 @@ def check_shapes(found: Mapping[str, Sequence[int]], expected: Mapping[str, Sequ
         raise ValueError(f"holds tensors that the network does not have: {_names(unknown)}")
     for name, shape in expected.items():
         if tuple(found[name]) != tuple(shape):
-            raise ValueError(f"{show_name(name)} has the shape {tuple(found[name])}, expected {tuple(shape)}")
+            raise ValueError(f"{_short(name)} has the shape {tuple(found[name])}, expected {tuple(shape)}")
     check_count(expected)
 
 
@@ -76,16 +77,20 @@ def check_parameters(
             kinds = " or ".join(str(dtype).removeprefix("torch.") for dtype in allowed)
             kind = str(tensor.dtype).removeprefix("torch.")
             layout = "" if tensor.layout is torch.strided else f" ({str(tensor.layout).removeprefix('torch.')})"
-            raise ValueError(f"{show_name(name)} holds {kind}{layout}, expected {kinds}")
+            raise ValueError(f"{_short(name)} holds {kind}{layout}, expected {kinds}")
         if tensor.numel() == 0:
             continue
         least, most = (float(bound) for bound in torch.aminmax(tensor))  # NaN if one value is
         if not math.isfinite(least) or not math.isfinite(most):
-            raise ValueError(f"{show_name(name)} holds values that are not finite")
+            raise ValueError(f"{_short(name)} holds values that are not finite")
         if least < 0 and (counter or name.endswith(_VARIANCE)):
-            raise ValueError(f"{show_name(name)} holds negative values")
+            raise ValueError(f"{_short(name)} holds negative values")
 
 
 def _names(names: Collection[str]) -> str:
     more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
-    return ", ".join(show_name(name) for name in sorted(names)[:_SHOWN_NAMES]) + more
+    return ", ".join(_short(name) for name in sorted(names)[:_SHOWN_NAMES]) + more
+
+
+def _short(name: str) -> str:
+    return printable(name[:_SHOWN_CHARACTERS])

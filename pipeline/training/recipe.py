@@ -13,8 +13,8 @@ import torch
 from ...models.config import ParserConfig
 from ...models.losses import Objective
 from ...models.parser import parser_shapes
+from ...weights.messages import shown
 from ...weights.toml import parse_toml, read_toml
-from ...weights.values import show_name, show_value
 from ..errors import SetupError
 from ..files import is_file
 from ..precisions import TRAINING_PRECISIONS
@@ -64,7 +64,7 @@ class TrainingConfig:
         choices = {"optimizer": OPTIMIZERS, "schedule": LR_SCHEDULES, "precision": TRAINING_PRECISIONS}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} is {show_value(getattr(self, name))}, not one of {', '.join(allowed)}")
+                raise ValueError(f"{name} is {shown(getattr(self, name))}, not one of {', '.join(allowed)}")
         counts = {
             "epochs": (1, MAX_EPOCHS), "batch_size": (1, MAX_BATCH_SIZE), "step_epochs": (1, MAX_EPOCHS),
             "warmup_epochs": (0, MAX_EPOCHS), "seed": (0, MAX_SEED),
@@ -74,7 +74,7 @@ class TrainingConfig:
             if name in counts:
                 low, high = counts[name]
                 if not low <= value <= high:
-                    raise ValueError(f"{name} is {show_value(value)}; it must be at least {low} and at most {high}")
+                    raise ValueError(f"{name} is {shown(value)}; it must be at least {low} and at most {high}")
             elif isinstance(value, float) and not 0 <= value <= largest.get(name, MAX_FACTOR):
                 raise ValueError(
                     f"{name} is {value}; it must be a number that is not negative, at most"
@@ -178,7 +178,7 @@ def load_recipe(name_or_file: str, changes: Iterable[str] = ()) -> Recipe:
     path = RECIPES_FOLDER / f"{name_or_file}.toml" if name_or_file in list_recipes() else Path(name_or_file)
     if not is_file(path):
         known = ", ".join(list_recipes())
-        raise SetupError(f"unknown recipe {show_value(name_or_file)}: neither a file nor one of {known}")
+        raise SetupError(f"unknown recipe {shown(name_or_file)}: neither a file nor one of {known}")
     try:
         document = read_toml(path)
     except ValueError as error:
@@ -204,12 +204,12 @@ def make_recipe(document: Mapping[str, Any]) -> Recipe:
     try:
         for entry, longest in (("name", _MAX_NAME), ("description", _MAX_DESCRIPTION)):
             if not isinstance(document.get(entry, ""), str):
-                raise ValueError(f"{entry} is {show_value(document[entry])}, expected text")
+                raise ValueError(f"{entry} is {shown(document[entry])}, expected text")
             if len(document.get(entry, "")) > longest:
                 raise ValueError(f"{entry} has {len(document[entry])} characters, more than {longest}")
         unknown = set(document) - {entry.name for entry in fields(Recipe)}
         if unknown:
-            raise ValueError(f"unknown table {show_name(', '.join(sorted(map(str, unknown))))}")
+            raise ValueError(f"unknown table {escape(', '.join(sorted(unknown))[:_MAX_NAME])}")
         return Recipe(
             name=name,
             description=document.get("description", ""),
@@ -218,7 +218,7 @@ def make_recipe(document: Mapping[str, Any]) -> Recipe:
             training=TrainingConfig(**_checked_settings(TrainingConfig, "training", document)),
         )
     except (TypeError, ValueError, OverflowError) as error:
-        raise SetupError(f"recipe {show_name(name) if isinstance(name, str) else ''}: {error}") from error
+        raise SetupError(f"recipe {escape(str(name)[:_MAX_NAME])}: {error}") from error
 
 
 def _checked_settings(
@@ -231,33 +231,33 @@ def _checked_settings(
     defaults = {entry.name: entry.default for entry in fields(kind) if entry.name not in excluded}
     values = document.get(table, {})
     if not isinstance(values, Mapping):
-        raise ValueError(f"{table} is {show_value(values)}, expected a table")
+        raise ValueError(f"{table} is {shown(values)}, expected a table")
     values = dict(values)
     for name, value in values.items():
         if name not in defaults:
-            raise ValueError(f"unknown setting {table}.{show_name(name)}; known: {', '.join(defaults)}")
+            raise ValueError(f"unknown setting {table}.{escape(name[:_MAX_NAME])}; known: {', '.join(defaults)}")
         if isinstance(defaults[name], float) and type(value) is int:
             values[name] = float(value)
         elif type(value) is not type(defaults[name]):
             expected = type(defaults[name]).__name__
-            raise ValueError(f"{table}.{name} is {show_value(value)}, expected {expected}")
+            raise ValueError(f"{table}.{name} is {shown(value)}, expected {expected}")
     return values
 
 
 def _apply(document: dict[str, Any], change: str) -> None:
     key, separator, text = change.partition("=")
-    shown = show_value(change)
+    quoted = shown(change)
     table, dot, name = key.strip().partition(".")
     if not separator or not dot:
-        raise SetupError(f"{shown} is not a change like training.epochs=5")
+        raise SetupError(f"{quoted} is not a change like training.epochs=5")
     try:
         parsed = parse_toml(f"value = {text}")
     except ValueError:
         parsed = {"value": text.strip()}  # a string without quotes
     if len(parsed) != 1:
-        raise SetupError(f"{shown} is more than one change")
+        raise SetupError(f"{quoted} is more than one change")
     if table not in _TABLES:
-        raise SetupError(f"{shown}: unknown table {escape(table)}; known: {', '.join(_TABLES)}")
+        raise SetupError(f"{quoted}: unknown table {escape(table)}; known: {', '.join(_TABLES)}")
     if not isinstance(document.setdefault(table, {}), dict):
-        raise SetupError(f"{shown}: {table} is not a table in this recipe")
+        raise SetupError(f"{quoted}: {table} is not a table in this recipe")
     document[table][name] = parsed["value"]
