@@ -10,7 +10,8 @@ stored as (N, T, H, W, C), of which (NT, H, W, C) and (N, T, HW, C) are views.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 from typing import Any, cast
 
@@ -66,6 +67,19 @@ def fuse(
     return _FusedExtractor(extractor, torch.compile(body, dynamic=False) if compiled else body, dtype)
 
 
+@contextlib.contextmanager
+def without_onednn(network: nn.Module) -> Iterator[None]:
+    """Convolve without oneDNN within the context: it would pack the weights, once and for all, for the input's size."""
+    fast = [module for module in network.modules() if isinstance(module, FusedConv) and module.is_to_be_packed]
+    for module in fast:
+        module.onednn = False
+    try:
+        yield
+    finally:
+        for module in fast:
+            module.onednn = True
+
+
 def _has_onednn(dtype: torch.dtype) -> bool:
     """Return whether this PyTorch has oneDNN's operators, which are not public, and this CPU has them for `dtype`."""
     can_pack = hasattr(_operators(), "mkldnn_reorder_conv2d_weight")
@@ -112,6 +126,11 @@ class FusedConv(nn.Module):
         self.geometry = (list(cast("Sequence[int]", conv.padding)), list(conv.stride), [1, 1], 1)
         self.onednn = False
         self._packed: Tensor | None = None
+
+    @property
+    def is_to_be_packed(self) -> bool:
+        """Whether the next input decides how oneDNN packs the weights."""
+        return self.onednn and self._packed is None
 
     def forward(self, x: Tensor, *, residual: Tensor | None = None, relu: bool = True) -> Tensor:
         """Convolve x (N, C, H, W).

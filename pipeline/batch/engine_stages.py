@@ -17,6 +17,7 @@ import torch
 from ...extractors.base import Extractor
 from ...extractors.sampling import Stream
 from ..errors import MediaError, OutputError, SetupError
+from ..memory import is_out_of_memory, out_of_memory_message
 from ..preprocess.worker_process import DecodeWorker
 from .batch_filler import Batch, BatchFiller
 from .stoppable_queue import StoppableQueue
@@ -142,8 +143,9 @@ def forward_errors(loop: Callable[[], None], results: queue.Queue[Result | BaseE
     """Run a thread's loop; queue its exception as a result, for the caller of `Engine.run`."""
     try:
         loop()
-    except torch.OutOfMemoryError as error:
-        results.put(SetupError(f"the device is out of memory; use a smaller --batch-size ({error})"))
+    except (MemoryError, RuntimeError) as error:
+        out_of_memory = is_out_of_memory(error)
+        results.put(SetupError(out_of_memory_message("--batch-size", error)) if out_of_memory else error)
     except OSError as error:
         folder = tempfile.gettempdir()
         results.put(OutputError(f"rows of features cannot be kept in {folder}: {error.strerror or error}"))

@@ -21,6 +21,7 @@ from ..decode.process import available_cores
 from ..decode.resampling import DEFAULT_RESAMPLER
 from ..devices import FP32, ComputePrecision
 from ..errors import MediaError
+from ..features.batch_memory import check_batch_memory
 from ..inference.bundle import DeviceNetworks, LoadedExtractors
 from ..preprocess.worker_process import DecodeWorker
 from .compute_workers import batch_sizes, decode_workers, select_streams, thread_networks, torch_threads, warm_up
@@ -137,6 +138,9 @@ class Task(ABC, Generic[Loaded]):
         Args:
             run: of `start`.
             videos: no more than this many are in progress, so no more decode workers are started.
+
+        Raises:
+            SetupError: a batch does not fit into memory.
         """
         settings = self.settings
         needed = {stream for spec in run.specs.values() for stream in spec.streams}
@@ -147,8 +151,11 @@ class Task(ABC, Generic[Loaded]):
             torch.set_num_threads(torch_threads(cores))
         if settings.precision.compiled:
             warm_up(networks, sizes)
+        of_threads = thread_networks(networks, cores)
+        if not settings.precision.compiled:
+            check_batch_memory(networks[0][1], sizes, threads=len(of_threads))
         return Engine(
-            thread_networks(networks, cores),
+            of_threads,
             sizes,
             partial(DecodeWorker, self.profile, settings.decoding, inputs=self.inputs),
             lambda video: self.write_outputs(run, video),

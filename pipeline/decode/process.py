@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DecodeTimeoutError, MediaError
+from ..memory import is_out_of_memory
 from ..text import escape
 from .container.media_file import open_media_file
 
@@ -54,6 +56,8 @@ def python_program(module: str, *arguments: str) -> list[str]:
 
 def describe_exit(status: int) -> str:
     """Say how a process ended: `status` is negative where a signal killed it."""
+    if status == -signal.SIGKILL:
+        return f"was killed by signal {-status} (where memory is short, by the system: use fewer --workers)"
     return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
 
 
@@ -61,13 +65,15 @@ def failure_message(error: Exception) -> dict[str, Any]:
     """Describe why a file failed, for the parent process, which turns it into an error with `read_failure`.
 
     Args:
-        error: a MediaError, or a bug, whose traceback is printed to standard error.
+        error: a MediaError, one about memory, or a bug, whose traceback is printed to standard error.
 
     Returns:
         A JSON-ready message with the keys `failed` and `timeout`.
     """
     if isinstance(error, MediaError):
         return {"failed": error.cause, "timeout": isinstance(error, DecodeTimeoutError)}
+    if is_out_of_memory(error):
+        return {"failed": "decoding is out of memory; use fewer --workers", "timeout": False}
     traceback.print_exception(error)
     cause = f"internal error, please report it: {type(error).__name__}: {escape(error)}"
     return {"failed": cause, "timeout": False}

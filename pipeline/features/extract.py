@@ -20,9 +20,11 @@ from ...extractors.sampling import FRAMES_PER_SEGMENT, Stream
 from ..decode.container.media_facts import DecodeProgress, MediaFacts
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions, check_options
 from ..decode.resampling import DEFAULT_RESAMPLER
+from ..memory import name_option_when_out_of_memory
 from ..preprocess.media_summary import MediaSummary
 from ..preprocess.network_inputs import NetworkInputs
 from ..preprocess.worker_process import shared_worker
+from .batch_memory import check_batch_memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +86,7 @@ def extract_features(
 
     Raises:
         MediaError: neither audio nor video can be decoded.
+        SetupError: a batch does not fit into memory.
         ValueError: the profile is unknown, the extractors are not one of each stream, or the decoding options do not
             fit the profile.
     """
@@ -91,6 +94,8 @@ def extract_features(
     networks: dict[Stream, _BatchedExtractor] = {}
     for extractor in extractors.values():
         networks[extractor.stream] = _BatchedExtractor(extractor, torch.device(device), batch_size)
+    sizes: dict[Stream, int] = {stream: network.size for stream, network in networks.items()}
+    check_batch_memory({extractor.stream: extractor for extractor in extractors.values()}, sizes)
     formats = [extractor.input_format for extractor in extractors.values()]
     if any(INPUT_FORMATS.get(input_format.name) != input_format for input_format in formats):
         # Inputs of a caller's own extractor: their code is known to this process alone.
@@ -129,20 +134,20 @@ def _decode_apart(
 
 
 class _BatchedExtractor:
-    """An extractor that collects inputs and computes their rows in batches."""
+    """An extractor that collects inputs and computes their rows in batches of `size` inputs."""
 
     def __init__(self, extractor: Extractor, device: torch.device, seconds: int) -> None:
         self._extractor, self._device = extractor, device
-        self._size = seconds * (FRAMES_PER_SEGMENT if extractor.stream == "visual_2d" else 1)
+        self.size = seconds * (FRAMES_PER_SEGMENT if extractor.stream == "visual_2d" else 1)
         self._pending: list[NDArray[np.generic]] = []
         self._rows: list[NDArray[np.float32]] = []
 
     def add(self, inputs: NDArray[np.generic]) -> None:
         """Add inputs (n, *shape); compute every batch that is full."""
         self._pending.extend(inputs)
-        while len(self._pending) >= self._size:
-            self._compute(self._pending[: self._size])
-            del self._pending[: self._size]
+        while len(self._pending) >= self.size:
+            self._compute(self._pending[: self.size])
+            del self._pending[: self.size]
 
     def finish(self) -> NDArray[np.float32]:
         """Compute the last batch; return the rows of all inputs, in their order."""
@@ -151,6 +156,6 @@ class _BatchedExtractor:
         return np.concatenate(self._rows)
 
     def _compute(self, inputs: list[NDArray[np.generic]]) -> None:
-        with torch.inference_mode():
+        with torch.inference_mode(), name_option_when_out_of_memory("--batch-size"):
             batch = self._extractor.prepare(torch.from_numpy(np.stack(inputs)).to(self._device))
             self._rows.append(self._extractor(batch).float().cpu().numpy())
