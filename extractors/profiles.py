@@ -6,14 +6,28 @@ so that a mismatch is an error instead of a bad score.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..weights.messages import shown
+from ..weights.messages import shown
 from .sampling import FRAMES_PER_SEGMENT, SAMPLE_RATE, STREAMS
 
 if TYPE_CHECKING:
     from .base import Extractor
+
+
+MAX_FEATURE_WIDTH = 65_536  # values of one row of features
+MAX_FRAMES_PER_SEGMENT = 240  # rows of features that a second may have
+MAX_SAMPLE_RATE = 768_000  # Hz
+MAX_NAME_LENGTH = 200  # characters of the name of a profile or an extractor
+
+# Features are in folders that have the names of their extractors: no separators, no hidden folders.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .+-]{0,63}")
+MAX_DIM = 1 << 16  # width of a row of features
+_MOST = {"width": MAX_DIM, "profile_version": 1 << 16, "frames_per_segment": 1000, "sample_rate": 1_000_000}
 
 
 @dataclass(frozen=True)
@@ -62,11 +76,25 @@ class FeatureSpec:
             The specification.
 
         Raises:
-            ValueError: a name is missing or unknown.
+            ValueError: a field is missing, unknown, of another type or out of range.
         """
-        if set(mapping) != {field.name for field in fields(cls)}:
-            raise ValueError(f"not a feature specification: {', '.join(sorted(mapping)) or 'empty'}")
-        return cls(**{**mapping, "extractors": tuple(mapping["extractors"]), "dims": tuple(mapping["dims"])})
+        names = {field.name for field in fields(cls)}
+        if not isinstance(mapping, dict) or set(mapping) != names:
+            found = ", ".join(map(str, mapping)) if isinstance(mapping, dict) else mapping
+            raise ValueError(f"not a feature specification: {shown(found)}; expected {', '.join(sorted(names))}")
+        _check_name("profile", mapping["profile"])
+        for field_name, most in _MOST.items():
+            _check_integer(field_name, mapping[field_name], most)
+        lists = {field_name: mapping[field_name] for field_name in ("extractors", "dims")}
+        for field_name, values in lists.items():
+            if not isinstance(values, list | tuple) or len(values) != len(STREAMS):
+                raise ValueError(f"{field_name} is {shown(values)}, expected one for each of {', '.join(STREAMS)}")
+        for name, width in zip(*lists.values(), strict=True):
+            _check_name("an extractor", name)
+            _check_integer("a width", width, MAX_FEATURE_WIDTH)
+        if len(set(lists["extractors"])) != len(STREAMS):
+            raise ValueError("extractors has a name twice")
+        return cls(**{**mapping, **{field_name: tuple(values) for field_name, values in lists.items()}})
 
     def differences(self, other: FeatureSpec) -> list[str]:
         """List the fields that differ.
@@ -79,6 +107,19 @@ class FeatureSpec:
         """
         left, right = self.to_dict(), other.to_dict()
         return [f"{name}: {left[name]} / {right[name]}" for name in left if left[name] != right[name]]
+
+
+_MOST = {"profile_version": 10**6, "frames_per_segment": MAX_FRAMES_PER_SEGMENT, "sample_rate": MAX_SAMPLE_RATE}
+
+
+def _check_integer(what: str, value: object, most: int) -> None:
+    if type(value) is not int or not 1 <= value <= most:
+        raise ValueError(f"{what} is {shown(value)}, expected an integer from 1 to {most}")
+
+
+def _check_name(what: str, value: object) -> None:
+    if not isinstance(value, str) or not value.strip() or len(value) > MAX_NAME_LENGTH:
+        raise ValueError(f"{what} is {shown(value)}, expected a name of at most {MAX_NAME_LENGTH} characters")
 
 
 def get_profile(name: str) -> Profile:

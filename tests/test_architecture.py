@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline.decode": {*_GROUND, "pipeline.decode.container"},
     "pipeline.decode.container": _GROUND,
     "pipeline.preprocess": {*_GROUND, *_DECODE},
-    "pipeline.features": {*_GROUND, *_DECODE, "pipeline.preprocess"},
+    "pipeline.features": {*_GROUND, *_DECODE, "weights", "pipeline.preprocess"},
     "pipeline.datasets": _DATA,
     "pipeline.inference": _INFERENCE,
     "pipeline.synthetic": {*_GROUND, "models", "pipeline.datasets", "pipeline.decode"},

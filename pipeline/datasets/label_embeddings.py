@@ -22,7 +22,7 @@ from ...models.labels import stack_label_embeddings
 from ...weights.errors import WeightsError
 from ...weights.load import read_state_dict
 from ..errors import SetupError
-from ..features.npy_folders import read_array
+from ..features.npy_files import read_array
 from ..files import is_file
 from ..text import escape
 from ..text_files import stream_lines

@@ -15,10 +15,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DatasetError
-from ..features.npy_folders import READ_THREADS, read_array
+from ...weights.safe_paths import inside
+from ..errors import DatasetError, OutputError
+from ..features.npy_files import read_array, read_header
+from ..features.npy_folders import READ_THREADS, list_clips
 from ..files import make_folder, write_atomic
-from ..text import escape
+from ..text import escape, shorten
 from ..text_files import read_json
 
 RECORD = "pseudo_labels.json"  # written by `avvp pseudo-label`
@@ -41,7 +43,11 @@ def write_pseudo_labels(root: Path, modality: str, clip_id: str, labels: NDArray
     np.save(content, labels.astype(np.uint8))
     folder = root / FOLDERS[modality]
     make_folder(folder)
-    write_atomic(folder / f"{clip_id}.npy", content.getvalue())
+    try:
+        path = inside(folder, f"{clip_id}.npy")
+    except ValueError as error:
+        raise OutputError(f"{escape(folder)}: {escape(error)}") from error
+    write_atomic(path, content.getvalue())
 
 
 def check_record(root: Path, labels: Sequence[str]) -> list[str]:
@@ -61,13 +67,15 @@ def check_record(root: Path, labels: Sequence[str]) -> list[str]:
         record = read_json(path)
         unfinished = record.get("unfinished", False)
         recorded = [] if unfinished else list(record["prompts"]["labels"])
+        if not all(isinstance(label, str) for label in recorded):
+            raise TypeError("a class is not a name")
     except (ValueError, KeyError, TypeError, AttributeError):
         return [f"{escape(path)}: not a readable record of pseudo labels"]
     if unfinished:
         return [f"{escape(path)}: the run that made the labels did not finish; repeat its avvp pseudo-label command"]
     if recorded != list(labels):
         others = [label for label in (*recorded, *labels) if label not in labels or label not in recorded]
-        difference = f"other classes ({escape(others[0])} is not in both)" if others else "another order of classes"
+        difference = f"other classes ({shorten(others[0])} is not in both)" if others else "another order of classes"
         return [f"{escape(path)}: the labels have {difference} than the annotations"]
     return []
 
@@ -91,15 +99,19 @@ def read_pseudo_labels(
     table = np.zeros((len(ids), max(lengths, default=1), classes), bool)
     if not folder.is_dir():
         return table, [f"{escape(folder)}: no such folder of {modality} pseudo labels"]
+    present = list_clips(folder)  # names of clips come from other files, too: none of them leads out of the folder
 
     def read(clip_id: str, length: int) -> NDArray[np.bool_] | str:
         path = folder / f"{clip_id}.npy"
+        if clip_id not in present:
+            return f"{escape(path)}: no such file"
         try:
+            shape = read_header(path).shape
+            if shape != (length, classes):
+                return f"{escape(path)}: shape {shape}, expected ({length}, {classes})"
             values = read_array(path)
         except DatasetError as error:
             return str(error)
-        if values.shape != (length, classes):
-            return f"{escape(path)}: shape {values.shape}, expected ({length}, {classes})"
         if values.dtype.kind not in "buif" or not np.isin(values, (0, 1)).all():
             return f"{escape(path)}: holds other values than 0 and 1"
         return values.astype(bool)

@@ -10,6 +10,7 @@ from ..datasets.annotations import Annotations
 from ..datasets.clips import clip_id
 from ..datasets.pseudo_labels import FOLDERS, check_record, read_pseudo_labels
 from ..errors import DatasetError
+from ..features.npy_folders import list_clips
 from ..text import escape
 from ..timeline import SegmentLabels
 from .evaluate import Evaluation, evaluate
@@ -35,11 +36,13 @@ def evaluate_pseudo_labels(
         DatasetError: files are missing or cannot be used; the message lists all of them.
     """
     clips = annotations.split(split)
-    ids = [_find_name(folder, name) for name in clips.filenames]
+    present = [list_clips(folder / FOLDERS[m]) if (folder / FOLDERS[m]).is_dir() else frozenset() for m in _MODALITIES]
+    # The name of a clip if a file has it, else its id.
+    ids = [name if any(name in names for names in present) else clip_id(name) for name in clips.filenames]
     rows = list(range(len(ids)))
     notes = []
     if allow_missing:
-        rows = [row for row in rows if all((folder / FOLDERS[m] / f"{ids[row]}.npy").is_file() for m in _MODALITIES)]
+        rows = [row for row in rows if all(ids[row] in names for names in present)]
         if not rows:
             raise DatasetError(f"{escape(folder)}: no clip of the {split} split has pseudo labels of both modalities")
         if len(rows) < len(ids):
@@ -60,9 +63,3 @@ def evaluate_pseudo_labels(
         labels=annotations.labels,
         notes=notes,
     )
-
-
-def _find_name(folder: Path, filename: str) -> str:
-    """Return the clip's name if a file has it, else the clip's id."""
-    exists = any((folder / subfolder / f"{filename}.npy").is_file() for subfolder in FOLDERS.values())
-    return filename if exists else clip_id(filename)

@@ -11,27 +11,27 @@ objects (which would have to be unpickled) and truncated files are errors that n
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
-from typing import Any, NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...extractors.profiles import FeatureSpec
+from ...weights.safe_paths import inside
 from ..errors import DatasetError
 from ..files import list_files
+from ..segments import MAX_MEDIA_SECONDS
 from ..text import escape
 from ..text_files import read_json
+from .npy_files import read_header, read_row_blocks
 
 SPEC_FILE = "features.json"
 PUBLISHED_SPEC = FeatureSpec("llp", 1, ("vggish", "resnet152", "r2plus1d_18"), (128, 2048, 512))
 _FOLDER_NAMES = {"resnet152": "res152"}  # where the published folder has another name than the extractor
-# numpy parses headers with `ast`, which in Python 3.11 sometimes fails when two threads use it at the same time.
-_header_lock = Lock()
+_BLOCK_SECONDS = 60  # that are read at once
 READ_THREADS = 8  # more threads than cores are useful: reading small files is bound by latency
 
 
@@ -81,67 +81,6 @@ class FeatureSource(Protocol):
         ...
 
 
-class ArrayHeader(NamedTuple):
-    """Header of a .npy file."""
-
-    shape: tuple[int, ...]
-    fortran_order: bool
-    dtype: np.dtype[Any]
-    start: int  # offset of the first value in bytes
-
-
-def read_header(path: Path) -> ArrayHeader:
-    """Read the header of a .npy file and check that the file is not truncated.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Shape, memory order, type and offset.
-
-    Raises:
-        DatasetError: the file is missing, truncated, not a .npy file, or contains pickled objects.
-    """
-    try:
-        with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version[0] == 1 else np.lib.format.read_array_header_2_0
-            with _header_lock:
-                shape, fortran_order, dtype = read(file)
-            header = ArrayHeader(shape, fortran_order, dtype, file.tell())
-    except FileNotFoundError:
-        raise DatasetError(f"{escape(path)}: no such file") from None
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        reason = str(error).split("\n", 1)[0]
-        raise DatasetError(f"{escape(path)}: not a .npy file: {escape(reason)}") from error
-    if dtype.hasobject:
-        raise DatasetError(f"{escape(path)}: contains pickled objects, which are never loaded")
-    expected = header.start + dtype.itemsize * math.prod(shape)
-    if path.stat().st_size < expected:
-        raise DatasetError(f"{escape(path)}: truncated, {path.stat().st_size} of {expected} bytes")
-    return header
-
-
-def read_array(path: Path) -> NDArray[Any]:
-    """Read a .npy file without unpickling.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Its array.
-
-    Raises:
-        DatasetError: see `read_header`; or the values cannot be read.
-    """
-    header = read_header(path)
-    try:
-        values = np.fromfile(path, header.dtype, math.prod(header.shape), offset=header.start)
-        return values.reshape(header.shape, order="F" if header.fortran_order else "C")
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{escape(path)}: cannot be read: {escape(error)}") from error
-
-
 class FeatureFolders:
     """Features of a folder in LLP's layout, see `FeatureSource`.
 
@@ -162,54 +101,51 @@ class FeatureFolders:
         """
         self.root = root
         self.spec = read_spec(root)
-        self.folders = [root / folder_name(name) for name in self.spec.extractors]
-        if missing := [folder for folder in self.folders if not folder.is_dir()]:
-            names = ", ".join(escape(folder.name) for folder in missing)
-            raise DatasetError(f"{escape(root)}: no feature folder {names} in it")
+        self.folders = _find_folders(root, self.spec)
 
     def ids(self) -> frozenset[str]:
         """Return the clips with a file in any folder; `lengths` reports those with a file missing elsewhere.
 
         Hidden files and folders are left out. Raises DatasetError where a folder cannot be listed.
         """
-        try:
-            files = [(folder, path) for folder in self.folders for path in list_files(folder, recursive=True)]
-        except OSError as error:
-            raise DatasetError(f"{escape(error.filename)}: cannot be listed: {error.strerror}") from error
-        return frozenset(
-            path.relative_to(folder).as_posix().removesuffix(".npy")
-            for folder, path in files
-            if path.name.endswith(".npy")
-        )
+        return frozenset().union(*map(list_clips, self.folders))
 
     def lengths(self, ids: Sequence[str]) -> tuple[dict[str, int], list[str]]:
         """Check the headers of clips; see `FeatureSource.lengths`."""
+        present = self.ids()  # names of clips come from other files, too: none of them leads out of the folders
         with ThreadPoolExecutor(READ_THREADS) as readers:
-            checked = list(readers.map(self._check, ids))
+            checked = list(readers.map(lambda clip_id: self._check(clip_id, present), ids))
         lengths = {clip_id: result for clip_id, result in zip(ids, checked, strict=True) if isinstance(result, int)}
         return lengths, [problem for result in checked if not isinstance(result, int) for problem in result]
 
     def read(self, clip_id: str) -> NDArray[np.floating]:
         """Read the features of a clip as float32; see `FeatureSource.read`."""
-        parts: list[NDArray[np.floating]] = []
-        for folder in self.folders:
-            path = folder / f"{clip_id}.npy"
-            rows = read_array(path).astype(np.float32, copy=False)
-            if not np.isfinite(rows).all():
-                raise DatasetError(f"{escape(path)}: contains NaN or infinity")
-            parts.append(rows)
-        audio, frames, clips = parts
-        per_second = frames.reshape(len(audio), -1, frames.shape[1]).mean(axis=1)
-        return np.concatenate([audio, per_second, clips], axis=1)
+        try:
+            return np.concatenate(
+                [
+                    _read_seconds(folder / f"{clip_id}.npy", rate)
+                    for folder, rate in zip(self.folders, self._rates, strict=True)
+                ],
+                axis=1,
+            )
+        except ValueError as error:
+            raise DatasetError(f"{escape(clip_id)}: its files do not fit together: {escape(error)}") from error
+
+    @property
+    def _rates(self) -> tuple[int, int, int]:
+        """Rows per second in the folders."""
+        return 1, self.spec.frames_per_segment, 1
 
     def release(self) -> None:
         """Do nothing: no memory is held between reads."""
 
-    def _check(self, clip_id: str) -> int | list[str]:
-        """Return T, or the problems of the clip's files."""
+    def _check(self, clip_id: str, present: frozenset[str]) -> int | list[str]:
+        """Return T, or the problems of the clip's files. present: the clips with a file in any folder."""
+        if clip_id not in present:
+            return [f"{escape(f'{folder}/{clip_id}.npy')}: no such file" for folder in self.folders]
         problems: list[str] = []
         rows: list[int] = []
-        for folder, width, rate in zip(self.folders, self.spec.dims, (1, self.spec.frames_per_segment, 1), strict=True):
+        for folder, width, rate in zip(self.folders, self.spec.dims, self._rates, strict=True):
             path = folder / f"{clip_id}.npy"
             try:
                 header = read_header(path)
@@ -221,12 +157,62 @@ class FeatureFolders:
             elif len(header.shape) != 2 or header.shape[1] != width or not header.shape[0] or header.shape[0] % rate:
                 expected = f"({f'{rate}T' if rate > 1 else 'T'}, {width})"
                 problems.append(f"{escape(path)}: shape {header.shape}, expected {expected}")
+            elif header.shape[0] > MAX_MEDIA_SECONDS * rate:
+                problems.append(f"{escape(path)}: more than {MAX_MEDIA_SECONDS // 3600} hours")
             else:
                 rows.append(header.shape[0] // rate)
         if not problems and len(set(rows)) > 1:
             seconds = ", ".join(f"{folder.name} {count}" for folder, count in zip(self.folders, rows, strict=True))
             problems.append(f"{escape(clip_id)}: its files have different numbers of seconds: {seconds}")
         return problems or rows[0]
+
+
+def list_clips(folder: Path) -> frozenset[str]:
+    """List the clips that have a .npy file in a folder.
+
+    Files and folders may be links: they are entries of the user's own folder, not names that a file holds.
+
+    Args:
+        folder: is searched with the folders below it, without hidden files and folders.
+
+    Returns:
+        Paths below the folder, without suffix.
+
+    Raises:
+        DatasetError: a folder cannot be listed.
+    """
+    try:
+        files = [path for path in list_files(folder, recursive=True) if path.name.endswith(".npy")]
+    except OSError as error:
+        raise DatasetError(f"{escape(error.filename)}: cannot be listed: {error.strerror}") from error
+    return frozenset(path.relative_to(folder).as_posix().removesuffix(".npy") for path in files)
+
+
+def _find_folders(root: Path, spec: FeatureSpec) -> list[Path]:
+    """Return the folders of the extractors, which exist. Raises DatasetError."""
+    try:
+        folders = [inside(root, folder_name(name)) for name in spec.extractors]
+    except ValueError as error:
+        raise DatasetError(f"{escape(root / SPEC_FILE)}: extractor {escape(error)}") from error
+    if missing := [folder for folder in folders if not folder.is_dir()]:
+        names = ", ".join(escape(folder.name) for folder in missing)
+        raise DatasetError(f"{escape(root)}: no feature folder {names} in it")
+    return folders
+
+
+def _read_seconds(path: Path, rate: int) -> NDArray[np.float32]:
+    """Read features with some rows per second; return the mean of each second, in float32.
+
+    The frames of an hour take 236 MB, so they are averaged as they are read.
+    """
+    seconds: list[NDArray[np.float32]] = []
+    for block in read_row_blocks(path, _BLOCK_SECONDS * rate):
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and refused
+            rows = block.astype(np.float32, copy=False)
+        if not np.isfinite(rows).all():
+            raise DatasetError(f"{escape(path)}: contains NaN or infinity")
+        seconds.append(rows if rate == 1 else rows.reshape(-1, rate, rows.shape[1]).mean(axis=1))
+    return np.concatenate(seconds)
 
 
 def folder_name(extractor: str) -> str:

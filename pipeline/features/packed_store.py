@@ -1,19 +1,21 @@
-"""Packed store: thousands of small feature files in one memory-mapped array.
+"""Packed store: thousands of small feature files in one array.
 
     FOLDER/index.json    format, feature specification, clip ids and lengths, name of the array
     FOLDER/features.npy  (sum of T, A + V + S) float32 or float16: one row per second, clip after clip;
                          features-*.npy where clips are still added by `avvp extract --layout packed`
 
-Reading a clip is one contiguous read, and only clips that are read take memory.
+Reading a clip is one contiguous read, and only clips that are read take memory. The array is not mapped into memory:
+where a disk breaks or the file shrinks, a map would end the process.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-import mmap
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,11 +25,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...extractors.profiles import FeatureSpec
+from ...weights.messages import shown
+from ...weights.safe_paths import inside
 from ..errors import DatasetError, OutputError
 from ..files import check_writable
+from ..segments import MAX_MEDIA_SECONDS
 from ..text import escape
 from ..text_files import read_json
-from .npy_folders import READ_THREADS, FeatureFolders, FeatureSource, read_header
+from .npy_files import ArrayHeader, open_regular, read_header_of, read_values
+from .npy_folders import READ_THREADS, FeatureFolders, FeatureSource
 
 INDEX_FILE = "index.json"
 ARRAY_FILE = "features.npy"
@@ -57,23 +63,23 @@ class FeatureStore:
         self.root = root
         index = _read_index(root)
         try:
-            if index["format"] not in {1, FORMAT_VERSION}:
-                raise ValueError(f"format {index['format']}, expected {FORMAT_VERSION} or older; update avvp")
+            if type(index["format"]) is not int or not 1 <= index["format"] <= FORMAT_VERSION:
+                found = shown(index["format"])
+                raise ValueError(f"format {found}, expected {FORMAT_VERSION} or older; update avvp")
             array = index.get("array", ARRAY_FILE)  # format 1 had one fixed name
             if not isinstance(array, str) or Path(array).name != array:
-                raise ValueError(f"array {array!r}, expected the name of a file in the same folder")
+                raise ValueError(f"array {shown(array)}, expected the name of a file in the same folder")
+            self._array = inside(root, array)
             self.spec = FeatureSpec.from_dict(index["spec"])
-            lengths = np.asarray(index["lengths"], np.int64)
-            ids = [str(clip_id) for clip_id in index["ids"]]
-            if lengths.shape != (len(ids),) or len(set(ids)) != len(ids) or (lengths < 1).any():
-                raise ValueError("clip ids and lengths do not match")
-        except (KeyError, TypeError, ValueError) as error:
+            lengths = _read_lengths(index["ids"], index["lengths"])
+        except (KeyError, ValueError) as error:
             raise DatasetError(f"{escape(root / INDEX_FILE)}: not a valid index: {escape(error)}") from error
-        stops = np.cumsum(lengths)
-        ranges = zip((stops - lengths).tolist(), stops.tolist(), strict=True)
-        self._ranges: dict[str, tuple[int, int]] = dict(zip(ids, ranges, strict=True))  # half-open, rows of the array
-        self._array = root / array
-        self._map, self._rows = _map_array(self._array, (int(lengths.sum()), sum(self.spec.dims)))
+        stops = list(itertools.accumulate(lengths.values()))
+        # Half-open ranges of rows of the array.
+        self._ranges = dict(zip(lengths, zip([0, *stops[:-1]], stops, strict=True), strict=True))
+        # The file stays open: `avvp extract` may replace it while it is read.
+        self._header, self._descriptor = _open_array(self._array, (sum(lengths.values()), sum(self.spec.dims)))
+        weakref.finalize(self, os.close, self._descriptor)
 
     def ids(self) -> frozenset[str]:
         """Return the ids of all clips in the store."""
@@ -88,15 +94,18 @@ class FeatureStore:
     def read(self, clip_id: str) -> NDArray[np.floating]:
         """Copy the features of a clip; see `FeatureSource.read`."""
         start, stop = self._ranges[clip_id]
-        rows = np.array(self._rows[start:stop])
+        width, dtype = self._header.shape[1], self._header.dtype
+        offset = self._header.start + start * width * dtype.itemsize
+        try:
+            rows = read_values(self._descriptor, (stop - start, width), dtype, offset)
+        except OSError as error:
+            raise DatasetError(f"{escape(self._array)}: cannot be read: {error.strerror or error}") from error
         if not np.isfinite(rows).all():
             raise DatasetError(f"{escape(self._array)}: contains NaN or infinity in clip {escape(clip_id)}")
         return rows
 
     def release(self) -> None:
-        """Free the memory of clips that were read; their pages stay in the system's cache."""
-        if hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED)
+        """Do nothing: no memory is held between reads."""
 
 
 def open_features(path: Path) -> FeatureSource:
@@ -273,13 +282,28 @@ def _read_index(root: Path) -> dict[str, Any]:
     return index
 
 
-def _map_array(path: Path, shape: tuple[int, int]) -> tuple[mmap.mmap, NDArray[np.floating]]:
-    header = read_header(path)
-    if header.shape != shape or header.dtype not in DTYPES.values() or header.fortran_order:
-        raise DatasetError(f"{escape(path)}: {header.dtype} {header.shape}, but the index states {shape}")
-    size = header.dtype.itemsize * shape[0] * shape[1]
-    with path.open("rb") as file:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    if len(mapped) != header.start + size:
-        raise DatasetError(f"{escape(path)}: {len(mapped)} bytes, expected {header.start + size}")
-    return mapped, np.ndarray(shape, header.dtype, buffer=mapped, offset=header.start)
+def _read_lengths(ids: object, lengths: object) -> dict[str, int]:
+    """Return clip id -> T, in the order of the index. Raises ValueError."""
+    if not isinstance(ids, list) or not isinstance(lengths, list) or len(ids) != len(lengths) or not ids:
+        raise ValueError("clip ids and lengths do not match: expected two lists of the same length")
+    if unusable := [name for name in ids if not isinstance(name, str) or not name]:
+        raise ValueError(f"a clip id is {shown(unusable[0])}, expected a name")
+    if len(set(ids)) != len(ids):
+        raise ValueError("clip ids and lengths do not match: an id is there twice")
+    if wrong := [length for length in lengths if type(length) is not int or not 1 <= length <= MAX_MEDIA_SECONDS]:
+        raise ValueError(
+            f"clip ids and lengths do not match: a length of {shown(wrong[0])}, expected 1 to {MAX_MEDIA_SECONDS}"
+        )
+    return dict(zip(ids, lengths, strict=True))
+
+
+def _open_array(path: Path, shape: tuple[int, int]) -> tuple[ArrayHeader, int]:
+    """Check the array of a store; return its header and a descriptor of the file. Raises DatasetError."""
+    with open_regular(path) as descriptor:
+        header = read_header_of(path, descriptor)
+        if header.shape != shape or header.dtype not in DTYPES.values() or header.fortran_order:
+            raise DatasetError(f"{escape(path)}: {header.dtype} {header.shape}, but the index states {shape}")
+        size = os.fstat(descriptor).st_size
+        if size != header.size:
+            raise DatasetError(f"{escape(path)}: {size} bytes, expected {header.size}")
+        return header, os.dup(descriptor)
