@@ -21,6 +21,8 @@ from pathlib import Path
 
 from .text import escape
 
+MAX_CAUSE = 500  # characters of the reason why a file of events cannot be used; it may quote the file
+
 
 class AVVPError(Exception):
     """Base of all errors that the user can fix."""
@@ -85,7 +87,8 @@ class FormatError(AVVPError):
     """A file of events is malformed."""
 
     def __init__(self, path: object, cause: str) -> None:
-        super().__init__(f"{escape(path)}: {escape(cause)}")
+        shown = cause if len(cause) <= MAX_CAUSE else f"{cause[:MAX_CAUSE]}... ({len(cause)} characters)"
+        super().__init__(f"{escape(path)}: {escape(shown)}")
 
 
 class OutputError(AVVPError):

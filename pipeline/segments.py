@@ -109,22 +109,37 @@ def runs(active: ArrayLike) -> list[tuple[int, int]]:
     return [(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def covered_seconds(spans: Sequence[tuple[float, float]], segments: int) -> NDArray[np.bool_]:
-    """Return the seconds that the union of some intervals covers by at least half.
+def covered_runs(spans: Sequence[tuple[float, float]], segments: int) -> list[tuple[int, int]]:
+    """Return the runs of seconds that the union of some intervals covers by at least half.
+
+    The work grows with the number of intervals, not with their length.
 
     Args:
         spans: [onset, offset) of each interval, in seconds, in any order; they may overlap.
-        segments: T.
+        segments: T; what lies beyond is cut.
 
     Returns:
-        (T,) bool.
+        Maximal half-open intervals of seconds, ascending.
     """
-    starts = np.arange(segments)
-    shares = np.zeros(segments)
-    reached = -math.inf
+    shares: dict[int, float] = {}  # of the seconds in which an interval begins or ends
+    covered: list[tuple[int, int]] = []
+    reached = 0.0
     for onset, offset in sorted(spans):
         onset = max(onset, reached)  # noqa: PLW2901 - what an earlier interval covers is counted already
-        if offset > onset:
-            shares += np.clip(np.minimum(starts + 1, offset) - np.maximum(starts, onset), 0, 1)
-            reached = offset
-    return shares >= _MIN_COVER - _ROUNDING
+        if min(offset, segments) <= onset:
+            continue
+        reached = offset
+        first, last = math.floor(onset), math.ceil(min(offset, segments)) - 1
+        for second in {first, last}:
+            share = min(second + 1, offset) - max(second, onset)
+            shares[second] = shares.get(second, 0.0) + share
+        if last - first > 1:
+            covered.append((first + 1, last))
+    covered += [(second, second + 1) for second, share in shares.items() if share >= _MIN_COVER - _ROUNDING]
+    joined: list[tuple[int, int]] = []
+    for start, stop in sorted(covered):
+        if joined and joined[-1][1] == start:
+            joined[-1] = joined[-1][0], stop
+        else:
+            joined.append((start, stop))
+    return joined

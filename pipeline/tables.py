@@ -11,17 +11,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ..weights.unicode import TextError
-from .text import escape
+from .text import shorten
 
 DELIMITERS = "\t;,"
 _ONE_COLUMN = "\x1f"  # in place of a delimiter where the header has none
 _END = "\x1e"  # a line after the last one: it is inside a cell where a quote is never closed
 _SEPARATOR_LINE = re.compile(r'\s*"?sep=([^\w\s"]|\t)"?[\s;,]*', re.IGNORECASE)  # Excel's first line
+MAX_LINES = 5_000_000  # of a table
+MAX_CELLS = 5_000_000  # delimiters of a table, also those between quotes
 _MAX_CELL = 1 << 20  # characters
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:([.,])[0-9]*)?|([.,])[0-9]+)(?:[eE][-+]?[0-9]{1,4})?")
 _THOUSANDS = re.compile(r"[-+]?[1-9][0-9]{0,2}[.,][0-9]{3}")
 _MAX_NUMBER = 400  # characters
-_SHOWN = 40  # characters of a value in messages
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Row:
 
     Attributes:
         line: number of its first line in the file, from 1.
-        cells: column in lower case -> value, without quotes and surrounding whitespace.
+        cells: column in lower case -> value, without quotes and surrounding whitespace; only of the wanted columns.
     """
 
     line: int
@@ -122,11 +123,6 @@ class NumberReader:
         return number
 
 
-def shorten(text: str) -> str:
-    """Quote a value from a file for a message, on one line and not longer than needed."""
-    return f"'{escape(text)}'" if len(text) <= _SHOWN else f"'{escape(text[:_SHOWN])}...' ({len(text)} characters)"
-
-
 def format_cells(*cells: str) -> str:
     """Format a row with tabs between the cells, which contain neither tabs nor newlines.
 
@@ -135,7 +131,9 @@ def format_cells(*cells: str) -> str:
     return "\t".join('"' + cell.replace('"', '""') + '"' if cell.startswith('"') else cell for cell in cells)
 
 
-def parse_table(text: str, wanted: Collection[str], *, delimiters: str = DELIMITERS) -> Table:
+def parse_table(
+    text: str, wanted: Collection[str], *, delimiters: str = DELIMITERS, max_rows: int = MAX_LINES
+) -> Table:
     """Parse a table whose first line names its columns.
 
     Cells are separated by the delimiter with which the header has most of the wanted columns. Double quotes around a
@@ -146,32 +144,51 @@ def parse_table(text: str, wanted: Collection[str], *, delimiters: str = DELIMIT
         text: of the file, with a newline at the end of each line.
         wanted: names of columns in lower case.
         delimiters: to choose from; the first one that fits is taken.
+        max_rows: most rows that are read.
 
     Returns:
         The table; call its `require` to be sure of its columns.
 
     Raises:
-        TextError: a quote is never closed, or a cell is too long. The message does not name the file.
+        TextError: a quote is never closed, a cell is too long, or the table is too large. The message does not name
+            the file.
     """
-    lines = text.split("\n")
+    lines = split_lines(text)
     first = _next_filled(lines, 0)
     if separator := _SEPARATOR_LINE.fullmatch(lines[first]):
         delimiters, first = separator[1], _next_filled(lines, first + 1)
     lines = lines[first:]
+    if max(map(text.count, delimiters)) > MAX_CELLS:
+        raise TextError(f"more than {MAX_CELLS:,} cells")
     with _cells_of_any_length():
         delimiter = max(delimiters, key=lambda delimiter: len({*wanted}.intersection(_header(lines, delimiter))))
         columns = _header(lines, delimiter)
         # A table of one column needs no delimiter: its values may hold any of them.
         records = _records(lines, delimiter if lines and delimiter in lines[0] else _ONE_COLUMN)
+        places = {column: place for place, column in enumerate(columns) if column in wanted}
         rows: list[Row] = []
         problems: list[Problem] = []
         for line, record in itertools.islice(records, 1, None):
             cells = [cell.strip() for cell in record]
             if len(cells) >= len(columns) and not any(cells[len(columns) :]):
-                rows += [Row(first + line, dict(zip(columns, cells, strict=False)))] if any(cells) else []
+                if any(cells):
+                    rows.append(Row(first + line, {column: cells[place] for column, place in places.items()}))
             elif any(cells):
                 problems.append(Problem(first + line, len(cells), f"{len(cells)} columns, expected {len(columns)}"))
+            if len(rows) > max_rows:
+                raise TextError(f"more than {max_rows:,} rows")
     return Table(columns, delimiter, tuple(rows), tuple(problems))
+
+
+def split_lines(text: str) -> list[str]:
+    r"""Split text at each "\n", and at no other separator.
+
+    Raises:
+        TextError: there are more than `MAX_LINES`. The message does not name the file.
+    """
+    if text.count("\n") >= MAX_LINES:
+        raise TextError(f"more than {MAX_LINES:,} lines")
+    return text.split("\n")
 
 
 def _next_filled(lines: Sequence[str], start: int) -> int:

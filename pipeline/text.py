@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..weights.addresses import hide_credentials
+from ..weights.messages import printable
+
+_SHOWN = 40  # characters of a value in messages
 
 
 def escape(text: object) -> str:
@@ -17,10 +19,12 @@ def escape(text: object) -> str:
         The text with newlines, control characters and undecodable bytes as backslash escapes, and without the
         credentials of addresses.
     """
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode()
-        for character in hide_credentials(str(text))
-    )
+    return printable(text)
+
+
+def shorten(text: str) -> str:
+    """Quote a value from a file for a message, on one line and not longer than needed."""
+    return f"'{escape(text)}'" if len(text) <= _SHOWN else f"'{escape(text[:_SHOWN])}...' ({len(text)} characters)"
 
 
 def first_few(names: Sequence[str]) -> str:

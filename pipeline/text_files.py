@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,12 @@ from typing import Any, NoReturn
 
 from ..weights.unicode import NotUnicodeError, TextError, decode_unicode, detect_encoding, normalize_lines, read_bytes
 from .legacy_encodings import decode_legacy
+from .text import shorten
 
 _SAMPLE = 1 << 16  # bytes that show the encoding
 _MAX_DIGITS = 400  # more digits than the largest float has before its decimal point
+MAX_JSON_DEPTH = 64  # lists and objects in one another; writing them again is recursive
+MAX_LINE = 1 << 20  # characters of a line of a file that is read line by line
 
 
 @dataclass(frozen=True)
@@ -86,13 +90,16 @@ def stream_lines(path: Path) -> Iterator[str]:
         Lines without their ends. Bytes that are not valid become U+FFFD.
 
     Raises:
-        TextError: the file cannot be read or is binary. The message does not name the file.
+        TextError: the file cannot be read, is binary, or has a line longer than `MAX_LINE`. The message does not name
+            the file.
     """
     try:
         with path.open("rb") as file:
             encoding = detect_encoding(file.read(_SAMPLE))
         with path.open(encoding=encoding, errors="replace") as file:
-            for line in file:
+            while line := file.readline(MAX_LINE + 1):
+                if len(line) > MAX_LINE:
+                    raise TextError(f"has a line of more than {MAX_LINE:,} characters")
                 yield line.lstrip("\ufeff").rstrip("\n")
     except OSError as error:
         raise TextError(error.strerror or str(error)) from error
@@ -109,22 +116,48 @@ def parse_json(content: bytes | str, *, finite: bool = True) -> Any:
         The value.
 
     Raises:
-        TextError: the content is not text or not JSON. The message does not name the file.
+        TextError: the content is not text or not JSON, it is nested more than `MAX_JSON_DEPTH` deep, or an object has
+            a key twice. The message does not name the file.
     """
     text = decode_unicode(content) if isinstance(content, bytes) else content
+    numbers = {"parse_constant": _refuse_number, "parse_float": _finite} if finite else {}
     try:
-        if not finite:
-            return json.loads(text, parse_int=_integer)
-        return json.loads(text, parse_constant=_refuse_number, parse_float=_finite, parse_int=_integer)
+        value = json.loads(text, parse_int=_integer, object_pairs_hook=_unique, **numbers)
     except json.JSONDecodeError as error:
         raise TextError(f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from error
     except RecursionError as error:
         raise TextError("not JSON that can be read: it is nested too deeply") from error
+    if _is_deep(value):
+        raise TextError(f"not JSON that can be read: it is nested too deeply, at most {MAX_JSON_DEPTH} levels are")
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    """Return whether lists and objects are nested deeper than `MAX_JSON_DEPTH`, without recursion."""
+    level, containers = 0, [value] if isinstance(value, list | dict) else []
+    while containers and level <= MAX_JSON_DEPTH:
+        level += 1
+        containers = [
+            item
+            for container in containers
+            for item in (container.values() if isinstance(container, dict) else container)
+            if isinstance(item, list | dict)
+        ]
+    return level > MAX_JSON_DEPTH
 
 
 def read_json(path: Path, *, finite: bool = True) -> Any:
     """Read a JSON file, see `parse_json`. Raises TextError, whose message does not name the file."""
     return parse_json(read_bytes(path), finite=finite)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of its members. Raises TextError for a key that is there twice: readers differ in which counts."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        key, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise TextError(f"has the key {shorten(key)} twice in one object")
+    return members
 
 
 def _integer(text: str) -> int:

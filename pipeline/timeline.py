@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Any, Literal, NamedTuple, get_args
@@ -12,10 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .files import MEDIA_SUFFIXES
-from .segments import MAX_MEDIA_SECONDS, covered_seconds, runs, segment_count
+from .segments import MAX_MEDIA_SECONDS, covered_runs, runs, segment_count
+from .text import shorten
 
 Modality = Literal["audio", "visual", "audio_visual"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
+MAX_LABEL_LENGTH = 1_000  # characters of the name of a class
+MAX_LABELS = 10_000  # classes of a timeline that is read from a file
+MAX_EVENTS = 200_000  # of a timeline that is read from a file: more than two per second of the longest media
+MAX_NAME = 255  # characters of the name of a media file, as far as systems allow
+MAX_PATH = 4_096  # characters of its path
+MAX_TABLE_CELLS = 1 << 26  # seconds x classes of a table of labels, a byte each and modality
 _SINGLE_MODALITIES = {"audio": ("audio",), "visual": ("visual",), "audio_visual": ("audio", "visual")}
 
 
@@ -47,6 +54,8 @@ class Event:
             raise ValueError(f"[{self.onset}, {self.offset}) is not an interval in seconds")
         if not 0 <= self.score <= 1:
             raise ValueError(f"score {self.score} is not a probability")
+        if len(self.label) > MAX_LABEL_LENGTH:
+            raise ValueError(f"label {shorten(self.label)} is longer than {MAX_LABEL_LENGTH:,} characters")
 
     @property
     def duration(self) -> float:
@@ -82,7 +91,7 @@ class SegmentLabels(NamedTuple):
 class GroundTruth(NamedTuple):
     """Annotated labels of one video, to be shown beside its predicted timeline."""
 
-    labels: SegmentLabels  # (T, C), with the timeline's classes and length
+    labels: SegmentLabels  # (T, C), with the timeline's classes, not longer than it
     agreement: str = ""  # one line with the F-scores of the timeline
 
 
@@ -134,6 +143,7 @@ class Timeline:
     warnings: tuple[str, ...] = field(default=())
     processing: tuple[Mapping[str, Any], ...] = field(default=())  # post-processing steps, in order
     length_known: bool = True  # False if the duration is only the end of the last event
+    media_is_known: bool = True  # False if `media` is what a file says: its path is shown, and never opened
 
     @property
     def segments(self) -> int:
@@ -155,9 +165,19 @@ class Timeline:
         Raises:
             ValueError: `labels` lacks the class of an event.
         """
-        length = segments or max([self.segments, *(math.ceil(event.offset) for event in self.events)])
-        events = ((event.modality, event.label, event.onset, event.offset) for event in self.events)
-        return per_second_labels(events, labels, length)
+        return per_second_labels(self._spans(), labels, segments or self._length)
+
+    def active_runs(self) -> dict[tuple[str, str], list[tuple[int, int]]]:
+        """Return the runs of active seconds of each modality and class, see the function `active_runs`."""
+        return active_runs(self._spans(), self.labels, self._length)
+
+    @property
+    def _length(self) -> int:
+        """Number of seconds that contains all events."""
+        return max([self.segments, *(math.ceil(event.offset) for event in self.events)])
+
+    def _spans(self) -> Iterator[tuple[str, str, float, float]]:
+        return ((event.modality, event.label, event.onset, event.offset) for event in self.events)
 
     def without_probabilities(self) -> Timeline:
         """Return the timeline without probabilities; the number of seconds stays the same."""
@@ -173,11 +193,11 @@ class Timeline:
     def of_events(
         cls, events: Iterable[Event], *, path: str, duration: float | None = None, labels: Sequence[str] | None = None
     ) -> Timeline:
-        """Make a timeline of events that were not predicted by a parser.
+        """Make a timeline of events that were read from a file, not predicted by a parser.
 
         Args:
             events: in any order.
-            path: of the media file; gives the timeline its name.
+            path: of the media file; gives the timeline its name, and is not opened.
             duration: in seconds; by default the end of the last event.
             labels: C class names; by default those of the events, sorted.
 
@@ -185,17 +205,33 @@ class Timeline:
             A timeline without probabilities.
 
         Raises:
-            ValueError: `labels` lacks the class of an event, or the timeline is longer than `MAX_MEDIA_SECONDS`.
+            ValueError: `labels` lacks the class of an event, the timeline is longer than `MAX_MEDIA_SECONDS`, or it
+                has more events or classes, or a longer path, than the limits of this module.
         """
         events = tuple(events)
+        _check_path(path)
         end = max([event.offset for event in events] + [duration or 0.0])
         if end > MAX_MEDIA_SECONDS:
             raise ValueError(f"{end:g} seconds are more than {MAX_MEDIA_SECONDS // 3600} hours")
         classes = tuple(sorted({event.label for event in events})) if labels is None else tuple(labels)
+        if max(len(events) / MAX_EVENTS, len(classes) / MAX_LABELS) > 1:
+            raise ValueError(
+                f"{len(events):,} events of {len(classes):,} classes are too many: at most {MAX_EVENTS:,} events of"
+                f" {MAX_LABELS:,} classes are read"
+            )
         if unknown := {event.label for event in events}.difference(classes):
-            raise ValueError(f"class {min(unknown)!r} is not among the labels")
+            raise ValueError(f"class {shorten(min(unknown))} is not among the labels")
+        if too_long := [label for label in classes if len(label) > MAX_LABEL_LENGTH]:
+            raise ValueError(f"label {shorten(too_long[0])} is longer than {MAX_LABEL_LENGTH:,} characters")
         media = {"path": path, "duration": end if duration is None else duration}
-        return cls(sort_events(events, classes), classes, None, media, {}, length_known=duration is not None)
+        ordered, length_known = sort_events(events, classes), duration is not None
+        return cls(ordered, classes, None, media, {}, length_known=length_known, media_is_known=False)
+
+
+def _check_path(path: str) -> None:
+    """Raise ValueError for the path of a media file that no system allows."""
+    if len(path) > MAX_PATH or len(PurePath(path).name) > MAX_NAME:
+        raise ValueError(f"the name of the media, {shorten(path)}, is longer than systems allow")
 
 
 def find_events(
@@ -277,20 +313,47 @@ def per_second_labels(
         (T, C) labels.
 
     Raises:
+        ValueError: an event has an unknown class or modality, or is not a time interval; the table would have more
+            than `MAX_TABLE_CELLS`.
+    """
+    found = active_runs(events, labels, segments)
+    if segments * len(labels) > MAX_TABLE_CELLS:
+        raise ValueError(f"{segments:,} seconds of {len(labels):,} classes are too many for a table of labels")
+    columns = {label: index for index, label in enumerate(labels)}
+    active = {modality: np.zeros((segments, len(labels)), bool) for modality in ("audio", "visual")}
+    for (modality, label), spans in found.items():
+        for start, stop in spans:
+            active[modality][start:stop, columns[label]] = True
+    return SegmentLabels(active["audio"], active["visual"])
+
+
+def active_runs(
+    events: Iterable[tuple[str, str, float, float]], labels: Collection[str], segments: int
+) -> dict[tuple[str, str], list[tuple[int, int]]]:
+    """Find the runs of seconds of which events of a class cover at least half each.
+
+    The work grows with the number of events, not with seconds or classes.
+
+    Args:
+        events: as for `per_second_labels`.
+        labels: class names.
+        segments: T; events beyond are cut.
+
+    Returns:
+        ("audio" or "visual", label) -> its maximal runs, half-open, ascending; only of classes with events.
+
+    Raises:
         ValueError: an event has an unknown class or modality, or is not a time interval.
     """
-    columns = {label: index for index, label in enumerate(labels)}
-    intervals: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    known = set(labels)
+    intervals: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for modality, label, onset, offset in events:
-        if label not in columns:
+        if label not in known:
             raise ValueError(f"unknown class {label!r}")
         if modality not in _SINGLE_MODALITIES:
             raise ValueError(f"unknown modality {modality!r}")
         if not -math.inf < onset <= offset < math.inf:
             raise ValueError(f"[{onset}, {offset}) is not an interval in seconds")
         for single in _SINGLE_MODALITIES[modality]:
-            intervals.setdefault((single, columns[label]), []).append((onset, offset))
-    active = {modality: np.zeros((segments, len(labels)), bool) for modality in ("audio", "visual")}
-    for (modality, column), covered in intervals.items():
-        active[modality][:, column] = covered_seconds(covered, segments)
-    return SegmentLabels(active["audio"], active["visual"])
+            intervals.setdefault((single, label), []).append((onset, offset))
+    return {key: covered_runs(spans, segments) for key, spans in intervals.items()}

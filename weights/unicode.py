@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-MAX_TEXT_BYTES = 256 << 20
+MAX_TEXT_BYTES = 256 << 20  # of a text file
 
 # UTF-32 first: its little-endian mark begins with that of UTF-16.
 _MARKS = (
@@ -34,11 +34,12 @@ class NotUnicodeError(TextError):
     """The content may be text, but not in a Unicode encoding."""
 
 
-def read_bytes(path: Path) -> bytes:
-    """Read a file that should hold text, at most `MAX_TEXT_BYTES`.
+def read_bytes(path: Path, *, limit: int | None = None) -> bytes:
+    """Read a file that should hold text.
 
     Args:
         path: the file.
+        limit: most bytes that are read; by default `MAX_TEXT_BYTES`.
 
     Returns:
         Its content.
@@ -46,14 +47,15 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         TextError: the file cannot be read or is too large. The message is the cause, without the file's name.
     """
+    limit = MAX_TEXT_BYTES if limit is None else limit
     try:
         with path.open("rb") as file:
-            is_larger = os.fstat(file.fileno()).st_size > MAX_TEXT_BYTES
-            content = b"" if is_larger else file.read(MAX_TEXT_BYTES + 1)  # pipes have no size
+            is_larger = os.fstat(file.fileno()).st_size > limit
+            content = b"" if is_larger else file.read(limit + 1)  # pipes have no size
     except (OSError, ValueError) as error:  # ValueError: the name contains a NUL
         raise TextError(str(getattr(error, "strerror", None) or error)) from error
-    if is_larger or len(content) > MAX_TEXT_BYTES:
-        raise TextError(f"larger than {MAX_TEXT_BYTES >> 20} MiB, the most that is read of a text file")
+    if is_larger or len(content) > limit:
+        raise TextError(f"larger than {limit >> 20} MiB, the most that is read of a text file")
     return content
 
 

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from ...models.labels import LLP_LABELS
 from ..errors import DatasetError
 from ..segments import MAX_MEDIA_SECONDS
-from ..tables import NumberReader, parse_table, shorten
-from ..text import count_of, escape
+from ..tables import NumberReader, parse_table
+from ..text import count_of, escape, shorten
 from ..text_files import decode_text, read_text
 from ..timeline import SegmentLabels
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,8 +53,23 @@ def format_events(tables: Mapping[str, NDArray[np.bool_]], labels: Sequence[str]
     Returns:
         Tab-separated lines, the first with the names of `EVENT_COLUMNS`.
     """
+    return format_rows(
+        (name, start, stop, label)
+        for name, table in tables.items()
+        for index, label in enumerate(labels)
+        for start, stop in runs(table[:, index])
+    )
+
+
+def format_rows(events: Iterable[tuple[str, int, int, str]]) -> str:
+    """Format events as an event table.
+
+    Args:
+        events: clip, onset, offset in whole seconds and class, names without tabs and newlines.
+
+    Returns:
+        Tab-separated lines, the first with the names of `EVENT_COLUMNS`.
+    """
     lines = ["\t".join(EVENT_COLUMNS)]
-    for name, table in tables.items():
-        for index, label in enumerate(labels):
-            lines += [format_cells(name, str(start), str(stop), label) for start, stop in runs(table[:, index])]
+    lines += [format_cells(name, str(onset), str(offset), label) for name, onset, offset, label in events]
     return "".join(f"{line}\n" for line in lines)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..errors import SetupError
+from ..errors import OutputError, SetupError
 from ..text import escape
 from ..timeline import Event, Modality, Timeline, sort_events
 
 _SINGLE_MODALITIES: tuple[Modality, Modality] = ("audio", "visual")
 _ROUNDING = 1e-9  # tolerance for differences of seconds
+_MAX_LISTED = 100  # classes in a message
+MAX_DERIVED_EVENTS = 1_000_000  # audio and visual events, with those that are derived from audio-visual ones
+
+
+class TooManyEventsError(OutputError, ValueError):
+    """Events of a file multiply where they are converted: many overlap many others of their class."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,12 @@ class PostProcessing:
     def check(self, labels: Sequence[str]) -> None:
         """Raise SetupError for a class that is not among the labels."""
         if unknown := [label for label in self.classes or () if label not in labels]:
-            raise SetupError(f"unknown class {escape(unknown[0])}; known: {escape(', '.join(labels))}")
+            raise SetupError(f"unknown class {escape(unknown[0])}; known: {_listed(labels)}")
+
+
+def _listed(labels: Sequence[str]) -> str:
+    listed = escape(", ".join(labels[:_MAX_LISTED]))
+    return listed if len(labels) <= _MAX_LISTED else f"{listed}, ... ({len(labels):,} classes)"
 
 
 NO_REFINEMENT = PostProcessing()
@@ -113,24 +127,38 @@ def split_modalities(events: Iterable[Event]) -> list[Event]:
 
     Returns:
         The audio and visual events, followed by the added ones.
+
+    Raises:
+        TooManyEventsError: they are more than `MAX_DERIVED_EVENTS`.
     """
     events = list(events)
     split = [event for event in events if event.modality in _SINGLE_MODALITIES]
-    spans: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    if len(split) == len(events):
+        return split
+    covered: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for event in sorted(split, key=lambda e: e.onset):
-        spans.setdefault((event.modality, event.label), []).append((event.onset, event.offset))
+        spans = covered.setdefault((event.modality, event.label), [])
+        if spans and event.onset <= spans[-1][1]:
+            spans[-1] = spans[-1][0], max(spans[-1][1], event.offset)
+        else:
+            spans.append((event.onset, event.offset))
     for event in events:
-        if event.modality == "audio_visual":
-            for modality in _SINGLE_MODALITIES:
-                for start, stop in _uncovered(event, spans.get((modality, event.label), [])):
-                    split.append(replace(event, modality=modality, onset=start, offset=stop))
+        for modality in _SINGLE_MODALITIES if event.modality == "audio_visual" else ():
+            for start, stop in _uncovered(event, covered.get((modality, event.label), [])):
+                split.append(replace(event, modality=modality, onset=start, offset=stop))
+        if len(split) > MAX_DERIVED_EVENTS:
+            raise TooManyEventsError(
+                f"more than {MAX_DERIVED_EVENTS:,} audio and visual events follow from the audio-visual ones, which"
+                " overlap too often; merge them first"
+            )
     return split
 
 
 def _uncovered(event: Event, spans: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]]:
-    """Yield the parts of an event outside of intervals that are ordered by onset."""
+    """Yield the parts of an event outside of intervals that are ordered by onset and do not touch."""
     covered_to = event.onset
-    for start, stop in spans:
+    first = max(0, bisect_right(spans, (event.onset, math.inf)) - 1)  # the only one that begins earlier and may overlap
+    for start, stop in itertools.islice(spans, first, None):
         if start >= event.offset:
             break
         if start > covered_to:
@@ -148,6 +176,9 @@ def with_audio_visual(events: Iterable[Event]) -> list[Event]:
 
     Returns:
         The audio and visual events, followed by the audio-visual ones.
+
+    Raises:
+        TooManyEventsError: they multiply, see `split_modalities`.
     """
     single = split_modalities(events)
     merged: dict[tuple[str, str], list[Event]] = {}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...tables import NumberReader
+from ...tables import NumberReader, split_lines
 from ...timeline import MODALITIES, Event, Timeline
 from ..postprocess import with_audio_visual
+from .limits import check_events
 from .tiers import drop_derived
 
 SUFFIXES = tuple(f"{modality}.txt" for modality in MODALITIES)
@@ -52,7 +53,7 @@ def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
     events: list[Event] = []
     for modality, suffix in zip(MODALITIES, SUFFIXES, strict=True):
         numbers = NumberReader(decimal_comma=True)
-        for number, line in enumerate(contents.get(suffix, "").split("\n"), 1):
+        for number, line in enumerate(split_lines(contents.get(suffix, "")), 1):
             values = line.split("\t", 2)
             if not line.strip() or values[0] == "\\":
                 continue
@@ -61,6 +62,7 @@ def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
                     raise ValueError("expected onset, offset and label, separated by tabs")
                 onset, offset = numbers.parse(values[0]), numbers.parse(values[1])
                 if onset != offset:
+                    check_events(events)
                     label = values[_MIN_COLUMNS] if len(values) > _MIN_COLUMNS else ""
                     events.append(Event(modality, label, onset, offset, 1.0))
             except ValueError as error:

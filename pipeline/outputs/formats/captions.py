@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,8 +10,10 @@ from itertools import pairwise
 from ...clock import format_clock
 from ...text import escape
 from ...timeline import Event, Modality, Timeline
-from ..postprocess import merge_events, split_modalities
+from ..postprocess import TooManyEventsError, merge_events, split_modalities
 
+MAX_CAPTION_SIZE = 32 << 20  # characters of the captions of one modality
+_LINE_COST = 32  # characters that a line counts for besides its own
 _MAX_PAUSE = 1.0  # seconds; a caption stays on through pauses of its event that are not longer
 # Audio and visual caption of each LLP class; other classes are shown by their names.
 _LLP_CAPTIONS = {
@@ -63,18 +66,29 @@ def make_cues(events: Sequence[Event], modality: Modality) -> list[Cue]:
 
     Returns:
         Cues by onset.
+
+    Raises:
+        TooManyEventsError: each cue shows all events at its time, and together they exceed `MAX_CAPTION_SIZE`.
     """
     captioned = merge_events((event for event in split_modalities(events) if event.modality == modality), _MAX_PAUSE)
     by_onset = sorted(captioned, key=lambda event: (event.onset, event.label))
+    texts = {label: _caption(label, modality) for label in {event.label for event in captioned}}
     edges = sorted({edge for event in captioned for edge in (event.onset, event.offset)})
-    cues, active, started = [], list[Event](), 0
+    cues, started, size = list[Cue](), 0, 0
+    active: dict[int, str] = {}  # place in `by_onset`, ascending -> caption
+    ends: list[tuple[float, int]] = []  # heap of offsets and places
     for onset, offset in pairwise(edges):
-        active = [event for event in active if event.offset > onset]
+        while ends and ends[0][0] <= onset:
+            del active[heapq.heappop(ends)[1]]
         while started < len(by_onset) and by_onset[started].onset <= onset:
-            active.append(by_onset[started])
+            active[started] = texts[by_onset[started].label]
+            heapq.heappush(ends, (by_onset[started].offset, started))
             started += 1
         if active:
-            cues.append(Cue(onset, offset, tuple(_caption(event.label, modality) for event in active)))
+            cues.append(Cue(onset, offset, tuple(active.values())))
+            size += sum(len(text) + _LINE_COST for text in active.values())
+            if size > MAX_CAPTION_SIZE:
+                raise TooManyEventsError("too many events at once for captions; choose some with --classes")
     return cues
 
 

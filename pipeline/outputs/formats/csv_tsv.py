@@ -9,7 +9,8 @@ from typing import cast
 
 from ...tables import NumberReader, parse_table
 from ...text import escape
-from ...timeline import Event, Modality, Timeline
+from ...timeline import MAX_EVENTS, Event, Modality, Timeline
+from .limits import check_timelines
 
 COLUMNS = ("file", "modality", "label", "onset", "offset", "score")
 _REQUIRED_COLUMNS = COLUMNS[1:5]
@@ -68,7 +69,7 @@ def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
         ValueError: a column is missing, or a row is not an event.
     """
     (text,) = contents.values()
-    table = parse_table(text, COLUMNS)
+    table = parse_table(text, COLUMNS, max_rows=MAX_EVENTS)
     table.require(_REQUIRED_COLUMNS)
     for problem in table.problems:
         raise ValueError(f"line {problem.line}: {problem.cause}")
@@ -80,6 +81,7 @@ def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
         except ValueError as error:
             raise ValueError(f"line {row.line}: {error}") from error
         events.setdefault(row.cells.get("file") or name, []).append(event)
+    check_timelines(events)
     return [Timeline.of_events(file_events, path=file) for file, file_events in (events or {name: []}).items()]
 
 

@@ -12,10 +12,11 @@ from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
 
-from ...tables import shorten
+from ...text import shorten
 from ...text_files import Text, decode_text, normalize_lines
 from ...timeline import Event, Timeline
 from .elan_times import annotation_spans, find_span, milliseconds
+from .limits import check_events
 from .tiers import find_modality, from_tiers, to_tiers
 
 _SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
@@ -25,6 +26,9 @@ _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _DECLARATION = re.compile(rb"\s*<\?xml[^>]*?\sencoding\s*=\s*[\"']([-.\w]+)[\"']")
 _NOT_CHARACTER_SETS = frozenset({"punycode", "idna", "unicode_escape", "raw_unicode_escape"})  # but Python codecs
 _XML_DECLARATION = re.compile(r"\A\s*<\?xml\s[^>]*\?>")
+MAX_MARKUP = 2_000_000  # "<" of a document; an event has eight
+MAX_ATTRIBUTES = 4_000_000  # "=" of a document; an event has seven
+MAX_XML_DEPTH = 64  # elements in one another; those of EAF have five levels
 _DATE = "1970-01-01T00:00:00+00:00"  # fixed, so that the same events give the same bytes
 
 
@@ -34,7 +38,8 @@ def write(timeline: Timeline) -> list[bytes]:
     Characters that XML cannot hold become U+FFFD. An event lasts at least one millisecond, as ELAN requires.
 
     Args:
-        timeline: the events; the path of the media is referenced where its type is known.
+        timeline: the events; the path of the media is referenced where its type is known, and only its name where
+            the path was read from a file.
 
     Returns:
         The content of one file.
@@ -45,7 +50,7 @@ def write(timeline: Timeline) -> list[bytes]:
     path = Path(_clean(str(timeline.media.get("path", ""))))
     mime_type = mimetypes.guess_type(path.name)[0]
     if mime_type is not None:
-        url = path.as_uri() if path.is_absolute() else f"./{path.name}"
+        url = path.as_uri() if path.is_absolute() and timeline.media_is_known else f"./{path.name}"
         ET.SubElement(header, "MEDIA_DESCRIPTOR", MEDIA_URL=url, MIME_TYPE=mime_type)
     last_id = ET.SubElement(header, "PROPERTY", NAME="lastUsedAnnotationId")
     tiers = to_tiers(timeline)
@@ -126,9 +131,11 @@ def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
         ValueError: the content is not EAF, or no tier is named after a modality.
     """
     (text,) = contents.values()
-    text = _XML_DECLARATION.sub("", text)  # its encoding was that of the bytes
+    text = _XML_DECLARATION.sub("", text, count=1)  # its encoding was that of the bytes
+    if text.count("<") > MAX_MARKUP or text.count("=") > MAX_ATTRIBUTES:
+        raise ValueError(f"more than {MAX_MARKUP:,} tags or {MAX_ATTRIBUTES:,} attributes")
     try:
-        _refuse_declarations(text)
+        _check_structure(text)
         root = ET.fromstring(text)  # noqa: S314 - without declarations there are no entities to expand
     except (ET.ParseError, expat.ExpatError) as error:
         raise ValueError(f"not XML: {error}") from error
@@ -141,20 +148,34 @@ def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
         for annotation in tier.iterfind("ANNOTATION/*") if modality else ():
             label = annotation.findtext("ANNOTATION_VALUE") or ""
             if modality and label.strip():
+                check_events(events)
                 start, stop = find_span(spans, annotation)
                 events.append(Event(modality, label, (start + origin) / 1000, (stop + origin) / 1000, 1.0))
     timeline = from_tiers(events, [tier_name for _, tier_name in tiers], path=name, duration=None)
     return [replace(timeline, warnings=warnings)]
 
 
-def _refuse_declarations(text: str) -> None:
-    """Raise ValueError for a document type declaration."""
+def _check_structure(text: str) -> None:
+    """Raise ValueError for a document type declaration, and for elements deeper than `MAX_XML_DEPTH`."""
+    depth = 0
 
     def refuse(*_: object) -> None:
         raise ValueError("it has a document type declaration; files of ELAN have none")
 
+    def begin(*_: object) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > MAX_XML_DEPTH:
+            raise ValueError(f"its elements are nested more than {MAX_XML_DEPTH} deep")
+
+    def end(_: str) -> None:
+        nonlocal depth
+        depth -= 1
+
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler = begin
+    parser.EndElementHandler = end
     parser.Parse(text, True)
 
 

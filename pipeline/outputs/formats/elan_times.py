@@ -7,7 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from xml.etree import ElementTree as ET
 
-from ...tables import NumberReader, shorten
+from ...tables import NumberReader
+from ...text import shorten
+
+_MAX_STEPS = 8  # slots that are followed for each annotation: chains that share a tail would be followed often
 
 Span = tuple[float, float]  # milliseconds
 
@@ -45,7 +48,7 @@ def annotation_spans(root: ET.Element) -> dict[str, Span]:
         Identifier of an annotation -> its span; annotations without a time are missing.
 
     Raises:
-        ValueError: a time is not a number.
+        ValueError: a time is not a number, or chains of annotations that share their ends are too many.
     """
     slots: dict[str, float | None] = {}
     for slot in root.iterfind("TIME_ORDER/TIME_SLOT"):
@@ -106,12 +109,16 @@ def _chains(tier: ET.Element, slots: Mapping[str, float | None]) -> Iterator[lis
     """Yield the slots of consecutive annotations of a tier that share them, in order."""
     following = dict(map(_slot_pair, tier.iterfind("ANNOTATION/ALIGNABLE_ANNOTATION")))
     later = set(following.values())
+    steps = _MAX_STEPS * len(following)
     for first in following:
         if first in later:
             continue
         chain = [first]
         while chain[-1] in following and len(chain) <= len(following):
             chain.append(following[chain[-1]])
+        steps -= len(chain)
+        if steps < 0:
+            raise ValueError(f"too many annotations of tier {shorten(tier.get('TIER_ID', ''))} end at one time slot")
         yield [slot for slot in chain if slot in slots]
 
 

@@ -6,16 +6,21 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ...segments import MAX_MEDIA_SECONDS
 from ...text_files import parse_json
-from ...timeline import Event, SegmentProbabilities, Timeline, sort_events
+from ...timeline import Event, Modality, SegmentProbabilities, Timeline
 
 SCHEMA_VERSION = "1.1"
 _DECIMALS = 6
+MAX_NODES = 2_000_000  # objects, lists and keys of a document; an event has six
+MAX_VALUES = 10_000_000  # of a document; the probabilities of 24 hours and 25 classes are 8.6 million
+MAX_NOTES = 1_000  # warnings, and likewise processing steps
+MAX_NOTE = 10_000  # characters of a warning
+_ROUNDED_UP = 1.0  # seconds by which the number of segments may exceed the duration
 
 
 def to_document(timeline: Timeline, *, segments: bool = False) -> dict[str, Any]:
@@ -86,6 +91,9 @@ def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
         ValueError: the document is not valid.
     """
     (text,) = contents.values()
+    # Counted before they take memory, about a hundred bytes each. Those inside strings count, too.
+    if sum(map(text.count, "{[:")) > MAX_NODES or text.count(",") > MAX_VALUES:
+        raise ValueError(f"more than {MAX_NODES:,} objects, lists and keys, or {MAX_VALUES:,} values")
     return [from_document(parse_json(text), name)]
 
 
@@ -109,35 +117,50 @@ def from_document(document: Any, name: str) -> Timeline:
         raise ValueError("labels has a class twice")
     if not isinstance(media, dict):
         raise ValueError("media is not an object")
-    path, duration, segments = media.get("path", name), media.get("duration"), media.get("segments")
+    path, duration, segments = media.get("path"), media.get("duration"), media.get("segments")
+    if path is not None and not isinstance(path, str):
+        raise ValueError("media.path is not a string")
     for key, value in (("duration", duration), ("segments", segments)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
-            raise ValueError(f"media.{key} is {value!r}, expected a number of seconds, at least 0")
-        if value is not None and value > MAX_MEDIA_SECONDS:
-            raise ValueError(f"media.{key} is {value:g}, which is more than {MAX_MEDIA_SECONDS // 3600} hours")
-    timeline = Timeline.of_events(events, path=str(path), duration=duration, labels=labels)
+        _check_seconds(f"media.{key}", value)
+    timeline = Timeline.of_events(events, path=path or name, duration=duration, labels=labels)
+    if segments is not None and duration is not None and segments > timeline.media["duration"] + _ROUNDED_UP:
+        raise ValueError(f"media.segments is {segments:g}, more than media.duration, {duration:g} seconds")
     return replace(
         timeline,
-        events=sort_events(events, timeline.labels),
         media={**media, **timeline.media},
         probabilities=_probabilities(document.get("segments"), timeline),
         provenance=_mapping(document, "provenance"),
-        warnings=tuple(str(warning) for warning in _list(document, "warnings")),
+        warnings=tuple(map(_warning, _list(document, "warnings"))),
         processing=tuple(_step(entry) for entry in _list(document, "processing")),
     )
+
+
+def _check_seconds(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise ValueError(f"{name} is {value!r}, expected a number of seconds, at least 0")
+    if value > MAX_MEDIA_SECONDS:
+        raise ValueError(f"{name} is {float(value):g}, which is more than {MAX_MEDIA_SECONDS // 3600} hours")
 
 
 def _event(entry: Any) -> Event:
     try:
         modality, label, onset, offset = (entry[key] for key in ("modality", "label", "onset", "offset"))
         score = entry.get("score", 1.0)
-        if not isinstance(label, str):
-            raise ValueError(f"label {label!r} is not a string")
-        return Event(modality, label, float(onset), float(offset), float(score))
+        if not isinstance(label, str) or not isinstance(modality, str):
+            raise TypeError
+        return Event(cast("Modality", modality), label, float(onset), float(offset), float(score))
     except KeyError as error:
         raise ValueError(f"an event has no {error}") from error
     except (TypeError, AttributeError) as error:
         raise ValueError(f"{entry!r} is not an event") from error
+
+
+def _warning(entry: Any) -> str:
+    if not isinstance(entry, str) or len(entry) > MAX_NOTE:
+        raise ValueError(f"a warning is not a string of at most {MAX_NOTE:,} characters")
+    return entry
 
 
 def _step(entry: Any) -> Mapping[str, Any]:
@@ -150,13 +173,17 @@ def _probabilities(tables: Any, timeline: Timeline) -> SegmentProbabilities | No
     if tables is None:
         return None
     try:
-        arrays = {key: np.array(rows, np.float32) for key, rows in tables.items()}
-        probabilities = SegmentProbabilities(**arrays)
+        arrays = {key: np.array(rows, np.float64) for key, rows in tables.items()}
+        if not all(np.all((array >= 0) & (array <= 1)) for array in arrays.values()):  # others may overflow float32
+            raise ValueError("probabilities in segments are not all in [0, 1]")
+        probabilities = SegmentProbabilities(**{key: array.astype(np.float32) for key, array in arrays.items()})
     except (TypeError, AttributeError) as error:
         raise ValueError(f"segments is not an object of probability tables: {error}") from error
     shape = probabilities.audio.shape
     if shape[1:] != (len(timeline.labels),) or not shape[0]:
         raise ValueError(f"tables in segments are {shape}, expected (seconds, {len(timeline.labels)})")
+    if shape[0] > MAX_MEDIA_SECONDS:
+        raise ValueError(f"tables in segments have more than {MAX_MEDIA_SECONDS // 3600} hours")
     return probabilities
 
 
@@ -167,6 +194,8 @@ def _mapping(document: dict[str, Any], key: str) -> Mapping[str, Any]:
 
 def _list(document: dict[str, Any], key: str) -> list[Any]:
     value = document.get(key, [])
+    if isinstance(value, list) and len(value) > MAX_NOTES:
+        raise ValueError(f"{key} has {len(value):,} entries, more than {MAX_NOTES:,}")
     return value if isinstance(value, list) else []
 
 

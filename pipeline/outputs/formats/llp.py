@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from ...datasets.annotations import EVENT_COLUMNS, EVENT_FILES, read_table
-from ...datasets.write_annotations import format_events
-from ...tables import NumberReader
-from ...timeline import Event, Modality, Timeline
+from ...datasets.annotations import EVENT_COLUMNS, EVENT_FILES
+from ...datasets.write_annotations import format_rows
+from ...tables import NumberReader, Row, parse_table
+from ...timeline import MAX_EVENTS, Event, Modality, Timeline
 from ..postprocess import with_audio_visual
+from .limits import check_timelines
 
 SUFFIXES = ("eval_audio.csv", "eval_visual.csv")
 _MODALITIES: tuple[Modality, Modality] = ("audio", "visual")
@@ -28,11 +29,13 @@ def write(timeline: Timeline) -> list[bytes]:
         The content of both files, in the order of `SUFFIXES`.
     """
     clip = timeline.name.translate(_WITHOUT_SEPARATORS)
-    labels = [label.translate(_WITHOUT_SEPARATORS) for label in timeline.labels]
-    return [
-        format_events({clip: table}, labels).encode("utf-8", "backslashreplace")
-        for table in timeline.per_second_labels(timeline.labels)
-    ]
+    runs = timeline.active_runs()
+    names = {label: label.translate(_WITHOUT_SEPARATORS) for label in timeline.labels}
+    tables = (
+        [(clip, *run, name) for label, name in names.items() for run in runs.get((modality, label), ())]
+        for modality in _MODALITIES
+    )
+    return [format_rows(table).encode("utf-8", "backslashreplace") for table in tables]
 
 
 def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
@@ -49,19 +52,26 @@ def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
         ValueError: a table lacks a column or has a row that is not an event.
     """
     events: dict[str, list[Event]] = {}
-    problems: list[str] = []
     for modality, suffix in zip(_MODALITIES, SUFFIXES, strict=True):
         numbers = NumberReader(decimal_comma=True)
-        rows = read_table(contents[suffix], suffix, EVENT_COLUMNS, problems) if suffix in contents else ()
-        for line, (clip, onset, offset, label) in rows:
+        for row in _rows(contents[suffix], suffix) if suffix in contents else ():
+            clip, onset, offset, label = (row.cells[column] for column in EVENT_COLUMNS)
             try:
                 event = Event(modality, label, numbers.parse(onset), numbers.parse(offset), 1.0)
             except ValueError as error:
-                raise ValueError(f"{suffix}:{line}: {error}") from error
+                raise ValueError(f"{suffix}:{row.line}: {error}") from error
             events.setdefault(clip, []).append(event)
-    if problems:
-        raise ValueError(problems[0])
+    check_timelines(events)
     return [
         Timeline.of_events(with_audio_visual(clip_events), path=clip)
         for clip, clip_events in (events or {name: []}).items()
     ]
+
+
+def _rows(text: str, name: str) -> Sequence[Row]:
+    """Return the rows of one table. Raises ValueError."""
+    table = parse_table(text, EVENT_COLUMNS, delimiters="\t;", max_rows=MAX_EVENTS)
+    table.require(EVENT_COLUMNS, separated="tab-separated")
+    if table.problems:
+        raise ValueError(f"{name}:{table.problems[0].line}: {table.problems[0].cause}")
+    return table.rows

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from ...tables import NumberReader, shorten
+from ...tables import NumberReader
+from ...text import shorten
 from ...timeline import Event, Timeline
+from .limits import check_events
 from .tiers import find_modality, from_tiers, to_tiers
 
+MAX_TOKENS = 4_000_000  # strings, with their doubled quotes, and words of a file; an interval has at most nine
 _FLAG = "<exists>"
 # Praat reads strings, numbers and flags that stand alone; everything else in its text files is ignored.
-_TOKEN = re.compile(r'"([^"]*(?:""[^"]*)*)"|(?<!\S)(<[a-z]+>|[-+]?\.?[0-9][^\s"]*)(?!\S)')
-_NUMERAL = re.compile(r"[-+.0-9eE]+")  # not "1:" and other words that begin with a digit
+_WORD = re.compile(r"\S+")
+_VALUE = re.compile(r"<[a-z]+>|[-+]?\.?[0-9][-+.0-9eE]*")  # not "1:" and other words that begin with a digit
 
 
 def write(timeline: Timeline) -> list[bytes]:
@@ -71,17 +74,17 @@ def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
         end = _number(tokens)
         events: list[Event] = []
         names: list[str] = []
-        count = int(_number(tokens)) if next(tokens) == _FLAG else 0
-        for _ in range(count):
+        for _ in range(_count(tokens) if next(tokens) == _FLAG else 0):
             kind, tier = _text(tokens), _text(tokens)
             _extent = _number(tokens), _number(tokens)
             modality = find_modality(tier) if kind == "IntervalTier" else None
             names += [tier] if modality else []
-            for _ in range(int(_number(tokens))):
+            for _ in range(_count(tokens)):
                 onset = _number(tokens)
                 offset = _number(tokens) if kind == "IntervalTier" else onset
                 label = _text(tokens)
                 if modality and label.strip():
+                    check_events(events)
                     events.append(Event(modality, label, onset, offset, 1.0))
     except StopIteration:
         raise ValueError("the file ends too early") from None
@@ -89,12 +92,34 @@ def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
 
 
 def _tokens(text: str) -> Iterator[tuple[str] | str]:
-    """Yield strings as tuples of one, numbers and flags as they are written."""
-    for match in _TOKEN.finditer(text):
-        if match[2] is None:
-            yield (match[1].replace('""', '"'),)
-        elif match[2].startswith("<") or _NUMERAL.fullmatch(match[2]):
-            yield match[2]
+    """Yield strings as tuples of one, numbers and flags as they are written; each character is looked at once."""
+    seen = position = 0
+    while position < len(text):
+        quote = text.find('"', position)
+        end = len(text) if quote < 0 else quote
+        for word in _WORD.finditer(text, position, end):
+            seen += 1
+            _check_count(seen)
+            touches_string = (position and word.start() == position) or (quote >= 0 and word.end() == end)
+            if not touches_string and _VALUE.fullmatch(word[0]):
+                yield word[0]
+        if quote < 0:
+            return
+        stop = text.find('"', quote + 1)
+        while stop >= 0 and text.startswith('"', stop + 1):  # doubled: a quote inside of the string
+            seen += 1
+            stop = text.find('"', stop + 2)
+        seen += 1
+        _check_count(seen)
+        if stop < 0:
+            raise ValueError(f"the string {shorten(text[quote + 1 :])} is never closed")
+        yield (text[quote + 1 : stop].replace('""', '"'),)
+        position = stop + 1
+
+
+def _check_count(tokens: int) -> None:
+    if tokens > MAX_TOKENS:
+        raise ValueError(f"more than {MAX_TOKENS:,} words and strings")
 
 
 def _number(tokens: Iterator[tuple[str] | str]) -> float:
@@ -102,6 +127,11 @@ def _number(tokens: Iterator[tuple[str] | str]) -> float:
     if isinstance(token, tuple) or token.startswith("<"):
         raise ValueError(f"found {shorten(token[0] if isinstance(token, tuple) else token)}, expected a number")
     return NumberReader(decimal_comma=False).parse(token)
+
+
+def _count(tokens: Iterator[tuple[str] | str]) -> int:
+    """Return a number of tiers or intervals, as far as the tokens may hold so many."""
+    return int(min(_number(tokens), MAX_TOKENS))
 
 
 def _text(tokens: Iterator[tuple[str] | str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable
 from typing import cast
 
@@ -22,13 +23,18 @@ def to_tiers(timeline: Timeline) -> dict[str, list[Event]]:
     tiers: dict[str, list[Event]] = {}
     for modality in MODALITIES:
         modality_tiers: list[list[Event]] = [[]]
-        for event in timeline.events:
+        free, taken = [0], list[tuple[float, int]]()  # numbers of tiers; end and number of those with an event
+        for event in timeline.events:  # ordered by onset
             if event.modality != modality:
                 continue
-            tier = next((tier for tier in modality_tiers if not tier or tier[-1].offset <= event.onset), None)
-            if tier is None:
-                modality_tiers.append(tier := [])
-            tier.append(event)
+            while taken and taken[0][0] <= event.onset:
+                heapq.heappush(free, heapq.heappop(taken)[1])
+            if not free:
+                heapq.heappush(free, len(modality_tiers))
+                modality_tiers.append([])
+            number = heapq.heappop(free)  # the first tier without an overlap
+            modality_tiers[number].append(event)
+            heapq.heappush(taken, (event.offset, number))
         tiers |= {f"{modality} {n}" if n > 1 else modality: tier for n, tier in enumerate(modality_tiers, 1)}
     return tiers
 

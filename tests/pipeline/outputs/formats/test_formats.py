@@ -190,12 +190,14 @@ def test_textgrid_in_other_readers(label: str, tmp_path: Path) -> None:
 def test_eaf_in_another_reader(label: str, tmp_path: Path) -> None:
     timeline = make(("audio", label, 0.5, 2), ("audio", "Dog", 1, 3), ("visual", "Dog", 3661.5, 3662))
     paths = FORMATS["eaf"].files(tmp_path / "x")
-    write_events(timeline, FORMATS["eaf"], paths)
+    write_events(replace(timeline, media_is_known=True), FORMATS["eaf"], paths)
     document = Eaf(str(paths[0]))
     assert list(document.get_tier_names()) == ["audio", "audio 2", "visual", "audio_visual"]
     assert document.get_annotation_data_for_tier("audio") == [(500, 2000, label)]
     assert document.get_annotation_data_for_tier("visual") == [(3661500, 3662000, "Dog")]
     assert document.get_linked_files()[0]["MEDIA_URL"] == "file:///films/my%20clip.mp4"
+    write_events(timeline, FORMATS["eaf"], [tmp_path / "stranger.eaf"])
+    assert Eaf(str(tmp_path / "stranger.eaf")).get_linked_files()[0]["MEDIA_URL"] == "./my clip.mp4"
     document.to_file(str(tmp_path / "again.eaf"))
     assert rounded(read_events(tmp_path / "again.eaf")[0], "eaf") == rounded(timeline, "eaf")
 
@@ -295,9 +297,9 @@ def test_tables_as_spreadsheets_write_them(tmp_path: Path) -> None:
 def test_long_fields_of_tables(tmp_path: Path) -> None:
     """The csv module's own limit, which is global, is the same afterwards."""
     before, path = csv.field_size_limit(), tmp_path / "x.csv"
-    path.write_text(f"modality,label,onset,offset\naudio,{'x' * 2 * before},0,1\n")
+    path.write_text(f"modality,label,onset,offset,note\naudio,Dog,0,1,{'x' * 2 * before}\n")
     (timeline,) = read_events(path)
-    assert len(timeline.events[0].label) == 2 * before
+    assert timeline.events == (Event("audio", "Dog", 0.0, 1.0, 1.0),)
     path.write_text(f"modality,label,onset,offset\naudio,{'x' * 20 * before},0,1\n")
     with pytest.raises(FormatError, match="line 2: field larger than field limit"):
         read_events(path)
