@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..weights.messages import shown_name
+from ..weights.parameters import check_parameters
 from .inputs import InputFormat
 from .sampling import Stream
 
@@ -75,7 +77,8 @@ class Extractor(nn.Module):
             The keys that features do not need.
 
         Raises:
-            ValueError: keys are missing or unknown, or tensors have the wrong shape. The message names the first three.
+            ValueError: keys are missing or unknown, or tensors have the wrong shape (the message names the first
+                three), another type than float32, or values that cannot be parameters, see `check_parameters`.
         """
         unused = tuple(key for key in state_dict if key.startswith(self.unused_prefixes or ("\0",)))
         expected = self.state_dict()
@@ -88,6 +91,10 @@ class Extractor(nn.Module):
         if problems:
             raise ValueError(f"the weights do not fit {type(self).__name__}: {'; '.join(problems)}")
         counters = {key: torch.zeros((), dtype=torch.long) for key in expected.keys() - loaded.keys()}
+        try:
+            check_parameters(loaded | counters, {key: tensor.shape for key, tensor in expected.items()})
+        except ValueError as error:
+            raise ValueError(f"the weights do not fit {type(self).__name__}: {error}") from error
         self.load_state_dict(loaded | counters, assign=True)
         return unused
 
@@ -112,4 +119,4 @@ def _name_keys(problem: str, keys: Iterable[str]) -> list[str]:
     if not names:
         return []
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return [f"{problem}: {', '.join(names[:3])}{more}"]
+    return [f"{problem}: {', '.join(map(shown_name, names[:3]))}{more}"]

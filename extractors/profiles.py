@@ -6,12 +6,10 @@ so that a mismatch is an error instead of a bad score.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..weights.messages import shown
 from ..weights.messages import shown
 from .sampling import FRAMES_PER_SEGMENT, SAMPLE_RATE, STREAMS
 
@@ -23,11 +21,6 @@ MAX_FEATURE_WIDTH = 65_536  # values of one row of features
 MAX_FRAMES_PER_SEGMENT = 240  # rows of features that a second may have
 MAX_SAMPLE_RATE = 768_000  # Hz
 MAX_NAME_LENGTH = 200  # characters of the name of a profile or an extractor
-
-# Features are in folders that have the names of their extractors: no separators, no hidden folders.
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .+-]{0,63}")
-MAX_DIM = 1 << 16  # width of a row of features
-_MOST = {"width": MAX_DIM, "profile_version": 1 << 16, "frames_per_segment": 1000, "sample_rate": 1_000_000}
 
 
 @dataclass(frozen=True)

@@ -54,10 +54,12 @@ def stack_label_embeddings(vectors: Mapping[str, Tensor], labels: Sequence[str])
         (C, W) float32.
 
     Raises:
-        ValueError: the number of vectors is not C, or their widths differ.
+        ValueError: the number of vectors is not C, their widths differ, or they are not floating-point numbers.
     """
     import torch
 
+    if not all(vector.is_floating_point() for vector in vectors.values()):
+        raise ValueError("label vectors must hold floating-point numbers")
     rows = [vector.flatten() for vector in vectors.values()]
     if len(rows) != len(labels) or len({len(row) for row in rows}) != 1:
         raise ValueError(f"expected {len(labels)} label vectors of equal width, found {len(rows)}")

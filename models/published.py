@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..weights.messages import shown, shown_name
+from ..weights.parameters import check_parameters
 from .config import ParserConfig
 from .labels import LLP_LABELS
-from .parser import AVParser, build_parser
+from .parser import AVParser, parser_shapes
 
 Rules = tuple[tuple[str, str], ...]  # (regular expression at the start of a published key, its replacement here)
 
@@ -120,7 +122,7 @@ class Family:
                 for inner_pattern, inner_replacement in _ATTENTION:
                     mapped = re.sub(inner_pattern, inner_replacement, mapped)
                 return mapped
-        raise ValueError(f"not a key of the published {self.name}: {key}")
+        raise ValueError(f"not a key of the published {self.name}: {shown_name(key)}")
 
 
 _MMPYR_SETTINGS = {"encoder": "mmpyr", "heads": 8, "dropout": 0.2, "attention_dropout": 0.1}
@@ -171,7 +173,7 @@ def load_published(
 
     Raises:
         ValueError: the family is unknown, an argument is missing or not for this family, a key is unknown or missing,
-            or a tensor has the wrong shape.
+            or a tensor has the wrong shape, another type than float32, or values that are not finite.
 
     Source:
         leap: github.com/jasongief/LEAP; mmpyr: github.com/JustinYuu/MM_Pyramid;
@@ -189,10 +191,7 @@ def load_published(
         settings["heads"] = heads
     settings["swap_modalities"] = family == "mmpyr" and swap_modalities is not False
     state = {key.removeprefix("module."): tensor for key, tensor in state_dict.items()}
-    try:
-        return _load(published, state, settings, label_embeddings)
-    except RuntimeError as error:  # torch's error for tensors of the wrong shape
-        raise ValueError(f"tensors of the file have the wrong shape: {error}") from error
+    return _load(published, state, settings, label_embeddings)
 
 
 def _unpack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -203,7 +202,9 @@ def _unpack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if packed is None:
             unpacked[key] = tensor
         elif tensor.ndim == 0 or len(tensor) % 3:
-            raise ValueError(f"{key} is {tuple(tensor.shape)}, which cannot be split into query, key and value")
+            raise ValueError(
+                f"{shown_name(key)} is {tuple(tensor.shape)}, which cannot be split into query, key and value"
+            )
         else:
             names = (f"{packed[1]}{part}.{packed[2]}" for part in ("query", "key", "value"))
             unpacked |= dict(zip(names, tensor.chunk(3), strict=True))
@@ -224,41 +225,75 @@ def _load(
             mapped[name] = tensor.permute(0, 2, 1).flatten(1) if tensor.ndim == 3 else tensor
     for key in unused:
         alias = _ALIAS.sub(lambda m: f"{m[1]}net.{2 * (int(m[2]) - 1)}.", key)
-        if alias != key and alias in state and not torch.equal(state[key], state[alias]):
+        if alias != key and alias in state and not _equal(state[key], state[alias]):
             raise ValueError(f"{key} and {alias} name one tensor in the published program but differ in this file")
     mapped = _unpack(mapped)
     try:
         config = ParserConfig(**settings, **_read_sizes(mapped, settings))
     except KeyError as error:
         raise ValueError(f"the file is not a published {family.name}: no tensor for {error}") from error
-    parser = build_parser(config, label_embeddings)
-    missing, unexpected = parser.load_state_dict(mapped, strict=False)
-    missing = [key for key in missing if key != "decoder.label_embeddings"]
+    if config.needs_label_embeddings and label_embeddings is not None:
+        mapped["decoder.label_embeddings"] = _check_embeddings(label_embeddings, config)
+    # Sizes and numbers are checked before anything is built.
+    shapes = parser_shapes(config)
+    missing, unexpected = (sorted(map(shown_name, keys)) for keys in (shapes.keys() - mapped, mapped.keys() - shapes))
     if missing or unexpected:
-        raise ValueError(f"the file is not a published {family.name}: missing {missing}, unexpected {unexpected}")
+        raise ValueError(
+            f"the file is not a published {family.name}: missing {shown(missing)}, unexpected {shown(unexpected)}"
+        )
+    for key, shape in shapes.items():
+        if tuple(mapped[key].shape) != shape:
+            found = tuple(mapped[key].shape)
+            raise ValueError(f"tensors of the file have the wrong shape: size mismatch for {key}: {found}, not {shape}")
+    check_parameters(mapped, shapes)
+    with torch.device("meta"):
+        parser = AVParser(config, mapped.get("decoder.label_embeddings"))
+    # Copies: packed tensors, and those that a file stores once for two keys, must not change together in training.
+    parser.load_state_dict({key: tensor.clone() for key, tensor in mapped.items()}, assign=True)
     parser.unused_keys = tuple(unused)
     return parser.eval()
 
 
+def _equal(first: Tensor, second: Tensor) -> bool:
+    return first.dtype == second.dtype and torch.equal(first, second)
+
+
+def _check_embeddings(vectors: Tensor, config: ParserConfig) -> Tensor:
+    """Return label embeddings as float32. Raises ValueError for vectors of another shape or type."""
+    expected = (len(config.labels), config.label_embedding_dim)
+    if tuple(vectors.shape) != expected or not vectors.is_floating_point():
+        found = f"{tuple(vectors.shape)} of {str(vectors.dtype).removeprefix('torch.')}"
+        raise ValueError(f"label embeddings are {found}, expected {expected} of float32")
+    return vectors.detach().float()
+
+
 def _read_sizes(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of `ParserConfig` that the shapes of the tensors determine."""
-    hidden, audio_dim = tensors["stem.audio.weight"].shape
+    hidden, audio_dim = _matrix(tensors, "stem.audio.weight")
     sizes = {
         "hidden_dim": hidden,
         "audio_dim": audio_dim,
-        "visual_2d_dim": tensors["stem.visual_2d.weight"].shape[1],
-        "visual_3d_dim": tensors["stem.visual_3d.weight"].shape[1],
+        "visual_2d_dim": _matrix(tensors, "stem.visual_2d.weight")[1],
+        "visual_3d_dim": _matrix(tensors, "stem.visual_3d.weight")[1],
     }
     if settings["encoder"] == "mmpyr":
-        sizes["feedforward_dim"] = len(tensors["encoder.audio_fusion.interaction.feedforward.0.weight"])
+        sizes["feedforward_dim"] = _matrix(tensors, "encoder.audio_fusion.interaction.feedforward.0.weight")[0]
         sizes["levels"] = _count(tensors, r"encoder\.levels\.(\d+)\.")
     else:
-        sizes["feedforward_dim"] = len(tensors["encoder.layers.0.feedforward.0.weight"])
+        sizes["feedforward_dim"] = _matrix(tensors, "encoder.layers.0.feedforward.0.weight")[0]
         sizes["layers"] = _count(tensors, r"encoder\.layers\.(\d+)\.")
     if settings["decoder"] == "leap":
-        sizes["label_embedding_dim"] = tensors["decoder.label_projection.weight"].shape[1]
+        sizes["label_embedding_dim"] = _matrix(tensors, "decoder.label_projection.weight")[1]
         sizes["leap_blocks"] = _count(tensors, r"decoder\.audio\.blocks\.(\d+)\.")
     return sizes
+
+
+def _matrix(tensors: Mapping[str, Tensor], key: str) -> tuple[int, int]:
+    """Return the shape of a matrix. Raises KeyError where it is missing, ValueError where it is none."""
+    shape = tuple(tensors[key].shape)
+    if len(shape) != 2:
+        raise ValueError(f"tensors of the file have the wrong shape: size mismatch for {key}: {shape} is not a matrix")
+    return shape
 
 
 def _count(tensors: Mapping[str, Tensor], pattern: str) -> int:

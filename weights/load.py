@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -16,15 +16,29 @@ from .errors import WeightsError
 from .fetch import fetch_file
 from .locate import bundle_paths, missing_message, sha256_of, verify_file
 from .manifest import Bundle, list_files
+from .messages import first_line, printable, shown, shown_name
+from .parameters import MAX_PARAMETERS
 from .source import ANYWHERE, WeightSource
+from .tensor_files import MAX_TENSORS, check_tensor_file
 
-_SCALAR = type(np.float64(0)).__reduce__(np.float64(0))[0]  # rebuilds NumPy numbers from bytes
-# Under the names of NumPy 1 and NumPy 2. Data types and numbers execute no code when they are unpickled.
+MAX_KEY = 500  # characters of a tensor's name
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
+
+
+class _Number:
+    """Placeholder of a NumPy number or data type in a pickle; its arguments and its state are not used."""
+
+    def __init__(self, *_arguments: object) -> None:
+        pass
+
+    def __setstate__(self, _state: object) -> None:
+        pass
+
+
+# Under the names of NumPy 1 and NumPy 2. NumPy's own functions would allocate what a file asks for.
 _NUMBERS: list[Any] = [
-    (_SCALAR, "numpy.core.multiarray.scalar"),
-    (_SCALAR, "numpy._core.multiarray.scalar"),
-    np.dtype,
-    *(type(np.dtype(kind)) for kind in ("f8", "f4", "i8", "i4", "b1")),
+    (_Number, name) for name in ("numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
 ]
 
 
@@ -47,8 +61,8 @@ def gather_files(bundle: Bundle, source: WeightSource = ANYWHERE) -> tuple[dict[
         raise WeightsError(missing_message(missing, source.folder))
     known, hashes = list_files(), {}
     for key, path in paths.items():
-        in_bundle = bundle.root is not None and path.parent == bundle.root
-        hashes[path.name] = sha256_of(path) if in_bundle or key not in known else verify_file(known[key], path)
+        in_bundle = bundle.root is not None and path == bundle.root / key
+        hashes[path.name] = sha256_of(path) if in_bundle else verify_file(known[key], path)
     for file in missing:
         try:
             paths[file.key], hashes[file.name] = fetch_file(file, source.folder, progress=source.progress)
@@ -60,37 +74,80 @@ def gather_files(bundle: Bundle, source: WeightSource = ANYWHERE) -> tuple[dict[
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a weight file; the `state_dict` entry of a training run's file is read as well.
 
-    Only tensors and NumPy numbers are unpickled; training runs store such numbers beside the tensors.
+    Only tensors are unpickled; NumPy numbers, which training runs store beside the tensors, are skipped.
 
     Args:
         path: a .safetensors, .pt or .pth file.
 
     Returns:
-        Key -> tensor on the CPU; floating-point tensors are converted to float32.
+        Key -> tensor on the CPU; floating-point tensors are float32, which holds each number of the file exactly.
 
     Raises:
-        WeightsError: the file is damaged, is not a dictionary of tensors, or holds NaN or infinity.
+        WeightsError: the file is damaged, is too large, is not a dictionary of dense tensors, or holds numbers that are
+            not finite or that float32 does not hold.
     """
+    check_tensor_file(path)
     try:
-        with torch.serialization.safe_globals(_NUMBERS):
-            is_safetensors = path.suffix == ".safetensors"
-            content = load_file(path) if is_safetensors else torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).split("\n", 1)[0] or type(error).__name__
-        raise WeightsError(f"{path}: damaged, or not a weight file: {reason}") from error
+        content = _read(path)
+    except _DAMAGED as error:
+        raise WeightsError(f"{printable(path)}: damaged, or not a weight file: {first_line(error)}") from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):  # file of a training run
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
     ):
-        raise WeightsError(f"{path}: not a plain dictionary of tensors")
-    return {key: _to_float32(path, key, value) for key, value in content.items()}
+        raise WeightsError(f"{printable(path)}: not a plain dictionary of tensors")
+    try:
+        _check_sizes(content)
+        return {key: _to_float32(key, value) for key, value in content.items()}
+    except ValueError as error:
+        raise WeightsError(f"{printable(path)}: {error}") from error
 
 
-def _to_float32(path: Path, key: str, value: Tensor) -> Tensor:
-    """Convert to float32; refuse NaN and infinity here rather than in the first result."""
-    if not value.is_floating_point():
-        return value
-    if not bool(torch.isfinite(value).all()):
-        raise WeightsError(f"{path}: {key} holds values that are not finite")
-    return value.float()
+_DAMAGED = (
+    SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, TypeError, KeyError,
+    IndexError, AttributeError, AssertionError, OverflowError, MemoryError,
+)  # fmt: skip
+
+
+def _read(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    with torch.serialization.safe_globals(_NUMBERS), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about pickle protocols and storages of old files
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _check_sizes(tensors: dict[str, Tensor]) -> None:
+    """Check all tensors before the values of one are read: views of the same few numbers can have any size."""
+    if len(tensors) > MAX_TENSORS:
+        raise ValueError(f"{len(tensors):,} tensors, more than {MAX_TENSORS:,}")
+    count = 0
+    for key, tensor in tensors.items():
+        if len(key) > MAX_KEY:
+            raise ValueError(f"a tensor's name has {len(key)} characters, more than {MAX_KEY}")
+        if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_nested or tensor.device.type != "cpu":
+            raise ValueError(f"{shown_name(key)} is not a dense tensor")
+        if tensor.dtype not in (*_FLOATS, *_INTEGERS):
+            raise ValueError(
+                f"{shown_name(key)} holds {str(tensor.dtype).removeprefix('torch.')}, which are not parameters"
+            )
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise ValueError(
+                f"{shown_name(key)} has the shape {shown(tuple(tensor.shape))}, but the file has fewer numbers"
+            )
+        count += tensor.numel()
+    if count > MAX_PARAMETERS:
+        raise ValueError(f"{count:,} numbers, more than {MAX_PARAMETERS:,}, the most that a network may have")
+
+
+def _to_float32(key: str, value: Tensor) -> Tensor:
+    """Convert to float32 without rounding; refuse NaN and infinity here rather than in the first result."""
+    if not value.is_floating_point() or not value.numel():
+        return value.detach()
+    if not all(bool(bound.isfinite()) for bound in torch.aminmax(value.detach())):  # NaN if one value is
+        raise ValueError(f"{shown_name(key)} holds values that are not finite")
+    converted = value.detach().float()
+    if value.dtype == torch.float64 and not torch.equal(converted.double(), value):
+        raise ValueError(f"{shown_name(key)} holds float64 numbers that float32 rounds; save them as float32")
+    return converted

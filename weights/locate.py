@@ -13,9 +13,13 @@ from pathlib import Path
 import platformdirs
 
 from .errors import WeightsError
-from .manifest import Bundle, WeightFile, list_files
+from .manifest import WEIGHT_SUFFIXES, Bundle, WeightFile, list_files
+from .messages import first_line, printable, shown
+from .safe_paths import inside, is_file
 
 SHIPPED = Path(__file__).resolve().parent
+MAX_FILE_BYTES = 4 << 30  # of a weight file: 1,000 million parameters in float32
+_BLOCK = 1 << 20  # bytes per read
 
 
 def search_folders(weights_dir: Path | None = None) -> list[Path]:
@@ -43,11 +47,11 @@ def find_file(file: WeightFile, weights_dir: Path | None = None) -> Path | None:
         Its path, None when there is no copy.
     """
     candidates = (folder / file.name for folder in search_folders(weights_dir))
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if is_file(path)), None)
 
 
 def sha256_of(path: Path) -> str:
-    """Compute the sha256 of a file.
+    """Compute the sha256 of a weight file.
 
     Args:
         path: the file.
@@ -56,22 +60,33 @@ def sha256_of(path: Path) -> str:
         64 hexadecimal digits.
 
     Raises:
-        WeightsError: the file cannot be read.
+        WeightsError: the file cannot be read, or has more than `MAX_FILE_BYTES`.
     """
     digest = hashlib.sha256()
+    read = 0
     try:
         with path.open("rb") as stream:
-            while block := stream.read(1 << 20):
+            too_large = os.fstat(stream.fileno()).st_size > MAX_FILE_BYTES
+            while not too_large and (block := stream.read(_BLOCK)):
                 digest.update(block)
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
+                read += len(block)
+                too_large = read > MAX_FILE_BYTES
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{printable(path)}: cannot be read: {first_line(error)}") from error
+    if too_large:
+        raise WeightsError(
+            f"{printable(path)}: larger than {MAX_FILE_BYTES >> 30} GiB, the most that a weight file may have"
+        )
     return digest.hexdigest()
 
 
 def _looks_like_tensors(path: Path) -> bool:
     """Return whether a file starts like PyTorch's: with the magic bytes of a zip archive or of pickle protocol 2."""
-    with path.open("rb") as stream:
-        return stream.read(4).startswith((b"PK", b"\x80\x02"))
+    try:
+        with path.open("rb") as stream:
+            return stream.read(4).startswith((b"PK", b"\x80\x02"))
+    except OSError as error:
+        raise WeightsError(f"{printable(path)}: cannot be read: {first_line(error)}") from error
 
 
 def verify_file(file: WeightFile, path: Path) -> str:
@@ -89,19 +104,20 @@ def verify_file(file: WeightFile, path: Path) -> str:
     Raises:
         WeightsError: the file cannot be read, or is not the expected one.
     """
+    where, advice = printable(path), "delete it and run `avvp weights fetch`"
     try:
         size = path.stat().st_size
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{where}: cannot be read: {first_line(error)}") from error
     if file.bytes is not None and size != file.bytes:
-        raise WeightsError(f"{path}: {size} bytes, expected {file.bytes}: delete it and run `avvp weights fetch`")
+        raise WeightsError(f"{where}: {size} bytes, expected {file.bytes}: {advice}")
     if not file.sha256 and not _looks_like_tensors(path):
-        raise WeightsError(f"{path}: not a PyTorch file (perhaps a web page): delete it and run `avvp weights fetch`")
+        raise WeightsError(f"{where}: not a PyTorch file (perhaps a web page): {advice}")
     digest = sha256_of(path)
     if not digest.startswith(file.sha256):
         raise WeightsError(
-            f"{path}: wrong hash: sha256 {digest[:16]}…, expected {file.sha256[:16]}"
-            ": the file is damaged or a different one; delete it and run `avvp weights fetch`"
+            f"{where}: wrong hash: sha256 {digest[:16]}…, expected {file.sha256[:16]}"
+            f": the file is damaged or a different one; {advice}"
         )
     return digest
 
@@ -117,20 +133,30 @@ def bundle_paths(bundle: Bundle, weights_dir: Path | None = None) -> tuple[dict[
         Path by name in the bundle, and the files of the manifest that are on no disk.
 
     Raises:
-        WeightsError: a file is neither in the bundle's folder nor in the manifest.
+        WeightsError: a file is neither in the bundle's folder nor in the manifest, leads out of that folder, or does
+            not have a suffix of weight files.
     """
     paths: dict[str, Path] = {}
     missing: list[WeightFile] = []
     known = list_files()
     for name in bundle.files:
-        if bundle.root is not None and (bundle.root / name).is_file():
-            paths[name] = bundle.root / name
+        try:
+            path = None if bundle.root is None else inside(bundle.root, name)
+        except ValueError as error:
+            raise WeightsError(f"bundle {shown(bundle.name)}: {error}") from error
+        if path is not None and is_file(path):
+            if path.suffix.lower() not in WEIGHT_SUFFIXES:
+                raise WeightsError(
+                    f"bundle {shown(bundle.name)}: {shown(name)} is not a weight file;"
+                    f" their names end with {', '.join(WEIGHT_SUFFIXES)}"
+                )
+            paths[name] = path
         elif name not in known:
             raise WeightsError(
-                f"bundle {bundle.name!r} needs {name!r}, which is neither in its folder nor in the manifest"
+                f"bundle {shown(bundle.name)} needs {shown(name)}, which is neither in its folder nor in the manifest"
             )
-        elif path := find_file(known[name], weights_dir):
-            paths[name] = path
+        elif found := find_file(known[name], weights_dir):
+            paths[name] = found
         else:
             missing.append(known[name])
     return paths, missing
@@ -149,7 +175,9 @@ def missing_message(files: list[WeightFile], weights_dir: Path | None = None) ->
     lines = [f"{len(files)} weight file(s) missing:"]
     for file in files:
         lines.append(f"  {file.name} ({file.mib:.0f} MiB): {', '.join(readable_url(url) for url in file.urls)}")
-    lines.append(f"Put them into {search_folders(weights_dir)[0]}, or run `avvp weights fetch` with network access.")
+    lines.append(
+        f"Put them into {printable(search_folders(weights_dir)[0])}, or run `avvp weights fetch` with network access."
+    )
     return "\n".join(lines)
 
 

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from .errors import WeightsError
+from .messages import first_line, printable, shown
+from .safe_paths import inside, is_file, is_folder
 from .toml import parse_toml, read_toml, toml_string
 
 DEFAULT_BUNDLE = "leap-llp"
 BUNDLE_FILE = "bundle.toml"
+MAX_BUNDLE = 64 << 10  # characters of a bundle.toml
+MAX_DESCRIPTION = 1000  # characters
+MAX_EXTRACTORS = 16
+MAX_SEED = 2**32 - 1  # of random parameters
+WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+# Extractors give files and folders their names: no separators, no hidden files, at most 64 characters.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .+-]{0,63}")
+_PARSER_FILES = ("checkpoint", "file", "label_embeddings")
+_PARSER_KEYS = ("family", *_PARSER_FILES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +45,11 @@ class WeightFile:
 class Bundle:
     """Everything that `--weights` selects: a profile, one extractor per stream, a parser.
 
-    Files are named by their key in the manifest or by a path relative to `root`.
+    Files are named by their key in the manifest or by a path relative to `root`, which stays inside `root`.
 
     Raises:
         TypeError: a field has the wrong type.
+        ValueError: a value is out of range, a key is unknown, or a file is outside `root`.
     """
 
     name: str
@@ -53,15 +66,39 @@ class Bundle:
             table = getattr(self, name)
             if not isinstance(table, Mapping) or not all(isinstance(value, str) for value in table.values()):
                 raise TypeError(f"{name} must be a table of names and files")
-        for name, kinds in (("profile", str), ("labels", str | None), ("seed", int | None)):
-            if not isinstance(getattr(self, name), kinds):
-                raise TypeError(f"{name} is {getattr(self, name)!r}")
+        for name, kinds in (("description", str), ("profile", str), ("labels", str | None), ("seed", int | None)):
+            value = getattr(self, name)
+            if not isinstance(value, kinds) or isinstance(value, bool):
+                raise TypeError(f"{name} is {shown(value)}")
+        if len(self.description) > MAX_DESCRIPTION:
+            raise ValueError(f"description has {len(self.description)} characters, more than {MAX_DESCRIPTION}")
+        if self.seed is not None and not 0 <= self.seed <= MAX_SEED:
+            raise ValueError(f"seed is {shown(self.seed)}, not from 0 to {MAX_SEED}")
+        if len(self.extractors) > MAX_EXTRACTORS:
+            raise ValueError(f"{len(self.extractors)} extractors, more than {MAX_EXTRACTORS}")
+        for what, name in self._names():
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"{shown(name)} cannot be the name of {what}: letters, digits and _ only, at most 64")
+        if unknown := sorted(set(self.parser) - set(_PARSER_KEYS)):
+            raise ValueError(f"parser has an unknown key {shown(unknown[0])}; known: {', '.join(_PARSER_KEYS)}")
+        if self.root is not None:
+            for file in self.files:
+                inside(self.root, file)
+
+    def _names(self) -> list[tuple[str, str]]:
+        """Return what is named, and its name: extractors, the profile, the label set, the parser's family."""
+        named = [("an extractor", name) for name in self.extractors]
+        optional = {"the profile": self.profile, "the labels": self.labels, "the family": self.parser.get("family")}
+        return [*named, *((what, name) for what, name in optional.items() if name is not None)]
 
     @property
     def files(self) -> tuple[str, ...]:
         """Names of all files that the bundle needs."""
-        parser = (self.parser.get(part, "") for part in ("checkpoint", "file", "label_embeddings"))
+        parser = (self.parser.get(part, "") for part in _PARSER_FILES)
         return tuple(file for file in (*self.extractors.values(), *parser) if file)
+
+
+_KEYS = {field.name for field in fields(Bundle)} - {"name", "root"}  # of a bundle.toml
 
 
 @cache
@@ -98,12 +135,13 @@ def load_bundle(name_or_folder: str) -> Bundle:
     if name_or_folder in bundles:
         return bundles[name_or_folder]
     folder = Path(name_or_folder)
-    if not folder.is_dir():
+    if not is_folder(folder):
+        known = ", ".join(bundles)
         raise WeightsError(
-            f"unknown bundle {name_or_folder!r}: neither a folder nor one of {', '.join(bundles)} (avvp weights list)"
+            f"unknown bundle {shown(name_or_folder)}: neither a folder nor one of {known} (avvp weights list)"
         )
-    if not (folder / BUNDLE_FILE).is_file():
-        raise WeightsError(f"{folder}: not a bundle: the folder has no {BUNDLE_FILE}")
+    if not is_file(folder / BUNDLE_FILE):
+        raise WeightsError(f"{printable(folder)}: not a bundle: the folder has no {BUNDLE_FILE}")
     return _read_bundle(folder)
 
 
@@ -128,9 +166,13 @@ def format_bundle(bundle: Bundle) -> str:
 
 
 def _read_bundle(folder: Path) -> Bundle:
-    description = folder / BUNDLE_FILE
     try:
-        entry = read_toml(description)
+        entry = read_toml(inside(folder, BUNDLE_FILE), limit=MAX_BUNDLE)
+        if unknown := sorted(entry.keys() - _KEYS):
+            raise ValueError(f"unknown key {shown(unknown[0])}; known: {', '.join(sorted(_KEYS))}")
+        if missing := sorted({"profile", "extractors", "parser"} - entry.keys()):
+            raise ValueError(f"lacks {', '.join(missing)}")
         return Bundle(**{"name": folder.name, "description": "", **entry, "root": folder})
     except (ValueError, TypeError) as error:
-        raise WeightsError(f"{description}: not a bundle description: {error}") from error
+        reason = first_line(error)
+        raise WeightsError(f"{printable(folder / BUNDLE_FILE)}: not a bundle description: {reason}") from error

@@ -38,13 +38,22 @@ def shown(value: object, most: int = MAX_SHOWN) -> str:
         return f"an integer of {value.bit_length()} bits"
     try:
         text = printable(value if isinstance(value, str) else repr(value))
-    except ValueError:  # an integer inside, too large to be written
+    except (ValueError, RecursionError):  # an integer inside, too large to be written; lists in lists in lists
         return f"a value of type {type(value).__name__}"
-    text = text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
-    return repr(text).replace("\\\\", "\\") if isinstance(value, str) else text
+    return repr(_cut(text, most)).replace("\\\\", "\\") if isinstance(value, str) else _cut(text, most)
+
+
+def shown_name(name: str, most: int = MAX_SHOWN) -> str:
+    """Return the name of a tensor from a file, shortened and on one line."""
+    return _cut(printable(name), most)
 
 
 def first_line(error: BaseException, most: int = 2 * MAX_SHOWN) -> str:
     """Return the first line of an exception's message, shortened; its type where it has none."""
-    line = printable(str(error).strip().split("\n", 1)[0])
-    return (line if len(line) <= most else f"{line[:most]}...") or type(error).__name__
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    line = printable(reason.strip().split("\n", 1)[0])
+    return _cut(line, most) or type(error).__name__
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"

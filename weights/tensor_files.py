@@ -1,0 +1,98 @@
+"""Check files of tensors before they are read: their sizes, and what their pickles name.
+
+A file of a few hundred bytes can otherwise ask for any amount of memory: by compressed records, by calls of allocating
+functions in its pickle, or by tensors whose strides repeat the same numbers.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickletools
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+from .errors import WeightsError
+from .locate import MAX_FILE_BYTES
+from .messages import first_line, printable, shown
+
+MAX_TENSORS = 20_000  # in one file
+MAX_HEADER_BYTES = 16 << 20  # of the header of a safetensors file, and of the pickle of a PyTorch file
+_RECORDS_BESIDE_TENSORS = 16  # version, byte order and the like
+_LEGACY_PICKLES = 5  # magic number, version, platform, content, keys; the numbers follow
+_STORAGES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
+# What weight files name. Among what torch allows besides, some calls allocate memory or change objects.
+_GLOBALS = {
+    "collections OrderedDict",
+    "torch._utils _rebuild_tensor_v2",
+    "torch._utils _rebuild_parameter",
+    "torch Size",
+    "_codecs encode",  # bytes of NumPy numbers
+    "numpy dtype",
+    "numpy.core.multiarray scalar",
+    "numpy._core.multiarray scalar",
+    *(f"torch {kind}Storage" for kind in _STORAGES),
+}
+_DAMAGED = (
+    OSError, ValueError, zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, EOFError, IndexError,
+    KeyError, OverflowError, RuntimeError, MemoryError,
+)  # fmt: skip
+
+
+def check_tensor_file(path: Path) -> None:
+    """Check that a file of tensors can be read in memory of about its own size.
+
+    Args:
+        path: a .safetensors file, or one of PyTorch, in its present or its old format.
+
+    Raises:
+        WeightsError: the file is too large, names other things than tensors, has compressed records, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_FILE_BYTES:
+                raise ValueError(f"larger than {MAX_FILE_BYTES >> 30} GiB, the most that a weight file may have")
+            if path.suffix == ".safetensors":
+                _check_header(file.read(8))
+            elif file.read(2) == b"PK":
+                _check_archive(file, size)
+            else:
+                file.seek(0)
+                _check_pickles(io.BytesIO(file.read(MAX_HEADER_BYTES)), _LEGACY_PICKLES)
+    except _DAMAGED as error:
+        raise WeightsError(f"{printable(path)}: damaged, or not a weight file: {first_line(error)}") from error
+
+
+def _check_header(start: bytes) -> None:
+    length = int.from_bytes(start, "little")
+    if length > MAX_HEADER_BYTES:
+        raise ValueError(f"its header has {length:,} bytes, more than {MAX_HEADER_BYTES:,}")
+
+
+def _check_archive(file: io.BufferedReader, size: int) -> None:
+    with zipfile.ZipFile(file) as archive:
+        records = archive.infolist()
+        if len(records) > MAX_TENSORS + _RECORDS_BESIDE_TENSORS:
+            raise ValueError(f"{len(records):,} records, more than {MAX_TENSORS:,}")
+        if any(record.compress_type != zipfile.ZIP_STORED for record in records):
+            raise ValueError("its records are compressed, which PyTorch does not do")
+        if sum(record.file_size for record in records) > size:
+            raise ValueError("its records are larger than the file")
+        for record in records:
+            if record.filename.endswith(".pkl"):
+                if record.file_size > MAX_HEADER_BYTES:
+                    raise ValueError(f"its pickle has {record.file_size:,} bytes, more than {MAX_HEADER_BYTES:,}")
+                _check_pickles(io.BytesIO(archive.read(record)), 1)
+
+
+def _check_pickles(stream: io.BytesIO, count: int) -> None:
+    """Raise ValueError unless the pickles one after another name only what weight files need. Nothing is executed."""
+    for _ in range(count):
+        for operation, value, _ in pickletools.genops(stream):
+            if operation.name in {"STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"}:
+                raise ValueError(f"its pickle has the operation {operation.name}, which weight files do not need")
+            if operation.name == "GLOBAL" and value not in _GLOBALS:
+                raise ValueError(f"its pickle names {shown(value)}, which weight files do not need")
