@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-# Path turns "//" into "/"; a password may itself contain "@" or ":".
-_USER = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*:/{1,3})[^/\s'\"]*@")
+# Path turns "//" into "/"; a password may itself contain "@", ":" or "/", but what follows a port is no password.
+_USER = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*:/{1,3})(?:[^/:\s'\"]*:(?!\d+/)[^\s'\"]*|[^/\s'\"]*)@")
 _SECRET = re.compile(
     r"(?P<name>[?&;][^=&;\s]*(?:token|key|sig|secret|passw|pwd|auth|credential|session)[^=&;\s]*=)[^&;#\s'\"]+",
     re.IGNORECASE,

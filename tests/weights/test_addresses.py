@@ -20,6 +20,8 @@ from avvp.weights.addresses import hide_credentials
         ("sftp://user@host/x", "sftp://***@host/x"),
         ("cannot open 'https://u:p@h/x?token=abc&a=1#t': no", "cannot open 'https://***@h/x?token=***&a=1#t': no"),
         ("https://h/x?X-Amz-Signature=abc&X-Amz-Credential=k", "https://h/x?X-Amz-Signature=***&X-Amz-Credential=***"),
+        ("s3://KEY:se/cr+et@bucket/x", "s3://***@bucket/x"),
+        ("http://host:80/a@b", "http://host:80/a@b"),
         ("simplecache::ftp://u:p@h/x", "simplecache::ftp://***@h/x"),
         ("ftp://u:p@a/x and ftp://u:p@b/y", "ftp://***@a/x and ftp://***@b/y"),
     ],
