@@ -30,9 +30,9 @@ def watch_peaks(program: Program) -> Peaks:
     return Peaks(peak, child)
 
 
-def resident_bytes() -> int:
-    """Return the resident memory of this process."""
-    fields = Path("/proc/self/status").read_text().split()
+def resident_bytes(pid: int | str = "self") -> int:
+    """Return the resident memory of a process, by default of this one."""
+    fields = Path(f"/proc/{pid}/status").read_text().split()
     return int(fields[fields.index("VmRSS:") + 1]) * 1024
 
 
