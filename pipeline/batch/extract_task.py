@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,6 +34,9 @@ from .work import PendingVideo, VideoOutputs
 
 LAYOUTS = ("llp", "packed")
 _PACKED = "rows"  # name of the output of layout packed
+_CLIPS = "clips/{id}.npy"
+_ARRAY = re.compile(re.escape(ARRAY_PREFIX) + r"[0-9a-f]{16}\.npy")  # the arrays that `assemble_store` writes
+_SHOWN = 1000  # characters of what differs between specifications
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +58,16 @@ class ExtractTask(BundleTask[LoadedExtractors]):
             if self.extractors is None or name in self.extractors
         ]
         if self.layout == "llp":
-            return {
-                stream: OutputSpec(f"{folder_name(name)}/{{id}}.npy", hashes[stream], (stream,))
-                for stream, name in chosen
-            }
+            return {stream: OutputSpec(_template(name), hashes[stream], (stream,)) for stream, name in chosen}
         if len(chosen) < len(STREAMS):
             raise SetupError("a packed store holds all streams; --extractors goes with --layout llp")
-        return {_PACKED: OutputSpec("clips/{id}.npy", hash_values(hashes), STREAMS)}
+        return {_PACKED: OutputSpec(_CLIPS, hash_values(hashes), STREAMS)}
+
+    def path_templates(self, loaded: LoadedExtractors) -> dict[str, str]:
+        files: dict[str, str] = {
+            stream: _template(name) for stream, name in zip(STREAMS, loaded.spec.extractors, strict=True)
+        }
+        return files | {_PACKED: _CLIPS}
 
     def check(self, run: RunContext[LoadedExtractors], *, overwrite: bool) -> None:
         check_spec(run.storage, run.loaded.spec)
@@ -89,6 +96,10 @@ class ExtractTask(BundleTask[LoadedExtractors]):
         return VideoOutputs(files, video.summary.warnings, asdict(video.summary.facts))
 
 
+def _template(extractor: str) -> str:
+    return f"{folder_name(extractor)}/{{id}}.npy"
+
+
 def _side_by_side(video: PendingVideo) -> Iterator[NDArray[np.float32]]:
     return (np.concatenate(parts, axis=1) for parts in per_second_features(video))
 
@@ -108,13 +119,13 @@ def check_spec(storage: Storage, spec: FeatureSpec) -> None:
         return
     try:
         differences = FeatureSpec.from_dict(parse_json(content)).differences(spec)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         where = escape(f"{storage.where}/{SPEC_FILE}")
         raise SetupError(f"{where}: not a feature specification: {escape(error)}") from error
     if differences:
+        shown = escape("; ".join(differences)[:_SHOWN])
         raise SetupError(
-            f"{escape(storage.where)}: holds other features (there / wanted): {'; '.join(differences)};"
-            " choose another folder"
+            f"{escape(storage.where)}: holds other features (there / wanted): {shown}; choose another folder"
         )
 
 
@@ -134,12 +145,16 @@ def assemble_store(storage: Storage, spec: FeatureSpec, spec_of_clips: OutputSpe
     The index is replaced last, so an existing store stays readable until then. A store that is up to date is not
     rewritten.
     """
-    packed = {name: entry for name, entry in sorted(journal.entries.items()) if _PACKED in entry.outputs}
+    packed = {
+        name: entry
+        for name, entry in sorted(journal.entries.items())
+        if _PACKED in entry.outputs and entry.outputs[_PACKED].path == spec_of_clips.path(name)
+    }
     with storage.cached_listing():
         clips = {
             name: entry.outputs[_PACKED]
             for name, entry in packed.items()
-            if entry.parameters[_PACKED] == spec_of_clips.parameters and storage.exists(entry.outputs[_PACKED].path)
+            if entry.parameters.get(_PACKED) == spec_of_clips.parameters and storage.exists(entry.outputs[_PACKED].path)
         }
     if not clips:
         return None
@@ -157,7 +172,7 @@ def assemble_store(storage: Storage, spec: FeatureSpec, spec_of_clips: OutputSpe
         )
         storage.write(INDEX_FILE, index)
     for name in storage.names("", ".npy"):
-        if name.startswith(ARRAY_PREFIX) and name != array:
+        if _ARRAY.fullmatch(name) and name != array:
             storage.remove(name)
     return f"the store holds {len(clips)} clips{note}"
 
@@ -168,7 +183,7 @@ def _concatenate(
     with path.open("wb") as file:
         write_header(file, "float32", *shape)
         for clip in clips.values():
-            content = storage.read(clip.path)
+            content = storage.read(clip.path, limit=clip.size)
             if content is None or len(content) != clip.size:
                 raise OutputError(f"{escape(clip.path)}: was changed while the store was assembled")
             file.write(content[header_bytes:])

@@ -3,95 +3,185 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
+import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
+from ...weights.safe_paths import UnsafePathError, inside
+from ..durable import remove_file, sync_folder
 from ..errors import OutputError
-from ..files import PART_PREFIX, exclusive_lock, hash_file, list_files, make_folder, replacing
+from ..files import check_writable, exclusive_lock, hash_file, list_files, make_folder, remove_parts, replacing
 from ..text import escape
-from .storage import Log, OutputFingerprint, Storage
+from .storage import MAX_LINE_BYTES, MAX_LOG_BYTES, MAX_READ_BYTES, Log, OutputFingerprint, Storage
+
+_COARSE = 1_000_000  # ns; times in whole milliseconds come from file systems that keep no finer ones
+_ADVICE = "give the real folder as the output, or put one in the place of the link"
 
 
 class LocalStorage(Storage):
     """A folder. Every file is written to a temporary file beside it, fsynced and renamed."""
 
     def __init__(self, root: Path) -> None:
-        super().__init__(str(root), journal_batch=1)
+        super().__init__(str(root), str(root), journal_batch=1)
         self.root = root
+        self._checked: set[tuple[str, str]] | None = None  # folders that are inside, in `cached_listing`
 
-    def read(self, name: str) -> bytes | None:
-        try:
-            return (self.root / name).read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise OutputError(f"{escape(self.root / name)}: cannot be read: {error.strerror or error}") from error
+    def read(self, name: str, *, limit: int = MAX_READ_BYTES) -> bytes | None:
+        path = self._path(name, "read")
+        with refusals_as_output_error(path, "read"):
+            file = _open_regular(path)
+            if file is None:
+                return None
+            with file:
+                content = file.read(limit + 1)
+        if len(content) > limit:
+            raise OutputError(f"{escape(path)}: larger than {limit} bytes, the most that is read of it")
+        return content
+
+    def lines(self, name: str) -> Iterator[bytes]:
+        path = self._path(name, "read")
+        with refusals_as_output_error(path, "read"):
+            file = _open_regular(path)
+            if file is None:
+                return
+            with file:
+                if os.fstat(file.fileno()).st_size > MAX_LOG_BYTES:
+                    raise OutputError(f"{escape(path)}: larger than {MAX_LOG_BYTES >> 30} GiB; move it away")
+                while line := file.readline(MAX_LINE_BYTES + 1):
+                    rest = line
+                    while rest and not rest.endswith(b"\n"):
+                        rest = file.readline(MAX_LINE_BYTES)
+                    yield line.removesuffix(b"\n")
 
     def store(self, name: str, write: Callable[[Path], object]) -> OutputFingerprint:
-        path = self.root / name
+        path = self._path(name, "written")
         make_folder(path.parent)
         with replacing(path) as temporary:
             write(temporary)
             digest = hash_file(temporary)
-        status = path.stat()
-        return OutputFingerprint(name, status.st_size, status.st_mtime_ns, digest)
+            now = time.time_ns()
+            # Finer than the clock of the file system: a change within the same tick has another time.
+            os.utime(temporary, ns=(now, now))
+            written = temporary.stat()
+        with refusals_as_output_error(path, "read"):
+            status = path.stat()
+        state = _state(status) if status.st_ino == written.st_ino else ""
+        return OutputFingerprint(name, written.st_size, written.st_mtime_ns, digest, state)
 
     def remove(self, name: str) -> None:
-        if self.exists(name):
-            with refusals_as_output_error(self.root / name, "removed"):
-                (self.root / name).unlink(missing_ok=True)
+        path = self._find(name, "removed")
+        if path is not None and os.path.lexists(path):
+            with refusals_as_output_error(path, "removed"):
+                remove_file(path)
 
     def names(self, folder: str, suffix: str) -> list[str]:
-        path = self.root / folder
+        path = self._path(folder, "listed") if folder else self.root
         with refusals_as_output_error(path, "listed"):
-            files = list_files(path) if path.exists() else []
+            files = list_files(path) if os.path.lexists(path) else []
         return sorted(file.relative_to(self.root).as_posix() for file in files if file.name.endswith(suffix))
 
     def exists(self, name: str) -> bool:
-        return os.path.lexists(self.root / name)  # False, too, for names that the system rejects
+        path = self._find(name, "read")
+        return path is not None and os.path.lexists(path)
 
     def clear(self, folders: Iterable[str]) -> None:
         for folder in folders:
-            for temporary in (self.root / folder).glob(f"{PART_PREFIX}*.part"):
-                with refusals_as_output_error(temporary, "removed"):
-                    temporary.unlink(missing_ok=True)
+            path = self.root if folder in {"", "."} else self._find(folder, "read")
+            if path is not None:
+                remove_parts(path)
 
-    def intact(self, output: OutputFingerprint, *, verify: bool = False) -> bool:
-        path = self.root / output.path
+    def check(self, output: OutputFingerprint, *, verify: bool = False) -> OutputFingerprint | None:
+        path = self._find(output.path, "read")
         try:
-            status = path.stat()
-            if status.st_size != output.size:
-                return False
-            return (status.st_mtime_ns == output.mtime_ns and not verify) or hash_file(path) == output.sha256
-        except OSError:
-            return False
+            status = None if path is None else path.stat()
+            if path is None or status is None or not stat.S_ISREG(status.st_mode) or status.st_size != output.size:
+                return None
+            state = _state(status)
+            if state and (state, status.st_mtime_ns) == (output.state, output.mtime_ns) and not verify:
+                return output
+            if hash_file(path) != output.sha256:
+                return None
+        except (OSError, ValueError):
+            return None
+        return replace(output, mtime_ns=status.st_mtime_ns, state=state)
 
     def log(self, name: str) -> Log:
-        return _LocalLog(self.root / f"{name}.jsonl")
+        return _LocalLog(self._path(f"{name}.jsonl", "written"))
 
-    def cached_listing(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
+    @contextlib.contextmanager
+    def cached_listing(self) -> Iterator[None]:
+        self._checked = set()
+        try:
+            yield
+        finally:
+            self._checked = None
 
     def exclusive_lock(self) -> contextlib.AbstractContextManager[None]:
         return exclusive_lock(self.root)
+
+    def check_lasting(self) -> None:
+        pass
+
+    def check_writable(self) -> None:
+        check_writable(self.root)
+
+    def _find(self, name: str, what: str) -> Path | None:
+        """Return the path of a name, None if it is too long for the file system: nothing is there. See `_path`."""
+        try:
+            return self._path(name, what)
+        except OutputError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.ENAMETOOLONG:
+                return None
+            raise
+
+    def _path(self, name: str, what: str) -> Path:
+        """Return the path of a name. Raises OutputError, "PATH: cannot be WHAT: reason", if it leads out."""
+        folder, slash, _ = name.rpartition("/")
+        path = self.root / name
+        if self._checked is not None and (folder, slash) in self._checked and _is_no_link(path):
+            return path
+        try:
+            inside(self.root, name)
+        except UnsafePathError as error:
+            cause = error.__cause__ or error
+            link = _find_link_out(self.root, name)
+            reason = str(error) if link is None else f"{link} leads out of {self.root}; {_ADVICE}"
+            reason = getattr(cause, "strerror", None) or reason
+            raise OutputError(f"{escape(path)}: cannot be {what}: {escape(reason)}") from cause
+        if self._checked is not None:
+            self._checked.add((folder, slash))
+        return path
 
 
 class _LocalLog(Log):
     def __init__(self, path: Path) -> None:
         self._path = path
+        make_folder(path.parent)
         with refusals_as_output_error(path, "written"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+            self._file = os.open(path, flags, 0o666)
+            sync_folder(path.parent)
 
     def append(self, lines: bytes, *, immediately: bool) -> None:  # noqa: ARG002 - always
         with refusals_as_output_error(self._path, "written"):
-            while lines:
-                lines = lines[os.write(self._file, lines) :]
+            size = os.fstat(self._file).st_size
+            try:
+                while lines:
+                    lines = lines[os.write(self._file, lines) :]
+            except OSError:
+                with contextlib.suppress(OSError):  # half a line would spoil the next one
+                    os.ftruncate(self._file, size)
+                raise
             os.fsync(self._file)
 
     def close(self) -> None:
-        os.close(self._file)
+        with refusals_as_output_error(self._path, "written"):
+            os.close(self._file)
 
 
 @contextlib.contextmanager
@@ -101,3 +191,43 @@ def refusals_as_output_error(path: Path, what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(f"{escape(path)}: cannot be {what}: {error.strerror or error}") from error
+
+
+def _open_regular(path: Path) -> BinaryIO | None:
+    """Open a regular file to read, None if it is absent. Raises OSError; a pipe is not waited for."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def _state(status: os.stat_result) -> str:
+    """Return what a change of a file changes, even one that sets its time back; empty where times are too coarse."""
+    if not status.st_mtime_ns % _COARSE:
+        return ""
+    return f"{status.st_ino}-{status.st_ctime_ns}"
+
+
+def _is_no_link(path: Path) -> bool:
+    """Return whether the last part of a path is neither a link nor "..", and a name that the system accepts."""
+    try:
+        return path.name != ".." and not stat.S_ISLNK(path.lstat().st_mode)
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError):
+        return False
+
+
+def _find_link_out(root: Path, name: str) -> Path | None:
+    """Return the link in a name that leads out of the folder, if there is one."""
+    path = root
+    for part in Path(name).parts:
+        path /= part
+        with contextlib.suppress(OSError, RuntimeError, ValueError):
+            if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+                return path
+    return None

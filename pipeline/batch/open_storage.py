@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import SetupError
+from ..files import make_folder
 from ..text import escape
 from .local_storage import LocalStorage, refusals_as_output_error
 from .storage import Storage
@@ -25,8 +26,10 @@ def open_storage(location: str | Path) -> Storage:
 
         return RemoteStorage(str(location))
     root = Path(location)
-    if root.exists() and not root.is_dir():
-        raise SetupError(f"{escape(root)}: is not a folder")
     with refusals_as_output_error(root, "created"):
-        root.mkdir(parents=True, exist_ok=True)
+        if root.exists() and not root.is_dir():
+            raise SetupError(f"{escape(root)}: is not a folder")
+        exists = root.is_dir()
+    if not exists:
+        make_folder(root)
     return LocalStorage(root)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -61,15 +61,11 @@ class ParseTask(BundleTask[LoadedBundle]):
         if refinement := self.refinement.to_dict():
             parameters["refinement"] = refinement
         digest = hash_values(parameters)
-        return {name: OutputSpec(f"{{id}}.{suffix}", digest, STREAMS) for name, (suffix, _, _) in self._files().items()}
+        files = _files(self.formats)
+        return {name: OutputSpec(_template(suffix), digest, STREAMS) for name, (suffix, _, _) in files.items()}
 
-    def _files(self) -> dict[str, tuple[str, Format, int]]:
-        """Return output name -> suffix, format, and which of the format's files it is."""
-        files = {}
-        for form in (FORMATS[name] for name in self.formats):
-            for place, suffix in enumerate(form.suffixes):
-                files |= {EVENTS: (EVENTS_SUFFIX, form, place)} if suffix == "json" else {suffix: (suffix, form, place)}
-        return files
+    def path_templates(self, loaded: LoadedBundle) -> dict[str, str]:  # noqa: ARG002 - the same for every bundle
+        return {name: _template(suffix) for name, (suffix, _, _) in _files(FORMATS).items()}
 
     def write_outputs(self, run: RunContext[LoadedBundle], video: PendingVideo) -> VideoOutputs:
         assert video.summary is not None
@@ -92,10 +88,23 @@ class ParseTask(BundleTask[LoadedBundle]):
             output: run.storage.store(
                 run.specs[output].path(video.job.id), partial(_write_bytes, contents[form.name][place])
             )
-            for output, (_, form, place) in self._files().items()
+            for output, (_, form, place) in _files(self.formats).items()
             if output in video.job.output_names
         }
         return VideoOutputs(files, warnings, asdict(facts), _note(timeline))
+
+
+def _files(formats: Iterable[str]) -> dict[str, tuple[str, Format, int]]:
+    """Return output name -> suffix, format, and which of the format's files it is."""
+    files = {}
+    for form in (FORMATS[name] for name in formats):
+        for place, suffix in enumerate(form.suffixes):
+            files |= {EVENTS: (EVENTS_SUFFIX, form, place)} if suffix == "json" else {suffix: (suffix, form, place)}
+    return files
+
+
+def _template(suffix: str) -> str:
+    return f"{{id}}.{suffix}"
 
 
 def _write_bytes(content: bytes, path: Path) -> None:

@@ -9,7 +9,7 @@ failures.csv   the inputs that failed and why, while there are any
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from ..errors import SetupError
 from ..files import FAILURES_FILE, access_problem
 from ..text import escape
 from .journal import InputFingerprint, Journal, JournalEntry
-from .storage import Storage
+from .storage import OutputFingerprint, Storage
 
 _MAX_LISTED = 20  # lines of an error message
 
@@ -39,7 +39,7 @@ class OutputSpec:
 
     def path(self, name: str) -> str:
         """Return the path for the input with this id, relative to the storage."""
-        return self.path_template.replace("{id}", name)
+        return fill_template(self.path_template, name)
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class BatchJob:
         inputs: id -> media file; an id may hold slashes.
         storage: where outputs and journal are kept.
         specs: output name -> what is written.
+        templates: output name -> path template of every file that runs of this kind may have written, with other
+            options too; by default those of `specs`.
         problems: id -> why an input cannot be used. Others may prove unusable when they are planned.
         overwrite: compute everything, and replace files that no run has written.
         retry_failed: include inputs that failed in an earlier run.
@@ -61,6 +63,7 @@ class BatchJob:
     inputs: Mapping[str, Path]
     storage: Storage
     specs: Mapping[str, OutputSpec]
+    templates: Mapping[str, str] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
     overwrite: bool = False
     retry_failed: bool = False
@@ -71,6 +74,20 @@ class BatchJob:
     def paths(self, name: str) -> dict[str, str]:
         """Return output name -> path for an input."""
         return {output: spec.path(name) for output, spec in self.specs.items()}
+
+    def own_outputs(self, entry: JournalEntry) -> dict[str, OutputFingerprint]:
+        """Return the outputs of an entry that such a run writes for its id: a journal may list any other file."""
+        templates = {**{output: spec.path_template for output, spec in self.specs.items()}, **self.templates}
+        return {
+            output: file
+            for output, file in entry.outputs.items()
+            if output in templates and file.path == fill_template(templates[output], entry.id)
+        }
+
+
+def fill_template(template: str, name: str) -> str:
+    """Return the path of an output for the input with this id, relative to the storage."""
+    return template.replace("{id}", name)
 
 
 class PlannedVideo(NamedTuple):
@@ -84,12 +101,24 @@ class PlannedVideo(NamedTuple):
 
 @dataclass
 class Plan:
-    """All inputs of a job, each in one of four lists."""
+    """All inputs of a job, each in one of four lists.
+
+    Attributes:
+        todo: to be computed.
+        done: computed before.
+        failed: in an earlier run, not to be retried.
+        unusable: they lead to no file.
+        moved: entries of `done` whose outputs have the right content, but were copied or restored since: with their new
+            fingerprints, so that the next run need not read them.
+        strays: files that the journal lists for inputs to be computed, but that no such run writes. They stay.
+    """
 
     todo: list[PlannedVideo] = field(default_factory=list)
     done: list[PlannedVideo] = field(default_factory=list)
-    failed: list[PlannedVideo] = field(default_factory=list)  # in an earlier run, not to be retried
-    unusable: list[PlannedVideo] = field(default_factory=list)  # they lead to no file
+    failed: list[PlannedVideo] = field(default_factory=list)
+    unusable: list[PlannedVideo] = field(default_factory=list)
+    moved: list[JournalEntry] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)
 
 
 def make_plan(job: BatchJob, journal: Journal) -> Plan:
@@ -108,7 +137,8 @@ def make_plan(job: BatchJob, journal: Journal) -> Plan:
     """
     plan, foreign_files, id_clashes = Plan(), [], []
     with job.storage.cached_listing():
-        if not journal.entries and not job.overwrite and job.storage.exists(FAILURES_FILE):
+        has_failures = job.storage.exists(FAILURES_FILE)  # looked at in any case: it may be a link that leads out
+        if has_failures and not journal.entries and not job.overwrite:
             foreign_files.append(FAILURES_FILE)
         for name, path in job.inputs.items():
             if problem := job.problems.get(name) or access_problem(path):
@@ -120,11 +150,14 @@ def make_plan(job: BatchJob, journal: Journal) -> Plan:
                 foreign_files += _foreign_files(job, name, entry)
                 id_clashes += [] if unchanged else _id_clashes(path, entry)
             if entry is not None and unchanged:
-                planned, status = _plan_unchanged(job, name, path, entry)
+                planned, status = _plan_unchanged(job, name, path, entry, plan.moved)
             else:
                 reason = "new" if entry is None else "to be overwritten" if job.overwrite else "the input has changed"
                 planned, status = PlannedVideo(name, path, tuple(job.specs), reason), "todo"
             {"todo": plan.todo, "done": plan.done, "failed": plan.failed}[status].append(planned)
+            if entry is not None and status == "todo":
+                own = job.own_outputs(entry)
+                plan.strays += [file.path for output, file in entry.outputs.items() if output not in own]
     if id_clashes:
         headline = "there are results already of another file of the same name (--overwrite replaces them):"
         raise SetupError("\n  ".join([headline, *id_clashes[:_MAX_LISTED]]))
@@ -142,7 +175,7 @@ def _foreign_files(job: BatchJob, name: str, entry: JournalEntry | None) -> list
     """Return existing output files that no journalled run has written or started."""
     if entry is not None and entry.status == "started":
         return []
-    written = {} if entry is None else entry.outputs
+    written = {} if entry is None else job.own_outputs(entry)
     paths = job.paths(name).items()
     return [path for output, path in paths if output not in written and job.storage.exists(path)]
 
@@ -152,32 +185,47 @@ def _id_clashes(path: Path, entry: JournalEntry | None) -> list[str]:
     if entry is None or entry.status != "done":
         return []
     earlier = Path(entry.input.path)
-    if earlier == path.resolve() or not earlier.exists():
+    try:
+        if earlier == path.resolve() or not earlier.exists():
+            return []
+    except OSError:  # a name that is too long, in a journal that was changed
         return []
     return [f"{escape(path)}: there are results of {escape(earlier)}"]
 
 
-def _plan_unchanged(job: BatchJob, name: str, path: Path, entry: JournalEntry) -> tuple[PlannedVideo, str]:
-    """Plan an input that is as it was when the entry was written."""
+def _plan_unchanged(
+    job: BatchJob, name: str, path: Path, entry: JournalEntry, moved: list[JournalEntry]
+) -> tuple[PlannedVideo, str]:
+    """Plan an input that is as it was when the entry was written; add the entry to `moved` if its outputs were."""
     outputs = tuple(job.specs)
-    changed = [output for output, spec in job.specs.items() if entry.parameters.get(output) != spec.parameters]
+    changed = {output for output, spec in job.specs.items() if entry.parameters.get(output) != spec.parameters}
     if entry.status == "failed":
-        if not job.retry_failed and not set(changed) & entry.parameters.keys():
-            return PlannedVideo(name, path, (), entry.cause), "failed"
+        if not job.retry_failed and not changed & entry.parameters.keys():
+            return PlannedVideo(name, path, (), escape(entry.cause)), "failed"
         return PlannedVideo(name, path, outputs, "failed before"), "todo"
-    existing = [output for output in outputs if output not in changed]
-    damaged = [output for output in existing if not job.storage.intact(entry.outputs[output], verify=job.verify)]
-    if not changed and not damaged:
+    own = job.own_outputs(entry)
+    current = {
+        output: job.storage.check(own[output], verify=job.verify)
+        for output in outputs
+        if output not in changed and output in own
+    }
+    found = {output: file for output, file in current.items() if file is not None}
+    missing = tuple(output for output in outputs if output not in found)
+    if not missing:
+        if entry.status == "done" and any(file != own[output] for output, file in found.items()):
+            moved.append(replace(entry, outputs={**entry.outputs, **found}))
         return PlannedVideo(name, path, (), "done before"), "done"
     if entry.status == "started":
         reason = "interrupted before"
+    elif changed.issuperset(missing):
+        reason = "other parameters, or not made yet"
     else:
-        reason = "an output is missing or was changed" if damaged else "other parameters, or not made yet"
-    return PlannedVideo(name, path, tuple(o for o in outputs if o in changed or o in damaged), reason), "todo"
+        reason = "an output is missing or was changed"
+    return PlannedVideo(name, path, missing, reason), "todo"
 
 
 def _same_input(job: BatchJob, path: Path, entry: JournalEntry) -> bool:
     try:
         return InputFingerprint.of(path, content=job.hash_inputs).same(entry.input)
-    except OSError:
+    except (OSError, RuntimeError, ValueError):
         return entry.input.size < 0  # it could not be read then either

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
+import re
+import secrets
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 
+from ...weights.addresses import hide_credentials
+from ...weights.safe_paths import UnsafePathError, inside
 from ..errors import OutputError, SetupError
 from ..files import hash_file
 from ..text import escape
-from .storage import Log, OutputFingerprint, Storage
+from .local_storage import refusals_as_output_error
+from .storage import MAX_READ_BYTES, Log, OutputFingerprint, Storage, is_name
 
 _FLUSH_AFTER = 5.0  # seconds after which buffered lines of a log are written
+_SHOWN = 500  # characters of an error of a filesystem
+_CHUNK = 1 << 20  # bytes
+_CHAIN = "::"  # of fsspec: an archive or a cache over another address
+_USER = re.compile(r"([^/:]*):(?!\d+/)(.*)@|([^/]*)@")  # user and password, which may itself contain "@" and "/"
+_REMOVERS = ("rm_file", "_rm_file", "rm", "_rm")  # a filesystem with results implements one of these
+_VERSIONS = ("ETag", "etag", "generation", "md5Hash", "content_md5", "crc32c")  # of an object, in `info`
 
 
 class RemoteStorage(Storage):
@@ -28,33 +44,65 @@ class RemoteStorage(Storage):
     """
 
     def __init__(self, address: str) -> None:
-        super().__init__(address.rstrip("/"), journal_batch=64)
+        protocol, _, rest = address.partition("://")
+        address = f"{protocol}://{rest.rstrip('/') or rest[:1]}"
+        super().__init__(address, hide_credentials(address), journal_batch=64)
+        self._secrets = _find_secrets(address)
         try:
-            self._files, self._root = fsspec.core.url_to_fs(self.where)
+            self._files, self._root = fsspec.core.url_to_fs(address)
         except Exception as error:  # unknown protocol, missing package, no answer, ...
-            raise SetupError(f"{escape(address)}: {escape(error)}") from error
+            cause = self._without_secrets(error)
+            raise SetupError(f"{escape(self.where)}: {cause.strerror}") from cause
         self._listing: dict[str, Any] | None = None
 
-    def read(self, name: str) -> bytes | None:
+    def check_lasting(self) -> None:
+        kind, protocol = type(self._files), self.address.partition("://")[0]
+        if _CHAIN in self.address:
+            problem = f"an address with {_CHAIN!r} leads into an archive or through a cache"
+        elif isinstance(self._files, MemoryFileSystem):
+            problem = f"{protocol}:// is memory of this process, which is gone when it ends"
+        elif all(getattr(kind, name, None) is getattr(fsspec.AbstractFileSystem, name, None) for name in _REMOVERS):
+            problem = f"{protocol}:// is no place where files can be written and replaced"
+        else:
+            return
+        raise SetupError(f"{escape(self.where)}: {problem}; name a folder, or an address such as s3://bucket/folder")
+
+    def check_writable(self) -> None:
+        name, content = f".avvp-{secrets.token_hex(8)}.part", secrets.token_bytes(16)
+        try:
+            self.write(name, content)
+            arrived = self.read(name)
+            self.remove(name)
+        except OutputError as error:
+            raise SetupError(f"{error}; results cannot be kept there") from error.__cause__
+        if arrived != content:
+            raise SetupError(f"{escape(self.where)}: does not return what is written to it; choose another place")
+
+    def read(self, name: str, *, limit: int = MAX_READ_BYTES) -> bytes | None:
         with self._refused(name, "read"):
             try:
+                size = self._files.info(self._path(name))["size"]
+                if size is not None and size > limit:
+                    raise OSError(errno.EFBIG, f"larger than {limit} bytes, the most that is read of it")
                 return self._files.cat_file(self._path(name))
             except FileNotFoundError:
                 return None
 
     def store(self, name: str, write: Callable[[Path], object]) -> OutputFingerprint:
-        with tempfile.TemporaryDirectory(prefix="avvp-send-") as folder:
-            path = Path(folder) / "file"
-            write(path)
-            digest, size = hash_file(path), path.stat().st_size
+        # A file without a name: nothing is left of it, however the process ends.
+        with tempfile.TemporaryFile(prefix="avvp-send-") as file:
+            path = Path(f"/proc/self/fd/{file.fileno()}")
+            with refusals_as_output_error(Path(tempfile.gettempdir()), "written"):
+                write(path)
+                digest, size = hash_file(path), path.stat().st_size
             with self._refused(name, "written"):
                 self._files.makedirs(str(PurePosixPath(self._path(name)).parent), exist_ok=True)
                 self._files.put_file(str(path), self._path(name))
                 self._files.invalidate_cache()
                 info = self._files.info(self._path(name))
         if info["size"] != size:
-            raise OutputError(f"{escape(self._path(name))}: {info['size']} bytes arrived of {size}")
-        return OutputFingerprint(name, size, _modified_ns(info), digest)
+            raise OutputError(f"{escape(f'{self.where}/{name}')}: {info['size']} bytes arrived of {size}")
+        return OutputFingerprint(name, size, _modified_ns(info), digest, _state(info))
 
     def remove(self, name: str) -> None:
         with self._refused(name, "removed"), contextlib.suppress(FileNotFoundError):
@@ -63,7 +111,7 @@ class RemoteStorage(Storage):
     def names(self, folder: str, suffix: str) -> list[str]:
         with self._refused(folder, "listed"):
             try:
-                paths = self._files.ls(self._path(folder), detail=False)
+                paths = self._files.ls(self._path(folder) if folder else self._root, detail=False)
             except FileNotFoundError:
                 return []
         names = (PurePosixPath(path).name for path in paths if path.endswith(suffix))
@@ -72,15 +120,21 @@ class RemoteStorage(Storage):
     def exists(self, name: str) -> bool:
         return self._info(name) is not None
 
-    def intact(self, output: OutputFingerprint, *, verify: bool = False) -> bool:
+    def check(self, output: OutputFingerprint, *, verify: bool = False) -> OutputFingerprint | None:
         info = self._info(output.path)
-        if info is None or info["size"] != output.size:
-            return False
-        if _modified_ns(info) == output.mtime_ns and not verify:
-            return True
-        with tempfile.TemporaryDirectory(prefix="avvp-check-") as folder, self._refused(output.path, "read"):
-            self._files.get_file(self._path(output.path), str(Path(folder) / "file"))
-            return hash_file(Path(folder) / "file") == output.sha256
+        if info is None or info["type"] != "file" or info["size"] != output.size:
+            return None
+        modified, state = _modified_ns(info), _state(info)
+        known = bool(modified or state) and modified == output.mtime_ns and output.state in {state, ""}
+        if known and not verify:
+            return output
+        digest = hashlib.sha256()
+        with self._refused(output.path, "read"), self._files.open(self._path(output.path), "rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+        if digest.hexdigest() != output.sha256:
+            return None
+        return OutputFingerprint(output.path, output.size, modified, output.sha256, state)
 
     def log(self, name: str) -> Log:
         return _RemoteLog(self, name)
@@ -105,16 +159,23 @@ class RemoteStorage(Storage):
         pass
 
     def _path(self, name: str) -> str:
+        """Return the path of a name. Raises ValueError if it leads out."""
+        if not is_name(name):
+            raise ValueError("the name leads out of the folder")
+        if isinstance(self._files, LocalFileSystem):  # the others have no links, or resolve them themselves
+            inside(Path(self._root), name)
         return f"{self._root}/{name}"
 
     def _info(self, name: str) -> dict[str, Any] | None:
-        if self._listing is not None:
-            return self._listing.get(self._path(name))
         with self._refused(name, "read"):
             try:
-                return self._files.info(self._path(name))
-            except FileNotFoundError:
-                return None
+                path = self._path(name)
+                return self._files.info(path) if self._listing is None else self._listing.get(path)
+            except (OSError, UnsafePathError) as error:
+                cause = error.__cause__ if isinstance(error, UnsafePathError) else error
+                if isinstance(cause, FileNotFoundError) or getattr(cause, "errno", None) == errno.ENAMETOOLONG:
+                    return None
+                raise
 
     @contextlib.contextmanager
     def _refused(self, name: str, what: str) -> Iterator[None]:
@@ -124,8 +185,18 @@ class RemoteStorage(Storage):
         except OutputError:
             raise
         except Exception as error:
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise OutputError(f"{escape(f'{self.where}/{name}')}: cannot be {what}: {escape(reason)}") from error
+            cause = self._without_secrets(error)
+            raise OutputError(f"{escape(f'{self.where}/{name}')}: cannot be {what}: {cause.strerror}") from cause
+
+    def _without_secrets(self, error: Exception) -> OSError:
+        """Return an error to show in place of one that may quote the address or its parts."""
+        if isinstance(error, UnsafePathError) and isinstance(error.__cause__, OSError):
+            error = error.__cause__
+        reason = str(getattr(error, "strerror", None) or error or type(error).__name__)
+        for secret in self._secrets:
+            reason = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", reason)
+        reason = escape(reason)
+        return OSError(getattr(error, "errno", None), reason if len(reason) <= _SHOWN else f"{reason[:_SHOWN]}...")
 
 
 class _RemoteLog(Log):
@@ -170,6 +241,21 @@ class _RemoteLog(Log):
         if self._unsaved:
             self._storage.write(f"{self._name}-{self._number:06}.jsonl", self._unsaved)
             self._number, self._unsaved = self._number + 1, b""
+
+
+def _find_secrets(address: str) -> list[str]:
+    """Return the user name, the password and the parameters of an address, as written and decoded, longest first."""
+    _, _, rest = address.partition("://")
+    user = _USER.match(rest)
+    found = [*(user.groups() if user else ()), *re.findall(r"[?&;][^=&;]*=([^&;#]+)", rest)]
+    return sorted({text for quoted in found if quoted for text in (quoted, unquote(quoted))}, key=len, reverse=True)
+
+
+def _state(info: dict[str, Any]) -> str:
+    """Return what names this version of a file, empty where the filesystem has nothing of the kind."""
+    if "ino" in info:  # files of this machine; "created" is the time of their last change of any kind
+        return f"{info['ino']}-{info.get('created')}"
+    return next((str(info[key])[:200] for key in _VERSIONS if info.get(key)), "")
 
 
 def _modified_ns(info: dict[str, Any]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,11 +12,13 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from ...extractors.sampling import STREAMS, Stream
+from ...weights.addresses import hide_credentials
+from ..errors import OutputError
 from ..files import FAILURES_FILE
 from ..text import escape
 from .journal import InputFingerprint, Journal, JournalEntry
 from .plan import BatchJob, Plan, PlannedVideo
-from .storage import Storage
+from .storage import Storage, is_name
 from .work import Result, VideoJob
 
 
@@ -78,6 +81,8 @@ def run_plan(
     job.storage.clear({str(PurePosixPath(path).parent) for path in paths})
 
     def results() -> Iterator[Result]:
+        if plan.moved:
+            journal.append(*plan.moved)
         _journal_unusable(job, plan.unusable[: 1 if job.fail_fast else None], journal)
         for planned in plan.unusable:
             yield Result(VideoJob(planned.id, planned.path, ()), 0.0, cause=planned.reason)
@@ -98,8 +103,11 @@ def run_plan(
             on_result(result, summary)
             if result.cause is not None and job.fail_fast:
                 break
-    finally:
-        write_failures(job.storage, summary.failures)
+    except BaseException:
+        with contextlib.suppress(OutputError):  # what ended the run says more
+            write_failures(job.storage, summary.failures)
+        raise
+    write_failures(job.storage, summary.failures)
     return summary
 
 
@@ -109,6 +117,8 @@ def _journal_unusable(job: BatchJob, unusable: Iterable[PlannedVideo], journal: 
     failures: list[JournalEntry] = []
     for planned in unusable:
         entry = journal.entries.get(planned.id)
+        if not is_name(planned.id):  # a list may name anything; nothing can be written under such an id
+            continue
         if entry is None or (entry.status == "failed" and entry.cause != planned.reason):
             fingerprint = _fingerprint(job, planned)
             failures.append(JournalEntry(planned.id, "failed", fingerprint, parameters, cause=planned.reason))
@@ -136,8 +146,8 @@ def _start_jobs(
 def _fingerprint(job: BatchJob, planned: PlannedVideo) -> InputFingerprint:
     try:
         return InputFingerprint.of(planned.path, content=job.hash_inputs)
-    except (OSError, ValueError):
-        return InputFingerprint(str(planned.path.absolute()), -1, -1)
+    except (OSError, RuntimeError, ValueError):  # a list may name addresses, which lead to no file
+        return InputFingerprint(hide_credentials(str(planned.path.absolute())).replace("\0", ""), -1, -1)
 
 
 def _start_entry(
@@ -146,11 +156,12 @@ def _start_entry(
     """Return the entry of a start; remove outputs of an earlier state of the input."""
     others = {}
     if earlier is not None:
-        others = {name: file for name, file in earlier.outputs.items() if name not in planned.output_names}
-    unchanged = earlier is not None and fingerprint.same(earlier.input)
-    kept = others if unchanged else {}
+        others = {name: file for name, file in job.own_outputs(earlier).items() if name not in planned.output_names}
+    kept, parameters = {}, {}
+    if earlier is not None and fingerprint.same(earlier.input):
+        kept = {name: file for name, file in others.items() if name in earlier.parameters}
+        parameters = {name: earlier.parameters[name] for name in kept}
     _remove(job.storage, [file.path for name, file in others.items() if name not in kept])
-    parameters = {} if earlier is None else {name: earlier.parameters[name] for name in kept}
     return JournalEntry(planned.id, "started", fingerprint, parameters, kept)
 
 
@@ -185,5 +196,5 @@ def write_failures(storage: Storage, failures: Mapping[str, tuple[Path, str]]) -
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["id", "path", "cause"])
-    writer.writerows((escape(name), escape(path), cause) for name, (path, cause) in failures.items())
+    writer.writerows((escape(name), escape(path), escape(cause)) for name, (path, cause) in failures.items())
     storage.write(FAILURES_FILE, table.getvalue().encode())

@@ -7,9 +7,14 @@ import os
 import secrets
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+MAX_READ_BYTES = 256 << 20  # of a file that is read as a whole, unless its size is known
+MAX_LINE_BYTES = 1 << 20  # of a line of a log; more of it is not read
+MAX_LOG_BYTES = 4 << 30  # of one file of a log
+MAX_NAME_BYTES = 4096  # of a name in a storage, as Linux limits paths
 
 
 @dataclass(frozen=True)
@@ -21,29 +26,36 @@ class OutputFingerprint:
         size: bytes.
         mtime_ns: time of the last change; 0 where the storage reports none.
         sha256: of the content.
+        state: changes whenever the storage changes the file: inode and time of its status, or an ETag; empty where
+            the storage has nothing of this kind. Content is read again unless state and time are the same.
     """
 
     path: str
     size: int
     mtime_ns: int
     sha256: str
+    state: str = ""
 
 
 class Storage(ABC):
-    """Files by relative name; each is complete or absent. Methods raise OutputError where the system refuses.
+    """Files by relative name; each is complete or absent.
+
+    Methods raise OutputError where the system refuses, and for names that lead out of the storage.
 
     Attributes:
-        where: folder or address, for messages.
+        where: folder or address, for messages: without credentials.
+        address: the same, to open the storage with.
         journal_batch: lines of a log that are best written together.
     """
 
-    def __init__(self, where: str, *, journal_batch: int) -> None:
+    def __init__(self, address: str, where: str, *, journal_batch: int) -> None:
+        self.address = address
         self.where = where
         self.journal_batch = journal_batch
 
     @abstractmethod
-    def read(self, name: str) -> bytes | None:
-        """Return a file's content; None where the file is absent."""
+    def read(self, name: str, *, limit: int = MAX_READ_BYTES) -> bytes | None:
+        """Return a file's content, of at most `limit` bytes; None where the file is absent."""
 
     @abstractmethod
     def store(self, name: str, write: Callable[[Path], object]) -> OutputFingerprint:
@@ -62,8 +74,11 @@ class Storage(ABC):
         """Return whether a file exists."""
 
     @abstractmethod
-    def intact(self, output: OutputFingerprint, *, verify: bool = False) -> bool:
-        """Return whether a file is as it was written. Its content is read if its time has changed, or to verify."""
+    def check(self, output: OutputFingerprint, *, verify: bool = False) -> OutputFingerprint | None:
+        """Return the fingerprint of a file that still has the content that was written, None if it has another one.
+
+        The content is read unless size, time and state are those of the fingerprint; with `verify`, always.
+        """
 
     @abstractmethod
     def log(self, name: str) -> Log:
@@ -71,19 +86,35 @@ class Storage(ABC):
 
     @abstractmethod
     def cached_listing(self) -> contextlib.AbstractContextManager[None]:
-        """Within the context, answer `exists` and `intact` from one listing: nothing else changes the files."""
+        """Within the context, answer `exists` and `check` from one listing: nothing else changes the files."""
 
     @abstractmethod
     def exclusive_lock(self) -> contextlib.AbstractContextManager[None]:
         """Keep other runs out, where the storage has locks. Raises SetupError where another run holds the lock."""
 
     @abstractmethod
+    def check_lasting(self) -> None:
+        """Raise SetupError where files cannot be written and removed, or do not outlive this process."""
+
+    @abstractmethod
+    def check_writable(self) -> None:
+        """Write a file and remove it. Raises SetupError or OutputError where that fails."""
+
+    @abstractmethod
     def clear(self, folders: Iterable[str]) -> None:
         """Remove the temporary files that a killed run left in these folders."""
+
+    def intact(self, output: OutputFingerprint, *, verify: bool = False) -> bool:
+        """Return whether a file has the content that was written, see `check`."""
+        return self.check(output, verify=verify) is not None
 
     def write(self, name: str, content: bytes) -> None:
         """Create or replace a file."""
         self.store(name, lambda path: path.write_bytes(content))
+
+    def lines(self, name: str) -> Iterator[bytes]:
+        """Yield the lines of a log without their ends, of a line that is too long its beginning."""
+        yield from (self.read(name) or b"").split(b"\n")
 
 
 class Log(ABC):
@@ -96,6 +127,25 @@ class Log(ABC):
     @abstractmethod
     def close(self) -> None:
         """Write everything that is still buffered."""
+
+
+def is_name(name: str) -> bool:
+    """Return whether a text can be the name of a file in a storage; links are not looked at.
+
+    Args:
+        name: with "/" between folders.
+
+    Returns:
+        False for a name that is empty, too long, absolute, has a part "..", a NUL or a surrogate that stands for no
+        byte.
+    """
+    try:
+        encoded = os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    path = PurePosixPath(name)
+    leads_out = path == PurePosixPath() or path.is_absolute() or ".." in path.parts
+    return not leads_out and len(encoded) <= MAX_NAME_BYTES and b"\0" not in encoded
 
 
 def unique_name() -> str:

@@ -111,6 +111,10 @@ class Task(ABC, Generic[Loaded]):
     def output_specs(self, loaded: Loaded) -> dict[str, OutputSpec]:
         """Return what is written for each video, by output name."""
 
+    @abstractmethod
+    def path_templates(self, loaded: Loaded) -> dict[str, str]:
+        """Return the path template of every file that such tasks write for a video, with any options, by output."""
+
     def start(self, loaded: Loaded, storage: Storage) -> RunContext[Loaded]:
         """Return the context of a run with loaded networks."""
         return RunContext(loaded, self.output_specs(loaded), storage)

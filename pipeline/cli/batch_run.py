@@ -10,7 +10,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from ..text import escape
+from ...weights.addresses import hide_credentials
+from ..errors import OutputError
+from ..text import escape, first_few
 from .options.batch_options import BatchOptions
 from .options.command import exit_1_on_error
 
@@ -47,6 +49,9 @@ def run_batch(task: Task[Any], named: NamedInputs, storage: Storage, options: Ba
     from ..batch.plan import BatchJob, make_plan
     from ..batch.run_plan import run_plan
 
+    storage.check_lasting()
+    if not options.dry_run:
+        storage.check_writable()
     journal = Journal(storage)
     if journal.unreadable:
         console.info(f"{journal.unreadable} unreadable lines of the journal are ignored")
@@ -58,6 +63,7 @@ def run_batch(task: Task[Any], named: NamedInputs, storage: Storage, options: Ba
         {**named.files, **{name: path for name, (path, _) in named.unusable.items()}},
         storage,
         run.specs,
+        task.path_templates(loaded),
         problems={name: reason for name, (_, reason) in named.unusable.items()},
         overwrite=options.overwrite,
         retry_failed=options.retry_failed,
@@ -66,6 +72,8 @@ def run_batch(task: Task[Any], named: NamedInputs, storage: Storage, options: Ba
         fail_fast=options.fail_fast,
     )
     plan = make_plan(job, journal)
+    if plan.strays:
+        console.info(f"{first_few(plan.strays)}: listed in the journal, but not results of this command; they stay")
     if options.dry_run:
         _print_plan(plan)
         return 1 if plan.failed or plan.unusable else 0
@@ -100,7 +108,7 @@ def _make_executor(
     return RayEngine(
         task,
         run.specs,
-        run.storage.where,
+        run.storage.address,
         address=options.address,
         actors=options.actors,
         cpus=options.cpus_per_actor,
@@ -126,7 +134,10 @@ class ProgressReporter:
         if result.outputs is not None:
             self._media_seconds += result.outputs.media["duration"]
         if self._log is not None:
-            click.echo(json.dumps(_log_entry(result, summary)), file=self._log)
+            try:
+                click.echo(json.dumps(_log_entry(result, summary)), file=self._log)
+            except (OSError, ValueError) as error:  # ValueError: standard output was closed
+                raise OutputError(f"--json-log: cannot be written: {escape(error)}") from error
         with contextlib.suppress(OSError):  # a closed terminal must not stop the run
             self._report(result, summary)
 
@@ -135,9 +146,9 @@ class ProgressReporter:
         if result.outputs is not None:
             media = result.outputs.media
             if result.outputs.note:
-                console.info(f"{result.job.id}: {result.outputs.note}")
+                console.info(f"{escape(result.job.id)}: {result.outputs.note}")
             console.detail(
-                f"{result.job.path}: {media['format']}, frames by {media['decoder']}:"
+                f"{escape(result.job.path)}: {media['format']}, frames by {media['decoder']}:"
                 f" {media['frames_decoded']} decoded, {media['frames_damaged']} damaged; {result.seconds:.1f} s"
             )
         rate = f"{self._media_seconds / max(now - self._started, 1e-9):.1f}x real time"
@@ -154,9 +165,9 @@ def _log_entry(result: Result, summary: RunSummary) -> dict[str, Any]:
     outputs = result.outputs
     return {
         "id": result.job.id,
-        "path": str(result.job.path),
+        "path": hide_credentials(str(result.job.path)),
         "status": "failed" if outputs is None else "done",
-        "cause": result.cause,
+        "cause": None if result.cause is None else hide_credentials(result.cause),
         "warnings": [] if outputs is None else list(outputs.warnings),
         "media_seconds": None if outputs is None else outputs.media["duration"],
         "seconds": round(result.seconds, 3),
@@ -169,9 +180,9 @@ def _print_plan(plan: Plan) -> None:
     for planned in plan.todo:
         click.echo(f"compute  {escape(planned.id)}  {', '.join(planned.output_names)}  ({planned.reason})")
     for planned in plan.failed:
-        click.echo(f"failed   {escape(planned.id)}  {planned.reason} (--retry-failed tries again)")
+        click.echo(f"failed   {escape(planned.id)}  {escape(planned.reason)} (--retry-failed tries again)")
     for planned in plan.unusable:
-        click.echo(f"fails    {escape(planned.id)}  {escape(planned.path)}: {planned.reason}")
+        click.echo(f"fails    {escape(planned.id)}  {escape(planned.path)}: {escape(planned.reason)}")
     unusable = f", {len(plan.unusable)} cannot be used" if plan.unusable else ""
     click.echo(
         f"{len(plan.todo)} to compute, {len(plan.done)} done before, {len(plan.failed)} failed before{unusable}",
@@ -187,4 +198,4 @@ def _print_summary(summary: RunSummary) -> None:
             f"{summary.done} done, {summary.skipped} done before, {len(summary.failures)} failed{left}", err=True
         )
         for path, cause in summary.failures.values():
-            click.echo(f"Error: {escape(path)}: {cause}", err=True)
+            click.echo(f"Error: {escape(path)}: {escape(cause)}", err=True)

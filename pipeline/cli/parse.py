@@ -59,8 +59,8 @@ def _parse_batch(output_dir: str, options: ParseOptions) -> int:
 
     from ..batch.open_storage import open_storage
 
-    storage = open_storage(output_dir)
     bundle = load_bundle(options.weights)
+    storage = open_storage(output_dir)
     from .console import Console
 
     with storage.exclusive_lock():

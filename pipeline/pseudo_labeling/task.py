@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from ...extractors.sampling import Stream
+from ...weights.addresses import hide_credentials
 from ...weights.source import DownloadProgress
 from ..batch.journal import Journal, hash_values
 from ..batch.plan import OutputSpec
@@ -38,6 +39,12 @@ from .write_labels import check_storage, make_labels
 
 _STREAMS: dict[str, Stream] = {"audio": "audio", "visual": "visual_2d"}
 _CPU_BATCH, _GPU_BATCH = 4, 64  # seconds of video
+# Output -> path template.
+_TEMPLATES = {
+    f"{modality} {kind}": f"{teacher}/{kind}/{{id}}.npy"
+    for modality, teacher in TEACHERS.items()
+    for kind in ("scores", "features")
+}
 _VERSION = 1  # to be increased when the same teachers would give other scores
 
 
@@ -92,9 +99,12 @@ class PseudoLabelTask(Task[LoadedTeachers]):
                 "sentences": self.config.prompts.prompts(modality),
             }
             for kind in ("scores", "features") if self.features else ("scores",):
-                path = f"{teacher}/{kind}/{{id}}.npy"
-                specs[f"{modality} {kind}"] = OutputSpec(path, hash_values(parameters), (_STREAMS[modality],))
+                name = f"{modality} {kind}"
+                specs[name] = OutputSpec(_TEMPLATES[name], hash_values(parameters), (_STREAMS[modality],))
         return specs
+
+    def path_templates(self, loaded: LoadedTeachers) -> dict[str, str]:  # noqa: ARG002 - the same for all teachers
+        return dict(_TEMPLATES)
 
     def write_outputs(self, run: RunContext[LoadedTeachers], video: PendingVideo) -> VideoOutputs:
         files = {}
@@ -113,7 +123,7 @@ class PseudoLabelTask(Task[LoadedTeachers]):
         provenance = {
             "program": "avvp",
             "version": version("avvp"),
-            "teachers": {"visual": self.clip, "audio": self.clap},
+            "teachers": {"visual": hide_credentials(self.clip), "audio": hide_credentials(self.clap)},
             "hashes": dict(run.loaded.hashes),
             "precision": self.settings.precision.name,
         }
@@ -130,13 +140,15 @@ def find_scored(specs: Mapping[str, OutputSpec], journal: Journal) -> ScoredClip
     Returns:
         Clip -> facts of its media file, sorted by clip.
     """
-    expected = {output: spec.parameters for output, spec in specs.items() if output.endswith("scores")}
+    expected = {output: spec for output, spec in specs.items() if output.endswith("scores")}
     return {
         name: entry.media
         for name, entry in sorted(journal.entries.items())
         if all(
-            output in entry.outputs and entry.parameters.get(output) == parameters
-            for output, parameters in expected.items()
+            output in entry.outputs
+            and entry.outputs[output].path == spec.path(name)
+            and entry.parameters.get(output) == spec.parameters
+            for output, spec in expected.items()
         )
     }
 

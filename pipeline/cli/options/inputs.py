@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from ....weights.addresses import hide_credentials
 from ...errors import SetupError
 from ...files import MEDIA_SUFFIXES, access_problem, list_files, safe_file_name, walk_folder
 from ...text import escape
@@ -107,10 +108,10 @@ def _name_unusable(problems: dict[str, str], rules: NamingRules, taken: Collecti
     """Give names that lead to no file ids that no file has."""
     named: dict[str, tuple[Path, str]] = {}
     for text, reason in problems.items():
-        path = Path(text)
-        name = rules.name(path)
+        path, shown = Path(text), hide_credentials(text)  # ids are journalled
+        name = rules.name(Path(shown))
         if name in taken or name in named:
-            name = safe_file_name(text)
+            name = safe_file_name(shown)
         while name in taken or name in named:
             name += "_"
         named[name] = path, reason
