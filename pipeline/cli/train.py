@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -197,48 +198,54 @@ def train(options: TrainOptions) -> int:
     --resume.
     """
     _check_usage(options)
-    with exit_2_on_error(debug=options.debug):
-        from ..devices import resolve_device
-        from ..training.run_folder import CONFIG_FILE, write_json
-        from ..training.setup import check_data, check_resumable, open_data, prepare_job, start_run
-        from .console import Console
-        from .training_progress import tensorboard_logger, training_callbacks
+    with contextlib.ExitStack() as lock:  # held from before the run's folder is touched until training ends
+        with exit_2_on_error(debug=options.debug):
+            from ..devices import resolve_device
+            from ..training.run_folder import lock_run, note_other_environment, write_config
+            from ..training.setup import check_data, complete_bundle, open_data, prepare_job, start_run
+            from ..training.train_parser import restore_run, train_epochs
+            from .console import Console
+            from .training_progress import tensorboard_logger, training_callbacks
 
-        console = Console(quiet=options.quiet)
-        plan = _make_plan(options)
-        device = resolve_device(options.device)
-        set_torch_threads(options.threads)
-        with console:
-            data = open_data(plan, ("train", "val", "test") if options.check else ("train", "val"))
-            _print_data(data, console)
+            console = Console(quiet=options.quiet)
             root = options.output or Path()
-            source = options.source()
-            job = prepare_job(plan, data, root, device=device, source=source)
-            if options.check:
-                check_data(data, lambda split: console.count_progress(f"reading {split}"))
-                console.info("all files are there and can be used")
-                return 0
-            log_epoch = tensorboard_logger(root) if options.tensorboard else None
             if options.resume:
-                check_resumable(job)
-                write_json(root / CONFIG_FILE, plan.to_dict())  # --epochs may have changed it
-            else:
-                missing = start_run(job, plan, source)
-                if missing:
+                lock.enter_context(lock_run(root))
+            plan, is_longer = _make_plan(options)
+            device = resolve_device(options.device)
+            set_torch_threads(options.threads)
+            with console:
+                data = open_data(plan, ("train", "val", "test") if options.check else ("train", "val"))
+                _print_data(data, console)
+                source = options.source()
+                job = prepare_job(plan, data, root, device=device, source=source)
+                if options.check:
+                    check_data(data, lambda split: console.count_progress(f"reading {split}"))
+                    console.info("all files are there and can be used")
+                    return 0
+                log_epoch = tensorboard_logger(root) if options.tensorboard else None
+                callbacks = training_callbacks(job.recipe.training.epochs, console, log_epoch=log_epoch)
+                if options.resume:
+                    if note := note_other_environment(root):
+                        console.info(f"note: {note}")
+                elif missing := lock.enter_context(start_run(job, plan, source)):
+                    names = ", ".join(map(escape, missing))
                     console.info(
-                        f"note: no known bundle has {', '.join(missing)}: the run can be scored, but cannot parse"
-                        " videos; name the bundle with --extractors"
+                        f"note: no known bundle has {names}: the run can be scored, but cannot parse videos; name the"
+                        " bundle with --extractors"
                     )
-            callbacks = training_callbacks(job.recipe.training.epochs, console, log_epoch=log_epoch)
-    with exit_1_on_error(debug=options.debug), console:
-        from ..training.train_parser import train as train_parser
-
-        try:
-            state = train_parser(job, callbacks)
-        except KeyboardInterrupt:
-            threads = f" --threads {options.threads}" if options.threads else ""
-            console.info(f"stopped; resume with: avvp train -o {shlex.quote(str(root))} --resume{threads}")
-            raise
+                restored = restore_run(job, callbacks)
+                if options.resume:
+                    complete_bundle(job, plan, source)
+                if is_longer:
+                    write_config(root, plan.to_dict())
+        with exit_1_on_error(debug=options.debug), console:
+            try:
+                state = train_epochs(restored, callbacks)
+            except KeyboardInterrupt:
+                threads = f" --threads {options.threads}" if options.threads else ""
+                console.info(f"stopped; resume with: avvp train -o {shlex.quote(str(root))} --resume{threads}")
+                raise
     console.info(f"best epoch {state.best_epoch} of {state.epochs}: {escape(root)}/best.safetensors")
     return 0
 
@@ -256,14 +263,17 @@ def _check_usage(options: TrainOptions) -> None:
         options.data_folders()
 
 
-def _make_plan(options: TrainOptions) -> TrainingPlan:
+def _make_plan(options: TrainOptions) -> tuple[TrainingPlan, bool]:
+    """Return the plan, and whether it is a run's with another number of epochs than the run's folder has."""
     from ..training.run_folder import read_config
     from ..training.setup import TrainingPlan, with_epochs
 
     if not options.resume or options.output is None:
-        return options.training_plan(options.all_changes())
+        return options.training_plan(options.all_changes()), False
     plan = TrainingPlan.from_dict(read_config(options.output))
-    return plan if options.epochs is None else replace(plan, recipe=with_epochs(plan.recipe, options.epochs))
+    if options.epochs is None or options.epochs == plan.recipe.training.epochs:
+        return plan, False
+    return replace(plan, recipe=with_epochs(plan.recipe, options.epochs)), True
 
 
 def _print_data(data: PlanData, console: Console) -> None:

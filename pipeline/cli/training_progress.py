@@ -42,7 +42,7 @@ def training_callbacks(
         if log_epoch is not None:
             log_epoch(record)
 
-    return TrainingCallbacks(step=step, epoch=epoch)
+    return TrainingCallbacks(step=step, epoch=epoch, check=console.count_progress(f"{prefix}comparing features"))
 
 
 def _epoch_line(record: Mapping[str, Any], epochs: int) -> str:

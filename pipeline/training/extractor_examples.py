@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -33,6 +34,7 @@ class Examples:
 
     inputs: NDArray[Any]  # (N, *shape), shape as the stream's networks read it; memory-mapped
     labels: NDArray[np.bool_]  # (N, C)
+    hashes: Mapping[str, str] = field(default_factory=dict)  # what it is, in the plural -> hash of inputs or labels
 
 
 def decode_examples(
@@ -77,6 +79,7 @@ def decode_examples(
     }
     example_labels: dict[Stream, list[NDArray[np.bool_]]] = {stream: [] for stream in STREAMS}
     with contextlib.ExitStack() as open_files, _raise_output_error(folder):
+        hashes = {stream: hashlib.sha256() for stream in STREAMS}
         files: dict[Stream, Any] = {
             stream: open_files.enter_context(tempfile.TemporaryFile(dir=folder)) for stream in STREAMS
         }
@@ -85,20 +88,30 @@ def decode_examples(
                 if len(seconds) != length:
                     path = escape(videos[ids[index]])
                     raise DatasetError(f"{path}: {len(seconds)} seconds, but clips are annotated for {length}")
-                files[stream].write(np.ascontiguousarray(seconds).tobytes())
+                content = np.ascontiguousarray(seconds)
+                hashes[stream].update(content.data)
+                files[stream].write(content)
                 clip_labels = labels["audio" if stream == "audio" else "visual"][index]
                 example_labels[stream].append(np.repeat(clip_labels, seconds.shape[1], axis=0))
             progress(index + 1, len(ids))
-        return {stream: _map_examples(files[stream], stream, example_labels[stream]) for stream in STREAMS}
+        return {
+            stream: _map_examples(files[stream], stream, example_labels[stream], hashes[stream].hexdigest())
+            for stream in STREAMS
+        }
 
 
-def _map_examples(file: Any, stream: Stream, labels: Sequence[NDArray[np.bool_]]) -> Examples:
+def _map_examples(file: Any, stream: Stream, labels: Sequence[NDArray[np.bool_]], inputs_hash: str) -> Examples:
     """Map the inputs in a file; the map stays valid when the file is closed."""
     if not labels:
         raise DatasetError(f"no clip has a stream for {stream}")
     file.flush()
     count, form = sum(map(len, labels)), _FORMATS[stream]
-    return Examples(np.memmap(file, form.dtype, "r", shape=(count, *form.shape)), np.concatenate(labels))
+    rows = np.concatenate(labels)
+    hashes = {
+        "videos": inputs_hash,
+        "annotations": hashlib.sha256(f"{rows.shape}".encode() + rows.tobytes()).hexdigest(),
+    }
+    return Examples(np.memmap(file, form.dtype, "r", shape=(count, *form.shape)), rows, hashes)
 
 
 @contextlib.contextmanager

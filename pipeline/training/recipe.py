@@ -218,7 +218,8 @@ def make_recipe(document: Mapping[str, Any]) -> Recipe:
             training=TrainingConfig(**_checked_settings(TrainingConfig, "training", document)),
         )
     except (TypeError, ValueError, OverflowError) as error:
-        raise SetupError(f"recipe {escape(str(name)[:_MAX_NAME])}: {error}") from error
+        known = name[:_MAX_NAME] if isinstance(name, str) else "without a name"
+        raise SetupError(f"recipe {escape(known)}: {error}") from error
 
 
 def _checked_settings(

@@ -21,9 +21,9 @@ from ..metrics import SCORE_NAMES
 from .model_info import ModuleStats, count_parts
 from .paper_tables import PAPER_TABLES, PaperRun, PaperTable
 from .recipe import load_recipe
-from .run_folder import CONFIG_FILE, STATE_FILE, load_training_state, read_config
-from .setup import PlanData, TrainingPlan, prepare_job, start_run
-from .train_parser import TrainingCallbacks, train
+from .run_folder import CONFIG_FILE, STATE_FILE, load_training_state, lock_run, read_config
+from .setup import PlanData, TrainingPlan, complete_bundle, prepare_job, start_run
+from .train_parser import TrainingCallbacks, restore_run, train_epochs
 
 _NOT_COMPARED = {"model.heads", "model.dropout"}  # settings that differ between encoders; users may set them
 _NO_SCORE = "-"
@@ -121,7 +121,7 @@ def plan_table(experiment: Experiment, data: PlanData, flops_per_second: float) 
     rows, remaining = [], 0.0
     for run, plan, root in experiment.plans:
         epochs = plan.recipe.training.epochs
-        done = load_training_state(root).epochs if (root / STATE_FILE).exists() else 0
+        done = _epochs_done(root)
         cost = _training_flops(plan, data) * max(epochs - done, 0) / epochs
         remaining += cost
         rows.append((run.name, root.name, f"{done}/{epochs}", f"{cost / 1e12:,.1f}"))
@@ -132,6 +132,10 @@ def plan_table(experiment: Experiment, data: PlanData, flops_per_second: float) 
     )
     header = ("run", "folder", "epochs", "TFLOP")
     return Table(f"{experiment.name}: {experiment.table.title}", header, tuple(rows), (note,))
+
+
+def _epochs_done(root: Path) -> int:
+    return load_training_state(root).epochs if (root / STATE_FILE).exists() else 0
 
 
 def run_experiment(
@@ -164,9 +168,12 @@ def run_experiment(
     results = []
     for run, plan, root in experiment.plans:
         job = prepare_job(plan, data, root, device=device, source=source)
-        if not (root / CONFIG_FILE).exists():
-            start_run(job, plan, source)
-        train(job, callbacks(run.name, plan))
+        lock = lock_run(root) if (root / CONFIG_FILE).exists() else start_run(job, plan, source)
+        with lock:
+            complete_bundle(job, plan, source)
+            if _epochs_done(root) < plan.recipe.training.epochs:
+                run_callbacks = callbacks(run.name, plan)
+                train_epochs(restore_run(job, run_callbacks), run_callbacks)
         loaded = load_parser(str(root), source=source, device=str(device))
         evaluator = ParserEvaluator(loaded, plan.annotations, plan.features, progress=progress)
         results.append((run, evaluator.evaluate("test", Thresholds.uniform(data.annotations.labels))))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,19 @@ from torch import Tensor
 from ...models.labels import LLP_LABELS
 from ...weights.errors import WeightsError
 from ...weights.load import gather_files
-from ...weights.manifest import DEFAULT_BUNDLE, Bundle, load_bundle
+from ...weights.manifest import BUNDLE_FILE, DEFAULT_BUNDLE, Bundle, load_bundle
+from ...weights.messages import shown
 from ...weights.source import ANYWHERE, WeightSource
 from ..datasets.annotations import Annotations, read_annotations
 from ..datasets.clips import SplitDataset, check_values, load_clips
 from ..datasets.label_embeddings import load_label_embeddings
 from ..errors import DatasetError, SetupError
 from ..features.packed_store import open_features
+from ..files import access_problem
 from ..text import escape
 from .recipe import Recipe, make_recipe
-from .run_folder import STATE_FILE, create_folder, load_training_state, write_bundle, write_config
+from .run_bundle import write_bundle
+from .run_folder import CONFIG_FILE, lock_new_folder, write_config, write_environment
 from .train_parser import TrainingJob, check_job
 
 PUBLISHED_EMBEDDINGS = "published"  # GloVe vectors that the authors of LEAP publish for LLP
@@ -48,13 +52,30 @@ class TrainingPlan:
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any]) -> TrainingPlan:
         """Make a plan from the mapping of `to_dict`. Raises SetupError for any other mapping."""
+        known = {"annotations", "features", "pseudo_labels", "label_embeddings", "extractors", "recipe"}
+        optional = {"pseudo_labels", "extractors"}
         try:
-            values = {key: value for key, value in mapping.items() if key not in {"recipe", "format"}}
-            for name in ("annotations", "features", "pseudo_labels"):
-                values[name] = None if values[name] is None else Path(values[name])
-            return cls(recipe=make_recipe(mapping["recipe"]), **values)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise SetupError(f"not the configuration of a run: {error}") from error
+            if wrong := sorted(known ^ set(mapping)):
+                raise ValueError(f"{shown(wrong[0])} is missing or unknown")
+            for name in known - {"recipe"}:
+                value = mapping[name]
+                if not isinstance(value, str) and not (value is None and name in optional):
+                    raise ValueError(f"{name} is {shown(value)}, expected text")
+                if value is not None and ("\0" in value or not value):
+                    raise ValueError(f"{name} is {shown(value)}, not a name")
+            if not isinstance(mapping["recipe"], Mapping):
+                raise ValueError(f"recipe is {shown(mapping['recipe'])}, expected a table")
+        except ValueError as error:
+            raise SetupError(f"not the configuration of a training run: {error}") from error
+        pseudo_labels = mapping["pseudo_labels"]
+        return cls(
+            annotations=Path(mapping["annotations"]),
+            features=Path(mapping["features"]),
+            recipe=make_recipe(mapping["recipe"]),
+            pseudo_labels=None if pseudo_labels is None else Path(pseudo_labels),
+            label_embeddings=mapping["label_embeddings"],
+            extractors=mapping["extractors"],
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,11 +97,14 @@ def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
         The changed recipe.
 
     Raises:
-        SetupError: the learning rates of earlier epochs depend on the number of epochs.
+        SetupError: the learning rates of earlier epochs depend on the number of epochs, or it is out of range.
     """
     if recipe.training.schedule != "step" and epochs != recipe.training.epochs:
         raise SetupError(f"a {recipe.training.schedule} schedule depends on the number of epochs; start a new run")
-    return replace(recipe, training=replace(recipe.training, epochs=epochs))
+    try:
+        return replace(recipe, training=replace(recipe.training, epochs=epochs))
+    except ValueError as error:
+        raise SetupError(f"recipe {escape(recipe.name)}: {error}") from error
 
 
 def open_data(plan: TrainingPlan, splits: tuple[str, ...] = ("train", "val")) -> PlanData:
@@ -96,6 +120,10 @@ def open_data(plan: TrainingPlan, splits: tuple[str, ...] = ("train", "val")) ->
     Raises:
         DatasetError: files are missing or invalid; the message lists all of them.
     """
+    paths = {"annotations": plan.annotations, "features": plan.features, "pseudo labels": plan.pseudo_labels}
+    for what, path in paths.items():
+        if path is not None and (problem := access_problem(path)):
+            raise DatasetError(f"{escape(path)}: the {what} cannot be read: {problem}")
     annotations = read_annotations(plan.annotations)
     features = open_features(plan.features)
     clips: dict[str, SplitDataset] = {}
@@ -165,48 +193,54 @@ def prepare_job(
     return job
 
 
-def check_resumable(job: TrainingJob) -> None:
-    """Check that a run can be resumed.
-
-    Args:
-        job: of the run.
-
-    Raises:
-        SetupError: its state cannot be read, or has more epochs than the recipe.
-    """
-    if not (job.root / STATE_FILE).exists():
-        return  # it stopped in its first epoch
-    done = load_training_state(job.root).epochs
-    if done > job.recipe.training.epochs:
-        raise SetupError(f"{escape(job.root)}: already has {done} epochs, more than {job.recipe.training.epochs}")
-
-
-def start_run(job: TrainingJob, plan: TrainingPlan, source: WeightSource = ANYWHERE) -> list[str]:
-    """Create the folder of a new run with configuration, environment and bundle.
+@contextlib.contextmanager
+def start_run(job: TrainingJob, plan: TrainingPlan, source: WeightSource = ANYWHERE) -> Iterator[list[str]]:
+    """Create and lock the folder of a new run, with configuration, environment and bundle.
 
     Args:
         job: of `prepare_job`.
         plan: of the job.
         source: of the extractors' weight files.
 
-    Returns:
+    Yields:
         Names of extractors of the features that no known bundle has; the run cannot parse videos without them.
 
     Raises:
         OutputError: the folder cannot be created, or holds a run or a bundle.
-        SetupError: the plan's bundle lacks extractors of the features.
+        SetupError: the plan's bundle lacks extractors of the features, or another process uses the folder.
     """
     spec = job.clips.features.spec
     extractors = load_bundle(plan.extractors or DEFAULT_BUNDLE)
     missing = [name for name in spec.extractors if name not in extractors.extractors]
     if missing and plan.extractors is not None:
         raise SetupError(
-            f"bundle {extractors.name!r} lacks {', '.join(missing)}, which these features were extracted with"
+            f"bundle {escape(extractors.name)!r} lacks {', '.join(map(escape, missing))}, which these features were"
+            " extracted with"
         )
-    create_folder(job.root)
-    write_bundle(job.root, spec, extractors, source)
-    write_config(job.root, plan.to_dict())
-    return missing
+    with lock_new_folder(job.root):
+        try:
+            write_environment(job.root)
+            write_config(job.root, plan.to_dict())  # from here on a killed run can be resumed
+            write_bundle(job.root, spec, extractors, source)
+        except BaseException:
+            (job.root / CONFIG_FILE).unlink(missing_ok=True)
+            raise
+        yield missing
+
+
+def complete_bundle(job: TrainingJob, plan: TrainingPlan, source: WeightSource = ANYWHERE) -> None:
+    """Write the bundle of a run that was killed before it had one.
+
+    Args:
+        job: of `prepare_job`; the caller holds the lock of its folder.
+        plan: of the job.
+        source: of the extractors' weight files.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    if not (job.root / BUNDLE_FILE).exists():
+        write_bundle(job.root, job.clips.features.spec, load_bundle(plan.extractors or DEFAULT_BUNDLE), source)
 
 
 def _embeddings(plan: TrainingPlan, labels: tuple[str, ...], source: WeightSource) -> Tensor:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
@@ -24,9 +22,13 @@ from ..devices import ComputePrecision
 from ..errors import SetupError, TrainingError
 from ..evaluation.evaluate import score_clips
 from ..files import exclusive_lock
-from ..text import escape, first_few
+from ..memory import is_out_of_memory, name_option_when_out_of_memory
+from ..text import count_of, escape, first_few
+from .fingerprints import HashedFeatures, hash_data, hash_recipe
 from .recipe import OPTIMIZERS, Recipe, TrainingConfig
 from .run_folder import BEST_FILE, LAST_FILE, TrainingState, load_state, save_state, write_log, write_parser
+
+_ADVICE = "restore them, or start a new run"
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,12 @@ class TrainingCallbacks:
         step: called after each batch with the epoch (from 1), the clips done in it, their total, and the mean of each
             loss term so far.
         epoch: called after each epoch with its record, as in log.jsonl.
+        check: called with the number of clips whose features were compared with those of earlier epochs, and the total.
     """
 
     step: Callable[[int, int, int, Mapping[str, float]], None] = lambda *_: None
     epoch: Callable[[Mapping[str, Any]], None] = lambda _: None
+    check: Callable[[int, int], None] = lambda *_: None
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,19 @@ class TrainingJob:
     device: torch.device
 
 
+@dataclass(frozen=True, eq=False)
+class RestoredRun:
+    """A run after its last complete epoch, or before its first."""
+
+    job: TrainingJob
+    parser: AVParser
+    optimizer: torch.optim.Optimizer
+    scaler: GradScaler
+    state: TrainingState
+
+
 def train(job: TrainingJob, callbacks: TrainingCallbacks | None = None) -> TrainingState:
-    """Train from the last complete epoch of the run to the last epoch of the recipe.
+    """Lock the folder of a run and train from its last complete epoch to the last epoch of the recipe.
 
     The best epoch has the highest segment-level Type@AV on the validation clips; of equal ones, the later. Without
     validation clips it is the last. On a CPU, a run that was stopped and resumed ends with the same parameters, bit for
@@ -71,76 +86,157 @@ def train(job: TrainingJob, callbacks: TrainingCallbacks | None = None) -> Train
         The state of the finished run, as saved in its folder.
 
     Raises:
-        TrainingError: the loss or the parameters are not finite. The last complete epoch stays saved.
+        TrainingError: the loss or the parameters are not finite, or memory is exhausted. The last complete epoch stays
+            saved.
         SetupError: the data or the saved state do not fit the recipe, or another process trains in the folder.
         OutputError: a file cannot be written.
 
     Source:
         The choice of the best epoch: the published program of LEAP.
     """
-    check_job(job)
     with exclusive_lock(job.root):
-        return _train(job, callbacks or TrainingCallbacks())
+        return train_epochs(restore_run(job, callbacks), callbacks)
 
 
-def _train(job: TrainingJob, callbacks: TrainingCallbacks) -> TrainingState:
+def restore_run(job: TrainingJob, callbacks: TrainingCallbacks | None = None) -> RestoredRun:
+    """Build the parser and restore the last complete epoch of a run.
+
+    Args:
+        job: of `prepare_job`; the caller holds the lock of its folder.
+        callbacks: for the progress.
+
+    Returns:
+        What `train_epochs` continues.
+
+    Raises:
+        SetupError: the saved state cannot be used, has more epochs than the recipe, or the data or settings are not
+            those that the run was started with; the message names them.
+        DatasetError: features cannot be read.
+    """
+    check_job(job)
     config = job.recipe.training
+    clips = replace(job.clips, features=HashedFeatures(job.clips.features))
+    validation = job.validation
+    if validation is not None:
+        validation = replace(validation, features=HashedFeatures(validation.features))
+    job = replace(job, clips=clips, validation=validation)
     torch.manual_seed(config.seed)
-    parser = build_parser(job.config, job.label_embeddings).to(job.device)
-    optimizer = make_optimizer(config, parser)
-    scaler = GradScaler(job.device.type, enabled=config.precision == "fp16")
-    state = _restore(job, parser, optimizer, scaler)
+    with name_option_when_out_of_memory("parser (--set model.hidden_dim)"):
+        parser = build_parser(job.config, job.label_embeddings).to(job.device)
+        optimizer = make_optimizer(config, parser)
+        scaler = GradScaler(job.device.type, enabled=config.precision == "fp16")
+        state, hashes = load_state(job.root, parser, optimizer)
+    data, recipe = hash_data(job.config.labels, clips, validation, job.label_embeddings), hash_recipe(job.recipe)
+    if state.epochs:
+        _check_settings(job, state, data, recipe)
+        _check_features(job, hashes, (callbacks or TrainingCallbacks()).check)
+    state.data, state.recipe = data, recipe
+    if state.scaler:
+        scaler.load_state_dict(state.scaler)
+    return RestoredRun(job, parser, optimizer, scaler, state)
 
-    for epoch in range(state.epochs, config.epochs):
-        started = time.monotonic()
-        torch.manual_seed(epoch_seed(config.seed, epoch))
-        for group in optimizer.param_groups:
-            group["lr"] = config.rate(epoch)
-        parser.train()
-        means = _RunningMeans()
-        order = shuffled(len(job.clips), config.seed, epoch)
-        for batch in iterate_batches(job.clips, order, config.batch_size, pin=job.device.type == "cuda"):
-            terms = training_step(parser, batch.to(job.device), job.recipe, optimizer, scaler)
-            if not math.isfinite(sum(terms.values())):
-                raise TrainingError(_describe_bad_loss(job, state, means.clips, batch, terms))
-            means.add(terms, len(batch.filenames))
-            callbacks.step(epoch + 1, means.clips, len(job.clips), means.values())
-        seconds = time.monotonic() - started
-        if not all(bool(parameter.isfinite().all()) for parameter in parser.parameters()):
-            raise TrainingError(_describe_divergence(job, state, "its last update left parameters that are not finite"))
 
-        scores = score_clips(parser, job.validation, job.device) if job.validation is not None else None
+def _check_settings(job: TrainingJob, state: TrainingState, data: Mapping[str, str], recipe: str) -> None:
+    """Compare what a run is resumed with to what it was started with. Raises SetupError naming what has changed."""
+    if changed := [what for what in {**state.data, **data} if state.data.get(what) != data.get(what)]:
+        names = " and the ".join(map(escape, changed))
+        raise SetupError(f"{escape(job.root)}: the {names} are not those this run was started with; {_ADVICE}")
+    if recipe != state.recipe:
+        raise SetupError(
+            f"{escape(job.root)}: the settings of the recipe are not those this run was started with; {_ADVICE}"
+        )
+    if state.epochs > job.recipe.training.epochs:
+        raise SetupError(
+            f"{escape(job.root)}: already has {state.epochs} epochs, more than {job.recipe.training.epochs}"
+        )
+
+
+def _check_features(job: TrainingJob, hashes: Mapping[str, Tensor], progress: Callable[[int, int], None]) -> None:
+    """Compare all features with the hashes of the run's first epoch. Raises SetupError naming the clips."""
+    sets = [clips for clips in (job.clips, job.validation) if clips is not None]
+    total, done = sum(map(len, sets)), 0
+    for clips in sets:
+        expected = hashes.get(clips.split)
+        if expected is None or expected.shape != (len(clips), 16) or expected.dtype is not torch.uint8:
+            raise SetupError(f"{escape(job.root)}: its state has no hashes of the features of {clips.split}")
+        assert isinstance(clips.features, HashedFeatures)  # of `restore_run`
+        first = done
+        indices = clips.features.find_changed(
+            clips.ids, expected, lambda count, _, first=first: progress(first + count, total)
+        )
+        if indices:
+            names = count_of([clips.filenames[index] for index in indices], "clip")
+            raise SetupError(
+                f"{escape(job.root)}: the features of {names} of the {clips.split} split are not those this run was"
+                f" started with; {_ADVICE}"
+            )
+        done += len(clips)
+
+
+def train_epochs(run: RestoredRun, callbacks: TrainingCallbacks | None = None) -> TrainingState:
+    """Train the remaining epochs of a run.
+
+    Args:
+        run: of `restore_run`; the caller holds the lock of its folder.
+        callbacks: for the progress.
+
+    Returns:
+        The state of the finished run.
+
+    Raises:
+        TrainingError: see `train`.
+        OutputError: a file cannot be written.
+    """
+    callbacks = callbacks or TrainingCallbacks()
+    job, state = run.job, run.state
+    for epoch in range(state.epochs, job.recipe.training.epochs):
+        try:
+            record = _train_epoch(run, epoch, callbacks)
+            scores = score_clips(run.parser, job.validation, job.device) if job.validation is not None else None
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise TrainingError(_describe_memory(job, state, error)) from error
         epoch_score = float(epoch) if scores is None else scores.segment.type_av
         is_best = epoch_score >= state.best_score
         if is_best:
             state.best_score, state.best_epoch = epoch_score, epoch + 1
         state.epochs = epoch + 1
-        state.scaler = scaler.state_dict()
-        record = {
-            "epoch": epoch + 1,
-            "learning_rate": config.rate(epoch),
-            "seconds": round(seconds, 3),
-            "clips_per_second": round(len(job.clips) / seconds, 1),
-            "losses": means.values(),
-            "validation": scores.to_dict() if scores is not None else None,
-            "best": is_best,
-        }
+        state.scaler = run.scaler.state_dict()
+        record |= {"validation": scores.to_dict() if scores is not None else None, "best": is_best}
         state.log.append(record)
-        _save(job, parser, optimizer, state)
+        _save(run)
         callbacks.epoch(record)
     return state
 
 
-def _restore(job: TrainingJob, parser: AVParser, optimizer: torch.optim.Optimizer, scaler: GradScaler) -> TrainingState:
-    """Load the last complete epoch of the run. Raises SetupError if the data have changed since it was started."""
-    state = load_state(job.root, parser, optimizer)
-    fingerprint = "-".join(data_fingerprint(clips) for clips in (job.clips, job.validation) if clips is not None)
-    if state.epochs and state.data != fingerprint:
-        raise SetupError("the training or validation clips, or their labels, are not those this run was started with")
-    state.data = fingerprint
-    if state.scaler:
-        scaler.load_state_dict(state.scaler)
-    return state
+def _train_epoch(run: RestoredRun, epoch: int, callbacks: TrainingCallbacks) -> dict[str, Any]:
+    """Train one epoch, from 0. Returns its record without scores. Raises TrainingError."""
+    job, parser, config = run.job, run.parser, run.job.recipe.training
+    started = time.monotonic()
+    torch.manual_seed(epoch_seed(config.seed, epoch))
+    for group in run.optimizer.param_groups:
+        group["lr"] = config.rate(epoch)
+    parser.train()
+    means = _RunningMeans()
+    order = shuffled(len(job.clips), config.seed, epoch)
+    for batch in iterate_batches(job.clips, order, config.batch_size, pin=job.device.type == "cuda"):
+        terms = training_step(parser, batch.to(job.device), job.recipe, run.optimizer, run.scaler)
+        if not math.isfinite(sum(terms.values())):
+            raise TrainingError(_describe_bad_loss(job, run.state, means.clips, batch, terms))
+        means.add(terms, len(batch.filenames))
+        callbacks.step(epoch + 1, means.clips, len(job.clips), means.values())
+    seconds = time.monotonic() - started
+    if not all(bool(parameter.isfinite().all()) for parameter in parser.parameters()):
+        problem = "its last update left parameters that are not finite"
+        raise TrainingError(_describe_divergence(job, run.state, problem))
+    return {
+        "epoch": epoch + 1,
+        "learning_rate": config.rate(epoch),
+        "seconds": round(seconds, 3),
+        "clips_per_second": round(len(job.clips) / seconds, 1),
+        "losses": means.values(),
+    }
 
 
 def training_step(
@@ -208,15 +304,21 @@ def make_optimizer(config: TrainingConfig, parser: AVParser) -> torch.optim.Opti
     )
 
 
-def _save(job: TrainingJob, parser: AVParser, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
+def _save(run: RestoredRun) -> None:
     """Write the files of an epoch, the state last: a run resumed from the previous state writes the others again."""
+    job, state = run.job, run.state
     spec, latest = job.clips.features.spec, state.log[-1]
     record = {"recipe": job.recipe.to_dict(), **{key: latest[key] for key in ("epoch", "losses", "validation")}}
     if latest["best"]:
-        write_parser(job.root / BEST_FILE, parser, spec, record)
-    write_parser(job.root / LAST_FILE, parser, spec, record)
+        write_parser(job.root / BEST_FILE, run.parser, spec, record)
+    write_parser(job.root / LAST_FILE, run.parser, spec, record)
     write_log(job.root, state)
-    save_state(job.root, parser, optimizer, state)
+    hashes: dict[str, Tensor] = {}
+    for clips in (job.clips, job.validation):
+        if clips is not None:
+            assert isinstance(clips.features, HashedFeatures)  # of `restore_run`
+            hashes[clips.split] = clips.features.digests(clips.ids)
+    save_state(job.root, run.parser, run.optimizer, state, hashes)
 
 
 def check_job(job: TrainingJob) -> None:
@@ -237,21 +339,6 @@ def check_job(job: TrainingJob) -> None:
         raise SetupError("fp16 needs a GPU; on a CPU use bf16 or fp32")
 
 
-def data_fingerprint(clips: SplitDataset) -> str:
-    """Hash what identifies a split: names, lengths and labels of its clips, in order.
-
-    Args:
-        clips: of the split.
-
-    Returns:
-        16 hexadecimal digits.
-    """
-    digest = hashlib.sha256("\n".join(clips.filenames).encode(errors="surrogateescape"))
-    for array in (clips.lengths, clips.video_labels, *(clips.labels or (None, None))):
-        digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]
-
-
 def _describe_bad_loss(
     job: TrainingJob, state: TrainingState, clips: int, batch: Batch, terms: Mapping[str, float]
 ) -> str:
@@ -263,6 +350,19 @@ def _describe_bad_loss(
 
 
 def _describe_divergence(job: TrainingJob, state: TrainingState, problem: str) -> str:
-    last = escape(job.root / LAST_FILE)
-    saved = f"{last} is of epoch {state.epochs}" if state.epochs else "nothing was saved"
+    saved = _describe_saved(job, state)
     return f"epoch {state.epochs + 1}: {problem}; {saved}. A smaller learning rate, clip_norm or fp32 may help"
+
+
+def _describe_memory(job: TrainingJob, state: TrainingState, error: BaseException) -> str:
+    config, reason = job.recipe.training, escape(str(error).split("\n", 1)[0]) or "no memory is left"
+    return (
+        f"epoch {state.epochs + 1}: out of memory in a batch of {min(config.batch_size, len(job.clips))} clips of up to"
+        f" {job.config.segments} seconds; {_describe_saved(job, state)}. Start a new run with a smaller --batch-size"
+        f" ({reason})"
+    )
+
+
+def _describe_saved(job: TrainingJob, state: TrainingState) -> str:
+    last = escape(job.root / LAST_FILE)
+    return f"{last} is of epoch {state.epochs}" if state.epochs else "nothing was saved"

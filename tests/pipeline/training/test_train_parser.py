@@ -312,9 +312,9 @@ train(make_job(Path({data!r}), Path({root!r}), "training.epochs=3"))
 """
 
 
-@pytest.mark.parametrize("call", [2, 5, 6, 8])
+@pytest.mark.parametrize("call", [2, 7, 8, 13])
 def test_training_killed_while_writing_a_checkpoint_resumes(few: Path, tmp_path: Path, call: int) -> None:
-    """Four files are written after each epoch; whichever is cut off, the resumed run gives the same bits."""
+    """After each epoch four files are written, each with two syncs; wherever it is cut off, resuming gives the same."""
     train(make_job(few, tmp_path / "whole", "training.epochs=3"))
     root = tmp_path / "run"
     paths, threads = [str(ROOT / "tests")], torch.get_num_threads()
@@ -324,7 +324,7 @@ def test_training_killed_while_writing_a_checkpoint_resumes(few: Path, tmp_path:
     for name in (LAST_FILE, BEST_FILE):
         if (root / name).exists():
             load_checkpoint(root / name)
-    assert load_training_state(root).epochs < 3 if (root / STATE_FILE).exists() else call < 4
+    assert load_training_state(root).epochs < 3 if (root / STATE_FILE).exists() else call < 8
     train(make_job(few, root, "training.epochs=3"))
     for name in (LAST_FILE, BEST_FILE, STATE_FILE):
         assert_same(weights(tmp_path / "whole", name), weights(root, name))

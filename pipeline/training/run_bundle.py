@@ -1,0 +1,65 @@
+"""Make the folder of a run a bundle: bundle.toml, with copies of extractors that only another bundle's folder holds."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from ...extractors.profiles import FeatureSpec
+from ...weights.load import gather_files
+from ...weights.manifest import BUNDLE_FILE, Bundle, format_bundle, list_files
+from ...weights.source import WeightSource
+from ..errors import OutputError
+from ..files import hash_file, replacing, write_atomic
+from ..text import escape
+from .run_folder import BEST_FILE, check_files
+
+
+def write_bundle(root: Path, spec: FeatureSpec, extractors: Bundle, source: WeightSource) -> list[str]:
+    """Write bundle.toml with the extractors of the features and the parser of the best epoch.
+
+    Args:
+        root: folder of the run.
+        spec: of the features.
+        extractors: bundle of their extractors; files that only its folder holds are copied to the run.
+        source: where its weight files may come from.
+
+    Returns:
+        Names of extractors that the bundle lacks: without them the run can be scored, but cannot parse videos.
+
+    Raises:
+        OutputError: a file cannot be written.
+        SetupError: the name of an extractor is not the name of a file in the folder.
+        WeightsError: a weight file is missing or damaged.
+    """
+    files = {name: extractors.extractors.get(name, "") for name in spec.extractors}
+    if extractors.root is not None:
+        paths, _ = gather_files(replace(extractors, parser={}), replace(source, offline=True))
+        for name, file in files.items():
+            if file and file not in list_files():
+                copy = f"{name}{paths[file].suffix}"
+                check_files(root, [copy])
+                files[name] = _copy(paths[file], root, copy)
+    name = root.resolve().name
+    bundle = Bundle(
+        name=name,
+        description=f"trained by avvp train in {name}",
+        profile=spec.profile,
+        extractors=files,
+        parser={"checkpoint": BEST_FILE},
+    )
+    write_atomic(root / BUNDLE_FILE, format_bundle(bundle).encode())
+    return [name for name, file in files.items() if not file]
+
+
+def _copy(source: Path, folder: Path, name: str) -> str:
+    """Copy a file atomically; return the name of the copy. Raises OutputError if it would replace another file."""
+    target = folder / name
+    if target.exists():
+        if hash_file(target) != hash_file(source):
+            raise OutputError(f"{escape(target)}: already exists, with other content; choose another folder")
+    else:
+        with replacing(target) as temporary:
+            shutil.copyfile(source, temporary)
+    return name
