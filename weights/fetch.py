@@ -7,15 +7,19 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from .drive import download_from_drive
 from .errors import WeightsError
-from .locate import readable_url, search_folders, verify_file
+from .locate import MAX_FILE_BYTES, readable_url, search_folders, verify_file
 from .manifest import WeightFile
+from .messages import first_line, printable
+from .pace import TransferError
+from .safe_paths import is_file
 from .source import DownloadProgress
+from .transfer import download
 
-TIMEOUT = 30  # seconds to connect, and between two reads
-BLOCK = 1 << 18  # bytes per read
+_ROUNDING = 2  # a file of approximately known size may have as many times that size
+_LEAST_LIMIT = 1 << 20  # bytes
 
 
 def fetch_file(
@@ -37,37 +41,46 @@ def fetch_file(
         WeightsError: every address fails, the folder cannot be created, or the content is not the expected file.
     """
     target = search_folders(weights_dir)[0] / file.name
-    part = target.with_name(target.name + ".part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WeightsError(f"{target.parent}: cannot be created: {error.strerror}") from error
-    with _exclusive_lock(target.parent):
-        if target.is_file():  # another process has downloaded it meanwhile
-            return target, verify_file(file, target)
-        return _fetch_to(file, target, part, progress)
+        with _exclusive_lock(target.parent):
+            if is_file(target):  # another process has downloaded it meanwhile
+                return target, verify_file(file, target)
+            return target, _fetch_to(file, target, progress)
+    except (OSError, ValueError) as error:  # ValueError: the name contains a NUL
+        raise WeightsError(f"{printable(target.parent)}: cannot be created or written: {first_line(error)}") from error
 
 
-def _fetch_to(file: WeightFile, target: Path, part: Path, progress: DownloadProgress | None) -> tuple[Path, str]:
+def _fetch_to(file: WeightFile, target: Path, progress: DownloadProgress | None) -> str:
+    """Download from the first address that gives the expected file; return its sha256."""
+    part = target.with_name(target.name + ".part")
+    limit = _limit(file)
     failures: list[str] = []
     for url in file.urls:
         try:
             if url.startswith("gdrive:"):
-                _download_from_drive(url.removeprefix("gdrive:"), part, progress)
+                download_from_drive(url.removeprefix("gdrive:"), part, limit=limit, progress=progress)
             else:
-                _download(url, part, progress)
-        except _TransferError as error:
-            failures.append(f"{readable_url(url)}: {error}")
+                download(url, part, size=file.bytes, limit=limit, progress=progress)
+        except TransferError as error:
+            failures.append(f"{printable(readable_url(url))}: {error}")
             continue
         try:
             digest = verify_file(file, part)
         except WeightsError as error:
             part.unlink()
-            failures.append(f"{readable_url(url)}: not the expected file ({str(error).split(': ', 1)[1]})")
+            reason = str(error).removeprefix(f"{printable(part)}: ")
+            failures.append(f"{printable(readable_url(url))}: not the expected file ({reason})")
             continue
         part.replace(target)
-        return target, digest
+        return digest
     raise WeightsError(f"{file.name} could not be downloaded: {'; '.join(failures)}")
+
+
+def _limit(file: WeightFile) -> int:
+    """Return the most bytes that a file may have."""
+    approximate = int(file.mib * (1 << 20) * _ROUNDING)
+    return min(file.bytes or max(approximate, _LEAST_LIMIT), MAX_FILE_BYTES)
 
 
 @contextlib.contextmanager
@@ -80,63 +93,3 @@ def _exclusive_lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-class _TransferError(Exception):
-    """Failure of one address; the next one is tried."""
-
-
-def _download(url: str, part: Path, progress: DownloadProgress | None) -> None:
-    import requests
-
-    received = part.stat().st_size if part.exists() else 0
-    # Servers that compress in transit would make the sizes, and a resumed download, wrong.
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={received}-"} if received else {})
-    try:
-        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-            if response.status_code == requests.codes.requested_range_not_satisfiable and received:
-                if response.headers.get("Content-Range", "").endswith(f"/{received}"):
-                    return  # the file is complete
-                part.unlink()  # longer than the file: not a part of it
-                _download(url, part, progress)
-                return
-            response.raise_for_status()
-            if response.status_code != requests.codes.partial_content:
-                received = 0  # the server does not resume: start over
-            total = _total(response, received)
-            with part.open("r+b" if received else "wb") as file:
-                file.seek(received)
-                file.truncate()
-                for block in response.iter_content(BLOCK):
-                    file.write(block)
-                    received += len(block)
-                    if progress is not None:
-                        progress(received, total)
-            if total is not None and received < total:
-                raise _TransferError(
-                    f"connection lost after {received} of {total} bytes; run the command again to resume"
-                )
-    except requests.RequestException as error:
-        raise _TransferError(f"{type(error).__name__}; run the command again to resume") from error
-    except OSError as error:
-        raise _TransferError(f"cannot write {part}: {error.strerror}") from error
-
-
-def _total(response: Any, received: int) -> int | None:
-    length = response.headers.get("Content-Length")
-    return received + int(length) if length else None
-
-
-def _download_from_drive(identifier: str, part: Path, progress: DownloadProgress | None) -> None:
-    """Download from Google Drive by gdown, which handles the confirmation page of large files, and resumes."""
-    import gdown
-    import requests
-    from gdown.exceptions import DownloadError
-
-    try:
-        gdown.download(id=identifier, output=str(part), quiet=True, resume=True, timeout=TIMEOUT, progress=progress)
-    except (DownloadError, requests.RequestException, OSError) as error:
-        reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
-        raise _TransferError(f"Google Drive refused the download ({reason}); try a browser") from error
-    if not part.is_file():
-        raise _TransferError("Google Drive refused the download; try a browser")
