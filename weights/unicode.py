@@ -5,10 +5,14 @@ from __future__ import annotations
 import codecs
 import os
 import re
+import select
+import stat
 from collections import Counter
 from pathlib import Path
+from typing import IO
 
 MAX_TEXT_BYTES = 256 << 20  # of a text file
+PIPE_SECONDS = 3  # that a pipe may stay empty until something is written to it
 
 # UTF-32 first: its little-endian mark begins with that of UTF-16.
 _MARKS = (
@@ -49,7 +53,7 @@ def read_bytes(path: Path, *, limit: int | None = None) -> bytes:
     """
     limit = MAX_TEXT_BYTES if limit is None else limit
     try:
-        with path.open("rb") as file:
+        with _open(path) as file:
             is_larger = os.fstat(file.fileno()).st_size > limit
             content = b"" if is_larger else file.read(limit + 1)  # pipes have no size
     except (OSError, ValueError) as error:  # ValueError: the name contains a NUL
@@ -57,6 +61,22 @@ def read_bytes(path: Path, *, limit: int | None = None) -> bytes:
     if is_larger or len(content) > limit:
         raise TextError(f"larger than {limit >> 20} MiB, the most that is read of a text file")
     return content
+
+
+def _open(path: Path) -> IO[bytes]:
+    """Open a file without waiting for ever where it is a pipe that nothing writes to. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            waiting = select.poll()
+            waiting.register(descriptor, select.POLLIN | select.POLLHUP)
+            if not waiting.poll(PIPE_SECONDS * 1000):
+                raise OSError(f"a pipe that nothing was written to within {PIPE_SECONDS} s")
+        os.set_blocking(descriptor, True)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def decode_unicode(content: bytes) -> str:
