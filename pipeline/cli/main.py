@@ -5,17 +5,17 @@ Exit status: 0 success; 1 an input failed; 2 wrong usage, or the run cannot star
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import sys
-from pathlib import Path
+import traceback
 from types import FrameType
 
 import click
 
 from .options.command import CONTEXT_SETTINGS, format_examples, version_option
 from .options.lazy_group import LazyGroup
+from .standard_streams import describe_os_error, finish_output, prepare_streams, print_error, show_error
 
 INTERRUPTED = 130
 
@@ -40,7 +40,7 @@ _SUMMARIES = {
     "evaluate": "Score a parser, event files or pseudo labels.",
     "extract": "Extract features of videos, as LLP's .npy files or a packed store.",
     "model-info": "Print parameters and multiply-adds of a parser, per module.",
-    "pack": "Pack feature files into one memory-mapped store.",
+    "pack": "Pack feature files into one store, which training reads fast.",
     "parse": "Find which events are heard and seen in videos, and when.",
     "pseudo-label": "Label each second of videos with CLIP and CLAP, as VALOR does.",
     "recipes": "List the recipes for --recipe and the folder of their files.",
@@ -82,25 +82,52 @@ def _run(program: click.Command, name: str) -> None:
     # SIGTERM and SIGHUP unwind the stack as Ctrl-C does: decoders are stopped, temporary files removed.
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, _interrupt)
-    _prepare_stderr()
+    prepare_streams()
+    try:
+        os.getcwd()  # noqa: PTH109
+        status = _call(program, name)
+    except FileNotFoundError:  # libraries end the process there
+        print_error("Error: the working folder does not exist any more; change to another one")
+        status = 2
+    except (KeyboardInterrupt, click.Abort):
+        print_error("interrupted")
+        status = INTERRUPTED
+    if (reason := finish_output()) and not status:
+        print_error(f"Error: standard output: {reason}")
+        status = 1
+    sys.exit(status)
+
+
+def _call(program: click.Command, name: str) -> int:
+    """Run a program, print its error and return its exit status."""
     try:
         status = program.main(prog_name=name, standalone_mode=False)
+    except click.Abort:
+        raise
     except click.ClickException as error:
-        error.show()
-        status = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
-        status = INTERRUPTED
-    sys.exit(status if isinstance(status, int) else 0)
+        show_error(error)
+        return error.exit_code
+    except SystemExit as error:
+        status = error.code
+    except OSError as error:
+        _print_traceback()
+        print_error(f"Error: {describe_os_error(error)}")
+        return 1
+    except MemoryError:
+        _print_traceback()
+        print_error("Error: there is not enough memory; use smaller files, fewer --workers or a lower --batch-size")
+        return 1
+    except Exception as error:
+        _print_traceback()
+        print_error(f"Error: internal error, please report it (--debug shows where): {type(error).__name__}: {error}")
+        return 1
+    return status if isinstance(status, int) else 0
+
+
+def _print_traceback() -> None:
+    if "--debug" in sys.argv[1:]:
+        print_error(traceback.format_exc())
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _prepare_stderr() -> None:
-    """Open a closed standard error, and escape what its encoding cannot print: messages must not end a run."""
-    if sys.stderr is None:
-        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as the program runs
-    if isinstance(sys.stderr, io.TextIOWrapper):
-        sys.stderr.reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""Command avvp pack: pack feature files into one memory-mapped store."""
+"""Command avvp pack: pack feature files into one store."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PackOptions(MessageOptions):
 
 @command(PackOptions, examples=("avvp pack feats/ feats.packed --dtype float16",))
 def pack(options: PackOptions) -> int:
-    """Pack feature files into one memory-mapped store.
+    """Pack feature files into one store, which training reads fast.
 
     Training reads STORE faster than the thousands of .npy files in FEATURES. The frames of each second are averaged,
     which changes no result of a parser.

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from ....weights.unicode import TextError, normalize_lines, read_bytes
+from ....weights.unicode import MAX_TEXT_BYTES, TextError, normalize_lines, read_bytes
 from ...errors import SetupError
 from ...tables import DELIMITERS, parse_table
 from ...text import escape
@@ -33,7 +33,7 @@ def read_list(source: str) -> list[str]:
         SetupError: the file cannot be read, or has no such column.
     """
     try:
-        content = sys.stdin.buffer.read() if source == _STDIN else read_bytes(Path(source))
+        content = _read_stdin() if source == _STDIN else read_bytes(Path(source))
     except OSError as error:
         raise SetupError(f"{escape(source)}: cannot be read: {error.strerror}") from error
     except TextError as error:
@@ -43,6 +43,14 @@ def read_list(source: str) -> list[str]:
     if any("\udc80" <= character <= "\udcff" for character in text):
         return _choose_existing(names, source, content)
     return names
+
+
+def _read_stdin() -> bytes:
+    """Read standard input. Raises OSError or TextError."""
+    content = sys.stdin.buffer.read(MAX_TEXT_BYTES + 1)
+    if len(content) > MAX_TEXT_BYTES:
+        raise TextError(f"larger than {MAX_TEXT_BYTES >> 20} MiB, the most that is read of a list")
+    return content
 
 
 def _decode_names(content: bytes) -> str:
