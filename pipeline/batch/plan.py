@@ -8,7 +8,7 @@ failures.csv   the inputs that failed and why, while there are any
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -146,8 +146,9 @@ def make_plan(job: BatchJob, journal: Journal) -> Plan:
                 continue
             entry = journal.entries.get(name)
             unchanged = entry is not None and not job.overwrite and _same_input(job, path, entry)
+            existing = [output for output, file in job.paths(name).items() if job.storage.exists(file)]
             if not job.overwrite:
-                foreign_files += _foreign_files(job, name, entry)
+                foreign_files += _foreign_files(job, name, entry, existing)
                 id_clashes += [] if unchanged else _id_clashes(path, entry)
             if entry is not None and unchanged:
                 planned, status = _plan_unchanged(job, name, path, entry, plan.moved)
@@ -171,13 +172,12 @@ def make_plan(job: BatchJob, journal: Journal) -> Plan:
     return plan
 
 
-def _foreign_files(job: BatchJob, name: str, entry: JournalEntry | None) -> list[str]:
-    """Return existing output files that no journalled run has written or started."""
+def _foreign_files(job: BatchJob, name: str, entry: JournalEntry | None, existing: Iterable[str]) -> list[str]:
+    """Return those of the existing outputs that no journalled run has written or started."""
     if entry is not None and entry.status == "started":
         return []
     written = {} if entry is None else job.own_outputs(entry)
-    paths = job.paths(name).items()
-    return [path for output, path in paths if output not in written and job.storage.exists(path)]
+    return [job.specs[output].path(name) for output in existing if output not in written]
 
 
 def _id_clashes(path: Path, entry: JournalEntry | None) -> list[str]:
