@@ -167,9 +167,13 @@ class Timeline:
         """
         return per_second_labels(self._spans(), labels, segments or self._length)
 
-    def active_runs(self) -> dict[tuple[str, str], list[tuple[int, int]]]:
-        """Return the runs of active seconds of each modality and class, see the function `active_runs`."""
-        return active_runs(self._spans(), self.labels, self._length)
+    def active_runs(self, segments: int | None = None) -> dict[tuple[str, str], list[tuple[int, int]]]:
+        """Return the runs of active seconds of each modality and class, see the function `active_runs`.
+
+        Args:
+            segments: T; by default long enough for all events.
+        """
+        return active_runs(self._spans(), self.labels, segments or self._length)
 
     @property
     def _length(self) -> int:

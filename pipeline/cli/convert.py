@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import SetupError
-from ..files import is_file, make_folder, safe_file_name
+from ..files import is_file, make_folder
 from ..text import escape
 from .options.command import ANY_PATH, OUTPUT_FOLDER, argument, command, exit_1_on_error, exit_2_on_error, option
 from .options.event_outputs import (
@@ -134,22 +134,22 @@ def _convert_one(options: ConvertOptions) -> int:
 def _plan_files(folder: Path, events: EventFiles, options: ConvertOptions) -> list[tuple[Timeline, list[OutputFiles]]]:
     """Choose the files of each timeline. Raises SetupError for a file that exists, or is an input."""
     from ..outputs.formats.registry import FORMATS
-    from ..outputs.formats.targets import OutputFiles, parse_formats
+    from ..outputs.formats.targets import OutputFiles, parse_formats, result_path
 
     formats = parse_formats(options.formats) or (FORMATS["json"],)
-    make_folder(folder)
+    suffixes = {item.name: ("events.json",) if item.name == "json" else item.suffixes for item in formats}
     planned = []
     for name, timeline in events.timelines.items():
-        base = folder / safe_file_name(name)
-        json_file = base.with_name(f"{base.name}.events.json")
         targets = [
-            OutputFiles(item, (json_file,) if item.name == "json" else tuple(item.files(base))) for item in formats
+            OutputFiles(item, tuple(result_path(folder, name, f".{suffix}") for suffix in suffixes[item.name]))
+            for item in formats
         ]
         planned.append((timeline, targets))
     outputs = [path for _, targets in planned for target in targets for path in target.paths]
     refuse_inputs(outputs, events.files)
     if not options.overwrite and (existing := [path for path in outputs if is_file(path)]):
         raise SetupError(f"{escape(existing[0])}: exists already; --overwrite replaces it")
+    make_folder(folder)
     return planned
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import click
 
+from ...weights.safe_paths import UnsafePathError, inside
 from ..errors import DatasetError, SetupError
-from ..files import MEDIA_SUFFIXES, is_file, make_folder, safe_file_name
-from ..text import escape, first_few
+from ..files import MEDIA_SUFFIXES, is_file, make_folder
+from ..text import escape, first_few, shorten
 from .options.command import (
     ANY_PATH,
     EXISTING_FOLDER,
@@ -42,8 +43,8 @@ class ReportOptions(PlotOptions, PostProcessingOptions, MessageOptions):
         metadata=option(
             "--media",
             type=EXISTING_PATH,
-            show_default="the path in the event file",
-            help="The video, or the folder with the videos.",
+            show_default="the video beside the event file",
+            help="The video, or the folder with the videos. Paths that event files state are not opened.",
         )
     )
     annotations: Path | None = field(
@@ -85,21 +86,32 @@ def report(options: ReportOptions) -> int:
         if options.media is not None and len(timelines) > 1 and not options.media.is_dir():
             raise click.UsageError("--media: several timelines have several videos; name their folder")
         truths = _read_truths(timelines, options.annotations, quiet=options.quiet)
-        media = {name: _find_media(timeline, options.media) for name, timeline in timelines.items()}
+        media = {
+            name: _find_media(timeline, events.sources[name], options.media) for name, timeline in timelines.items()
+        }
+        notes = {
+            name: _media_note(timeline, events.sources[name], options.media) for name, timeline in timelines.items()
+        }
         pages = {} if folder is None else _plan_pages(folder, timelines)
         inputs = [*events.files, *(path for path in media.values() if path is not None)]
         refuse_inputs([*plot_files, *pages.values()], inputs)
     with exit_1_on_error(debug=options.debug):
         if folder is None:
             (name,) = timelines
-            write_plots(timelines[name], options, media=media[name], truth=truths[name])
+            write_plots(timelines[name], options, media=media[name], truth=truths[name], note=notes[name])
         else:
             for name, page in pages.items():
-                write_page(timelines[name], page, media=media[name], truth=truths[name], embed=options.embed_video)
+                write_page(
+                    timelines[name], page, media=media[name], truth=truths[name], embed=options.embed_video,
+                    note=notes[name],
+                )  # fmt: skip
             write_index(folder, {page: timelines[name] for name, page in pages.items()}, folder.resolve().name)
     if not options.quiet:
         if missing := [name for name, path in media.items() if path is None]:
-            click.echo(f"{len(missing)} without their video ({first_few(missing)}); name it with --media", err=True)
+            click.echo(
+                f"{len(missing)} without their video ({first_few(missing)}); {notes[missing[0]]}",
+                err=True,
+            )
         if folder is not None:
             click.echo(f"{escape(folder / 'index.html')}: {len(timelines)} pages", err=True)
     return 0
@@ -107,17 +119,18 @@ def report(options: ReportOptions) -> int:
 
 def _plan_pages(folder: Path, timelines: Iterable[str]) -> dict[str, Path]:
     """Map timelines to pages. Raises SetupError if a page would overwrite the index, or a file not written by avvp."""
+    from ..outputs.formats.targets import result_path
     from ..outputs.html.index import INDEX
     from ..outputs.html.page import is_avvp_page
 
-    make_folder(folder)
-    pages = {name: folder / f"{safe_file_name(name)}.html" for name in timelines}
+    pages = {name: result_path(folder, name, ".html") for name in timelines}
     for page in pages.values():
         if page.name == INDEX:
             raise SetupError(f"{escape(page)}: is the list of all pages; rename the timeline of this name")
     for page in (*pages.values(), folder / INDEX):
         if is_file(page) and not is_avvp_page(page):
             raise SetupError(f"{escape(page)}: was not written by avvp; choose another folder")
+    make_folder(folder)
     return pages
 
 
@@ -142,14 +155,33 @@ def _read_truths(
     return truths
 
 
-def _find_media(timeline: Timeline, media: Path | None) -> Path | None:
-    """Find the file of a timeline: --media, a file of its name in that folder, or the path in the event file."""
-    original = Path(str(timeline.media.get("path", "")))
+def _find_media(timeline: Timeline, source: Path, media: Path | None) -> Path | None:
+    """Find the file of a timeline: --media, a file of its name in that folder, or beside the event file.
+
+    The path in the event file may be anything, also that of a private file: only its last part is used.
+    """
+    name = _media_name(timeline)
     if media is None:
-        return original if original.suffix.lower() in MEDIA_SUFFIXES and is_file(original) else None
+        try:
+            beside = inside(source.parent, name)
+        except UnsafePathError:
+            return None
+        return beside if beside.suffix.lower() in MEDIA_SUFFIXES and is_file(beside) else None
     if not media.is_dir():
         return media
-    if original.name and is_file(media / original.name):
-        return media / original.name
+    if name and is_file(media / name):
+        return media / name
     same_stem = sorted(path for path in media.iterdir() if path.stem == timeline.name)
     return next((path for path in same_stem if path.suffix.lower() in MEDIA_SUFFIXES and is_file(path)), None)
+
+
+def _media_name(timeline: Timeline) -> str:
+    name = PurePath(str(timeline.media.get("path", ""))).name
+    return "" if name == ".." or "\0" in name else name
+
+
+def _media_note(timeline: Timeline, source: Path, media: Path | None) -> str:
+    """Say where the video was looked for, and how to name it."""
+    name = shorten(_media_name(timeline) or timeline.name)
+    folder = source.parent if media is None else media
+    return f"there is no video {name} in {escape(folder.resolve().name) or '/'}; name it with avvp report --media"

@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ...weights.messages import first_line
+from ...weights.unicode import decode_unicode
 from ..datasets.annotations import Annotations
 from ..datasets.clips import clip_id, find_name, names_with_suffix
 from ..errors import DatasetError
+from ..event_limits import parse_event_json, read_event_bytes
 from ..files import list_files
 from ..metrics import score
 from ..text import escape
-from ..text_files import read_json
-from ..timeline import GroundTruth, SegmentLabels, Timeline, per_second_labels
+from ..timeline import MAX_EVENTS, GroundTruth, SegmentLabels, Timeline, per_second_labels
 from .evaluate import Evaluation, evaluate
 
 _TIMELINE_SUFFIX = ".events.json"
@@ -104,7 +106,8 @@ class AnnotatedClip:
 
     def check(self, labels: Sequence[str]) -> None:
         """Raise DatasetError unless the annotations have all of these classes."""
-        if unknown := [label for label in labels if label not in self.labels]:
+        known = set(self.labels)
+        if unknown := [label for label in labels if label not in known]:
             raise DatasetError(f"the annotations lack the class {escape(unknown[0])}, which the parser predicts")
 
     def compare(self, timeline: Timeline) -> GroundTruth:
@@ -114,18 +117,35 @@ class AnnotatedClip:
             timeline: of the clip; its classes must pass `check`.
 
         Returns:
-            The labels in the timeline's classes and length, and the timeline's F-scores.
+            The labels in the timeline's classes, as long as the annotations within it, and the timeline's F-scores.
+
+        Raises:
+            DatasetError: the labels per second are too many to be compared.
         """
-        length, columns = timeline.segments, [self.labels.index(label) for label in timeline.labels]
-        truth = SegmentLabels(*(_fit(table, length)[:, columns] for table in self.truth))
-        events = ((event.modality, event.label, event.onset, event.offset) for event in timeline.events)
-        predicted = per_second_labels(events, timeline.labels, length)
-        scores = score(*(table[None] for table in (*predicted, *truth)))
+        places = {label: index for index, label in enumerate(self.labels)}
+        columns, length = [places[label] for label in timeline.labels], timeline.segments
+        truth = SegmentLabels(self.truth.audio[:length][:, columns], self.truth.visual[:length][:, columns])
+        predicted, padded = self._active_part(timeline, truth)
+        scores = score(*(table[None] for table in (*predicted, *padded)))
         agreement = "; ".join(
             f"{level} A {part.audio:.0f}, V {part.visual:.0f}, AV {part.audio_visual:.0f}"
             for level, part in (("F-scores per second", scores.segment), ("per event", scores.event))
         )
         return GroundTruth(truth, agreement)
+
+    def _active_part(self, timeline: Timeline, truth: SegmentLabels) -> tuple[SegmentLabels, SegmentLabels]:
+        """Return predicted and true labels of the classes and seconds that have any; the others change no score."""
+        runs = timeline.active_runs(timeline.segments)
+        used = {label for _, label in runs}
+        present = truth.audio.any(axis=0) | truth.visual.any(axis=0)
+        kept = [index for index, label in enumerate(timeline.labels) if present[index] or label in used] or [0]
+        stops = [stop for spans in runs.values() for _, stop in spans]
+        length = min(max([len(truth.audio), *stops]), timeline.segments)
+        try:
+            predicted = timeline.per_second_labels([timeline.labels[index] for index in kept], length)
+        except ValueError as error:
+            raise DatasetError(f"{escape(timeline.name)} cannot be compared: {error}") from error
+        return predicted, SegmentLabels(*(_fit(table[:, kept], length) for table in (truth.audio, truth.visual)))
 
 
 def find_annotated_clip(annotations: Annotations, name: str) -> AnnotatedClip:
@@ -172,9 +192,12 @@ def read_timeline(path: Path, labels: Sequence[str], segments: int) -> SegmentLa
         DatasetError: the file cannot be read or is not a timeline of these classes.
     """
     try:
-        events = read_json(path, finite=False)["events"]  # an event that is not an interval is named as such
+        text = decode_unicode(read_event_bytes(path))
+        events = parse_event_json(text, finite=False)["events"]  # an event that is not an interval is named as such
+        if len(events) > MAX_EVENTS:
+            raise ValueError(f"more than {MAX_EVENTS:,} events")
         rows = ((e["modality"], e["label"], float(e["onset"]), float(e["offset"])) for e in events)
         return per_second_labels(rows, labels, segments)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
-        cause = f"no {error}" if isinstance(error, KeyError) else escape(error)
+        cause = f"no {error}" if isinstance(error, KeyError) else first_line(error)
         raise DatasetError(f"{escape(path)}: not a timeline: {cause}") from error

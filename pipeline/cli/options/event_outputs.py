@@ -208,7 +208,7 @@ def _print_bytes(content: bytes) -> None:
 
 
 def write_plots(
-    timeline: Timeline, options: PlotOptions, *, media: Path | None, truth: GroundTruth | None = None
+    timeline: Timeline, options: PlotOptions, *, media: Path | None, truth: GroundTruth | None = None, note: str = ""
 ) -> None:
     """Write the files of --plot and --html.
 
@@ -217,6 +217,7 @@ def write_plots(
         options: of the current command.
         media: file with the frames and the audio; None leaves them out.
         truth: drawn beside the events.
+        note: shown on the page where there are no media.
 
     Raises:
         MediaError: the media cannot be decoded.
@@ -229,4 +230,4 @@ def write_plots(
     if options.html is not None:
         from ...outputs.html.page import write_page
 
-        write_page(timeline, options.html, media=media, truth=truth, embed=options.embed_video)
+        write_page(timeline, options.html, media=media, truth=truth, embed=options.embed_video, note=note)

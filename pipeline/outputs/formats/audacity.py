@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ...event_limits import check_events
 from ...tables import NumberReader, split_lines
 from ...timeline import MODALITIES, Event, Timeline
 from ..postprocess import with_audio_visual
-from .limits import check_events
 from .tiers import drop_derived
 
 SUFFIXES = tuple(f"{modality}.txt" for modality in MODALITIES)

@@ -7,10 +7,10 @@ import io
 from collections.abc import Mapping
 from typing import cast
 
+from ...event_limits import check_timelines
 from ...tables import NumberReader, parse_table
 from ...text import escape
 from ...timeline import MAX_EVENTS, Event, Modality, Timeline
-from .limits import check_timelines
 
 COLUMNS = ("file", "modality", "label", "onset", "offset", "score")
 _REQUIRED_COLUMNS = COLUMNS[1:5]

@@ -12,11 +12,11 @@ from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
 
+from ...event_limits import check_events
 from ...text import shorten
 from ...text_files import Text, decode_text, normalize_lines
 from ...timeline import Event, Timeline
 from .elan_times import annotation_spans, find_span, milliseconds
-from .limits import check_events
 from .tiers import find_modality, from_tiers, to_tiers
 
 _SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"

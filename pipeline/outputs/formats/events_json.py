@@ -10,14 +10,12 @@ from typing import Any, cast
 
 import numpy as np
 
+from ...event_limits import parse_event_json
 from ...segments import MAX_MEDIA_SECONDS
-from ...text_files import parse_json
 from ...timeline import Event, Modality, SegmentProbabilities, Timeline
 
 SCHEMA_VERSION = "1.1"
 _DECIMALS = 6
-MAX_NODES = 2_000_000  # objects, lists and keys of a document; an event has six
-MAX_VALUES = 10_000_000  # of a document; the probabilities of 24 hours and 25 classes are 8.6 million
 MAX_NOTES = 1_000  # warnings, and likewise processing steps
 MAX_NOTE = 10_000  # characters of a warning
 _ROUNDED_UP = 1.0  # seconds by which the number of segments may exceed the duration
@@ -91,10 +89,7 @@ def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
         ValueError: the document is not valid.
     """
     (text,) = contents.values()
-    # Counted before they take memory, about a hundred bytes each. Those inside strings count, too.
-    if sum(map(text.count, "{[:")) > MAX_NODES or text.count(",") > MAX_VALUES:
-        raise ValueError(f"more than {MAX_NODES:,} objects, lists and keys, or {MAX_VALUES:,} values")
-    return [from_document(parse_json(text), name)]
+    return [from_document(parse_event_json(text), name)]
 
 
 def from_document(document: Any, name: str) -> Timeline:

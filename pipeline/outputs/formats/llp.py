@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from ...datasets.annotations import EVENT_COLUMNS, EVENT_FILES
 from ...datasets.write_annotations import format_rows
+from ...event_limits import check_timelines
 from ...tables import NumberReader, Row, parse_table
 from ...timeline import MAX_EVENTS, Event, Modality, Timeline
 from ..postprocess import with_audio_visual
-from .limits import check_timelines
 
 SUFFIXES = ("eval_audio.csv", "eval_visual.csv")
 _MODALITIES: tuple[Modality, Modality] = ("audio", "visual")

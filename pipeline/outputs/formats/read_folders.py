@@ -18,6 +18,7 @@ class EventFiles:
     """Timelines that were read from files and folders."""
 
     timelines: dict[str, Timeline] = field(default_factory=dict)  # by name
+    sources: dict[str, Path] = field(default_factory=dict)  # name of a timeline -> the file it was read from
     files: list[Path] = field(default_factory=list)  # every file that was read
     # One for each file of a folder that was skipped, with the reason, and those about reading the others.
     notes: list[str] = field(default_factory=list)
@@ -40,20 +41,20 @@ def read_event_files(arguments: Iterable[Path]) -> EventFiles:
         SetupError: a file does not exist, a folder has no event files, or two timelines have the same name.
         FormatError: a file that was given itself does not hold events.
     """
-    result, sources = EventFiles(), dict[str, Path]()
+    result = EventFiles()
     for argument in arguments:
         if argument.is_dir():
-            if not _read_folder(argument, result, sources):
+            if not _read_folder(argument, result):
                 reason = f": {result.notes[0]}" if result.notes else ""
                 raise SetupError(f"{escape(argument)}: no event files in this folder{reason}")
         elif not is_file(argument):
             raise SetupError(f"{escape(argument)}: no such file")
         elif argument not in result.files:
-            _add(argument, read_events(argument), result, sources)
+            _add(argument, read_events(argument), result)
     return result
 
 
-def _read_folder(folder: Path, result: EventFiles, sources: dict[str, Path]) -> int:
+def _read_folder(folder: Path, result: EventFiles) -> int:
     """Add the timelines of a folder to the result and return their number."""
     before = len(result.timelines)
     for path in _select_files(folder):
@@ -64,7 +65,7 @@ def _read_folder(folder: Path, result: EventFiles, sources: dict[str, Path]) -> 
         except FormatError as error:  # a folder may hold files of other programs
             result.notes.append(f"left out: {error}")
             continue
-        _add(path, timelines, result, sources)
+        _add(path, timelines, result)
     return len(result.timelines) - before
 
 
@@ -94,7 +95,7 @@ def _select_files(folder: Path) -> list[Path]:
     return sorted(selected)
 
 
-def _add(path: Path, timelines: Sequence[Timeline], result: EventFiles, sources: dict[str, Path]) -> None:
+def _add(path: Path, timelines: Sequence[Timeline], result: EventFiles) -> None:
     result.files += all_files(path)
     match = find_format(path)
     if match is not None and not match[0].keeps_warnings:
@@ -103,9 +104,9 @@ def _add(path: Path, timelines: Sequence[Timeline], result: EventFiles, sources:
     for timeline in timelines:
         name = _full_name(path, timeline) if len(timelines) == 1 else timeline.name
         if name in result.timelines:
-            both = f"{escape(sources[name])} and {escape(path)}"
+            both = f"{escape(result.sources[name])} and {escape(path)}"
             raise SetupError(f"{both}: two timelines are called {escape(name)}; pass only one of them")
-        result.timelines[name], sources[name] = timeline, path
+        result.timelines[name], result.sources[name] = timeline, path
 
 
 def _full_name(path: Path, timeline: Timeline) -> str:

@@ -7,14 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import FormatError
+from ...event_limits import read_event_bytes
 from ...files import write_atomic
 from ...text import escape
-from ...text_files import Text, decode_text, read_bytes
+from ...text_files import Text, decode_text
 from ...timeline import Timeline
 from . import audacity, captions, csv_tsv, elan, events_json, llp, rttm, textgrid
-
-MAX_EVENTS_BYTES = 160 << 20  # of a file of events: 24 hours of probabilities of 25 classes
-MAX_WIDE_BYTES = 64 << 20  # of one that is not ASCII: Python stores four bytes for each of its characters
 
 Writer = Callable[[Timeline], Sequence[bytes]]
 Reader = Callable[[Mapping[str, str], str], Sequence[Timeline]]  # suffix -> text, name -> timelines
@@ -147,14 +145,6 @@ def _read_text(path: Path, event_format: Format) -> Text:
         return event_format.decode(read_event_bytes(path))
     except ValueError as error:
         raise FormatError(path, f"cannot be read: {error}") from error
-
-
-def read_event_bytes(path: Path) -> bytes:
-    """Read a file of events. Raises ValueError for one that is larger than the limits of this module."""
-    content = read_bytes(path, limit=MAX_EVENTS_BYTES)
-    if len(content) > MAX_WIDE_BYTES and not content.isascii():
-        raise ValueError(f"larger than {MAX_WIDE_BYTES >> 20} MiB, the most that is read of events that are not ASCII")
-    return content
 
 
 def write_events(timeline: Timeline, event_format: Format, paths: Sequence[Path]) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import SetupError
+from ...files import safe_file_name
+from ...text import shorten
 from .registry import FORMATS, Format
 
 ALL = "all"
+MAX_FILE_NAME = 255  # bytes of the name of a result, with its suffix
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,31 @@ def resolve_targets(output: Path, formats: Sequence[Format]) -> list[OutputFiles
         )
         for event_format in formats
     ]
+
+
+def result_path(folder: Path, name: str, suffix: str = "") -> Path:
+    """Return the path of a result in a folder.
+
+    Args:
+        folder: for the results.
+        name: of a timeline, as a file may state it: it leads to no other folder.
+        suffix: of the result, with its dot.
+
+    Returns:
+        A path directly in the folder. Slashes, null bytes and what no file name can hold become underscores.
+
+    Raises:
+        SetupError: the name is too long.
+    """
+    stem = safe_file_name(name)
+    try:
+        encoded = os.fsencode(stem)
+    except UnicodeEncodeError:  # half of a character
+        stem = re.sub("[\ud800-\udfff]", "_", stem)
+        encoded = os.fsencode(stem)
+    if len(encoded) + len(suffix) > MAX_FILE_NAME:
+        raise SetupError(f"the name {shorten(name)} is too long for the name of a result; rename the media in its file")
+    return folder / f"{stem}{suffix}"
 
 
 def _suffixes(event_format: Format) -> list[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from ...event_limits import check_events
 from ...tables import NumberReader
 from ...text import shorten
 from ...timeline import Event, Timeline
-from .limits import check_events
 from .tiers import find_modality, from_tiers, to_tiers
 
 MAX_TOKENS = 4_000_000  # strings, with their doubled quotes, and words of a file; an interval has at most nine

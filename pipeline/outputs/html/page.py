@@ -32,23 +32,30 @@ _CODEC_KEYS = {"audio": "audio_codec", "visual": "video_codec"}  # in `Timeline.
 
 
 def write_page(
-    timeline: Timeline, path: Path, *, media: Path | None = None, truth: GroundTruth | None = None, embed: bool = False
+    timeline: Timeline,
+    path: Path,
+    *,
+    media: Path | None = None,
+    truth: GroundTruth | None = None,
+    embed: bool = False,
+    note: str = "",
 ) -> None:
     """Write the page of a timeline.
 
     Args:
-        timeline: the events.
+        timeline: the events. The path in its facts of the media is shown, never opened.
         path: of the page.
         media: the file that the page plays; None for a page without a player.
         truth: shown below the events.
         embed: embed the media in the page; otherwise the page refers to it by a relative path.
+        note: shown in place of the player where `media` is None: where it was looked for, and how to name it.
 
     Raises:
         SetupError: the media are too large to embed.
         MediaError: the media to embed cannot be read.
         OutputError: the page cannot be written.
     """
-    write_atomic(path, render_page(timeline, path, media=media, truth=truth, embed=embed))
+    write_atomic(path, render_page(timeline, path, media=media, truth=truth, embed=embed, note=note))
 
 
 def is_avvp_page(path: Path) -> bool:
@@ -71,7 +78,13 @@ def check_embeddable(media: Path) -> None:
 
 
 def render_page(
-    timeline: Timeline, path: Path, *, media: Path | None = None, truth: GroundTruth | None = None, embed: bool = False
+    timeline: Timeline,
+    path: Path,
+    *,
+    media: Path | None = None,
+    truth: GroundTruth | None = None,
+    embed: bool = False,
+    note: str = "",
 ) -> bytes:
     """Render the page of a timeline.
 
@@ -81,6 +94,7 @@ def render_page(
         media: as in `write_page`.
         truth: as in `write_page`.
         embed: as in `write_page`.
+        note: as in `write_page`.
 
     Returns:
         HTML in UTF-8.
@@ -91,6 +105,7 @@ def render_page(
     """
     data = page_data(timeline, truth)
     data["media"] = None if media is None else _player_data(media, path, embed=embed)
+    data["note"] = escape(note)
     parts = {
         "TITLE": html.escape(f"{data['name']} · events"),
         "STYLE": read_web("page.css"),
@@ -169,7 +184,7 @@ def _common_threshold(thresholds: Any) -> float | None:
 
 
 def _all_numbers(thresholds: Mapping[str, Any]) -> bool:
-    return all(isinstance(value, int | float) for value in thresholds.values())
+    return all(isinstance(value, int | float) and 0 <= value <= 1 for value in thresholds.values())
 
 
 def _player_data(media: Path, page: Path, *, embed: bool) -> dict[str, Any]:

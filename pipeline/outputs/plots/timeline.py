@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -57,6 +58,7 @@ _HEADER, _ROW, _ROW_WITH_TRUTH, _LINE, _TICKS, _LEGEND = 0.54, 0.2, 0.27, 0.17, 
 _TITLE_SIZE = 10.0
 
 _MAX_ROWS = 60  # of a panel; with more classes, those with the most seconds are shown
+MAX_BARS = 20_000  # of a plot; of more, those that are closer than a pixel or a few are drawn as one
 
 _Spans = list[tuple[float, float]]  # onset and duration in seconds, as matplotlib expects them
 
@@ -130,12 +132,14 @@ def _draw(timeline: Timeline, media: Path | None, truth: GroundTruth | None, tim
     from matplotlib.figure import Figure
 
     end = max([timeline.segments, timeline.media["duration"], *(event.offset for event in timeline.events)])
-    panels: dict[_Modality, list[_Row]] = {modality: _rows(timeline, truth, modality) for modality in _NAMES}
-    labels = [fit_text(row.label, _LABEL_LIMIT) for rows in panels.values() for row in rows]
+    rows: dict[_Modality, list[_Row]] = {modality: _rows(timeline, truth, modality) for modality in _NAMES}
+    panels: dict[_Modality, list[_Row]] = {name: _join_bars(_longest(panel), end) for name, panel in rows.items()}
+    labels = [fit_text(row.label, _LABEL_LIMIT) for panel in panels.values() for row in panel]
     left = _MARGIN + max(text_width(label) for label in (*labels, "waveform")) + 0.08
     width = WIDTH - left - _RIGHT
     bands = [] if media is None else list(media_bands(media, end, width, timeout))
-    bands += [_panel(modality, rows, timeline.segments, truth) for modality, rows in panels.items()]
+    for modality, panel in panels.items():
+        bands.append(_panel(modality, panel, timeline.segments, truth, of=len(rows[modality])))
     footer = [] if truth is None else wrap_text(escape(truth.agreement), width)
     height = _HEADER + sum(band.total_height for band in bands) + _TICKS + _LEGEND + _LINE * len(footer) + _MARGIN
     figure = Figure((WIDTH, height), facecolor="white")
@@ -177,14 +181,49 @@ def _rows(timeline: Timeline, truth: GroundTruth | None, modality: _Modality) ->
     return rows
 
 
-def _panel(modality: _Modality, rows: Sequence[_Row], segments: int, truth: GroundTruth | None) -> PlotBand:
+def _longest(rows: Sequence[_Row]) -> list[_Row]:
+    """Return the rows that a panel has place for: those with the most seconds, in their order."""
+    shortest = sorted(range(len(rows)), key=lambda index: rows[index].seconds)[: max(0, len(rows) - _MAX_ROWS)]
+    left_out = set(shortest)
+    return [row for index, row in enumerate(rows) if index not in left_out]
+
+
+def _join_bars(rows: Sequence[_Row], end: float) -> list[_Row]:
+    """Join bars that cannot be told apart where a panel has too many of them. end: of the time axis, in seconds."""
+    lists = 3 * len(rows)
+    if sum(len(row.events) + len(row.audio_visual) + len(row.truth) for row in rows) <= MAX_BARS / len(_NAMES):
+        return list(rows)
+    gap = end * lists * len(_NAMES) / MAX_BARS  # then each list has at most MAX_BARS / lists / panels
+    return [
+        replace(
+            row,
+            events=_join(row.events, gap),
+            audio_visual=_join(row.audio_visual, gap),
+            truth=_join(row.truth, gap),
+        )
+        for row in rows
+    ]
+
+
+def _join(spans: _Spans, gap: float) -> _Spans:
+    """Join intervals that begin less than `gap` seconds after the last one began, or before it ends."""
+    joined: _Spans = []
+    for onset, duration in sorted(spans):
+        start, length = joined[-1] if joined else (-math.inf, 0.0)
+        if onset < max(start + gap, start + length):
+            joined[-1] = start, max(length, onset + duration - start)
+        else:
+            joined.append((onset, duration))
+    return joined
+
+
+def _panel(
+    modality: _Modality, shown: Sequence[_Row], segments: int, truth: GroundTruth | None, *, of: int
+) -> PlotBand:
     """Build the panel of a modality with its rows from top to bottom, or a text where it has none."""
-    shown = list(rows)
     name = _NAMES[modality]
-    if len(shown) > _MAX_ROWS:
-        shortest = sorted(shown, key=lambda row: row.seconds)[: len(shown) - _MAX_ROWS]
-        shown = [row for row in shown if row not in shortest]
-        name += f" (the {_MAX_ROWS} classes with the most seconds of {len(rows)})"
+    if of > len(shown):
+        name += f" (the {_MAX_ROWS} classes with the most seconds of {of})"
 
     def draw(axes: Axes) -> None:
         axes.set_ylim(max(1, len(shown)), 0)

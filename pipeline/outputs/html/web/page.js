@@ -20,10 +20,10 @@ function readData() {
 
 /** Media player; without media it only holds a time. */
 class Player {
-  constructor(media, duration) {
+  constructor(media, duration, note) {
     Object.assign(this, { duration, heldTime: 0, element: null, failed: false });
     if (!media) {
-      byId("stage").append(make("p", { textContent: "No video was given to this page." }));
+      byId("stage").append(make("p", { textContent: note || "No video was given to this page." }));
       byId("play").hidden = true;
       return;
     }
@@ -65,7 +65,7 @@ class Page {
     this.base = this.data.events;
     this.threshold = null; // until the slider is moved: the events of the file
     this.chosen = null;
-    this.player = new Player(this.data.media, this.data.duration);
+    this.player = new Player(this.data.media, this.data.duration, this.data.note);
     this.view = new TimelineView(this.data, {
       choose: (event) => this.choose(event, true),
       seek: (seconds) => this.seek(seconds),

@@ -414,7 +414,7 @@ def test_a_folder_of_results_becomes_a_site(
         shutil.copy(clips.steady, tmp_path / "videos" / name)
     where = ("--output-dir", tmp_path / "events", "--weights", tiny_bundle, "--segments", "--threshold", "0.1", "-q")
     assert run("parse", tmp_path / "videos", *where).status == 0
-    result = run("report", tmp_path / "events", "--output-dir", tmp_path / "site")
+    result = run("report", tmp_path / "events", "--media", tmp_path / "videos", "--output-dir", tmp_path / "site")
     assert result.status == 0, result.err
     assert sorted(path.name for path in (tmp_path / "site").iterdir()) == ["-two #2.html", "index.html", "one.html"]
     opened = show(tmp_path / "site" / "index.html")
