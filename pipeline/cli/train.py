@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
+from ..errors import SetupError
 from ..precisions import TRAINING_PRECISIONS
 from ..text import escape
 from .options.command import (
@@ -265,12 +266,16 @@ def _check_usage(options: TrainOptions) -> None:
 
 def _make_plan(options: TrainOptions) -> tuple[TrainingPlan, bool]:
     """Return the plan, and whether it is a run's with another number of epochs than the run's folder has."""
-    from ..training.run_folder import read_config
+    from ..training.run_folder import CONFIG_FILE, read_config
     from ..training.setup import TrainingPlan, with_epochs
 
     if not options.resume or options.output is None:
         return options.training_plan(options.all_changes()), False
-    plan = TrainingPlan.from_dict(read_config(options.output))
+    config = read_config(options.output)
+    try:
+        plan = TrainingPlan.from_dict(config)
+    except SetupError as error:
+        raise SetupError(f"{escape(options.output / CONFIG_FILE)}: {error}") from error
     if options.epochs is None or options.epochs == plan.recipe.training.epochs:
         return plan, False
     return replace(plan, recipe=with_epochs(plan.recipe, options.epochs)), True
