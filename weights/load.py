@@ -50,7 +50,7 @@ def gather_files(bundle: Bundle, source: WeightSource = ANYWHERE) -> tuple[dict[
         source: search folder, whether to download, progress callback.
 
     Returns:
-        Path by key of the manifest (or by name, for a file in the bundle's folder), and sha256 by file name.
+        Path by key of the manifest (or by name, for a file in the bundle's folder), and sha256 by `file_name`.
 
     Raises:
         WeightsError: a file is damaged, unknown or cannot be downloaded. For missing files the message lists their
@@ -62,13 +62,23 @@ def gather_files(bundle: Bundle, source: WeightSource = ANYWHERE) -> tuple[dict[
     known, hashes = list_files(), {}
     for key, path in paths.items():
         in_bundle = bundle.root is not None and path == bundle.root / key
-        hashes[path.name] = sha256_of(path) if in_bundle else verify_file(known[key], path)
+        hashes[file_name(key, path)] = sha256_of(path) if in_bundle else verify_file(known[key], path)
     for file in missing:
         try:
             paths[file.key], hashes[file.name] = fetch_file(file, source.folder, progress=source.progress)
         except WeightsError as error:
             raise WeightsError(f"{error}\n{missing_message(missing, source.folder)}") from error
     return paths, hashes
+
+
+def file_name(key: str, path: Path) -> str:
+    """Return the name of a file in results: its path in the bundle's folder, or the name of a file of the manifest.
+
+    Args:
+        key: name of the file in the bundle.
+        path: of the file.
+    """
+    return key if Path(key).name == path.name else path.name
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

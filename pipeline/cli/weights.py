@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from ...weights.errors import WeightsError
 from ...weights.fetch import fetch_file
 from ...weights.locate import find_file, readable_url, search_folders, verify_file
 from ...weights.manifest import WeightFile, list_bundles, list_files
+from ..text import escape
 from .options.command import ANY_PATH, CONTEXT_SETTINGS, CommandOptions, argument, command, format_examples, option
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def list_command(options: WeightsDirOptions) -> int:
     click.echo("Files:")
     for file in list_files().values():
         path = find_file(file, options.weights_dir)
-        click.echo(f"  {file.key}  {file.name}  {file.mib:.1f} MiB  {path or 'not on this machine'}")
+        click.echo(f"  {file.key}  {file.name}  {file.mib:.1f} MiB  {escape(path) if path else 'not on this machine'}")
         click.echo(
             f"      {file.source}\n      licence: {file.licence}\n      {', '.join(map(readable_url, file.urls))}"
         )
@@ -82,10 +84,10 @@ def fetch(options: FetchOptions) -> int:
 
 def _fetch(file: WeightFile, weights_dir: Path | None, console: Console) -> str:
     if existing := find_file(file, weights_dir):
-        return f"already at {existing}, sha256 {verify_file(file, existing)}"
+        return f"already at {escape(existing)}, sha256 {verify_file(file, existing)}"
     with console:
         path, digest = fetch_file(file, weights_dir, progress=console.download_progress)
-    return f"saved to {path}, sha256 {digest}"
+    return f"saved to {escape(path)}, sha256 {digest}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,11 +132,13 @@ def _check_vggish(path: Path) -> str:
     try:
         differences = check_vggish(build_extractor("vggish", read_state_dict(path)))
     except ValueError as error:
-        raise WeightsError(f"{path}: {error}") from error
+        raise WeightsError(f"{escape(path)}: {error}") from error
     wrong = [name for name, difference in differences.items() if not difference <= TOLERANCES[name]]
     shown = ", ".join(f"{name} differs by {difference:.2g}" for name, difference in differences.items())
     if wrong:
-        raise WeightsError(f"{path}: does not give the published answers ({shown}): it is not the pretrained VGGish")
+        raise WeightsError(
+            f"{escape(path)}: does not give the published answers ({shown}): it is not the pretrained VGGish"
+        )
     return f"gives the published answers ({shown})"
 
 
@@ -149,7 +153,7 @@ def _check_leap(path: Path) -> str:
     try:
         load_published(read_state_dict(path), family="leap", label_embeddings=torch.zeros(len(LLP_LABELS), 300))
     except ValueError as error:
-        raise WeightsError(f"{path}: {error}") from error
+        raise WeightsError(f"{escape(path)}: {error}") from error
     return "holds every tensor of the published MM-Pyr + LEAP; no hash is published"
 
 
@@ -171,12 +175,15 @@ def path(options: PathOptions) -> int:
     """
     if options.name is None:
         for folder in search_folders(options.weights_dir):
-            click.echo(folder)
+            click.echo(os.fsencode(folder))  # exact, for programs that read it
         return 0
     status = 0
     for file in _named_files((options.name,)):
         existing = find_file(file, options.weights_dir)
-        click.echo(existing or f"{file.name}: not on this machine", err=existing is None)
+        if existing:
+            click.echo(os.fsencode(existing))
+        else:
+            click.echo(f"{file.name}: not on this machine", err=True)
         status |= existing is None
     return int(status)
 
@@ -196,7 +203,7 @@ def _named_files(names: tuple[str, ...]) -> list[WeightFile]:
                 raise click.UsageError(
                     f"{name} is shipped with the program, but {missing[0]} is not there: reinstall it"
                 )
-            click.echo(f"{name}: shipped with the program, in {root}")
+            click.echo(f"{name}: shipped with the program, in {escape(root)}")
         elif name in bundles:
             named |= {key: files[key] for key in bundles[name].files}
         elif matches := [file for file in files.values() if name in {file.key, file.name}]:

@@ -18,12 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...models.config import MAX_WIDTH
 from ...models.labels import stack_label_embeddings
 from ...weights.errors import WeightsError
 from ...weights.load import read_state_dict
+from ...weights.messages import first_line, shown
 from ..errors import SetupError
 from ..features.npy_files import read_array
 from ..files import is_file
+from ..model_folders import check_model_folder
 from ..text import escape
 from ..text_files import stream_lines
 
@@ -62,7 +65,9 @@ def load_label_embeddings(source: str, labels: Sequence[str], *, offline: bool =
         array = read_array(path)
         if array.dtype.kind != "f":
             raise SetupError(f"{escape(path)}: holds {array.dtype}, expected floating-point numbers")
-        return _checked(source, torch.from_numpy(array.astype(np.float32)), labels)
+        _check_shape(source, array.shape, labels)
+        with np.errstate(over="ignore"):  # infinity is refused
+            return _checked(source, torch.from_numpy(array.astype(np.float32)), labels)
     if path.suffix in _TEXT_SUFFIXES:
         return _checked(source, _average_words(path, labels), labels)
     known = ", ".join((*_TENSOR_SUFFIXES, ".npy", *_TEXT_SUFFIXES))
@@ -75,10 +80,16 @@ def label_words(label: str) -> list[str]:
 
 
 def _checked(source: str, vectors: Tensor, labels: Sequence[str]) -> Tensor:
-    if vectors.ndim != 2 or len(vectors) != len(labels) or not vectors.isfinite().all():
-        content = f"{tuple(vectors.shape)}" if vectors.isfinite().all() else "values that are not finite"
-        raise SetupError(f"{escape(source)}: holds {content}, expected ({len(labels)}, W)")
+    _check_shape(source, vectors.shape, labels)
+    if not vectors.isfinite().all():
+        raise SetupError(f"{escape(source)}: holds values that are not finite, expected ({len(labels)}, W)")
     return vectors
+
+
+def _check_shape(source: str, shape: Sequence[int], labels: Sequence[str]) -> None:
+    if len(shape) != 2 or shape[0] != len(labels) or not 1 <= shape[1] <= MAX_WIDTH:
+        found = shown(tuple(shape))
+        raise SetupError(f"{escape(source)}: holds {found}, expected ({len(labels)}, W), W at most {MAX_WIDTH}")
 
 
 def _average_words(path: Path, labels: Sequence[str]) -> Tensor:
@@ -91,7 +102,7 @@ def _average_words(path: Path, labels: Sequence[str]) -> Tensor:
         for line in stream_lines(path):
             word, _, numbers = line.rstrip().partition(" ")
             if word in words and word not in vectors:
-                vectors[word] = np.array(numbers.split(), np.float32)
+                vectors[word] = np.array(numbers.split(maxsplit=MAX_WIDTH), np.float32)
                 if len(vectors) == len(words):
                     break
     except ValueError as error:
@@ -126,14 +137,16 @@ _ENCODERS: dict[str, Callable[[Any, str, Sequence[str], dict[str, Any]], Tensor]
 
 
 def _encode(kind: str, model: str, labels: Iterable[str], *, offline: bool) -> Tensor:
+    name = f"{kind}:{escape(model)}"
     try:
         import transformers
     except ImportError as error:
-        raise SetupError(f"{kind}:{model} needs transformers; install it with: pip install 'avvp[text]'") from error
+        raise SetupError(f"{name} needs transformers; install it with: pip install 'avvp[text]'") from error
     texts = [" ".join(label_words(label)) for label in labels]
+    options = {"local_files_only": offline, "trust_remote_code": False}
+    check_model_folder(Path(model))
     try:
         with torch.inference_mode():
-            return _ENCODERS[kind](transformers, model, texts, {"local_files_only": offline}).float().clone()
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().split("\n", 1)[0]
-        raise SetupError(f"{kind}:{escape(model)}: cannot be loaded: {escape(reason)}") from error
+            return _ENCODERS[kind](transformers, model, texts, options).float().clone()
+    except Exception as error:  # files that do not fit raise errors of any kind in transformers
+        raise SetupError(f"{name}: cannot be loaded: {first_line(error)}") from error

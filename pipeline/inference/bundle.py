@@ -18,9 +18,10 @@ from ...models.config import ParserConfig
 from ...models.labels import LABEL_SETS, stack_label_embeddings
 from ...models.parser import AVParser, build_parser
 from ...models.published import load_published
-from ...weights.load import gather_files, read_state_dict
+from ...weights.load import file_name, gather_files, read_state_dict
 from ...weights.locate import bundle_paths
 from ...weights.manifest import Bundle, load_bundle
+from ...weights.messages import shown
 from ...weights.source import ANYWHERE, WeightSource
 from ...weights.untrained import untrained_state
 from ..devices import FP32, ComputePrecision, resolve_device, resolve_devices
@@ -104,7 +105,7 @@ def known_labels(bundle: Bundle, folder: Path | None = None) -> tuple[str, ...] 
     try:
         return None if path is None else read_description(path).config.labels
     except ValueError as error:
-        raise SetupError(f"bundle {bundle.name!r}: {error}") from error
+        raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
 
 
 def load_networks(
@@ -138,7 +139,7 @@ def load_networks(
     try:
         parser, trained_on = _load_parser(bundle, extractors.spec, paths)
     except ValueError as error:
-        raise SetupError(f"bundle {bundle.name!r}: {error}") from error
+        raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
     _check_fit(bundle, extractors.spec, parser, trained_on)
     return LoadedBundle(
         name=bundle.name,
@@ -189,10 +190,9 @@ def _load_extractors(
         extractors = {name: _load_extractor(name, file, bundle.seed, paths) for name, file in bundle.extractors.items()}
         spec = feature_spec(bundle.profile, extractors)
     except ValueError as error:
-        raise SetupError(f"bundle {bundle.name!r}: {error}") from error
-    seed_id = f"untrained, seed {bundle.seed}"
+        raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
     weight_ids: dict[Stream, str] = {
-        extractor.stream: hashes[paths[bundle.extractors[name]].name] if bundle.seed is None else seed_id
+        extractor.stream: _weight_id(bundle, bundle.extractors[name], paths, hashes)
         for name, extractor in extractors.items()
     }
     networks: tuple[DeviceNetworks, ...] = tuple(
@@ -200,6 +200,10 @@ def _load_extractors(
         for device in devices
     )
     return LoadedExtractors(networks, spec, weight_ids, precision)
+
+
+def _weight_id(bundle: Bundle, file: str, paths: Mapping[str, Path], hashes: Mapping[str, str]) -> str:
+    return f"untrained, seed {bundle.seed}" if bundle.seed is not None else hashes[file_name(file, paths[file])]
 
 
 def _arrange(extractor: Extractor, precision: ComputePrecision) -> Extractor:
@@ -237,10 +241,10 @@ def load_parser(
         computed = feature_spec(bundle.profile, extractors) if all_known else None
         parser, trained_on = _load_parser(bundle, computed, paths)
     except ValueError as error:
-        raise SetupError(f"bundle {bundle.name!r}: {error}") from error
+        raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
     spec = trained_on or computed
     if spec is None:
-        raise SetupError(f"bundle {bundle.name!r}: it does not name the features that its parser was trained on")
+        raise SetupError(f"bundle {shown(bundle.name)}: it does not name the features that its parser was trained on")
     return LoadedParser(bundle.name, parser.to(resolved), spec, resolved)
 
 
@@ -257,7 +261,7 @@ def check_features(loaded: LoadedParser, spec: FeatureSpec, where: object) -> No
     """
     if differences := loaded.spec.differences(spec):
         raise FeatureMismatchError(
-            f"the parser of {loaded.name!r} was trained on other features than {escape(where)} holds"
+            f"the parser of {shown(loaded.name)} was trained on other features than {escape(where)} holds"
             f" (parser / features): {'; '.join(differences)}"
         )
 
@@ -270,7 +274,7 @@ def _load_extractor(name: str, file: str, seed: int | None, paths: Mapping[str, 
     try:
         return build_extractor(name, read_state_dict(paths[file]))
     except ValueError as error:
-        raise ValueError(f"{paths[file]}: {error}") from error
+        raise ValueError(f"{escape(paths[file])}: {error}") from error
 
 
 def _load_parser(
@@ -278,15 +282,15 @@ def _load_parser(
 ) -> tuple[AVParser, FeatureSpec | None]:
     """Return the parser and the specification of its features; None if its file has none."""
     entry = bundle.parser
-    if "checkpoint" in entry:
+    if entry.get("checkpoint"):
         checkpoint = load_checkpoint(paths[entry["checkpoint"]])
         return checkpoint.parser, FeatureSpec.from_dict(checkpoint.feature_spec)
     if bundle.labels not in LABEL_SETS:
-        raise ValueError(f"unknown label set {bundle.labels!r}; known: {', '.join(LABEL_SETS)}")
+        raise ValueError(f"unknown label set {shown(bundle.labels)}; known: {', '.join(LABEL_SETS)}")
     labels = LABEL_SETS[bundle.labels]
     if bundle.seed is not None and spec is not None:
         return _untrained_parser(labels, spec, bundle.seed), None
-    if not {"family", "file"} <= set(entry):
+    if not entry.get("family") or not entry.get("file"):
         raise ValueError("its parser needs either `checkpoint` or `family` and `file` (for leap, `label_embeddings`)")
     embeddings_file = entry.get("label_embeddings")
     embeddings = stack_label_embeddings(read_state_dict(paths[embeddings_file]), labels) if embeddings_file else None
@@ -307,10 +311,10 @@ def _untrained_parser(labels: tuple[str, ...], spec: FeatureSpec, seed: int) -> 
 def _check_fit(bundle: Bundle, spec: FeatureSpec, parser: AVParser, trained_on: FeatureSpec | None) -> None:
     if trained_on is not None and (differences := trained_on.differences(spec)):
         raise FeatureMismatchError(
-            f"bundle {bundle.name!r}: the parser was trained on other features than these extractors compute"
+            f"bundle {shown(bundle.name)}: the parser was trained on other features than these extractors compute"
             f" (parser / extractors): {'; '.join(differences)}"
         )
     config = parser.config
     expected = (config.audio_dim, config.visual_2d_dim, config.visual_3d_dim)
     if expected != spec.dims:
-        raise FeatureMismatchError(f"bundle {bundle.name!r}: the parser reads widths {expected}, not {spec.dims}")
+        raise FeatureMismatchError(f"bundle {shown(bundle.name)}: the parser reads widths {expected}, not {spec.dims}")

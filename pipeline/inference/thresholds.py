@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...weights.messages import shown, shown_name
 from ...weights.toml import read_toml, toml_string
 from ..errors import SetupError
 from ..text import escape
@@ -19,6 +20,7 @@ from ..timeline import SegmentLabels, SegmentProbabilities
 DEFAULT_THRESHOLD = 0.5
 _MODALITIES = ("audio", "visual")
 _LEVELS = ("segment", "video")
+_KNOWN = 1000  # characters of a list of classes in a message
 _POOLED = "video"  # table for decoders that pool one probability for the whole video (MMIL)
 _NAMES = (*(f"{modality}_{level}" for modality in _MODALITIES for level in _LEVELS), _POOLED)
 
@@ -125,25 +127,28 @@ def read_thresholds(path: Path) -> ThresholdTables:
         SetupError: the file cannot be read, or has other tables or values.
     """
     tables: ThresholdTables = {}
+    where = escape(path)
     for modality, levels in _read_document(path).items():
         if modality == _POOLED:
-            tables[_POOLED] = _check_table(path, modality, levels)
+            tables[_POOLED] = _check_table(where, modality, levels)
             continue
         if modality not in _MODALITIES or not isinstance(levels, dict):
-            raise SetupError(f"{path}: {modality!r} is not a table; expected {', '.join(_MODALITIES)} and {_POOLED}")
+            expected = f"expected {', '.join(_MODALITIES)} and {_POOLED}"
+            raise SetupError(f"{where}: {shown(modality)} is not a table; {expected}")
         for level, values in levels.items():
             if level not in _LEVELS:
-                raise SetupError(f"{path}: {modality}.{level} is not a table; expected {' and '.join(_LEVELS)}")
-            tables[f"{modality}_{level}"] = _check_table(path, f"{modality}.{level}", values)
+                name = shown_name(f"{modality}.{level}")
+                raise SetupError(f"{where}: {name} is not a table; expected {' and '.join(_LEVELS)}")
+            tables[f"{modality}_{level}"] = _check_table(where, f"{modality}.{level}", values)
     return tables
 
 
-def _check_table(path: Path, name: str, values: Any) -> dict[str, float]:
+def _check_table(where: str, name: str, values: Any) -> dict[str, float]:
     if not isinstance(values, dict):
-        raise SetupError(f"{path}: {name} is not a table; expected classes and numbers")
+        raise SetupError(f"{where}: {name} is not a table; expected classes and numbers")
     for label, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise SetupError(f"{path}: {name}.{label} is {value!r}, not a number from 0 to 1")
+            raise SetupError(f"{where}: {name}.{shown_name(label)} is {shown(value)}, not a number from 0 to 1")
     return values
 
 
@@ -169,7 +174,8 @@ def apply_tables(tables: ThresholdTables, labels: Sequence[str], segment: float,
         array[:] = values.get("default", array)
         for label in values.keys() - {"default"}:
             if label not in columns:
-                raise SetupError(f"thresholds: unknown class {label!r}; known: {', '.join(labels)}")
+                known = shown_name(", ".join(labels), _KNOWN)
+                raise SetupError(f"thresholds: unknown class {shown(label)}; known: {known}")
             array[columns[label]] = values[label]
     return thresholds
 
@@ -180,5 +186,5 @@ def _read_document(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise SetupError(f"{escape(path)}: not a readable thresholds file: {error}") from error
     if not isinstance(tables, dict):
-        raise SetupError(f"{path}: expected tables, found {type(tables).__name__}")
+        raise SetupError(f"{escape(path)}: expected tables, found {type(tables).__name__}")
     return tables

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from ...weights.errors import WeightsError
 from ...weights.load import read_state_dict
+from ...weights.messages import first_line
+from ...weights.parameters import check_parameters
 from ..errors import SetupError
 from ..text import escape
 
@@ -52,11 +54,14 @@ def load_laion_clap(transformers: Any, path: Path) -> Any:
     config = transformers.ClapConfig()
     config.audio_config.enable_fusion = True
     model = transformers.ClapModel(config).eval()
+    floats = {key: tensor.shape for key, tensor in model.state_dict().items() if tensor.is_floating_point()}
     try:
-        missing, unknown = model.load_state_dict(convert_clap(read_state_dict(path)), strict=False)
+        converted = convert_clap(read_state_dict(path))
+        parameters = {key: tensor for key, tensor in converted.items() if key in floats}
+        check_parameters(parameters, {key: floats[key] for key in parameters})  # missing ones are named below
+        missing, unknown = model.load_state_dict(converted, strict=False)
     except (RuntimeError, WeightsError, ValueError) as error:
-        reason = escape(str(error).splitlines()[0])
-        raise SetupError(f"{escape(path)}: not a CLAP checkpoint of LAION: {reason}") from error
+        raise SetupError(f"{escape(path)}: not a CLAP checkpoint of LAION: {first_line(error)}") from error
     missing = [key for key in missing if not key.endswith(_CONSTANTS)]
     if missing or unknown:
         counts = f"{len(missing)} keys missing, {len(unknown)} unknown"

@@ -288,7 +288,7 @@ class TestGoogleDrive:
 
         def download(*, output: str, progress, **_: object) -> None:
             with Path(f"{output}abcdefgh.part").open("wb") as file:
-                for _ in range(1000):
+                for _block in range(1000):
                     file.write(CONTENT)
                     sent.append(SIZE)
                     progress(sum(sent), announced)
