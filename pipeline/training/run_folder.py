@@ -176,13 +176,16 @@ def check_files(root: Path, names: Sequence[str] = ()) -> None:
 def _refuse_used(root: Path, names: Sequence[str]) -> None:
     if _exists(root / CONFIG_FILE):
         raise OutputError(f"{escape(root)}: already holds a run; resume it with --resume, or choose another folder")
-    if existing := [name for name in (*_RESULT_FILES, *names) if _exists(root / name)]:
-        raise OutputError(f"{escape(root)}: already holds {', '.join(existing)}; choose another folder")
+    if existing := _existing(root, _RESULT_FILES):
+        raise OutputError(f"{escape(root)}: already holds {existing}; choose another folder")
     if _exists(root / EXTRACTORS_CONFIG_FILE):
-        raise OutputError(
-            f"{escape(root)}: already holds a run of avvp train-extractors; resume it with --resume, or choose another"
-            " folder"
-        )
+        raise OutputError(f"{escape(root)}: already holds a run of avvp train-extractors; resume it with --resume")
+    if existing := _existing(root, names):
+        raise OutputError(f"{escape(root)}: already holds {existing}; choose another folder")
+
+
+def _existing(root: Path, names: Sequence[str]) -> str:
+    return ", ".join(name for name in names if _exists(root / name))
 
 
 def _exists(path: Path) -> bool:
