@@ -9,9 +9,11 @@ import os
 import signal
 import sys
 import traceback
+from pathlib import Path
 from types import FrameType
 
 import click
+import platformdirs
 
 from .options.command import CONTEXT_SETTINGS, format_examples, version_option
 from .options.lazy_group import LazyGroup
@@ -83,6 +85,7 @@ def _run(program: click.Command, name: str) -> None:
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, _interrupt)
     prepare_streams()
+    _keep_torch_cache()
     try:
         os.getcwd()  # noqa: PTH109
         status = _call(program, name)
@@ -96,6 +99,17 @@ def _run(program: click.Command, name: str) -> None:
         print_error(f"Error: standard output: {reason}")
         status = 1
     sys.exit(status)
+
+
+def _keep_torch_cache() -> None:
+    """Let PyTorch keep compiled code in the user's cache: it makes a folder for it whenever it is imported.
+
+    By default that is left in the folder of temporary files. A cache that cannot be written would end the import.
+    """
+    folder = Path(platformdirs.user_cache_dir("avvp")) / "torchinductor"
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if os.access(existing, os.W_OK):
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
 
 
 def _call(program: click.Command, name: str) -> int:
