@@ -48,7 +48,7 @@ def shown_name(name: str, most: int = MAX_SHOWN) -> str:
     return _cut(printable(name), most)
 
 
-def first_line(error: BaseException, most: int = 2 * MAX_SHOWN) -> str:
+def first_line(error: BaseException, most: int = 4 * MAX_SHOWN) -> str:
     """Return the first line of an exception's message, shortened; its type where it has none."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     line = printable(reason.strip().split("\n", 1)[0])
