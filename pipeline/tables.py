@@ -17,7 +17,7 @@ DELIMITERS = "\t;,"
 _ONE_COLUMN = "\x1f"  # in place of a delimiter where the header has none
 _END = "\x1e"  # a line after the last one: it is inside a cell where a quote is never closed
 _SEPARATOR_LINE = re.compile(r'\s*"?sep=([^\w\s"]|\t)"?[\s;,]*', re.IGNORECASE)  # Excel's first line
-MAX_LINES = 5_000_000  # of a table
+MAX_LINES = 2_000_000  # of a table
 MAX_CELLS = 5_000_000  # delimiters of a table, also those between quotes
 _MAX_CELL = 1 << 20  # characters
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:([.,])[0-9]*)?|([.,])[0-9]+)(?:[eE][-+]?[0-9]{1,4})?")

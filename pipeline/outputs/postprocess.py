@@ -11,12 +11,12 @@ from typing import Any
 
 from ..errors import OutputError, SetupError
 from ..text import escape
-from ..timeline import Event, Modality, Timeline, sort_events
+from ..timeline import MAX_EVENTS, Event, Modality, Timeline, sort_events
 
 _SINGLE_MODALITIES: tuple[Modality, Modality] = ("audio", "visual")
 _ROUNDING = 1e-9  # tolerance for differences of seconds
 _MAX_LISTED = 100  # classes in a message
-MAX_DERIVED_EVENTS = 1_000_000  # audio and visual events, with those that are derived from audio-visual ones
+MAX_DERIVED_EVENTS = 3 * MAX_EVENTS  # audio and visual events, with those that are derived from audio-visual ones
 
 
 class TooManyEventsError(OutputError, ValueError):
@@ -145,7 +145,7 @@ def split_modalities(events: Iterable[Event]) -> list[Event]:
     for event in events:
         for modality in _SINGLE_MODALITIES if event.modality == "audio_visual" else ():
             for start, stop in _uncovered(event, covered.get((modality, event.label), [])):
-                split.append(replace(event, modality=modality, onset=start, offset=stop))
+                split.append(Event(modality, event.label, start, stop, event.score))
         if len(split) > MAX_DERIVED_EVENTS:
             raise TooManyEventsError(
                 f"more than {MAX_DERIVED_EVENTS:,} audio and visual events follow from the audio-visual ones, which"

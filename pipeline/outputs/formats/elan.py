@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
+from xml.sax.saxutils import escape as xml_escape
 
 from ...event_limits import check_events
 from ...text import shorten
@@ -44,38 +45,54 @@ def write(timeline: Timeline) -> list[bytes]:
     Returns:
         The content of one file.
     """
-    root = ET.Element("ANNOTATION_DOCUMENT", AUTHOR="avvp", DATE=_DATE, FORMAT="3.0", VERSION="3.0")
-    root.set(f"{{{_SCHEMA_INSTANCE}}}noNamespaceSchemaLocation", _SCHEMA)
-    header = ET.SubElement(root, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
-    path = Path(_clean(str(timeline.media.get("path", ""))))
-    mime_type = mimetypes.guess_type(path.name)[0]
-    if mime_type is not None:
-        url = path.as_uri() if path.is_absolute() and timeline.media_is_known else f"./{path.name}"
-        ET.SubElement(header, "MEDIA_DESCRIPTOR", MEDIA_URL=url, MIME_TYPE=mime_type)
-    last_id = ET.SubElement(header, "PROPERTY", NAME="lastUsedAnnotationId")
     tiers = to_tiers(timeline)
     spans = {id(event): _milliseconds(event) for events in tiers.values() for event in events}
     slots = {time: f"ts{n}" for n, time in enumerate(sorted({t for span in spans.values() for t in span}), 1)}
-    order = ET.SubElement(root, "TIME_ORDER")
-    for time, slot in slots.items():
-        ET.SubElement(order, "TIME_SLOT", TIME_SLOT_ID=slot, TIME_VALUE=str(time))
+    lines = [
+        "<?xml version='1.0' encoding='utf-8'?>",
+        f'<ANNOTATION_DOCUMENT xmlns:xsi="{_SCHEMA_INSTANCE}" AUTHOR="avvp" DATE="{_DATE}" FORMAT="3.0" VERSION="3.0"'
+        f' xsi:noNamespaceSchemaLocation="{_SCHEMA}">',
+        '    <HEADER MEDIA_FILE="" TIME_UNITS="milliseconds">',
+        *_media_descriptor(timeline),
+        f'        <PROPERTY NAME="lastUsedAnnotationId">{len(spans)}</PROPERTY>',
+        "    </HEADER>",
+    ]
+    slot_lines = [f'        <TIME_SLOT TIME_SLOT_ID="{slot}" TIME_VALUE="{time}" />' for time, slot in slots.items()]
+    lines += ["    <TIME_ORDER>", *slot_lines, "    </TIME_ORDER>"] if slots else ["    <TIME_ORDER />"]
     number = 0
     for name, events in tiers.items():
-        tier = ET.SubElement(root, "TIER", LINGUISTIC_TYPE_REF=_LINGUISTIC_TYPE, TIER_ID=name)
+        opening = f'    <TIER LINGUISTIC_TYPE_REF="{_LINGUISTIC_TYPE}" TIER_ID="{name}"'
+        lines.append(f"{opening}>" if events else f"{opening} />")
         for event in events:
             number += 1
             start, stop = spans[id(event)]
-            aligned = ET.SubElement(
-                ET.SubElement(tier, "ANNOTATION"), "ALIGNABLE_ANNOTATION",
-                ANNOTATION_ID=f"a{number}", TIME_SLOT_REF1=slots[start], TIME_SLOT_REF2=slots[stop],
-            )  # fmt: skip
-            ET.SubElement(aligned, "ANNOTATION_VALUE").text = _clean(event.label)
-    last_id.text = str(number)
-    ET.SubElement(
-        root, "LINGUISTIC_TYPE", GRAPHIC_REFERENCES="false", LINGUISTIC_TYPE_ID=_LINGUISTIC_TYPE, TIME_ALIGNABLE="true"
-    )
-    ET.indent(root, "    ")
-    return [ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"]
+            value = xml_escape(_clean(event.label))
+            lines += [
+                "        <ANNOTATION>",
+                f'            <ALIGNABLE_ANNOTATION ANNOTATION_ID="a{number}" TIME_SLOT_REF1="{slots[start]}"'
+                f' TIME_SLOT_REF2="{slots[stop]}">',
+                f"                <ANNOTATION_VALUE{f'>{value}</ANNOTATION_VALUE' if value else ' /'}>",
+                "            </ALIGNABLE_ANNOTATION>",
+                "        </ANNOTATION>",
+            ]
+        lines += ["    </TIER>"] if events else []
+    kind = f'GRAPHIC_REFERENCES="false" LINGUISTIC_TYPE_ID="{_LINGUISTIC_TYPE}" TIME_ALIGNABLE="true"'
+    lines.append(f"    <LINGUISTIC_TYPE {kind} />")
+    return ["".join(f"{line}\n" for line in (*lines, "</ANNOTATION_DOCUMENT>")).encode()]
+
+
+def _media_descriptor(timeline: Timeline) -> list[str]:
+    path = Path(_clean(str(timeline.media.get("path", ""))))
+    mime_type = mimetypes.guess_type(path.name)[0]
+    if mime_type is None:
+        return []
+    url = path.as_uri() if path.is_absolute() and timeline.media_is_known else f"./{path.name}"
+    return [f'        <MEDIA_DESCRIPTOR MEDIA_URL="{_escaped(url)}" MIME_TYPE="{_escaped(mime_type)}" />']
+
+
+def _escaped(text: str) -> str:
+    """Escape the value of an attribute; characters that XML cannot hold become U+FFFD."""
+    return xml_escape(_clean(text), {'"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#09;"})
 
 
 def _clean(text: str) -> str:
