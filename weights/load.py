@@ -153,11 +153,12 @@ def _check_sizes(tensors: dict[str, Tensor]) -> None:
 
 def _to_float32(key: str, value: Tensor) -> Tensor:
     """Convert to float32 without rounding; refuse NaN and infinity here rather than in the first result."""
-    if not value.is_floating_point() or not value.numel():
-        return value.detach()
-    if not all(bool(bound.isfinite()) for bound in torch.aminmax(value.detach())):  # NaN if one value is
+    value = value.detach()
+    if not value.is_floating_point():
+        return value
+    if value.numel() and not all(bool(bound.isfinite()) for bound in torch.aminmax(value)):  # NaN if one value is
         raise ValueError(f"{shown_name(key)} holds values that are not finite")
-    converted = value.detach().float()
+    converted = value.float()
     if value.dtype == torch.float64 and not torch.equal(converted.double(), value):
         raise ValueError(f"{shown_name(key)} holds float64 numbers that float32 rounds; save them as float32")
     return converted
