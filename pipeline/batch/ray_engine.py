@@ -13,6 +13,8 @@ import json
 import logging
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -29,6 +31,9 @@ from .storage import OutputFingerprint, Storage
 from .task import Task
 from .work import Result, VideoJob, VideoOutputs
 
+_NEW_CLUSTER = "local"  # Ray's address for a cluster of this process
+_CLUSTER_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # "0": Ray listens on loopback only, on every system
+_MAX_FOLDER = 38  # characters; Ray adds 67 for its sockets, whose names may have 107
 _BLOCK_VIDEOS = {"cpu": 4, "cuda": 64}  # per block of an actor: few are lost with it, enough fill its batches
 
 
@@ -73,26 +78,21 @@ class RayEngine:
         self._address, self._actors, self._cpus, self._gpus = address, actors, cpus, gpus
         self._reserved = (1, 0.0, 1)
         self._started = False
+        self._own = contextlib.ExitStack()  # what a cluster on this machine needs
         self._token = f"{JOURNAL_FOLDER}/{secrets.token_hex(8)}.run"
 
     def __enter__(self) -> RayEngine:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # of this process, not of the cluster
-        with _muted():
+        try:
+            with _muted():
+                self._connect()
             import ray
 
-            if not ray.is_initialized():
-                try:
-                    ray.init(self._address, log_to_driver=False, logging_level=logging.ERROR)
-                except (ConnectionError, ValueError, RuntimeError) as error:
-                    raise SetupError(f"the Ray cluster cannot be reached: {escape(error)}") from error
-                self._started = True
-        try:
             self._reserved = self._reserve(ray)
-            open_storage(self._where).write(
-                self._token, b""
-            )  # actors look for it, to check that they see the same storage
-        except AVVPError:
+            # Actors look for it, to check that they see the same storage.
+            open_storage(self._where).write(self._token, b"")
+        except BaseException:
             self.__exit__()
             raise
         return self
@@ -104,6 +104,20 @@ class RayEngine:
             import ray
 
             ray.shutdown()
+        self._own.close()
+
+    def _connect(self) -> None:
+        """Connect to the cluster, or start one on this machine. Raises SetupError."""
+        address = self._address or os.environ.get("RAY_ADDRESS") or _NEW_CLUSTER
+        settings = self._own.enter_context(_on_loopback()) if address == _NEW_CLUSTER else {}
+        import ray
+
+        if not ray.is_initialized():
+            try:
+                ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **settings)
+            except (OSError, ValueError, RuntimeError) as error:
+                raise SetupError(f"the Ray cluster cannot be reached: {escape(error)}") from error
+            self._started = True
 
     def run(self, jobs: Iterable[VideoJob]) -> Iterator[Result]:
         """Yield results in the order in which videos are done. Raises what is not the fault of one video."""
@@ -201,7 +215,7 @@ class _Actor:
             storage = open_storage(where)
             if storage.exists(token):
                 return storage
-        raise SetupError(f"{where}: not the same folder on every node; use one that all share, or an address")
+        raise SetupError(f"{escape(where)}: not the same folder on every node; use one that all share, or an address")
 
 
 def _describe_end(error: Exception) -> str:
@@ -225,6 +239,33 @@ def _decode_result(message: dict[str, Any], job: VideoJob) -> Result:
         files = {name: OutputFingerprint(**file) for name, file in outputs["files"].items()}
         outputs = VideoOutputs(files, tuple(outputs["warnings"]), outputs["media"], outputs["note"])
     return Result(job, message["seconds"], outputs, message["cause"])
+
+
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[dict[str, Any]]:
+    """Let Ray listen on the loopback interface only, and remove its files in the end: nobody else is to use it.
+
+    Yields:
+        Arguments of `ray.init`. By default Ray listens on all interfaces, and runs what it is sent.
+    """
+    before = os.environ.get(_CLUSTER_SWITCH)
+    os.environ[_CLUSTER_SWITCH] = "0"
+    from ray._private import ray_constants
+
+    enabled, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False  # of an earlier import
+    parent = Path(tempfile.gettempdir())
+    if len(str(parent)) + len("/avvp-12345678") > _MAX_FOLDER:
+        parent = Path("/tmp")  # noqa: S108 - mkdtemp makes a private folder
+    folder = tempfile.mkdtemp(prefix="avvp-", dir=parent)
+    try:
+        yield {"_node_ip_address": "127.0.0.1", "_temp_dir": folder, "include_dashboard": False}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        ray_constants.ENABLE_RAY_CLUSTER = enabled
+        if before is None:
+            del os.environ[_CLUSTER_SWITCH]
+        else:
+            os.environ[_CLUSTER_SWITCH] = before
 
 
 @contextlib.contextmanager
