@@ -59,7 +59,9 @@ def load_label_embeddings(source: str, labels: Sequence[str], *, offline: bool =
     if path.suffix in _TENSOR_SUFFIXES:
         try:
             return _checked(source, stack_label_embeddings(read_state_dict(path), labels), labels)
-        except (ValueError, WeightsError) as error:
+        except WeightsError as error:
+            raise SetupError(str(error)) from error
+        except ValueError as error:
             raise SetupError(f"{escape(path)}: {error}") from error
     if path.suffix == ".npy":
         array = read_array(path)
@@ -102,17 +104,24 @@ def _average_words(path: Path, labels: Sequence[str]) -> Tensor:
         for line in stream_lines(path):
             word, _, numbers = line.rstrip().partition(" ")
             if word in words and word not in vectors:
-                vectors[word] = np.array(numbers.split(maxsplit=MAX_WIDTH), np.float32)
+                vectors[word] = _word_vector(numbers)
                 if len(vectors) == len(words):
                     break
     except ValueError as error:
-        raise SetupError(f"{escape(path)}: not a file of word vectors: {escape(error)}") from error
+        raise SetupError(f"{escape(path)}: not a file of word vectors: {first_line(error)}") from error
     if missing := sorted(words - set(vectors)):
         raise SetupError(f"{escape(path)}: has no vector for {', '.join(map(escape, missing))}")
     if len({vector.shape for vector in vectors.values()}) != 1:
         raise SetupError(f"{escape(path)}: its vectors are not all of one width")
     means = [np.mean([vectors[word] for word in label_words(label)], axis=0) for label in labels]
     return torch.from_numpy(np.stack(means))
+
+
+def _word_vector(numbers: str) -> np.ndarray:
+    values = numbers.split()
+    if len(values) > MAX_WIDTH:
+        raise ValueError(f"a vector has {len(values)} numbers, more than {MAX_WIDTH}")
+    return np.array(values, np.float32)
 
 
 def _bert(transformers: Any, model: str, texts: Sequence[str], options: dict[str, Any]) -> Tensor:

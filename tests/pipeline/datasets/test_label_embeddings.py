@@ -14,6 +14,7 @@ import torch
 from avvp.models.labels import LLP_LABELS
 from avvp.pipeline.datasets.label_embeddings import label_words, load_label_embeddings
 from avvp.pipeline.errors import SetupError
+from safetensors.torch import save_file
 from support.golden import LLP, load_npz, needs_golden
 
 LABELS = ("Dog", "Frying_(food)", "Baby_cry_infant_cry")
@@ -53,6 +54,10 @@ def test_word_vectors_are_averaged_and_reading_ends_with_the_last_word(tmp_path:
         ("v.txt", "dog 1 2\nfood 1 1\nfrying 1 1\nbaby 1 1\ninfant 1 1\n", "has no vector for cry"),
         ("v.txt", GLOVE.replace("food 1 1", "food 1"), "not all of one width"),
         ("v.txt", GLOVE.replace("food 1 1", "food 1 x"), "not a file of word vectors"),
+        ("v.txt", GLOVE.replace("food 1 1", f"food {'x' * 100_000} 1"), "not a file of word vectors"),
+        ("v.txt", GLOVE.replace("food 1 1", "food nan 1"), "not finite"),
+        ("v.txt", GLOVE.replace("food 1 1", "food 1e999 1"), "not finite"),
+        ("v.txt", "".join(f"{word} {'1 ' * 70_000}\n" for word in GLOVE.split()), "a vector has 70000 numbers"),
         ("v.npy", b"nothing", "not a .npy file"),
         ("v.pt", b"nothing", "damaged, or not a weight file"),
         ("v.csv", b"", "label embeddings are read from .pt"),
@@ -63,6 +68,7 @@ def test_files_that_cannot_be_used(tmp_path: Path, name: str, content: str | byt
     with pytest.raises(SetupError) as error:
         load_label_embeddings(str(tmp_path / name), LABELS)
     assert message in str(error.value)
+    assert len(str(error.value)) < 1000
 
 
 @pytest.mark.parametrize(
@@ -72,12 +78,38 @@ def test_files_that_cannot_be_used(tmp_path: Path, name: str, content: str | byt
         (np.zeros(3), r"holds \(3,\), expected \(3, W\)"),
         (np.full((3, 2), np.nan), "not finite"),
         (np.zeros((3, 2), int), "holds int64"),
+        (np.zeros((3, 2), complex), "holds complex128"),
+        (np.zeros((3, 0)), r"holds \(3, 0\)"),
+        (np.zeros((3, 70_000), np.float16), "W at most 65536"),
+        (np.full((3, 2), 1e300), "not finite"),
+        (np.full((3, 2), np.inf, np.float32), "not finite"),
+        (np.zeros((3, 2, 2)), r"holds \(3, 2, 2\)"),
+        (np.float64(3), "holds"),
     ],
 )
 def test_arrays_of_another_shape(tmp_path: Path, array: np.ndarray, message: str) -> None:
     np.save(tmp_path / "v.npy", array)
     with pytest.raises(SetupError, match=message):
         load_label_embeddings(str(tmp_path / "v.npy"), LABELS)
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+@pytest.mark.parametrize(
+    ("vector", "message"),
+    [
+        (torch.zeros(4, dtype=torch.int64), "floating-point numbers"),
+        (torch.zeros(4, dtype=torch.bool), "floating-point numbers"),
+        (torch.zeros(4, dtype=torch.complex64), "not parameters|do not need"),
+        (torch.full((4,), float("nan")), "not finite"),
+        (torch.zeros(5), "of equal width"),
+    ],
+)
+def test_tensors_that_are_no_vectors(tmp_path: Path, suffix: str, vector: torch.Tensor, message: str) -> None:
+    vectors = {"a": vector, "b": torch.ones(4), "c": torch.ones(4)}
+    path = tmp_path / f"v.{suffix}"
+    torch.save(vectors, path) if suffix == "pt" else save_file(vectors, path)
+    with pytest.raises(SetupError, match=message):
+        load_label_embeddings(str(path), LABELS)
 
 
 def test_unknown_sources_are_refused() -> None:
