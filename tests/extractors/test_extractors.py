@@ -55,6 +55,43 @@ class TestContract:
             build_extractor(name, state | {first: torch.zeros(1)})
 
 
+UNUSABLE = {
+    "integers": (lambda tensor: tensor.to(torch.int32), "holds int32, expected float32"),
+    "float64": (lambda tensor: tensor.double(), "holds float64, expected float32"),
+    "float16": (lambda tensor: tensor.half(), "holds float16, expected float32"),
+    "complex": (lambda tensor: tensor.to(torch.complex64), "holds complex64, expected float32"),
+    "NaN": (lambda tensor: tensor * float("nan"), "not finite"),
+    "infinity": (lambda tensor: tensor + float("inf"), "not finite"),
+    "sparse": (lambda tensor: tensor.to_sparse(), "sparse_coo"),
+}
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+@pytest.mark.parametrize("name", ["resnet_tiny", "r2plus1d_tiny", "vggish_tiny"])
+def test_build_extractor_refuses_what_cannot_be_parameters(name: str, kind: str) -> None:
+    state = build_extractor(name).state_dict()
+    spoil, message = UNUSABLE[kind]
+    for key in (next(iter(state)), list(state)[-2]):
+        with pytest.raises(ValueError, match=f"the weights do not fit .*: {key} .*{message}"):
+            build_extractor(name, {**state, key: spoil(state[key])})
+
+
+@pytest.mark.parametrize("key", ["bn1.running_var", "bn1.num_batches_tracked"])
+def test_build_extractor_refuses_negative_variances_and_counters(key: str) -> None:
+    state = build_extractor("resnet_tiny").state_dict()
+    with pytest.raises(ValueError, match=f"{key} holds negative values"):
+        build_extractor("resnet_tiny", {**state, key: state[key] - 10})
+    assert build_extractor("resnet_tiny", {**state, "bn1.running_mean": state["bn1.running_mean"] - 10})
+
+
+def test_build_extractor_names_strange_keys_in_a_short_line() -> None:
+    state = build_extractor("resnet_tiny").state_dict()
+    with pytest.raises(ValueError, match="unknown: ") as error:
+        build_extractor("resnet_tiny", {**state, "\x1b[31m\n" + "x" * 10_000: torch.zeros(1)})
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 500
+
+
 def test_build_extractor_lists_known_names() -> None:
     with pytest.raises(ValueError, match="resnet152"):
         build_extractor("resnet999")

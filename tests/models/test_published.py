@@ -100,6 +100,43 @@ def test_load_published_rejects_missing_unknown_and_differing_keys(change, messa
         load_published(change(published_state()), family="leap", label_embeddings=torch.zeros(25, 300))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fc_lv.bias": torch.zeros(1, dtype=torch.int64)}, "holds int64, expected float32"),
+        ({"fc_lv.bias": torch.zeros(1, dtype=torch.float64)}, "holds float64, expected float32"),
+        ({"fc_lv.bias": torch.full((1,), float("nan"))}, "not finite"),
+        ({"fc_lv.bias": torch.full((1,), float("inf"))}, "not finite"),
+        ({"fc_a.weight": torch.zeros(128)}, "size mismatch for stem.audio.weight"),
+        ({"fc_v.weight": torch.zeros(())}, "size mismatch for stem.visual_2d.weight"),
+        ({"fc_l.weight": torch.zeros(1, 2, 3, 4)}, "size mismatch for decoder.label_projection.weight"),
+        ({"fc_a.weight": torch.zeros(1).expand(2**40, 2**20)}, "_dim is"),
+        ({"fc_a.weight": torch.zeros(512, 0)}, "audio_dim"),
+        ({"MMP.capture.msa.999999999999999999.la1.weight": torch.zeros(1)}, "levels"),
+        ({"AVL.la_cma_network.999999999.sublayer.0.norm.weight": torch.zeros(1)}, "leap_blocks"),
+        ({"MMP.capture.vnetwork.0.conv1.bias": torch.zeros(512, dtype=torch.int64)}, "differ in this file"),
+        ({"\x1b[31m\n" + "x" * 10_000: torch.zeros(1)}, "not a key of the published"),
+    ],
+)
+def test_load_published_refuses_what_cannot_be_parameters(change: dict[str, torch.Tensor], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)) as error:
+        load_published(published_state() | change, family="leap", label_embeddings=torch.zeros(25, 300))
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "embeddings",
+    [torch.zeros(24, 300), torch.zeros(25, 299), torch.zeros(300), torch.zeros(25, 300, dtype=torch.long)],
+)
+def test_load_published_refuses_label_embeddings_that_do_not_fit(embeddings: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match=r"label embeddings are .*, expected \(25, 300\) of float32"):
+        load_published(published_state(), family="leap", label_embeddings=embeddings)
+    embeddings = torch.full((25, 300), float("nan"))
+    with pytest.raises(ValueError, match=r"label_embeddings holds values that are not finite"):
+        load_published(published_state(), family="leap", label_embeddings=embeddings)
+
+
 MMIL_OUTPUTS = {"global_prob": "video_probs", "a_prob": "audio_video_probs", "v_prob": "visual_video_probs"}
 UNUSED = {
     "han": r"(audio|visual|cmt)_encoder\.|hat_encoder\.norm[12]\.",

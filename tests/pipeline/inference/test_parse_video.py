@@ -209,6 +209,28 @@ class TestBadBundles:
         with pytest.raises(SetupError, match="one extractor for each"):
             load_networks(str(folder))
 
+    def test_files_of_one_name_in_two_folders_keep_their_hashes(self, tiny_bundle: Path, tmp_path: Path) -> None:
+        """Results of a run are recognized by them."""
+        folder = copy_bundle(tiny_bundle, tmp_path / "b")
+        text = (folder / "bundle.toml").read_text()
+        for name in ("vggish", "resnet", "r2plus1d"):
+            (folder / name).mkdir()
+            (folder / f"{name}.safetensors").rename(folder / name / "weights.safetensors")
+            text = text.replace(f"{name}.safetensors", f"{name}/weights.safetensors")
+        (folder / "bundle.toml").write_text(text)
+        loaded, plain = load_networks(str(folder), device="cpu"), load_networks(str(tiny_bundle), device="cpu")
+        assert loaded.extractors.weight_ids == plain.extractors.weight_ids
+        assert len(loaded.hashes) == 4
+        assert set(loaded.hashes.values()) == set(plain.hashes.values())
+
+    @pytest.mark.parametrize("parser", ['{checkpoint = ""}', '{family = "leap", file = ""}', "{}", '{family = ""}'])
+    def test_a_parser_without_a_file(self, tiny_bundle: Path, tmp_path: Path, parser: str) -> None:
+        folder = copy_bundle(tiny_bundle, tmp_path / "b")
+        text = (folder / "bundle.toml").read_text().split("parser =")[0]
+        (folder / "bundle.toml").write_text(f'{text}labels = "llp"\nparser = {parser}\n')
+        with pytest.raises((SetupError, WeightsError), match=r"its parser needs either|name of the family"):
+            load_networks(str(folder), device="cpu")
+
 
 def test_published_files_make_a_bundle(tmp_path: Path) -> None:
     """The files of `leap-llp`: a plain state dict under the published keys, and a dict of label vectors."""
