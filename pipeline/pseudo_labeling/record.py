@@ -8,25 +8,40 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..batch.storage import Storage
+from ..batch.storage import Storage, is_name
 from ..datasets.pseudo_labels import FOLDERS, RECORD
 from ..errors import SetupError
 from ..text import escape
+from ..text_files import parse_json
 
 REVIEW = "review"  # folder of the pages that `review_pages` writes
+_PAGE = re.compile(rf"{REVIEW}/[^/\0]+\.html")
 
 
 def read_record(storage: Storage) -> dict[str, Any]:
-    """Return the record; empty if it is absent or malformed."""
+    """Return the record; empty if it is absent or malformed, so that what it lists is nobody's."""
     try:
-        record = json.loads(storage.read(RECORD) or b"{}")
-        lists = [record.get("labelled", []), record.get("review", []), *record.get("wrote", {}).values()]
-    except (ValueError, AttributeError):
+        record = parse_json(storage.read(RECORD) or b"{}")
+        json.dumps(record, indent=1)  # it will be written again, with what is not known here
+    except (ValueError, RecursionError):
         return {}
-    return record if all(isinstance(value, list) for value in lists) else {}
+    return record if type(record) is dict and _lists_names(record) else {}
+
+
+def _lists_names(record: Mapping[str, Any]) -> bool:
+    """Return whether the lists of a record have names of files that this command writes, and checksums."""
+    wrote, labelled, review = record.get("wrote", {}), record.get("labelled", []), record.get("review", [])
+    if type(wrote) is not dict or not all(type(names) is list for names in (labelled, review, *wrote.values())):
+        return False
+    digests = [digest for checksums in wrote.values() for digest in checksums]
+    names = [*wrote, *labelled, *review]
+    if not all(type(text) is str for text in (*digests, *names)):
+        return False
+    return all(map(is_name, names)) and all(map(_PAGE.fullmatch, review))
 
 
 def write_record(storage: Storage, record: Mapping[str, Any]) -> None:
@@ -45,10 +60,7 @@ def refuse_foreign_files(storage: Storage, files: Iterable[str]) -> None:
         SetupError: a file exists that this command did not write, or that was changed since.
     """
     record = read_record(storage)
-    wrote = record.get("wrote", {})
-    foreign = [
-        file for file in files if storage.exists(file) and _digest(storage.read(file)) not in wrote.get(file, ())
-    ]
+    foreign = [file for file in files if storage.exists(file) and not is_unchanged(storage, record, file)]
     if not record:
         foreign += [f"{folder.as_posix()}/" for folder in FOLDERS.values() if storage.names(folder.as_posix(), ".npy")]
     if foreign:
@@ -75,6 +87,11 @@ def mark_unfinished(storage: Storage, files: Mapping[str, bytes], labelled: Iter
     names = sorted({*map(str, record.get("labelled", ())), *labelled})
     write_record(storage, {**record, "unfinished": True, "wrote": wrote, "labelled": names})
     return record
+
+
+def is_unchanged(storage: Storage, record: Mapping[str, Any], file: str) -> bool:
+    """Return whether a file is as this command wrote it, according to a record."""
+    return _digest(storage.read(file)) in record.get("wrote", {}).get(file, ())
 
 
 def digests_of(files: Mapping[str, bytes]) -> dict[str, list[str]]:
