@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.config import MAX_LABEL_CHARACTERS, MAX_LABELS
 from ...models.labels import LLP_LABELS
 from ..errors import DatasetError
 from ..segments import MAX_MEDIA_SECONDS
@@ -30,6 +31,10 @@ from ..timeline import SegmentLabels
 SPLIT_FILES = {"train": "AVVP_train.csv", "val": "AVVP_val_pd.csv", "test": "AVVP_test_pd.csv"}
 EVENT_FILES = {"audio": "AVVP_eval_audio.csv", "visual": "AVVP_eval_visual.csv"}
 LABEL_FILE = "labels.txt"
+MAX_LABEL_CELLS = 1 << 30  # clips x seconds x classes of a split, a byte each and modality
+MAX_PROBLEMS = 1_000  # lines of the annotations with a fault, after which no more are read
+_MAX_HINTS = 20  # unknown classes for which a similar one is looked for; no more problems are listed
+_MAX_HINT_LENGTH = 100  # characters of an unknown class for which a similar one is looked for
 CLIP_COLUMNS = ("filename", "event_labels")
 EVENT_COLUMNS = ("filename", "onset", "offset", "event_labels")
 
@@ -43,6 +48,8 @@ def label_name_error(name: str) -> str:
     Returns:
         Why the files of a data set cannot hold it; empty if they can.
     """
+    if len(name) > MAX_LABEL_CHARACTERS:
+        return f"it is longer than {MAX_LABEL_CHARACTERS:,} characters"
     if set(name) & set(",\t\r\n"):
         return "it contains a comma, a tab or a newline"
     if any(character < " " or "\x7f" <= character < "\xa0" for character in name):
@@ -117,7 +124,7 @@ class Annotations:
             (N, T, C), whether the class is active in the second.
 
         Raises:
-            DatasetError: the folder has no event file of the modality.
+            DatasetError: the folder has no event file of the modality, or the table is larger than `MAX_LABEL_CELLS`.
 
         Source:
             The published scorer, which ignores rows whose onset is not before their offset, and repeated rows.
@@ -125,7 +132,7 @@ class Annotations:
         if modality not in self.events:
             path = escape(self.folder / EVENT_FILES[modality])
             raise DatasetError(f"{path}: no such file, so there are no {modality} events to compare with")
-        active = np.zeros((len(split), segments, len(self.labels)), bool)
+        active = empty_labels(len(split), segments, len(self.labels))
         indices = {name: index for index, name in enumerate(split.filenames)}
         for row in self.events[modality]:
             if row.filename in indices:
@@ -137,6 +144,26 @@ class Annotations:
         return SegmentLabels(
             self.modality_labels(split, "audio", segments), self.modality_labels(split, "visual", segments)
         )
+
+
+def empty_labels(clips: int, segments: int, classes: int) -> NDArray[np.bool_]:
+    """Make a table of labels per second in which no class is active.
+
+    Args:
+        clips: N.
+        segments: T.
+        classes: C.
+
+    Returns:
+        (N, T, C), all False.
+
+    Raises:
+        DatasetError: it would have more than `MAX_LABEL_CELLS` cells.
+    """
+    if clips * segments * classes > MAX_LABEL_CELLS:
+        size = f"{clips} clips of up to {segments} s and {classes} classes"
+        raise DatasetError(f"labels per second of {size} are more than {MAX_LABEL_CELLS:,}; use shorter or fewer clips")
+    return np.zeros((clips, segments, classes), bool)
 
 
 def read_annotations(folder: Path) -> Annotations:
@@ -196,7 +223,9 @@ def read_labels(path: Path, notices: list[str] | None = None) -> tuple[str, ...]
     names = [line.strip() for line in text.lines() if line.strip()]
     problems = [f"contains {name} twice" for name, count in Counter(names).items() if count > 1]
     faults = {name: label_name_error(name) for name in names}
-    problems += [f"has a class {name!r}: {fault}" for name, fault in faults.items() if fault]
+    problems += [f"has a class {shorten(name)}: {fault}" for name, fault in faults.items() if fault]
+    if len(names) > MAX_LABELS:
+        problems.append(f"has {len(names)} classes, more than {MAX_LABELS:,}")
     if problems or not names:
         raise DatasetError(f"{escape(path)}: the label list {escape(problems[0]) if problems else 'is empty'}")
     return tuple(names)
@@ -214,6 +243,8 @@ def _read_split(name: str, table: _Rows, labels: Sequence[str], problems: list[s
     find = _class_finder(labels)
     clips: dict[str, list[int]] = {}
     for line, (filename, names) in table.rows:
+        if len(problems) > MAX_PROBLEMS:
+            break
         if filename in clips:
             problems.append(f"{table.file}:{line}: {escape(filename)} is listed twice")
             continue
@@ -240,6 +271,8 @@ def _read_events(table: _Rows, labels: Sequence[str], problems: list[str]) -> tu
     find, numbers = _class_finder(labels), NumberReader(decimal_comma=True)
     rows: list[EventRow] = []
     for line, (filename, onset, offset, label) in table.rows:
+        if len(problems) > MAX_PROBLEMS:
+            break
         try:
             rows.append(EventRow(filename, _whole(onset, numbers), _whole(offset, numbers), find(label)))
         except ValueError as error:
@@ -309,13 +342,16 @@ def read_table(text: str, name: str, columns: Sequence[str], problems: list[str]
 
 def _class_finder(labels: Sequence[str]) -> Callable[[str], int]:
     indices = {label: index for index, label in enumerate(labels)}
+    unknown: list[str] = []
 
     def find(label: str) -> int:
-        if label not in indices:
-            close = difflib.get_close_matches(label, labels, 1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise ValueError(f"unknown class {label!r}{hint}")
-        return indices[label]
+        if label in indices:
+            return indices[label]
+        unknown.append(label)
+        searched = len(unknown) <= _MAX_HINTS and len(label) <= _MAX_HINT_LENGTH
+        close = difflib.get_close_matches(label, labels, 1) if searched else []
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ValueError(f"unknown class {shorten(label)}{hint}")
 
     return find
 

@@ -20,8 +20,9 @@ from ..errors import DatasetError, OutputError
 from ..features.npy_files import read_array, read_header
 from ..features.npy_folders import READ_THREADS, list_clips
 from ..files import make_folder, write_atomic
-from ..text import escape, shorten
+from ..text import escape
 from ..text_files import read_json
+from .annotations import empty_labels
 
 RECORD = "pseudo_labels.json"  # written by `avvp pseudo-label`
 FOLDERS = {"audio": Path("CLAP/segment_pseudo_labels"), "visual": Path("CLIP/segment_pseudo_labels")}
@@ -75,7 +76,7 @@ def check_record(root: Path, labels: Sequence[str]) -> list[str]:
         return [f"{escape(path)}: the run that made the labels did not finish; repeat its avvp pseudo-label command"]
     if recorded != list(labels):
         others = [label for label in (*recorded, *labels) if label not in labels or label not in recorded]
-        difference = f"other classes ({shorten(others[0])} is not in both)" if others else "another order of classes"
+        difference = f"other classes ({escape(others[0])} is not in both)" if others else "another order of classes"
         return [f"{escape(path)}: the labels have {difference} than the annotations"]
     return []
 
@@ -94,9 +95,12 @@ def read_pseudo_labels(
 
     Returns:
         (N, T, C) padded with False to the longest clip, and a line for each file that cannot be used.
+
+    Raises:
+        DatasetError: the table would be too large, see `annotations.empty_labels`.
     """
     folder = root / FOLDERS[modality]
-    table = np.zeros((len(ids), max(lengths, default=1), classes), bool)
+    table = empty_labels(len(ids), max(lengths, default=1), classes)
     if not folder.is_dir():
         return table, [f"{escape(folder)}: no such folder of {modality} pseudo labels"]
     present = list_clips(folder)  # names of clips come from other files, too: none of them leads out of the folder

@@ -33,7 +33,7 @@ _ENTRY = re.compile(
     r"\s*(?P<quote>['\"])(?P<key>descr|fortran_order|shape)(?P=quote)\s*:\s*"
     r"(?:(?P<value_quote>['\"])(?P<descr>[<>|=]?[A-Za-z]\d{0,4})(?P=value_quote)"
     r"|(?P<order>True|False)"
-    rf"|\((?P<shape>\s*(?:{_INTEGER}\s*,\s*)*(?:{_INTEGER}\s*)?)\))"
+    rf"|\((?P<shape>\s*(?:{_INTEGER}\s*,\s*){{0,{MAX_DIMENSIONS}}}(?:{_INTEGER}\s*)?)\))"
     r"\s*(?P<end>,|(?=\}))"
 )
 _OBJECTS = re.compile(r"['\"][<>|=]?O\d{0,4}['\"]")
@@ -115,7 +115,7 @@ def parse_header(content: bytes) -> ArrayHeader:
     """Parse the header of a .npy file.
 
     Args:
-        content: the first `MAX_HEADER_BYTES` + 12 bytes of the file, or all of a shorter one.
+        content: of the file, at least the first `MAX_HEADER_BYTES` + 12 bytes, or all of a shorter one.
 
     Returns:
         Shape, memory order, type and offset.
@@ -147,8 +147,6 @@ def parse_header(content: bytes) -> ArrayHeader:
         raise ValueError("contains pickled objects, which are never loaded")
     if dtype.kind not in _KINDS or not dtype.itemsize:
         raise ValueError(f"holds values of the type {dtype}, expected numbers")
-    if len(shape) > MAX_DIMENSIONS:
-        raise ValueError(f"has {len(shape)} dimensions, more than {MAX_DIMENSIONS}")
     return ArrayHeader(shape, fields["order"] == "True", dtype, start)
 
 
@@ -184,6 +182,25 @@ def read_array(path: Path) -> NDArray[Any]:
         return values.reshape(header.shape, order="F" if header.fortran_order else "C")
     except ValueError as error:  # without values a shape may be of any size
         raise DatasetError(f"{escape(path)}: cannot be read: {error}") from error
+
+
+def parse_array(content: bytes) -> NDArray[Any]:
+    """Read an array from the content of a .npy file.
+
+    Args:
+        content: of the file.
+
+    Returns:
+        Its array, which is read-only.
+
+    Raises:
+        ValueError: as `parse_header`, or the content is truncated. The message does not name the file.
+    """
+    header = parse_header(content)
+    if len(content) < header.size:
+        raise ValueError(f"truncated, {len(content)} of {header.size} bytes")
+    values = np.frombuffer(content, header.dtype, math.prod(header.shape), header.start)
+    return values.reshape(header.shape, order="F" if header.fortran_order else "C")
 
 
 def read_row_blocks(path: Path, rows: int) -> Iterator[NDArray[Any]]:

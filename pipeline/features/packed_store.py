@@ -10,11 +10,14 @@ where a disk breaks or the file shrinks, a map would end the process.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import itertools
 import json
 import os
+import secrets
 import shutil
-import tempfile
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +30,7 @@ from numpy.typing import NDArray
 from ...extractors.profiles import FeatureSpec
 from ...weights.messages import shown
 from ...weights.safe_paths import inside
+from ..durable import PART_PREFIX, sync_folder
 from ..errors import DatasetError, OutputError
 from ..files import check_writable
 from ..segments import MAX_MEDIA_SECONDS
@@ -40,7 +44,10 @@ ARRAY_FILE = "features.npy"
 ARRAY_PREFIX = "features-"
 FORMAT_VERSION = 2
 DTYPES = {"float32": np.float32, "float16": np.float16}
-_READ_AHEAD = 64  # clips in memory while packing
+_TEMPORARY = f"{PART_PREFIX}pack-"  # of folders that are renamed when a store is complete
+_ABANDONED = 60.0  # seconds without a change
+_READ_AHEAD_BYTES = 256 << 20  # of clips in memory while packing
+_READ_AHEAD = 64  # clips, at most
 
 
 class FeatureStore:
@@ -155,6 +162,9 @@ def pack_features(
 ) -> PackResult:
     """Write a store of all clips of a feature folder. If anything fails, no store is created.
 
+    It is written to a folder beside the target, locked meanwhile, and renamed at the end. What killed runs have left
+    there is removed.
+
     Args:
         source: the feature folder.
         target: folder of the new store.
@@ -171,41 +181,68 @@ def pack_features(
     """
     check_target(target)
     expected, problems = source.lengths(sorted(source.ids()))
-    temporary = None
+    parent = target.resolve().parent
     try:
-        temporary = Path(tempfile.mkdtemp(dir=target.resolve().parent, prefix=f".{target.name}-", suffix=".part"))
-        lengths: dict[str, int] = {}
-        with (temporary / ARRAY_FILE).open("wb") as file:
-            write_header(file, dtype, 0, sum(source.spec.dims))
-            for done, (clip_id, rows) in enumerate(_read_all(source, list(expected)), 1):
-                problem = rows if isinstance(rows, str) else _too_large(clip_id, rows, dtype)
-                if isinstance(rows, str) or problem:
-                    problems.append(problem)
-                else:
-                    file.write(rows.astype(DTYPES[dtype], copy=False).tobytes())
-                    lengths[clip_id] = len(rows)
-                progress(done, len(expected))
-            if not lengths or (problems and not skip_bad):
-                empty = f"{escape(source.root)}: contains no features"
-                raise DatasetError.listing("nothing was packed", problems or [empty])
-            file.seek(0)
-            write_header(file, dtype, sum(lengths.values()), sum(source.spec.dims))
-            size = _flush(file)
-        with (temporary / INDEX_FILE).open("wb") as file:
-            file.write(describe_store(source.spec, lengths, ARRAY_FILE))
-            size += _flush(file)
-        temporary.chmod(0o755)
-        temporary.rename(target)
-        temporary = None
+        _remove_abandoned(parent)
+        with _locked_folder(parent) as temporary:
+            lengths: dict[str, int] = {}
+            with (temporary / ARRAY_FILE).open("wb") as file:
+                write_header(file, dtype, 0, sum(source.spec.dims))
+                for done, (clip_id, rows) in enumerate(_read_all(source, expected), 1):
+                    problem = rows if isinstance(rows, str) else _too_large(clip_id, rows, dtype)
+                    if isinstance(rows, str) or problem:
+                        problems.append(problem)
+                    else:
+                        file.write(rows.astype(DTYPES[dtype], copy=False).tobytes())
+                        lengths[clip_id] = len(rows)
+                    progress(done, len(expected))
+                if not lengths or (problems and not skip_bad):
+                    empty = f"{escape(source.root)}: contains no features"
+                    raise DatasetError.listing("nothing was packed", problems or [empty])
+                file.seek(0)
+                write_header(file, dtype, sum(lengths.values()), sum(source.spec.dims))
+                size = _flush(file)
+            with (temporary / INDEX_FILE).open("wb") as file:
+                file.write(describe_store(source.spec, lengths, ARRAY_FILE))
+                size += _flush(file)
+            sync_folder(temporary)
+            temporary.rename(target)
+            sync_folder(parent)
     except OSError as error:
         raise OutputError(f"{escape(target)}: cannot be written: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
     return PackResult(len(lengths), size, tuple(problems))
 
 
-def _read_all(source: FeatureFolders, ids: Sequence[str]) -> Iterator[tuple[str, NDArray[np.floating] | str]]:
+@contextlib.contextmanager
+def _locked_folder(parent: Path) -> Iterator[Path]:
+    """Create a temporary folder, locked as long as the context lasts, and remove it where it is still there."""
+    folder = parent / f"{_TEMPORARY}{secrets.token_hex(8)}.part"
+    folder.mkdir()
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove the temporary folders of killed runs: old enough to be locked by now, and not locked."""
+    for folder in parent.glob(f"{_TEMPORARY}*.part"):
+        with contextlib.suppress(OSError):
+            if time.time() - folder.lstat().st_mtime < _ABANDONED or not folder.is_dir() or folder.is_symlink():
+                continue
+            descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)
+
+
+def _read_all(source: FeatureFolders, lengths: Mapping[str, int]) -> Iterator[tuple[str, NDArray[np.floating] | str]]:
     """Read clips in threads, ahead of the caller; yield each clip's id with its rows or the error message."""
 
     def attempt(clip_id: str) -> NDArray[np.floating] | str:
@@ -214,10 +251,24 @@ def _read_all(source: FeatureFolders, ids: Sequence[str]) -> Iterator[tuple[str,
         except DatasetError as error:
             return str(error)
 
+    most_seconds = _READ_AHEAD_BYTES // (4 * sum(source.spec.dims))
     with ThreadPoolExecutor(READ_THREADS) as readers:
-        for first in range(0, len(ids), _READ_AHEAD):
-            block = ids[first : first + _READ_AHEAD]
+        for block in _blocks(lengths, most_seconds):
             yield from zip(block, readers.map(attempt, block), strict=True)
+
+
+def _blocks(lengths: Mapping[str, int], most_seconds: int) -> Iterator[list[str]]:
+    """Divide clips into blocks of at most `_READ_AHEAD` clips and, unless it is a single clip, so many seconds."""
+    block: list[str] = []
+    seconds = 0
+    for clip_id, length in lengths.items():
+        if block and (len(block) == _READ_AHEAD or seconds + length > most_seconds):
+            yield block
+            block, seconds = [], 0
+        block.append(clip_id)
+        seconds += length
+    if block:
+        yield block
 
 
 def _too_large(clip_id: str, rows: NDArray[np.floating], dtype: str) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ...models.config import MAX_LABELS
+from ...weights.messages import shown
 from ...weights.toml import parse_toml, toml_string
 from ..datasets.annotations import label_name_error
 from ..errors import SetupError
@@ -19,6 +22,7 @@ PROMPTS_FILE = "prompts.toml"  # beside the labels: the prompts, with the thresh
 MODALITY_KEYS = {"visual": "seen", "audio": "heard"}
 _TEXT_KEYS = ("label", *MODALITY_KEYS.values())
 _THRESHOLD_KEYS = tuple(f"{key}_threshold" for key in MODALITY_KEYS.values())
+MAX_PROMPT_CHARACTERS = 1_000  # of a sentence; the teachers read 77 tokens of it
 _MAX_FLOAT32 = 3.4e38
 
 
@@ -117,15 +121,17 @@ def parse_prompts(content: bytes, path: Path | str) -> Prompts:
         raise SetupError(f"{escape(path)}: not a TOML file of prompts: {escape(error)}") from error
     if not isinstance(tables, list) or not tables:
         raise SetupError(f"{escape(path)}: has no [[class]] with label, seen, heard and their thresholds")
+    if len(tables) > MAX_LABELS:
+        raise SetupError(f"{escape(path)}: has {len(tables)} classes, more than {MAX_LABELS:,}")
     keys = (*_TEXT_KEYS, *_THRESHOLD_KEYS)
     rows = [[_parse_value(path, number, table, key) for key in keys] for number, table in enumerate(tables, 1)]
     columns: dict[str, tuple[Any, ...]] = dict(zip(keys, zip(*rows, strict=True), strict=True))
     labels = columns["label"]
     for label in labels:
         if fault := label_name_error(label):
-            raise SetupError(f"{escape(path)}: invalid class name {label!r}: {fault}")
+            raise SetupError(f"{escape(path)}: invalid class name {shown(label)}: {fault}")
     if len(set(labels)) < len(labels):
-        duplicate = next(label for label in labels if labels.count(label) > 1)
+        ((duplicate, _),) = Counter(labels).most_common(1)
         raise SetupError(f"{escape(path)}: class {escape(duplicate)} is listed twice")
     return Prompts(
         labels=labels,
@@ -139,9 +145,12 @@ def parse_prompts(content: bytes, path: Path | str) -> Prompts:
 def _parse_value(path: Path | str, number: int, table: Any, key: str) -> Any:
     value = table.get(key) if isinstance(table, dict) else None
     if key in _TEXT_KEYS and isinstance(value, str) and value.strip():
+        if len(value) > MAX_PROMPT_CHARACTERS:
+            limit = f"longer than {MAX_PROMPT_CHARACTERS:,} characters"
+            raise SetupError(f"{escape(path)}: class {number}: {key} is {limit}: {shown(value)}")
         return value
     is_threshold = key in _THRESHOLD_KEYS and not isinstance(value, bool)
     if is_threshold and isinstance(value, int | float) and abs(value) <= _MAX_FLOAT32:
         return float(value)
     expected = "a number" if key in _THRESHOLD_KEYS else "a text"
-    raise SetupError(f"{escape(path)}: class {number}: {key} is {escape(repr(value))}, expected {expected}")
+    raise SetupError(f"{escape(path)}: class {number}: {key} is {shown(value)}, expected {expected}")

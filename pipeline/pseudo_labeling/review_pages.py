@@ -38,7 +38,7 @@ def check_review(storage: Storage) -> None:
 def find_labelled(storage: Storage) -> ScoredClips:
     """Return the clips that the last run labelled, with the facts of their media files."""
     entries = Journal(storage).entries
-    names = [str(name) for name in read_record(storage).get("labelled", [])]
+    names = read_record(storage).get("labelled", [])
     return {name: entries[name].media for name in names if name in entries}
 
 
@@ -62,7 +62,8 @@ def sample_labels(
     indices = np.linspace(0, len(candidates) - 1, min(count, len(candidates))).round().astype(int).tolist()
     sampled = {}
     for name in (candidates[index] for index in dict.fromkeys(indices)):
-        scores, classes = read_scores(storage, name), None if weak is None else weak[name]
+        scores = read_scores(storage, len(prompts.labels), name)
+        classes = None if weak is None else weak[name]
         labels = decide_labels(prompts, scores, scored[name], classes)
         audio, visual = (
             TeacherScores(scores[modality], prompts.thresholds(modality), labels.of(modality))

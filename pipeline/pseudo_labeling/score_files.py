@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,19 @@ from numpy.typing import NDArray
 
 from ..batch.storage import Storage
 from ..errors import SetupError
+from ..features.npy_files import parse_array
 from ..text import escape
 from .threshold_scores import TEACHERS
 
+_ADVICE = "run again on its video with --verify to recompute it"
 
-def read_scores(storage: Storage, name: str) -> dict[str, NDArray[np.float32]]:
+
+def read_scores(storage: Storage, classes: int, name: str) -> dict[str, NDArray[np.float32]]:
     """Read the scores of a clip.
 
     Args:
         storage: of the run.
+        classes: C.
         name: of the clip.
 
     Returns:
@@ -28,7 +31,13 @@ def read_scores(storage: Storage, name: str) -> dict[str, NDArray[np.float32]]:
     Raises:
         SetupError: a file is missing or damaged.
     """
-    return {modality: _load(storage, f"{teacher}/scores/{name}.npy") for modality, teacher in TEACHERS.items()}
+    tables = {modality: _load(storage, f"{teacher}/scores/{name}.npy") for modality, teacher in TEACHERS.items()}
+    shapes = {table.shape for table in tables.values()}
+    if len(shapes) > 1 or any(len(shape) != 2 or shape[1] != classes or not shape[0] for shape in shapes):
+        found = " and ".join(str(table.shape) for table in tables.values())
+        where = f"{escape(storage.where)}: the scores of {escape(name)}"
+        raise SetupError(f"{where} are {found}, expected (T, {classes}); {_ADVICE}")
+    return tables
 
 
 def save_table(table: NDArray[Any], path: Path) -> None:
@@ -39,7 +48,10 @@ def save_table(table: NDArray[Any], path: Path) -> None:
 
 def _load(storage: Storage, name: str) -> NDArray[np.float32]:
     try:
-        return np.load(io.BytesIO(storage.read(name) or b""), allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        table = parse_array(storage.read(name) or b"")
+        if table.dtype.kind != "f" or not np.isfinite(table).all():
+            raise ValueError("its values are not finite numbers")
+    except ValueError as error:
         path = escape(f"{storage.where}/{name}")
-        raise SetupError(f"{path}: missing or damaged; run again on its video with --verify to recompute it") from error
+        raise SetupError(f"{path}: missing or damaged; {_ADVICE}") from error
+    return table.astype(np.float32, copy=False)

@@ -9,12 +9,12 @@ from pathlib import Path, PurePath
 import numpy as np
 from numpy.typing import NDArray
 
-from ..datasets.annotations import CLIP_COLUMNS, EVENT_COLUMNS, SPLIT_FILES, Annotations, split_labels
+from ..datasets.annotations import CLIP_COLUMNS, EVENT_COLUMNS, MAX_PROBLEMS, SPLIT_FILES, Annotations, split_labels
 from ..datasets.clips import clip_id
 from ..errors import DatasetError
 from ..files import MEDIA_SUFFIXES
 from ..tables import parse_table
-from ..text import escape
+from ..text import escape, shorten
 from ..text_files import read_text
 
 WeakLabels = dict[str, NDArray[np.bool_]]  # clip -> (C,)
@@ -60,17 +60,21 @@ def read_table(path: Path, labels: Sequence[str], notices: list[str] | None = No
     hint = "; put several classes in quotes" if table.delimiter == "," else ""
     problems = [(p.line, p.cause + (hint if p.cells > len(table.columns) else "")) for p in table.problems]
     weak: WeakLabels = {}
+    indices = {label: index for index, label in enumerate(labels)}
     for row in table.rows:
+        if len(problems) > MAX_PROBLEMS:
+            break
         file, classes = (row.cells[column] for column in _COLUMNS)
         name = str(PurePath(file).with_suffix("")) if PurePath(file).suffix.lower() in MEDIA_SUFFIXES else file
         present = split_labels(classes)
-        if unknown := [label for label in present if label not in labels]:
+        if unknown := [label for label in present if label not in indices]:
             problems.append((row.line, f"unknown class {escape(unknown[0])}"))
         if not name:
             problems.append((row.line, "no filename"))
         elif name in weak:
-            problems.append((row.line, f"{name!r} is listed twice"))
-        weak[name] = np.array([label in present for label in labels])
+            problems.append((row.line, f"{shorten(name)} is listed twice"))
+        weak[name] = np.zeros(len(labels), bool)
+        weak[name][[indices[label] for label in present if label in indices]] = True
     if problems or not weak:
         causes = [f"line {line}: {cause}" for line, cause in sorted(problems)]
         raise DatasetError.listing(f"{escape(path)} cannot be used", causes or ["it lists no clip"])

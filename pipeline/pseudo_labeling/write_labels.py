@@ -17,7 +17,7 @@ from ..text import count_of
 from ..timeline import SegmentLabels
 from .calibrate import choose_thresholds
 from .prompts import PROMPTS_FILE, Prompts
-from .record import REVIEW, digests_of, mark_unfinished, refuse_foreign_files, write_record
+from .record import REVIEW, digests_of, is_unchanged, mark_unfinished, refuse_foreign_files, write_record
 from .score_files import read_scores, save_table
 from .threshold_scores import TEACHERS, LabelingConfig, ScoredClips, decide_labels
 from .weak_labels import matching_names
@@ -46,7 +46,7 @@ def make_labels(storage: Storage, config: LabelingConfig, scored: ScoredClips, p
         SetupError: scores are missing or damaged.
         OutputError: a file cannot be written.
     """
-    read = partial(read_scores, storage)
+    read = partial(read_scores, storage, len(config.prompts.labels))
     prompts = choose_thresholds(config, scored, read)
     labels = label_clips(config, prompts, scored, read)
     written = write_labels(storage, config, prompts, labels, provenance)
@@ -119,7 +119,7 @@ def write_labels(
     notes = (f"{count_of(held_out, 'clip')} of val or test: not in {_TRAIN}",) if held_out else ()
     earlier = mark_unfinished(storage, files, labels)
     removed = frozenset(map(str, earlier.get("labelled", ()))).difference(labels)
-    stale = _find_stale(config, earlier, files)
+    stale = _find_stale(storage, config, earlier, files)
     storage.clear([*(folder.as_posix() for folder in FOLDERS.values()), REVIEW])
     for name, tables in labels.items():
         for modality in TEACHERS:
@@ -190,10 +190,12 @@ def _find_held_out(storage: Storage, names: Mapping[str, Any]) -> set[str]:
     return matching_names(names, held_out)
 
 
-def _find_stale(config: LabelingConfig, record: Mapping[str, Any], files: Mapping[str, bytes]) -> list[str]:
+def _find_stale(
+    storage: Storage, config: LabelingConfig, record: Mapping[str, Any], files: Mapping[str, bytes]
+) -> list[str]:
     """Find the tables of an earlier run that this run does not replace; those of a data set in place are input."""
     tables = () if config.in_place else (_TRAIN, LABEL_FILE)
-    return [file for file in tables if file in record.get("wrote", {}) and file not in files]
+    return [file for file in tables if file not in files and is_unchanged(storage, record, file)]
 
 
 def _label_file(modality: str, name: str) -> str:

@@ -106,7 +106,7 @@ def _toml(content: bytes, rng: random.Random) -> bytes:
     return render_toml(edit_tree(parse_toml(content), rng))
 
 
-_ANY_LABELS = ("annotations", "labels", "events")
+_ANY_LABELS = ("annotations", "labels", "events", "features/")
 _NO_TEACHER = ("/none: ", "annotations")
 _NO_TIMELINE = ("timelines need", "of a data set cannot be named")
 _ANY_EVALUATED = ("bundle", "features", "annotations")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from avvp.models.labels import LLP_LABELS
-from avvp.pipeline.datasets.annotations import Annotations, read_annotations
+from avvp.pipeline.datasets.annotations import Annotations, read_annotations, read_labels
 from avvp.pipeline.errors import DatasetError
 from support.golden import LLP, needs_golden
 
@@ -173,3 +174,34 @@ def test_names_that_other_programs_would_tear(folder: Path) -> None:
     name = "odd\u2028name\x0b \x85 " + "x" * 200_000
     (folder / "AVVP_train.csv").write_bytes(f"filename\tevent_labels\r\n{name}\tDog\r\n".encode())
     assert read_annotations(folder).split("train").filenames == (name,)
+
+
+class TestBoundedWork:
+    def test_table_of_labels(self, tmp_path: Path) -> None:
+        """One offset at the end of a day must not make a table of gigabytes."""
+        names = "\n".join(f"clip{index}\tDog" for index in range(1_000))
+        (tmp_path / "AVVP_val_pd.csv").write_text(f"filename\tevent_labels\n{names}\n")
+        for name in ("audio", "visual"):
+            row = "clip0\t86000\t86400\tDog"
+            (tmp_path / f"AVVP_eval_{name}.csv").write_text(f"filename\tonset\toffset\tevent_labels\n{row}\n")
+        annotations = read_annotations(tmp_path)
+        with pytest.raises(DatasetError, match="1000 clips of up to 86400 s and 25 classes are more than"):
+            annotations.segment_labels(annotations.split("val"), annotations.segments)
+
+    def test_unknown_classes(self, tmp_path: Path) -> None:
+        """Similar classes are not looked for in every one of many lines."""
+        rows = "\n".join(f"clip{index}\t{'Dogg' * 500}{index}" for index in range(2_000))
+        (tmp_path / "AVVP_val_pd.csv").write_text(f"filename\tevent_labels\n{rows}\n")
+        started = time.process_time()
+        with pytest.raises(DatasetError, match=r"(?s)unknown class 'DoggDogg.*and 981 more"):
+            read_annotations(tmp_path)
+        assert time.process_time() - started < 5
+
+    def test_number_and_length_of_classes(self, tmp_path: Path) -> None:
+        path = tmp_path / "labels.txt"
+        path.write_text("a" * 1_001)
+        with pytest.raises(DatasetError, match="longer than 1,000 characters"):
+            read_labels(path)
+        path.write_text("\n".join(map(str, range(10_001))))
+        with pytest.raises(DatasetError, match="has 10001 classes, more than 10,000"):
+            read_labels(path)

@@ -350,7 +350,7 @@ def test_evaluate_refuses_non_finite_predictions(data: tuple[Path, dict[str, Tru
     """NaN is below every threshold: without this it would be scored as silence."""
     parser = tiny_parser().float()
     with torch.no_grad():
-        parser.stem.audio.weight.fill_(float("nan"))
+        parser.stem.audio.weight.fill_(3e38)  # finite, as a file must hold, but not what is computed with it
     judge = judge_of(data[0], write_bundle(tmp_path / "b", parser))
     with pytest.raises(SetupError, match="outputs are NaN or infinite"):
         judge.evaluate("test", Thresholds.uniform(LABELS, 0.5, 0.5))
