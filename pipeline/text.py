@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from ..weights.messages import printable
 
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _SHOWN = 40  # characters of a value in messages
 
 
@@ -20,6 +22,19 @@ def escape(text: object) -> str:
         credentials of addresses.
     """
     return printable(text)
+
+
+def encode_text(text: str) -> bytes:
+    r"""Encode the text of a file as UTF-8.
+
+    Args:
+        text: of a whole file, with names from outside the program in it.
+
+    Returns:
+        UTF-8. Control characters other than tabs and ends of lines, which make readers take a file for binary, and
+        halves of characters (surrogates) become backslash escapes.
+    """
+    return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text).encode("utf-8", "backslashreplace")
 
 
 def shorten(text: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ...event_limits import check_events
 from ...tables import NumberReader, split_lines
+from ...text import encode_text
 from ...timeline import MODALITIES, Event, Timeline
 from ..postprocess import with_audio_visual
 from .tiers import drop_derived
@@ -25,11 +26,13 @@ def write(timeline: Timeline) -> list[bytes]:
         The contents of the files, in the order of `SUFFIXES`.
     """
     return [
-        "".join(
-            f"{event.onset:.6f}\t{event.offset:.6f}\t{event.label.translate(_WITHOUT_SEPARATORS)}\n"
-            for event in timeline.events
-            if event.modality == modality
-        ).encode("utf-8", "backslashreplace")
+        encode_text(
+            "".join(
+                f"{event.onset:.6f}\t{event.offset:.6f}\t{event.label.translate(_WITHOUT_SEPARATORS)}\n"
+                for event in timeline.events
+                if event.modality == modality
+            )
+        )
         for modality in MODALITIES
     ]
 

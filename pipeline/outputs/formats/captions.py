@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ...clock import format_clock
-from ...text import escape
+from ...text import encode_text, escape
 from ...timeline import Event, Modality, Timeline
 from ..postprocess import TooManyEventsError, merge_events, split_modalities
 
@@ -116,7 +116,7 @@ def _vtt(timeline: Timeline, modality: Modality, title: str) -> bytes:
     for cue in make_cues(timeline.events, modality):
         text = "\n".join(cue.lines).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         blocks.append(f"{_clock(cue.onset)} --> {_clock(cue.offset)}\n{text}")
-    return ("\n\n".join(blocks) + "\n").encode("utf-8", "backslashreplace")
+    return encode_text("\n\n".join(blocks) + "\n")
 
 
 def write_srt(timeline: Timeline) -> list[bytes]:
@@ -139,7 +139,7 @@ def _srt(timeline: Timeline, modality: Modality) -> bytes:
         text = "\n".join(cue.lines).replace("<", "\u2039").replace(">", "\u203a")
         times = f"{_clock(cue.onset)} --> {_clock(cue.offset)}".replace(".", ",")
         blocks.append(f"{number}\n{times}\n{text}\n")
-    return "\n".join(blocks).encode("utf-8", "backslashreplace")
+    return encode_text("\n".join(blocks))
 
 
 def _clock(seconds: float) -> str:

@@ -9,7 +9,7 @@ from typing import cast
 
 from ...event_limits import check_timelines
 from ...tables import NumberReader, parse_table
-from ...text import escape
+from ...text import encode_text, escape
 from ...timeline import MAX_EVENTS, Event, Modality, Timeline
 
 COLUMNS = ("file", "modality", "label", "onset", "offset", "score")
@@ -49,7 +49,7 @@ def _write(timeline: Timeline, delimiter: str) -> bytes:
     for event in timeline.events:
         score = round(event.score, _SCORE_DECIMALS)
         writer.writerow((name, event.modality, event.label, event.onset, event.offset, score))
-    return text.getvalue().encode("utf-8", "backslashreplace")
+    return encode_text(text.getvalue())
 
 
 def read(contents: Mapping[str, str], name: str) -> list[Timeline]:

@@ -8,6 +8,7 @@ from ...datasets.annotations import EVENT_COLUMNS, EVENT_FILES
 from ...datasets.write_annotations import format_rows
 from ...event_limits import check_timelines
 from ...tables import NumberReader, Row, parse_table
+from ...text import encode_text
 from ...timeline import MAX_EVENTS, Event, Modality, Timeline
 from ..postprocess import with_audio_visual
 
@@ -35,7 +36,7 @@ def write(timeline: Timeline) -> list[bytes]:
         [(clip, *run, name) for label, name in names.items() for run in runs.get((modality, label), ())]
         for modality in _MODALITIES
     )
-    return [format_rows(table).encode("utf-8", "backslashreplace") for table in tables]
+    return [encode_text(format_rows(table)) for table in tables]
 
 
 def read(contents: Mapping[str, str], name: str) -> list[Timeline]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from ...event_limits import check_events
 from ...tables import NumberReader
-from ...text import shorten
+from ...text import encode_text, shorten
 from ...timeline import Event, Timeline
 from .tiers import find_modality, from_tiers, to_tiers
 
@@ -45,7 +45,7 @@ def write(timeline: Timeline) -> list[bytes]:
         for index, (onset, offset, label) in enumerate(intervals, 1):
             lines += [f"        intervals [{index}]:", f"            xmin = {onset!r}"]
             lines += [f"            xmax = {offset!r}", f"            text = {_quoted(label)}"]
-    return ["".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")]
+    return [encode_text("".join(f"{line}\n" for line in lines))]
 
 
 def _quoted(text: str) -> str:
