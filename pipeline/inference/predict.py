@@ -18,6 +18,7 @@ from ..timeline import SegmentProbabilities
 
 _WINDOW_BATCH_SIZE = 32
 _CLIP_BATCH_SIZE = 64
+_MAX_BATCH_SEGMENTS = 7200  # seconds in a batch: bounds the memory where windows or clips are an hour long
 
 # Features of a video: audio (T, A), visual 2D (kT, V) with k rows per second, visual 3D (T, S).
 Streams = tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]
@@ -66,8 +67,9 @@ def average_windows(
     width = min(length, window)
     sums: NDArray[np.float64] | None = None
     counts = np.zeros((length, 1))
-    for first in range(0, len(starts), _WINDOW_BATCH_SIZE):
-        batch = starts[first : first + _WINDOW_BATCH_SIZE]
+    batch_size = _limit_batch(_WINDOW_BATCH_SIZE, width)
+    for first in range(0, len(starts), batch_size):
+        batch = starts[first : first + batch_size]
         windows = []
         for rows in streams:
             rate = len(rows) // length
@@ -112,7 +114,8 @@ def predict_clips(
     # Sorted by length, batches need less padding.
     order = short[np.argsort(clips.lengths[short], kind="stable")]
     done = 0
-    for host_batch in iterate_batches(clips, order, _CLIP_BATCH_SIZE):
+    batch_size = _limit_batch(_CLIP_BATCH_SIZE, int(clips.lengths[short].max(initial=1)))
+    for host_batch in iterate_batches(clips, order, batch_size):
         batch = host_batch.to(device)
         with torch.inference_mode():
             arrays = _stack(parser(batch.audio, batch.visual_2d, batch.visual_3d, lengths=batch.lengths))
@@ -127,6 +130,11 @@ def predict_clips(
         done += 1
         progress(done, len(clips))
     return SegmentProbabilities(*table)
+
+
+def _limit_batch(most: int, segments: int) -> int:
+    """Return how many windows or clips of some length are a batch, `most` of short ones."""
+    return max(1, min(most, _MAX_BATCH_SEGMENTS // segments))
 
 
 def _stack(output: ParserOutput) -> NDArray[np.float32]:

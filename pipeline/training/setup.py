@@ -24,6 +24,7 @@ from ..errors import DatasetError, SetupError
 from ..features.packed_store import open_features
 from ..files import access_problem
 from ..text import escape
+from .batch_memory import check_batch_memory
 from .recipe import Recipe, make_recipe
 from .run_bundle import write_bundle
 from .run_folder import CONFIG_FILE, lock_new_folder, write_config, write_environment
@@ -177,7 +178,7 @@ def prepare_job(
         A job for `train`.
 
     Raises:
-        SetupError: the recipe does not fit the data or the device, or label embeddings cannot be loaded.
+        SetupError: the recipe does not fit the data, the device or its memory, or label embeddings cannot be loaded.
         WeightsError: the published label embeddings are missing.
     """
     labels, clips = data.annotations.labels, data.clips["train"]
@@ -190,6 +191,8 @@ def prepare_job(
         config = recipe.parser_config(labels, spec.dims, segments, embeddings.shape[1])
     job = TrainingJob(recipe, config, embeddings, clips, data.clips.get("val"), root, device)
     check_job(job)
+    if device.type == "cpu":
+        check_batch_memory(config, recipe.training.batch_size, len(clips))
     return job
 
 

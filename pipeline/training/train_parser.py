@@ -358,7 +358,7 @@ def _describe_memory(job: TrainingJob, state: TrainingState, error: BaseExceptio
     config, reason = job.recipe.training, escape(str(error).split("\n", 1)[0]) or "no memory is left"
     return (
         f"epoch {state.epochs + 1}: out of memory in a batch of {min(config.batch_size, len(job.clips))} clips of up to"
-        f" {job.config.segments} seconds; {_describe_saved(job, state)}. Start a new run with a smaller --batch-size"
+        f" {int(job.clips.lengths.max())} seconds; {_describe_saved(job, state)}. Start a new run with a smaller --batch-size"
         f" ({reason})"
     )
 

@@ -1,0 +1,90 @@
+"""Memory that a batch of training needs on a CPU, checked before a run starts.
+
+Where a control group limits memory, as in containers, the system kills a process that exceeds it: there is no error
+that could be handled then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ...models.config import ParserConfig
+from ...models.parser import AVParser
+from ..errors import SetupError
+from ..memory import available_memory
+
+_FLOAT = 4  # bytes
+_COPIES = 4  # of the parameters: themselves, gradients, two moments
+_BATCHES_AHEAD = 5  # of features that are read while one is trained on
+
+
+def check_batch_memory(config: ParserConfig, batch_size: int, clips: int) -> None:
+    """Check that the memory that is left can hold a batch of the longest clips.
+
+    Args:
+        config: of the parser.
+        batch_size: clips in a batch.
+        clips: number of training clips.
+
+    Raises:
+        SetupError: it cannot; the message names what to lower.
+    """
+    available = available_memory()
+    size = min(batch_size, clips)
+    if available is None or _most_bytes(config, size) < available:
+        return
+    needed = batch_bytes(config, size)
+    if needed > available:
+        raise SetupError(
+            f"a batch of {size} clips of up to {config.segments} seconds needs at least {needed / 1e9:.2g} GB of"
+            f" memory, and {available / 1e9:.2g} GB are left: use a smaller --batch-size, or, for long clips,"
+            " --set model.attention_dropout=0.0"
+        )
+
+
+def batch_bytes(config: ParserConfig, batch_size: int) -> int:
+    """Count the least memory that a training step needs on a CPU, without allocating it.
+
+    Args:
+        config: of the parser; its clips have `segments` seconds.
+        batch_size: clips in a batch.
+
+    Returns:
+        Bytes of parameters, optimizer, features and what the forward pass keeps for the backward pass.
+    """
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage._cdata] = storage  # meta tensors have no address
+        return tensor
+
+    widths = (config.audio_dim, config.visual_2d_dim, config.visual_3d_dim)
+    with torch.device("meta"):
+        embeddings = torch.empty(len(config.labels), config.label_embedding_dim)
+        parser = AVParser(config, embeddings if config.needs_label_embeddings else None).train()
+        features = [torch.empty(batch_size, config.segments, width) for width in widths]
+        # Dropout of attention needs the whole matrix of weights; without it, attention is fused.
+        attention = sdpa_kernel(SDPBackend.MATH) if config.attention_dropout else contextlib.nullcontext()
+        with attention, saved_tensors_hooks(keep, lambda tensor: tensor):
+            parser(*features)
+    parameters = sum(parameter.numel() for parameter in parser.parameters())
+    for parameter in parser.parameters():
+        kept.pop(parameter.untyped_storage()._cdata, None)
+    activations = sum(storage.nbytes() for storage in kept.values())
+    return _FLOAT * _COPIES * parameters + activations
+
+
+def _most_bytes(config: ParserConfig, batch_size: int) -> int:
+    """Return more than `batch_bytes` does, in no time."""
+    layers = 3 * config.levels + 2 if config.encoder == "mmpyr" else 4 * config.layers
+    layers += 2 * config.leap_blocks if config.decoder == "leap" else 0
+    width = max(config.hidden_dim, config.feedforward_dim)
+    features = _BATCHES_AHEAD * (config.audio_dim + config.visual_2d_dim + config.visual_3d_dim)
+    per_second = layers * (40 * width + 4 * config.heads * config.segments) + features
+    return _FLOAT * (batch_size * config.segments * per_second + _COPIES * layers * 12 * width**2)
