@@ -355,11 +355,11 @@ def _describe_divergence(job: TrainingJob, state: TrainingState, problem: str) -
 
 
 def _describe_memory(job: TrainingJob, state: TrainingState, error: BaseException) -> str:
-    config, reason = job.recipe.training, escape(str(error).split("\n", 1)[0]) or "no memory is left"
+    clips = min(job.recipe.training.batch_size, len(job.clips))
+    reason = escape(str(error).split("\n", 1)[0]) or "no memory is left"
     return (
-        f"epoch {state.epochs + 1}: out of memory in a batch of {min(config.batch_size, len(job.clips))} clips of up to"
-        f" {int(job.clips.lengths.max())} seconds; {_describe_saved(job, state)}. Start a new run with a smaller --batch-size"
-        f" ({reason})"
+        f"epoch {state.epochs + 1}: out of memory in a batch of {clips} clips of up to {int(job.clips.lengths.max())}"
+        f" seconds; {_describe_saved(job, state)}. Start a new run with a smaller --batch-size ({reason})"
     )
 
 
