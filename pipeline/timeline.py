@@ -165,7 +165,7 @@ class Timeline:
         Raises:
             ValueError: `labels` lacks the class of an event.
         """
-        return per_second_labels(self._spans(), labels, segments or self._length)
+        return per_second_labels(self._spans(), labels, segments or self.length)
 
     def active_runs(self, segments: int | None = None) -> dict[tuple[str, str], list[tuple[int, int]]]:
         """Return the runs of active seconds of each modality and class, see the function `active_runs`.
@@ -173,11 +173,11 @@ class Timeline:
         Args:
             segments: T; by default long enough for all events.
         """
-        return active_runs(self._spans(), self.labels, segments or self._length)
+        return active_runs(self._spans(), self.labels, segments or self.length)
 
     @property
-    def _length(self) -> int:
-        """Number of seconds that contains all events."""
+    def length(self) -> int:
+        """Number of seconds, also of those after the media in which events end."""
         return max([self.segments, *(math.ceil(event.offset) for event in self.events)])
 
     def _spans(self) -> Iterator[tuple[str, str, float, float]]:

@@ -23,6 +23,7 @@ from .pseudo_labels import write_pseudo_labels
 from .write_annotations import write_annotations
 
 PSEUDO_LABELS = "pseudo_labels"
+MAX_CELLS = 1 << 26  # seconds x classes of all clips of a split, a byte each and modality
 
 
 def write_data_set(
@@ -57,6 +58,12 @@ def write_data_set(
         for name, timeline in timelines.items():
             if not timeline.length_known:
                 raise SetupError(f"{escape(name)}: the length of the clip is unknown; set it with --seconds")
+    cells = len(labels) * sum(seconds if seconds and not t.length_known else t.length for t in timelines.values())
+    if cells > MAX_CELLS:
+        raise SetupError(
+            f"{len(timelines):,} clips of {len(labels):,} classes have {cells:,} labels per second, more than"
+            f" {MAX_CELLS:,}; write fewer clips or classes at a time"
+        )
     make_folder(folder)
     clips = {
         name: timeline.per_second_labels(labels, None if timeline.length_known else seconds)

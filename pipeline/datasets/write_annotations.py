@@ -54,9 +54,9 @@ def format_events(tables: Mapping[str, NDArray[np.bool_]], labels: Sequence[str]
         Tab-separated lines, the first with the names of `EVENT_COLUMNS`.
     """
     return format_rows(
-        (name, start, stop, label)
+        (name, start, stop, labels[index])
         for name, table in tables.items()
-        for index, label in enumerate(labels)
+        for index in map(int, np.flatnonzero(table.any(axis=0)))
         for start, stop in runs(table[:, index])
     )
 

@@ -26,6 +26,7 @@ from avvp.pipeline.timeline import MAX_LABEL_LENGTH, MAX_LABELS, Event, SegmentL
 from avvp.weights.unicode import TextError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.command import Result
 from support.hostile_events import document, event, media
 
 DAY = 86_400
@@ -198,6 +199,14 @@ def test_a_day_costs_what_its_events_cost() -> None:
     assert truth.agreement.startswith("F-scores per second A 0,")
     with pytest.raises(ValueError, match="too many for a table"):
         per_second_labels([], labels, DAY)
+
+
+def test_a_data_set_of_many_days(run: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_bytes(document([event(offset=DAY)], labels=["Dog", *map(str, range(1_000))]))
+    result = run("convert", tmp_path / "x.json", "--data-set", tmp_path / "data", "--split", "val")
+    assert result.status == 2
+    assert "1 clips of 1,001 classes have 86,486,400 labels per second" in result.err
+    assert not (tmp_path / "data").exists()
 
 
 def test_scores_of_the_active_part_are_those_of_all_seconds() -> None:
