@@ -135,7 +135,8 @@ def orientation(image: av.video.frame.VideoFrame) -> tuple[int, bool]:
         rounded to quarter turns.
     """
     kind = av.sidedata.sidedata.Type.DISPLAYMATRIX
-    side_data: Any = image.side_data  # PyAV's type stubs know keys of one type only
+    # Not `image.side_data`: the frame keeps that, and it the frame, so that only the garbage collector frees them.
+    side_data: Any = av.sidedata.sidedata.SideDataContainer(image)  # pyright: ignore[reportCallIssue] - a gap in stubs
     data = side_data.get(kind)
     if data is None:
         return 0, False

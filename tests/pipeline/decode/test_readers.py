@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import resource
 import sys
@@ -50,6 +51,16 @@ class TestContract:
         expected = shown_frames(clips.variable_times, sample_times(len(frames), 8))
         assert len(frames) in {30, 31, 32}  # the container does not say how long the last frame lasts
         assert [read_number(frame) for frame in frames] == expected.tolist()
+
+    def test_frames_are_freed_without_the_garbage_collector(self, clips: Clips, name: str) -> None:
+        read(clips.rotated, name)
+        gc.collect()
+        gc.disable()
+        try:
+            read(clips.rotated, name)
+            assert gc.collect() == 0  # objects that were in circles
+        finally:
+            gc.enable()
 
     def test_rotation_metadata_is_applied(self, clips: Clips, name: str) -> None:
         frames, _ = read(clips.rotated, name)
