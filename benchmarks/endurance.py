@@ -3,15 +3,17 @@
     python benchmarks/endurance.py [--files 500] [--broken 40] [--kills 8] [--seed 1]
 
 Generates small videos, among them broken ones of ten kinds; extracts all of them once without interruption, and once
-more in a run that is killed at random moments (SIGKILL) and started again. Fails unless both leave the same files, byte
-for byte, every good video is done, each broken one is named with its cause, and nothing was computed twice after it was
-journalled. The networks are the tiny ones.
+more in a run in which a decoding process, an ffmpeg and then the run itself are killed at random moments (SIGKILL), and
+which is started again, each time with a clock that jumps by another time. Fails unless both leave the same files, byte
+for byte, every good video is done, each broken one is named with its cause, nothing was computed twice after it was
+journalled, and no temporary file is left. The networks are the tiny ones.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import os
 import random
 import shutil
 import sys
@@ -27,6 +29,9 @@ from measure.inputs import TINY_NETWORKS, run_ffmpeg, write_tiny_bundle
 from measure.options import make_parser
 from measure.programs import AVVP, Program
 
+_VICTIMS = {"decoding process": b"worker_main", "ffmpeg": b"ffmpeg"}  # what is killed, with a word of its command line
+_MOST_WAIT = 1.0  # seconds for an ffmpeg, which not every video needs
+_CLOCKS = (-1e9, -86_400.0, 3600.0, 1e9)  # seconds by which the clock of a start jumps
 _SILENT, _NO_VIDEO = 3, 7  # last digits of the numbers of videos without audio, and without frames
 
 
@@ -60,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         names = generate_files(folder / "videos", inputs)
-        write_tiny_bundle(folder / "bundle", "clean")
+        write_tiny_bundle(folder / "bundle", "llp")  # the profile whose decoding processes start ffmpeg
         runs = Runs(folder, random.Random(inputs.seed), forked=options.smoke)  # noqa: S311
         runs.run_undisturbed()
         status = runs.run_with_kills(kills if options.kills is None else options.kills)
@@ -131,30 +136,43 @@ class Runs:
     def __init__(self, folder: Path, chance: random.Random, *, forked: bool) -> None:
         self._folder, self._chance, self._forked = folder, chance, forked
         self._whole, self._killed = folder / "whole", folder / "killed"
-        self._start_up = self._seconds = 0.0
+        self._temporary = folder / "tmp"
+        self._temporary.mkdir()
+        if not forked:  # the server that programs are forked from has files of its own
+            os.environ["TMPDIR"] = str(self._temporary)
 
     def run_undisturbed(self) -> None:
-        """Extract everything once; note how long it takes, and how long until the first entry of the journal."""
+        """Extract everything once."""
         started = time.monotonic()
-        program = self._start(self._whole)
-        while program.wait(0.05) is None and not count_entries(self._whole, "started"):
-            self._start_up = time.monotonic() - started
-        status = program.wait()
-        self._seconds = time.monotonic() - started
-        print(f"undisturbed: {self._seconds:.1f} s, exit status {status}")
+        status = self._start(self._whole).wait()
+        print(f"undisturbed: {time.monotonic() - started:.1f} s, exit status {status}")
 
     def run_with_kills(self, kills: int) -> int:
-        """Extract everything, killed so many times; return the exit status of the last start."""
-        done = 0
-        latest = max(self._seconds / 3, (self._start_up + self._seconds) / 2)
-        while True:
-            program = self._start(self._killed)
-            status = program.wait(self._chance.uniform(self._start_up, latest) if done < kills else None)
-            if status is not None:
+        """Extract everything, killed so many times; return the exit status of the last start.
+
+        A video whose decoding was killed has failed, so the last start tries again what has failed.
+        """
+        killed = Counter(dict.fromkeys((*_VICTIMS, "run"), 0))
+        most = max(1, len(list((self._folder / "videos").iterdir())) // (kills + 1) // (len(_VICTIMS) + 1))
+        while killed["run"] < kills:
+            program = self._start(self._killed, clock=self._chance.choice(_CLOCKS))
+            for what, word in _VICTIMS.items():
+                self._wait_for_starts(program, self._chance.randint(1, most))
+                deadline = time.monotonic() + _MOST_WAIT
+                while program.poll() is None and time.monotonic() < deadline:
+                    if program.kill_descendant(word, self._chance):
+                        killed[what] += 1
+                        break
+            self._wait_for_starts(program, self._chance.randint(1, most))
+            if program.wait(self._chance.uniform(0, 0.2)) is not None:
                 break
             program.kill()
-            done += 1
-        print(f"killed {done} times; the last line of the last start: {program.last_error()}")
+            killed["run"] += 1
+        program = self._start(self._killed, "--retry-failed", clock=_CLOCKS[0])
+        status = program.wait()
+        assert status is not None
+        counts = ", ".join(f"{count} x {what}" for what, count in killed.items())
+        print(f"killed {counts}; the last line of the last start: {program.last_error()}")
         return status
 
     def find_problems(self, broken: set[str], files: int, status: int) -> list[str]:
@@ -178,13 +196,20 @@ class Runs:
             "broken ones are not named": causes.keys() != broken or not all(causes.values()),
             f"computed twice: {repeated}": bool(repeated),
             f"exit status {status}": status != (1 if broken else 0),
-            "temporary files are left": bool(list(self._killed.rglob(".avvp-*"))),
+            "temporary files are left": any([*self._killed.rglob(".avvp-*"), *self._temporary.iterdir()]),
         }
         return [problem for problem, is_found in problems.items() if is_found]
 
-    def _start(self, output: Path) -> Program:
-        arguments = ["extract", self._folder / "videos", "-o", output, "--weights", self._folder / "bundle", "-q"]
-        return Program(AVVP, arguments, output.with_suffix(".log"), forked=self._forked)
+    def _wait_for_starts(self, program: Program, count: int) -> None:
+        """Wait until a program that extracts with kills has started so many more videos, or has ended."""
+        earlier = count_entries(self._killed, "started").total()
+        while program.wait(0.02) is None and count_entries(self._killed, "started").total() < earlier + count:
+            pass
+
+    def _start(self, output: Path, *more: str, clock: float = 0.0) -> Program:
+        bundle = self._folder / "bundle"
+        arguments = ["extract", self._folder / "videos", "-o", output, "--weights", bundle, "-q", *more]
+        return Program(AVVP, arguments, output.with_suffix(".log"), forked=self._forked, clock=clock)
 
 
 def read_causes(path: Path) -> dict[str, str]:
@@ -202,7 +227,8 @@ def read_arrays(folder: Path) -> dict[str, bytes]:
 
 def count_entries(folder: Path, status: str) -> Counter[str]:
     """Count a run's journal entries of this status, by video."""
-    lines = [line for path in (folder / "journal").glob("*.jsonl") for line in path.read_text().splitlines()]
+    texts = [path.read_text() for path in (folder / "journal").glob("*.jsonl")]
+    lines = [line for text in texts for line in text.splitlines(keepends=True) if line.endswith("\n")]
     return Counter(entry["id"] for entry in map(json.loads, lines) if entry["status"] == status)
 
 

@@ -24,7 +24,6 @@ from typing import Any, Literal, get_args
 
 from ...weights.addresses import hide_credentials
 from ..files import hash_file
-from ..text_files import parse_json
 from .journal_fields import (
     MAX_INT,
     MAX_ITEMS,
@@ -125,8 +124,11 @@ class JournalEntry:
         """
         if len(line) > MAX_LINE_BYTES:
             raise ValueError("too long")
-        values = read_fields(parse_json(line.decode() if isinstance(line, bytes) else line), _ENTRY, _OPTIONAL)
-        return cls(**values)
+        try:
+            values = json.loads(line.decode() if isinstance(line, bytes) else line)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
+        return cls(**read_fields(values, _ENTRY, _OPTIONAL))
 
 
 class Journal:

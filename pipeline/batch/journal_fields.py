@@ -31,7 +31,8 @@ def read_text(value: Any) -> str:
     """Return text of characters, and of surrogates that stand for the bytes of names that are not UTF-8."""
     if type(value) is not str:
         raise ValueError("not text")
-    os.fsencode(value)
+    if not value.isascii():
+        os.fsencode(value)
     return value
 
 

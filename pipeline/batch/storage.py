@@ -9,7 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 MAX_READ_BYTES = 256 << 20  # of a file that is read as a whole, unless its size is known
 MAX_LINE_BYTES = 1 << 20  # of a line of a log; more of it is not read
@@ -143,8 +143,8 @@ def is_name(name: str) -> bool:
         encoded = os.fsencode(name)
     except UnicodeEncodeError:
         return False
-    path = PurePosixPath(name)
-    leads_out = path == PurePosixPath() or path.is_absolute() or ".." in path.parts
+    parts = set(name.split("/"))
+    leads_out = name.startswith("/") or ".." in parts or parts <= {"", "."}
     return not leads_out and len(encoded) <= MAX_NAME_BYTES and b"\0" not in encoded
 
 
