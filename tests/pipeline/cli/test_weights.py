@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -145,17 +145,23 @@ def commands(group: click.Group = avvp, path: tuple[str, ...] = ()) -> Iterator[
 
 @pytest.mark.parametrize("command", list(commands()), ids=" ".join)
 def test_help_is_quick(command: tuple[str, ...]) -> None:
-    """Under 0.3 s, so torch must not be imported; the best of five, for the machine may be busy."""
+    """Under 0.3 s of a core, so torch must not be imported; the best of five, for other programs slow a core down."""
     program = Path(sys.executable).with_name("avvp")
     times = []
     for _ in range(5):
-        started = time.perf_counter()
+        started = child_seconds()
         result = subprocess.run([program, *command, "--help"], capture_output=True, text=True, check=True)
-        times.append(time.perf_counter() - started)
+        times.append(child_seconds() - started)
         assert result.stdout.startswith("Usage: avvp")
         if times[-1] < 0.3:
             break
     assert min(times) < 0.3
+
+
+def child_seconds() -> float:
+    """Time that child processes have computed: it does not count how long they waited for a core."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 @pytest.mark.parametrize("command", [(), ("parse",), ("weights",)])
