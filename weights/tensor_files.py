@@ -12,6 +12,7 @@ import pickletools
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 from .errors import WeightsError
@@ -50,26 +51,40 @@ def check_tensor_file(path: Path) -> None:
     Raises:
         WeightsError: the file is too large, names other things than tensors, has compressed records, or cannot be read.
     """
+    if path.suffix == ".safetensors":
+        check_safetensors(path)
+    else:
+        _check(path, _check_pytorch)
+
+
+def check_safetensors(path: Path) -> None:
+    """Check the sizes of a safetensors file and of its header. Raises WeightsError."""
+    _check(path, _check_header)
+
+
+def _check(path: Path, check: Callable[[io.BufferedReader, int], None]) -> None:
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > MAX_FILE_BYTES:
                 raise ValueError(f"larger than {MAX_FILE_BYTES >> 30} GiB, the most that a weight file may have")
-            if path.suffix == ".safetensors":
-                _check_header(file.read(8))
-            elif file.read(2) == b"PK":
-                _check_archive(file, size)
-            else:
-                file.seek(0)
-                _check_pickles(io.BytesIO(file.read(MAX_HEADER_BYTES)), _LEGACY_PICKLES)
+            check(file, size)
     except _DAMAGED as error:
         raise WeightsError(f"{printable(path)}: damaged, or not a weight file: {first_line(error)}") from error
 
 
-def _check_header(start: bytes) -> None:
-    length = int.from_bytes(start, "little")
-    if length > MAX_HEADER_BYTES:
-        raise ValueError(f"its header has {length:,} bytes, more than {MAX_HEADER_BYTES:,}")
+def _check_header(file: io.BufferedReader, size: int) -> None:
+    length = int.from_bytes(file.read(8), "little")
+    if length > min(MAX_HEADER_BYTES, size):
+        raise ValueError(f"its header claims {length:,} bytes; it has {size:,}, and {MAX_HEADER_BYTES:,} are read")
+
+
+def _check_pytorch(file: io.BufferedReader, size: int) -> None:
+    if file.read(2) == b"PK":
+        _check_archive(file, size)
+    else:
+        file.seek(0)
+        _check_pickles(io.BytesIO(file.read(MAX_HEADER_BYTES)), _LEGACY_PICKLES)
 
 
 def _check_archive(file: io.BufferedReader, size: int) -> None:

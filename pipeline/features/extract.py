@@ -20,6 +20,7 @@ from ...extractors.sampling import FRAMES_PER_SEGMENT, Stream
 from ..decode.container.media_facts import DecodeProgress, MediaFacts
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions, check_options
 from ..decode.resampling import DEFAULT_RESAMPLER
+from ..errors import MediaError
 from ..memory import name_option_when_out_of_memory
 from ..preprocess.media_summary import MediaSummary
 from ..preprocess.network_inputs import NetworkInputs
@@ -85,7 +86,7 @@ def extract_features(
         The features; `warnings` lists missing and damaged media.
 
     Raises:
-        MediaError: neither audio nor video can be decoded.
+        MediaError: neither audio nor video can be decoded, or features are not finite.
         SetupError: a batch does not fit into memory.
         ValueError: the profile is unknown, the extractors are not one of each stream, or the decoding options do not
             fit the profile.
@@ -106,6 +107,10 @@ def extract_features(
     else:
         summary = _decode_apart(Path(path), networks, profile, decoding, progress)
     rows = {stream: network.finish()[summary.rows[stream]] for stream, network in networks.items()}
+    for stream, values in rows.items():
+        if not np.isfinite(values).all():
+            cause = f"its {stream} features are not finite: the parameters of the extractor are damaged or too large"
+            raise MediaError(Path(path), cause)
     return FeatureSet(
         audio=rows["audio"],
         visual_2d=rows["visual_2d"],

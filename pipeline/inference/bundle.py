@@ -23,6 +23,7 @@ from ...weights.locate import bundle_paths
 from ...weights.manifest import Bundle, load_bundle
 from ...weights.messages import shown
 from ...weights.source import ANYWHERE, WeightSource
+from ...weights.tensor_files import check_safetensors
 from ...weights.untrained import untrained_state
 from ..devices import FP32, ComputePrecision, resolve_device, resolve_devices
 from ..errors import FeatureMismatchError, SetupError
@@ -97,13 +98,17 @@ def known_labels(bundle: Bundle, folder: Path | None = None) -> tuple[str, ...] 
 
     Raises:
         SetupError: the parser's file is not a checkpoint.
+        WeightsError: it is too large, or a file of the bundle is not known.
     """
     if bundle.labels is not None:
         return LABEL_SETS.get(bundle.labels)
     paths, _ = bundle_paths(bundle, folder)
     path = paths.get(bundle.parser.get("checkpoint", ""))
+    if path is None:
+        return None
+    check_safetensors(path)
     try:
-        return None if path is None else read_description(path).config.labels
+        return read_description(path).config.labels
     except ValueError as error:
         raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
 
@@ -283,7 +288,9 @@ def _load_parser(
     """Return the parser and the specification of its features; None if its file has none."""
     entry = bundle.parser
     if entry.get("checkpoint"):
-        checkpoint = load_checkpoint(paths[entry["checkpoint"]])
+        path = paths[entry["checkpoint"]]
+        check_safetensors(path)
+        checkpoint = load_checkpoint(path)
         return checkpoint.parser, FeatureSpec.from_dict(checkpoint.feature_spec)
     if bundle.labels not in LABEL_SETS:
         raise ValueError(f"unknown label set {shown(bundle.labels)}; known: {', '.join(LABEL_SETS)}")

@@ -143,3 +143,13 @@ def test_weights_commands_print_strange_folders(run: Run, tmp_path: Path, monkey
     monkeypatch.setenv("AVVP_WEIGHTS_DIR", "x" * 5000)
     assert run("weights", "list").status == 0
     assert run("weights", "verify").status == 0
+
+
+def test_parse_names_parameters_that_overflow(run: Run, bundle: Path, clips: Clips) -> None:
+    """Each is finite, their sums are not."""
+    tensors = load_file(bundle / "resnet.safetensors")
+    save_file({**tensors, "conv1.weight": tensors["conv1.weight"] * 1e38}, bundle / "resnet.safetensors")
+    result = run("parse", clips.blink, "--weights", bundle, "-q", "--device", "cpu")
+    assert result.status == 1
+    assert "its visual_2d features are not finite" in result.err
+    assert "internal error" not in result.err
