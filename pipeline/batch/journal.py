@@ -151,7 +151,7 @@ class Journal:
             replace(
                 entry,
                 cause=hide_credentials(entry.cause),
-                warnings=[hide_credentials(warning) for warning in entry.warnings[:MAX_ITEMS]],
+                warnings=tuple(map(hide_credentials, entry.warnings[:MAX_ITEMS])),
                 time=time.time(),
                 run=self._run,
                 line=self._line + place,

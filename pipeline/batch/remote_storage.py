@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import json
 import re
 import secrets
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +35,15 @@ _SHOWN = 500  # characters of an error of a filesystem
 _CHUNK = 1 << 20  # bytes
 _CHAIN = "::"  # of fsspec: an archive or a cache over another address
 _USER = re.compile(r"([^/:]*):(?!\d+/)(.*)@|([^/]*)@")  # user and password, which may itself contain "@" and "/"
+_LONGEST = 120.0  # seconds for another process to read a small file
+_READ_FILE = """
+import json, sys
+sys.path[:] = filter(None, sys.path)
+import fsspec
+address, name = json.load(sys.stdin)
+files, root = fsspec.core.url_to_fs(address)
+sys.stdout.buffer.write(files.cat_file(f"{root}/{name}"))
+"""
 _REMOVERS = ("rm_file", "_rm_file", "rm", "_rm")  # a filesystem with results implements one of these
 _VERSIONS = ("ETag", "etag", "generation", "md5Hash", "content_md5", "crc32c")  # of an object, in `info`
 
@@ -72,11 +84,23 @@ class RemoteStorage(Storage):
         try:
             self.write(name, content)
             arrived = self.read(name)
+            lasts = isinstance(self._files, LocalFileSystem) or self._read_elsewhere(name) == content
             self.remove(name)
         except OutputError as error:
             raise SetupError(f"{error}; results cannot be kept there") from error.__cause__
-        if arrived != content:
-            raise SetupError(f"{escape(self.where)}: does not return what is written to it; choose another place")
+        if arrived != content or not lasts:
+            whom = "another process" if arrived == content else "anybody"
+            raise SetupError(
+                f"{escape(self.where)}: what is written there cannot be read by {whom}; name another place"
+            )
+
+    def _read_elsewhere(self, name: str) -> bytes:
+        """Read a file in another process: files in the memory of this one are not there. Empty if that fails."""
+        command = [sys.executable, "-c", _READ_FILE]
+        address = json.dumps([self.address, name]).encode()  # not an argument: all users can list those
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return subprocess.run(command, input=address, capture_output=True, timeout=_LONGEST, check=False).stdout
+        return b""
 
     def read(self, name: str, *, limit: int = MAX_READ_BYTES) -> bytes | None:
         with self._refused(name, "read"):

@@ -137,7 +137,8 @@ class ProgressReporter:
             try:
                 click.echo(json.dumps(_log_entry(result, summary)), file=self._log)
             except (OSError, ValueError) as error:  # ValueError: standard output was closed
-                raise OutputError(f"--json-log: cannot be written: {escape(error)}") from error
+                reason = getattr(error, "strerror", None) or error
+                raise OutputError(f"--json-log: cannot be written: {escape(reason)}") from error
         with contextlib.suppress(OSError):  # a closed terminal must not stop the run
             self._report(result, summary)
 

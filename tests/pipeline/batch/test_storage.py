@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import fsspec
@@ -214,6 +214,34 @@ def test_a_line_that_does_not_fit_leaves_no_half(tmp_path: Path, monkeypatch: py
     assert (tmp_path / "run.jsonl").read_bytes() == b"one\nthree\n"
 
 
+class Forgetful(fsspec.AbstractFileSystem):
+    """A filesystem that is not fsspec's, whose files are in the memory of this process."""
+
+    protocol = "forgetful"
+    kept: ClassVar[dict[str, bytes]] = {}
+
+    def put_file(self, lpath: str, rpath: str, **_: object) -> None:
+        self.kept[rpath] = Path(lpath).read_bytes()
+
+    def cat_file(self, path: str, **_: object) -> bytes:
+        return self.kept[path]
+
+    def info(self, path: str, **_: object) -> dict[str, Any]:
+        return {"name": path, "size": len(self.kept[path]), "type": "file"}
+
+    def rm_file(self, path: str) -> None:
+        del self.kept[path]
+
+
+def test_files_that_another_process_does_not_see_do_not_last() -> None:
+    fsspec.register_implementation("forgetful", Forgetful, clobber=True)
+    storage = open_storage("forgetful://x")
+    storage.check_lasting()
+    with pytest.raises(SetupError, match="cannot be read by another process"):
+        storage.check_writable()
+    assert not Forgetful.kept
+
+
 class Kept(MemoryFileSystem):
     """A filesystem of another protocol whose files are in memory too."""
 
@@ -239,7 +267,7 @@ def test_a_place_that_loses_what_is_written_is_refused(monkeypatch: pytest.Monke
     storage.check_writable()
     assert not list((tmp_path / "out").iterdir())
     monkeypatch.setattr(storage._files, "cat_file", lambda _: b"other")
-    with pytest.raises(SetupError, match="does not return what is written"):
+    with pytest.raises(SetupError, match="cannot be read by anybody"):
         storage.check_writable()
     with pytest.raises(SetupError, match="results cannot be kept there"):
         open_storage("file:///proc/nowhere").check_writable()
