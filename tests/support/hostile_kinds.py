@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -194,6 +195,12 @@ def write_workspace(root: Path, tiny_bundle: Path) -> Path:
     (root / "out").mkdir()
     _write_journal(root)
     return root
+
+
+def clear_outputs(root: Path) -> None:
+    """Remove what commands have written to the workspace."""
+    shutil.rmtree(root / "out")
+    (root / "out").mkdir()
 
 
 def train_workspace(root: Path) -> list[str]:

@@ -17,6 +17,7 @@ bases, each class under its `heading`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import inspect
 import math
 import traceback
@@ -32,12 +33,6 @@ from ....weights.errors import WeightsError
 from ...errors import AVVPError
 
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True}
-EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-EXISTING_PATH = click.Path(exists=True, path_type=Path)
-OUTPUT_FILE = click.Path(dir_okay=False, path_type=Path)
-OUTPUT_FOLDER = click.Path(file_okay=False, path_type=Path)
-ANY_PATH = click.Path(path_type=Path)
 STDOUT = "-"  # in place of a file name
 HELP_HEADING = "Messages and help"
 
@@ -53,6 +48,36 @@ class FiniteRange(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value!r} is not a finite number", param, ctx)
         return number
+
+
+def check_name(text: str) -> str:
+    """Return why no file can have a name that the user typed, else an empty string."""
+    if not text:
+        return "an empty text is not the name of a file or a folder"
+    try:
+        Path(text).stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return f"{click.format_filename(text)!r} is a link that leads to itself"
+    return ""
+
+
+class NamedPath(click.Path):
+    """A path that is not empty, as a script's unset variable is, and no link that leads to itself."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check the name, then convert as `click.Path`."""
+        if fault := check_name(value):
+            self.fail(fault, param, ctx)
+        return super().convert(value, param, ctx)
+
+
+EXISTING_FILE = NamedPath(exists=True, dir_okay=False, path_type=Path)
+EXISTING_FOLDER = NamedPath(exists=True, file_okay=False, path_type=Path)
+EXISTING_PATH = NamedPath(exists=True, path_type=Path)
+OUTPUT_FILE = NamedPath(dir_okay=False, path_type=Path)
+OUTPUT_FOLDER = NamedPath(file_okay=False, path_type=Path)
+ANY_PATH = NamedPath(path_type=Path)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import click
 from ...errors import OutputError, SetupError
 from ...files import is_file
 from ...text import escape
-from .command import OUTPUT_FILE, STDOUT, CommandOptions, FiniteRange, option
+from .command import OUTPUT_FILE, STDOUT, CommandOptions, FiniteRange, check_name, option
 
 if TYPE_CHECKING:
     from ...outputs.formats.read_folders import EventFiles
@@ -115,8 +115,12 @@ def check_suffix(flag: str, path: Path, suffixes: Iterable[str]) -> None:
 
 
 def output_path(output: str | None) -> Path | None:
-    """Return the path of an --output option, None for standard output."""
-    return None if output is None or output == STDOUT else Path(output)
+    """Return the path of an --output option, None for standard output. Raises click.UsageError."""
+    if output is None or output == STDOUT:
+        return None
+    if fault := check_name(output) or (f"{output} is a folder" if Path(output).name in {"", ".."} else ""):
+        raise click.UsageError(f"--output: {fault}")
+    return Path(output)
 
 
 def read_timelines(inputs: Iterable[Path], post_processing: PostProcessing, *, quiet: bool) -> EventFiles:

@@ -1,14 +1,26 @@
-"""Fixtures of the tests of inputs."""
+"""Fixtures of the tests of inputs and of hostile files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from avvp.pipeline.cli.main import avvp
 from support.command import Result
+from support.hostile_kinds import train_workspace, write_workspace
 
 Run = Callable[..., Result]
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Path) -> Iterator[Path]:
+    """A valid file of every kind that commands read, see `support.hostile_kinds`."""
+    root = write_workspace(tmp_path_factory.mktemp("hostile"), tiny_bundle)
+    assert not avvp.main(train_workspace(root), standalone_mode=False)
+    yield root
+    shutil.rmtree(root)
 
 
 @pytest.fixture

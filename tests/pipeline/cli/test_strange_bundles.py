@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,6 +91,24 @@ def test_every_command_refuses_bundles_that_lead_out(
     if not command.startswith("weights"):  # which know bundles by name only
         assert message in result.err
     assert snapshot(bundle.parent.parent) == before
+
+
+@pytest.mark.parametrize("name", ["state", "best", "config", "unheard"])
+def test_train_copies_known_extractors_only(
+    run: Run, bundle: Path, data: Path, clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A copy under another name could be taken for a file of the run."""
+    description, features = bundle / "bundle.toml", tmp_path / "data" / "features"
+    description.write_text(description.read_text().replace("vggish_tiny =", f"{name} ="))
+    shutil.copytree(data, tmp_path / "data")
+    spec = features / "features.json"
+    spec.write_text(spec.read_text().replace("vggish_tiny", name))
+    (features / "vggish_tiny").rename(features / name)
+    monkeypatch.chdir(bundle.parent)
+    result = run(*COMMANDS["train --extractors"](clips.blink, bundle, tmp_path / "data"))
+    assert result.status in {1, 2}
+    assert f"unknown extractor '{name}'" in result.err
+    assert not list((bundle.parent / "results").glob("*.safetensors"))
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:
