@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...extractors.profiles import FeatureSpec
+from ...extractors.registry import EXTRACTORS
 from ...weights.load import gather_files
 from ...weights.manifest import BUNDLE_FILE, Bundle, format_bundle, list_files
+from ...weights.messages import shown
 from ...weights.source import WeightSource
-from ..errors import OutputError
+from ..errors import OutputError, SetupError
 from ..files import hash_file, replacing, write_atomic
 from ..text import escape
 from .run_folder import BEST_FILE, check_files
@@ -30,7 +32,7 @@ def write_bundle(root: Path, spec: FeatureSpec, extractors: Bundle, source: Weig
 
     Raises:
         OutputError: a file cannot be written.
-        SetupError: the name of an extractor is not the name of a file in the folder.
+        SetupError: an extractor is unknown, or its name is not the name of a file in the folder.
         WeightsError: a weight file is missing or damaged.
     """
     files = {name: extractors.extractors.get(name, "") for name in spec.extractors}
@@ -38,6 +40,8 @@ def write_bundle(root: Path, spec: FeatureSpec, extractors: Bundle, source: Weig
         paths, _ = gather_files(replace(extractors, parser={}), replace(source, offline=True))
         for name, file in files.items():
             if file and file not in list_files():
+                if name not in EXTRACTORS:  # its copy could take the name of a file of the run
+                    raise SetupError(f"unknown extractor {shown(name)}; known: {', '.join(EXTRACTORS)}")
                 copy = f"{name}{paths[file].suffix}"
                 check_files(root, [copy])
                 files[name] = _copy(paths[file], root, copy)
