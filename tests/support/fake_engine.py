@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial, update_wrapper
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def use_fake_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Task, "engine", make)
     for kind in (ExtractTask, ParseTask):
-        monkeypatch.setattr(kind, "load", update_wrapper(_cached(kind.load), kind.load))
+        monkeypatch.setattr(kind, "load", _cached(kind.load))
 
 
 _loaded: dict[tuple[str, str], Any] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -303,7 +304,7 @@ def test_what_is_no_file_in_a_results_folder(
     path.unlink(missing_ok=True)
     {
         "folder": path.mkdir,
-        "pipe": lambda: shutil.os.mkfifo(path),
+        "pipe": lambda: os.mkfifo(path),
         "link out": lambda: path.symlink_to(tmp_path / "precious.txt"),
         "link to itself": lambda: path.symlink_to(path.name),
     }[kind]()

@@ -218,6 +218,7 @@ def test_a_disk_that_is_full_at_any_point_of_a_run(extract: Callable[..., Result
     assert extract().status == 1
     expected = results(tmp_path / "out")
     points = itertools.count({"ENOSPC": 0, "EDQUOT": 1, "EROFS": 2, "EIO": 3}[code], 4)
+    number = 0
     for number in points:
         shutil.rmtree(tmp_path / "out")
         with pytest.MonkeyPatch.context() as patch:

@@ -220,10 +220,10 @@ class Forgetful(fsspec.AbstractFileSystem):
     protocol = "forgetful"
     kept: ClassVar[dict[str, bytes]] = {}
 
-    def put_file(self, lpath: str, rpath: str, **_: object) -> None:
+    def put_file(self, lpath: str, rpath: str, *_: object, **__: object) -> None:
         self.kept[rpath] = Path(lpath).read_bytes()
 
-    def cat_file(self, path: str, **_: object) -> bytes:
+    def cat_file(self, path: str, *_: object, **__: object) -> bytes:
         return self.kept[path]
 
     def info(self, path: str, **_: object) -> dict[str, Any]:
@@ -284,7 +284,7 @@ def test_a_place_that_loses_what_is_written_is_refused(monkeypatch: pytest.Monke
 )
 def test_credentials_are_in_no_message(address: str, hidden: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     class Talkative(MemoryFileSystem):
-        def info(self, path: str, **_: object) -> None:
+        def info(self, path: str, **_: object) -> dict[str, Any]:
             raise ValueError(f"cannot log in at {address} with {hidden} for {path}")
 
     def connect(asked: str) -> tuple[Any, str]:
