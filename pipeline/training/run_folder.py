@@ -30,7 +30,7 @@ from ...extractors.profiles import FeatureSpec
 from ...models.checkpoint import dump_checkpoint
 from ...models.parser import AVParser
 from ...weights.manifest import BUNDLE_FILE
-from ...weights.messages import shown
+from ...weights.messages import first_line, shown
 from ...weights.parameters import check_parameters
 from ...weights.safe_paths import UnsafePathError, inside
 from ..errors import OutputError, SetupError
@@ -82,7 +82,7 @@ class TrainingState:
         try:
             state = cls(**content)
         except TypeError as error:
-            raise ValueError(f"not the progress of a training run: {error}") from error
+            raise ValueError(f"not the progress of a training run: {first_line(error)}") from error
         if type(state.epochs) is not int or not 1 <= state.epochs <= MAX_EPOCHS:
             raise ValueError(f"its number of epochs is {shown(state.epochs)}")
         if not isinstance(state.log, list) or not all(isinstance(record, dict) for record in state.log):

@@ -138,8 +138,9 @@ def restore_run(job: TrainingJob, callbacks: TrainingCallbacks | None = None) ->
 
 def _check_settings(job: TrainingJob, state: TrainingState, data: Mapping[str, str], recipe: str) -> None:
     """Compare what a run is resumed with to what it was started with. Raises SetupError naming what has changed."""
-    if changed := [what for what in {**state.data, **data} if state.data.get(what) != data.get(what)]:
-        names = " and the ".join(map(escape, changed))
+    missing = [what for what in state.data if what not in data]  # validation clips; anything in files of strangers
+    if changed := [*(what for what in data if state.data.get(what) != data[what]), *missing[:2]]:
+        names = " and the ".join(escape(what[:100]) for what in changed)
         raise SetupError(f"{escape(job.root)}: the {names} are not those this run was started with; {_ADVICE}")
     if recipe != state.recipe:
         raise SetupError(

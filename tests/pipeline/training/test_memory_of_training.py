@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,15 +94,15 @@ def test_a_batch_that_memory_cannot_hold_is_refused_before_a_folder_is_made(
         {"segments": 60},
     ],
 )
-def test_the_quick_estimate_is_above_the_exact_one(changes: dict[str, object]) -> None:
-    config = ParserConfig(labels=tuple(map(str, range(25))), **changes)  # pyright: ignore[reportArgumentType]
+def test_the_quick_estimate_is_above_the_exact_one(changes: dict[str, Any]) -> None:
+    config = ParserConfig(labels=tuple(map(str, range(25))), **changes)
     for size in (1, 32):
         assert batch_bytes(config, size) < batch_memory._most_bytes(config, size)
 
 
 def test_attention_without_dropout_needs_much_less(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measured for this parser, a batch of 2: 6.4 GB with, 3.1 GB without."""
-    sizes = {"hidden_dim": 16, "feedforward_dim": 16, "heads": 2, "leap_heads": 2, "levels": 2}
+    sizes: dict[str, Any] = {"hidden_dim": 16, "feedforward_dim": 16, "heads": 2, "leap_heads": 2, "levels": 2}
     config = ParserConfig(labels=("a", "b"), segments=3600, **sizes)
     monkeypatch.setattr(batch_memory, "available_memory", lambda: 3 << 30)
     with pytest.raises(SetupError, match=r"needs at least 5\.\d GB of memory, and 3\.2 GB are left"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,7 +111,7 @@ def test_another_number_of_epochs_starts_from_the_first(tmp_path: Path) -> None:
     ],
 )
 def test_states_of_other_data_and_damaged_ones_are_refused(
-    tmp_path: Path, change: dict[str, object], message: str
+    tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     examples, state = make_examples("audio", 8), tmp_path / "state.safetensors"
     config = ExtractorTrainingConfig(epochs=1)
@@ -119,10 +120,10 @@ def test_states_of_other_data_and_damaged_ones_are_refused(
         content = bytearray(state.read_bytes())
         content[change["byte"]] ^= 1
         state.write_bytes(content)
-    other = Examples(examples.inputs, examples.labels, change.get("hashes", examples.hashes))  # pyright: ignore
-    config = ExtractorTrainingConfig(epochs=1, seed=int(change.get("seed", 0)))  # pyright: ignore
+    other = Examples(examples.inputs, examples.labels, change.get("hashes", examples.hashes))
+    config = ExtractorTrainingConfig(epochs=1, seed=change.get("seed", 0))
     with pytest.raises(SetupError, match=message):
-        train_extractor(str(change.get("name", "vggish_tiny")), other, config, state_file=state)
+        train_extractor(change.get("name", "vggish_tiny"), other, config, state_file=state)
 
 
 def test_memory_that_is_not_enough_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
