@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor
 
 from .errors import WeightsError
@@ -122,7 +122,7 @@ _DAMAGED = (
 
 def _read(path: Path) -> Any:
     if path.suffix == ".safetensors":
-        return load_file(path)
+        return load(path.read_bytes())  # not mapped: a file that is cut later would end the program by a signal
     with torch.serialization.safe_globals(_NUMBERS), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about pickle protocols and storages of old files
         return torch.load(path, map_location="cpu", weights_only=True)
