@@ -20,7 +20,9 @@ class SynthOptions(MessageOptions):
 
     folder: Path = field(metadata=argument(type=ANY_PATH))
     clips: int = field(
-        metadata=option("--clips", type=click.IntRange(1), required=True, help="Number of clips of all splits.")
+        metadata=option(
+            "--clips", type=click.IntRange(1, 1_000_000), required=True, help="Number of clips of all splits."
+        )
     )
     seed: int = field(
         metadata=option(

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...models.labels import LLP_LABELS
+from ...weights.unicode import TextError, read_bytes
 from ..datasets.annotations import SPLIT_FILES
 from ..datasets.pseudo_labels import write_pseudo_labels
 from ..datasets.write_annotations import write_annotations
@@ -91,7 +92,7 @@ def _write_dataset(folder: Path, job: SynthJob, workers: int, progress: Callable
     config = {"version": _VERSION, **asdict(job), "sources": job.sources.describe()}
     content = json.dumps(config, indent=1).encode() + b"\n"
     config_path = folder / CONFIG_FILE
-    if config_path.exists() and config_path.read_bytes() != content:
+    if config_path.exists() and not _holds(config_path, content):
         raise SetupError(f"{escape(folder)}: holds clips that were made with other settings; choose another folder")
     for name in ("videos", "annotations", "pseudo_labels"):
         subfolder = folder / name
@@ -115,6 +116,14 @@ def _write_dataset(folder: Path, job: SynthJob, workers: int, progress: Callable
         for modality, labels in corrupt_labels(plan, classes).items():
             write_pseudo_labels(folder / "pseudo_labels", modality, plan.name, labels)
     return len(missing)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Return whether a file has this content; no more of it is read."""
+    try:
+        return read_bytes(path, limit=len(content)) == content
+    except TextError:
+        return False
 
 
 def corrupt_labels(plan: ClipPlan, classes: int) -> dict[str, NDArray[np.bool_]]:

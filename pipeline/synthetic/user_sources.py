@@ -8,15 +8,17 @@ FOLDER/<class>/*.mp4|mkv|...         videos of the class: visuals, and audio whe
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from ...extractors.sampling import FRAMES_PER_SEGMENT
+from ...weights.messages import first_line
 from ..decode.open_media import open_media
 from ..errors import MediaError, SetupError
 from ..files import AUDIO_SUFFIXES, VIDEO_SUFFIXES, is_hidden, list_files
@@ -24,6 +26,10 @@ from ..text import escape
 from .waveforms import RATE, Waveform, normalize_rms
 
 _IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+_IMAGE_FORMATS = ("BMP", "JPEG", "PNG", "WEBP")  # Pillow has others, some of which start programs
+MAX_SOURCE_FILES = 10_000  # of all classes; each is read before the first clip is rendered
+MAX_IMAGE_PIXELS = 36_000_000  # of an image, as of a frame of a video
+_KEPT = 64  # files of each kind that are kept decoded, a video as 12 MB
 _MAX_SOURCE_SECONDS = 30  # read from the beginning of a file
 _SILENCE = 1e-3  # of full scale
 _SIDE = 128  # pixels that images and frames are scaled to
@@ -44,7 +50,7 @@ class FrameLoop:
 
 @dataclass(frozen=True)
 class Sources:
-    """User files of each class. They are read on first use and kept in memory."""
+    """User files of each class. They are read on first use; the last ones are kept in memory."""
 
     audio: Mapping[str, Sequence[Path]] = field(default_factory=dict)  # class -> files with audio
     visual: Mapping[str, Sequence[Path]] = field(default_factory=dict)  # class -> images and videos
@@ -127,6 +133,8 @@ def find_sources(folder: Path, labels: Sequence[str]) -> Sources:
         visual[label] = _list_files(folder / label, _IMAGE_SUFFIXES) + with_video
     if not any(audio.values()) and not any(visual.values()):
         raise SetupError(f"{escape(folder)}: no audio files, images or videos in folders named by class")
+    if (count := sum(map(len, (*audio.values(), *visual.values())))) > MAX_SOURCE_FILES:
+        raise SetupError(f"{escape(folder)}: holds {count} source files, more than {MAX_SOURCE_FILES:,}")
     for path in {path for paths in audio.values() for path in paths}:
         _read_audio(path)
     for path in {path for paths in visual.values() for path in paths}:
@@ -149,7 +157,7 @@ def _is_unknown(entry: Path, labels: Sequence[str]) -> bool:
     return entry.is_dir() and entry.name not in labels and not is_hidden(entry.name)
 
 
-@cache
+@lru_cache(_KEPT)
 def _read_audio(path: Path) -> list[Waveform]:
     """Read the seconds of a file that are not silent: labelled seconds must contain their event."""
     with open_media(path, _PROFILE, streams=["audio"]) as media:
@@ -164,14 +172,10 @@ def _read_audio(path: Path) -> list[Waveform]:
     return audible
 
 
-@cache
+@lru_cache(_KEPT)
 def _read_visual(path: Path) -> FrameLoop:
     if path.suffix.lower() in _IMAGE_SUFFIXES:
-        try:
-            with Image.open(path) as image:
-                return FrameLoop([image.convert("RGB").resize((_SIDE, _SIDE))], 1)
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise MediaError(path, f"is not a readable image: {escape(error)}") from error
+        return FrameLoop([_read_image(path)], 1)
     images: list[Image.Image] = []
     with open_media(path, _PROFILE, streams=["video"]) as media:
         for second in itertools.islice(media, _MAX_SOURCE_SECONDS):
@@ -180,3 +184,17 @@ def _read_visual(path: Path) -> FrameLoop:
     if not images:
         raise MediaError(path, "has no frames")
     return FrameLoop(images, FRAMES_PER_SEGMENT)
+
+
+def _read_image(path: Path) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # there is a limit below
+        try:
+            if not path.is_file():
+                raise ValueError("not a regular file")  # opening a pipe would wait for a writer
+            with Image.open(path, formats=_IMAGE_FORMATS) as image:
+                if image.width * image.height > MAX_IMAGE_PIXELS:
+                    raise ValueError(f"{image.width} x {image.height} pixels are more than {MAX_IMAGE_PIXELS:,}")
+                return image.convert("RGB").resize((_SIDE, _SIDE))
+        except Exception as error:  # what Pillow raises for damaged files is not documented
+            raise MediaError(path, f"is not a readable image: {first_line(error)}") from error

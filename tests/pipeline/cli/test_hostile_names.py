@@ -49,6 +49,7 @@ def test_every_path_of_every_command(
 ) -> None:
     """Replace each path of a command by each hostile one."""
     monkeypatch.setattr("avvp.weights.unicode.PIPE_SECONDS", 0.02)
+    monkeypatch.chdir(tmp_path)
     (workspace / "empty").mkdir(exist_ok=True)
     command = COMMANDS[name]
     places = [index for index, part in enumerate(command) if part.startswith("{}")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from avvp.pipeline.synthetic.drawing import Drawing
 from avvp.pipeline.synthetic.render import draw_frames, mix_audio
 from avvp.pipeline.synthetic.waveforms import RATE
 from PIL import Image
-from support.command import Result
+from support.command import Result, find_faults
 from support.media import Clips
 
 CLASSES = len(LLP_LABELS)
@@ -265,3 +266,32 @@ def test_a_source_that_cannot_be_read_is_named(run: Run, clips: Clips, tmp_path:
 def test_errors_of_media_come_from_other_processes() -> None:
     error = pickle.loads(pickle.dumps(MediaError(Path("a"), "b")))  # noqa: S301
     assert (type(error), error.path, error.cause, str(error)) == (MediaError, Path("a"), "b", "a: b")
+
+
+class TestImagesOfStrangers:
+    @pytest.mark.parametrize("name", ["bomb", "eps", "truncated", "text", "empty", "pipe"])
+    def test_are_refused_by_name(self, run: Run, tmp_path: Path, name: str) -> None:
+        path = tmp_path / "own" / "Dog" / "x.png"
+        path.parent.mkdir(parents=True)
+        if name == "bomb":  # 400 megapixels in 50 kB
+            Image.new("1", (20_000, 20_000)).save(path)
+        elif name == "eps":  # Pillow would start Ghostscript for it
+            Image.new("RGB", (8, 8)).save(path, "EPS")
+        elif name == "truncated":
+            Image.new("RGB", (64, 64), "red").save(path)
+            path.write_bytes(path.read_bytes()[:90])
+        elif name == "pipe":
+            os.mkfifo(path)
+        else:
+            path.write_bytes(b"not an image" if name == "text" else b"")
+        result = run("synth", tmp_path / "set", "--clips", 1, "--sources", tmp_path / "own")
+        assert result.status == 2
+        assert "x.png: is not a readable image" in result.err
+        assert not find_faults(result)
+
+    def test_settings_of_another_program(self, run: Run, tmp_path: Path) -> None:
+        """A file of any size at the place of the settings is compared, not read."""
+        (tmp_path / "set").mkdir()
+        (tmp_path / "set" / "synth.json").symlink_to("/dev/zero")
+        result = run("synth", tmp_path / "set", "--clips", 1)
+        assert (result.status, "made with other settings" in result.err) == (1, True)
