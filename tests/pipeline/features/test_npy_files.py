@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -11,13 +12,14 @@ import sys
 import time
 import tracemalloc
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 from avvp.extractors.profiles import FeatureSpec
 from avvp.pipeline.datasets.pseudo_labels import FOLDERS, read_pseudo_labels, write_pseudo_labels
-from avvp.pipeline.errors import AVVPError, DatasetError
+from avvp.pipeline.errors import AVVPError, DatasetError, OutputError
+from avvp.pipeline.features import packed_store
 from avvp.pipeline.features.npy_files import parse_array, read_array, read_header
 from avvp.pipeline.features.npy_folders import PUBLISHED_SPEC, FeatureFolders
 from avvp.pipeline.features.packed_store import FeatureStore, open_features, pack_features
@@ -339,3 +341,19 @@ def test_a_pseudo_label_of_another_shape_is_not_read(tmp_path: Path) -> None:
     os.truncate(folder / "one.npy", 1 << 40)
     _, problems = read_pseudo_labels(tmp_path, "audio", ["one"], [10], 25)
     assert "shape (34359738368, 25), expected (10, 25)" in problems[0]
+
+
+@pytest.mark.parametrize("broken", ["mkdir", "write", "fsync", "rename"])
+def test_a_disk_that_is_full_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    """Wherever the disk refuses: no store, no temporary folder, one message."""
+    feats = folders(tmp_path / "feats")
+
+    def refuse(*_arguments: object, **_options: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    targets = {"mkdir": (Path, "mkdir"), "fsync": (os, "fsync"), "rename": (Path, "rename")}
+    owner, name = targets.get(broken, (packed_store, "write_header"))
+    monkeypatch.setattr(owner, name, refuse)
+    with pytest.raises(OutputError, match="store: cannot be written: No space left on device"):
+        pack_features(FeatureFolders(feats), tmp_path / "store")
+    assert [path.name for path in tmp_path.iterdir()] == ["feats"]

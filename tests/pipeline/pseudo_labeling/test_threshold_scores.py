@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import random
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from avvp.models.labels import LLP_LABELS
+from avvp.pipeline.batch.local_storage import LocalStorage
 from avvp.pipeline.datasets.pseudo_labels import check_record
 from avvp.pipeline.errors import DatasetError, SetupError
 from avvp.pipeline.pseudo_labeling.calibrate import max_f1_threshold, otsu_threshold
 from avvp.pipeline.pseudo_labeling.prompts import parse_prompts, read_prompts
 from avvp.pipeline.pseudo_labeling.review_pages import page_names
+from avvp.pipeline.pseudo_labeling.score_files import read_scores
 from avvp.pipeline.pseudo_labeling.weak_labels import match_videos, matching_names, read_table
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.hostile_values import edit_bytes, edit_npy
 from support.teachers import CLASSES, PROMPTS
 
 
@@ -175,3 +181,56 @@ def test_page_names_are_unique() -> None:
     names = page_names(["index", "a/b", "a_b", "A_B"])
     assert len(page_names(["ä/" * 300])["ä/" * 300].encode()) < 210
     assert names == {"index": "index_.html", "a/b": "a_b.html", "a_b": "a_b_.html", "A_B": "A_B__.html"}
+
+
+class TestScoreFiles:
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> LocalStorage:
+        for teacher in ("CLIP", "CLAP"):
+            (tmp_path / teacher / "scores").mkdir(parents=True)
+            np.save(tmp_path / teacher / "scores" / "a.npy", np.ones((4, 2), np.float32))
+        return LocalStorage(tmp_path)
+
+    @given(rng=st.randoms(use_true_random=False))
+    @settings(
+        max_examples=100, derandomize=True, deadline=None, database=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )  # fmt: skip
+    def test_hostile_ones_are_refused_or_fit(self, storage: LocalStorage, rng: random.Random) -> None:
+        path = storage.root / "CLAP" / "scores" / "a.npy"
+        np.save(path, np.ones((4, 2), np.float32))
+        path.write_bytes(rng.choice((edit_npy, edit_bytes))(path.read_bytes(), rng))
+        try:
+            scores = read_scores(storage, 2, "a")
+        except SetupError as error:
+            assert "--verify" in str(error)
+        else:
+            assert {table.shape for table in scores.values()} == {(4, 2)}
+            assert np.isfinite(scores["audio"]).all()
+
+    @pytest.mark.parametrize(
+        "table", [np.ones((4, 3)), np.ones((5, 2)), np.ones(8), np.full((4, 2), np.nan), np.ones((4, 2), int)]
+    )
+    def test_other_tables_are_refused(self, storage: LocalStorage, table: np.ndarray) -> None:
+        np.save(storage.root / "CLIP" / "scores" / "a.npy", table)
+        with pytest.raises(SetupError, match="run again on its video with --verify"):
+            read_scores(storage, 2, "a")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (PROMPTS.replace("A photo of a dog.", "x" * 1_001), "class 1: seen is longer than 1,000 characters"),
+        (PROMPTS.replace('"Speech"', f'"{"x" * 1_001}"'), "class 2: label is longer than 1,000 characters"),
+        ("class = [" + "{label = 'a'}," * 10_001 + "]", "has 10001 classes, more than 10,000"),
+    ],
+)
+def test_prompts_are_bounded(text: str, said: str) -> None:
+    with pytest.raises(SetupError, match=said):
+        parse_prompts(text.encode(), "x.toml")
+
+
+def test_prompts_are_no_templates() -> None:
+    """A format specifier of a stranger stays what it is."""
+    text = PROMPTS.replace("A photo of a dog.", "{0.__class__} %s $HOME")
+    assert parse_prompts(text.encode(), "x.toml").visual_prompts[0] == "{0.__class__} %s $HOME"
