@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from avvp.pipeline.text import escape
 from avvp.weights.addresses import hide_credentials
@@ -29,3 +31,42 @@ from avvp.weights.addresses import hide_credentials
 def test_credentials_are_hidden(text: str, shown: str) -> None:
     assert hide_credentials(text) == shown
     assert escape(text) == shown
+
+
+@pytest.mark.parametrize("part", ["?", "&key", "key", "a:/", "a.", "a:/b@", "?token", "a:1/", "@:"])
+def test_long_texts_of_strangers_take_linear_time(part: str) -> None:
+    """They are in warnings of event files, and in file names."""
+
+    def seconds(count: int) -> float:
+        started = time.process_time()
+        hide_credentials(f"x@y://?{part * count}")
+        return time.process_time() - started
+
+    small, large = min(seconds(10_000) for _ in range(3)), min(seconds(40_000) for _ in range(2))
+    assert large < 0.1 or large < 8 * small
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a." * 50_000 + ":/",
+        ":/?" + "key" * 30_000,
+        ":/" + "?key" * 25_000,
+        ":/" + "?" * 100_000,
+        "a://" + "x" * 100_000,
+        "a://x@" * 20_000,
+        "a:/" * 30_000,
+        "a://b" * 20_000,
+        ":/?" + "token=" * 20_000,
+    ],
+    ids=range(9),
+)
+def test_texts_of_strangers_take_little_time(text: str) -> None:
+    started = time.monotonic()
+    hide_credentials(text)
+    assert time.monotonic() - started < 3
+
+
+def test_long_credentials_are_hidden() -> None:
+    text = f"https://user:{'p' * 1000}@host/x?{'a' * 30}_token_{'b' * 30}={'q' * 5000}&c=1"
+    assert hide_credentials(text) == f"https://***@host/x?{'a' * 30}_token_{'b' * 30}=***&c=1"
