@@ -6,8 +6,9 @@ specification of the features it was trained on, and a record of the training. L
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +16,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from ..weights.messages import shown
+from ..weights.errors import WeightsError
+from ..weights.messages import first_line, shown
 from ..weights.parameters import check_parameters, check_shapes
+from ..weights.tensor_files import check_safetensors
 from .config import ParserConfig
 from .parser import AVParser, parser_shapes
 
@@ -73,13 +76,22 @@ def read_description(path: Path) -> Description:
     Raises:
         ValueError: the file is damaged, not a checkpoint of this program, or of a newer format. The message names it.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
+    with _open(path) as file:
+        try:
             return _description(file.metadata())
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: not a readable safetensors file: {error}") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    """Open a safetensors file. Raises ValueError, also where the body cannot read it."""
+    try:
+        check_safetensors(path)
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError, WeightsError) as error:
+        raise ValueError(f"{path}: not a readable safetensors file: {first_line(error)}") from error
 
 
 def _description(metadata: Mapping[str, str] | None) -> Description:
@@ -118,18 +130,16 @@ def load_checkpoint(path: Path) -> Checkpoint:
         ValueError: the file is damaged, not a checkpoint of this program, or of a newer format; or its tensors are not
             those of its description, not float32, or not finite. The message names it.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
+    with _open(path) as file:
+        try:
             description = _description(file.metadata())
             names = list(file.keys())
             shapes = parser_shapes(description.config)
             check_shapes({name: file.get_slice(name).get_shape() for name in names}, shapes)
             tensors = {name: file.get_tensor(name).clone() for name in names}
-        check_parameters(tensors, shapes)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: not a readable safetensors file: {error}") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: its tensors do not match its description: {error}") from error
+            check_parameters(tensors, shapes)
+        except ValueError as error:
+            raise ValueError(f"{path}: its tensors do not match its description: {error}") from error
     with torch.device("meta"):
         embeddings = torch.empty(shapes.get("decoder.label_embeddings", ()))
         parser = AVParser(description.config, embeddings if description.config.needs_label_embeddings else None)

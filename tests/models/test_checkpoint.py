@@ -154,6 +154,13 @@ def test_descriptions_that_are_none_are_refused(tmp_path: Path, text: str) -> No
         load_checkpoint(write_metadata(tmp_path / "x.safetensors", text))
 
 
+def test_a_header_of_absurd_length_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors").write_bytes(struct.pack("<Q", 1 << 25) + b" " * (1 << 25))
+    for read in (load_checkpoint, read_description):
+        with pytest.raises(ValueError, match="its header claims"):
+            read(tmp_path / "x.safetensors")
+
+
 def test_the_published_size_is_far_below_the_limit() -> None:
     shapes = parser_shapes(ParserConfig(labels=tuple(map(str, range(25)))))
     assert sum(torch.Size(shape).numel() for shape in shapes.values()) == 52_005_380 - 4_749_312 + 25 * 300
