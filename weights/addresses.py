@@ -7,7 +7,7 @@ import re
 # Path turns "//" into "/"; a password may itself contain "@", ":" or "/", but what follows a port is no password.
 # Texts of strangers are searched, too: each pattern looks at a character a bounded number of times.
 _USER = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]{0,30}:/{1,3})(?:[^/:\s'\"]*:(?!\d+/)[^\s'\"]*|[^/\s'\"]*)@")
-_WITH_USER = re.compile(r"[^\s'\"@]*@[^\s'\"]*")
+_WITH_USER = re.compile(r"(?<![^\s'\"])[^\s'\"@]*@[^\s'\"]*")  # a run without spaces, from its beginning
 _PARAMETER = re.compile(r"(?P<name>[?&;][^=&;?\s]*=)[^&;#\s'\"]+")
 _SECRET = re.compile(r"token|key|sig|secret|passw|pwd|auth|credential|session", re.IGNORECASE)
 _HIDDEN = "***"
