@@ -25,8 +25,8 @@ from typing import Any, Literal, get_args
 from ...weights.addresses import hide_credentials
 from ..files import hash_file
 from .journal_fields import (
-    MAX_INT,
     MAX_ITEMS,
+    MAX_TIME,
     integer_between,
     mapping_of,
     read_duration,
@@ -229,11 +229,16 @@ def _output(values: Any) -> OutputFingerprint:
 
 
 # -1 is the size and time of a file that could not be looked at.
-_INPUT = {"path": read_path, "size": integer_between(-1), "mtime_ns": integer_between(-MAX_INT), "sha256": read_hash}
+_INPUT = {
+    "path": read_path,
+    "size": integer_between(-1),
+    "mtime_ns": integer_between(-MAX_TIME, MAX_TIME),
+    "sha256": read_hash,
+}
 _OUTPUT = {
     "path": read_name,
     "size": integer_between(0),
-    "mtime_ns": integer_between(-MAX_INT),
+    "mtime_ns": integer_between(-MAX_TIME, MAX_TIME),
     "sha256": read_hash,
     "state": read_text,
 }

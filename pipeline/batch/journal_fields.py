@@ -13,7 +13,8 @@ from typing import Any
 
 from .storage import is_name
 
-MAX_INT = (1 << 63) - 1  # of sizes and times
+MAX_INT = (1 << 63) - 1  # of sizes, in bytes, and of numbers
+MAX_TIME = 1 << 66  # ns before or after 1970; file systems keep years beyond 2262, which 64 bits end with
 MAX_ITEMS = 1000  # of a list or a mapping
 _HASH = re.compile("[0-9a-f]{0,64}")
 

@@ -95,6 +95,15 @@ class TestClocks:
         monkeypatch.setattr(time, "time", lambda: 5e9)
         assert "0 done, 1 done before, 2 failed" in extract().err
 
+    @pytest.mark.parametrize("seconds", [-5_000_000_000, -1, 0, 13_569_465_600])
+    def test_files_of_any_year(self, extract: Callable[..., Result], videos: Path, seconds: int) -> None:
+        """From 1811 to 2400, as far as the file system has them."""
+        os.utime(videos / "a.mp4", (seconds, seconds))
+        assert "2 done, 0 done before" in extract().err
+        again = extract().err
+        assert "0 done, 2 done before" in again
+        assert "unreadable" not in again
+
     def test_journals_of_earlier_versions_are_older_than_all_others(self, tmp_path: Path) -> None:
         (tmp_path / "journal").mkdir()
         lines = []
