@@ -9,6 +9,7 @@ from ..weights.messages import printable
 
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _SHOWN = 40  # characters of a value in messages
+_SHOWN_NAME = 200  # characters of a name in a list of names
 
 
 def escape(text: object) -> str:
@@ -43,8 +44,9 @@ def shorten(text: str) -> str:
 
 
 def first_few(names: Sequence[str]) -> str:
-    """Join the first three names, escaped: "a, b, c, ..."."""
-    return ", ".join(map(escape, names[:3])) + (", ..." if len(names) > 3 else "")
+    """Join the first three names, escaped and cut if they are long: "a, b, c, ..."."""
+    shown = [name if len(name) <= _SHOWN_NAME else f"{name[:_SHOWN_NAME]}..." for name in names[:3]]
+    return ", ".join(map(escape, shown)) + (", ..." if len(names) > 3 else "")
 
 
 def count_of(names: Iterable[str], what: str) -> str:

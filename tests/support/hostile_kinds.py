@@ -137,7 +137,7 @@ KINDS: dict[str, Kind] = {
     "label embeddings (npy)": Kind("vectors.npy", (_CHECK,), (edit_npy,)),
     "label embeddings (GloVe)": Kind("glove.txt", (_GLOVE,), (edit_text,)),
     "journal": Kind("results/journal/one.jsonl", (_PLAN,), (_lines,)),
-    "config.json": Kind("run/config.json", (_RESUME,), (_json,), ("/run", "annotations")),
+    "config.json": Kind("run/config.json", (_RESUME,), (_json,), ("/run", "annotations", "recipe ")),
     "checkpoint": Kind(
         "bundle/parser.safetensors",
         (_EVALUATE, ("model-info", "--weights", "{}/bundle")),
@@ -147,7 +147,7 @@ KINDS: dict[str, Kind] = {
     "extractor": Kind("bundle/vggish.safetensors", (_PLAN,), (edit_safetensors,), ("bundle", "vggish")),
     "train split": Kind("annotations/AVVP_train.csv", _ANNOTATED, (edit_text,), ("annotations", "features/")),
     "val split": Kind("annotations/AVVP_val_pd.csv", _ANNOTATED, (edit_text,), _ANY_LABELS),
-    "events of annotations": Kind("annotations/AVVP_eval_audio.csv", _ANNOTATED, (edit_text,)),
+    "events of annotations": Kind("annotations/AVVP_eval_audio.csv", _ANNOTATED, (edit_text,), _ANY_LABELS),
     "labels.txt": Kind("annotations/labels.txt", _ANNOTATED, (edit_text,), ("AVVP_", *_ANY_LABELS)),
     "input list": Kind("list.txt", ((*_LISTED, "{}/list.txt"),), (edit_text,), ("cannot be used",)),
     "input table": Kind("list.csv", ((*_LISTED, "{}/list.csv"),), (edit_text,), ("cannot be used",)),
