@@ -275,7 +275,7 @@ def test_folders_that_are_none(run: Run, tmp_path: Path) -> None:
     for root in (tmp_path / "nowhere", tmp_path / "file", tmp_path / "loop", tmp_path / ("x" * 300), tmp_path):
         result = run("train", "-o", root, "--resume")
         assert result.status == 2, result.err
-        assert "not a run that can be resumed" in " ".join(result.err.split())
+        assert any(text in result.err for text in ("not a run that", "leads to itself", "too long")), result.err
 
 
 def test_a_number_of_epochs_that_is_absurd_changes_nothing(run: Run, copy: Path) -> None:
