@@ -98,9 +98,10 @@ def stream_lines(path: Path) -> Iterator[str]:
             encoding = detect_encoding(file.read(_SAMPLE))
         with path.open(encoding=encoding, errors="replace") as file:
             while line := file.readline(MAX_LINE + 1):
+                line = line.rstrip("\n")
                 if len(line) > MAX_LINE:
                     raise TextError(f"has a line of more than {MAX_LINE:,} characters")
-                yield line.lstrip("\ufeff").rstrip("\n")
+                yield line.lstrip("\ufeff")
     except OSError as error:
         raise TextError(error.strerror or str(error)) from error
 

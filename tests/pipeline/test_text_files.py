@@ -9,7 +9,7 @@ from pathlib import Path
 
 import avvp.weights.unicode as unicode_module
 import pytest
-from avvp.pipeline.text_files import decode_text, parse_json, read_json, read_text, stream_lines
+from avvp.pipeline.text_files import MAX_LINE, decode_text, parse_json, read_json, read_text, stream_lines
 from avvp.weights.toml import parse_toml, read_toml
 from avvp.weights.unicode import TextError, decode_unicode
 
@@ -142,9 +142,18 @@ def test_documents_that_are_not_valid(parse: Callable[[bytes], object], text: st
     assert len(str(error.value)) < 200
 
 
+def test_lines_without_an_end_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text(f"short\n{'x' * MAX_LINE}\n{'x' * (MAX_LINE + 1)}")
+    lines = stream_lines(tmp_path / "x")
+    assert [len(next(lines)), len(next(lines))] == [5, MAX_LINE]
+    with pytest.raises(TextError, match="a line of more than 1,048,576 characters"):
+        next(lines)
+
+
 ROOT = Path(__file__).resolve().parents[2]
 # Modules that read text which the program itself wrote or ships, or that users do not hand in.
 OWN_TEXT = {
+    "pipeline/memory.py": "limits that the system states",
     "weights/manifest.py": "its own manifest.toml",
     "pipeline/synthetic/render.py": "the log of an encoder it started",
     "pipeline/training/run_folder.py": "config.json of a run",

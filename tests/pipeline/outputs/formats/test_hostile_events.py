@@ -87,6 +87,7 @@ TEXTS: dict[str, tuple[str, Callable[[int], str]]] = {
     "comment": ("eaf", lambda n: f"<!--{'-a' * (n // 2)}"),
 }
 SMALL = 250_000  # characters
+ATTEMPTS = 4
 MOST = 3.2  # times longer for twice as many characters: 2 if linear, 4 if quadratic
 
 
@@ -105,8 +106,12 @@ def test_reading_takes_linear_time(name: str, tmp_path: Path) -> None:
         return time.process_time() - started
 
     seconds(1_000)  # imports
-    small, large = min(seconds(SMALL) for _ in range(2)), seconds(2 * SMALL)
-    assert large < 0.1 or large < MOST * small
+    small, large = seconds(SMALL), seconds(2 * SMALL)
+    for _ in range(ATTEMPTS):  # other processes and the garbage collector take time, too
+        if large < 0.1 or large < MOST * small:
+            return
+        small, large = min(small, seconds(SMALL)), min(large, seconds(2 * SMALL))
+    assert large < MOST * small
 
 
 def test_every_readable_format_is_among_the_hostile_files() -> None:
