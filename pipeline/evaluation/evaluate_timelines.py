@@ -137,15 +137,16 @@ class AnnotatedClip:
         """Return predicted and true labels of the classes and seconds that have any; the others change no score."""
         runs = timeline.active_runs(timeline.segments)
         used = {label for _, label in runs}
-        present = truth.audio.any(axis=0) | truth.visual.any(axis=0)
-        kept = [index for index, label in enumerate(timeline.labels) if present[index] or label in used] or [0]
+        present = {int(index) for table in truth for index in np.flatnonzero(table.any(axis=0))}
+        kept = [index for index, label in enumerate(timeline.labels) if index in present or label in used]
         stops = [stop for spans in runs.values() for _, stop in spans]
         length = min(max([len(truth.audio), *stops]), timeline.segments)
         try:
             predicted = timeline.per_second_labels([timeline.labels[index] for index in kept], length)
         except ValueError as error:
             raise DatasetError(f"{escape(timeline.name)} cannot be compared: {error}") from error
-        return predicted, SegmentLabels(*(_fit(table[:, kept], length) for table in (truth.audio, truth.visual)))
+        audio, visual = (_fit(table[:, kept], length) for table in truth)
+        return predicted, SegmentLabels(audio, visual)
 
 
 def find_annotated_clip(annotations: Annotations, name: str) -> AnnotatedClip:

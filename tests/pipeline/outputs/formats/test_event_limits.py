@@ -225,6 +225,14 @@ def test_scores_of_the_active_part_are_those_of_all_seconds() -> None:
         )
 
 
+@pytest.mark.parametrize("labels", [(), ("a",)])
+def test_scores_without_active_seconds(labels: tuple[str, ...]) -> None:
+    clip = AnnotatedClip(("a", "b"), SegmentLabels(*np.zeros((2, 4, 2), bool)))
+    assert clip.compare(Timeline.of_events([], path="x", labels=labels, duration=9.0)).agreement.startswith(
+        "F-scores per second A 100, V 100, AV 100"
+    )
+
+
 def test_derived_events_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     many = [Event("audio", "Dog", number, number + 0.5, 1.0) for number in range(50)]
     both = [Event("audio_visual", "Dog", 0, 50 - number / 10, 1.0) for number in range(50)]
