@@ -43,8 +43,9 @@ def check_batch_memory(
     left = available_memory()
     formats: dict[Stream, InputFormat] = {stream: extractor.input_format for stream, extractor in extractors.items()}
     values = max((sizes[stream] * int(np.prod(form.shape)) for stream, form in formats.items()), default=0)
-    on_cpu = all(parameter.device.type == "cpu" for one in extractors.values() for parameter in one.parameters())
-    if left is None or not on_cpu or 4 * values * _WIDEST_LAYER * threads < left:
+    if left is None or 4 * values * _WIDEST_LAYER * threads < left:
+        return
+    if any(parameter.device.type != "cpu" for one in extractors.values() for parameter in one.parameters()):
         return
     largest = max((sizes[stream] * _largest_layer(network) for stream, network in extractors.items()), default=0)
     waiting = 2 * sum(sizes[stream] * form.nbytes for stream, form in formats.items())  # being filled, and queued
