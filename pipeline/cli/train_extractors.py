@@ -149,7 +149,7 @@ _FIXED = {"--split", "--profile", "--seed"}  # options that a resumed run keeps
 
 def _new_plan(options: TrainExtractorsOptions) -> ExtractorPlan:
     from ..training.extractor_run import ExtractorPlan
-    from ..training.train_extractors import EXTRACTOR_CONFIGS, SMALL
+    from ..training.extractor_settings import EXTRACTOR_CONFIGS, SMALL
 
     if options.videos is None or options.annotations is None:
         missing = {"VIDEOS": options.videos, "--annotations: the folder with the labels": options.annotations}
@@ -211,7 +211,8 @@ def _train(
     from ..preprocess.worker_process import DecodeWorker
     from ..training.extractor_examples import decode_examples
     from ..training.extractor_run import EXAMPLES_PREFIX, check_states, save_plan, state_file
-    from ..training.train_extractors import SMALL, train_extractor, write_extractors
+    from ..training.extractor_settings import SMALL
+    from ..training.train_extractors import train_extractor, write_extractors
 
     root = options.output
     states = {}

@@ -21,9 +21,10 @@ from ..metrics import SCORE_NAMES
 from .model_info import ModuleStats, count_parts
 from .paper_tables import PAPER_TABLES, PaperRun, PaperTable
 from .recipe import load_recipe
-from .run_folder import CONFIG_FILE, STATE_FILE, load_training_state, lock_run, read_config
+from .run_folder import CONFIG_FILE, STATE_FILE, lock_run, read_config
 from .setup import PlanData, TrainingPlan, complete_bundle, prepare_job, start_run
 from .train_parser import TrainingCallbacks, restore_run, train_epochs
+from .training_state import load_training_state
 
 _NOT_COMPARED = {"model.heads", "model.dropout"}  # settings that differ between encoders; users may set them
 _NO_SCORE = "-"

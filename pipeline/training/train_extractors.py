@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,89 +15,21 @@ from torch.nn import functional as F
 from ...extractors.base import Extractor
 from ...extractors.mel import LOG_OFFSET
 from ...extractors.registry import EXTRACTORS
-from ...extractors.sampling import Stream
 from ...extractors.vggish import VGGish
 from ...weights.manifest import BUNDLE_FILE, Bundle, format_bundle
-from ...weights.messages import shown
-from ...weights.parameters import check_parameters
-from ..errors import SetupError, TrainingError
+from ..errors import TrainingError
 from ..files import write_atomic
 from ..memory import is_out_of_memory
 from ..text import escape
 from .extractor_examples import Examples
-from .recipe import MAX_EPOCHS, MAX_SEED
-from .state_file import read_state_content, read_state_file, write_state_file
+from .extractor_settings import ExtractorTrainingConfig
+from .extractor_state import ExtractorTraining, describe_training, restore_training
+from .state_file import write_state_file
 
 _BATCH_SIZE = 64
 _WARM_UP = 0.1  # share of the steps in which the learning rate grows
 _MAX_GAIN_DB = 6.0  # of audio that is mixed into another example
 _POSITIVE_WEIGHT = 3.0  # most classes are absent from most seconds
-
-
-@dataclass(frozen=True)
-class ExtractorTrainingConfig:
-    """Settings of training an extractor.
-
-    Raises:
-        ValueError: the number of epochs or the seed is out of range.
-    """
-
-    epochs: int = 6
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-4
-    per_epoch: int | None = None  # examples per epoch, drawn anew for each; None for all
-    mixed: float = 0.0  # share of the audio examples that another one is mixed into
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.epochs <= MAX_EPOCHS or not 0 <= self.seed <= MAX_SEED:
-            raise ValueError(f"epochs must be from 1 to {MAX_EPOCHS}, the seed from 0 to {MAX_SEED}")
-
-
-@dataclass(eq=False)
-class _Training:
-    """An extractor in training."""
-
-    network: Extractor
-    head: nn.Linear  # classifier that is removed in the end
-    optimizer: torch.optim.Optimizer
-    rng: np.random.Generator  # order and mixing of the examples
-    epochs: int = 0  # complete ones
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return all tensors that training changes, by name."""
-        modules = {"network": self.network, "head": self.head}
-        tensors = {f"{name}.{key}": value for name, part in modules.items() for key, value in part.state_dict().items()}
-        for index, parameter in enumerate(self._parameters()):
-            tensors |= {f"optimizer.{index}.{key}": value for key, value in self.optimizer.state[parameter].items()}
-        return tensors
-
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Set what `tensors` returned. Raises ValueError if they are those of another network."""
-        shapes = {
-            f"{name}.{key}": tuple(value.shape)
-            for name, part in (("network", self.network), ("head", self.head))
-            for key, value in part.state_dict().items()
-        }
-        optimizer = {}
-        for index, parameter in enumerate(self._parameters()):
-            optimizer |= {f"optimizer.{index}.{key}": tuple(parameter.shape) for key in ("exp_avg", "exp_avg_sq")}
-            optimizer[f"optimizer.{index}.step"] = ()
-        check_parameters(tensors, {**shapes, **optimizer})
-        for name, part in (("network", self.network), ("head", self.head)):
-            part.load_state_dict({key: tensors[f"{name}.{key}"] for key in part.state_dict()})
-        for index, parameter in enumerate(self._parameters()):
-            self.optimizer.state[parameter] = {
-                # In the memory layout of the parameter; the step stays where AdamW keeps it.
-                **{
-                    key: torch.empty_like(parameter, requires_grad=False).copy_(tensors[f"optimizer.{index}.{key}"])
-                    for key in ("exp_avg", "exp_avg_sq")
-                },
-                "step": tensors[f"optimizer.{index}.step"].clone(),
-            }
-
-    def _parameters(self) -> list[nn.Parameter]:
-        return [*self.network.parameters(), *self.head.parameters()]
 
 
 def train_extractor(
@@ -135,7 +65,7 @@ def train_extractor(
     """
     training = _start(name, examples, config, device)
     if state_file is not None and state_file.exists():
-        _restore(training, state_file, name, examples, config)
+        restore_training(training, state_file, name, examples, config)
     count = min(config.per_epoch or len(examples.labels), len(examples.labels))
     for epoch in range(training.epochs, config.epochs):
         try:
@@ -151,7 +81,7 @@ def train_extractor(
             content = {
                 "epochs": training.epochs,
                 "rng": training.rng.bit_generator.state,
-                **_describe(name, examples, config),
+                **describe_training(name, examples, config),
             }
             write_state_file(state_file, training.tensors(), content)
         on_epoch(epoch + 1, config.epochs, total / count)
@@ -161,66 +91,9 @@ def train_extractor(
     return {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
 
 
-def check_state(state_file: Path, name: str, examples: Examples, config: ExtractorTrainingConfig) -> bool:
-    """Check whether training can be resumed from a state, before any extractor is trained.
-
-    Args:
-        state_file: of `train_extractor`; it may not exist.
-        name: key of `EXTRACTORS`.
-        examples: of its stream.
-        config: settings.
-
-    Returns:
-        Whether there is a state, and its number of epochs is another one: training starts from the first epoch.
-
-    Raises:
-        SetupError: the state cannot be read, or the examples or settings are not those it was made with.
-    """
-    if not state_file.exists():
-        return False
-    content = read_state_content(state_file)
-    expected = _describe(name, examples, config)
-    saved = content.get("settings")
-    if content.get("extractor") != name or not isinstance(saved, dict):
-        raise SetupError(f"{escape(state_file)}: not the state of training {name}")
-    epochs = saved.get("epochs")
-    if type(epochs) is not int or {**saved, "epochs": 0} != {**expected["settings"], "epochs": 0}:
-        raise SetupError(f"{escape(state_file)}: the settings are not those this run was started with")
-    hashes = content.get("examples")
-    if not isinstance(hashes, dict):
-        raise SetupError(f"{escape(state_file)}: has no hashes of the examples")
-    if changed := [what for what, value in expected["examples"].items() if hashes.get(what) != value]:
-        raise SetupError(
-            f"{escape(state_file)}: the {' and the '.join(changed)} are not those this run was started with; restore"
-            " them, or start a new run"
-        )
-    return epochs != config.epochs
-
-
-def _describe(name: str, examples: Examples, config: ExtractorTrainingConfig) -> dict[str, Any]:
-    return {"extractor": name, "settings": asdict(config), "examples": dict(examples.hashes)}
-
-
-def _restore(
-    training: _Training, state_file: Path, name: str, examples: Examples, config: ExtractorTrainingConfig
-) -> None:
-    """Restore the last complete epoch, unless it is of a run of another length. Raises SetupError."""
-    if check_state(state_file, name, examples, config):
-        return
-    content, tensors = read_state_file(state_file)
-    try:
-        if type(content.get("epochs")) is not int or not 1 <= content["epochs"] <= config.epochs:
-            raise ValueError(f"its number of epochs is {shown(content.get('epochs'))}")
-        training.restore(tensors)
-        if not isinstance(content.get("rng"), dict):
-            raise ValueError("the position of its random numbers is missing")
-        training.rng.bit_generator.state = content["rng"]
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise SetupError(f"{escape(state_file)}: cannot be resumed from: {escape(error)}") from error
-    training.epochs = content["epochs"]
-
-
-def _start(name: str, examples: Examples, config: ExtractorTrainingConfig, device: torch.device | str) -> _Training:
+def _start(
+    name: str, examples: Examples, config: ExtractorTrainingConfig, device: torch.device | str
+) -> ExtractorTraining:
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     network = EXTRACTORS[name]().to(device).train()
@@ -230,11 +103,11 @@ def _start(name: str, examples: Examples, config: ExtractorTrainingConfig, devic
     head = nn.Linear(network.dim, examples.labels.shape[1]).to(device)
     parameters = [*network.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
-    return _Training(network, head, optimizer, rng)
+    return ExtractorTraining(network, head, optimizer, rng)
 
 
 def _train_epoch(
-    training: _Training, name: str, examples: Examples, config: ExtractorTrainingConfig, epoch: int
+    training: ExtractorTraining, name: str, examples: Examples, config: ExtractorTrainingConfig, epoch: int
 ) -> float:
     """Train one epoch, from 0; return the sum of the losses of its examples. No other randomness than `rng` is used."""
     network, head, optimizer, rng = training.network, training.head, training.optimizer, training.rng
@@ -317,15 +190,6 @@ def _rate_factor(progress: float) -> float:
     if progress < _WARM_UP:
         return progress / _WARM_UP
     return 0.5 * (1 + math.cos(math.pi * (progress - _WARM_UP) / (1 - _WARM_UP)))
-
-
-# The demo bundle's extractors were trained with these; the number and the cost of examples differ between streams.
-EXTRACTOR_CONFIGS: dict[Stream, ExtractorTrainingConfig] = {
-    "audio": ExtractorTrainingConfig(epochs=15, learning_rate=1e-3, mixed=0.5),
-    "visual_2d": ExtractorTrainingConfig(epochs=5, per_epoch=12_000),
-    "visual_3d": ExtractorTrainingConfig(epochs=5, per_epoch=4_000),
-}
-SMALL: dict[Stream, str] = {"audio": "vggish_small", "visual_2d": "resnet_small", "visual_3d": "r2plus1d_small"}
 
 
 def write_extractors(folder: Path, profile: str, states: Mapping[str, Mapping[str, Tensor]], description: str) -> None:

@@ -26,7 +26,8 @@ from ..memory import is_out_of_memory, name_option_when_out_of_memory
 from ..text import count_of, escape, first_few
 from .fingerprints import HashedFeatures, hash_data, hash_recipe
 from .recipe import OPTIMIZERS, Recipe, TrainingConfig
-from .run_folder import BEST_FILE, LAST_FILE, TrainingState, load_state, save_state, write_log, write_parser
+from .run_folder import BEST_FILE, LAST_FILE
+from .training_state import TrainingState, load_state, save_state, write_log, write_parser
 
 _ADVICE = "restore them, or start a new run"
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from avvp.pipeline.inference.bundle import load_networks
 from avvp.pipeline.training.paper_tables import PAPER_TABLES, PaperTable
-from avvp.pipeline.training.run_folder import load_training_state
+from avvp.pipeline.training.training_state import load_training_state
 from support.bundles import LABELS, copy_bundle
 from support.command import Result
 from support.llp_like import Recipe, generate

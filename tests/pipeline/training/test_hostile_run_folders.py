@@ -19,12 +19,11 @@ from avvp.pipeline.training.run_folder import (
     LAST_FILE,
     LOG_FILE,
     STATE_FILE,
-    TrainingState,
-    load_training_state,
     read_config,
 )
 from avvp.pipeline.training.setup import TrainingPlan, open_data
 from avvp.pipeline.training.state_file import read_state_file, write_state_file
+from avvp.pipeline.training.training_state import TrainingState, load_training_state
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.command import Run

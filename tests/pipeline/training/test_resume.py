@@ -15,8 +15,9 @@ from avvp.pipeline.datasets.clips import clip_id
 from avvp.pipeline.errors import SetupError
 from avvp.pipeline.files import exclusive_lock
 from avvp.pipeline.training import train_parser
-from avvp.pipeline.training.run_folder import BEST_FILE, CONFIG_FILE, LAST_FILE, STATE_FILE, load_training_state
+from avvp.pipeline.training.run_folder import BEST_FILE, CONFIG_FILE, LAST_FILE, STATE_FILE
 from avvp.pipeline.training.state_file import read_state_content, read_state_file, write_state_file
+from avvp.pipeline.training.training_state import load_training_state
 from safetensors.torch import load_file
 from support.command import Run
 from support.run_folders import Killed, snapshot, train_options, write_data

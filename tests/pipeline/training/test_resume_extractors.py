@@ -19,7 +19,9 @@ from avvp.pipeline.synthetic.dataset import SynthJob, write_dataset
 from avvp.pipeline.training import train_extractors
 from avvp.pipeline.training.extractor_examples import Examples
 from avvp.pipeline.training.extractor_run import ExtractorPlan
-from avvp.pipeline.training.train_extractors import ExtractorTrainingConfig, check_state, train_extractor
+from avvp.pipeline.training.extractor_settings import ExtractorTrainingConfig
+from avvp.pipeline.training.extractor_state import check_state
+from avvp.pipeline.training.train_extractors import train_extractor
 from safetensors.torch import load_file
 from support.command import Run
 from support.run_folders import Killed, snapshot

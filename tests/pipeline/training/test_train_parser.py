@@ -28,8 +28,9 @@ from avvp.pipeline.files import exclusive_lock
 from avvp.pipeline.inference.predict import predict_clips
 from avvp.pipeline.inference.thresholds import Thresholds
 from avvp.pipeline.metrics import score
-from avvp.pipeline.training.run_folder import BEST_FILE, LAST_FILE, LOG_FILE, STATE_FILE, load_training_state
+from avvp.pipeline.training.run_folder import BEST_FILE, LAST_FILE, LOG_FILE, STATE_FILE
 from avvp.pipeline.training.train_parser import TrainingCallbacks, TrainingJob, train
+from avvp.pipeline.training.training_state import load_training_state
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from support.golden import LLP
