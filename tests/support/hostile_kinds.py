@@ -137,7 +137,9 @@ KINDS: dict[str, Kind] = {
     "label embeddings (npy)": Kind("vectors.npy", (_CHECK,), (edit_npy,)),
     "label embeddings (GloVe)": Kind("glove.txt", (_GLOVE,), (edit_text,)),
     "journal": Kind("results/journal/one.jsonl", (_PLAN,), (_lines,)),
-    "config.json": Kind("run/config.json", (_RESUME,), (_json,), ("/run", "annotations", "recipe ", "feature", "labels")),
+    "config.json": Kind(
+        "run/config.json", (_RESUME,), (_json,), ("/run", "annotations", "recipe ", "feature", "labels")
+    ),
     "checkpoint": Kind(
         "bundle/parser.safetensors",
         (_EVALUATE, ("model-info", "--weights", "{}/bundle")),
