@@ -8,9 +8,11 @@ import fcntl
 import hashlib
 import heapq
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..weights.unicode import PIPE_SECONDS
 from .durable import PART_PREFIX, create_part, discard, finish_part, is_abandoned, sync_folder
 from .errors import OutputError, SetupError
 from .text import escape
@@ -30,6 +32,7 @@ AUDIO_SUFFIXES = (
     ".mp3", ".mpa", ".mpc", ".oga", ".ogg", ".oma", ".opus", ".ra", ".rf64", ".shn", ".snd", ".spx", ".tak", ".thd",
     ".truehd", ".tta", ".voc", ".w64", ".wav", ".wave", ".weba", ".wma", ".wv",
 )  # fmt: skip
+_PIPE_INTERVAL = 0.02  # seconds between two attempts
 FAILURES_FILE = "failures.csv"  # inputs of a batch run that failed, with the reasons
 MEDIA_SUFFIXES = frozenset(VIDEO_SUFFIXES + AUDIO_SUFFIXES)
 # Names without a leading dot of folders in which systems keep what they hide: macOS in archives, Windows, Synology.
@@ -84,16 +87,33 @@ def write_atomic(path: Path, content: bytes) -> None:
         content: all bytes of the file.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be written, or is a pipe that no program reads from.
     """
     if not is_device_or_pipe(path):
         with replacing(path) as temporary:
             temporary.write_bytes(content)
         return
     try:
-        path.write_bytes(content)
+        with os.fdopen(_open_device(path), "wb") as device:
+            device.write(content)
     except OSError as error:
         raise OutputError(f"{escape(path)}: cannot be written: {error.strerror or error}") from error
+
+
+def _open_device(path: Path) -> int:
+    """Open a device or a pipe to write to it, without waiting for ever where nobody reads. Raises OSError."""
+    end = time.monotonic() + PIPE_SECONDS
+    while True:
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            os.set_blocking(descriptor, True)
+            return descriptor
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # a pipe without a reader
+                raise
+            if time.monotonic() > end:
+                raise OSError(f"no program reads from this pipe; waited {PIPE_SECONDS} s for one") from error
+        time.sleep(_PIPE_INTERVAL)
 
 
 @contextlib.contextmanager

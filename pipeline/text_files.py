@@ -90,10 +90,12 @@ def stream_lines(path: Path) -> Iterator[str]:
         Lines without their ends. Bytes that are not valid become U+FFFD.
 
     Raises:
-        TextError: the file cannot be read, is binary, or has a line longer than `MAX_LINE`. The message does not name
-            the file.
+        TextError: the file cannot be read, is a pipe, is binary, or has a line longer than `MAX_LINE`. The
+            message does not name the file.
     """
     try:
+        if path.is_fifo():
+            raise TextError("a pipe, and this file is read twice; save it first")
         with path.open("rb") as file:
             encoding = detect_encoding(file.read(_SAMPLE))
         with path.open(encoding=encoding, errors="replace") as file:

@@ -7,12 +7,13 @@ import os
 import re
 import select
 import stat
+import time
 from collections import Counter
 from pathlib import Path
-from typing import IO
 
 MAX_TEXT_BYTES = 256 << 20  # of a text file
-PIPE_SECONDS = 3  # that a pipe may stay empty until something is written to it
+PIPE_SECONDS = 3  # until a program must have opened the other end of a pipe
+_PIPE_INTERVAL = 20  # milliseconds between two looks at a pipe
 
 # UTF-32 first: its little-endian mark begins with that of UTF-16.
 _MARKS = (
@@ -53,30 +54,44 @@ def read_bytes(path: Path, *, limit: int | None = None) -> bytes:
     """
     limit = MAX_TEXT_BYTES if limit is None else limit
     try:
-        with _open(path) as file:
-            is_larger = os.fstat(file.fileno()).st_size > limit
-            content = b"" if is_larger else file.read(limit + 1)  # pipes have no size
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            first = _wait_for_writer(descriptor) if stat.S_ISFIFO(status.st_mode) else b""
+            os.set_blocking(descriptor, True)
+            content = b"" if status.st_size > limit else first + file.read(limit + 1)  # pipes have no size
     except (OSError, ValueError) as error:  # ValueError: the name contains a NUL
         raise TextError(str(getattr(error, "strerror", None) or error)) from error
-    if is_larger or len(content) > limit:
-        raise TextError(f"larger than {limit >> 20} MiB, the most that is read of a text file")
+    if status.st_size > limit or len(content) > limit:
+        most = f"{limit >> 20} MiB" if limit >> 20 else f"{limit >> 10} KiB"
+        raise TextError(f"larger than {most}, the most that is read of a text file")
     return content
 
 
-def _open(path: Path) -> IO[bytes]:
-    """Open a file without waiting for ever where it is a pipe that nothing writes to. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
-            waiting = select.poll()
-            waiting.register(descriptor, select.POLLIN | select.POLLHUP)
-            if not waiting.poll(PIPE_SECONDS * 1000):
-                raise OSError(f"a pipe that nothing was written to within {PIPE_SECONDS} s")
-        os.set_blocking(descriptor, True)
-        return os.fdopen(descriptor, "rb")
-    except BaseException:
-        os.close(descriptor)
-        raise
+def _wait_for_writer(descriptor: int) -> bytes:
+    """Wait until a program has opened a pipe to write to it, but not for ever: nobody may.
+
+    Args:
+        descriptor: of the pipe, not blocking.
+
+    Returns:
+        What was read to find out, at most one byte.
+
+    Raises:
+        OSError: no program has opened it within `PIPE_SECONDS`.
+    """
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN | select.POLLHUP)
+    end = time.monotonic() + PIPE_SECONDS
+    while not waiting.poll(_PIPE_INTERVAL):
+        try:
+            if first := os.read(descriptor, 1):
+                return first
+        except BlockingIOError:  # it is open, and may stay silent as long as it likes
+            return b""
+        if time.monotonic() > end:
+            raise OSError(f"a pipe that no program writes to; waited {PIPE_SECONDS} s for one")
+    return b""
 
 
 def decode_unicode(content: bytes) -> str:

@@ -4,11 +4,16 @@
 from __future__ import annotations
 
 import ast
+import os
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import avvp.weights.unicode as unicode_module
 import pytest
+from avvp.pipeline.errors import OutputError
+from avvp.pipeline.files import write_atomic
 from avvp.pipeline.text_files import MAX_LINE, decode_text, parse_json, read_json, read_text, stream_lines
 from avvp.weights.toml import parse_toml, read_toml
 from avvp.weights.unicode import TextError, decode_unicode
@@ -190,3 +195,41 @@ def test_text_of_users_is_read_in_one_place() -> None:
             name = path.relative_to(ROOT).as_posix()
             if name not in own and not name.startswith(between_processes):
                 assert not text_reads(path), name
+
+
+class TestPipes:
+    @pytest.fixture
+    def pipe(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """A pipe, and little patience."""
+        os.mkfifo(tmp_path / "pipe")
+        monkeypatch.setattr("avvp.weights.unicode.PIPE_SECONDS", 0.2)
+        monkeypatch.setattr("avvp.pipeline.files.PIPE_SECONDS", 0.2)
+        return tmp_path / "pipe"
+
+    @pytest.mark.parametrize("content", [b"", b"late", b"x" * 200_000])
+    @pytest.mark.parametrize("silence", [0.0, 0.5])
+    def test_a_program_may_be_silent_for_long(self, pipe: Path, content: bytes, silence: float) -> None:
+        def write() -> None:
+            with pipe.open("wb") as file:
+                time.sleep(silence)
+                file.write(content)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        assert read_text(pipe).text == content.decode()
+        writer.join()
+
+    @pytest.mark.parametrize("read", [read_text, lambda path: list(stream_lines(path))], ids=["text", "lines"])
+    def test_nobody_writes(self, pipe: Path, read: Callable[[Path], object]) -> None:
+        with pytest.raises(TextError, match=r"no program writes|a pipe"):
+            read(pipe)
+
+    def test_results_are_written_to_a_pipe_that_somebody_reads(self, pipe: Path) -> None:
+        with pytest.raises(OutputError, match="no program reads from this pipe"):
+            write_atomic(pipe, b"result")
+        received: list[bytes] = []
+        reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()))
+        reader.start()
+        write_atomic(pipe, b"result")
+        reader.join()
+        assert received == [b"result"]
