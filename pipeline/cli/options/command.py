@@ -20,6 +20,7 @@ import contextlib
 import errno
 import inspect
 import math
+import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -31,10 +32,12 @@ from click.core import ParameterSource
 
 from ....weights.errors import WeightsError
 from ...errors import AVVPError
+from ...text import escape
 
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True}
 STDOUT = "-"  # in place of a file name
 HELP_HEADING = "Messages and help"
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 _MAKE = "make_parameter"  # key of a field's metadata: a function from the field's name to the click parameter
 
@@ -54,6 +57,8 @@ def check_name(text: str) -> str:
     """Return why no file can have a name that the user typed, else an empty string."""
     if not text:
         return "an empty text is not the name of a file or a folder"
+    if _ADDRESS.match(text):
+        return f"{escape(text)} is an address; a local path is needed here"
     try:
         Path(text).stat()
     except OSError as error:

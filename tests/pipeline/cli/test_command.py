@@ -130,3 +130,28 @@ def test_a_field_without_a_parameter_is_an_error_at_import() -> None:
 
     with pytest.raises(TypeError, match=r"Undeclared\.name is not declared by option\(\) or argument\(\)"):
         command(Undeclared, examples=())(lambda _: 0)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "--annotations", ".", "--features", ".", "-o"),
+        ("train-extractors", ".", "--annotations", ".", "-o"),
+        ("reproduce", "table2", "--annotations", ".", "--features", ".", "-o"),
+        ("pack", "."),
+        ("synth",),
+        ("convert", "x.events.json", "--output-dir"),
+        ("parse", "x.mp4", "-o"),
+        ("parse", "x.mp4", "--html"),
+    ],
+    ids=" ".join,
+)
+def test_an_address_is_no_local_path(
+    arguments: tuple[str, ...], run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.mp4").touch()
+    result = run(*arguments, "s3://user:password@bucket/x")
+    assert result.status == 2
+    assert "s3://***@bucket/x is an address; a local path is needed here" in result.err
+    assert [path.name for path in tmp_path.iterdir()] == ["x.mp4"]
