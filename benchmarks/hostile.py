@@ -11,6 +11,7 @@ status than 0, 1 or 2, with a traceback or several lines of errors, after more t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import shutil
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from measure.hostile_files import COMMANDS, Ending, arguments, hostile_events, write_annotations
+from measure.memory import peak_mib
 from measure.options import make_parser
 from measure.programs import AVVP
 
@@ -81,10 +83,10 @@ def measure(command: Sequence[str], name: str, figures: Figures) -> str:
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen([AVVP, *command], stdout=subprocess.DEVNULL, stderr=errors)
         resource.prlimit(process.pid, resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
-        status, used = _wait(process, started + _TIMEOUT)
+        status, used, memory = _wait(process, started + _TIMEOUT)
         errors.seek(0)
         text = errors.read().decode(errors="replace")
-    cpu, clock, memory = used.ru_utime + used.ru_stime, time.monotonic() - started, used.ru_maxrss / 1024
+    cpu, clock = used.ru_utime + used.ru_stime, time.monotonic() - started
     figures.files += 1
     figures.cpu = max(figures.cpu, (cpu, name))
     figures.clock = max(figures.clock, (clock, name))
@@ -93,13 +95,19 @@ def measure(command: Sequence[str], name: str, figures: Figures) -> str:
     return Ending(status, cpu, text).problem(most_seconds=_SECONDS) or too_large
 
 
-def _wait(process: subprocess.Popen[bytes], end: float) -> tuple[int, resource.struct_rusage]:
-    """Wait for a process, kill it at the end of its time; return its status and what it used."""
+def _wait(process: subprocess.Popen[bytes], end: float) -> tuple[int, resource.struct_rusage, float]:
+    """Wait for a process, kill it at the end of its time; return its status, what it used and its peak in MiB.
+
+    The peak is read while it runs: that of `wait4` includes the copy of this process that it was at first.
+    """
+    peak = 0.0
     while True:
+        with contextlib.suppress(OSError, IndexError):  # it may have ended since
+            peak = peak_mib(process.pid)
         pid, status, used = os.wait4(process.pid, os.WNOHANG)
         if pid:
             process.returncode = os.waitstatus_to_exitcode(status)
-            return process.returncode, used
+            return process.returncode, used, peak
         if time.monotonic() > end:
             process.kill()
         time.sleep(0.01)

@@ -74,7 +74,10 @@ def _content(path: Path) -> str:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that memory, of the machine or of a GPU, could not be allocated."""
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(_MESSAGES.search(str(error))))
+    of_gpu = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)  # torch need not be imported
+    if isinstance(error, MemoryError) or of_gpu:
+        return True
+    return isinstance(error, RuntimeError) and bool(_MESSAGES.search(str(error)))
 
 
 @contextlib.contextmanager

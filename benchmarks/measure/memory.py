@@ -24,7 +24,7 @@ def watch_peaks(program: Program) -> Peaks:
     peak = child = 0.0
     while program.poll() is None:
         with contextlib.suppress(OSError, IndexError):  # it may have ended since
-            peak = max(peak, _peak_mib(program.pid))
+            peak = max(peak, peak_mib(program.pid))
         child = max([child, *_child_peaks(program.pid)])
         time.sleep(_INTERVAL)
     return Peaks(peak, child)
@@ -36,7 +36,8 @@ def resident_bytes(pid: int | str = "self") -> int:
     return int(fields[fields.index("VmRSS:") + 1]) * 1024
 
 
-def _peak_mib(pid: int | str) -> float:
+def peak_mib(pid: int | str) -> float:
+    """Return the peak of the resident memory of a process since it executed its program, in MiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
@@ -48,7 +49,7 @@ def _child_peaks(pid: int) -> list[float]:
             for child in (thread / "children").read_text().split():
                 # A child is a copy of its parent until it executes its own program.
                 if _command_line(child) != _command_line(pid):
-                    peaks += [_peak_mib(child), *_child_peaks(int(child))]
+                    peaks += [peak_mib(child), *_child_peaks(int(child))]
     return peaks
 
 

@@ -90,3 +90,7 @@ def test_other_errors_stay() -> None:
     with pytest.raises(RuntimeError, match="shape"), name_option_when_out_of_memory("--batch-size"):
         raise RuntimeError("wrong shape")
     assert not is_out_of_memory(ValueError("out of memory"))
+
+
+def test_errors_of_gpus() -> None:
+    assert is_out_of_memory(torch.OutOfMemoryError("3 GiB"))

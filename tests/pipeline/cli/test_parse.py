@@ -284,8 +284,8 @@ class TestUsage:
         assert result.status == 2
         assert "cannot be written to" in result.err or "no such folder" in result.err
 
-    def test_read_only_output_folder(self, misuse: Run, clips: Clips) -> None:
-        result = misuse(clips.blink, clips.steady, "--output-dir", "/proc/out")
+    def test_read_only_output_folder(self, run: Run, clips: Clips, tiny_bundle: Path) -> None:
+        result = run("parse", clips.blink, clips.steady, "--output-dir", "/proc/out", "--weights", tiny_bundle)
         assert result.status == 2
         assert "/proc/out" in result.err
 
