@@ -167,3 +167,10 @@ def test_public_names(module: str, names: list[str]) -> None:
 def test_nothing_slow_at_import(module: str) -> None:
     code = f"import sys, {module}; sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'rich', 'requests')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("module", ["datasets.from_timelines", "evaluation.evaluate_timelines", "outputs.html.page"])
+def test_files_of_events_need_no_torch(module: str) -> None:
+    """Its import takes seconds and half a gigabyte, more than most files of events."""
+    code = f"import sys, avvp.pipeline.{module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,14 +6,11 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ...models.losses import Targets
 from ..errors import DatasetError
 from ..features.npy_folders import FeatureSource
 from ..files import without_media_suffix
@@ -21,6 +18,12 @@ from ..text import escape
 from ..timeline import SegmentLabels
 from .annotations import Annotations, DatasetSplit
 from .pseudo_labels import check_record, read_pseudo_labels
+
+if TYPE_CHECKING:  # scoring files of events needs no torch, whose import takes seconds
+    import torch
+    from torch import Tensor
+
+    from ...models.losses import Targets
 
 _CLIP_NAME = re.compile(r"(.+)_\d+_\d+")  # <id>_<start>_<end>
 
@@ -37,6 +40,8 @@ class Batch(NamedTuple):
 
     def map_tensors(self, function: Callable[[Tensor], Tensor]) -> Batch:
         """Apply `function` to every tensor."""
+        from ...models.losses import Targets
+
         video, audio, visual = self.targets
         targets = Targets(function(video), *(None if part is None else function(part) for part in (audio, visual)))
         lengths = None if self.lengths is None else function(self.lengths)
@@ -84,6 +89,10 @@ class SplitDataset:
         Raises:
             DatasetError: features cannot be read.
         """
+        import torch
+
+        from ...models.losses import Targets
+
         lengths = self.lengths[np.asarray(indices)]
         longest = int(lengths.max())
         dims = self.features.spec.dims
@@ -239,4 +248,6 @@ def _annotated_labels(annotations: Annotations, split: DatasetSplit, lengths: ND
 def _label_tensor(
     table: NDArray[np.bool_] | None, indices: Sequence[int] | NDArray[np.int64], longest: int
 ) -> Tensor | None:
+    import torch
+
     return None if table is None else torch.from_numpy(table[indices, :longest].astype(np.float32))

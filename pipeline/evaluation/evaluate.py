@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from ...models.parser import AVParser
 from ..datasets.clips import SplitDataset
-from ..inference.predict import predict_clips
 from ..inference.thresholds import Thresholds
 from ..metrics import Scores, class_scores, overlapping, score
 from ..timeline import SegmentLabels
+
+if TYPE_CHECKING:  # scoring files of events needs no torch, whose import takes seconds
+    import torch
+
+    from ...models.parser import AVParser
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ def score_clips(parser: AVParser, clips: SplitDataset, device: torch.device) -> 
     Returns:
         The ten F-scores.
     """
+    from ..inference.predict import predict_clips
+
     thresholds = Thresholds.uniform(parser.config.labels)
     return score(*thresholds.decide(predict_clips(parser, clips, device)), *clips.segment_labels)
 
