@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from ..weights.messages import printable, shown
+from ..weights.messages import escape, shown
 
 # Allowed values of each field that names a choice.
 CHOICES = {
@@ -124,7 +124,7 @@ class ParserConfig:
             raise ValueError(f"parser settings are {shown(mapping)}, expected a mapping")
         unknown = sorted(map(str, set(mapping) - {field.name for field in fields(cls)}))
         if unknown:
-            raise ValueError(f"unknown parser settings: {printable(', '.join(unknown[:5])[:200])}")
+            raise ValueError(f"unknown parser settings: {escape(', '.join(unknown[:5])[:200])}")
         labels = mapping.get("labels")
         if not isinstance(labels, list | tuple):
             raise ValueError(f"labels are {shown(labels)}, expected a list of names")

@@ -8,10 +8,13 @@ import fcntl
 import hashlib
 import heapq
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
+from ..weights.safe_paths import is_file
 from ..weights.unicode import PIPE_SECONDS
 from .durable import PART_PREFIX, create_part, discard, finish_part, is_abandoned, sync_folder
 from .errors import OutputError, SetupError
@@ -33,6 +36,7 @@ AUDIO_SUFFIXES = (
     ".truehd", ".tta", ".voc", ".w64", ".wav", ".wave", ".weba", ".wma", ".wv",
 )  # fmt: skip
 _PIPE_INTERVAL = 0.02  # seconds between two attempts
+_BLOCK = 1 << 20  # bytes per read
 FAILURES_FILE = "failures.csv"  # inputs of a batch run that failed, with the reasons
 MEDIA_SUFFIXES = frozenset(VIDEO_SUFFIXES + AUDIO_SUFFIXES)
 # Names without a leading dot of folders in which systems keep what they hide: macOS in archives, Windows, Synology.
@@ -151,6 +155,25 @@ def remove_parts(folder: Path) -> None:
             discard(temporary)
 
 
+def open_regular(path: Path) -> int:
+    """Open a regular file to read. A pipe is not waited for: nobody may write to it.
+
+    Args:
+        path: the file, or a link to it.
+
+    Returns:
+        Its descriptor, which the caller closes.
+
+    Raises:
+        OSError: it is absent, cannot be opened, or is something else, such as a pipe, a device or a folder.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file")
+    return descriptor
+
+
 def is_hidden(name: str) -> bool:
     """Return whether systems hide a file or folder of this name, such as the `._clip.mp4` that macOS adds to a file."""
     return name.startswith(".") or name in _HIDDEN_FOLDERS
@@ -220,19 +243,16 @@ def list_files(folder: Path, *, recursive: bool = False) -> list[Path]:
 
 def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file's content, in hex."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
+        return hash_stream(file)
+
+
+def hash_stream(file: IO[bytes]) -> str:
+    """Return the SHA-256 of what is left to read of an open file, in hex."""
+    digest = hashlib.sha256()
+    while chunk := file.read(_BLOCK):
+        digest.update(chunk)
     return digest.hexdigest()
-
-
-def is_file(path: Path) -> bool:
-    """Return whether a file exists; False for a name that the system rejects (too long, or with a null byte)."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def without_media_suffix(name: str) -> str:
@@ -281,7 +301,7 @@ def make_folder(folder: Path) -> None:
 
 def is_device_or_pipe(path: Path) -> bool:
     """Return whether a path exists and is not a regular file: a device, a pipe, a folder."""
-    return path.exists() and not path.is_file()
+    return path.exists() and not is_file(path)
 
 
 def check_writable(folder: Path) -> None:

@@ -5,24 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from ..weights.messages import printable
+from ..weights.messages import escape
 
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _SHOWN = 40  # characters of a value in messages
 _SHOWN_NAME = 200  # characters of a name in a list of names
-
-
-def escape(text: object) -> str:
-    """Make text from outside the program (a file name, a label, an address) safe to print on one line of a terminal.
-
-    Args:
-        text: anything; converted by `str`.
-
-    Returns:
-        The text with newlines, control characters and undecodable bytes as backslash escapes, and without the
-        credentials of addresses.
-    """
-    return printable(text)
 
 
 def encode_text(text: str) -> bytes:

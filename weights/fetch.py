@@ -12,7 +12,7 @@ from .drive import download_from_drive
 from .errors import WeightsError
 from .locate import MAX_FILE_BYTES, readable_url, search_folders, verify_file
 from .manifest import WeightFile
-from .messages import first_line, printable
+from .messages import escape, first_line
 from .pace import TransferError
 from .safe_paths import is_file
 from .source import DownloadProgress
@@ -48,7 +48,7 @@ def fetch_file(
                 return target, verify_file(file, target)
             return target, _fetch_to(file, target, progress)
     except (OSError, ValueError) as error:  # ValueError: the name contains a NUL
-        raise WeightsError(f"{printable(target.parent)}: cannot be created or written: {first_line(error)}") from error
+        raise WeightsError(f"{escape(target.parent)}: cannot be created or written: {first_line(error)}") from error
 
 
 def _fetch_to(file: WeightFile, target: Path, progress: DownloadProgress | None) -> str:
@@ -63,14 +63,14 @@ def _fetch_to(file: WeightFile, target: Path, progress: DownloadProgress | None)
             else:
                 download(url, part, size=file.bytes, limit=limit, progress=progress)
         except TransferError as error:
-            failures.append(f"{printable(readable_url(url))}: {error}")
+            failures.append(f"{escape(readable_url(url))}: {error}")
             continue
         try:
             digest = verify_file(file, part)
         except WeightsError as error:
             part.unlink()
-            reason = str(error).removeprefix(f"{printable(part)}: ")
-            failures.append(f"{printable(readable_url(url))}: not the expected file ({reason})")
+            reason = str(error).removeprefix(f"{escape(part)}: ")
+            failures.append(f"{escape(readable_url(url))}: not the expected file ({reason})")
             continue
         part.replace(target)
         return digest

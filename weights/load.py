@@ -16,7 +16,7 @@ from .errors import WeightsError
 from .fetch import fetch_file
 from .locate import bundle_paths, missing_message, sha256_of, verify_file
 from .manifest import Bundle, list_files
-from .messages import first_line, printable, shown, shown_name
+from .messages import escape, first_line, shown, shown_name
 from .parameters import MAX_PARAMETERS
 from .source import ANYWHERE, WeightSource
 from .tensor_files import MAX_TENSORS, check_tensor_file
@@ -100,18 +100,18 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     try:
         content = _read(path)
     except _DAMAGED as error:
-        raise WeightsError(f"{printable(path)}: damaged, or not a weight file: {first_line(error)}") from error
+        raise WeightsError(f"{escape(path)}: damaged, or not a weight file: {first_line(error)}") from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):  # file of a training run
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
     ):
-        raise WeightsError(f"{printable(path)}: not a plain dictionary of tensors")
+        raise WeightsError(f"{escape(path)}: not a plain dictionary of tensors")
     try:
         _check_sizes(content)
         return {key: _to_float32(key, value) for key, value in content.items()}
     except ValueError as error:
-        raise WeightsError(f"{printable(path)}: {error}") from error
+        raise WeightsError(f"{escape(path)}: {error}") from error
 
 
 _DAMAGED = (

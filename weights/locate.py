@@ -14,7 +14,7 @@ import platformdirs
 
 from .errors import WeightsError
 from .manifest import WEIGHT_SUFFIXES, Bundle, WeightFile, list_files
-from .messages import first_line, printable, shown
+from .messages import escape, first_line, shown
 from .safe_paths import inside, is_file
 
 SHIPPED = Path(__file__).resolve().parent
@@ -72,10 +72,10 @@ def sha256_of(path: Path) -> str:
                 read += len(block)
                 too_large = read > MAX_FILE_BYTES
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{printable(path)}: cannot be read: {first_line(error)}") from error
+        raise WeightsError(f"{escape(path)}: cannot be read: {first_line(error)}") from error
     if too_large:
         raise WeightsError(
-            f"{printable(path)}: larger than {MAX_FILE_BYTES >> 30} GiB, the most that a weight file may have"
+            f"{escape(path)}: larger than {MAX_FILE_BYTES >> 30} GiB, the most that a weight file may have"
         )
     return digest.hexdigest()
 
@@ -86,7 +86,7 @@ def _looks_like_tensors(path: Path) -> bool:
         with path.open("rb") as stream:
             return stream.read(4).startswith((b"PK", b"\x80\x02"))
     except OSError as error:
-        raise WeightsError(f"{printable(path)}: cannot be read: {first_line(error)}") from error
+        raise WeightsError(f"{escape(path)}: cannot be read: {first_line(error)}") from error
 
 
 def verify_file(file: WeightFile, path: Path) -> str:
@@ -104,7 +104,7 @@ def verify_file(file: WeightFile, path: Path) -> str:
     Raises:
         WeightsError: the file cannot be read, or is not the expected one.
     """
-    where, advice = printable(path), "delete it and run `avvp weights fetch`"
+    where, advice = escape(path), "delete it and run `avvp weights fetch`"
     try:
         size = path.stat().st_size
     except (OSError, ValueError) as error:
@@ -176,7 +176,7 @@ def missing_message(files: list[WeightFile], weights_dir: Path | None = None) ->
     for file in files:
         lines.append(f"  {file.name} ({file.mib:.0f} MiB): {', '.join(readable_url(url) for url in file.urls)}")
     lines.append(
-        f"Put them into {printable(search_folders(weights_dir)[0])}, or run `avvp weights fetch` with network access."
+        f"Put them into {escape(search_folders(weights_dir)[0])}, or run `avvp weights fetch` with network access."
     )
     return "\n".join(lines)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import WeightsError
-from .messages import first_line, printable, shown
+from .messages import escape, first_line, shown
 from .safe_paths import inside, is_file, is_folder
 from .toml import parse_toml, read_toml, toml_string
 
@@ -78,7 +78,8 @@ class Bundle:
             raise ValueError(f"{len(self.extractors)} extractors, more than {MAX_EXTRACTORS}")
         for what, name in self._names():
             if not _NAME.fullmatch(name):
-                raise ValueError(f"{shown(name)} cannot be the name of {what}: letters, digits and _ only, at most 64")
+                rule = "letters, digits, spaces and _ . + - only, at most 64"
+                raise ValueError(f"{shown(name)} cannot be the name of {what}: {rule}")
         if unknown := sorted(set(self.parser) - set(_PARSER_KEYS)):
             raise ValueError(f"parser has an unknown key {shown(unknown[0])}; known: {', '.join(_PARSER_KEYS)}")
         if self.root is not None:
@@ -141,7 +142,7 @@ def load_bundle(name_or_folder: str) -> Bundle:
             f"unknown bundle {shown(name_or_folder)}: neither a folder nor one of {known} (avvp weights list)"
         )
     if not is_file(folder / BUNDLE_FILE):
-        raise WeightsError(f"{printable(folder)}: not a bundle: the folder has no {BUNDLE_FILE}")
+        raise WeightsError(f"{escape(folder)}: not a bundle: the folder has no {BUNDLE_FILE}")
     return _read_bundle(folder)
 
 
@@ -175,4 +176,4 @@ def _read_bundle(folder: Path) -> Bundle:
         return Bundle(**{"name": folder.name, "description": "", **entry, "root": folder})
     except (ValueError, TypeError) as error:
         reason = first_line(error)
-        raise WeightsError(f"{printable(folder / BUNDLE_FILE)}: not a bundle description: {reason}") from error
+        raise WeightsError(f"{escape(folder / BUNDLE_FILE)}: not a bundle description: {reason}") from error

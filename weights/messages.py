@@ -8,7 +8,7 @@ MAX_SHOWN = 100  # characters of a value from a file in a message
 _MAX_BITS = 256  # of an integer in a message; Python refuses to write very large ones
 
 
-def printable(text: object) -> str:
+def escape(text: object) -> str:
     """Make text from outside the program safe to print on one line of a terminal.
 
     Args:
@@ -37,7 +37,7 @@ def shown(value: object, most: int = MAX_SHOWN) -> str:
     if isinstance(value, int) and value.bit_length() > _MAX_BITS:
         return f"an integer of {value.bit_length()} bits"
     try:
-        text = printable(value if isinstance(value, str) else repr(value))
+        text = escape(value if isinstance(value, str) else repr(value))
     except (ValueError, RecursionError):  # an integer inside, too large to be written; lists in lists in lists
         return f"a value of type {type(value).__name__}"
     return repr(_cut(text, most)).replace("\\\\", "\\") if isinstance(value, str) else _cut(text, most)
@@ -45,13 +45,13 @@ def shown(value: object, most: int = MAX_SHOWN) -> str:
 
 def shown_name(name: str, most: int = MAX_SHOWN) -> str:
     """Return the name of a tensor from a file, shortened and on one line."""
-    return _cut(printable(name), most)
+    return _cut(escape(name), most)
 
 
 def first_line(error: BaseException, most: int = 4 * MAX_SHOWN) -> str:
     """Return the first line of an exception's message, shortened; its type where it has none."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    line = printable(reason.strip().split("\n", 1)[0])
+    line = escape(reason.strip().split("\n", 1)[0])
     return _cut(line, most) or type(error).__name__
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from .messages import printable
+from .messages import escape
 
 MAX_PARAMETERS = 1 << 30  # numbers in all tensors of one network: 4 GiB in float32; the largest published has 60M
 _COUNTER = "num_batches_tracked"  # of batch norms, the only tensors of integers
@@ -93,4 +93,4 @@ def _names(names: Collection[str]) -> str:
 
 
 def _short(name: str) -> str:
-    return printable(name[:_SHOWN_CHARACTERS])
+    return escape(name[:_SHOWN_CHARACTERS])

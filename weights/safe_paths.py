@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from .messages import shown
+
 _SHOWN = 200  # characters of a name in a message
 
 
@@ -30,21 +32,21 @@ def inside(folder: Path, name: object) -> Path:
     """
     if not isinstance(name, str):
         raise UnsafePathError(f"found {type(name).__name__} in place of the name of a file")
-    shown = repr(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}... ({len(name)} characters)")
+    quoted = shown(name, _SHOWN)
     path = Path(name)
     if "\0" in name or path == Path():
-        raise UnsafePathError(f"{shown} is not the name of a file")
+        raise UnsafePathError(f"{quoted} is not the name of a file")
     if path.is_absolute() or ".." in path.parts:
-        raise UnsafePathError(f"{shown} leads out of the folder that holds it; only names inside are read")
+        raise UnsafePathError(f"{quoted} leads out of the folder that holds it; only names inside are read")
     try:
         leads_out = not (folder / path).resolve().is_relative_to(folder.resolve())
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             (folder / path).lstat()  # `resolve` accepts names that the system does not
     except (OSError, RuntimeError, ValueError) as error:  # too long, a link to itself
         reason = getattr(error, "strerror", None) or "a link that leads to itself"
-        raise UnsafePathError(f"{shown} cannot be used: {reason}") from error
+        raise UnsafePathError(f"{quoted} cannot be used: {reason}") from error
     if leads_out:
-        raise UnsafePathError(f"{shown} is or crosses a link that leads out of the folder; put the file itself there")
+        raise UnsafePathError(f"{quoted} is or crosses a link that leads out of the folder; put the file itself there")
     return folder / path
 
 

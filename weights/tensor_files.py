@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .errors import WeightsError
 from .locate import MAX_FILE_BYTES
-from .messages import first_line, printable, shown
+from .messages import escape, first_line, shown
 
 MAX_TENSORS = 20_000  # in one file
 MAX_HEADER_BYTES = 16 << 20  # of the header of a safetensors file, and of the pickle of a PyTorch file
@@ -70,7 +70,7 @@ def _check(path: Path, check: Callable[[io.BufferedReader, int], None]) -> None:
                 raise ValueError(f"larger than {MAX_FILE_BYTES >> 30} GiB, the most that a weight file may have")
             check(file, size)
     except _DAMAGED as error:
-        raise WeightsError(f"{printable(path)}: damaged, or not a weight file: {first_line(error)}") from error
+        raise WeightsError(f"{escape(path)}: damaged, or not a weight file: {first_line(error)}") from error
 
 
 def _check_header(file: io.BufferedReader, size: int) -> None:

@@ -15,7 +15,16 @@ from typing import BinaryIO
 from ...weights.safe_paths import UnsafePathError, inside
 from ..durable import remove_file, sync_folder
 from ..errors import OutputError
-from ..files import check_writable, exclusive_lock, hash_file, list_files, make_folder, remove_parts, replacing
+from ..files import (
+    check_writable,
+    exclusive_lock,
+    hash_file,
+    list_files,
+    make_folder,
+    open_regular,
+    remove_parts,
+    replacing,
+)
 from ..text import escape
 from .storage import MAX_LINE_BYTES, MAX_LOG_BYTES, MAX_READ_BYTES, Log, OutputFingerprint, Storage
 
@@ -34,7 +43,7 @@ class LocalStorage(Storage):
     def read(self, name: str, *, limit: int = MAX_READ_BYTES) -> bytes | None:
         path = self._path(name, "read")
         with refusals_as_output_error(path, "read"):
-            file = _open_regular(path)
+            file = _open_existing(path)
             if file is None:
                 return None
             with file:
@@ -46,7 +55,7 @@ class LocalStorage(Storage):
     def lines(self, name: str) -> Iterator[bytes]:
         path = self._path(name, "read")
         with refusals_as_output_error(path, "read"):
-            file = _open_regular(path)
+            file = _open_existing(path)
             if file is None:
                 return
             with file:
@@ -193,16 +202,12 @@ def refusals_as_output_error(path: Path, what: str) -> Iterator[None]:
         raise OutputError(f"{escape(path)}: cannot be {what}: {error.strerror or error}") from error
 
 
-def _open_regular(path: Path) -> BinaryIO | None:
-    """Open a regular file to read, None if it is absent. Raises OSError; a pipe is not waited for."""
+def _open_existing(path: Path) -> BinaryIO | None:
+    """Open a file to read, None if it is absent. Raises OSError, see `open_regular`."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return os.fdopen(open_regular(path), "rb")
     except FileNotFoundError:
         return None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "not a regular file")
-    return os.fdopen(descriptor, "rb")
 
 
 def _state(status: os.stat_result) -> str:

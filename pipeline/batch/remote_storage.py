@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import re
 import secrets
@@ -25,14 +24,13 @@ from fsspec.implementations.memory import MemoryFileSystem
 from ...weights.addresses import hide_credentials
 from ...weights.safe_paths import UnsafePathError, inside
 from ..errors import OutputError, SetupError
-from ..files import hash_file
+from ..files import hash_file, hash_stream
 from ..text import escape
 from .local_storage import refusals_as_output_error
 from .storage import MAX_READ_BYTES, Log, OutputFingerprint, Storage, is_name
 
 _FLUSH_AFTER = 5.0  # seconds after which buffered lines of a log are written
 _SHOWN = 500  # characters of an error of a filesystem
-_CHUNK = 1 << 20  # bytes
 _CHAIN = "::"  # of fsspec: an archive or a cache over another address
 _USER = re.compile(r"([^/:]*):(?!\d+/)(.*)@|([^/]*)@")  # user and password, which may itself contain "@" and "/"
 _LONGEST = 120.0  # seconds for another process to read a small file
@@ -152,11 +150,9 @@ class RemoteStorage(Storage):
         known = bool(modified or state) and modified == output.mtime_ns and output.state in {state, ""}
         if known and not verify:
             return output
-        digest = hashlib.sha256()
         with self._refused(output.path, "read"), self._files.open(self._path(output.path), "rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-        if digest.hexdigest() != output.sha256:
+            digest = hash_stream(file)
+        if digest != output.sha256:
             return None
         return OutputFingerprint(output.path, output.size, modified, output.sha256, state)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from ...weights.messages import shown
 from ..errors import DatasetError
+from ..files import open_regular
 from ..text import escape
 
 MAX_HEADER_BYTES = 10_000  # of the header's text; numpy writes about 100
@@ -54,7 +54,7 @@ class ArrayHeader(NamedTuple):
 
 
 @contextmanager
-def open_regular(path: Path) -> Iterator[int]:
+def open_array_file(path: Path) -> Iterator[int]:
     """Open a file for reading.
 
     Args:
@@ -68,14 +68,12 @@ def open_regular(path: Path) -> Iterator[int]:
             within the context.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe would wait for a writer
+        descriptor = open_regular(path)
     except FileNotFoundError:
         raise DatasetError(f"{escape(path)}: no such file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise DatasetError(f"{escape(path)}: cannot be opened: {getattr(error, 'strerror', error)}") from error
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise DatasetError(f"{escape(path)}: not a regular file")
         yield descriptor
     except OSError as error:
         raise DatasetError(f"{escape(path)}: cannot be read: {error.strerror or error}") from error
@@ -95,7 +93,7 @@ def read_header(path: Path) -> ArrayHeader:
     Raises:
         DatasetError: the file is missing, truncated, not a .npy file of numbers, or contains pickled objects.
     """
-    with open_regular(path) as descriptor:
+    with open_array_file(path) as descriptor:
         return read_header_of(path, descriptor)
 
 
@@ -175,7 +173,7 @@ def read_array(path: Path) -> NDArray[Any]:
     Raises:
         DatasetError: see `read_header`; or the values cannot be read.
     """
-    with open_regular(path) as descriptor:
+    with open_array_file(path) as descriptor:
         header = read_header_of(path, descriptor)
         values = read_values(descriptor, (math.prod(header.shape),), header.dtype, header.start)
     try:
@@ -216,7 +214,7 @@ def read_row_blocks(path: Path, rows: int) -> Iterator[NDArray[Any]]:
     Raises:
         DatasetError: as `read_array`.
     """
-    with open_regular(path) as descriptor:
+    with open_array_file(path) as descriptor:
         header = read_header_of(path, descriptor)
         if header.fortran_order or len(header.shape) != 2:
             yield read_array(path)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -106,15 +107,21 @@ class FeatureFolders:
     def ids(self) -> frozenset[str]:
         """Return the clips with a file in any folder; `lengths` reports those with a file missing elsewhere.
 
-        Hidden files and folders are left out. Raises DatasetError where a folder cannot be listed.
+        Hidden files and folders are left out, and files that came after the first call of this method or of `lengths`.
+        Raises DatasetError where a folder cannot be listed.
         """
+        return self._present
+
+    @cached_property
+    def _present(self) -> frozenset[str]:
+        # Names of clips come from other files, too: none that is not listed here is opened.
         return frozenset().union(*map(list_clips, self.folders))
 
     def lengths(self, ids: Sequence[str]) -> tuple[dict[str, int], list[str]]:
         """Check the headers of clips; see `FeatureSource.lengths`."""
-        present = self.ids()  # names of clips come from other files, too: none of them leads out of the folders
+        self.ids()  # lists the folders here, and not in a thread
         with ThreadPoolExecutor(READ_THREADS) as readers:
-            checked = list(readers.map(lambda clip_id: self._check(clip_id, present), ids))
+            checked = list(readers.map(self._check, ids))
         lengths = {clip_id: result for clip_id, result in zip(ids, checked, strict=True) if isinstance(result, int)}
         return lengths, [problem for result in checked if not isinstance(result, int) for problem in result]
 
@@ -139,9 +146,9 @@ class FeatureFolders:
     def release(self) -> None:
         """Do nothing: no memory is held between reads."""
 
-    def _check(self, clip_id: str, present: frozenset[str]) -> int | list[str]:
-        """Return T, or the problems of the clip's files. present: the clips with a file in any folder."""
-        if clip_id not in present:
+    def _check(self, clip_id: str) -> int | list[str]:
+        """Return T, or the problems of the clip's files."""
+        if clip_id not in self._present:
             return [f"{escape(f'{folder}/{clip_id}.npy')}: no such file" for folder in self.folders]
         problems: list[str] = []
         rows: list[int] = []

@@ -36,7 +36,7 @@ from ..files import check_writable
 from ..segments import MAX_MEDIA_SECONDS
 from ..text import escape
 from ..text_files import read_json
-from .npy_files import ArrayHeader, open_regular, read_header_of, read_values
+from .npy_files import ArrayHeader, open_array_file, read_header_of, read_values
 from .npy_folders import READ_THREADS, FeatureFolders, FeatureSource
 
 INDEX_FILE = "index.json"
@@ -59,7 +59,7 @@ class FeatureStore:
     """
 
     def __init__(self, root: Path) -> None:
-        """Map the array and read the index.
+        """Open the array and read the index.
 
         Args:
             root: folder of the store.
@@ -350,7 +350,7 @@ def _read_lengths(ids: object, lengths: object) -> dict[str, int]:
 
 def _open_array(path: Path, shape: tuple[int, int]) -> tuple[ArrayHeader, int]:
     """Check the array of a store; return its header and a descriptor of the file. Raises DatasetError."""
-    with open_regular(path) as descriptor:
+    with open_array_file(path) as descriptor:
         header = read_header_of(path, descriptor)
         if header.shape != shape or header.dtype not in DTYPES.values() or header.fortran_order:
             raise DatasetError(f"{escape(path)}: {header.dtype} {header.shape}, but the index states {shape}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from avvp.pipeline.text import escape
 from avvp.weights.addresses import hide_credentials
+from avvp.weights.messages import escape
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_a_restored_file_is_read_once(tmp_path: Path, address: str, monkeypatch:
     assert found is not None
     assert replace(found, mtime_ns=made.mtime_ns, state=made.state) == made
     monkeypatch.setattr(local_storage, "hash_file", None)
-    monkeypatch.setattr(remote_storage, "hashlib", None)
+    monkeypatch.setattr(remote_storage, "hash_stream", None)
     assert storage.check(found) == found
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.errors import MediaError
-from avvp.pipeline.text import escape
+from avvp.weights.messages import escape
 from support.golden import MEDIA, needs_media
 from support.media import Clips, ffmpeg
 
