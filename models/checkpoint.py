@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
@@ -21,7 +20,7 @@ from ..weights.messages import first_line, shown
 from ..weights.parameters import check_parameters, check_shapes
 from ..weights.tensor_files import check_safetensors
 from .config import ParserConfig
-from .parser import AVParser, parser_shapes
+from .parser import AVParser, meta_parser, parser_shapes
 
 _METADATA_KEY = "avvp"
 FORMAT_VERSION = 1
@@ -140,8 +139,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
             check_parameters(tensors, shapes)
         except ValueError as error:
             raise ValueError(f"{path}: its tensors do not match its description: {error}") from error
-    with torch.device("meta"):
-        embeddings = torch.empty(shapes.get("decoder.label_embeddings", ()))
-        parser = AVParser(description.config, embeddings if description.config.needs_label_embeddings else None)
+    parser = meta_parser(description.config)
     parser.load_state_dict(tensors, assign=True)
     return Checkpoint(parser.eval(), description.feature_spec, description.record)

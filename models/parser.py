@@ -211,6 +211,20 @@ def build_parser(config: ParserConfig, label_embeddings: Tensor | None = None) -
     return AVParser(config, label_embeddings)
 
 
+def meta_parser(config: ParserConfig) -> AVParser:
+    """Build a parser without allocating its tensors, which `load_state_dict` with `assign` then sets.
+
+    Args:
+        config: the architecture.
+
+    Returns:
+        The parser, in training mode on the device "meta".
+    """
+    with torch.device("meta"):
+        embeddings = torch.empty(len(config.labels), config.label_embedding_dim)
+        return AVParser(config, embeddings if config.needs_label_embeddings else None)
+
+
 def parser_shapes(config: ParserConfig) -> dict[str, tuple[int, ...]]:
     """Compute the shapes of a parser's tensors without allocating them.
 
@@ -223,9 +237,6 @@ def parser_shapes(config: ParserConfig) -> dict[str, tuple[int, ...]]:
     Raises:
         ValueError: the parser has more parameters than a network may have.
     """
-    with torch.device("meta"):
-        embeddings = torch.empty(len(config.labels), config.label_embedding_dim)
-        parser = AVParser(config, embeddings if config.needs_label_embeddings else None)
-    shapes = {key: tuple(tensor.shape) for key, tensor in parser.state_dict().items()}
+    shapes = {key: tuple(tensor.shape) for key, tensor in meta_parser(config).state_dict().items()}
     check_count(shapes)
     return shapes

@@ -14,7 +14,7 @@ from ..weights.messages import shown, shown_name
 from ..weights.parameters import check_parameters
 from .config import ParserConfig
 from .labels import LLP_LABELS
-from .parser import AVParser, parser_shapes
+from .parser import AVParser, meta_parser, parser_shapes
 
 Rules = tuple[tuple[str, str], ...]  # (regular expression at the start of a published key, its replacement here)
 
@@ -246,8 +246,7 @@ def _load(
             found = tuple(mapped[key].shape)
             raise ValueError(f"tensors of the file have the wrong shape: size mismatch for {key}: {found}, not {shape}")
     check_parameters(mapped, shapes)
-    with torch.device("meta"):
-        parser = AVParser(config, mapped.get("decoder.label_embeddings"))
+    parser = meta_parser(config)
     # Copies: packed tensors, and those that a file stores once for two keys, must not change together in training.
     parser.load_state_dict({key: tensor.clone() for key, tensor in mapped.items()}, assign=True)
     parser.unused_keys = tuple(unused)

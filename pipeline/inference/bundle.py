@@ -16,14 +16,13 @@ from ...extractors.sampling import STREAMS, Stream
 from ...models.checkpoint import load_checkpoint, read_description
 from ...models.config import ParserConfig
 from ...models.labels import LABEL_SETS, stack_label_embeddings
-from ...models.parser import AVParser, build_parser
+from ...models.parser import AVParser, meta_parser, parser_shapes
 from ...models.published import load_published
 from ...weights.load import file_name, gather_files, read_state_dict
 from ...weights.locate import bundle_paths
 from ...weights.manifest import Bundle, load_bundle
 from ...weights.messages import shown
 from ...weights.source import ANYWHERE, WeightSource
-from ...weights.tensor_files import check_safetensors
 from ...weights.untrained import untrained_state
 from ..devices import FP32, ComputePrecision, resolve_device, resolve_devices
 from ..errors import FeatureMismatchError, SetupError
@@ -98,17 +97,14 @@ def known_labels(bundle: Bundle, folder: Path | None = None) -> tuple[str, ...] 
 
     Raises:
         SetupError: the parser's file is not a checkpoint.
-        WeightsError: it is too large, or a file of the bundle is not known.
+        WeightsError: a file of the bundle is not known.
     """
     if bundle.labels is not None:
         return LABEL_SETS.get(bundle.labels)
     paths, _ = bundle_paths(bundle, folder)
     path = paths.get(bundle.parser.get("checkpoint", ""))
-    if path is None:
-        return None
-    check_safetensors(path)
     try:
-        return read_description(path).config.labels
+        return None if path is None else read_description(path).config.labels
     except ValueError as error:
         raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
 
@@ -288,9 +284,7 @@ def _load_parser(
     """Return the parser and the specification of its features; None if its file has none."""
     entry = bundle.parser
     if entry.get("checkpoint"):
-        path = paths[entry["checkpoint"]]
-        check_safetensors(path)
-        checkpoint = load_checkpoint(path)
+        checkpoint = load_checkpoint(paths[entry["checkpoint"]])
         return checkpoint.parser, FeatureSpec.from_dict(checkpoint.feature_spec)
     if bundle.labels not in LABEL_SETS:
         raise ValueError(f"unknown label set {shown(bundle.labels)}; known: {', '.join(LABEL_SETS)}")
@@ -308,10 +302,8 @@ def _load_parser(
 def _untrained_parser(labels: tuple[str, ...], spec: FeatureSpec, seed: int) -> AVParser:
     audio, visual_2d, visual_3d = spec.dims
     config = ParserConfig(labels=labels, audio_dim=audio, visual_2d_dim=visual_2d, visual_3d_dim=visual_3d)
-    with torch.device("meta"):
-        parser = build_parser(config, torch.empty(len(labels), config.label_embedding_dim))
-    shapes = {key: tuple(tensor.shape) for key, tensor in parser.state_dict().items()}
-    parser.load_state_dict(untrained_state(shapes, seed), assign=True)
+    parser = meta_parser(config)
+    parser.load_state_dict(untrained_state(parser_shapes(config), seed), assign=True)
     return parser.eval()
 
 

@@ -14,7 +14,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...models.config import ParserConfig
-from ...models.parser import AVParser
+from ...models.parser import meta_parser
 from ..errors import SetupError
 from ..memory import available_memory
 
@@ -65,9 +65,8 @@ def batch_bytes(config: ParserConfig, batch_size: int) -> int:
         return tensor
 
     widths = (config.audio_dim, config.visual_2d_dim, config.visual_3d_dim)
+    parser = meta_parser(config)
     with torch.device("meta"):
-        embeddings = torch.empty(len(config.labels), config.label_embedding_dim)
-        parser = AVParser(config, embeddings if config.needs_label_embeddings else None).train()
         features = [torch.empty(batch_size, config.segments, width) for width in widths]
         # Dropout of attention needs the whole matrix of weights; without it, attention is fused.
         attention = sdpa_kernel(SDPBackend.MATH) if config.attention_dropout else contextlib.nullcontext()
