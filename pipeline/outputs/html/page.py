@@ -55,7 +55,16 @@ def write_page(
         MediaError: the media to embed cannot be read.
         OutputError: the page cannot be written.
     """
-    write_atomic(path, render_page(timeline, path, media=media, truth=truth, embed=embed, note=note))
+    data = page_data(timeline, truth)
+    data["media"] = None if media is None else _player_data(media, path, embed=embed)
+    data["note"] = escape(note)
+    parts = {
+        "TITLE": html.escape(f"{data['name']} · events"),
+        "STYLE": read_web("page.css"),
+        "SCRIPT": "".join(read_web(name) for name in _SCRIPTS),
+        "DATA": json_for_script(data),
+    }
+    write_atomic(path, fill_template(read_web("page.html"), parts))
 
 
 def is_avvp_page(path: Path) -> bool:
@@ -75,44 +84,6 @@ def check_embeddable(media: Path) -> None:
             f"{escape(media)}: {size >> 20} MiB is too large to embed in a page (at most {EMBED_LIMIT >> 20} MiB);"
             " without --embed-video the page plays the file from where it is"
         )
-
-
-def render_page(
-    timeline: Timeline,
-    path: Path,
-    *,
-    media: Path | None = None,
-    truth: GroundTruth | None = None,
-    embed: bool = False,
-    note: str = "",
-) -> bytes:
-    """Render the page of a timeline.
-
-    Args:
-        timeline: the events.
-        path: where the page will be written; the path to the media is relative to it.
-        media: as in `write_page`.
-        truth: as in `write_page`.
-        embed: as in `write_page`.
-        note: as in `write_page`.
-
-    Returns:
-        HTML in UTF-8.
-
-    Raises:
-        SetupError: the media are too large to embed.
-        MediaError: the media to embed cannot be read.
-    """
-    data = page_data(timeline, truth)
-    data["media"] = None if media is None else _player_data(media, path, embed=embed)
-    data["note"] = escape(note)
-    parts = {
-        "TITLE": html.escape(f"{data['name']} · events"),
-        "STYLE": read_web("page.css"),
-        "SCRIPT": "".join(read_web(name) for name in _SCRIPTS),
-        "DATA": json_for_script(data),
-    }
-    return fill_template(read_web("page.html"), parts)
 
 
 def page_data(timeline: Timeline, truth: GroundTruth | None = None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 import srt
 import webvtt
 from avvp.pipeline.outputs.formats.registry import FORMATS, Format, read_events, write_events
-from avvp.pipeline.outputs.html.page import render_page
+from avvp.pipeline.outputs.html.page import write_page
 from avvp.pipeline.outputs.postprocess import with_audio_visual
 from avvp.pipeline.timeline import MAX_LABEL_LENGTH, Event, Timeline
 from support.hostile_events import BIDI, CONTROLS, MARKUP
@@ -89,11 +89,12 @@ def test_labels_on_the_page_are_data(name: str, tmp_path: Path) -> None:
     label = LABELS[name]
     timeline = timeline_of(label)
     facts = {"path": f"{label[:200]}.mp4", label: label}
-    page = render_page(
+    write_page(
         Timeline(timeline.events, timeline.labels, None, {**timeline.media, **facts}, {label: [label]}, (label,)),
         tmp_path / "x.html",
         note=label,
-    ).decode()
+    )
+    page = (tmp_path / "x.html").read_text(encoding="utf-8")
     head, _, rest = page.partition('<script type="application/json" id="data">')
     data, _, script = rest.partition("</script>")
     assert json.loads(data)["labels"] == [label, "z"]
