@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .errors import SetupError
@@ -81,21 +81,30 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def name_option_when_out_of_memory(option: str) -> Iterator[None]:
-    """Turn an error about memory within the context into one that names what to lower.
+def converting_out_of_memory(convert: Callable[[BaseException], Exception]) -> Iterator[None]:
+    """Turn an error about memory within the context into another one.
 
     Args:
-        option: what to lower, such as "--batch-size".
-
-    Raises:
-        SetupError: memory could not be allocated.
+        convert: returns the error to raise for one that says that memory could not be allocated.
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        raise SetupError(out_of_memory_message(option, error)) from error
+        raise convert(error) from error
+
+
+def name_option_when_out_of_memory(option: str) -> contextlib.AbstractContextManager[None]:
+    """Turn an error about memory within a context into a SetupError that names what to lower.
+
+    Args:
+        option: what to lower, such as "--batch-size".
+
+    Returns:
+        The context manager.
+    """
+    return converting_out_of_memory(lambda error: SetupError(out_of_memory_message(option, error)))
 
 
 def out_of_memory_message(option: str, error: BaseException) -> str:

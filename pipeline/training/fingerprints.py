@@ -22,7 +22,7 @@ from ..datasets.clips import SplitDataset
 from ..features.npy_folders import READ_THREADS, FeatureSource
 from .recipe import Recipe
 
-_DIGEST_BYTES = 16  # of a clip's features
+DIGEST_BYTES = 16  # of a clip's features
 _READ_AHEAD = 64  # clips in memory while features are compared
 
 
@@ -78,7 +78,7 @@ class HashedFeatures:
             if clip_id not in self._digests:
                 self.read(clip_id)
         joined = b"".join(self._digests[clip_id] for clip_id in ids)
-        return torch.frombuffer(bytearray(joined), dtype=torch.uint8).reshape(len(ids), _DIGEST_BYTES)
+        return torch.frombuffer(bytearray(joined), dtype=torch.uint8).reshape(len(ids), DIGEST_BYTES)
 
     def find_changed(
         self, ids: Sequence[str], expected: Tensor, progress: Callable[[int, int], None] = lambda *_: None
@@ -115,7 +115,7 @@ def _hash_rows(rows: NDArray[np.floating]) -> bytes:
     values = np.ascontiguousarray(rows, np.float32)
     digest = hashlib.sha256(f"{values.shape}\n".encode())
     digest.update(values.data)
-    return digest.digest()[:_DIGEST_BYTES]
+    return digest.digest()[:DIGEST_BYTES]
 
 
 def hash_data(

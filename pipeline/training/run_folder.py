@@ -192,7 +192,7 @@ def note_other_environment(root: Path) -> str:
         recorded = read_json(root / ENVIRONMENT_FILE)
         threads = recorded.get("threads") if isinstance(recorded, dict) else None
         if type(threads) is not int:
-            raise ValueError("it has no number of threads")
+            raise ValueError("the number of threads is missing")
     except ValueError as error:
         return f"{ENVIRONMENT_FILE} cannot be read ({escape(error)}): with another number of threads, bits may differ"
     if threads == now:

@@ -19,7 +19,7 @@ from ...extractors.vggish import VGGish
 from ...weights.manifest import BUNDLE_FILE, Bundle, format_bundle
 from ..errors import TrainingError
 from ..files import write_atomic
-from ..memory import is_out_of_memory
+from ..memory import converting_out_of_memory
 from ..text import escape
 from .extractor_examples import Examples
 from .extractor_settings import ExtractorTrainingConfig
@@ -63,19 +63,17 @@ def train_extractor(
         SetupError: the state cannot be used, see `check_state`.
         OutputError: the state cannot be written.
     """
+
+    def describe_memory(error: BaseException) -> TrainingError:
+        return TrainingError(f"{name}: out of memory in a batch of {_BATCH_SIZE} examples ({escape(error)})")
+
     training = _start(name, examples, config, device)
     if state_file is not None and state_file.exists():
         restore_training(training, state_file, name, examples, config)
     count = min(config.per_epoch or len(examples.labels), len(examples.labels))
     for epoch in range(training.epochs, config.epochs):
-        try:
+        with converting_out_of_memory(describe_memory):
             total = _train_epoch(training, name, examples, config, epoch)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise TrainingError(
-                f"{name}: out of memory in a batch of {_BATCH_SIZE} examples ({escape(error)})"
-            ) from error
         training.epochs = epoch + 1
         if state_file is not None:
             content = {

@@ -22,9 +22,9 @@ from ..devices import ComputePrecision
 from ..errors import SetupError, TrainingError
 from ..evaluation.evaluate import score_clips
 from ..files import exclusive_lock
-from ..memory import is_out_of_memory, name_option_when_out_of_memory
+from ..memory import converting_out_of_memory, name_option_when_out_of_memory
 from ..text import count_of, escape, first_few
-from .fingerprints import HashedFeatures, hash_data, hash_recipe
+from .fingerprints import DIGEST_BYTES, HashedFeatures, hash_data, hash_recipe
 from .recipe import OPTIMIZERS, Recipe, TrainingConfig
 from .run_folder import BEST_FILE, LAST_FILE
 from .training_state import TrainingState, load_state, save_state, write_log, write_parser
@@ -159,7 +159,7 @@ def _check_features(job: TrainingJob, hashes: Mapping[str, Tensor], progress: Ca
     total, done = sum(map(len, sets)), 0
     for clips in sets:
         expected = hashes.get(clips.split)
-        if expected is None or expected.shape != (len(clips), 16) or expected.dtype is not torch.uint8:
+        if expected is None or expected.shape != (len(clips), DIGEST_BYTES) or expected.dtype is not torch.uint8:
             raise SetupError(f"{escape(job.root)}: its state has no hashes of the features of {clips.split}")
         assert isinstance(clips.features, HashedFeatures)  # of `restore_run`
         first = done
@@ -192,13 +192,9 @@ def train_epochs(run: RestoredRun, callbacks: TrainingCallbacks | None = None) -
     callbacks = callbacks or TrainingCallbacks()
     job, state = run.job, run.state
     for epoch in range(state.epochs, job.recipe.training.epochs):
-        try:
+        with converting_out_of_memory(lambda error: TrainingError(_describe_memory(job, state, error))):
             record = _train_epoch(run, epoch, callbacks)
             scores = score_clips(run.parser, job.validation, job.device) if job.validation is not None else None
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise TrainingError(_describe_memory(job, state, error)) from error
         epoch_score = float(epoch) if scores is None else scores.segment.type_av
         is_best = epoch_score >= state.best_score
         if is_best:

@@ -28,6 +28,7 @@ from avvp.pipeline.synthetic.waveforms import RATE
 from PIL import Image
 from support.command import Result, find_faults
 from support.media import Clips
+from support.synth import write_clips
 
 CLASSES = len(LLP_LABELS)
 Run = Callable[..., Result]
@@ -122,12 +123,8 @@ def test_errors_stay_inside_the_labels_of_the_video() -> None:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from avvp.pipeline.synthetic.dataset import write_dataset
-
-    folder = tmp_path_factory.mktemp("synth") / "set"
-    folder.mkdir()
-    write_dataset(folder, SynthJob({"train": 3, "val": 2, "test": 2}, seed=5, seconds=4), workers=1)
-    return folder
+    job = SynthJob({"train": 3, "val": 2, "test": 2}, seed=5, seconds=4)
+    return write_clips(tmp_path_factory.mktemp("synth") / "set", job)
 
 
 class TestDataset:

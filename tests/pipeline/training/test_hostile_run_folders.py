@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from avvp.pipeline.cli.main import avvp
 from avvp.pipeline.errors import AVVPError
 from avvp.pipeline.training.run_folder import (
     BEST_FILE,
@@ -27,7 +25,7 @@ from avvp.pipeline.training.training_state import TrainingState, load_training_s
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.command import Run
-from support.run_folders import snapshot, train_options, write_data
+from support.run_folders import snapshot, train_options
 
 JSON = st.recursive(
     st.none()
@@ -39,23 +37,6 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
     max_leaves=6,
 )
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("runs") / "run"
-    assert avvp.main([*train_options(data), "-o", str(root), "--epochs", "1", "-q"], standalone_mode=False) == 0
-    return root
-
-
-@pytest.fixture
-def copy(finished: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
 def assert_refused(run: Run, root: Path, *arguments: object) -> str:

@@ -21,15 +21,10 @@ from avvp.pipeline.training.train_parser import train
 from support.command import Run
 from support.llp_like import Recipe, generate
 from support.paths import ROOT
-from support.run_folders import snapshot, train_options, write_data
+from support.run_folders import snapshot, train_options
 from support.training import CPU, make_job
 
 ALLOCATOR = "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.mark.parametrize(

@@ -20,34 +20,12 @@ from avvp.pipeline.training.state_file import read_state_content, read_state_fil
 from avvp.pipeline.training.training_state import load_training_state
 from safetensors.torch import load_file
 from support.command import Run
-from support.run_folders import Killed, snapshot, train_options, write_data
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of one epoch; tests copy it."""
-    from avvp.pipeline.cli.main import avvp
-
-    root = tmp_path_factory.mktemp("runs") / "run"
-    arguments = [*train_options(data), "-o", str(root), "--epochs", "1", "-q"]
-    assert avvp.main(arguments, standalone_mode=False) == 0
-    return root
-
-
-@pytest.fixture
-def copy(finished: Path, tmp_path: Path) -> Path:
-    """A copy of the finished run."""
-    return Path(shutil.copytree(finished, tmp_path / "run"))
+from support.run_folders import Killed, snapshot, train_options
 
 
 @pytest.fixture
 def own_data(data: Path, tmp_path: Path, copy: Path) -> Path:
-    """A copy of the data, which the copy of the run is told of; a test may change it."""
+    """A copy of the data, named in the configuration of the copied run; a test may change it."""
     target = Path(shutil.copytree(data, tmp_path / "data"))
     config = (copy / CONFIG_FILE).read_text()
     (copy / CONFIG_FILE).write_text(config.replace(str(data), str(target)))

@@ -15,7 +15,7 @@ from avvp.pipeline.datasets.annotations import read_annotations
 from avvp.pipeline.datasets.clips import clip_id
 from avvp.pipeline.errors import SetupError, TrainingError
 from avvp.pipeline.files import exclusive_lock
-from avvp.pipeline.synthetic.dataset import SynthJob, write_dataset
+from avvp.pipeline.synthetic.dataset import SynthJob
 from avvp.pipeline.training import train_extractors
 from avvp.pipeline.training.extractor_examples import Examples
 from avvp.pipeline.training.extractor_run import ExtractorPlan
@@ -25,6 +25,7 @@ from avvp.pipeline.training.train_extractors import train_extractor
 from safetensors.torch import load_file
 from support.command import Run
 from support.run_folders import Killed, snapshot
+from support.synth import write_clips
 
 TINY = {"audio": "vggish_tiny", "visual_2d": "resnet_tiny", "visual_3d": "r2plus1d_tiny"}
 
@@ -139,10 +140,8 @@ def test_memory_that_is_not_enough_is_an_error(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("synth") / "set"
-    folder.mkdir()
-    write_dataset(folder, SynthJob({"train": 2, "val": 2, "test": 2}, seed=9, seconds=2), workers=1)
-    return folder
+    job = SynthJob({"train": 2, "val": 2, "test": 2}, seed=9, seconds=2)
+    return write_clips(tmp_path_factory.mktemp("synth") / "set", job)
 
 
 def test_the_command_resumes_and_refuses(run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,19 +16,18 @@ from avvp.pipeline.datasets.annotations import read_annotations
 from avvp.pipeline.errors import DatasetError
 from avvp.pipeline.preprocess.network_inputs import NetworkInputs
 from avvp.pipeline.preprocess.worker_process import DecodeWorker
-from avvp.pipeline.synthetic.dataset import SynthJob, write_dataset
+from avvp.pipeline.synthetic.dataset import SynthJob
 from avvp.pipeline.training.extractor_examples import EXAMPLE_FRAMES_PER_SECOND, Examples, decode_examples
 from avvp.pipeline.training.extractor_settings import ExtractorTrainingConfig
 from avvp.pipeline.training.train_extractors import mix_examples, train_extractor
 from support.command import Result
+from support.synth import write_clips
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("synth") / "set"
-    folder.mkdir()
-    write_dataset(folder, SynthJob({"train": 4, "val": 2, "test": 3}, seed=9, seconds=3), workers=1)
-    return folder
+    job = SynthJob({"train": 4, "val": 2, "test": 3}, seed=9, seconds=3)
+    return write_clips(tmp_path_factory.mktemp("synth") / "set", job)
 
 
 def test_examples_are_what_extraction_sees_with_the_labels_of_their_second(data: Path, tmp_path: Path) -> None:
