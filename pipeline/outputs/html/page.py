@@ -9,7 +9,7 @@ import mimetypes
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -28,7 +28,25 @@ PAGE_SUFFIXES = (".html", ".htm")
 EMBED_LIMIT = 64 << 20  # bytes of an embedded video; browsers are slow with larger pages
 _WEB = Path(__file__).with_name("web")
 _SCRIPTS = ("events.js", "timeline.js", "editing.js", "page.js")
+_POLICY = (  # the content security policy: nothing is loaded from elsewhere
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:;"
+    " media-src 'self' file: data: blob:"
+)
+_POLICY_TO_SAVE = "; connect-src 'self'"
 _CODEC_KEYS = {"audio": "audio_codec", "visual": "video_codec"}  # in `Timeline.media`; None: no such stream
+
+
+@dataclass(frozen=True)
+class SaveTarget:
+    """Where a page on a server sends its corrections.
+
+    Attributes:
+        url: address on the page's own server.
+        version: of the timeline on the page; sent back, so that a server can tell what was edited meanwhile.
+    """
+
+    url: str
+    version: str
 
 
 def write_page(
@@ -55,16 +73,53 @@ def write_page(
         MediaError: the media to embed cannot be read.
         OutputError: the page cannot be written.
     """
+    folder = path.resolve().parent
+    write_atomic(path, render_page(timeline, folder=folder, media=media, truth=truth, embed=embed, note=note))
+
+
+def render_page(
+    timeline: Timeline,
+    *,
+    folder: Path | None = None,
+    media: Path | None = None,
+    media_url: str | None = None,
+    save: SaveTarget | None = None,
+    truth: GroundTruth | None = None,
+    embed: bool = False,
+    note: str = "",
+) -> bytes:
+    """Render the page of a timeline.
+
+    Args:
+        timeline: the events. The path in its facts of the media is shown, never opened.
+        folder: of the page, from where it refers to `media`; by default the working directory.
+        media: the file that the page plays; None for a page without a player, unless there is `media_url`.
+        media_url: address from which the player loads the media, in place of the path; for pages on a server.
+        save: where corrections are sent; None for a page that only saves files.
+        truth: shown below the events.
+        embed: embed the media in the page.
+        note: shown in place of the player where there are no media.
+
+    Returns:
+        The page, UTF-8.
+
+    Raises:
+        SetupError: the media are too large to embed.
+        MediaError: the media to embed cannot be read.
+    """
     data = page_data(timeline, truth)
-    data["media"] = None if media is None else _player_data(media, path, embed=embed)
+    data["media"] = _player_data(timeline, media, media_url, folder or Path.cwd(), embed=embed)
     data["note"] = escape(note)
+    if save is not None:
+        data["save"] = {"url": save.url, "version": save.version}
     parts = {
         "TITLE": html.escape(f"{data['name']} · events"),
+        "CSP": _POLICY + (_POLICY_TO_SAVE if save is not None else ""),
         "STYLE": read_web("page.css"),
         "SCRIPT": "".join(read_web(name) for name in _SCRIPTS),
         "DATA": json_for_script(data),
     }
-    write_atomic(path, fill_template(read_web("page.html"), parts))
+    return fill_template(read_web("page.html"), parts)
 
 
 def is_avvp_page(path: Path) -> bool:
@@ -158,19 +213,27 @@ def _all_numbers(thresholds: Mapping[str, Any]) -> bool:
     return all(isinstance(value, int | float) and 0 <= value <= 1 for value in thresholds.values())
 
 
-def _player_data(media: Path, page: Path, *, embed: bool) -> dict[str, Any]:
-    kind = "audio" if media.suffix.lower() in AUDIO_SUFFIXES else "video"
-    data = {"kind": kind, "name": escape(media.name), "path": escape(media), "embedded": embed}
+def _player_data(
+    timeline: Timeline, media: Path | None, url: str | None, folder: Path, *, embed: bool
+) -> dict[str, Any] | None:
+    if media is None and url is None:
+        return None
+    name = Path(str(timeline.media.get("path", timeline.name))).name if media is None else media.name
+    suffix = Path(name).suffix.lower()
+    kind = "audio" if suffix in AUDIO_SUFFIXES else "video"
+    data = {"kind": kind, "name": escape(name), "path": escape(name), "embedded": embed}
+    if url is not None or media is None:
+        return {**data, "url": url}
     if not embed:
-        relative = os.path.relpath(media.resolve(), page.resolve().parent)
+        relative = os.path.relpath(media.resolve(), folder.resolve())
         return {**data, "path": escape(relative), "url": quote(os.fsencode(relative))}
     check_embeddable(media)
     try:
         content = base64.b64encode(media.read_bytes()).decode()
     except OSError as error:
         raise MediaError(media, f"cannot be read: {error.strerror or error}") from error
-    mime_type = mimetypes.guess_type(f"x{media.suffix.lower()}")[0] or f"{kind}/mp4"
-    return {**data, "url": f"data:{mime_type};base64,{content}"}
+    mime_type = mimetypes.guess_type(f"x{suffix}")[0] or f"{kind}/mp4"
+    return {**data, "path": escape(media), "url": f"data:{mime_type};base64,{content}"}
 
 
 def read_web(name: str) -> str:
