@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,12 +24,23 @@ class EventFiles:
     notes: list[str] = field(default_factory=list)
 
 
-def read_event_files(arguments: Iterable[Path]) -> EventFiles:
-    """Read event files and the event files in folders.
+@dataclass(frozen=True)
+class NamedTimeline:
+    """A timeline of a file.
 
-    A format of several files is read once, whichever of its files are given. Where a folder has a timeline in several
-    formats, the first one in `FORMATS` is read: JSON, if it exists. Files of a folder that are not events are skipped
-    with a note.
+    Attributes:
+        name: of the timeline; others may have the same.
+        source: the file it was read from.
+        timeline: the events.
+    """
+
+    name: str
+    source: Path
+    timeline: Timeline
+
+
+def read_event_files(arguments: Iterable[Path]) -> EventFiles:
+    """Read event files and the event files in folders, see `each_timeline`.
 
     Args:
         arguments: files and folders.
@@ -42,31 +53,58 @@ def read_event_files(arguments: Iterable[Path]) -> EventFiles:
         FormatError: a file that was given itself does not hold events.
     """
     result = EventFiles()
-    for argument in arguments:
-        if argument.is_dir():
-            if not _read_folder(argument, result):
-                reason = f": {result.notes[0]}" if result.notes else ""
-                raise SetupError(f"{escape(argument)}: no event files in this folder{reason}")
-        elif not is_file(argument):
-            raise SetupError(f"{escape(argument)}: no such file")
-        elif argument not in result.files:
-            _add(argument, read_events(argument), result)
+    for read in each_timeline(arguments, result):
+        if read.name in result.timelines:
+            both = f"{escape(result.sources[read.name])} and {escape(read.source)}"
+            raise SetupError(f"{both}: two timelines are called {escape(read.name)}; pass only one of them")
+        result.timelines[read.name], result.sources[read.name] = read.timeline, read.source
     return result
 
 
-def _read_folder(folder: Path, result: EventFiles) -> int:
-    """Add the timelines of a folder to the result and return their number."""
-    before = len(result.timelines)
+def each_timeline(arguments: Iterable[Path], record: EventFiles) -> Iterator[NamedTimeline]:
+    """Read event files and the event files in folders, one after the other: only one file is in memory at a time.
+
+    A format of several files is read once, whichever of its files are given. Where a folder has a timeline in several
+    formats, the first one in `FORMATS` is read: JSON, if it exists. Files of a folder that are not events are skipped
+    with a note.
+
+    Args:
+        arguments: files and folders.
+        record: receives the files that were read, and the notes; its timelines stay as they are.
+
+    Yields:
+        The timelines.
+
+    Raises:
+        SetupError: a file does not exist, or a folder has no event files.
+        FormatError: a file that was given itself does not hold events.
+    """
+    done = set[Path]()
+    for argument in arguments:
+        if argument.is_dir():
+            count = 0
+            for read in _read_folder(argument, record, done):
+                count += 1
+                yield read
+            if not count:
+                reason = f": {record.notes[0]}" if record.notes else ""
+                raise SetupError(f"{escape(argument)}: no event files in this folder{reason}")
+        elif not is_file(argument):
+            raise SetupError(f"{escape(argument)}: no such file")
+        elif argument not in done:
+            yield from _name(argument, read_events(argument), record, done)
+
+
+def _read_folder(folder: Path, record: EventFiles, done: set[Path]) -> Iterator[NamedTimeline]:
     for path in _select_files(folder):
-        if path in result.files:
+        if path in done:
             continue
         try:
             timelines = read_events(path)
         except FormatError as error:  # a folder may hold files of other programs
-            result.notes.append(f"left out: {error}")
+            record.notes.append(f"left out: {error}")
             continue
-        _add(path, timelines, result)
-    return len(result.timelines) - before
+        yield from _name(path, timelines, record, done)
 
 
 def _select_files(folder: Path) -> list[Path]:
@@ -85,7 +123,7 @@ def _select_files(folder: Path) -> list[Path]:
             continue
         event_format, suffix, base = match
         is_alias = (event_format.aliases or {}).get(suffix, suffix) != suffix
-        if event_format.read is None or (is_alias and event_format.name != "json"):
+        if not event_format.is_readable or (is_alias and event_format.name != "json"):
             continue  # a .txt file that is given may hold labels of Audacity, but in a folder it rarely does
         groups.setdefault(base, {}).setdefault(event_format.name, []).append(path)
     selected = []
@@ -95,18 +133,17 @@ def _select_files(folder: Path) -> list[Path]:
     return sorted(selected)
 
 
-def _add(path: Path, timelines: Sequence[Timeline], result: EventFiles) -> None:
-    result.files += all_files(path)
+def _name(path: Path, timelines: Sequence[Timeline], record: EventFiles, done: set[Path]) -> Iterator[NamedTimeline]:
+    """Name the timelines of a file, and note what was read."""
+    files = all_files(path)
+    record.files += files
+    done.update(files)
     match = find_format(path)
     if match is not None and not match[0].keeps_warnings:
-        result.notes += dict.fromkeys(warning for timeline in timelines for warning in timeline.warnings)
-    timelines = list(timelines)
+        record.notes += dict.fromkeys(warning for timeline in timelines for warning in timeline.warnings)
     for timeline in timelines:
         name = _full_name(path, timeline) if len(timelines) == 1 else timeline.name
-        if name in result.timelines:
-            both = f"{escape(result.sources[name])} and {escape(path)}"
-            raise SetupError(f"{both}: two timelines are called {escape(name)}; pass only one of them")
-        result.timelines[name], result.sources[name] = timeline, path
+        yield NamedTimeline(name, path, timeline)
 
 
 def _full_name(path: Path, timeline: Timeline) -> str:
