@@ -42,6 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline.pseudo_labeling": {*_INFERENCE, "pipeline.batch", "pipeline.outputs.html"},
 }
 MAY_IMPORT["pipeline.cli.options"] = set(MAY_IMPORT)
+MAY_IMPORT["pipeline.cli.commands"] = {*MAY_IMPORT, "pipeline.cli"}
 MAY_IMPORT["pipeline.cli"] = set(MAY_IMPORT)
 MOST_FILES = 22
 MOST_LINES = 400

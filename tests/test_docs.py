@@ -16,7 +16,7 @@ import click
 import numpy as np
 import pytest
 from avvp.pipeline.cli import main
-from avvp.pipeline.cli import weights as cli_weights
+from avvp.pipeline.cli.commands import weights as cli_weights
 from avvp.pipeline.inference.bundle import load_parser
 from avvp.pipeline.outputs.formats.events_json import from_document
 from avvp.pipeline.outputs.formats.registry import FORMATS
@@ -221,10 +221,10 @@ def test_every_format_is_described_with_an_example() -> None:
     page = OUTPUTS.read_text(encoding="utf-8")
     examples = dict(re.findall(r"^`example\.(\S+)`\n\n```\w+\n(.*?)```$", page, re.DOTALL | re.MULTILINE))
     timeline = from_document(json.loads(examples["json"]), "example")
-    for form in FORMATS.values():
+    assert all(f"`{form.name}`" in page for form in FORMATS.values())
+    for form in (form for form in FORMATS.values() if not form.read_bytes):
         written = [content.decode().replace("\r\n", "\n") for content in form.write(timeline)]
         assert [examples.pop(suffix) for suffix in form.suffixes] == written
-        assert f"`{form.name}`" in page
     assert not examples
 
 

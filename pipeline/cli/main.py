@@ -1,4 +1,4 @@
-"""The programs avvp and avvp-parse. Each command has a file of its own; commands only handle arguments.
+"""The programs avvp and avvp-parse. The commands are in commands/.
 
 Exit status: 0 success; 1 an input failed; 2 wrong usage, or the run cannot start; 130 interrupted.
 """
@@ -58,7 +58,7 @@ _SUMMARIES = {
 @version_option("avvp")
 @click.group(
     cls=LazyGroup,
-    package=__package__,
+    package=f"{__package__}.commands",
     summaries=_SUMMARIES,
     modules={"recipes": "reproduce"},
     context_settings=CONTEXT_SETTINGS,
@@ -75,8 +75,8 @@ def main() -> None:
 
 def parse_main() -> None:
     """Run the program `avvp-parse`, which is `avvp parse`."""
-    from .parse import parse
-
+    parse = avvp.get_command(click.Context(avvp), "parse")
+    assert parse is not None
     _run(parse, "avvp-parse")
 
 

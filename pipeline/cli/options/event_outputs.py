@@ -34,7 +34,7 @@ class FormatOptions(CommandOptions):
             multiple=True,
             metavar="NAME,...",
             show_default="by the suffix of the output, else json",
-            help="json, csv, tsv, llp, vtt, srt, audacity, textgrid, eaf, rttm or all.",
+            help="Format of the events, a name of docs/outputs.md such as json, csv, vtt or textgrid; or all.",
         )
     )
 
@@ -163,9 +163,11 @@ def name_targets(output: Path | None, formats: tuple[str, ...]) -> list[OutputFi
         SetupError: a format is unknown, or several files are asked for without a name.
     """
     from ...outputs.formats.registry import FORMATS
-    from ...outputs.formats.targets import OutputFiles, parse_formats, resolve_targets
+    from ...outputs.formats.targets import OutputFiles, describe_left_out, parse_formats, resolve_targets
 
     event_formats = parse_formats(formats)
+    if note := describe_left_out(formats):
+        click.echo(note, err=True)
     if output is not None:
         return resolve_targets(output, event_formats)
     if len(event_formats) > 1 or any(len(item.suffixes) > 1 for item in event_formats):

@@ -135,7 +135,7 @@ class TestUnexpectedErrors:
                 raise error
 
             monkeypatch.setattr("avvp.pipeline.cli.options.event_outputs.write_target", fail)
-            monkeypatch.setattr("avvp.pipeline.cli.convert.write_target", fail, raising=False)
+            monkeypatch.setattr("avvp.pipeline.cli.commands.convert.write_target", fail, raising=False)
             return run("convert", *options)
 
         return call

@@ -403,7 +403,7 @@ def test_other_tables(run: Run, data: Path, tmp_path: Path, table: str) -> None:
 
 
 def test_every_table_of_the_command_line_is_defined() -> None:
-    from avvp.pipeline.cli.reproduce import TABLES
+    from avvp.pipeline.cli.commands.reproduce import TABLES
 
     assert set(TABLES) == set(PAPER_TABLES)
 

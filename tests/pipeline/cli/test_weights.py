@@ -15,7 +15,7 @@ import pytest
 import torch
 from avvp.extractors import build_extractor
 from avvp.extractors.registry import extractor_shapes
-from avvp.pipeline.cli import weights as cli_weights
+from avvp.pipeline.cli.commands import weights as cli_weights
 from avvp.pipeline.cli.main import avvp
 from avvp.pipeline.inference.vggish_check import TOLERANCES, check_vggish
 from avvp.weights import list_bundles, list_files

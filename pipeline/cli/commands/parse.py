@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from ...weights.manifest import load_bundle
-from .batch_run import run_batch
-from .options.batch_options import BatchOptions, CompileOptions, RayOptions, collect_named_inputs
-from .options.command import command, exit_2_on_error, given_flags, version_option
-from .parse_file import parse_one
-from .parse_options import ParseOptions, make_parse_task
+from ....weights.manifest import load_bundle
+from ..batch_run import run_batch
+from ..options.batch_options import BatchOptions, CompileOptions, RayOptions, collect_named_inputs
+from ..options.command import command, exit_2_on_error, given_flags, version_option
+from ..parse_file import parse_one
+from ..parse_options import ParseOptions, make_parse_task
 
 
 @version_option("avvp-parse")
@@ -57,11 +57,11 @@ def _parse_batch(output_dir: str, options: ParseOptions) -> int:
         raise click.UsageError(f"{flags[0]} is for one file; avvp report draws a folder of results")
     named = collect_named_inputs(options.inputs, options)
 
-    from ..batch.open_storage import open_storage
+    from ...batch.open_storage import open_storage
 
     bundle = load_bundle(options.weights)
     storage = open_storage(output_dir)
-    from .console import Console
+    from ..console import Console
 
     with storage.exclusive_lock():
         console = Console(quiet=options.quiet, verbose=options.verbose)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...weights.safe_paths import UnsafePathError, inside
-from ..errors import DatasetError, SetupError
-from ..files import MEDIA_SUFFIXES, is_file, make_folder
-from ..text import escape, first_few, shorten
-from .options.command import (
+from ....weights.safe_paths import UnsafePathError, inside
+from ...errors import DatasetError, SetupError
+from ...files import MEDIA_SUFFIXES, is_file, make_folder
+from ...text import escape, first_few, shorten
+from ..options.command import (
     ANY_PATH,
     EXISTING_FOLDER,
     EXISTING_PATH,
@@ -24,11 +24,11 @@ from .options.command import (
     exit_2_on_error,
     option,
 )
-from .options.event_outputs import PlotOptions, PostProcessingOptions, read_timelines, refuse_inputs, write_plots
-from .options.groups import MessageOptions
+from ..options.event_outputs import PlotOptions, PostProcessingOptions, read_timelines, refuse_inputs, write_plots
+from ..options.groups import MessageOptions
 
 if TYPE_CHECKING:
-    from ..timeline import GroundTruth, Timeline
+    from ...timeline import GroundTruth, Timeline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +69,8 @@ def report(options: ReportOptions) -> int:
     filtered, corrected, and saved as JSON or in the format of LLP. It is a single file and loads nothing from the
     network.
     """
-    from ..outputs.html.index import write_index
-    from ..outputs.html.page import write_page
+    from ...outputs.html.index import write_index
+    from ...outputs.html.page import write_page
 
     with exit_2_on_error(debug=options.debug):
         plot_files = options.plot_files()
@@ -119,9 +119,9 @@ def report(options: ReportOptions) -> int:
 
 def _plan_pages(folder: Path, timelines: Iterable[str]) -> dict[str, Path]:
     """Map timelines to pages. Raises SetupError if a page would overwrite the index, or a file not written by avvp."""
-    from ..outputs.formats.targets import result_path
-    from ..outputs.html.index import INDEX
-    from ..outputs.html.page import is_avvp_page
+    from ...outputs.formats.targets import result_path
+    from ...outputs.html.index import INDEX
+    from ...outputs.html.page import is_avvp_page
 
     pages = {name: result_path(folder, name, ".html") for name in timelines}
     for page in pages.values():
@@ -140,8 +140,8 @@ def _read_truths(
     """Map timelines to their annotations. Raises DatasetError for a clip without annotations."""
     if folder is None:
         return dict.fromkeys(timelines)
-    from ..evaluation.evaluate_timelines import find_annotated_clip
-    from .options.user_annotations import read_user_annotations
+    from ...evaluation.evaluate_timelines import find_annotated_clip
+    from ..options.user_annotations import read_user_annotations
 
     annotations = read_user_annotations(folder, quiet=quiet)
     truths: dict[str, GroundTruth | None] = {}

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from ..errors import SetupError
-from ..precisions import TRAINING_PRECISIONS
-from ..text import escape
-from .options.command import (
+from ...errors import SetupError
+from ...precisions import TRAINING_PRECISIONS
+from ...text import escape
+from ..options.command import (
     ANY_PATH,
     EXISTING_FOLDER,
     CommandOptions,
@@ -24,11 +24,11 @@ from .options.command import (
     given_flags,
     option,
 )
-from .options.groups import AnnotationOptions, FeatureOptions, RunningOptions, set_torch_threads
+from ..options.groups import AnnotationOptions, FeatureOptions, RunningOptions, set_torch_threads
 
 if TYPE_CHECKING:
-    from ..training.setup import PlanData, TrainingPlan
-    from .console import Console
+    from ...training.setup import PlanData, TrainingPlan
+    from ..console import Console
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +104,8 @@ class PlanOptions(AnnotationOptions, FeatureOptions, TrainingDataOptions):
             click.UsageError: --annotations or --features is missing.
             SetupError: the recipe is unknown, or a setting is invalid.
         """
-        from ..training.recipe import load_recipe
-        from ..training.setup import PUBLISHED_EMBEDDINGS, TrainingPlan
+        from ...training.recipe import load_recipe
+        from ...training.setup import PUBLISHED_EMBEDDINGS, TrainingPlan
 
         annotations, features = self.data_folders()
         return TrainingPlan(
@@ -201,12 +201,12 @@ def train(options: TrainOptions) -> int:
     _check_usage(options)
     with contextlib.ExitStack() as lock:  # held from before the run's folder is touched until training ends
         with exit_2_on_error(debug=options.debug):
-            from ..devices import resolve_device
-            from ..training.run_folder import lock_run, note_other_environment, write_config
-            from ..training.setup import check_data, complete_bundle, open_data, prepare_job, start_run
-            from ..training.train_parser import restore_run, train_epochs
-            from .console import Console
-            from .training_progress import tensorboard_logger, training_callbacks
+            from ...devices import resolve_device
+            from ...training.run_folder import lock_run, note_other_environment, write_config
+            from ...training.setup import check_data, complete_bundle, open_data, prepare_job, start_run
+            from ...training.train_parser import restore_run, train_epochs
+            from ..console import Console
+            from ..training_progress import tensorboard_logger, training_callbacks
 
             console = Console(quiet=options.quiet)
             root = options.output or Path()
@@ -266,8 +266,8 @@ def _check_usage(options: TrainOptions) -> None:
 
 def _make_plan(options: TrainOptions) -> tuple[TrainingPlan, bool]:
     """Return the plan, and whether it is a run's with another number of epochs than the run's folder has."""
-    from ..training.run_folder import CONFIG_FILE, read_config
-    from ..training.setup import TrainingPlan, with_epochs
+    from ...training.run_folder import CONFIG_FILE, read_config
+    from ...training.setup import TrainingPlan, with_epochs
 
     if not options.resume or options.output is None:
         return options.training_plan(options.all_changes()), False

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...weights.source import WeightSource
-from ..errors import SetupError
-from ..files import without_media_suffix
-from ..text import count_of, escape
-from .batch_run import run_batch
-from .options.batch_options import BatchOptions, collect_named_inputs, read_settings
-from .options.command import EXISTING_FILE, EXISTING_PATH, argument, command, exit_2_on_error, option
-from .options.groups import OfflineOptions
+from ....weights.source import WeightSource
+from ...errors import SetupError
+from ...files import without_media_suffix
+from ...text import count_of, escape
+from ..batch_run import run_batch
+from ..options.batch_options import BatchOptions, collect_named_inputs, read_settings
+from ..options.command import EXISTING_FILE, EXISTING_PATH, argument, command, exit_2_on_error, option
+from ..options.groups import OfflineOptions
 
 if TYPE_CHECKING:
-    from ..batch.storage import Storage
-    from ..pseudo_labeling.prompts import Prompts
-    from ..pseudo_labeling.task import PseudoLabelTask
-    from ..pseudo_labeling.threshold_scores import LabelingConfig
-    from ..pseudo_labeling.weak_labels import WeakLabels
-    from ..timeline import SegmentLabels
+    from ...batch.storage import Storage
+    from ...pseudo_labeling.prompts import Prompts
+    from ...pseudo_labeling.task import PseudoLabelTask
+    from ...pseudo_labeling.threshold_scores import LabelingConfig
+    from ...pseudo_labeling.weak_labels import WeakLabels
+    from ...timeline import SegmentLabels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,16 +118,16 @@ def pseudo_label(options: PseudoLabelOptions) -> int:
     """
     with exit_2_on_error(debug=options.debug):
         _check_usage(options)
-        from ..batch.journal import Journal
-        from ..batch.open_storage import open_storage
-        from ..pseudo_labeling.prompts import VALOR, read_prompts
-        from ..pseudo_labeling.review_pages import check_review
+        from ...batch.journal import Journal
+        from ...batch.open_storage import open_storage
+        from ...pseudo_labeling.prompts import VALOR, read_prompts
+        from ...pseudo_labeling.review_pages import check_review
 
         prompts = read_prompts(options.prompts or VALOR)
         named = collect_named_inputs(options.inputs, options)
         labels = _read_known_labels(prompts, options)
         storage = open_storage(options.output)
-        from .console import Console
+        from ..console import Console
 
         console = Console(quiet=options.quiet)
         with storage.exclusive_lock():
@@ -176,8 +176,8 @@ class _KnownLabels:
 
 
 def _read_known_labels(prompts: Prompts, options: PseudoLabelOptions) -> _KnownLabels:
-    from ..pseudo_labeling.weak_labels import annotated_labels, read_table
-    from .options.user_annotations import print_notices, read_user_annotations
+    from ...pseudo_labeling.weak_labels import annotated_labels, read_table
+    from ..options.user_annotations import print_notices, read_user_annotations
 
     path, splits = options.annotations, options.splits or ("train",)
     if path is None:
@@ -206,8 +206,8 @@ def _select_videos(
     named: Mapping[str, Path], scored: Collection[str], labels: _KnownLabels, options: PseudoLabelOptions
 ) -> tuple[dict[str, Path], LabelingConfig]:
     """Select the annotated videos and build the labelling configuration. scored: videos with scores in the output."""
-    from ..datasets.annotations import usable_clip_name
-    from ..pseudo_labeling.threshold_scores import LabelingConfig
+    from ...datasets.annotations import usable_clip_name
+    from ...pseudo_labeling.threshold_scores import LabelingConfig
 
     weak, dense, notes, videos = labels.weak, labels.dense, list(labels.notes), dict(named)
     if weak is not None:
@@ -245,7 +245,7 @@ def _match_videos(
     named: Mapping[str, Path], annotated: Collection[str], scored: Collection[str], *, keep_suffix: bool
 ) -> dict[str, str]:
     """Match videos of this run and of earlier ones with clips. Clips are called by names without media suffix."""
-    from ..pseudo_labeling.weak_labels import match_videos
+    from ...pseudo_labeling.weak_labels import match_videos
 
     others = [name for name in scored if name not in named]
     if not keep_suffix:
@@ -265,9 +265,9 @@ def _match_videos(
 
 
 def _make_task(config: LabelingConfig, options: PseudoLabelOptions) -> PseudoLabelTask:
-    from ..pseudo_labeling.clap_teacher import CLAP_MODEL
-    from ..pseudo_labeling.clip_teacher import CLIP_MODEL
-    from ..pseudo_labeling.task import PseudoLabelTask
+    from ...pseudo_labeling.clap_teacher import CLAP_MODEL
+    from ...pseudo_labeling.clip_teacher import CLIP_MODEL
+    from ...pseudo_labeling.task import PseudoLabelTask
 
     return PseudoLabelTask(
         settings=read_settings("llp", options),
@@ -282,7 +282,7 @@ def _make_task(config: LabelingConfig, options: PseudoLabelOptions) -> PseudoLab
 def _write_review(
     weak: WeakLabels | None, videos: Mapping[str, Path], storage: Storage, output: str, count: int
 ) -> str:
-    from ..pseudo_labeling.review_pages import find_labelled, sample_labels, write_review
+    from ...pseudo_labeling.review_pages import find_labelled, sample_labels, write_review
 
     clips = sample_labels(storage, weak, find_labelled(storage), videos, count)
     return f"{write_review(storage, Path(output), clips)}: {len(clips)} clips to check"

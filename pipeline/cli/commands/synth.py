@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from ..errors import SetupError
-from .options.command import ANY_PATH, EXISTING_FOLDER, argument, command, exit_1_on_error, exit_2_on_error, option
-from .options.groups import MessageOptions
+from ...errors import SetupError
+from ..options.command import ANY_PATH, EXISTING_FOLDER, argument, command, exit_1_on_error, exit_2_on_error, option
+from ..options.groups import MessageOptions
 
 _SPLITS = ("train", "val", "test")
 
@@ -72,11 +72,11 @@ def synth(options: SynthOptions) -> int:
     with exit_2_on_error(debug=options.debug):
         counts = _split(options.clips, options.shares)
 
-        from ...models.labels import LLP_LABELS
-        from ..decode.process import available_cores
-        from ..synthetic.dataset import SynthJob, write_dataset
-        from ..synthetic.user_sources import NO_SOURCES, find_sources
-        from .console import Console
+        from ....models.labels import LLP_LABELS
+        from ...decode.process import available_cores
+        from ...synthetic.dataset import SynthJob, write_dataset
+        from ...synthetic.user_sources import NO_SOURCES, find_sources
+        from ..console import Console
 
         sources = NO_SOURCES if options.sources is None else find_sources(options.sources, LLP_LABELS)
     console = Console(quiet=options.quiet)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...weights.errors import WeightsError
-from ...weights.fetch import fetch_file
-from ...weights.locate import find_file, readable_url, search_folders, verify_file
-from ...weights.manifest import WeightFile, list_bundles, list_files
-from ..text import escape
-from .options.command import ANY_PATH, CONTEXT_SETTINGS, CommandOptions, argument, command, format_examples, option
+from ....weights.errors import WeightsError
+from ....weights.fetch import fetch_file
+from ....weights.locate import find_file, readable_url, search_folders, verify_file
+from ....weights.manifest import WeightFile, list_bundles, list_files
+from ...text import escape
+from ..options.command import ANY_PATH, CONTEXT_SETTINGS, CommandOptions, argument, command, format_examples, option
 
 if TYPE_CHECKING:
-    from .console import Console
+    from ..console import Console
 
 
 _EXAMPLES = ("avvp weights list", "avvp weights fetch leap-llp", "avvp weights verify", "avvp weights path resnet152")
@@ -69,7 +69,7 @@ def fetch(options: FetchOptions) -> int:
     NAME is a bundle, a file's key or a file name. Existing files are only verified. To resume an interrupted download,
     repeat the command.
     """
-    from .console import Console
+    from ..console import Console
 
     console = Console(quiet=options.quiet)
     failed = False
@@ -125,9 +125,9 @@ def verify(options: VerifyOptions) -> int:
 
 def _check_vggish(path: Path) -> str:
     """Compare VGGish's outputs with published ones. Raises WeightsError if they differ."""
-    from ...extractors.registry import build_extractor
-    from ...weights.load import read_state_dict
-    from ..inference.vggish_check import TOLERANCES, check_vggish
+    from ....extractors.registry import build_extractor
+    from ....weights.load import read_state_dict
+    from ...inference.vggish_check import TOLERANCES, check_vggish
 
     try:
         differences = check_vggish(build_extractor("vggish", read_state_dict(path)))
@@ -146,9 +146,9 @@ def _check_leap(path: Path) -> str:
     """Check that the file holds every tensor of the published parser. Raises WeightsError if not."""
     import torch
 
-    from ...models.labels import LLP_LABELS
-    from ...models.published import load_published
-    from ...weights.load import read_state_dict
+    from ....models.labels import LLP_LABELS
+    from ....models.published import load_published
+    from ....weights.load import read_state_dict
 
     try:
         load_published(read_state_dict(path), family="leap", label_embeddings=torch.zeros(len(LLP_LABELS), 300))

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options.command import EXISTING_FILE, EXISTING_FOLDER, OUTPUT_FILE, FiniteRange, command, exit_2_on_error, option
-from .options.groups import AnnotationOptions, FeatureOptions, RunningOptions, set_torch_threads
-from .options.table_output import TableFileOptions, write_result
+from ..options.command import EXISTING_FILE, EXISTING_FOLDER, OUTPUT_FILE, FiniteRange, command, exit_2_on_error, option
+from ..options.groups import AnnotationOptions, FeatureOptions, RunningOptions, set_torch_threads
+from ..options.table_output import TableFileOptions, write_result
 
 if TYPE_CHECKING:
-    from ..evaluation.evaluate import Evaluation
-    from .console import Console
+    from ...evaluation.evaluate import Evaluation
+    from ..console import Console
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +92,8 @@ def evaluate(options: EvaluateOptions) -> int:
     """
     annotations = _check_usage(options)
     with exit_2_on_error(debug=options.debug):
-        from ..files import check_writable
-        from .console import Console
+        from ...files import check_writable
+        from ..console import Console
 
         console = Console(quiet=options.quiet)
         for path in (options.output, options.tuned):
@@ -105,7 +105,7 @@ def evaluate(options: EvaluateOptions) -> int:
                 result = _evaluate_parser(options.weights, annotations, options.features, options, console)
             else:
                 result = _evaluate_files(annotations, options)
-    from ..evaluation.tables import class_table, score_table
+    from ...evaluation.tables import class_table, score_table
 
     tables = [score_table(result), *([class_table(result)] if options.per_class else [])]
     document = result.to_dict()
@@ -157,9 +157,9 @@ def _given(values: dict[str, object]) -> list[str]:
 
 
 def _evaluate_files(folder: Path, options: EvaluateOptions) -> Evaluation:
-    from ..evaluation.evaluate_pseudo_labels import evaluate_pseudo_labels
-    from ..evaluation.evaluate_timelines import evaluate_timelines
-    from .options.user_annotations import read_user_annotations
+    from ...evaluation.evaluate_pseudo_labels import evaluate_pseudo_labels
+    from ...evaluation.evaluate_timelines import evaluate_timelines
+    from ..options.user_annotations import read_user_annotations
 
     annotations, split = read_user_annotations(folder, quiet=options.quiet), options.split
     if options.timelines is not None:
@@ -171,11 +171,11 @@ def _evaluate_files(folder: Path, options: EvaluateOptions) -> Evaluation:
 def _evaluate_parser(
     weights: str, annotations: Path, features: Path, options: EvaluateOptions, console: Console
 ) -> Evaluation:
-    from ..evaluation.evaluate_parser import ParserEvaluator
-    from ..files import write_atomic
-    from ..inference.bundle import load_parser
-    from ..inference.thresholds import DEFAULT_THRESHOLD, apply_tables, read_thresholds
-    from .options.user_annotations import print_notices
+    from ...evaluation.evaluate_parser import ParserEvaluator
+    from ...files import write_atomic
+    from ...inference.bundle import load_parser
+    from ...inference.thresholds import DEFAULT_THRESHOLD, apply_tables, read_thresholds
+    from ..options.user_annotations import print_notices
 
     tables = read_thresholds(options.thresholds) if options.thresholds else {}
     loaded = load_parser(weights, source=options.source(console.download_progress), device=options.device)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import SetupError
-from ..files import is_file, make_folder
-from ..text import escape
-from .options.command import ANY_PATH, OUTPUT_FOLDER, argument, command, exit_1_on_error, exit_2_on_error, option
-from .options.event_outputs import (
+from ...errors import SetupError
+from ...files import is_file, make_folder
+from ...text import escape
+from ..options.command import ANY_PATH, OUTPUT_FOLDER, argument, command, exit_1_on_error, exit_2_on_error, option
+from ..options.event_outputs import (
     FormatOptions,
     PostProcessingOptions,
     name_targets,
@@ -21,12 +21,12 @@ from .options.event_outputs import (
     refuse_inputs,
     write_target,
 )
-from .options.groups import MessageOptions
+from ..options.groups import MessageOptions
 
 if TYPE_CHECKING:
-    from ..outputs.formats.read_folders import EventFiles
-    from ..outputs.formats.targets import OutputFiles
-    from ..timeline import Timeline
+    from ...outputs.formats.read_folders import EventFiles
+    from ...outputs.formats.targets import OutputFiles
+    from ...timeline import Timeline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +110,7 @@ def _check_usage(options: ConvertOptions) -> None:
 
 
 def _write_data_set(folder: Path, split: str, options: ConvertOptions) -> int:
-    from ..datasets.from_timelines import write_data_set
+    from ...datasets.from_timelines import write_data_set
 
     timelines = read_timelines(options.inputs, options.post_processing(), quiet=options.quiet).timelines
     write_data_set(folder, timelines, split, seconds=options.seconds, overwrite=options.overwrite)
@@ -133,8 +133,8 @@ def _convert_one(options: ConvertOptions) -> int:
 
 def _plan_files(folder: Path, events: EventFiles, options: ConvertOptions) -> list[tuple[Timeline, list[OutputFiles]]]:
     """Choose the files of each timeline. Raises SetupError for a file that exists, or is an input."""
-    from ..outputs.formats.registry import FORMATS
-    from ..outputs.formats.targets import OutputFiles, parse_formats, result_path
+    from ...outputs.formats.registry import FORMATS
+    from ...outputs.formats.targets import OutputFiles, parse_formats, result_path
 
     formats = parse_formats(options.formats) or (FORMATS["json"],)
     suffixes = {item.name: ("events.json",) if item.name == "json" else item.suffixes for item in formats}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .options.command import (
+from ..options.command import (
     ANY_PATH,
     CONTEXT_SETTINGS,
     argument,
@@ -16,8 +16,8 @@ from .options.command import (
     exit_2_on_error,
     option,
 )
-from .options.groups import RunningOptions, set_torch_threads
-from .options.table_output import TableOptions, write_result
+from ..options.groups import RunningOptions, set_torch_threads
+from ..options.table_output import TableOptions, write_result
 from .train import PlanOptions
 
 TABLES = ("table1", "table2", "table3", "table6", "table7", "table8", "fig3")
@@ -26,7 +26,7 @@ TABLES = ("table1", "table2", "table3", "table6", "table7", "table8", "fig3")
 @click.command(context_settings=CONTEXT_SETTINGS)
 def recipes() -> int:
     """List the recipes for --recipe and the folder of their files."""
-    from ..training.recipe import RECIPES_FOLDER, list_recipes, load_recipe
+    from ...training.recipe import RECIPES_FOLDER, list_recipes, load_recipe
 
     for name in list_recipes():
         click.echo(f"{name}\n    {load_recipe(name).description}")
@@ -81,12 +81,12 @@ def reproduce(options: ReproduceOptions) -> int:
     """
     options.data_folders()
     with exit_2_on_error(debug=options.debug):
-        from ..devices import resolve_device
-        from ..training.matmul_rate import matmul_rate
-        from ..training.reproduce import check_experiment, make_experiment, plan_table, result_tables, run_experiment
-        from ..training.setup import open_data
-        from .console import Console
-        from .training_progress import training_callbacks
+        from ...devices import resolve_device
+        from ...training.matmul_rate import matmul_rate
+        from ...training.reproduce import check_experiment, make_experiment, plan_table, result_tables, run_experiment
+        from ...training.setup import open_data
+        from ..console import Console
+        from ..training_progress import training_callbacks
 
         console = Console(quiet=options.quiet)
         device = resolve_device(options.device)

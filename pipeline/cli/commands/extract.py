@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...extractors.profiles import PROFILES
-from ...weights.manifest import DEFAULT_BUNDLE, load_bundle
-from .batch_run import run_batch
-from .options.batch_options import BatchOptions, CompileOptions, DecoderOptions, collect_named_inputs, read_settings
-from .options.command import argument, command, exit_2_on_error, option
-from .options.groups import RunningOptions
+from ....extractors.profiles import PROFILES
+from ....weights.manifest import DEFAULT_BUNDLE, load_bundle
+from ..batch_run import run_batch
+from ..options.batch_options import BatchOptions, CompileOptions, DecoderOptions, collect_named_inputs, read_settings
+from ..options.command import argument, command, exit_2_on_error, option
+from ..options.groups import RunningOptions
 
 if TYPE_CHECKING:
-    from ...weights.manifest import Bundle
-    from ..batch.extract_task import ExtractTask
+    from ....weights.manifest import Bundle
+    from ...batch.extract_task import ExtractTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,17 +81,17 @@ def extract(options: ExtractOptions) -> int:
         if options.profile is not None:
             bundle = replace(bundle, profile=options.profile)
 
-        from ..batch.open_storage import open_storage
+        from ...batch.open_storage import open_storage
 
         storage = open_storage(options.output)
-        from .console import Console
+        from ..console import Console
 
         with storage.exclusive_lock():
             return run_batch(_make_task(bundle, options), named, storage, options, Console(quiet=options.quiet))
 
 
 def _make_task(bundle: Bundle, options: ExtractOptions) -> ExtractTask:
-    from ..batch.extract_task import ExtractTask
+    from ...batch.extract_task import ExtractTask
 
     names = options.extractors
     return ExtractTask(

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from ..errors import DatasetError
-from ..text import escape
-from .options.command import ANY_PATH, EXISTING_FOLDER, argument, command, exit_1_on_error, exit_2_on_error, option
-from .options.groups import MessageOptions
+from ...errors import DatasetError
+from ...text import escape
+from ..options.command import ANY_PATH, EXISTING_FOLDER, argument, command, exit_1_on_error, exit_2_on_error, option
+from ..options.groups import MessageOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +42,9 @@ def pack(options: PackOptions) -> int:
     which changes no result of a parser.
     """
     with exit_2_on_error(debug=options.debug):
-        from ..features.npy_folders import FeatureFolders
-        from ..features.packed_store import INDEX_FILE, check_target, pack_features
-        from .console import Console
+        from ...features.npy_folders import FeatureFolders
+        from ...features.packed_store import INDEX_FILE, check_target, pack_features
+        from ..console import Console
 
         if (options.features / INDEX_FILE).exists():
             raise DatasetError(f"{escape(options.features)}: is a packed store already")

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import click
 
-from .options.command import command, exit_2_on_error, option
-from .options.groups import WeightOptions
-from .options.table_output import TableFileOptions, write_result
+from ..options.command import command, exit_2_on_error, option
+from ..options.groups import WeightOptions
+from ..options.table_output import TableFileOptions, write_result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +46,11 @@ def model_info(options: ModelInfoOptions) -> int:
     if options.weights and (options.recipe or options.changes):
         raise click.UsageError("--weights names a finished parser; leave out --recipe and --set")
     with exit_2_on_error(debug=options.debug):
-        from ..training.model_info import count_parts, info_table, recipe_parser
-        from ..training.recipe import DEFAULT_RECIPE
+        from ...training.model_info import count_parts, info_table, recipe_parser
+        from ...training.recipe import DEFAULT_RECIPE
 
         if options.weights:
-            from ..inference.bundle import load_parser
+            from ...inference.bundle import load_parser
 
             name = options.weights
             parser = load_parser(name, source=options.source(), device="cpu").parser
