@@ -45,9 +45,9 @@ def main() -> None:
                 status = 1
         return status, errors.getvalue()
 
-    data = write_annotations(folder / "annotations")
+    data, files = write_annotations(folder / "annotations"), hostile_events(size)
     limit_memory(MEMORY)
-    for number, (name, content) in enumerate(hostile_events(size).items()):
+    for number, (name, content) in enumerate(files.items()):
         (folder / "in").mkdir()
         file = folder / "in" / ("x.events.json" if name.endswith(".events.json") else name)
         file.write_bytes(content)

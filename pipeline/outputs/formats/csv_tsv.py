@@ -13,8 +13,8 @@ from ...text import encode_text, escape
 from ...timeline import MAX_EVENTS, Event, Modality, Timeline
 
 COLUMNS = ("file", "modality", "label", "onset", "offset", "score")
-_REQUIRED_COLUMNS = COLUMNS[1:5]
-_SCORE_DECIMALS = 6
+REQUIRED_COLUMNS = COLUMNS[1:5]
+SCORE_DECIMALS = 6
 
 
 def write_csv(timeline: Timeline) -> list[bytes]:
@@ -26,7 +26,7 @@ def write_csv(timeline: Timeline) -> list[bytes]:
     Returns:
         The content of one file.
     """
-    return [_write(timeline, ",")]
+    return [write_many({timeline.name: timeline}, ",")]
 
 
 def write_tsv(timeline: Timeline) -> list[bytes]:
@@ -38,17 +38,27 @@ def write_tsv(timeline: Timeline) -> list[bytes]:
     Returns:
         The content of one file.
     """
-    return [_write(timeline, "\t")]
+    return [write_many({timeline.name: timeline}, "\t")]
 
 
-def _write(timeline: Timeline, delimiter: str) -> bytes:
+def write_many(timelines: Mapping[str, Timeline], delimiter: str) -> bytes:
+    """Write one table with the events of any number of timelines.
+
+    Args:
+        timelines: value of the column `file` -> its events.
+        delimiter: between cells; with commas, lines end as RFC 4180 has it.
+
+    Returns:
+        The content of one file.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=delimiter, lineterminator="\r\n" if delimiter == "," else "\n")
     writer.writerow(COLUMNS)
-    name = escape(timeline.name)
-    for event in timeline.events:
-        score = round(event.score, _SCORE_DECIMALS)
-        writer.writerow((name, event.modality, event.label, event.onset, event.offset, score))
+    for name, timeline in timelines.items():
+        file = escape(name)
+        for event in timeline.events:
+            score = round(event.score, SCORE_DECIMALS)
+            writer.writerow((file, event.modality, event.label, event.onset, event.offset, score))
     return encode_text(text.getvalue())
 
 
@@ -70,7 +80,7 @@ def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
     """
     (text,) = contents.values()
     table = parse_table(text, COLUMNS, max_rows=MAX_EVENTS)
-    table.require(_REQUIRED_COLUMNS)
+    table.require(REQUIRED_COLUMNS)
     for problem in table.problems:
         raise ValueError(f"line {problem.line}: {problem.cause}")
     numbers = NumberReader(decimal_comma=table.delimiter != ",")

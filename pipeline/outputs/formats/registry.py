@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
-from ...errors import FormatError
+from ...errors import FormatError, SetupError
 from ...event_limits import read_event_bytes
 from ...files import write_atomic
 from ...text import escape
 from ...text_files import Text, decode_text
 from ...timeline import Timeline
-from . import audacity, captions, csv_tsv, elan, events_json, llp, rttm, textgrid
+from . import audacity, captions, csv_tsv, elan, events_json, llp, parquet, rttm, textgrid
 
 Writer = Callable[[Timeline], Sequence[bytes]]
 Reader = Callable[[Mapping[str, str], str], Sequence[Timeline]]  # suffix -> text, name -> timelines
@@ -36,6 +37,26 @@ class Format:
     keeps_scores: bool = True  # False: events that are read have score 1
     keeps_warnings: bool = False  # True: warnings are a part of the file; False: they are about reading it
     decode: Callable[[bytes], Text] = _decode_any
+    # In place of `read` for a format of one binary file: content, name -> timelines; raises ValueError as `read` does.
+    read_bytes: Callable[[bytes, str], Sequence[Timeline]] | None = None
+    # Optional dependencies: name of the package that is imported, and of the extra of this package that installs it.
+    needs: tuple[str, str] | None = None
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether files of the format can be read back."""
+        return self.read is not None or self.read_bytes is not None
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the package that the format needs is there."""
+        return self.needs is None or find_spec(self.needs[0]) is not None
+
+    def require(self) -> None:
+        """Raise SetupError if the package that the format needs is not installed."""
+        if self.needs is not None and not self.is_installed:
+            package, extra = self.needs
+            raise SetupError(f"the format {self.name} needs {package}; install it with: pip install 'avvp[{extra}]'")
 
     def files(self, base: Path) -> list[Path]:
         """Return the paths that the format writes: `base` with each suffix."""
@@ -60,6 +81,7 @@ FORMATS = {
         Format("textgrid", ("TextGrid",), textgrid.write, textgrid.read, keeps_scores=False),
         Format("eaf", ("eaf",), elan.write, elan.read, keeps_scores=False, decode=elan.decode),
         Format("rttm", ("audio.rttm", "visual.rttm"), rttm.write),
+        Format("parquet", ("parquet",), parquet.write, read_bytes=parquet.read, needs=("pyarrow", "table")),
     )
 }  # fmt: skip
 
@@ -101,12 +123,13 @@ def read_events(path: Path) -> list[Timeline]:
             be read.
     """
     match = find_format(path)
-    if match is None or match[0].read is None:
-        readable = (event_format for event_format in FORMATS.values() if event_format.read)
+    if match is None or not match[0].is_readable:
+        readable = (event_format for event_format in FORMATS.values() if event_format.is_readable)
         patterns = ", ".join(f"*.{suffix}" for event_format in readable for suffix in event_format.suffixes)
         raise FormatError(path, f"not a readable event format; readable: {patterns}")
     event_format, suffix, base = match
-    assert event_format.read is not None
+    if event_format.read is None:
+        return _read_binary(path, event_format, base or path.stem)
     stands_for = (event_format.aliases or {}).get(suffix, suffix)
     files = {stands_for: path}
     if stands_for == suffix:
@@ -119,10 +142,26 @@ def read_events(path: Path) -> list[Timeline]:
     notices = [f"{escape(files[part].name)}: {notice}" for part, text in texts.items() for notice in text.notices]
     if event_format.keeps_warnings:
         return [replace(timeline, warnings=(*timeline.warnings, *notices)) for timeline in timelines]
-    return [
-        replace(timeline, warnings=(*notices, *(f"{escape(path.name)}: {warning}" for warning in timeline.warnings)))
-        for timeline in timelines
-    ]
+    return [_name_warnings(timeline, path, notices) for timeline in timelines]
+
+
+def _read_binary(path: Path, event_format: Format, name: str) -> list[Timeline]:
+    assert event_format.read_bytes is not None
+    try:
+        event_format.require()
+        content = read_event_bytes(path)
+    except (ValueError, SetupError) as error:
+        raise FormatError(path, f"cannot be read: {error}") from error
+    try:
+        timelines = event_format.read_bytes(content, name)
+    except (ValueError, OverflowError) as error:
+        raise FormatError(path, f"not valid {event_format.name} events: {error}") from error
+    return [_name_warnings(timeline, path) for timeline in timelines]
+
+
+def _name_warnings(timeline: Timeline, path: Path, notices: Sequence[str] = ()) -> Timeline:
+    warnings = (f"{escape(path.name)}: {warning}" for warning in timeline.warnings)
+    return replace(timeline, warnings=(*notices, *warnings))
 
 
 def all_files(path: Path) -> list[Path]:

@@ -29,20 +29,35 @@ def parse_formats(options: Iterable[str]) -> tuple[Format, ...]:
     """Parse the values of `--format`.
 
     Args:
-        options: comma-separated names of formats; "all" stands for every format.
+        options: comma-separated names of formats; "all" stands for every format whose packages are installed.
 
     Returns:
         The formats without repetitions.
 
     Raises:
-        SetupError: a name is unknown.
+        SetupError: a name is unknown, or a format that is named needs a package that is not installed.
     """
-    names = dict.fromkeys(name.strip().lower() for option in options for name in option.split(",") if name.strip())
-    if ALL in names:
-        return tuple(FORMATS.values())
-    if unknown := [name for name in names if name not in FORMATS]:
+    names = _names(options)
+    if unknown := [name for name in names if name not in {*FORMATS, ALL}]:
         raise SetupError(f"unknown format {unknown[0]!r}; known: {', '.join(FORMATS)}, {ALL}")
+    for name in names:
+        if name != ALL:
+            FORMATS[name].require()
+    if ALL in names:
+        return tuple(form for form in FORMATS.values() if form.is_installed)
     return tuple(FORMATS[name] for name in names)
+
+
+def describe_left_out(options: Iterable[str]) -> str:
+    """Return a note on the formats that "all" leaves out because a package is not installed, "" for none."""
+    missing = [form for form in FORMATS.values() if not form.is_installed] if ALL in _names(options) else []
+    extras = sorted({form.needs[1] for form in missing if form.needs is not None})
+    names = ", ".join(form.name for form in missing)
+    return f"left out: {names}; install it with: pip install 'avvp[{','.join(extras)}]'" if missing else ""
+
+
+def _names(options: Iterable[str]) -> dict[str, None]:
+    return dict.fromkeys(name.strip().lower() for option in options for name in option.split(",") if name.strip())
 
 
 def resolve_targets(output: Path, formats: Sequence[Format]) -> list[OutputFiles]:
@@ -56,9 +71,13 @@ def resolve_targets(output: Path, formats: Sequence[Format]) -> list[OutputFiles
 
     Returns:
         The files of each format.
+
+    Raises:
+        SetupError: the format that the suffix names needs a package that is not installed.
     """
     if not formats:
         formats = (_by_suffix(output) or FORMATS["json"],)
+        formats[0].require()
     if len(formats) == 1 and len(formats[0].suffixes) == 1:
         return [OutputFiles(formats[0], (output,))]
     named = _by_suffix(output)

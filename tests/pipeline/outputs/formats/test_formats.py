@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 from praatio import textgrid as praatio_reader
 from pympi import Eaf
 
-READABLE = sorted(name for name, form in FORMATS.items() if form.read)
+READABLE = sorted(name for name, form in FORMATS.items() if form.is_readable)
 HOSTILE = ("<script>alert(1)</script>", 'say "hi" & --> go', "naïve 🐕 名", "-dash", "=1+1", "a\\b%", "tier: x [1]:")
 # Times are thousandths of a second: no format is coarser, but LLP's whole seconds.
 _times = st.tuples(st.integers(0, 4_000_000), st.integers(1, 60_000)).map(lambda t: (t[0] / 1000, sum(t) / 1000))
@@ -319,7 +319,7 @@ def test_names_tell_the_format() -> None:
     for name, form in (
         ("a.json", "json"), ("a.events.json", "json"), ("a.csv", "csv"), ("a.eval_audio.csv", "llp"),
         ("AVVP_eval_visual.csv", "llp"), ("a.TEXTGRID", "textgrid"), ("a.audio.txt", "audacity"), ("b.txt", "audacity"),
-        ("a.visual.rttm", "rttm"),
+        ("a.visual.rttm", "rttm"), ("a.parquet", "parquet"),
     ):  # fmt: skip
         found = find_format(Path(name))
         assert found is not None
