@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,6 +17,8 @@ from .command import OUTPUT_FILE, exit_1_on_error, option
 from .groups import DebugOptions
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ...evaluation.tables import Table
 
 _FILE_WIDTH = 1000  # characters; tables in files are not wrapped
@@ -87,11 +89,27 @@ def render_tables(tables: list[Table], *, terminal: bool) -> str:
     Returns:
         The text, with box-drawing characters.
     """
+
+    def print_tables(console: Console) -> None:
+        for table in tables:
+            table.print(console)
+
+    return render_text(print_tables, terminal=terminal)
+
+
+def render_text(print_to: Callable[[Console], None], *, terminal: bool) -> str:
+    """Render what is printed to a console of rich as text.
+
+    Args:
+        print_to: receives the console.
+        terminal: use colours and the terminal's width; otherwise nothing is wrapped.
+
+    Returns:
+        The text, with box-drawing characters.
+    """
     from rich.console import Console
 
     width = shutil.get_terminal_size().columns if terminal else _FILE_WIDTH
     drawing = io.StringIO()
-    console = Console(file=drawing, width=width, force_terminal=terminal, highlight=False, markup=False, emoji=False)
-    for table in tables:
-        table.print(console)
+    print_to(Console(file=drawing, width=width, force_terminal=terminal, highlight=False, markup=False, emoji=False))
     return drawing.getvalue()

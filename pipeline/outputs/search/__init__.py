@@ -1,0 +1,1 @@
+"""Search for events in the timelines of many files."""
