@@ -17,6 +17,9 @@ from .text import shorten
 
 Modality = Literal["audio", "visual", "audio_visual"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
+# What people read, in the terminal, plots, pages and docs alike.
+MODALITY_WORDS: dict[Modality, str] = {"audio": "audio", "visual": "visual", "audio_visual": "both"}
+MAX_COMMENT = 1_000  # characters of a comment on an event
 MAX_LABEL_LENGTH = 1_000  # characters of the name of a class
 MAX_LABELS = 10_000  # classes of a timeline that is read from a file
 MAX_EVENTS = 100_000  # of a timeline that is read from a file: more than one per second of the longest media
@@ -36,6 +39,7 @@ class Event:
         onset: start in seconds, at least 0.
         offset: end in seconds, exclusive; later than the onset.
         score: mean probability over the event's seconds, in [0, 1].
+        comment: what people wrote about it.
 
     Raises:
         ValueError: a value is out of range.
@@ -46,6 +50,7 @@ class Event:
     onset: float
     offset: float
     score: float
+    comment: str = ""
 
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:
@@ -56,6 +61,8 @@ class Event:
             raise ValueError(f"score {self.score} is not a probability")
         if len(self.label) > MAX_LABEL_LENGTH:
             raise ValueError(f"label {shorten(self.label)} is longer than {MAX_LABEL_LENGTH:,} characters")
+        if len(self.comment) > MAX_COMMENT:
+            raise ValueError(f"comment {shorten(self.comment)} is longer than {MAX_COMMENT:,} characters")
 
     @property
     def duration(self) -> float:
@@ -136,7 +143,9 @@ class Timeline:
     """Events of one video, with the probabilities they were decided from."""
 
     events: tuple[Event, ...]  # ordered by onset, offset, modality, label
-    labels: tuple[str, ...]  # the C classes that the parser predicts
+    # The classes that the parser predicts, which the columns of the probabilities stand for; after them, classes that
+    # people added.
+    labels: tuple[str, ...]
     probabilities: SegmentProbabilities | None  # None if only events are known
     media: Mapping[str, Any]  # facts of the media file, see `MediaFacts`
     provenance: Mapping[str, Any]  # program, weights, profile, thresholds, device

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import OutputError, SetupError
 from ..text import escape
-from ..timeline import MAX_EVENTS, Event, Modality, Timeline, sort_events
+from ..timeline import MAX_COMMENT, MAX_EVENTS, Event, Modality, Timeline, sort_events
 
 _SINGLE_MODALITIES: tuple[Modality, Modality] = ("audio", "visual")
 _ROUNDING = 1e-9  # tolerance for differences of seconds
@@ -112,8 +112,14 @@ def merge_events(events: Iterable[Event], gap: float) -> list[Event]:
             merged.append(event)
             continue
         score = (last.score * last.duration + event.score * event.duration) / (last.duration + event.duration)
-        merged[-1] = replace(last, offset=max(last.offset, event.offset), score=min(score, 1.0))
+        offset = max(last.offset, event.offset)
+        merged[-1] = replace(last, offset=offset, score=min(score, 1.0), comment=_join_comments(last, event))
     return merged
+
+
+def _join_comments(first: Event, second: Event) -> str:
+    comments = dict.fromkeys(comment for comment in (first.comment, second.comment) if comment)
+    return "; ".join(comments)[:MAX_COMMENT]
 
 
 def split_modalities(events: Iterable[Event]) -> list[Event]:

@@ -14,7 +14,7 @@ from ...event_limits import parse_event_json
 from ...segments import MAX_MEDIA_SECONDS
 from ...timeline import MAX_EVENTS, Event, Modality, SegmentProbabilities, Timeline
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 _DECIMALS = 6
 MAX_NOTES = 1_000  # warnings, and likewise processing steps
 MAX_NOTE = 10_000  # characters of a warning
@@ -37,7 +37,7 @@ def to_document(timeline: Timeline, *, segments: bool = False) -> dict[str, Any]
         "provenance": dict(timeline.provenance),
         "warnings": list(timeline.warnings),
         "labels": list(timeline.labels),
-        "events": [{**asdict(event), "score": round(event.score, _DECIMALS)} for event in timeline.events],
+        "events": [_event_fields(event) for event in timeline.events],
     }
     if timeline.processing:
         document["processing"] = [dict(step) for step in timeline.processing]
@@ -66,11 +66,22 @@ def to_json(timeline: Timeline, *, segments: bool = False) -> bytes:
         events = ",\n".join(
             f'    {{\n      "modality": "{event.modality}",\n      "label": {labels[event.label]},\n'
             f'      "onset": {_number(event.onset)},\n      "offset": {_number(event.offset)},\n'
-            f'      "score": {_number(round(event.score, _DECIMALS))}\n    }}'
+            f'      "score": {_number(round(event.score, _DECIMALS))}{_comment(event)}\n    }}'
             for event in timeline.events
         )
         text = text.replace('\n  "events": []', f'\n  "events": [\n{events}\n  ]', 1)
     return (text + "\n").encode("ascii")
+
+
+def _event_fields(event: Event) -> dict[str, Any]:
+    fields = {**asdict(event), "score": round(event.score, _DECIMALS)}
+    if not event.comment:
+        del fields["comment"]
+    return fields
+
+
+def _comment(event: Event) -> str:
+    return f',\n      "comment": {json.dumps(event.comment)}' if event.comment else ""
 
 
 def _number(value: float) -> str:
@@ -158,10 +169,10 @@ def _check_seconds(name: str, value: Any) -> None:
 def _event(entry: Any) -> Event:
     try:
         modality, label, onset, offset = (entry[key] for key in ("modality", "label", "onset", "offset"))
-        score = entry.get("score", 1.0)
-        if not isinstance(label, str) or not isinstance(modality, str):
+        score, comment = entry.get("score", 1.0), entry.get("comment", "")
+        if not all(isinstance(text, str) for text in (label, modality, comment)):
             raise TypeError
-        return Event(cast("Modality", modality), label, float(onset), float(offset), float(score))
+        return Event(cast("Modality", modality), label, float(onset), float(offset), float(score), comment)
     except KeyError as error:
         raise ValueError(f"an event has no {error}") from error
     except (TypeError, AttributeError) as error:
@@ -191,8 +202,8 @@ def _probabilities(tables: Any, timeline: Timeline) -> SegmentProbabilities | No
     except (TypeError, AttributeError) as error:
         raise ValueError(f"segments is not an object of probability tables: {error}") from error
     shape = probabilities.audio.shape
-    if shape[1:] != (len(timeline.labels),) or not shape[0]:
-        raise ValueError(f"tables in segments are {shape}, expected (seconds, {len(timeline.labels)})")
+    if len(shape) != 2 or not shape[0] or not bool(timeline.labels) <= shape[1] <= len(timeline.labels):
+        raise ValueError(f"tables in segments are {shape}, expected (seconds, at most {len(timeline.labels)} classes)")
     if shape[0] > MAX_MEDIA_SECONDS:
         raise ValueError(f"tables in segments have more than {MAX_MEDIA_SECONDS // 3600} hours")
     return probabilities
