@@ -1,4 +1,4 @@
-"""Text for messages: escaped, shortened, counted."""
+"""Text that people read: escaped, shortened, counted; names of classes."""
 
 from __future__ import annotations
 
@@ -28,6 +28,20 @@ def encode_text(text: str) -> bytes:
 def shorten(text: str) -> str:
     """Quote a value from a file for a message, on one line and not longer than needed."""
     return f"'{escape(text)}'" if len(text) <= _SHOWN else f"'{escape(text[:_SHOWN])}...' ({len(text)} characters)"
+
+
+def display_label(label: str) -> str:
+    """Return the name of a class as people read it: "Vacuum_cleaner" is "Vacuum cleaner".
+
+    Args:
+        label: as in files of data.
+
+    Returns:
+        The name with spaces for underscores and a capital at the start, escaped.
+    """
+    words = escape(label.replace("_", " "))
+    capital = words[:1].upper()
+    return capital + words[1:] if len(capital) == 1 else words
 
 
 def first_few(names: Sequence[str]) -> str:

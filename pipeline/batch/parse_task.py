@@ -114,7 +114,7 @@ def _write_bytes(content: bytes, path: Path) -> None:
 def _note(timeline: Timeline) -> str:
     """Return one line with the classes that were found."""
     classes = {
-        word: sorted({event.label for event in timeline.events if event.modality == modality})
-        for word, modality in (("heard", "audio"), ("seen", "visual"))
+        modality: sorted({event.label for event in timeline.events if event.modality == modality})
+        for modality in ("audio", "visual")
     }
-    return "; ".join(f"{word}: {', '.join(labels) or 'nothing'}" for word, labels in classes.items())
+    return "; ".join(f"{modality}: {', '.join(labels) or 'nothing'}" for modality, labels in classes.items())

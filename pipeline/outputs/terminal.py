@@ -10,10 +10,9 @@ from rich.text import Text
 
 from ..clock import format_clock
 from ..segments import runs
-from ..text import escape
-from ..timeline import MODALITIES, Event, GroundTruth, Modality, Timeline
+from ..text import display_label, escape
+from ..timeline import MODALITIES, MODALITY_WORDS, Event, GroundTruth, Modality, Timeline
 
-_NAMES: dict[Modality, str] = {"audio": "heard", "visual": "seen", "audio_visual": "both"}
 _STYLES: dict[Modality, str] = {"audio": "cyan", "visual": "magenta", "audio_visual": "green"}
 _MAX_COLUMNS_PER_SECOND = 4
 _LABEL_WIDTH = 24
@@ -31,7 +30,7 @@ def render_timeline(timeline: Timeline, width: int, truth: GroundTruth | None = 
     Returns:
         Lines for rich; bars have at least 20 columns even if the terminal is narrower.
     """
-    columns = max(20, width - _LABEL_WIDTH - 15)
+    columns = max(20, width - _LABEL_WIDTH - 16)
     per_second = min(_MAX_COLUMNS_PER_SECOND, columns / timeline.segments)
     length = max(1, round(timeline.segments * per_second))
     lines: list[Text] = [_title(timeline), _ruler(timeline.segments, length, per_second)]
@@ -48,7 +47,7 @@ def render_timeline(timeline: Timeline, width: int, truth: GroundTruth | None = 
                 lines.append(_missed(modality, label, length))
             if spans:
                 bar = _bar(spans, length, per_second)
-                lines.append(Text(f"  {'':<{_LABEL_WIDTH}} {'truth':<6}{bar}", style="dim"))
+                lines.append(Text(f"  {'':<{_LABEL_WIDTH}} {'truth':<7}{bar}", style="dim"))
     if truth is not None and truth.agreement:
         lines.append(Text(f"  {truth.agreement}", style="bold"))
     lines += [Text(f"  ! {escape(warning)}", style="yellow") for warning in timeline.warnings]
@@ -68,7 +67,7 @@ def print_timeline(timeline: Timeline, console: Console, truth: GroundTruth | No
 
 def _title(timeline: Timeline) -> Text:
     file_name = escape(PurePath(timeline.media.get("path", "video")).name)
-    counts = [(sum(e.modality == m for e in timeline.events), _NAMES[m]) for m in MODALITIES]
+    counts = [(sum(e.modality == m for e in timeline.events), MODALITY_WORDS[m]) for m in MODALITIES]
     facts = f"  {timeline.media['duration']:.1f} s   " + ", ".join(f"{count} {name}" for count, name in counts)
     return Text(file_name, style="bold").append(facts, style="dim")
 
@@ -81,7 +80,7 @@ def _ruler(segments: int, length: int, per_second: float) -> Text:
         column = round(second * per_second)
         mark = format_clock(second)
         marks[column : column + len(mark)] = mark
-    return Text(" " * (_LABEL_WIDTH + 9) + "".join(marks).rstrip(), style="dim")
+    return Text(" " * (_LABEL_WIDTH + 10) + "".join(marks).rstrip(), style="dim")
 
 
 def _row(modality: Modality, label: str, events: Sequence[Event], length: int, per_second: float) -> Text:
@@ -95,9 +94,9 @@ def _missed(modality: Modality, label: str, length: int) -> Text:
 
 
 def _row_start(modality: Modality, label: str) -> Text:
-    name = escape(label)
+    name = display_label(label)
     shown = name if len(name) <= _LABEL_WIDTH else name[: _LABEL_WIDTH - 1] + "…"
-    return Text(f"  {shown:<{_LABEL_WIDTH}} {_NAMES[modality]:<6}")
+    return Text(f"  {shown:<{_LABEL_WIDTH}} {MODALITY_WORDS[modality]:<7}")
 
 
 def _bar(spans: Sequence[tuple[float, float]], length: int, per_second: float) -> str:

@@ -108,11 +108,11 @@ def write_vtt(timeline: Timeline) -> list[bytes]:
     Returns:
         The audio captions and the visual captions.
     """
-    return [_vtt(timeline, "audio", "heard"), _vtt(timeline, "visual", "seen")]
+    return [_vtt(timeline, "audio"), _vtt(timeline, "visual")]
 
 
-def _vtt(timeline: Timeline, modality: Modality, title: str) -> bytes:
-    blocks = [f"WEBVTT - {title}"]
+def _vtt(timeline: Timeline, modality: Modality) -> bytes:
+    blocks = [f"WEBVTT - {modality}"]
     for cue in make_cues(timeline.events, modality):
         text = "\n".join(cue.lines).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         blocks.append(f"{_clock(cue.onset)} --> {_clock(cue.offset)}\n{text}")

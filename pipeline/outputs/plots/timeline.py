@@ -17,8 +17,8 @@ from ...clock import format_clock
 from ...decode.process import DEFAULT_TIMEOUT
 from ...files import write_atomic
 from ...segments import runs
-from ...text import escape
-from ...timeline import GroundTruth, Timeline
+from ...text import display_label, escape
+from ...timeline import MODALITY_WORDS, GroundTruth, Timeline
 from .figure import (
     BACKGROUND,
     DPI,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
 _Modality = Literal["audio", "visual"]
-_NAMES: dict[_Modality, str] = {"audio": "heard", "visual": "seen"}
+_MODALITIES: tuple[_Modality, _Modality] = ("audio", "visual")
 # Cyan and magenta with different lightness, which colour-blind readers can distinguish, too. The tints stand for
 # probability 1.
 _COLOURS: dict[_Modality, str] = {"audio": "#2aa7d8", "visual": "#a3195b"}
@@ -132,7 +132,7 @@ def _draw(timeline: Timeline, media: Path | None, truth: GroundTruth | None, tim
     from matplotlib.figure import Figure
 
     end = max([timeline.segments, timeline.media["duration"], *(event.offset for event in timeline.events)])
-    rows: dict[_Modality, list[_Row]] = {modality: _rows(timeline, truth, modality) for modality in _NAMES}
+    rows: dict[_Modality, list[_Row]] = {modality: _rows(timeline, truth, modality) for modality in _MODALITIES}
     panels: dict[_Modality, list[_Row]] = {name: _join_bars(_longest(panel), end) for name, panel in rows.items()}
     labels = [fit_text(row.label, _LABEL_LIMIT) for panel in panels.values() for row in panel]
     left = _MARGIN + max(text_width(label) for label in (*labels, "waveform")) + 0.08
@@ -175,9 +175,9 @@ def _rows(timeline: Timeline, truth: GroundTruth | None, modality: _Modality) ->
         true_runs = [] if true_labels is None else runs(true_labels[:, index])
         true_spans = [(float(start), float(stop - start)) for start, stop in true_runs]
         if label in event_spans or true_spans:
-            probabilities = None if table is None else table[:, index]
+            probabilities = None if table is None or index >= table.shape[1] else table[:, index]
             spans = event_spans.get(label, []), audio_visual_spans.get(label, [])
-            rows.append(_Row(escape(label), *spans, true_spans, probabilities))
+            rows.append(_Row(display_label(label), *spans, true_spans, probabilities))
     return rows
 
 
@@ -191,9 +191,9 @@ def _longest(rows: Sequence[_Row]) -> list[_Row]:
 def _join_bars(rows: Sequence[_Row], end: float) -> list[_Row]:
     """Join bars that cannot be told apart where a panel has too many of them. end: of the time axis, in seconds."""
     lists = 3 * len(rows)
-    if sum(len(row.events) + len(row.audio_visual) + len(row.truth) for row in rows) <= MAX_BARS / len(_NAMES):
+    if sum(len(row.events) + len(row.audio_visual) + len(row.truth) for row in rows) <= MAX_BARS / len(_MODALITIES):
         return list(rows)
-    gap = end * lists * len(_NAMES) / MAX_BARS  # then each list has at most MAX_BARS / lists / panels
+    gap = end * lists * len(_MODALITIES) / MAX_BARS  # then each list has at most MAX_BARS / lists / panels
     return [
         replace(
             row,
@@ -221,7 +221,7 @@ def _panel(
     modality: _Modality, shown: Sequence[_Row], segments: int, truth: GroundTruth | None, *, of: int
 ) -> PlotBand:
     """Build the panel of a modality with its rows from top to bottom, or a text where it has none."""
-    name = _NAMES[modality]
+    name = MODALITY_WORDS[modality]
     if of > len(shown):
         name += f" (the {_MAX_ROWS} classes with the most seconds of {of})"
 
@@ -230,7 +230,7 @@ def _panel(
         axes.set_yticks([])
         if not shown:
             style: dict[str, Any] = {"ha": "center", "va": "center_baseline", "color": PALE, "style": "italic"}
-            axes.text(0.5, 0.5, f"nothing {_NAMES[modality]}", transform=axes.transAxes, **style)
+            axes.text(0.5, 0.5, f"no {modality} events", transform=axes.transAxes, **style)
         _shade(axes, [row.probabilities for row in shown], segments, _TINTS[modality])
         for position, row in enumerate(shown):
             _draw_row(axes, position, row, _COLOURS[modality], with_truth=truth is not None)
@@ -242,8 +242,8 @@ def _panel(
 def _shade(axes: Axes, rows: Sequence[NDArray[np.float32] | None], segments: int, tint: str) -> None:
     from matplotlib.colors import LinearSegmentedColormap
 
-    probabilities = [row for row in rows if row is not None]
-    if probabilities:
+    if any(row is not None for row in rows):  # classes that people added have no probabilities
+        probabilities = [np.zeros(segments, np.float32) if row is None else row for row in rows]
         shades = LinearSegmentedColormap.from_list("probabilities", [BACKGROUND, tint])
         extent = (0, segments, len(probabilities), 0)
         axes.imshow(np.stack(probabilities), cmap=shades, vmin=0, vmax=1, aspect="auto", extent=extent, zorder=0)
@@ -279,7 +279,7 @@ def _write_header(figure: Figure, timeline: Timeline) -> None:
     counts = {m: sum(event.modality == m for event in timeline.events) for m in ("audio", "visual", "audio_visual")}
     summary = "no events"
     if timeline.events:
-        summary = f"{counts['audio']} heard, {counts['visual']} seen, {counts['audio_visual']} both at once"
+        summary = f"{counts['audio']} audio, {counts['visual']} visual, {counts['audio_visual']} both"
     duration = float(timeline.media["duration"])
     length = f"{duration:.1f} s" if duration < 60 else format_clock(round(duration), hour_digits=int(duration >= 3600))
     write_text(figure, _MARGIN, top - 0.43, f"{length}: {summary}", color=PALE)
@@ -300,7 +300,7 @@ def _draw_legend(figure: Figure, left: float, top: float, rows: Sequence[_Row]) 
     if any(row.events for row in rows):
         entries.append(("event", bars, None))
     if any(row.audio_visual for row in rows):
-        entries.append(("heard and seen at once", (*bars, core, core), 2))
+        entries.append(("both at once", (*bars, core, core), 2))
     if any(row.truth for row in rows):
         entries.append(("annotated", Line2D([], [], color=INK, linewidth=2.4, solid_capstyle="butt"), None))
     if any(row.probabilities is not None for row in rows):

@@ -54,7 +54,7 @@ def test_results_are_those_of_single_files(
     for path in videos.iterdir():
         if path.stem == "bad":
             continue
-        assert f"{path.stem}: heard: " in result.err
+        assert f"{path.stem}: audio: " in result.err
         alone = json.loads(run("parse", path, "-q", *common).out)
         batch = read(tmp_path / "out" / f"{path.stem}.events.json")
         for name, rows in alone.pop("segments").items():

@@ -124,7 +124,7 @@ def test_timelines_on_a_cluster_of_this_machine(
             time.sleep(0.3)
         _, err = process.communicate(timeout=10)
         assert process.returncode == 0, err
-        assert "clip0: heard: " in err
+        assert "clip0: audio: " in err
         assert seen
         assert seen <= {"0100007F", "0" * 16 + "FFFF00000100007F", "0" * 24 + "01000000"}
         assert not list(Path(temporary).iterdir())

@@ -7,6 +7,7 @@ import io
 import numpy as np
 import pytest
 from avvp.pipeline.outputs.terminal import render_timeline
+from avvp.pipeline.text import display_label
 from avvp.pipeline.timeline import Event, SegmentProbabilities, Timeline
 from rich.console import Console
 
@@ -26,10 +27,10 @@ def text(shown: Timeline, width: int = 100) -> list[str]:
 def test_bars_are_aligned_with_the_ruler() -> None:
     events = Event("audio", "Dog", 1, 3, 0.75), Event("audio_visual", "Dog", 2, 3, 0.5)
     assert text(timeline(4, *events)) == [
-        "a.mp4  4.0 s   1 heard, 0 seen, 1 both",
-        " " * 33 + "0:00    0:02    0:04",
-        "  Dog                      heard ····████████···· 0.75",
-        "  Dog                      both  ········████···· 0.50",
+        "a.mp4  4.0 s   1 audio, 0 visual, 1 both",
+        " " * 34 + "0:00    0:02    0:04",
+        "  Dog                      audio  ····████████···· 0.75",
+        "  Dog                      both   ········████···· 0.50",
         r"  ! it is \x1b[31mred\n",
     ]
 
@@ -47,7 +48,7 @@ def test_no_events() -> None:
 @pytest.mark.parametrize("segments", [1, 9, 61, 3_700, 20_000])
 def test_every_length_fits_and_the_last_second_is_last(segments: int, width: int) -> None:
     row = text(timeline(segments, Event("visual", "Dog", segments - 1, segments, 0.9)), width)[2]
-    bar = row[33:].rsplit(" ", 1)[0]
+    bar = row[34:].rsplit(" ", 1)[0]
     assert bar.endswith("█")
     assert bar.count("█") <= 4
     assert len(row) <= max(width, 60)
@@ -60,4 +61,10 @@ def test_hours_on_the_ruler() -> None:
 def test_long_and_hostile_labels() -> None:
     label = "[bold]x\n" + "y" * 40
     (row,) = [line for line in text(timeline(4, Event("audio", label, 0, 1, 1), labels=(label, "z"))) if "bold" in line]
-    assert row.startswith(r"  [bold]x\nyyyyyyyyyyyyyy… heard ████")
+    assert row.startswith(r"  [bold]x\nyyyyyyyyyyyyyy… audio  ████")
+
+
+def test_classes_are_written_for_people() -> None:
+    written = {"Vacuum_cleaner": "Vacuum cleaner", "dog": "Dog", "TV_static": "TV static", "": "", "ß": "ß"}
+    assert {label: display_label(label) for label in written} == written
+    assert display_label("a\nb") == r"A\nb"
