@@ -17,6 +17,7 @@ from ..options.event_outputs import (
     PostProcessingOptions,
     name_targets,
     output_path,
+    print_bytes,
     read_timelines,
     refuse_inputs,
     write_target,
@@ -40,7 +41,7 @@ class ConvertOptions(FormatOptions, PostProcessingOptions, MessageOptions):
             "--output",
             metavar="FILE",
             show_default="-",
-            help="File for a single timeline; '-' is standard output.",
+            help="File for a single timeline, or a table (csv, tsv, parquet) of many; '-' is standard output.",
         )
     )
     output_dir: Path | None = field(
@@ -67,6 +68,7 @@ class ConvertOptions(FormatOptions, PostProcessingOptions, MessageOptions):
     examples=(
         "avvp convert events.json -f vtt -o video.vtt",
         "avvp convert events.json -f all -o out/video",
+        "avvp convert events/ -f csv -o all.csv",
         "avvp convert events/ -f csv,textgrid --output-dir tables/",
         "avvp convert events.json --merge-gap 1 --min-duration 2 -o tidy.json",
         "avvp convert labels.TextGrid -o events.json",
@@ -84,7 +86,7 @@ def convert(options: ConvertOptions) -> int:
         if options.data_set is not None and options.split is not None:
             return _write_data_set(options.data_set, options.split, options)
         if options.output_dir is None:
-            return _convert_one(options)
+            return _convert_to_one(options)
         events = read_timelines(options.inputs, options.post_processing(), quiet=options.quiet)
         planned = _plan_files(options.output_dir, events, options)
     with exit_1_on_error(debug=options.debug):
@@ -118,17 +120,42 @@ def _write_data_set(folder: Path, split: str, options: ConvertOptions) -> int:
     return 0
 
 
-def _convert_one(options: ConvertOptions) -> int:
+def _convert_to_one(options: ConvertOptions) -> int:
+    """Write one file per format: of a single timeline, or a table of many."""
+    from ...outputs.formats.event_tables import TABLES
+
     targets = name_targets(output_path(options.output), options.formats)
-    events = read_timelines(options.inputs, options.post_processing(), quiet=options.quiet)
+    only_tables = all(target.format.name in TABLES for target in targets)
+    events = read_timelines(options.inputs, options.post_processing(), quiet=options.quiet, events_only=only_tables)
     refuse_inputs((path for target in targets for path in target.paths), events.files)
-    if len(events.timelines) > 1:
-        raise SetupError(f"{len(events.timelines)} timelines need --output-dir or --data-set")
-    (timeline,) = events.timelines.values()
+    if len(events.timelines) > 1 and not only_tables:
+        tables = ", ".join(TABLES)
+        raise SetupError(
+            f"{len(events.timelines)} timelines need --output-dir or --data-set; one file of many timelines is a table:"
+            f" -f {tables}"
+        )
+    (first, *others) = events.timelines.values()
     with exit_1_on_error(debug=options.debug):
         for target in targets:
-            write_target(timeline, target)
+            if others:
+                _write_table(events, target)
+            else:
+                write_target(first, target)
+    if others and options.output is not None:
+        count = sum(len(timeline.events) for timeline in events.timelines.values())
+        _print_note(options, f"{options.output}: {len(events.timelines)} timelines, {count} events")
     return 0
+
+
+def _write_table(events: EventFiles, target: OutputFiles) -> None:
+    from ...files import write_atomic
+    from ...outputs.formats.event_tables import write_table
+
+    content = write_table(events.timelines, target.format.name)
+    if target.paths:
+        write_atomic(target.paths[0], content)
+    else:
+        print_bytes(content)
 
 
 def _plan_files(folder: Path, events: EventFiles, options: ConvertOptions) -> list[tuple[Timeline, list[OutputFiles]]]:

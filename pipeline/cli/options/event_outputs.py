@@ -123,13 +123,16 @@ def output_path(output: str | None) -> Path | None:
     return Path(output)
 
 
-def read_timelines(inputs: Iterable[Path], post_processing: PostProcessing, *, quiet: bool) -> EventFiles:
+def read_timelines(
+    inputs: Iterable[Path], post_processing: PostProcessing, *, quiet: bool, events_only: bool = False
+) -> EventFiles:
     """Read and post-process event files; report skipped files on standard error.
 
     Args:
         inputs: files and folders.
         post_processing: the steps to apply to every timeline.
         quiet: do not report skipped files.
+        events_only: leave out the probabilities, most of the memory of many timelines.
 
     Returns:
         The timelines and the files they were read from.
@@ -141,11 +144,14 @@ def read_timelines(inputs: Iterable[Path], post_processing: PostProcessing, *, q
     from ...outputs.formats.read_folders import read_event_files
     from ...outputs.postprocess import refine
 
-    events = read_event_files(inputs)
+    def change(timeline: Timeline) -> Timeline:
+        refined = refine(timeline, post_processing)
+        return refined.without_probabilities() if events_only else refined
+
+    events = read_event_files(inputs, change)
     if not quiet:
         for note in events.notes:
             click.echo(note, err=True)
-    events.timelines = {name: refine(timeline, post_processing) for name, timeline in events.timelines.items()}
     return events
 
 
@@ -202,10 +208,11 @@ def write_target(timeline: Timeline, target: OutputFiles) -> None:
         write_events(timeline, target.format, target.paths)
     else:
         (content,) = target.format.write(timeline)
-        _print_bytes(content)
+        print_bytes(content)
 
 
-def _print_bytes(content: bytes) -> None:
+def print_bytes(content: bytes) -> None:
+    """Write to standard output. Raises OutputError."""
     try:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()

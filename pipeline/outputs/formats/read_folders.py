@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,11 +39,14 @@ class NamedTimeline:
     timeline: Timeline
 
 
-def read_event_files(arguments: Iterable[Path]) -> EventFiles:
+def read_event_files(
+    arguments: Iterable[Path], change: Callable[[Timeline], Timeline] = lambda timeline: timeline
+) -> EventFiles:
     """Read event files and the event files in folders, see `each_timeline`.
 
     Args:
         arguments: files and folders.
+        change: applied to each timeline before the next file is read; what it leaves out takes no memory.
 
     Returns:
         The timelines, the files they were read from and notes on skipped files and on how the others were read.
@@ -57,7 +60,7 @@ def read_event_files(arguments: Iterable[Path]) -> EventFiles:
         if read.name in result.timelines:
             both = f"{escape(result.sources[read.name])} and {escape(read.source)}"
             raise SetupError(f"{both}: two timelines are called {escape(read.name)}; pass only one of them")
-        result.timelines[read.name], result.sources[read.name] = read.timeline, read.source
+        result.timelines[read.name], result.sources[read.name] = change(read.timeline), read.source
     return result
 
 
