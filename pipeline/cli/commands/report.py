@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ....weights.safe_paths import UnsafePathError, inside
 from ...errors import DatasetError, SetupError
-from ...files import MEDIA_SUFFIXES, is_file, make_folder
-from ...text import escape, first_few, shorten
+from ...files import is_file, make_folder
+from ...text import escape, first_few
 from ..options.command import (
     ANY_PATH,
     EXISTING_FOLDER,
@@ -24,6 +23,7 @@ from ..options.command import (
     exit_2_on_error,
     option,
 )
+from ..options.event_media import MediaFinder
 from ..options.event_outputs import PlotOptions, PostProcessingOptions, read_timelines, refuse_inputs, write_plots
 from ..options.groups import MessageOptions
 
@@ -86,11 +86,11 @@ def report(options: ReportOptions) -> int:
         if options.media is not None and len(timelines) > 1 and not options.media.is_dir():
             raise click.UsageError("--media: several timelines have several videos; name their folder")
         truths = _read_truths(timelines, options.annotations, quiet=options.quiet)
-        media = {
-            name: _find_media(timeline, events.sources[name], options.media) for name, timeline in timelines.items()
-        }
+        finder = MediaFinder(options.media)
+        media = {name: finder.find(timeline, events.sources[name]) for name, timeline in timelines.items()}
         notes = {
-            name: _media_note(timeline, events.sources[name], options.media) for name, timeline in timelines.items()
+            name: f"{finder.describe_missing(timeline, events.sources[name])}; name it with avvp report --media"
+            for name, timeline in timelines.items()
         }
         pages = {} if folder is None else _plan_pages(folder, timelines)
         inputs = [*events.files, *(path for path in media.values() if path is not None)]
@@ -153,35 +153,3 @@ def _read_truths(
         clip.check(timeline.labels)
         truths[name] = clip.compare(timeline)
     return truths
-
-
-def _find_media(timeline: Timeline, source: Path, media: Path | None) -> Path | None:
-    """Find the file of a timeline: --media, a file of its name in that folder, or beside the event file.
-
-    The path in the event file may be anything, also that of a private file: only its last part is used.
-    """
-    name = _media_name(timeline)
-    if media is None:
-        try:
-            beside = inside(source.parent, name)
-        except UnsafePathError:
-            return None
-        return beside if beside.suffix.lower() in MEDIA_SUFFIXES and is_file(beside) else None
-    if not media.is_dir():
-        return media
-    if name and is_file(media / name):
-        return media / name
-    same_stem = sorted(path for path in media.iterdir() if path.stem == timeline.name)
-    return next((path for path in same_stem if path.suffix.lower() in MEDIA_SUFFIXES and is_file(path)), None)
-
-
-def _media_name(timeline: Timeline) -> str:
-    name = PurePath(str(timeline.media.get("path", ""))).name
-    return "" if name == ".." or "\0" in name else name
-
-
-def _media_note(timeline: Timeline, source: Path, media: Path | None) -> str:
-    """Say where the video was looked for, and how to name it."""
-    name = shorten(_media_name(timeline) or timeline.name)
-    folder = source.parent if media is None else media
-    return f"there is no video {name} in {escape(folder.resolve().name) or '/'}; name it with avvp report --media"
