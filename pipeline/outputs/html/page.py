@@ -9,20 +9,21 @@ import mimetypes
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-import numpy as np
 
 from ...errors import MediaError, SetupError
 from ...files import AUDIO_SUFFIXES, is_file, write_atomic
-from ...segments import runs
 from ...text import escape
-from ...timeline import MODALITIES, Event, GroundTruth, Timeline, sort_events
-from ..formats.events_json import to_document
-from ..postprocess import PostProcessing, split_modalities
+from ...timeline import GroundTruth, Timeline
+from .attention_data import attention_data
+from .bands import media_bands
+from .page_data import page_data
+
+if TYPE_CHECKING:
+    from ..plots.attention_maps import AttentionMaps
 
 PAGE_SUFFIXES = (".html", ".htm")
 EMBED_LIMIT = 64 << 20  # bytes of an embedded video; browsers are slow with larger pages
@@ -33,7 +34,6 @@ _POLICY = (  # the content security policy: nothing is loaded from elsewhere
     " media-src 'self' file: data: blob:"
 )
 _POLICY_TO_SAVE = "; connect-src 'self'"
-_CODEC_KEYS = {"audio": "audio_codec", "visual": "video_codec"}  # in `Timeline.media`; None: no such stream
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,9 @@ def write_page(
     *,
     media: Path | None = None,
     truth: GroundTruth | None = None,
+    attention: AttentionMaps | None = None,
     embed: bool = False,
+    bands: bool = True,
     note: str = "",
 ) -> None:
     """Write the page of a timeline.
@@ -65,16 +67,21 @@ def write_page(
         path: of the page.
         media: the file that the page plays; None for a page without a player.
         truth: shown below the events.
+        attention: of the parser on this video, shown for a class that the user chooses.
         embed: embed the media in the page; otherwise the page refers to it by a relative path.
+        bands: decode `media` for a film, a waveform and a spectrogram above the timeline.
         note: shown in place of the player where `media` is None: where it was looked for, and how to name it.
 
     Raises:
-        SetupError: the media are too large to embed.
+        SetupError: the media are too large to embed, or the attention is of another video.
         MediaError: the media to embed cannot be read.
         OutputError: the page cannot be written.
     """
-    folder = path.resolve().parent
-    write_atomic(path, render_page(timeline, folder=folder, media=media, truth=truth, embed=embed, note=note))
+    page = render_page(
+        timeline, folder=path.resolve().parent, media=media, truth=truth, attention=attention, embed=embed,
+        bands=bands, note=note,
+    )  # fmt: skip
+    write_atomic(path, page)
 
 
 def render_page(
@@ -85,7 +92,9 @@ def render_page(
     media_url: str | None = None,
     save: SaveTarget | None = None,
     truth: GroundTruth | None = None,
+    attention: AttentionMaps | None = None,
     embed: bool = False,
+    bands: bool = True,
     note: str = "",
 ) -> bytes:
     """Render the page of a timeline.
@@ -97,17 +106,25 @@ def render_page(
         media_url: address from which the player loads the media, in place of the path; for pages on a server.
         save: where corrections are sent; None for a page that only saves files.
         truth: shown below the events.
+        attention: of the parser on this video, shown for a class that the user chooses.
         embed: embed the media in the page.
+        bands: decode `media` for a film, a waveform and a spectrogram above the timeline.
         note: shown in place of the player where there are no media.
 
     Returns:
         The page, UTF-8.
 
     Raises:
-        SetupError: the media are too large to embed.
+        SetupError: the media are too large to embed, or the attention is of another video.
         MediaError: the media to embed cannot be read.
     """
     data = page_data(timeline, truth)
+    if attention is not None:
+        data["attention"] = attention_data(attention, timeline.labels, timeline.segments)
+    if bands and media is not None:
+        found, warnings = media_bands(media, data["duration"])
+        data |= found
+        data["warnings"] += warnings
     data["media"] = _player_data(timeline, media, media_url, folder or Path.cwd(), embed=embed)
     data["note"] = escape(note)
     if save is not None:
@@ -139,78 +156,6 @@ def check_embeddable(media: Path) -> None:
             f"{escape(media)}: {size >> 20} MiB is too large to embed in a page (at most {EMBED_LIMIT >> 20} MiB);"
             " without --embed-video the page plays the file from where it is"
         )
-
-
-def page_data(timeline: Timeline, truth: GroundTruth | None = None) -> dict[str, Any]:
-    """Return the data of the page's script, JSON-serializable.
-
-    Args:
-        timeline: the events; its probabilities become base64 of little-endian float32, (T, C) in row order.
-        truth: intervals of the annotated labels and the line on the agreement.
-    """
-    tables = None if timeline.probabilities is None else timeline.probabilities.arrays()
-    document = to_document(replace(timeline, events=()))  # events are stored in a shorter form
-    label_indices = {label: index for index, label in enumerate(timeline.labels)}
-    media = timeline.media
-    return {
-        "name": escape(Path(str(media.get("path", timeline.name))).name),
-        "stem": re.sub(r"[^\w.\- ]", "_", escape(timeline.name)) or "video",
-        "duration": max(timeline.segments, float(media["duration"]), *(e.offset for e in timeline.events), 0.1),
-        "segments": timeline.segments,
-        "labels": list(timeline.labels),
-        "has": {modality: media.get(key, "") is not None for modality, key in _CODEC_KEYS.items()},
-        "threshold": _common_threshold(timeline.provenance.get("thresholds")),
-        "events": [_compact(event, label_indices) for event in _displayed(timeline)],
-        "probabilities": None if tables is None else {name: _base64(table) for name, table in tables.items()},
-        "refinements": [dict(step) for step in timeline.processing if _is_refinement(step)],
-        "truth": None if truth is None else {"spans": _spans(truth), "agreement": truth.agreement},
-        "warnings": [escape(warning) for warning in timeline.warnings],
-        "document": {key: value for key, value in document.items() if key != "events"},
-    }
-
-
-def _is_refinement(step: Mapping[str, Any]) -> bool:
-    """Return whether a processing step is a valid "refine" step; other programs may have written anything."""
-    numbers = [step.get(name) for name in ("merge_gap", "min_duration", "min_score")]
-    classes = step.get("classes")
-    is_refine = step.get("step") == "refine" and not step.keys() - {"step", *vars(PostProcessing())}
-    well_formed = classes is None or (isinstance(classes, list) and all(isinstance(name, str) for name in classes))
-    return is_refine and well_formed and all(value is None or isinstance(value, int | float) for value in numbers)
-
-
-def _displayed(timeline: Timeline) -> list[Event]:
-    """Return the events, with audio and visual ones added where other programs wrote only audio-visual ones."""
-    audio_visual = [event for event in timeline.events if event.modality == "audio_visual"]
-    return list(sort_events([*split_modalities(timeline.events), *audio_visual], timeline.labels))
-
-
-def _compact(event: Event, label_indices: Mapping[str, int]) -> list[float]:
-    """Return modality index, class index, onset, offset and score."""
-    score = round(event.score, 6)
-    return [MODALITIES.index(event.modality), label_indices[event.label], event.onset, event.offset, score]
-
-
-def _base64(table: Any) -> str:
-    return base64.b64encode(np.ascontiguousarray(table, "<f4").tobytes()).decode()
-
-
-def _spans(truth: GroundTruth) -> list[tuple[str, int, int, int]]:
-    return [
-        (modality, index, start, stop)
-        for modality, table in zip(("audio", "visual"), truth.labels, strict=True)
-        for index in range(table.shape[1])
-        for start, stop in runs(table[:, index])
-    ]
-
-
-def _common_threshold(thresholds: Any) -> float | None:
-    """Return the number that all thresholds are equal to, None where they differ."""
-    values = set(thresholds.values()) if isinstance(thresholds, Mapping) and _all_numbers(thresholds) else set()
-    return float(values.pop()) if len(values) == 1 else None
-
-
-def _all_numbers(thresholds: Mapping[str, Any]) -> bool:
-    return all(isinstance(value, int | float) and 0 <= value <= 1 for value in thresholds.values())
 
 
 def _player_data(

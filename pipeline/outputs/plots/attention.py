@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from ...features.extract import FeatureSet
 from ...files import write_atomic
 from ...inference.predict import average_windows, to_finite_array
 from ...text import escape
+from .attention_maps import AttentionMaps, maps_to_npz
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,32 +39,6 @@ _DPI = 150
 _CELL = 0.24  # inches: height of a class's row, width of a second of a short video
 _COLOUR_BAR_HEIGHT = 0.12  # inches
 _PANEL_WIDTHS = (2.4, 4.5)  # inches, minimum and maximum
-
-
-@dataclass(frozen=True, eq=False)
-class AttentionMaps:
-    """Label-to-segment attention on one video. Raises ValueError for arrays of other shapes.
-
-    In a video longer than the parser's window, each second has the mean over the windows that contain it. The weights
-    of a class sum to 1 over the seconds of one window, not over such a video.
-    """
-
-    labels: tuple[str, ...]  # C class names
-    audio_logits: NDArray[np.float32]  # (blocks, C, T), before the softmax
-    visual_logits: NDArray[np.float32]
-    audio_weights: NDArray[np.float32]  # (blocks, C, T), after the softmax, in [0, 1]
-    visual_weights: NDArray[np.float32]
-
-    def __post_init__(self) -> None:
-        shape = self.audio_logits.shape
-        for name, array in self.arrays().items():
-            if array.ndim != 3 or array.shape != shape or array.shape[1] != len(self.labels) or not array.size:
-                expected = f"(blocks, {len(self.labels)}, seconds), equal in all four"
-                raise ValueError(f"{name} is {array.shape}, expected {expected}")
-
-    def arrays(self) -> dict[str, NDArray[np.float32]]:
-        """Return the four arrays by name."""
-        return {name: array for name, array in vars(self).items() if name != "labels"}
 
 
 def check_explainable(parser: AVParser) -> None:
@@ -118,13 +92,8 @@ def write_maps(maps: AttentionMaps, path: Path, *, classes: Sequence[str] = ()) 
     suffix = path.suffix.lower()
     if suffix not in MAP_SUFFIXES:
         raise ValueError(f"{escape(path)}: attention maps are written to {', '.join(MAP_SUFFIXES)} files")
-    content = io.BytesIO()
-    if suffix == ".npz":
-        arrays: dict[str, Any] = {"labels": np.array(maps.labels, dtype=np.str_), **maps.arrays()}
-        np.savez_compressed(content, **arrays)
-    else:
-        _save_plot(maps, _class_indices(maps, classes), content, suffix[1:])
-    write_atomic(path, content.getvalue())
+    is_plot = suffix != ".npz"
+    write_atomic(path, _save_plot(maps, _class_indices(maps, classes), suffix[1:]) if is_plot else maps_to_npz(maps))
 
 
 def _class_indices(maps: AttentionMaps, classes: Sequence[str]) -> list[int]:
@@ -137,14 +106,16 @@ def _class_indices(maps: AttentionMaps, classes: Sequence[str]) -> list[int]:
     return np.argsort(-peaks, kind="stable")[:_DEFAULT_CLASSES].tolist()
 
 
-def _save_plot(maps: AttentionMaps, indices: list[int], content: io.BytesIO, file_format: str) -> None:
+def _save_plot(maps: AttentionMaps, indices: list[int], file_format: str) -> bytes:
     import matplotlib as mpl
 
+    content = io.BytesIO()
     with mpl.rc_context():  # the user's matplotlib settings (TeX, fonts) could make the plot fail
         mpl.rcdefaults()
         mpl.rcParams.update({"font.family": _FONT, "font.size": 8, "svg.fonttype": "none", "svg.hashsalt": "avvp"})
         dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
         _draw(maps, indices).savefig(content, format=file_format, dpi=_DPI, metadata=dates.get(file_format))
+    return content.getvalue()
 
 
 def _draw(maps: AttentionMaps, indices: list[int]) -> Figure:

@@ -110,7 +110,7 @@ def waveform_envelope(
         if not media.has_audio:
             return None
         try:
-            return _envelope(media, columns, _audio_duration(path, timeout) if duration is None else duration)
+            return envelope_of(media, columns, _audio_duration(path, timeout) if duration is None else duration)
         except DecodeTimeoutError:
             raise
         except MediaError:  # the video may be intact; a warning of the features describes the error
@@ -128,7 +128,17 @@ def _open_audio(path: Path, timeout: float) -> OpenMedia:
     return open_media(path, decoding=DecodeOptions(timeout=timeout), streams=["audio"])
 
 
-def _envelope(seconds: Iterable[Second], columns: int, duration: float) -> NDArray[np.float32]:
+def envelope_of(seconds: Iterable[Second], columns: int, duration: float) -> NDArray[np.float32]:
+    """Compute the envelope of decoded audio.
+
+    Args:
+        seconds: of one file; those without audio count as silent.
+        columns: number of equal intervals.
+        duration: seconds that the columns cover.
+
+    Returns:
+        (columns, 2): smallest and largest sample of each interval, in [-1, 1].
+    """
     lowest, highest = np.full(columns, np.inf), np.full(columns, -np.inf)
     width = duration * SAMPLE_RATE / columns  # samples of a column
     for second in seconds:

@@ -1,0 +1,51 @@
+"""LEAP's attention, as the page's script draws it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import SetupError
+
+if TYPE_CHECKING:
+    from ..plots.attention_maps import AttentionMaps
+
+
+def attention_data(maps: AttentionMaps, labels: Sequence[str], segments: int) -> dict[str, Any]:
+    """Return the field `attention` of the page's data.
+
+    Args:
+        maps: attention on the video of the page.
+        labels: of its timeline, whose order the classes get.
+        segments: of its timeline.
+
+    Returns:
+        `labels`, the (C,) classes; `max`, the largest weight, which 255 stands for; `blocks`, for each block `audio`
+        and `visual`, base64 of (C, T) uint8 in row order.
+
+    Raises:
+        SetupError: the maps are of other classes, or of a video of another length.
+    """
+    if unknown := set(maps.labels).difference(labels):
+        raise SetupError(f"the attention has a class that the events lack: {min(unknown)!r}")
+    seconds = maps.audio_weights.shape[2]
+    if seconds != segments:
+        raise SetupError(f"the attention has {seconds} seconds, the events have {segments}: are they of one video?")
+    places = {label: index for index, label in enumerate(labels)}
+    order = sorted(range(len(maps.labels)), key=lambda index: places[maps.labels[index]])
+    largest = float(max(maps.audio_weights.max(), maps.visual_weights.max())) or 1.0
+
+    def scaled(weights: NDArray[np.float32]) -> str:
+        table = np.round(weights[order] / largest * 255).clip(0, 255).astype(np.uint8)
+        return base64.b64encode(table.tobytes()).decode()
+
+    blocks = zip(maps.audio_weights, maps.visual_weights, strict=True)
+    return {
+        "labels": [maps.labels[index] for index in order],
+        "max": largest,
+        "blocks": [{"audio": scaled(audio), "visual": scaled(visual)} for audio, visual in blocks],
+    }

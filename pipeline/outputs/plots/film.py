@@ -1,0 +1,64 @@
+"""Small frames at equal distances over a whole video, decoded in one pass."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...decode.base import read_ppm_frames
+from ...decode.ffmpeg import ffmpeg_command, ffmpeg_input
+from ...decode.process import DEFAULT_TIMEOUT, DecoderProcess
+from ...errors import DecodeTimeoutError
+
+TILE_WIDTH, TILE_HEIGHT = 64, 36  # pixels, at most: 16 to 9
+_SMALLEST_WIDTH, _SMALLEST_HEIGHT = 9, 16  # pixels; a file may claim frames of one row
+KEY_FRAMES_FROM = 60.0  # seconds; of longer videos only key frames are decoded
+_MAX_SECONDS = 60.0  # that decoding may take: an hour of key frames takes a few
+
+
+def film_frames(path: Path, count: int, step: float, *, timeout: float = DEFAULT_TIMEOUT) -> NDArray[np.uint8] | None:
+    """Decode small frames at equal distances.
+
+    Of videos of more than a minute only key frames are decoded, which encoders place every few seconds: decoding every
+    frame of an hour takes minutes.
+
+    Args:
+        path: a media file.
+        count: number of frames.
+        step: seconds between two frames; frame k is the one shown at (k + 1/2) `step` of the container's time.
+        timeout: seconds without progress after which the decoder is stopped.
+
+    Returns:
+        (n, H, W, 3) uint8 RGB with the aspect ratio that a player shows, within 64 x 36; n is smaller than `count`
+        where the video ends before. None where the file has no video that can be decoded.
+
+    Raises:
+        MediaError: the file cannot be opened.
+        DecodeTimeoutError: the decoder hangs, or takes longer than a minute.
+    """
+
+    def command(descriptor: int) -> Sequence[str]:
+        chosen = {"skip_frame": "nokey"} if count * step > KEY_FRAMES_FROM else {}
+        video = ffmpeg_input(descriptor, reinit_filter=0, skip_loop_filter="all", **chosen)["V:0"]
+        # Tile k is the last frame that begins at or before its time: `start_time` would round half a step.
+        earlier = video.filter("setpts", f"PTS-{step / 2:.6f}/TB")
+        shown = earlier.filter("fps", fps=f"1/{step:.6f}", start_time=0, round="up")
+        width = f"clip(round({TILE_HEIGHT}*dar),{_SMALLEST_WIDTH},{TILE_WIDTH})"
+        height = f"clip(round({TILE_WIDTH}/dar),{_SMALLEST_HEIGHT},{TILE_HEIGHT})"
+        scaled = shown.filter("scale", width, height, flags="area").filter("setsar", 1)
+        options = {"frames:v": count, "vcodec": "ppm", "pix_fmt": "rgb24", "f": "image2pipe"}
+        return ffmpeg_command(scaled.output("pipe:1", **options), log_level="error")
+
+    end = time.monotonic() + _MAX_SECONDS
+    frames: list[NDArray[np.uint8]] = []
+    with DecoderProcess(path, command, timeout=timeout) as process:
+        for frame in read_ppm_frames(process):
+            if time.monotonic() > end:
+                raise DecodeTimeoutError(path, f"its frames could not be decoded within {_MAX_SECONDS:g} s")
+            if not frames or frame.shape == frames[0].shape:
+                frames.append(frame)
+    return np.stack(frames) if frames else None
