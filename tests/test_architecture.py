@@ -36,10 +36,25 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline.outputs.formats": {"pipeline", "pipeline.datasets", "pipeline.outputs"},
     "pipeline.outputs.plots": {*_INFERENCE, "pipeline.outputs"},
     "pipeline.outputs.search": {"pipeline", "pipeline.outputs", "pipeline.outputs.formats"},
+    "pipeline.outputs.cuts": {
+        "pipeline",
+        "weights",
+        *_DECODE,
+        "pipeline.outputs.plots",
+        "pipeline.outputs.search",
+    },
     "pipeline.outputs.html": {"pipeline", "pipeline.outputs", "pipeline.outputs.formats", "pipeline.outputs.plots"},
     "pipeline.evaluation": {*_INFERENCE},
     "pipeline.training": {*_INFERENCE, "pipeline.evaluation"},
     "pipeline.batch": {*_INFERENCE, "pipeline.outputs", "pipeline.outputs.formats"},
+    "pipeline.serve.jobs": {*_INFERENCE, "pipeline.batch", "pipeline.outputs.formats"},
+    "pipeline.serve": {
+        "pipeline",
+        "pipeline.outputs.formats",
+        "pipeline.outputs.html",
+        "pipeline.serve.jobs",
+        "weights",
+    },
     "pipeline.pseudo_labeling": {*_INFERENCE, "pipeline.batch", "pipeline.outputs.html"},
 }
 MAY_IMPORT["pipeline.cli.options"] = set(MAY_IMPORT)
@@ -171,7 +186,16 @@ def test_nothing_slow_at_import(module: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("module", ["datasets.from_timelines", "evaluation.evaluate_timelines", "outputs.html.page"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "datasets.from_timelines",
+        "evaluation.evaluate_timelines",
+        "outputs.html.page",
+        "outputs.search.search",
+        "outputs.cuts.make_cuts",
+    ],
+)
 def test_files_of_events_need_no_torch(module: str) -> None:
     """Its import takes seconds and half a gigabyte, more than most files of events."""
     code = f"import sys, avvp.pipeline.{module}; sys.exit('torch' in sys.modules)"

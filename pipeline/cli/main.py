@@ -27,6 +27,7 @@ _EXAMPLES = (
     "avvp parse clips/ --output-dir events/",
     "avvp convert events.json -f vtt,csv -o video",
     "avvp find events/ --audio Dog --min-score 0.6 --sort score",
+    "avvp clips events/ --media clips/ --class Dog --pad 1 -o cuts/",
     "avvp report events.json --html report.html --plot timeline.png",
     "avvp extract clips/ -o feats/",
     "avvp train --annotations llp/ --features feats/ --pseudo-labels valor/ -o runs/leap",
@@ -39,6 +40,7 @@ _EXAMPLES = (
 
 # Command -> the first line of its --help; the module of a command is imported when the command is run.
 _SUMMARIES = {
+    "clips": "Cut events out of their videos, with a list and a contact sheet.",
     "convert": "Convert event files to other formats, or to a data set.",
     "evaluate": "Score a parser, event files or pseudo labels.",
     "extract": "Extract features of videos, as LLP's .npy files or a packed store.",
@@ -50,6 +52,7 @@ _SUMMARIES = {
     "recipes": "List the recipes for --recipe and the folder of their files.",
     "report": "Draw events as a plot, a page, or a folder of pages.",
     "reproduce": "Train and score the runs of a table of the LEAP paper.",
+    "serve": "Parse and correct videos in the browser; a JSON API, and a backend of Label Studio.",
     "synth": "Generate labelled clips of the 25 LLP classes.",
     "train": "Train a parser on extracted features.",
     "train-extractors": "Train small feature extractors on clips with dense labels.",

@@ -26,6 +26,9 @@ COMMANDS = {
     "reproduce": (*_REPRODUCE, "--pseudo-labels", "{}/pseudo_labels", "-o", "{}/out/runs"),
     "weights": ("weights", "verify", "--weights-dir", "{}/bundle", "demo"),
 }
+# No server is to start: the address is of a network for documentation, and none of this machine's.
+_SERVE = ("serve", "{}/empty", "--weights", "{}/bundle", "-o", "{}/out/serve", "--token-file", "{}/empty")
+COMMANDS["serve"] = (*_SERVE, "--host", "203.0.113.1")
 _OUTPUTS = {"-o", "--output", "--output-dir", "--html", "--plot", "--data-set", "--tune-thresholds"}
 LONG, SURROGATE = "a" * 5_000, "clip\udcff\udc80.mp4"
 

@@ -1,0 +1,147 @@
+"""Main function of the engine: a process that loads the networks of a bundle, then parses one file after another.
+
+It reads commands from standard input, one JSON object per line: ``{"parse": {"path", "name", "target"}}`` and
+``{"cancel": true}`` for the file that is parsed. It answers in the same format: ``{"ready": model}`` or ``{"failed":
+cause}`` at first; then ``{"progress": [stage, done, total]}``, and for each file ``{"done": {"duration", "events"}}``,
+``{"failed": cause}``, ``{"output": cause}`` where the timeline cannot be written, or ``{"stopped": true}``. When
+standard input ends, the process ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ....weights.errors import WeightsError
+from ....weights.source import WeightSource
+from ...clock import format_clock
+from ...decode.options import DecodeOptions
+from ...errors import AVVPError, MediaError, OutputError
+from ...files import write_atomic
+from ...inference.bundle import LoadedBundle, load_networks
+from ...inference.parse_video import extract_with, make_timeline
+from ...inference.thresholds import Thresholds, apply_tables, read_thresholds
+from ...outputs.formats.events_json import to_json
+from ...text import escape
+from .engine import EngineSettings
+
+_PROGRESS_INTERVAL = 0.1  # seconds
+
+
+class _StoppedError(Exception):
+    """The job was cancelled."""
+
+
+def main(settings: str) -> None:
+    """Load the networks, then parse files until standard input ends.
+
+    Args:
+        settings: JSON object with the fields of `EngineSettings`.
+    """
+    commands: queue.Queue[dict[str, Any]] = queue.Queue()
+    cancelled = threading.Event()
+    threading.Thread(target=_read_commands, args=(commands, cancelled), daemon=True).start()
+    options = EngineSettings(**json.loads(settings))
+    try:
+        bundle, thresholds = _load(options)
+    except (AVVPError, WeightsError, ValueError) as error:
+        _send({"failed": str(error)})
+        return
+    digest = hashlib.sha256(json.dumps(sorted(bundle.hashes.items())).encode()).hexdigest()[:8]
+    _send({"ready": f"{bundle.name}-{digest}"})
+    while True:
+        command = commands.get()
+        cancelled.clear()
+        _send(_parse(command["parse"], bundle, thresholds, options, cancelled))
+
+
+def _load(options: EngineSettings) -> tuple[LoadedBundle, Thresholds]:
+    import torch
+
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    folder = None if options.weights_dir is None else Path(options.weights_dir)
+    source = WeightSource(folder, offline=True)  # the command has downloaded what was missing
+    bundle = load_networks(options.weights, source=source, device=options.device)
+    tables = {} if options.thresholds is None else read_thresholds(Path(options.thresholds))
+    levels = {"segment": options.threshold, "video": options.threshold}
+    return bundle, apply_tables(tables, bundle.parser.config.labels, **levels)
+
+
+def _parse(
+    command: dict[str, str],
+    bundle: LoadedBundle,
+    thresholds: Thresholds,
+    options: EngineSettings,
+    cancelled: threading.Event,
+) -> dict[str, Any]:
+    """Parse a file and return the message about it."""
+    path, progress = Path(command["path"]), _Progress(cancelled, options.max_media, Path(command["path"]))
+    try:
+        decoding = DecodeOptions(timeout=options.decode_timeout, debug=options.debug)
+        features = extract_with(bundle, path, decoding=decoding, progress=progress)
+        progress.check(features.duration)
+        progress("events", features.duration, features.duration)
+        timeline = make_timeline(features, bundle, thresholds)
+        # Clients see the name of the file, not where it is on this machine.
+        timeline = replace(timeline, media={**timeline.media, "path": command["name"]})
+        write_atomic(Path(command["target"]), to_json(timeline, segments=True))
+    except _StoppedError:
+        return {"stopped": True}
+    except MediaError as error:
+        return {"failed": error.cause}
+    except OutputError as error:
+        return {"output": str(error)}
+    except (AVVPError, MemoryError) as error:
+        return {"failed": escape(error) or "there is not enough memory for this file"}
+    except Exception as error:  # a bug must not end the other jobs
+        if options.debug:
+            traceback.print_exc()
+        return {"failed": f"internal error, please report it: {type(error).__name__}: {escape(error)[:500]}"}
+    return {"done": {"duration": features.duration, "events": len(timeline.events)}}
+
+
+class _Progress:
+    """Progress callback, which stops the job where it is cancelled or its media are too long."""
+
+    def __init__(self, cancelled: threading.Event, max_media: float, path: Path) -> None:
+        self._cancelled, self._max_media, self._path = cancelled, max_media, path
+        self._last = 0.0
+
+    def __call__(self, stage: str, done: float, total: float | None) -> None:
+        if self._cancelled.is_set():
+            raise _StoppedError
+        self.check(max(done, total or 0.0))
+        if time.monotonic() - self._last > _PROGRESS_INTERVAL or stage == "events":
+            self._last = time.monotonic()
+            _send({"progress": [stage, done, total]})
+
+    def check(self, seconds: float) -> None:
+        """Raise MediaError for media that are longer than a job may have."""
+        if seconds > self._max_media:
+            lasts, most = format_clock(seconds), format_clock(self._max_media)
+            raise MediaError(self._path, f"lasts {lasts}, longer than {most}, the most that this server takes")
+
+
+def _read_commands(commands: queue.Queue[dict[str, Any]], cancelled: threading.Event) -> None:
+    for line in sys.stdin:
+        command = json.loads(line)
+        if "cancel" in command:
+            cancelled.set()
+        else:
+            commands.put(command)
+    os._exit(0)  # the server has ended; decode workers end when this process does
+
+
+def _send(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
