@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..features.extract import FeatureSet
     from ..inference.bundle import LoadedBundle
     from ..outputs.formats.targets import OutputFiles
+    from ..outputs.plots.attention_maps import AttentionMaps
     from ..timeline import Timeline
     from .console import Console
 
@@ -62,9 +63,8 @@ def parse_one(options: ParseOptions) -> int:
             for target in targets:
                 write_target(written, target)
             truth = clip.compare(timeline) if clip else None
-            write_plots(timeline, options, media=path, truth=truth)
-            if options.explain is not None:
-                _write_attention(options.explain, timeline, features, loaded)
+            maps = None if options.explain is None else _write_attention(options.explain, timeline, features, loaded)
+            write_plots(timeline, options, media=path, truth=truth, attention=maps)
             with contextlib.suppress(OSError):  # a closed terminal must not turn a written result into a failure
                 console.print_result(path, timeline, time.monotonic() - started, truth)
     except AVVPError as error:
@@ -96,11 +96,13 @@ def _parse(
     return features, refine(make_timeline(features, loaded, task.thresholds(loaded)), task.refinement)
 
 
-def _write_attention(path: Path, timeline: Timeline, features: FeatureSet, loaded: LoadedBundle) -> None:
+def _write_attention(path: Path, timeline: Timeline, features: FeatureSet, loaded: LoadedBundle) -> AttentionMaps:
+    """Write the file of --explain, and return what it holds for the page."""
     from ..outputs.plots.attention import explain_features, write_maps
 
     maps = explain_features(features, loaded.parser, loaded.device)
     write_maps(maps, path, classes=tuple(dict.fromkeys(event.label for event in timeline.events)))
+    return maps
 
 
 def _read_annotated_clip(path: Path, options: ParseOptions) -> AnnotatedClip | None:
@@ -133,8 +135,7 @@ def _plan_files(options: ParseOptions) -> tuple[Path, list[OutputFiles]]:
 
         check_suffix("--explain", options.explain, MAP_SUFFIXES)
         outputs.append(options.explain)
-    if options.embed_video and options.html is None:
-        raise SetupError("--embed-video goes with --html")
+    options.check_page_options(pages=options.html is not None)
     _check_outputs(outputs)
     refuse_inputs(outputs, paths)
     if options.segments and not any(target.format.name == "json" for target in targets):

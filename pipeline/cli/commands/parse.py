@@ -52,6 +52,7 @@ def _parse_batch(output_dir: str, options: ParseOptions) -> int:
         "--html": options.html,
         "--explain": options.explain,
         "--embed-video": options.embed_video or None,
+        "--no-bands": None if options.bands else True,
     }
     if flags := [flag for flag, value in plots.items() if value is not None]:
         raise click.UsageError(f"{flags[0]} is for one file; avvp report draws a folder of results")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -14,6 +15,7 @@ from ...files import is_file, make_folder
 from ...text import escape, first_few
 from ..options.command import (
     ANY_PATH,
+    EXISTING_FILE,
     EXISTING_FOLDER,
     EXISTING_PATH,
     OUTPUT_FOLDER,
@@ -28,6 +30,7 @@ from ..options.event_outputs import PlotOptions, PostProcessingOptions, read_tim
 from ..options.groups import MessageOptions
 
 if TYPE_CHECKING:
+    from ...outputs.plots.attention_maps import AttentionMaps
     from ...timeline import GroundTruth, Timeline
 
 
@@ -52,6 +55,14 @@ class ReportOptions(PlotOptions, PostProcessingOptions, MessageOptions):
             "--annotations", type=EXISTING_FOLDER, help="Annotations in the format of LLP, drawn beside the events."
         )
     )
+    explain: Path | None = field(
+        metadata=option(
+            "--explain",
+            type=EXISTING_FILE,
+            metavar="FILE.npz",
+            help="Attention for the page of --html, as avvp parse --explain FILE.npz wrote it.",
+        )
+    )
 
 
 @command(
@@ -59,6 +70,7 @@ class ReportOptions(PlotOptions, PostProcessingOptions, MessageOptions):
     examples=(
         "avvp report events.json --plot timeline.pdf",
         "avvp report events.json --html report.html --media video.mp4",
+        "avvp report events.json --html report.html --explain attention.npz",
         "avvp report events/ --media clips/ --output-dir report/",
     ),
 )
@@ -66,19 +78,17 @@ def report(options: ReportOptions) -> int:
     """Draw events as a plot, a page, or a folder of pages.
 
     EVENTS are files or folders of event files. A page plays the video beside its timeline, where events can be
-    filtered, corrected, and saved as JSON or in the format of LLP. It is a single file and loads nothing from the
-    network.
+    filtered, corrected, and saved as JSON or in the format of LLP. It loads nothing from the network. The page of
+    --html is a single file; those of --output-dir share their program, and index.html lists them.
     """
-    from ...outputs.html.index import write_index
-    from ...outputs.html.page import write_page
-
     with exit_2_on_error(debug=options.debug):
         plot_files = options.plot_files()
         folder = options.output_dir
-        if options.embed_video and options.html is None and folder is None:
-            raise SetupError("--embed-video goes with --html")
+        options.check_page_options(pages=options.html is not None or folder is not None)
         if (folder is None) == (not plot_files):
             raise click.UsageError("choose what to draw: --plot and --html for one file, or --output-dir")
+        if options.explain is not None and options.html is None:
+            raise SetupError("--explain goes with --html")
         events = read_timelines(options.inputs, options.post_processing(), quiet=options.quiet)
         timelines = events.timelines
         if folder is None and len(timelines) > 1:
@@ -86,6 +96,7 @@ def report(options: ReportOptions) -> int:
         if options.media is not None and len(timelines) > 1 and not options.media.is_dir():
             raise click.UsageError("--media: several timelines have several videos; name their folder")
         truths = _read_truths(timelines, options.annotations, quiet=options.quiet)
+        attention = None if options.explain is None else _read_attention(options.explain)
         finder = MediaFinder(options.media)
         media = {name: finder.find(timeline, events.sources[name]) for name, timeline in timelines.items()}
         notes = {
@@ -93,19 +104,17 @@ def report(options: ReportOptions) -> int:
             for name, timeline in timelines.items()
         }
         pages = {} if folder is None else _plan_pages(folder, timelines)
-        inputs = [*events.files, *(path for path in media.values() if path is not None)]
+        inputs = [*events.files, *(path for path in (*media.values(), options.explain) if path is not None)]
         refuse_inputs([*plot_files, *pages.values()], inputs)
     with exit_1_on_error(debug=options.debug):
         if folder is None:
             (name,) = timelines
-            write_plots(timelines[name], options, media=media[name], truth=truths[name], note=notes[name])
+            write_plots(
+                timelines[name], options, media=media[name], truth=truths[name], attention=attention, note=notes[name]
+            )
         else:
-            for name, page in pages.items():
-                write_page(
-                    timelines[name], page, media=media[name], truth=truths[name], embed=options.embed_video,
-                    note=notes[name],
-                )  # fmt: skip
-            write_index(folder, {page: timelines[name] for name, page in pages.items()}, folder.resolve().name)
+            plans = [_Page(pages[name], timelines[name], media[name], truths[name], notes[name]) for name in timelines]
+            _write_site(folder, plans, options)
     if not options.quiet:
         if missing := [name for name, path in media.items() if path is None]:
             click.echo(
@@ -117,11 +126,52 @@ def report(options: ReportOptions) -> int:
     return 0
 
 
+class _Page(NamedTuple):
+    """A page of a folder: its path, and what it shows."""
+
+    path: Path
+    timeline: Timeline
+    media: Path | None
+    truth: GroundTruth | None
+    note: str
+
+
+def _write_site(folder: Path, pages: Sequence[_Page], options: ReportOptions) -> None:
+    """Write pages with their thumbnails, their program and their index. Decoding takes most of the time."""
+    from ...decode.process import available_cores
+    from ...outputs.html.index import write_index
+    from ...outputs.html.page import write_page
+    from ...outputs.html.site import remove_unused_programs, write_program
+    from ...outputs.html.thumbnails import write_thumbnail
+
+    program = write_program(folder, pages[0].timeline)
+
+    def write(page: _Page) -> bool:
+        write_page(
+            page.timeline, page.path, media=page.media, truth=page.truth, embed=options.embed_video,
+            bands=options.bands, note=page.note, shared=program,
+        )  # fmt: skip
+        return write_thumbnail(page.path, page.media, page.timeline.media["duration"] / 2)
+
+    with ThreadPoolExecutor(available_cores()) as pool:
+        pictured = [page.path for page, has_picture in zip(pages, pool.map(write, pages), strict=True) if has_picture]
+    timelines = {page.path: page.timeline for page in pages}
+    write_index(folder, timelines, folder.resolve().name, pictured=pictured)
+    remove_unused_programs(folder)
+
+
+def _read_attention(path: Path) -> AttentionMaps:
+    from ...outputs.plots.attention_maps import read_maps
+
+    return read_maps(path)
+
+
 def _plan_pages(folder: Path, timelines: Iterable[str]) -> dict[str, Path]:
     """Map timelines to pages. Raises SetupError if a page would overwrite the index, or a file not written by avvp."""
     from ...outputs.formats.targets import result_path
     from ...outputs.html.index import INDEX
     from ...outputs.html.page import is_avvp_page
+    from ...outputs.html.thumbnails import check_thumbnails
 
     pages = {name: result_path(folder, name, ".html") for name in timelines}
     for page in pages.values():
@@ -130,6 +180,7 @@ def _plan_pages(folder: Path, timelines: Iterable[str]) -> dict[str, Path]:
     for page in (*pages.values(), folder / INDEX):
         if is_file(page) and not is_avvp_page(page):
             raise SetupError(f"{escape(page)}: was not written by avvp; choose another folder")
+    check_thumbnails(pages.values())
     make_folder(folder)
     return pages
 

@@ -18,6 +18,7 @@ from .command import OUTPUT_FILE, STDOUT, CommandOptions, FiniteRange, check_nam
 if TYPE_CHECKING:
     from ...outputs.formats.read_folders import EventFiles
     from ...outputs.formats.targets import OutputFiles
+    from ...outputs.plots.attention_maps import AttentionMaps
     from ...outputs.postprocess import PostProcessing
     from ...timeline import GroundTruth, Timeline
 
@@ -94,6 +95,21 @@ class PlotOptions(CommandOptions):
             help="Store the video inside the page, as base64: a third larger than the file.",
         )
     )
+
+    bands: bool = field(
+        metadata=option(
+            "--bands/--no-bands",
+            default=True,
+            help="Decode the media for a film, a waveform and a spectrogram above the timeline of a page.",
+        )
+    )
+
+    def check_page_options(self, *, pages: bool) -> None:
+        """Raise SetupError for an option of pages where no page is written."""
+        if self.embed_video and not pages:
+            raise SetupError("--embed-video goes with --html")
+        if not self.bands and not pages:
+            raise SetupError("--no-bands goes with --html")
 
     def plot_files(self) -> list[Path]:
         """Return the files of --plot and --html. Raises SetupError for an unknown suffix."""
@@ -221,7 +237,13 @@ def print_bytes(content: bytes) -> None:
 
 
 def write_plots(
-    timeline: Timeline, options: PlotOptions, *, media: Path | None, truth: GroundTruth | None = None, note: str = ""
+    timeline: Timeline,
+    options: PlotOptions,
+    *,
+    media: Path | None,
+    truth: GroundTruth | None = None,
+    attention: AttentionMaps | None = None,
+    note: str = "",
 ) -> None:
     """Write the files of --plot and --html.
 
@@ -230,10 +252,12 @@ def write_plots(
         options: of the current command.
         media: file with the frames and the audio; None leaves them out.
         truth: drawn beside the events.
+        attention: of the parser, for the page.
         note: shown on the page where there are no media.
 
     Raises:
         MediaError: the media cannot be decoded.
+        SetupError: the attention is of another video.
         OutputError: a file cannot be written.
     """
     if options.plot is not None:
@@ -243,4 +267,7 @@ def write_plots(
     if options.html is not None:
         from ...outputs.html.page import write_page
 
-        write_page(timeline, options.html, media=media, truth=truth, embed=options.embed_video, note=note)
+        write_page(
+            timeline, options.html, media=media, truth=truth, attention=attention, embed=options.embed_video,
+            bands=options.bands, note=note,
+        )  # fmt: skip

@@ -127,12 +127,13 @@ def jpeg_url(image: Image, most: int) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg_within(image, most)).decode()}"
 
 
-def jpeg_within(image: Image, most: int) -> bytes:
+def jpeg_within(image: Image, most: int, *, comment: bytes = b"") -> bytes:
     """Encode an image as JPEG.
 
     Args:
         image: RGB or grey.
         most: bytes; the best quality that fits is taken, or the lowest of all where none does.
+        comment: in the file.
 
     Returns:
         The JPEG file.
@@ -140,7 +141,7 @@ def jpeg_within(image: Image, most: int) -> bytes:
     content = b""
     for quality in _QUALITIES:
         file = io.BytesIO()
-        image.save(file, "JPEG", quality=quality, optimize=True)
+        image.save(file, "JPEG", quality=quality, optimize=True, comment=comment)
         content = file.getvalue()
         if len(content) <= most:
             break

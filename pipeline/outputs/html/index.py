@@ -2,72 +2,92 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from ...files import write_atomic
-from ...text import escape
-from ...timeline import MODALITIES, Timeline
-from ..postprocess import merge_events, split_modalities
-from .page import fill_template, json_for_script, read_web
+from ...text import display_label, escape
+from ...timeline import MODALITIES, Event, Timeline
+from .page_data import displayed_events
+from .thumbnails import thumbnail_path
+from .web_files import fill_template, json_for_script, read_web
 
 INDEX = "index.html"
-_COUNT_KEYS = dict(zip(MODALITIES, ("heard", "seen", "both"), strict=True))
 
 
-def write_index(folder: Path, pages: Mapping[Path, Timeline], title: str) -> None:
+def write_index(folder: Path, pages: Mapping[Path, Timeline], title: str, *, pictured: Collection[Path] = ()) -> None:
     """Write `index.html`, which lists pages with their events and all classes.
 
     Args:
         folder: where the index is written.
         pages: page in `folder` -> its timeline.
         title: of the index.
+        pictured: pages that have a thumbnail.
 
     Raises:
         OutputError: the file cannot be written.
     """
+    labels = sorted({event.label for timeline in pages.values() for event in timeline.events})
+    places = {label: index for index, label in enumerate(labels)}
+    with_picture = frozenset(pictured)
     data = {
         "title": escape(title),
-        "files": [_describe(page, timeline) for page, timeline in pages.items()],
-        "classes": _count_classes(pages.values()),
+        "classes": [[escape(label), display_label(label)] for label in labels],
+        "files": [_describe(page, timeline, places, page in with_picture) for page, timeline in pages.items()],
     }
+    style = read_web("page.css") + read_web("index.css")
+    script = f"(() => {{\n{read_web('index.js')}}})();"
     parts = {
         "TITLE": html.escape(data["title"]),
-        "STYLE": read_web("page.css"),
-        "SCRIPT": read_web("index.js"),
+        "CSP": f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src 'self'",
+        "STYLE": style,
+        "SCRIPT": script,
         "DATA": json_for_script(data),
     }
     write_atomic(folder / INDEX, fill_template(read_web("index.html"), parts))
 
 
-def _describe(page: Path, timeline: Timeline) -> dict[str, Any]:
-    return {
-        "name": escape(Path(str(timeline.media.get("path", timeline.name))).name),
-        "url": quote(os.fsencode(page.name)),
-        "duration": float(timeline.media["duration"]),
-        "labels": sorted({event.label for event in timeline.events}),
-        "warnings": len(timeline.warnings),
-        **{key: sum(e.modality == modality for e in timeline.events) for modality, key in _COUNT_KEYS.items()},
-    }
+def _hash(text: str) -> str:
+    """Return the source expression of a content security policy that allows this text alone."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _count_classes(timelines: Iterable[Timeline]) -> list[dict[str, Any]]:
-    """Count files, events per modality, and seconds with an event of either modality, for each class."""
-    rows: dict[str, dict[str, Any]] = {}
-    for timeline in timelines:
-        for label in {event.label for event in timeline.events}:
-            row = rows.setdefault(
-                label, {"label": label, "files": 0, "seconds": 0.0, **dict.fromkeys(_COUNT_KEYS.values(), 0)}
-            )
-            row["files"] += 1
-        for event in timeline.events:
-            rows[event.label][_COUNT_KEYS[event.modality]] += 1
-        either_modality = [replace(event, modality="audio") for event in split_modalities(timeline.events)]
-        for event in merge_events(either_modality, 0.0):
-            rows[event.label]["seconds"] += event.duration
-    return sorted(rows.values(), key=lambda row: row["label"])
+def _describe(page: Path, timeline: Timeline, places: Mapping[str, int], has_picture: bool) -> list[Any]:
+    """Return name, address, seconds, number of warnings, address of the picture or "", and rows of `_class_rows`."""
+    picture = thumbnail_path(page).relative_to(page.parent)
+    return [
+        escape(Path(str(timeline.media.get("path", timeline.name))).name),
+        quote(os.fsencode(page.name)),
+        round(float(timeline.media["duration"]), 3),
+        len(timeline.warnings),
+        quote(os.fsencode(picture)) if has_picture else "",
+        _class_rows(displayed_events(timeline), places),
+    ]
+
+
+def _class_rows(events: Collection[Event], places: Mapping[str, int]) -> list[list[float]]:
+    """Return, for each class with events: its place; its events per modality; seconds per modality, and of any."""
+    of_class: dict[str, list[Event]] = {}
+    for event in events:
+        of_class.setdefault(event.label, []).append(event)
+    rows = []
+    for label, found in of_class.items():
+        counts = [sum(event.modality == modality for event in found) for modality in MODALITIES]
+        seconds = [_covered(event for event in found if event.modality == modality) for modality in MODALITIES]
+        rows.append([places[label], *counts, *seconds, _covered(found)])
+    return sorted(rows)
+
+
+def _covered(events: Iterable[Event]) -> float:
+    """Return the seconds that events cover together, overlaps counted once."""
+    total, end = 0.0, 0.0
+    for onset, offset in sorted((event.onset, event.offset) for event in events):
+        total += max(0.0, offset - max(onset, end))
+        end = max(end, offset)
+    return round(total, 3)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 import mimetypes
 import os
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,14 +18,14 @@ from ...timeline import GroundTruth, Timeline
 from .attention_data import attention_data
 from .bands import media_bands
 from .page_data import page_data
+from .site import SharedProgram
+from .web_files import GENERATOR, fill_template, json_for_script, page_parts, read_web
 
 if TYPE_CHECKING:
     from ..plots.attention_maps import AttentionMaps
 
 PAGE_SUFFIXES = (".html", ".htm")
 EMBED_LIMIT = 64 << 20  # bytes of an embedded video; browsers are slow with larger pages
-_WEB = Path(__file__).with_name("web")
-_SCRIPTS = ("events.js", "timeline.js", "editing.js", "page.js")
 _POLICY = (  # the content security policy: nothing is loaded from elsewhere
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:;"
     " media-src 'self' file: data: blob:"
@@ -59,6 +56,7 @@ def write_page(
     embed: bool = False,
     bands: bool = True,
     note: str = "",
+    shared: SharedProgram | None = None,
 ) -> None:
     """Write the page of a timeline.
 
@@ -71,6 +69,7 @@ def write_page(
         embed: embed the media in the page; otherwise the page refers to it by a relative path.
         bands: decode `media` for a film, a waveform and a spectrogram above the timeline.
         note: shown in place of the player where `media` is None: where it was looked for, and how to name it.
+        shared: program of all pages of the folder; by default the page holds its own.
 
     Raises:
         SetupError: the media are too large to embed, or the attention is of another video.
@@ -79,7 +78,7 @@ def write_page(
     """
     page = render_page(
         timeline, folder=path.resolve().parent, media=media, truth=truth, attention=attention, embed=embed,
-        bands=bands, note=note,
+        bands=bands, note=note, shared=shared,
     )  # fmt: skip
     write_atomic(path, page)
 
@@ -96,6 +95,7 @@ def render_page(
     embed: bool = False,
     bands: bool = True,
     note: str = "",
+    shared: SharedProgram | None = None,
 ) -> bytes:
     """Render the page of a timeline.
 
@@ -110,6 +110,7 @@ def render_page(
         embed: embed the media in the page.
         bands: decode `media` for a film, a waveform and a spectrogram above the timeline.
         note: shown in place of the player where there are no media.
+        shared: program of all pages of the folder; by default the page holds its own.
 
     Returns:
         The page, UTF-8.
@@ -129,11 +130,15 @@ def render_page(
     data["note"] = escape(note)
     if save is not None:
         data["save"] = {"url": save.url, "version": save.version}
+    title = f"{data['name']} · events"
+    if shared is not None:
+        return shared.render(title, data)
+    program = page_parts()
     parts = {
-        "TITLE": html.escape(f"{data['name']} · events"),
+        "TITLE": html.escape(title),
         "CSP": _POLICY + (_POLICY_TO_SAVE if save is not None else ""),
-        "STYLE": read_web("page.css"),
-        "SCRIPT": "".join(read_web(name) for name in _SCRIPTS),
+        "STYLE": program.style,
+        "SCRIPT": program.script,
         "DATA": json_for_script(data),
     }
     return fill_template(read_web("page.html"), parts)
@@ -143,7 +148,7 @@ def is_avvp_page(path: Path) -> bool:
     """Return whether a page was written by this program."""
     try:
         with path.open("rb") as file:
-            return b'<meta name="generator" content="avvp">' in file.read(4096)
+            return GENERATOR.encode() in file.read(4096)
     except OSError:
         return False
 
@@ -179,18 +184,3 @@ def _player_data(
         raise MediaError(media, f"cannot be read: {error.strerror or error}") from error
     mime_type = mimetypes.guess_type(f"x{suffix}")[0] or f"{kind}/mp4"
     return {**data, "path": escape(media), "url": f"data:{mime_type};base64,{content}"}
-
-
-def read_web(name: str) -> str:
-    """Return the text of a file in `web/`."""
-    return (_WEB / name).read_text(encoding="utf-8")
-
-
-def json_for_script(data: Any) -> str:
-    """Serialize data as JSON for a <script> element; "<" is escaped, so that no text can end the element."""
-    return json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-
-
-def fill_template(template: str, parts: Mapping[str, str]) -> bytes:
-    """Replace each @NAME@ of a template by its part, in one pass: an @NAME@ inside of a part is not replaced."""
-    return re.sub("@([A-Z]+)@", lambda match: parts[match[1]], template).encode("utf-8", "backslashreplace")

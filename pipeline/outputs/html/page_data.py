@@ -48,7 +48,7 @@ def page_data(timeline: Timeline, truth: GroundTruth | None = None) -> dict[str,
         "notice": notice_of(timeline.provenance),
         "has": {modality: media.get(key, "") is not None for modality, key in _CODEC_KEYS.items()},
         "threshold": common_threshold(timeline.provenance.get("thresholds")),
-        "events": [_compact(event, label_indices) for event in _displayed(timeline)],
+        "events": [_compact(event, label_indices) for event in displayed_events(timeline)],
         "probabilities": None if tables is None else {name: _base64(table) for name, table in tables.items()},
         "refinements": [dict(step) for step in timeline.processing if _is_refinement(step)],
         "truth": None if truth is None else {"spans": _spans(truth), "agreement": truth.agreement},
@@ -66,7 +66,7 @@ def _is_refinement(step: Mapping[str, Any]) -> bool:
     return is_refine and well_formed and all(value is None or isinstance(value, int | float) for value in numbers)
 
 
-def _displayed(timeline: Timeline) -> list[Event]:
+def displayed_events(timeline: Timeline) -> list[Event]:
     """Return the events, with audio and visual ones added where other programs wrote only audio-visual ones."""
     audio_visual = [event for event in timeline.events if event.modality == "audio_visual"]
     return list(sort_events([*split_modalities(timeline.events), *audio_visual], timeline.labels))

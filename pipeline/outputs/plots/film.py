@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from ...errors import DecodeTimeoutError
 
 TILE_WIDTH, TILE_HEIGHT = 64, 36  # pixels, at most: 16 to 9
 _SMALLEST_WIDTH, _SMALLEST_HEIGHT = 9, 16  # pixels; a file may claim frames of one row
+PICTURE_SCALE = 3  # a picture in a list of files is larger than a tile by this factor
 KEY_FRAMES_FROM = 60.0  # seconds; of longer videos only key frames are decoded
 _MAX_SECONDS = 60.0  # that decoding may take: an hour of key frames takes a few
 
@@ -47,9 +49,7 @@ def film_frames(path: Path, count: int, step: float, *, timeout: float = DEFAULT
         # Tile k is the last frame that begins at or before its time: `start_time` would round half a step.
         earlier = video.filter("setpts", f"PTS-{step / 2:.6f}/TB")
         shown = earlier.filter("fps", fps=f"1/{step:.6f}", start_time=0, round="up")
-        width = f"clip(round({TILE_HEIGHT}*dar),{_SMALLEST_WIDTH},{TILE_WIDTH})"
-        height = f"clip(round({TILE_WIDTH}/dar),{_SMALLEST_HEIGHT},{TILE_HEIGHT})"
-        scaled = shown.filter("scale", width, height, flags="area").filter("setsar", 1)
+        scaled = _shrink(shown)
         options = {"frames:v": count, "vcodec": "ppm", "pix_fmt": "rgb24", "f": "image2pipe"}
         return ffmpeg_command(scaled.output("pipe:1", **options), log_level="error")
 
@@ -62,3 +62,37 @@ def film_frames(path: Path, count: int, step: float, *, timeout: float = DEFAULT
             if not frames or frame.shape == frames[0].shape:
                 frames.append(frame)
     return np.stack(frames) if frames else None
+
+
+def key_frame(path: Path, seconds: float, *, timeout: float = DEFAULT_TIMEOUT) -> NDArray[np.uint8] | None:
+    """Decode the key frame at or before a time, as a picture for a list of files.
+
+    Args:
+        path: a media file.
+        seconds: of the container's time.
+        timeout: seconds without progress after which the decoder is stopped.
+
+    Returns:
+        (H, W, 3) uint8 RGB within 192 x 108; None where there is none, or none can be decoded.
+
+    Raises:
+        MediaError: the file cannot be opened.
+        DecodeTimeoutError: the decoder hangs.
+    """
+
+    def command(descriptor: int) -> Sequence[str]:
+        video = ffmpeg_input(descriptor, ss=f"{seconds:.6f}", noaccurate_seek=None, skip_frame="nokey")["V:0"]
+        # The key frame has a negative time, before that of the picture, and would be dropped.
+        scaled = _shrink(video.filter("setpts", "0"), PICTURE_SCALE)
+        options = {"frames:v": 1, "vcodec": "ppm", "pix_fmt": "rgb24", "f": "image2pipe"}
+        return ffmpeg_command(scaled.output("pipe:1", **options), log_level="error")
+
+    with DecoderProcess(path, command, timeout=timeout) as process:
+        return next(read_ppm_frames(process), None)
+
+
+def _shrink(video: Any, scale: int = 1) -> Any:
+    """Scale frames to the size of tiles, times `scale`, with the aspect ratio that a player shows."""
+    width = f"{scale}*clip(round({TILE_HEIGHT}*dar),{_SMALLEST_WIDTH},{TILE_WIDTH})"
+    height = f"{scale}*clip(round({TILE_WIDTH}/dar),{_SMALLEST_HEIGHT},{TILE_HEIGHT})"
+    return video.filter("scale", width, height, flags="area").filter("setsar", 1)

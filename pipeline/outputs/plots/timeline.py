@@ -46,7 +46,7 @@ _Modality = Literal["audio", "visual"]
 _MODALITIES: tuple[_Modality, _Modality] = ("audio", "visual")
 # Cyan and magenta with different lightness, which colour-blind readers can distinguish, too. The tints stand for
 # probability 1.
-_COLOURS: dict[_Modality, str] = {"audio": "#2aa7d8", "visual": "#a3195b"}
+COLOURS: dict[_Modality, str] = {"audio": "#2aa7d8", "visual": "#a3195b"}
 _TINTS: dict[_Modality, str] = {"audio": "#a9dcf2", "visual": "#e3a9c6"}
 _AMBER = "#9a5b00"
 _FONTS = ("Arial", "Liberation Sans", "DejaVu Sans")  # the last comes with matplotlib
@@ -233,10 +233,10 @@ def _panel(
             axes.text(0.5, 0.5, f"no {modality} events", transform=axes.transAxes, **style)
         _shade(axes, [row.probabilities for row in shown], segments, _TINTS[modality])
         for position, row in enumerate(shown):
-            _draw_row(axes, position, row, _COLOURS[modality], with_truth=truth is not None)
+            _draw_row(axes, position, row, COLOURS[modality], with_truth=truth is not None)
 
     height = (_ROW if truth is None else _ROW_WITH_TRUTH) * max(1, len(shown))
-    return PlotBand(height, draw, name, _COLOURS[modality])
+    return PlotBand(height, draw, name, COLOURS[modality])
 
 
 def _shade(axes: Axes, rows: Sequence[NDArray[np.float32] | None], segments: int, tint: str) -> None:
@@ -294,7 +294,7 @@ def _draw_legend(figure: Figure, left: float, top: float, rows: Sequence[_Row]) 
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    bars = tuple(Patch(color=colour) for colour in _COLOURS.values())
+    bars = tuple(Patch(color=colour) for colour in COLOURS.values())
     core = Line2D([], [], color="white", linewidth=1.4)
     entries: list[tuple[str, Any, int | None]] = []  # text, handles, number of parts that the handles share
     if any(row.events for row in rows):

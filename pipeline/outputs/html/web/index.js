@@ -1,105 +1,273 @@
-// Index page: searchable list of pages, counts by class.
+// Index page: files with thumbnails, or classes by file; search, filter by class, sort.
 "use strict";
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
-const words = (label) => label.replaceAll("_", " ");
+const PAGE = 60; // rows that are added at once
+const [AUDIO, VISUAL, BOTH, ANY_SECONDS] = [1, 2, 3, 7]; // places in a row of a class; 4 to 6 are seconds
+const MODALITIES = [["audio", AUDIO], ["visual", VISUAL], ["both", BOTH]];
+const SHOWN_CLASSES = 4; // of a file in the list
 
-/** A table that is sorted by a click on a column title; columns: [title, row => sort value, row => content]. */
-class SortedTable {
-  constructor(table, columns, sorted) {
-    Object.assign(this, { table, columns, sorted, down: false, rows: [] });
-    table.tHead.rows[0].replaceChildren(
-      ...columns.map(([title], index) => {
-        const button = document.createElement("button");
-        Object.assign(button, { type: "button", textContent: title });
-        button.addEventListener("click", () => {
-          this.down = this.sorted === index ? !this.down : false;
-          this.sorted = index;
-          this.draw();
-        });
-        const cell = document.createElement("th");
-        cell.scope = "col";
-        cell.append(button);
-        return cell;
-      }),
-    );
+/** Make an element; strings become text, never HTML. */
+function make(tag, attributes, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes ?? {})) {
+    if (value !== null && value !== undefined) element.setAttribute(name, value);
   }
-
-  show(rows) {
-    this.rows = rows;
-    this.draw();
-  }
-
-  draw() {
-    const value = this.columns[this.sorted][1];
-    const compare = (a, b) => (typeof a === "string" ? a.localeCompare(b) : a - b);
-    const ordered = [...this.rows].sort((a, b) => compare(value(a), value(b)) * (this.down ? -1 : 1));
-    [...this.table.tHead.rows[0].cells].forEach((cell, index) =>
-      cell.setAttribute("aria-sort", index !== this.sorted ? "none" : this.down ? "descending" : "ascending"),
-    );
-    this.table.tBodies[0].replaceChildren(
-      ...ordered.map((row) => {
-        const line = document.createElement("tr");
-        for (const [, sortValue, content] of this.columns) {
-          line.insertCell().append(content ? content(row) : String(sortValue(row)));
-        }
-        return line;
-      }),
-    );
-  }
+  element.append(...children);
+  return element;
 }
 
-function link(row) {
-  const anchor = document.createElement("a");
-  Object.assign(anchor, { href: row.url, textContent: row.name });
-  return anchor;
+const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : noun === "class" ? "es" : "s"}`;
+
+/** 25:13:10, or 3:05 below an hour. */
+function clock(seconds) {
+  const whole = Math.round(seconds);
+  const parts = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  if (!parts[0]) parts.shift();
+  return parts.map((part, index) => (index ? String(part).padStart(2, "0") : String(part))).join(":");
 }
 
-const minutes = (seconds) => `${Math.floor(Math.round(seconds) / 60)}:${String(Math.round(seconds) % 60).padStart(2, "0")}`;
-const files = new SortedTable(
-  byId("files"),
-  [
-    ["file", (row) => row.name, link],
-    ["length", (row) => row.duration, (row) => minutes(row.duration)],
-    ["heard", (row) => row.heard],
-    ["seen", (row) => row.seen],
-    ["both", (row) => row.both],
-    ["classes", (row) => row.labels.map(words).join(", ")],
-    ["warnings", (row) => row.warnings],
-  ],
-  0,
-);
-const classes = new SortedTable(
-  byId("classes"),
-  [
-    ["class", (row) => words(row.label)],
-    ["files", (row) => row.files],
-    ["heard", (row) => row.heard],
-    ["seen", (row) => row.seen],
-    ["both", (row) => row.both],
-    ["seconds", (row) => row.seconds, (row) => row.seconds.toFixed(0)],
-  ],
-  1,
-);
-classes.down = true;
+const files = data.files.map(([name, url, duration, warnings, picture, rows]) => {
+  const byClass = new Map(rows.map((row) => [row[0], row]));
+  const total = (place) => rows.reduce((sum, row) => sum + row[place], 0);
+  const longest = [...rows].sort((a, b) => b[ANY_SECONDS] - a[ANY_SECONDS]);
+  const words = rows.flatMap(([index]) => data.classes[index]);
+  return {
+    name, url, duration, warnings, picture, byClass, longest,
+    audio: total(AUDIO), visual: total(VISUAL), both: total(BOTH), text: [name, ...words].join("\n").toLowerCase(),
+  };
+});
+const classes = data.classes.map(([label, words], index) => {
+  const having = files.filter((file) => file.byClass.has(index));
+  return { label, words, index, files: having.length, seconds: having.reduce((sum, file) => sum + file.byClass.get(index)[ANY_SECONDS], 0) };
+});
+const byName = new Intl.Collator("en", { numeric: true });
+[...files].sort((a, b) => byName.compare(a.name, b.name)).forEach((file, rank) => (file.rank = rank)); // names compare slowly
+const SORTS = {
+  name: ["Name", (a, b) => a.rank - b.rank],
+  duration: ["Length", (a, b) => a.duration - b.duration],
+  audio: ["Audio events", (a, b) => a.audio - b.audio],
+  visual: ["Visual events", (a, b) => a.visual - b.visual],
+  both: ["Events in both", (a, b) => a.both - b.both],
+  warnings: ["Warnings", (a, b) => a.warnings - b.warnings],
+};
+const state = { sort: "name", down: false, matrix: false, measure: ANY_SECONDS, chosen: new Set(), found: [], shown: 0 };
+const cell = (file, index) => file.byClass.get(index)?.[state.measure] ?? 0;
+const comparing = () => SORTS[state.sort]?.[1] ?? ((a, b) => cell(a, Number(state.sort)) - cell(b, Number(state.sort)));
 
-function search() {
-  const query = byId("search").value.trim().toLowerCase();
-  const matches = (text) => text.toLowerCase().includes(query) || words(text).toLowerCase().includes(query);
-  const matching = data.files.filter((row) => matches(row.name) || row.labels.some(matches));
-  byId("count").textContent = `(${matching.length} of ${data.files.length})`;
-  files.show(matching);
+// What is shown
+
+function find() {
+  const parts = byId("search").value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+  const fits = (file) => parts.every((part) => file.text.includes(part)) && [...state.chosen].every((index) => file.byClass.has(index));
+  const compare = comparing();
+  const sign = state.down ? -1 : 1;
+  state.found = files.filter(fits).sort((a, b) => sign * compare(a, b) || a.rank - b.rank);
+  const filtered = state.found.length < files.length;
+  const count = filtered ? `${state.found.length.toLocaleString("en")} of ${plural(files.length, "file")}` : plural(files.length, "file");
+  for (const place of ["files-name", "count"]) byId(place).textContent = count;
+  byId("clear").hidden = !parts.length && !state.chosen.size;
+  byId("nothing").hidden = state.found.length > 0;
+  byId("nothing").textContent = files.length ? `No hits: no file ${describe(parts)}.` : "There are no files.";
+  byId("rows").hidden = !state.found.length;
+  draw();
 }
 
-function theme(name) {
-  document.documentElement.dataset.theme = name;
+function describe(parts) {
+  const chosen = [...state.chosen].map((index) => classes[index].words);
+  const named = parts.length ? `fits “${parts.join(" ")}”` : "";
+  return [named, chosen.length ? `has ${chosen.join(" and ")}` : ""].filter(Boolean).join(" and ");
 }
+
+function draw() {
+  state.shown = 0;
+  byId("files").className = state.matrix ? "matrix" : "list";
+  byId("files").tHead.replaceChildren(state.matrix ? matrixHead() : listHead());
+  byId("files").tBodies[0].replaceChildren();
+  byId("rows").scrollTop = 0;
+  addRows();
+}
+
+function addRows() {
+  const next = state.found.slice(state.shown, state.shown + PAGE);
+  byId("files").tBodies[0].append(...next.map(state.matrix ? matrixRow : listRow));
+  state.shown += next.length;
+  const left = state.found.length - state.shown;
+  byId("more").hidden = !left;
+  byId("more").textContent = `Show ${Math.min(left, PAGE)} more of ${left.toLocaleString("en")}`;
+}
+
+function sortedBy(key, down) {
+  Object.assign(state, { sort: key, down });
+  byId("sort").value = key;
+  byId("direction").textContent = down ? "↓" : "↑";
+  byId("direction").setAttribute("aria-label", down ? "Largest first" : "Smallest first");
+  find();
+}
+
+// Tables
+
+/** A column title that sorts; numbers begin with the largest. */
+function heading(key, text, options = {}) {
+  const current = state.sort === key;
+  const button = make("button", { type: "button", title: options.title }, text);
+  button.addEventListener("click", () => {
+    sortedBy(key, current ? !state.down : key !== "name");
+    byId("files").tHead.querySelector(`[data-key="${CSS.escape(key)}"] button`)?.focus();
+  });
+  const sorting = current ? (state.down ? "descending" : "ascending") : "none";
+  return make("th", { scope: "col", class: options.class, "aria-sort": sorting, "data-key": key }, button);
+}
+
+const pictures = files.some((file) => file.picture);
+const warned = files.some((file) => file.warnings);
+
+function listHead() {
+  return make(
+    "tr", {},
+    ...(pictures ? [make("td", { class: "picture" })] : []),
+    heading("name", "File"), heading("duration", "Length", { class: "number" }),
+    ...MODALITIES.map(([word]) => heading(word, word, { class: `number ${word === "both" ? "audio_visual" : word}` })),
+    make("th", { scope: "col", class: "classes" }, "Classes"),
+    ...(warned ? [heading("warnings", "Warnings", { class: "number" })] : []),
+  );
+}
+
+function thumbnail(file) {
+  if (!file.picture) return make("td", { class: "picture" }, make("span", { class: "blank", "aria-hidden": "true" }));
+  const image = make("img", { src: file.picture, alt: "", width: 96, height: 54, loading: "lazy", decoding: "async" });
+  return make("td", { class: "picture" }, image);
+}
+
+const link = (file) => make("a", { href: file.url }, file.name);
+
+function listRow(file) {
+  const number = (word, text) => make("td", { class: `number ${word}`, "data-name": word }, text);
+  const rest = file.longest.length - SHOWN_CLASSES;
+  const chips = file.longest.slice(0, SHOWN_CLASSES).map((row) =>
+    make("li", {}, classes[row[0]].words, " ", make("span", { class: "soft" }, clock(row[ANY_SECONDS]))));
+  if (rest > 0) chips.push(make("li", { class: "soft", title: file.longest.slice(SHOWN_CLASSES).map((row) => classes[row[0]].words).join(", ") }, `+${rest}`));
+  return make(
+    "tr", {},
+    ...(pictures ? [thumbnail(file)] : []),
+    make("th", { scope: "row" }, link(file)), number("length", clock(file.duration)),
+    ...MODALITIES.map(([word]) => number(word, file[word].toLocaleString("en"))),
+    make("td", { class: "classes" }, file.longest.length ? make("ul", { class: "chips" }, ...chips) : make("span", { class: "soft" }, "no events")),
+    ...(warned ? [number("warnings", file.warnings ? file.warnings.toLocaleString("en") : "")] : []),
+  );
+}
+
+/** Classes of the matrix: those chosen, else all, the most frequent first. */
+function columns() {
+  const wanted = state.chosen.size ? classes.filter(({ index }) => state.chosen.has(index)) : classes;
+  return [...wanted].sort((a, b) => b.files - a.files || byName.compare(a.words, b.words));
+}
+
+function matrixHead() {
+  return make(
+    "tr", {}, heading("name", "File"),
+    ...columns().map(({ words, index }) => heading(String(index), words, { class: "number" })),
+  );
+}
+
+function matrixRow(file) {
+  const cells = columns().map(({ index }) => {
+    const value = cell(file, index);
+    const text = !value ? "" : state.measure > BOTH ? clock(value) : value.toLocaleString("en");
+    const square = make("td", { class: "number" }, text);
+    const share = state.measure > BOTH ? value / Math.max(file.duration, 0.1) : value / 10;
+    if (value) square.dataset.level = Math.max(1, Math.min(5, Math.ceil(share * 5)));
+    return square;
+  });
+  return make("tr", {}, make("th", { scope: "row" }, link(file)), ...cells);
+}
+
+// The list of classes
+
+function listClasses() {
+  const most = Math.max(1, ...classes.map((item) => item.files));
+  const ordered = [...classes].sort((a, b) => b.files - a.files || byName.compare(a.words, b.words));
+  byId("filter").hidden = !classes.length;
+  byId("classes").replaceChildren(
+    ...ordered.map((item) => {
+      const bar = make("span", { class: "share", "aria-hidden": "true" });
+      bar.style.width = `${(100 * item.files) / most}%`;
+      const button = make(
+        "button", { type: "button", "aria-pressed": "false" },
+        make("span", { class: "word" }, item.words),
+        make("span", { class: "soft" }, `${plural(item.files, "file")}, ${clock(item.seconds)}`), bar,
+      );
+      button.addEventListener("click", () => {
+        if (!state.chosen.delete(item.index)) state.chosen.add(item.index);
+        button.setAttribute("aria-pressed", String(state.chosen.has(item.index)));
+        find();
+      });
+      return make("li", {}, button);
+    }),
+  );
+}
+
+// Controls
+
+function view(matrix) {
+  state.matrix = matrix;
+  byId("as-list").setAttribute("aria-pressed", String(!matrix));
+  byId("as-matrix").setAttribute("aria-pressed", String(matrix));
+  for (const part of ["measure-part", "shading"]) byId(part).hidden = !matrix;
+  if (!matrix && !(state.sort in SORTS)) sortedBy("name", false);
+  else draw();
+}
+
+function showAll() {
+  byId("search").value = "";
+  state.chosen.clear();
+  for (const button of byId("classes").querySelectorAll("button")) button.setAttribute("aria-pressed", "false");
+  find();
+}
+
+function move(step) {
+  const links = [...byId("files").tBodies[0].querySelectorAll("a")];
+  const at = links.indexOf(document.activeElement);
+  if (at + step >= links.length && !byId("more").hidden) addRows();
+  const all = [...byId("files").tBodies[0].querySelectorAll("a")];
+  all[Math.max(0, Math.min(all.length - 1, at + step))]?.focus();
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const typing = document.activeElement.matches("input, select");
+  const inSearch = document.activeElement === byId("search");
+  if (event.key === "/" && !typing) byId("search").focus();
+  else if (event.key === "Escape" && (inSearch || !typing)) showAll();
+  else if ((event.key === "ArrowDown" || event.key === "ArrowUp") && (inSearch || !typing)) move(event.key === "ArrowDown" ? 1 : -1);
+  else return;
+  event.preventDefault();
+});
 
 byId("title").textContent = data.title;
-byId("facts").textContent = `${data.files.length} files, ${minutes(data.files.reduce((sum, row) => sum + row.duration, 0))} in all`;
-byId("search").addEventListener("input", search);
+const seconds = files.reduce((sum, file) => sum + file.duration, 0);
+const events = files.reduce((sum, file) => sum + file.audio + file.visual, 0);
+byId("facts").textContent = `${plural(files.length, "file")}, ${clock(seconds)} in all · ${plural(events, "event")} of ${plural(classes.length, "class")}`;
+byId("sort").append(...Object.entries(SORTS).map(([key, [text]]) => make("option", { value: key }, text)));
+byId("sort").addEventListener("change", () => sortedBy(byId("sort").value, byId("sort").value !== "name"));
+byId("direction").addEventListener("click", () => sortedBy(state.sort, !state.down));
+byId("search").addEventListener("input", find);
+byId("clear").addEventListener("click", () => {
+  showAll();
+  byId("search").focus();
+});
+byId("as-list").addEventListener("click", () => view(false));
+byId("as-matrix").addEventListener("click", () => view(true));
+byId("measure").addEventListener("change", () => {
+  state.measure = Number(byId("measure").value);
+  find();
+});
+byId("more").addEventListener("click", addRows);
+new IntersectionObserver(([seen]) => seen.isIntersecting && !byId("more").hidden && addRows(), { rootMargin: "600px" }).observe(byId("more"));
+const theme = (name) => (document.documentElement.dataset.theme = name);
 byId("theme").addEventListener("click", () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
 theme(window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-classes.show(data.classes);
-search();
+if (window.matchMedia("(max-width: 1099px)").matches) byId("classes-part").open = false;
+listClasses();
+sortedBy("name", false);
