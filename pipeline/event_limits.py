@@ -6,6 +6,7 @@ from collections.abc import Sized
 from pathlib import Path
 from typing import Any
 
+from ..weights.messages import shown
 from ..weights.unicode import TextError
 from .text_files import parse_json, read_bytes
 from .timeline import MAX_EVENTS
@@ -35,12 +36,13 @@ def read_event_bytes(path: Path) -> bytes:
     return content
 
 
-def parse_event_json(text: str, *, finite: bool = True) -> Any:
+def parse_event_json(text: str, *, finite: bool = True, most_nodes: int | None = None) -> Any:
     """Parse a JSON document of events, see `parse_json`.
 
     Args:
         text: the document.
         finite: refuse NaN and infinite numbers.
+        most_nodes: objects, lists and keys; by default `MAX_NODES`.
 
     Returns:
         The value.
@@ -49,9 +51,20 @@ def parse_event_json(text: str, *, finite: bool = True) -> Any:
         TextError: the text is not JSON, or holds more than the limits of this module.
     """
     # Counted before they take memory, about a hundred bytes each. Those inside strings count, too.
-    if sum(map(text.count, "{[:")) > MAX_NODES or text.count(",") > MAX_VALUES:
-        raise TextError(f"more than {MAX_NODES:,} objects, lists and keys, or {MAX_VALUES:,} values")
+    most_nodes = MAX_NODES if most_nodes is None else most_nodes
+    if sum(map(text.count, "{[:")) > most_nodes or text.count(",") > MAX_VALUES:
+        raise TextError(f"more than {most_nodes:,} objects, lists and keys, or {MAX_VALUES:,} values")
     return parse_json(text, finite=finite)
+
+
+def read_number(value: Any, name: str) -> float:
+    """Return a number of a JSON document as a float. Raises ValueError for a value of another type."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{name} is {shown(value)}, expected a number")
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ValueError(f"{name} is {shown(value)}, which is too large") from error
 
 
 def check_events(events: Sized) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support.hostile_exchange import hostile_exchange
 from support.hostile_parquet import hostile_parquet
 from support.hostile_tables import hostile_tables
 from support.hostile_tiers import hostile_tiers
@@ -84,6 +85,7 @@ def hostile_events(size: int) -> dict[str, bytes]:
     json_files = {f"{name}.events.json": content for name, content in _json_files(size).items()}
     return {
         **json_files, **hostile_tables(size), **hostile_tiers(size), **hostile_parquet(size),
+        **hostile_exchange(size),
         "x.vtt": b"WEBVTT\n", "x.xyz": b"?",
     }  # fmt: skip
 

@@ -28,7 +28,7 @@ def hostile_parquet(size: int) -> dict[str, bytes]:
         "columns": _table({f"c{number}": [0] for number in range(min(size, 1_500))}, 1),
         "long_dictionary": _table({"file": one}, rows, store_schema=False),
         "long_plain": _table({"label": ["x" * size * 10]}, 1, use_dictionary=False),
-        "bomb": _table({"label": ["x" * (200 << 20)]}, 1, compression="zstd", use_dictionary=False),
+        "bomb": _table({"label": ["x" * (16 << 20)]}, 1, compression="zstd", use_dictionary=False),
         "bytes": _table({"label": pa.array([b"\xff\xfe"])}, 1),
         "nulls": _table({key: [None] for key in _ROW}, 1),
         "lists": _table({"label": [["Dog"] * size]}, 1),

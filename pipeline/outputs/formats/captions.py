@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,8 +13,8 @@ from ...timeline import Event, Modality, Timeline
 from ..postprocess import TooManyEventsError, merge_events, split_modalities
 
 MAX_CAPTION_SIZE = 32 << 20  # characters of the captions of one modality
-_LINE_COST = 32  # characters that a line counts for besides its own
-_MAX_PAUSE = 1.0  # seconds; a caption stays on through pauses of its event that are not longer
+LINE_COST = 32  # characters that a line counts for besides its own
+MAX_PAUSE = 1.0  # seconds; a caption stays on through pauses of its event that are not longer
 # Audio and visual caption of each LLP class; other classes are shown by their names.
 _LLP_CAPTIONS = {
     "Speech": ("speech", "person talking"),
@@ -70,26 +70,39 @@ def make_cues(events: Sequence[Event], modality: Modality) -> list[Cue]:
     Raises:
         TooManyEventsError: each cue shows all events at its time, and together they exceed `MAX_CAPTION_SIZE`.
     """
-    captioned = merge_events((event for event in split_modalities(events) if event.modality == modality), _MAX_PAUSE)
-    by_onset = sorted(captioned, key=lambda event: (event.onset, event.label))
+    captioned = merge_events((event for event in split_modalities(events) if event.modality == modality), MAX_PAUSE)
     texts = {label: _caption(label, modality) for label in {event.label for event in captioned}}
-    edges = sorted({edge for event in captioned for edge in (event.onset, event.offset)})
-    cues, started, size = list[Cue](), 0, 0
-    active: dict[int, str] = {}  # place in `by_onset`, ascending -> caption
+    cues, size = list[Cue](), 0
+    for onset, offset, active in active_events(captioned):
+        if active:
+            cues.append(Cue(onset, offset, tuple(texts[event.label] for event in active)))
+            size += sum(len(text) + LINE_COST for text in cues[-1].lines)
+            if size > MAX_CAPTION_SIZE:
+                raise TooManyEventsError("too many events at once for captions; choose some with --classes")
+    return cues
+
+
+def active_events(events: Iterable[Event]) -> Iterator[tuple[float, float, tuple[Event, ...]]]:
+    """Yield the intervals between the times at which events begin or end, and the events that are active in each.
+
+    Args:
+        events: in any order.
+
+    Yields:
+        Onset and offset in seconds, and the active events by their onset and label; none in a pause.
+    """
+    by_onset = sorted(events, key=lambda event: (event.onset, event.label))
+    edges = sorted({edge for event in by_onset for edge in (event.onset, event.offset)})
+    started, active = 0, dict[int, Event]()  # place in `by_onset`, ascending -> event
     ends: list[tuple[float, int]] = []  # heap of offsets and places
     for onset, offset in pairwise(edges):
         while ends and ends[0][0] <= onset:
             del active[heapq.heappop(ends)[1]]
         while started < len(by_onset) and by_onset[started].onset <= onset:
-            active[started] = texts[by_onset[started].label]
+            active[started] = by_onset[started]
             heapq.heappush(ends, (by_onset[started].offset, started))
             started += 1
-        if active:
-            cues.append(Cue(onset, offset, tuple(active.values())))
-            size += sum(len(text) + _LINE_COST for text in active.values())
-            if size > MAX_CAPTION_SIZE:
-                raise TooManyEventsError("too many events at once for captions; choose some with --classes")
-    return cues
+        yield onset, offset, tuple(active.values())
 
 
 def _caption(label: str, modality: Modality) -> str:
@@ -114,8 +127,8 @@ def write_vtt(timeline: Timeline) -> list[bytes]:
 def _vtt(timeline: Timeline, modality: Modality) -> bytes:
     blocks = [f"WEBVTT - {modality}"]
     for cue in make_cues(timeline.events, modality):
-        text = "\n".join(cue.lines).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        blocks.append(f"{_clock(cue.onset)} --> {_clock(cue.offset)}\n{text}")
+        text = escape_cue("\n".join(cue.lines))
+        blocks.append(f"{cue_times(cue.onset, cue.offset)}\n{text}")
     return encode_text("\n\n".join(blocks) + "\n")
 
 
@@ -137,10 +150,16 @@ def _srt(timeline: Timeline, modality: Modality) -> bytes:
     blocks = []
     for number, cue in enumerate(make_cues(timeline.events, modality), 1):
         text = "\n".join(cue.lines).replace("<", "\u2039").replace(">", "\u203a")
-        times = f"{_clock(cue.onset)} --> {_clock(cue.offset)}".replace(".", ",")
+        times = cue_times(cue.onset, cue.offset).replace(".", ",")
         blocks.append(f"{number}\n{times}\n{text}\n")
     return encode_text("\n".join(blocks))
 
 
-def _clock(seconds: float) -> str:
-    return format_clock(seconds, hour_digits=2, decimals=3)
+def cue_times(onset: float, offset: float) -> str:
+    """Return the line with the times of a WebVTT cue."""
+    return " --> ".join(format_clock(seconds, hour_digits=2, decimals=3) for seconds in (onset, offset))
+
+
+def escape_cue(text: str) -> str:
+    """Escape the text of a WebVTT cue, so that no label is parsed as markup or as a line of times."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from ...datasets.annotations import EVENT_COLUMNS, EVENT_FILES
 from ...datasets.write_annotations import format_rows
-from ...event_limits import check_timelines
 from ...tables import NumberReader, Row, parse_table
 from ...text import encode_text
 from ...timeline import MAX_EVENTS, Event, Modality, Timeline
-from ..postprocess import with_audio_visual
+from .tiers import to_timelines
 
 SUFFIXES = ("eval_audio.csv", "eval_visual.csv")
 _MODALITIES: tuple[Modality, Modality] = ("audio", "visual")
@@ -62,11 +61,7 @@ def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
             except ValueError as error:
                 raise ValueError(f"{suffix}:{row.line}: {error}") from error
             events.setdefault(clip, []).append(event)
-    check_timelines(events)
-    return [
-        Timeline.of_events(with_audio_visual(clip_events), path=clip)
-        for clip, clip_events in (events or {name: []}).items()
-    ]
+    return to_timelines(events, name)
 
 
 def _rows(text: str, name: str) -> Sequence[Row]:

@@ -13,7 +13,23 @@ from ...files import write_atomic
 from ...text import escape
 from ...text_files import Text, decode_text
 from ...timeline import Timeline
-from . import audacity, captions, csv_tsv, elan, events_json, llp, parquet, rttm, textgrid
+from . import (
+    activitynet,
+    audacity,
+    captions,
+    chapters,
+    csv_tsv,
+    dcase,
+    elan,
+    events_json,
+    label_studio,
+    llp,
+    otio,
+    parquet,
+    raven,
+    rttm,
+    textgrid,
+)
 
 Writer = Callable[[Timeline], Sequence[bytes]]
 Reader = Callable[[Mapping[str, str], str], Sequence[Timeline]]  # suffix -> text, name -> timelines
@@ -80,7 +96,20 @@ FORMATS = {
         ),
         Format("textgrid", ("TextGrid",), textgrid.write, textgrid.read, keeps_scores=False),
         Format("eaf", ("eaf",), elan.write, elan.read, keeps_scores=False, decode=elan.decode),
-        Format("rttm", ("audio.rttm", "visual.rttm"), rttm.write),
+        Format("rttm", rttm.SUFFIXES, rttm.write, rttm.read, {"rttm": "audio.rttm"}),
+        Format("raven", ("selections.txt",), raven.write, raven.read),
+        Format(
+            "activitynet", activitynet.SUFFIXES, activitynet.write, activitynet.read,
+            {"activitynet.json": "visual.activitynet.json"}, decode=decode_text,
+        ),
+        Format("dcase", dcase.SUFFIXES, dcase.write, dcase.read, {"dcase.tsv": "audio.dcase.tsv"}, keeps_scores=False),
+        Format("label-studio", label_studio.SUFFIXES, label_studio.write, label_studio.read, decode=decode_text),
+        Format("otio", ("otio",), otio.write, otio.read, decode=decode_text),
+        Format(
+            "ffmetadata", ("ffmetadata.txt",), chapters.write_ffmetadata, chapters.read_ffmetadata,
+            {"ffmetadata": "ffmetadata.txt"}, keeps_scores=False,
+        ),
+        Format("chapters", ("chapters.vtt",), chapters.write_vtt),
         Format("parquet", ("parquet",), parquet.write, read_bytes=parquet.read, needs=("pyarrow", "table")),
     )
 }  # fmt: skip

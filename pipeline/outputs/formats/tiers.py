@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
 from typing import cast
+from urllib.parse import unquote, urlsplit
 
+from ...event_limits import check_timelines
+from ...text import shorten
 from ...timeline import MODALITIES, Event, Modality, Timeline
 from ..postprocess import with_audio_visual
 
@@ -64,8 +68,47 @@ def from_tiers(events: Iterable[Event], names: Iterable[str], *, path: str, dura
     return Timeline.of_events(with_audio_visual(drop_derived(events)), path=path, duration=duration)
 
 
+def media_name(address: str) -> str:
+    """Return the name of the media file that an address (a URL or a path) of a file leads to, "" for none.
+
+    Raises:
+        ValueError: the address is not valid.
+    """
+    try:
+        path = urlsplit(address.replace("\\", "/")).path
+    except ValueError as error:
+        raise ValueError(f"{shorten(address)} is not the address of a file") from error
+    return PurePosixPath(unquote(path)).name
+
+
 def drop_derived(events: Iterable[Event]) -> list[Event]:
     """Drop audio-visual events of classes that have audio or visual events, which may have been moved since."""
     events = list(events)
     labels = {event.label for event in events if event.modality != "audio_visual"}
     return [event for event in events if event.modality != "audio_visual" or event.label not in labels]
+
+
+def to_timelines(
+    events: Mapping[str, Iterable[Event]], name: str, durations: Mapping[str, float] | None = None
+) -> list[Timeline]:
+    """Build the timelines of a file that has audio and visual events of several clips.
+
+    Audio-visual events are computed anew from the audio and visual ones.
+
+    Args:
+        events: path of a clip's media -> its events.
+        name: of the timeline of a file without clips.
+        durations: path of a clip's media -> seconds, where they are known.
+
+    Raises:
+        ValueError: there are more clips, or events of one, than are read.
+    """
+    check_timelines(events)
+    if durations and min(durations.values()) < 0:
+        raise ValueError("the duration of a clip is negative")
+    return [
+        Timeline.of_events(
+            with_audio_visual(drop_derived(clip_events)), path=path, duration=(durations or {}).get(path)
+        )
+        for path, clip_events in (events or {name: []}).items()
+    ]

@@ -31,6 +31,7 @@ from praatio import textgrid as praatio_reader
 from pympi import Eaf
 
 READABLE = sorted(name for name, form in FORMATS.items() if form.is_readable)
+LOSSY = {"llp", "ffmetadata"}  # what they keep has tests of their own
 HOSTILE = ("<script>alert(1)</script>", 'say "hi" & --> go', "naïve 🐕 名", "-dash", "=1+1", "a\\b%", "tier: x [1]:")
 # Times are thousandths of a second: no format is coarser, but LLP's whole seconds.
 _times = st.tuples(st.integers(0, 4_000_000), st.integers(1, 60_000)).map(lambda t: (t[0] / 1000, sum(t) / 1000))
@@ -57,7 +58,15 @@ def timelines(draw: st.DrawFn) -> Timeline:
 def rounded(timeline: Timeline, form: str) -> list[tuple[object, ...]]:
     """The events of a timeline, as far as a form keeps them, in an order of their own."""
     keep = FORMATS[form].keeps_scores
-    return sorted((e.modality, e.label, e.onset, e.offset, round(e.score, 6) if keep else 1.0) for e in timeline.events)
+    return sorted(
+        (e.modality, kept_label(e.label, form), e.onset, e.offset, round(e.score, 6) if keep else 1.0)
+        for e in timeline.events
+    )
+
+
+def kept_label(label: str, form: str) -> str:
+    """RTTM separates its fields by blanks, so that those in names become underscores."""
+    return "_".join(label.split()) if form == "rttm" else label
 
 
 def round_trip(timeline: Timeline, form: str) -> list[Timeline]:
@@ -67,7 +76,7 @@ def round_trip(timeline: Timeline, form: str) -> list[Timeline]:
         return read_events(paths[-1])
 
 
-@pytest.mark.parametrize("form", [name for name in READABLE if name != "llp"])
+@pytest.mark.parametrize("form", [name for name in READABLE if name not in LOSSY])
 @given(timeline=timelines())
 @settings(max_examples=60, deadline=None)
 def test_what_is_written_is_read_back(form: str, timeline: Timeline) -> None:
@@ -319,7 +328,11 @@ def test_names_tell_the_format() -> None:
     for name, form in (
         ("a.json", "json"), ("a.events.json", "json"), ("a.csv", "csv"), ("a.eval_audio.csv", "llp"),
         ("AVVP_eval_visual.csv", "llp"), ("a.TEXTGRID", "textgrid"), ("a.audio.txt", "audacity"), ("b.txt", "audacity"),
-        ("a.visual.rttm", "rttm"), ("a.parquet", "parquet"),
+        ("a.visual.rttm", "rttm"), ("a.parquet", "parquet"), ("a.rttm", "rttm"),
+        ("a.label-studio.json", "label-studio"),
+        ("a.audio.activitynet.json", "activitynet"), ("activitynet.json", "activitynet"), ("a.dcase.tsv", "dcase"),
+        ("a.tsv", "tsv"), ("a.Table.1.selections.txt", "raven"), ("a.otio", "otio"), ("a.ffmetadata.txt", "ffmetadata"),
+        ("a.chapters.vtt", "chapters"), ("a.audio.vtt", "vtt"),
     ):  # fmt: skip
         found = find_format(Path(name))
         assert found is not None

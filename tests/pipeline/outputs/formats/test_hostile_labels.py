@@ -14,6 +14,7 @@ import webvtt
 from avvp.pipeline.outputs.formats.registry import FORMATS, Format, read_events, write_events
 from avvp.pipeline.outputs.html.page import write_page
 from avvp.pipeline.outputs.postprocess import with_audio_visual
+from avvp.pipeline.text import display_label
 from avvp.pipeline.timeline import MAX_LABEL_LENGTH, Event, Timeline
 from support.hostile_events import BIDI, CONTROLS, MARKUP
 
@@ -38,6 +39,10 @@ LABELS = {
 }
 # Labels as they are read back, where they are not kept: line ends become one kind, and escapes stay escapes.
 KEPT = {"tabs", "quotes", "one quote", "bidi", "markup", "section", "separators", "formula", "long", "wide"}
+# Tabs become spaces; RTTM has no blanks in names, and writes what cannot be seen as escapes.
+CHANGED = {
+    **dict.fromkeys(("llp", "audacity", "raven", "dcase"), {"tabs"}), "rttm": {"tabs", "bidi", "section", "formula"},
+}  # fmt: skip
 
 
 def timeline_of(label: str) -> Timeline:
@@ -56,8 +61,11 @@ def test_labels_in_formats_that_are_read(form: Format, name: str, tmp_path: Path
     assert spans[0] == spans[1]
     labels = {event.label for event in back.events}
     assert len(labels) == 2
+    if form.name == "ffmetadata":  # titles are for people
+        assert labels == {display_label(LABELS[name]), "Z"}
+        return
     assert "z" in labels
-    if form.name == "json" or (name in KEPT and not (name == "tabs" and form.name in {"llp", "audacity"})):
+    if form.name == "json" or (name in KEPT and name not in CHANGED.get(form.name, ())):
         assert LABELS[name] in labels
 
 
