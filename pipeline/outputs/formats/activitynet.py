@@ -6,8 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ....weights.messages import shown
-from ...event_limits import check_events, parse_event_json, read_number
+from ...event_limits import check_events, parse_event_json, read_number, shown
 from ...text import shorten
 from ...timeline import Event, Modality, Timeline
 from ..postprocess import split_modalities

@@ -16,8 +16,7 @@ from typing import Any
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
-from ....weights.messages import shown
-from ...event_limits import check_events, check_timelines, parse_event_json, read_number
+from ...event_limits import check_events, check_timelines, parse_event_json, read_number, shown
 from ...text import encode_text
 from ...timeline import MODALITIES, Event, Modality, Timeline
 from ..postprocess import split_modalities, with_audio_visual

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
-from ....weights.messages import shown
-from ...event_limits import check_events, parse_event_json, read_number
+from ...event_limits import check_events, parse_event_json, read_number, shown
 from ...timeline import MODALITIES, Event, Modality, Timeline
 from .tiers import find_modality, media_name, to_timelines
 
