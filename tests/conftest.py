@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -14,6 +15,9 @@ from avvp.pipeline.cli import main as cli
 from support.bundles import write_tiny_bundle
 from support.command import RUN_MARK, Result
 from support.media import Clips
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # Files that take longest, most of them with few tests. They run first: the last file that a process gets is short.
 LONG_FILES = (
@@ -67,6 +71,18 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_llp_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny bundle under the `llp` profile."""
     return write_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny-llp", "llp")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium, one for all tests: playwright starts once in a process."""
+    from playwright.sync_api import sync_playwright
+    from support.pages import launch
+
+    with sync_playwright() as playwright:
+        opened = launch(playwright)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture
