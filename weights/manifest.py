@@ -59,19 +59,14 @@ class Bundle:
     parser: Mapping[str, str]  # "checkpoint" -> file; or "family" -> name, "file" and "label_embeddings" -> files
     labels: str | None = None  # name of the label set, when the parser's file does not hold its labels
     seed: int | None = None  # of random parameters; there are no files then
+    notice: str | None = None  # what users of its results have to know; shown with them
     root: Path | None = None  # folder of a bundle on disk
 
     def __post_init__(self) -> None:
-        for name in ("extractors", "parser"):
-            table = getattr(self, name)
-            if not isinstance(table, Mapping) or not all(isinstance(value, str) for value in table.values()):
-                raise TypeError(f"{name} must be a table of names and files")
-        for name, kinds in (("description", str), ("profile", str), ("labels", str | None), ("seed", int | None)):
-            value = getattr(self, name)
-            if not isinstance(value, kinds) or isinstance(value, bool):
-                raise TypeError(f"{name} is {shown(value)}")
-        if len(self.description) > MAX_DESCRIPTION:
-            raise ValueError(f"description has {len(self.description)} characters, more than {MAX_DESCRIPTION}")
+        self._check_types()
+        for name, text in (("description", self.description), ("notice", self.notice or "")):
+            if len(text) > MAX_DESCRIPTION:
+                raise ValueError(f"{name} has {len(text)} characters, more than {MAX_DESCRIPTION}")
         if self.seed is not None and not 0 <= self.seed <= MAX_SEED:
             raise ValueError(f"seed is {shown(self.seed)}, not from 0 to {MAX_SEED}")
         if len(self.extractors) > MAX_EXTRACTORS:
@@ -85,6 +80,18 @@ class Bundle:
         if self.root is not None:
             for file in self.files:
                 inside(self.root, file)
+
+    def _check_types(self) -> None:
+        """Raise TypeError for a field of another type than it is declared with."""
+        for name in ("extractors", "parser"):
+            table = getattr(self, name)
+            if not isinstance(table, Mapping) or not all(isinstance(value, str) for value in table.values()):
+                raise TypeError(f"{name} must be a table of names and files")
+        kinds_of = {"description": str, "profile": str, "labels": str | None, "seed": int | None, "notice": str | None}
+        for name, kinds in kinds_of.items():
+            value = getattr(self, name)
+            if not isinstance(value, kinds) or isinstance(value, bool):
+                raise TypeError(f"{name} is {shown(value)}")
 
     def _names(self) -> list[tuple[str, str]]:
         """Return what is named, and its name: extractors, the profile, the label set, the parser's family."""
@@ -163,6 +170,8 @@ def format_bundle(bundle: Bundle) -> str:
         lines.append(f"labels = {toml_string(bundle.labels)}")
     if bundle.seed is not None:
         lines.append(f"seed = {bundle.seed}")
+    if bundle.notice is not None:
+        lines.append(f"notice = {toml_string(bundle.notice)}")
     return "".join(f"{line}\n" for line in lines)
 
 

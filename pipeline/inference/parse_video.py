@@ -164,4 +164,6 @@ def _provenance(bundle: LoadedBundle, thresholds: Thresholds, resampler: str) ->
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
+    if bundle.notice is not None:
+        provenance["notice"] = bundle.notice
     return provenance if resampler == DEFAULT_RESAMPLER else provenance | {"resampler": resampler}

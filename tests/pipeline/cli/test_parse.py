@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -461,3 +463,25 @@ def test_closed_stdout_ends_the_program(script: Callable, clips: Clips, tiny_bun
     process.stdout.close()
     assert process.wait(timeout=120) == 1
     assert "Traceback" not in process.stderr.read()
+
+
+def test_the_notice_of_a_bundle_goes_with_its_results(
+    run: Callable[..., Result], tmp_path: Path, clips: Clips, tiny_bundle: Path
+) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(tiny_bundle, bundle)
+    text = (bundle / "bundle.toml").read_text(encoding="utf-8")
+    (bundle / "bundle.toml").write_text(f'notice = "for tests only"\n{text}', encoding="utf-8")
+    result = run(
+        "parse", clips.steady, "--weights", bundle, "-o", tmp_path / "x.json", "--html", tmp_path / "x.html",
+        "--explain", tmp_path / "x.npz", "-q",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    assert json.loads((tmp_path / "x.json").read_text())["provenance"]["notice"] == "for tests only"
+    page = (tmp_path / "x.html").read_text()
+    assert '"notice":"for tests only"' in page
+    assert '"attention":{' in page
+    again = run("report", tmp_path / "x.json", "--html", tmp_path / "y.html", "--explain", tmp_path / "x.npz")
+    assert again.status == 0, again.err
+    attention = re.compile('"attention":({.*?}]})')
+    assert attention.findall((tmp_path / "y.html").read_text()) == attention.findall(page) != []
