@@ -20,7 +20,7 @@ from ...timeline import MAX_LABEL_LENGTH, MAX_LABELS
 
 MAX_ATTENTION_BYTES = 1 << 26  # of a file of arrays
 MAX_ATTENTION_CELLS = 1 << 24  # values of an array: blocks x classes x seconds
-_MAX_MEMBERS = 16  # of the zip archive that a file of arrays is
+MAX_MEMBERS = 16  # of the zip archive that a file of arrays is
 _DIRECTORY_ENTRY = b"PK\x01\x02"
 
 
@@ -83,8 +83,8 @@ def read_maps(path: Path) -> AttentionMaps:
 
 def _parse(content: bytes) -> AttentionMaps:
     """Raise ValueError, or an error of zipfile, for anything but the arrays of `AttentionMaps`."""
-    if content.count(_DIRECTORY_ENTRY) > _MAX_MEMBERS:  # zipfile would make an object of each
-        raise ValueError(f"more than {_MAX_MEMBERS} arrays")
+    if content.count(_DIRECTORY_ENTRY) > MAX_MEMBERS:  # zipfile would make an object of each
+        raise ValueError(f"more than {MAX_MEMBERS} arrays")
     names = ("labels", *(name for name in AttentionMaps.__dataclass_fields__ if name != "labels"))
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         if missing := {f"{name}.npy" for name in names}.difference(archive.namelist()):

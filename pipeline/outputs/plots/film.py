@@ -19,7 +19,7 @@ TILE_WIDTH, TILE_HEIGHT = 64, 36  # pixels, at most: 16 to 9
 _SMALLEST_WIDTH, _SMALLEST_HEIGHT = 9, 16  # pixels; a file may claim frames of one row
 PICTURE_SCALE = 3  # a picture in a list of files is larger than a tile by this factor
 KEY_FRAMES_FROM = 60.0  # seconds; of longer videos only key frames are decoded
-_MAX_SECONDS = 60.0  # that decoding may take: an hour of key frames takes a few
+MAX_FILM_SECONDS = 60  # that decoding may take: an hour of key frames takes a few
 
 
 def film_frames(path: Path, count: int, step: float, *, timeout: float = DEFAULT_TIMEOUT) -> NDArray[np.uint8] | None:
@@ -53,12 +53,12 @@ def film_frames(path: Path, count: int, step: float, *, timeout: float = DEFAULT
         options = {"frames:v": count, "vcodec": "ppm", "pix_fmt": "rgb24", "f": "image2pipe"}
         return ffmpeg_command(scaled.output("pipe:1", **options), log_level="error")
 
-    end = time.monotonic() + _MAX_SECONDS
+    end = time.monotonic() + MAX_FILM_SECONDS
     frames: list[NDArray[np.uint8]] = []
     with DecoderProcess(path, command, timeout=timeout) as process:
         for frame in read_ppm_frames(process):
             if time.monotonic() > end:
-                raise DecodeTimeoutError(path, f"its frames could not be decoded within {_MAX_SECONDS:g} s")
+                raise DecodeTimeoutError(path, f"its frames could not be decoded within {MAX_FILM_SECONDS} s")
             if not frames or frame.shape == frames[0].shape:
                 frames.append(frame)
     return np.stack(frames) if frames else None

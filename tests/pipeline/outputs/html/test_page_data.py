@@ -120,7 +120,7 @@ def test_classes_are_worded_and_those_of_the_model_counted() -> None:
 def test_comments_follow_the_events_that_have_one() -> None:
     events = [Event("audio", "Dog", 0.0, 1.0, 0.5), Event("audio", "Dog", 2.0, 3.0, 0.5, "a\nb")]
     data = page_data(Timeline.of_events(events, path="a.mp4", duration=10.0))
-    assert data["events"] == [[0, 0, 0.0, 1.0, 0.5], [0, 0, 2.0, 3.0, 0.5, "a\\nb"]]
+    assert data["events"] == [[0, 0, 0.0, 1.0, 0.5], [0, 0, 2.0, 3.0, 0.5, "a\nb"]]
 
 
 def made_up_attention(seconds: int = 3) -> AttentionMaps:
@@ -228,7 +228,7 @@ def test_media_that_cannot_be_decoded_leave_out_the_bands(tmp_path: Path) -> Non
 def test_a_decoder_that_hangs_is_a_warning_of_the_page(
     clips: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(film, "_MAX_SECONDS", -1.0)
+    monkeypatch.setattr(film, "MAX_FILM_SECONDS", -1)
     page = render_page(dog(), folder=tmp_path, media=clips.steady)
     data = data_of(page)
     assert data["warnings"] == [f"the film is left out: {clips.steady}: its frames could not be decoded within -1 s"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from avvp.extractors.profiles import FeatureSpec
-from avvp.pipeline.errors import AVVPError, OutputError, SetupError
+from avvp.pipeline.errors import AVVPError, FormatError, OutputError, SetupError
 from avvp.pipeline.features.extract import FeatureSet
-from avvp.pipeline.outputs.plots.attention import MAP_SUFFIXES, AttentionMaps, explain_features, write_maps
+from avvp.pipeline.outputs.plots.attention import MAP_SUFFIXES, explain_features, write_maps
+from avvp.pipeline.outputs.plots.attention_maps import AttentionMaps, read_maps
 from PIL import Image
 from support.parsers import inputs, tiny_parser
 
@@ -316,3 +318,64 @@ def test_user_settings_of_matplotlib_are_neither_used_nor_changed(tmp_path: Path
         write_maps(made_up(), tmp_path / "set.svg")
         assert mpl.rcParams["font.size"] == 40
     assert (tmp_path / "set.svg").read_bytes() == (tmp_path / "plain.svg").read_bytes()
+
+
+def test_files_of_arrays_are_read_back(tmp_path: Path) -> None:
+    maps = made_up(("a b", "ü"), seconds=7)
+    write_maps(maps, tmp_path / "maps.npz")
+    back = read_maps(tmp_path / "maps.npz")
+    assert back.labels == maps.labels
+    for name, array in maps.arrays().items():
+        np.testing.assert_array_equal(back.arrays()[name], array)
+
+
+def hostile_archive(kind: str) -> bytes:
+    """A file that `read_maps` must refuse."""
+    weights = np.zeros((1, 2, 3), np.float32)
+    arrays: dict[str, Any] = dict.fromkeys(made_up().arrays(), weights) | {"labels": np.array(["a", "b"])}
+    changes: dict[str, dict[str, Any]] = {
+        "pickled labels": {"labels": np.array(["a", {}], object)},
+        "other shapes": {"audio_logits": np.zeros((1, 2, 4), np.float32)},
+        "not finite": {"audio_logits": np.full((1, 2, 3), np.nan, np.float32)},
+        "other numbers": {"audio_logits": np.zeros((1, 2, 3))},
+        "a class twice": {"labels": np.array(["a", "a"])},
+        "no classes": {"labels": np.zeros(0, "U1")} | dict.fromkeys(made_up().arrays(), weights[:, :0]),
+        "numbers for labels": {"labels": np.zeros(2)},
+        "many arrays": {f"more{n}": weights for n in range(20)},
+        "a bomb": {"audio_logits": np.zeros((1, 2, 1 << 24), np.float32)},
+    }
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays | changes.get(kind, {}))
+    data = content.getvalue()
+    if kind == "an array missing":
+        content = io.BytesIO()
+        np.savez_compressed(content, labels=arrays["labels"])
+        data = content.getvalue()
+    spoiled = {
+        "empty": b"",
+        "no archive": b"hello" * 99,
+        "truncated": data[:-30],
+        "damaged": data[:90] + b"x" + data[91:],
+    }
+    return spoiled.get(kind, data)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "pickled labels", "other shapes", "not finite", "other numbers", "a class twice", "no classes",
+        "numbers for labels", "many arrays", "a bomb", "an array missing", "empty", "no archive", "truncated",
+        "damaged",
+    ],
+)  # fmt: skip
+def test_arrays_of_strangers_are_refused_in_one_line(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "maps.npz").write_bytes(hostile_archive(kind))
+    with pytest.raises(FormatError, match="is not attention that avvp parse --explain wrote") as raised:
+        read_maps(tmp_path / "maps.npz")
+    assert "\n" not in str(raised.value)
+
+
+def test_what_is_no_file_of_arrays_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "gone.npz"):
+        with pytest.raises(FormatError, match="is not attention"):
+            read_maps(path)
