@@ -49,6 +49,7 @@ class OpenMedia:
         has_audio: whether the file has an audio stream that is decoded.
         has_video: whether the file has a video stream that is decoded.
         shown_size: width and height of the video in square pixels, after rotation; None without video.
+        audio_index: FFmpeg's number of the audio stream; None without audio.
         video_index: FFmpeg's number of the video stream; None without video.
     """
 
@@ -76,6 +77,7 @@ class OpenMedia:
         self.has_audio = media["audio"] is not None and "audio" in streams
         self.has_video = media["video"] is not None and "video" in streams
         self.shown_size: tuple[int, int] | None = None if media["video"] is None else tuple(media["shown_size"])
+        self.audio_index: int | None = media["audio"]
         self.video_index: int | None = media["video"]
 
     def __enter__(self) -> OpenMedia:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ...timeline import Event, Modality, Timeline
 from ..postprocess import MAX_DERIVED_EVENTS, PostProcessing, TooManyEventsError, refine
-from .query import Query, normalize_class
+from .query import Query
 
 _ROUNDING = 1e-9  # tolerance for differences of seconds
 
@@ -79,8 +79,7 @@ def _candidates(timeline: Timeline, query: Query) -> Sequence[Event]:
     """Return the events of the classes of a query; audio-visual ones are computed anew, see `refine`."""
     if not query.conditions:
         return timeline.events
-    wanted = {normalize_class(condition.label) for condition in query.conditions}
-    labels = tuple(label for label in timeline.labels if normalize_class(label) in wanted)
+    labels = tuple(label for label in timeline.labels if any(each.has_class(label) for each in query.conditions))
     return refine(timeline, PostProcessing(classes=labels)).events if labels else ()
 
 

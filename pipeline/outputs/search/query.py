@@ -26,11 +26,11 @@ class Condition:
     """One class in one modality.
 
     Attributes:
-        label: class as the user typed it.
+        label: class as the user typed it; None accepts every class.
         modality: None accepts audio and visual events.
     """
 
-    label: str
+    label: str | None
     modality: Modality | None = None
 
     def fits(self, event: Event) -> bool:
@@ -39,7 +39,11 @@ class Condition:
         A class in any modality is that of audio and visual events: an audio-visual one is the part that both share.
         """
         modalities = ("audio", "visual") if self.modality is None else (self.modality,)
-        return event.modality in modalities and normalize_class(event.label) == normalize_class(self.label)
+        return event.modality in modalities and self.has_class(event.label)
+
+    def has_class(self, label: str) -> bool:
+        """Return whether a class is the one of the condition."""
+        return self.label is None or normalize_class(label) == normalize_class(self.label)
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ class KnownClasses:
         Args:
             query: its conditions name them.
         """
-        self._missing = {normalize_class(condition.label): condition.label for condition in query.conditions}
+        typed = [condition.label for condition in query.conditions if condition.label is not None]
+        self._missing = {normalize_class(label): label for label in typed}
         self._known: dict[str, str] = {}
 
     def add(self, labels: Iterable[str]) -> None:

@@ -1,0 +1,1 @@
+"""Cuts of events out of media files."""

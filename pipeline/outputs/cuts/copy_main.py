@@ -1,0 +1,66 @@
+"""Main function of the process that copies parts of one media file.
+
+Every message is a JSON object on one line. ``{"cut": k, "start": s, "end": s}`` follows each cut, in order;
+``{"cut": k, "failed": cause, "timeout": false}`` says that it failed, ``{"unwritable": cause}`` that its file cannot be
+written, which ends the process as ``{"failed": ...}`` does. ``{"alive": true}`` shows progress.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ...decode.probe import probe
+from ...decode.process import failure_message
+from ...errors import MediaError, OutputError
+from .copy_packets import PacketCopier
+
+_ALIVE_INTERVAL = 1.0  # seconds
+
+
+def main(path: str, settings: str) -> None:
+    """Copy parts of a file.
+
+    Args:
+        path: the media file.
+        settings: JSON object with `folder`, `muxer`, `timeout` and `cuts`, a list of [start, end, name].
+    """
+    writer = _Writer()
+    chosen = json.loads(settings)
+    try:
+        copier = PacketCopier(
+            probe(Path(path)), muxer=chosen["muxer"], timeout=chosen["timeout"], progress=writer.keep_alive
+        )
+        for number, (start, end, name) in enumerate(chosen["cuts"]):
+            try:
+                part = copier.copy(start, end, Path(chosen["folder"]) / name)
+                writer.send({"cut": number, "start": part.start, "end": part.end})
+            except MediaError as error:
+                writer.send({"cut": number, **failure_message(error)})
+    except OutputError as error:
+        writer.send({"unwritable": str(error)})
+    except Exception as error:  # a bug must not look like a crash of the process
+        writer.send(failure_message(error))
+
+
+class _Writer:
+    """Messages on the standard output of the process, apart from what libraries print."""
+
+    def __init__(self) -> None:
+        self._output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        self._last_message = time.monotonic()
+
+    def send(self, message: dict[str, Any]) -> None:
+        self._output.write(json.dumps(message).encode() + b"\n")
+        self._output.flush()
+        self._last_message = time.monotonic()
+
+    def keep_alive(self) -> None:
+        """Report at most once per second that copying goes on."""
+        if time.monotonic() - self._last_message > _ALIVE_INTERVAL:
+            self.send({"alive": True})
