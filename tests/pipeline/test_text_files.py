@@ -164,7 +164,7 @@ OWN_TEXT = {
     "pipeline/training/run_folder.py": "config.json of a run",
     "pipeline/inference/vggish_check.py": "shipped answers",
     "pipeline/outputs/formats/events_json.py": "the shipped schema",
-    "pipeline/outputs/html/page.py": "shipped parts of the page",
+    "pipeline/outputs/html/web_files.py": "shipped parts of the page",
     "pipeline/pseudo_labeling/record.py": "its own record",
     "pipeline/batch/journal.py": "its own journal",
 }
