@@ -76,7 +76,7 @@ def _compact(event: Event, label_indices: Mapping[str, int]) -> list[float | str
     """Return modality index, class index, onset, offset and score, and the comment where there is one."""
     score = round(event.score, 6)
     fields = [MODALITIES.index(event.modality), label_indices[event.label], event.onset, event.offset, score]
-    return [*fields, escape(event.comment)] if event.comment else fields
+    return [*fields, event.comment] if event.comment else fields
 
 
 def _hash(timeline: Timeline) -> str:

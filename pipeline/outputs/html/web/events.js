@@ -3,6 +3,7 @@
 "use strict";
 
 const MODALITIES = ["audio", "visual", "audio_visual"];
+const MAX_COMMENT = 1000; // characters
 
 /** Find the maximal runs of true as half-open intervals [onset, offset). */
 function findRuns(length, isActive) {
@@ -19,11 +20,11 @@ function findRuns(length, isActive) {
   return runs;
 }
 
-/** Apply the published decision rule with one threshold for all classes. tables: arrays of segments x labels. */
-function decideEvents({ tables, segments, labels, has }, threshold) {
-  const classes = labels.length;
+/** Apply the published decision rule with one threshold for all classes. tables: arrays of segments x classes; the
+ * labels of the classes come first, those that people added have no probabilities. */
+function decideEvents({ tables, segments, labels, classes, has }, threshold) {
   const events = [];
-  labels.forEach((label, index) => {
+  labels.slice(0, classes).forEach((label, index) => {
     const at = (name, second) => tables[name][second * classes + index];
     const present = (second) =>
       tables.video
@@ -47,6 +48,22 @@ function decideEvents({ tables, segments, labels, has }, threshold) {
     );
   });
   return sortEvents(events, labels);
+}
+
+/** Find the second and class that come closest to an event: the largest of the smaller one of a second's probability
+ * and its video's. Returns {label, modality, second, probability}, or null without probabilities. */
+function closestMiss({ tables, segments, labels, classes, has }) {
+  let best = null;
+  for (const modality of ["audio", "visual"].filter((name) => tables && has[name])) {
+    for (let at = 0; at < segments * classes; at++) {
+      const video = tables.video ? tables.video[at] : Math.max(tables.audio_video[at], tables.visual_video[at]);
+      const probability = Math.min(tables[modality][at], video);
+      if (!best || probability > best.probability) best = { modality, at, probability };
+    }
+  }
+  if (!best) return null;
+  const { modality, at, probability } = best;
+  return { modality, label: labels[at % classes], second: Math.floor(at / classes), probability };
 }
 
 /** Sort by onset, offset, modality and class. */
@@ -78,6 +95,8 @@ function mergeEvents(events, gap) {
     const [lastDuration, duration] = [last.offset - last.onset, event.offset - event.onset];
     last.score = Math.min(1, (last.score * lastDuration + event.score * duration) / (lastDuration + duration));
     last.offset = Math.max(last.offset, event.offset);
+    const comments = [...new Set([last.comment, event.comment].filter(Boolean))];
+    if (comments.length) last.comment = comments.join("; ").slice(0, MAX_COMMENT);
   }
   return merged;
 }
@@ -140,5 +159,5 @@ function toAnnotationFiles(name, events, labels, segments) {
 }
 
 if (typeof module !== "undefined") {
-  module.exports = { decideEvents, mergeEvents, refineEvents, sortEvents, toAnnotationFiles, withAudioVisual };
+  module.exports = { closestMiss, decideEvents, mergeEvents, refineEvents, sortEvents, toAnnotationFiles, withAudioVisual };
 }

