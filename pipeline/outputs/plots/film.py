@@ -18,15 +18,15 @@ from ...errors import DecodeTimeoutError
 TILE_WIDTH, TILE_HEIGHT = 64, 36  # pixels, at most: 16 to 9
 _SMALLEST_WIDTH, _SMALLEST_HEIGHT = 9, 16  # pixels; a file may claim frames of one row
 PICTURE_SCALE = 3  # a picture in a list of files is larger than a tile by this factor
-KEY_FRAMES_FROM = 60.0  # seconds; of longer videos only key frames are decoded
+KEY_FRAMES_FROM = 90.0  # seconds; of longer videos only key frames are decoded
 MAX_FILM_SECONDS = 60  # that decoding may take: an hour of key frames takes a few
 
 
 def film_frames(path: Path, count: int, step: float, *, timeout: float = DEFAULT_TIMEOUT) -> NDArray[np.uint8] | None:
     """Decode small frames at equal distances.
 
-    Of videos of more than a minute only key frames are decoded, which encoders place every few seconds: decoding every
-    frame of an hour takes minutes.
+    Of longer videos than `KEY_FRAMES_FROM` only key frames are decoded, which encoders place every few seconds:
+    decoding every frame of an hour takes minutes.
 
     Args:
         path: a media file.
