@@ -20,6 +20,7 @@ from avvp.pipeline.cli.commands import weights as cli_weights
 from avvp.pipeline.inference.bundle import load_parser
 from avvp.pipeline.outputs.formats.events_json import from_document
 from avvp.pipeline.outputs.formats.registry import FORMATS
+from avvp.pipeline.timeline import Event, Timeline
 from avvp.weights import list_bundles
 from support.bundles import LABELS, copy_bundle
 from support.command import Result, subcommands
@@ -54,8 +55,11 @@ def code(page: Path, language: str) -> list[str]:
 TRAINING = ROOT / "docs" / "training.md"
 DEMO_MODEL = ROOT / "docs" / "demo-model.md"
 OUTPUTS = ROOT / "docs" / "outputs.md"
+FOLDERS = ROOT / "docs" / "folders.md"
 OWN_DATA = ROOT / "docs" / "own-data.md"  # run by test_own_data
-ALONE = blocks("bash", TRAINING, DEMO_MODEL, OUTPUTS, OWN_DATA)  # the commands of these pages build on each other
+ALONE = blocks(
+    "bash", TRAINING, DEMO_MODEL, OUTPUTS, FOLDERS, OWN_DATA
+)  # the commands of these pages build on each other
 COMMANDS = list(dict.fromkeys(line for block in ALONE for line in block.splitlines() if line))
 
 
@@ -214,6 +218,27 @@ def test_the_outputs_page_from_top_to_bottom(run: Callable[..., Result], desk: P
     assert {"events.audio.vtt", "video.TextGrid", "timeline.svg", "attention.png", "report.html", "tidy.json"} <= made
     assert (desk / "site" / "one.html").is_file()
     assert (desk / "my-training" / "pseudo_labels").is_dir()
+
+
+def test_the_folders_page_from_top_to_bottom(run: Callable[..., Result], desk: Path) -> None:
+    (desk / "events").mkdir()
+    events = [
+        Event("audio", "Dog", 0.0, 0.2, 0.9),
+        Event("visual", "Vacuum_cleaner", 0.1, 0.2, 0.7),
+        Event("visual", "Car", 0.0, 0.2, 0.7),
+    ]
+    timeline = Timeline.of_events(events, path="one.mp4", duration=1.0, labels=("Dog", "Car", "Vacuum_cleaner"))
+    (desk / "events" / "one.events.json").write_bytes(FORMATS["json"].write(timeline)[0])
+    for line in "".join(code(FOLDERS, "bash")).splitlines():
+        program, *arguments = shlex.split(line)
+        result = run(*arguments)
+        assert (program, result.status) == ("avvp", 0), (line, result.err)
+    assert len((desk / "found.csv").read_text().splitlines()) == 3
+    for folder in ("cuts", "exact"):
+        assert {"cuts.csv", "contact-sheet.jpg", "one_0.00-0.20_Dog_audio.mp4"} <= {
+            path.name for path in (desk / folder).iterdir()
+        }
+    assert (desk / "all.parquet").is_file()
 
 
 def test_every_format_is_described_with_an_example() -> None:
