@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -15,12 +16,39 @@ from .jobs.desk import Desk
 from .label_studio import label_studio_routes
 from .label_studio_media import LabelStudioHost
 from .pages import page_routes, sign_in_page
-from .security import App, SecurityMiddleware
+from .security import App, Receive, Scope, SecurityMiddleware, Send
 from .timeline_pages import timeline_pages
 from .timeline_routes import timeline_routes
 
 
-def make_app(desk: Desk, *, access: Access, hosts: HostNames, label_studio: LabelStudioHost | None, title: str) -> App:
+class ErrorReporter:
+    """Tell the terminal of errors that are bugs; the client gets status 500 from FastAPI.
+
+    Args:
+        app: what may have them.
+        report: called with each.
+    """
+
+    def __init__(self, app: App, report: Callable[[Exception], None]) -> None:
+        self._app, self._report = app, report
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        try:
+            await self._app(scope, receive, send)
+        except Exception as error:
+            self._report(error)
+
+
+def make_app(
+    desk: Desk,
+    *,
+    access: Access,
+    hosts: HostNames,
+    label_studio: LabelStudioHost | None,
+    title: str,
+    report: Callable[[Exception], None],
+) -> App:
     """Make the application of a server.
 
     Args:
@@ -29,6 +57,7 @@ def make_app(desk: Desk, *, access: Access, hosts: HostNames, label_studio: Labe
         hosts: its names.
         label_studio: the Label Studio that media may be fetched from; None for none.
         title: name and description of the bundle.
+        report: called with errors that are bugs.
 
     Returns:
         An ASGI application.
@@ -48,4 +77,5 @@ def make_app(desk: Desk, *, access: Access, hosts: HostNames, label_studio: Labe
     app.include_router(timeline_pages(desk))
     app.include_router(label_studio_routes(desk, label_studio))
     add_error_handlers(app)
-    return SecurityMiddleware(app, hosts=hosts, access=access, sign_in=sign_in_page())
+    reporting = ErrorReporter(app, report)
+    return SecurityMiddleware(reporting, hosts=hosts, access=access, sign_in=sign_in_page())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 import threading
 from collections.abc import Callable
@@ -76,7 +77,12 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(
-    listening: socket.socket, settings: ServerSettings, desk: DeskSettings, announce: Callable[[Access], None]
+    listening: socket.socket,
+    settings: ServerSettings,
+    desk: DeskSettings,
+    *,
+    announce: Callable[[Access], None],
+    report: Callable[[Exception], None],
 ) -> None:
     """Answer requests until the process is interrupted.
 
@@ -85,6 +91,7 @@ def serve(
         settings: how the server is reached.
         desk: what it works with.
         announce: called once it answers.
+        report: called with errors that are bugs.
 
     Raises:
         SetupError: the folder of results is in use, or the networks cannot be loaded.
@@ -98,6 +105,7 @@ def serve(
             hosts=HostNames(settings.host, settings.allowed_hosts),
             label_studio=settings.label_studio,
             title=settings.title,
+            report=report,
         )
         server = _Server(server_config(app), lambda: announce(access), opened.queue.close)
         server.run(sockets=[listening])
@@ -105,6 +113,7 @@ def serve(
 
 def server_config(app: App) -> uvicorn.Config:
     """Return how an application is served: plain HTTP/1.1, without headers of proxies, without a log."""
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # `ErrorReporter` says what is to be said
     return uvicorn.Config(
         app,
         log_config=None,

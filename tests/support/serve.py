@@ -125,8 +125,14 @@ def running(
     with listen("127.0.0.1", 0) as listening, open_desk(settings, make_engine=FakeEngine) as desk:
         port = listening.getsockname()[1]
         access = Access(token, port)
+        errors: list[Exception] = []
         app = make_app(
-            desk, access=access, hosts=HostNames(host, allowed), label_studio=label_studio, title="fake: <b>none</b>"
+            desk,
+            access=access,
+            hosts=HostNames(host, allowed),
+            label_studio=label_studio,
+            title="fake: <b>none</b>",
+            report=errors.append,
         )
         server = uvicorn.Server(server_config(app))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -139,6 +145,7 @@ def running(
             desk.queue.close()
             server.should_exit = True
             thread.join()
+            assert errors == []
 
 
 class Process:

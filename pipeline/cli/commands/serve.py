@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -156,7 +157,11 @@ def serve(options: ServeOptions) -> int:
             port = listening.getsockname()[1]
             with contextlib.suppress(KeyboardInterrupt):  # the way to end it
                 run_server(
-                    listening, settings, _desk_settings(options), lambda access: _announce(options, port, access, token)
+                    listening,
+                    settings,
+                    _desk_settings(options),
+                    announce=lambda access: _announce(options, port, access, token),
+                    report=lambda error: _report(options, error),
                 )
     _say(options, "ended")
     return 0
@@ -259,6 +264,14 @@ def _announce(options: ServeOptions, port: int, access: Access, token: str | Non
             lines.append(f"token for other clients: {token}")
     for line in lines:
         click.echo(line)
+
+
+def _report(options: ServeOptions, error: Exception) -> None:
+    """Print an error that is a bug; the server goes on."""
+    if options.debug:
+        traceback.print_exception(error)
+    text = f"{type(error).__name__}: {escape(error)}"
+    click.echo(f"Error: internal error, please report it (--debug shows where): {text}", err=True)
 
 
 def _say(options: ServeOptions, text: str) -> None:

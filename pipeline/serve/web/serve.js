@@ -144,7 +144,7 @@ class JobList {
   }
 
   add(entry) {
-    const row = { name: make("span", { className: "name" }), state: make("span", { className: "state" }), doing: make("span", { className: "do" }) };
+    const row = { name: make("span", { className: "job-name" }), state: make("span", { className: "state" }), doing: make("span", { className: "do" }) };
     row.item = make("li", {}, row.name, row.state, row.doing);
     this.rows.set(entry.id, row);
     return row;
@@ -187,6 +187,7 @@ class Start {
     this.jobs = [];
     this.files = [];
     this.known = null; // id -> status, of the last answer
+    this.followed = new Set(); // ids of jobs that had not ended when this page first saw them
     this.list = new JobList();
     this.sending = new Sending(() => this.draw());
     this.timer = null;
@@ -196,7 +197,7 @@ class Start {
   }
 
   prepareDrop() {
-    const drop = byId("drop");
+    const drop = byId("drop-zone");
     const send = (files) => {
       this.sending.add(files);
       say(`${count(files.length, "file")} to send`);
@@ -227,7 +228,7 @@ class Start {
     part.hidden = false;
     byId("folder-name").textContent = part.dataset.folder;
     let wait = null;
-    byId("search").oninput = () => {
+    byId("folder-search").oninput = () => {
       clearTimeout(wait);
       wait = setTimeout(() => this.listFiles(), 200);
     };
@@ -236,7 +237,7 @@ class Start {
   }
 
   async listFiles() {
-    const search = byId("search").value;
+    const search = byId("folder-search").value;
     const note = byId("files-note");
     let found;
     try {
@@ -246,9 +247,9 @@ class Start {
       note.textContent = error.message;
       return;
     }
-    if (search !== byId("search").value) return; // typed on meanwhile
+    if (search !== byId("folder-search").value) return; // typed on meanwhile
     this.files = found.files;
-    byId("files").replaceChildren(...found.files.map((name) => this.fileRow(name)));
+    byId("folder-files").replaceChildren(...found.files.map((name) => this.fileRow(name)));
     const all = byId("parse-all");
     all.hidden = found.files.length < 2;
     all.textContent = `Parse all ${found.files.length}`;
@@ -309,6 +310,7 @@ class Start {
     const known = new Map(this.jobs.map(({ id, status }) => [id, status]));
     const ended = this.jobs.filter(({ id, status }) => this.known && this.known.get(id) !== status && !["queued", "running"].includes(status));
     if (!this.known || ended.some(({ status }) => status === "done")) await this.listTimelines();
+    for (const { id, status } of this.jobs) if (!this.known?.has(id) && (this.known || ["queued", "running"].includes(status))) this.followed.add(id);
     if (ended.length) say(ended.map((job) => `${job.name}: ${this.describe(job)}`).join("; "));
     this.known = known;
   }
@@ -332,7 +334,9 @@ class Start {
     }));
     const rank = { running: 0, queued: 1 };
     const order = (job) => rank[job.status] ?? 2;
+    // Those that were done before are among the timelines.
     const jobs = this.jobs
+      .filter(({ id, status }) => status !== "done" || this.followed.has(id))
       .map((job, place) => ({ job, place }))
       .sort((a, b) => order(a.job) - order(b.job) || (order(a.job) === 1 ? b.place - a.place : a.place - b.place))
       .map(({ job }) => this.jobEntry(job));
@@ -373,7 +377,7 @@ class Start {
   }
 
   timelineRow(entry) {
-    const who = entry.version === 1 ? "by the networks" : `version ${entry.version}, by ${entry.author || "someone"}`;
+    const who = entry.version === 1 ? "by the networks" : `version ${entry.version} by ${entry.author || "someone"}`;
     const link = (text, label, properties) => {
       const element = make(properties.href ? "a" : "button", properties.href ? properties : { type: "button", ...properties }, text);
       element.setAttribute("aria-label", `${label} ${entry.name}`);
@@ -384,8 +388,8 @@ class Start {
       {},
       make("td", {}, make("a", { href: entry.page }, entry.name)),
       make("td", { className: "number" }, clock(entry.duration)),
-      make("td", { className: "number events" }, entry.events.toLocaleString("en")),
-      make("td", { className: "saved" }, `${ago(entry.saved)} ${who}`),
+      make("td", { className: "number" }, entry.events.toLocaleString("en"), make("span", { className: "unit" }, entry.events === 1 ? " event" : " events")),
+      make("td", { className: "saved" }, `${ago(entry.saved)}, ${who}`),
       make(
         "td",
         {},
@@ -397,7 +401,7 @@ class Start {
   }
 
   async openHistory(entry) {
-    const dialog = byId("history");
+    const dialog = byId("history-dialog");
     byId("history-title").textContent = `History of ${entry.name}`;
     byId("history-note").textContent = "";
     await this.listVersions(entry);
@@ -431,7 +435,7 @@ class Start {
   }
 
   askToRemove(entry) {
-    const dialog = byId("remove");
+    const dialog = byId("remove-dialog");
     byId("remove-text").textContent = `${entry.name}: its events and their history are deleted. A file of the folder stays; one that was sent is deleted, too.`;
     dialog.returnValue = "keep";
     dialog.onclose = async () => {

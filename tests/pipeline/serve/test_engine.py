@@ -1,0 +1,109 @@
+"""The engine: a process that stays warm, whatever becomes of a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from avvp.pipeline.errors import MediaError, OutputError, SetupError
+from avvp.pipeline.serve.jobs.engine import Engine, JobStoppedError, Parsed
+from avvp.pipeline.serve.jobs.job_queue import Progress
+from support.media import Clips
+from support.serve import SETTINGS
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_bundle: Path) -> Iterator[Engine]:
+    """An engine that takes up to two and a half seconds of media."""
+    made = Engine(replace(SETTINGS, weights=str(tiny_bundle), threads=1, max_media=2.5))
+    made.start()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def parse(engine: Engine, tmp_path: Path) -> Callable[..., Parsed]:
+    """Parse a file to `out.json`."""
+
+    def call(
+        path: Path,
+        *,
+        report: Callable[[Progress], None] = lambda _: None,
+        is_stopped: Callable[[], bool] = lambda: False,
+        seconds: float = 60,
+        target: Path = tmp_path / "out.json",
+    ) -> Parsed:
+        return engine.parse(path, "shown.mp4", target, report=report, is_stopped=is_stopped, seconds=seconds)
+
+    return call
+
+
+def pid(engine: Engine) -> int:
+    assert engine._process is not None
+    return engine._process.pid
+
+
+def test_a_timeline_with_the_name_that_is_shown(parse: Callable[..., Parsed], clips: Clips, tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    parsed = parse(clips.blink, report=seen.append)
+    document = json.loads((tmp_path / "out.json").read_bytes())
+    assert parsed.duration == pytest.approx(0.3, abs=0.1)
+    assert parsed.events == len(document["events"])
+    assert document["media"]["path"] == "shown.mp4"
+    assert str(clips.folder) not in json.dumps(document)
+    assert seen[-1].stage == "events"
+    assert "segments" in document
+
+
+def test_faults_of_a_file_leave_the_engine_as_it_was(
+    engine: Engine, parse: Callable[..., Parsed], clips: Clips, tmp_path: Path
+) -> None:
+    before = pid(engine)
+    with pytest.raises(MediaError, match="lasts 0:03, longer than 0:02, the most"):
+        parse(clips.steady)
+    with pytest.raises(MediaError, match="not a media file"):
+        parse(Path(__file__))
+    with pytest.raises(OutputError, match="cannot be written"):
+        parse(clips.blink, target=tmp_path / "missing" / "out.json")
+    with pytest.raises(JobStoppedError):
+        parse(clips.tone, is_stopped=lambda: True)
+    with pytest.raises(MediaError, match="took longer than 0 s, the most that a job may take"):
+        parse(clips.tone, seconds=0)
+    assert parse(clips.blink).duration > 0
+    assert pid(engine) == before
+
+
+def test_an_engine_that_is_killed_fails_one_job_and_starts_again(
+    engine: Engine, parse: Callable[..., Parsed], clips: Clips
+) -> None:
+    os.kill(pid(engine), signal.SIGSTOP)
+    thread = threading.Thread(target=lambda: (time.sleep(0.5), os.kill(pid(engine), signal.SIGKILL)))
+    thread.start()
+    with pytest.raises(MediaError, match="its engine was killed by signal 9"):
+        parse(clips.blink)
+    thread.join()
+    assert parse(clips.blink).duration > 0
+
+
+def test_an_engine_that_hangs_is_killed(engine: Engine, parse: Callable[..., Parsed], clips: Clips) -> None:
+    before = pid(engine)
+    os.kill(before, signal.SIGSTOP)
+    begin = time.monotonic()
+    with pytest.raises(JobStoppedError):
+        parse(clips.blink, is_stopped=lambda: True)
+    assert time.monotonic() - begin < 5
+    with pytest.raises(ProcessLookupError):
+        os.kill(before, 0)
+
+
+def test_weights_that_cannot_be_loaded(tmp_path: Path) -> None:
+    (tmp_path / "bundle.toml").write_text("profile = 1")
+    with pytest.raises(SetupError, match="not a bundle description"):
+        Engine(replace(SETTINGS, weights=str(tmp_path))).start()
