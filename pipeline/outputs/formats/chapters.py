@@ -21,7 +21,7 @@ _VALUE = re.compile(r"((?:[^=\\]|\\.)*)=(.*)", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _MODALITIES: Mapping[str, Modality] = {word: modality for modality, word in MODALITY_WORDS.items()}
 _EVENT = re.compile(rf"(.*?) \(({'|'.join(_MODALITIES)})\)(?:, |\Z)", re.DOTALL)
-_TIMEBASE = re.compile(r"([0-9]{1,9})/([0-9]{1,9})")
+_TIMEBASE = re.compile(r"([0-9]{1,10})/([0-9]{1,10})")
 _TIME = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -60,7 +60,12 @@ def make_chapters(timeline: Timeline) -> list[Chapter]:
     first, last = (chapters[0].onset, chapters[-1].offset) if chapters else (end, end)
     before = [Chapter(0.0, first, NO_EVENTS)] if first > 0 else []
     after = [Chapter(last, end, NO_EVENTS)] if end > last else []
-    return [*before, *chapters, *after]
+    return [chapter for chapter in (*before, *chapters, *after) if _milliseconds(chapter)]
+
+
+def _milliseconds(chapter: Chapter) -> int:
+    """Return the length of a chapter as it is written; sums of seconds leave chapters of none between others."""
+    return round(chapter.offset * 1000) - round(chapter.onset * 1000)
 
 
 def _title(active: Sequence[Event]) -> str:

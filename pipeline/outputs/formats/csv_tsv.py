@@ -15,6 +15,7 @@ from ...timeline import MAX_EVENTS, Event, Modality, Timeline
 COLUMNS = ("file", "modality", "label", "onset", "offset", "score")
 REQUIRED_COLUMNS = COLUMNS[1:5]
 SCORE_DECIMALS = 6
+COMMENT = "comment"  # column that is only there where an event has one
 
 
 def write_csv(timeline: Timeline) -> list[bytes]:
@@ -53,13 +54,20 @@ def write_many(timelines: Mapping[str, Timeline], delimiter: str) -> bytes:
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=delimiter, lineterminator="\r\n" if delimiter == "," else "\n")
-    writer.writerow(COLUMNS)
+    comments = has_comments(timelines)
+    writer.writerow((*COLUMNS, COMMENT) if comments else COLUMNS)
     for name, timeline in timelines.items():
         file = escape(name)
         for event in timeline.events:
             score = round(event.score, SCORE_DECIMALS)
-            writer.writerow((file, event.modality, event.label, event.onset, event.offset, score))
+            cells = (file, event.modality, event.label, event.onset, event.offset, score)
+            writer.writerow((*cells, event.comment) if comments else cells)
     return encode_text(text.getvalue())
+
+
+def has_comments(timelines: Mapping[str, Timeline]) -> bool:
+    """Return whether an event of the timelines has a comment."""
+    return any(event.comment for timeline in timelines.values() for event in timeline.events)
 
 
 def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
@@ -79,7 +87,7 @@ def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
         ValueError: a column is missing, or a row is not an event.
     """
     (text,) = contents.values()
-    table = parse_table(text, COLUMNS, max_rows=MAX_EVENTS)
+    table = parse_table(text, (*COLUMNS, COMMENT), max_rows=MAX_EVENTS)
     table.require(REQUIRED_COLUMNS)
     for problem in table.problems:
         raise ValueError(f"line {problem.line}: {problem.cause}")
@@ -98,4 +106,5 @@ def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
 def _event(cells: Mapping[str, str], numbers: NumberReader) -> Event:
     texts = (cells["onset"], cells["offset"], cells.get("score") or "1")
     onset, offset, score = map(numbers.parse, texts)
-    return Event(cast("Modality", cells["modality"].casefold()), cells["label"], onset, offset, score)
+    modality = cast("Modality", cells["modality"].casefold())
+    return Event(modality, cells["label"], onset, offset, score, cells.get(COMMENT, ""))

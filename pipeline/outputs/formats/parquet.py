@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ...event_limits import MAX_EVENTS_BYTES, check_timelines
 from ...text import escape
-from ...timeline import MAX_EVENTS, MAX_LABEL_LENGTH, MAX_PATH, Event, Modality, Timeline
-from .csv_tsv import COLUMNS, REQUIRED_COLUMNS, SCORE_DECIMALS
+from ...timeline import MAX_COMMENT, MAX_EVENTS, MAX_LABEL_LENGTH, MAX_PATH, Event, Modality, Timeline
+from .csv_tsv import COLUMNS, COMMENT, REQUIRED_COLUMNS, SCORE_DECIMALS, has_comments
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 MAX_COLUMNS = 1_000  # of a file, also those that are not read
 MAX_ROW_GROUPS = 10_000  # of a file; pandas and pyarrow write one for each million rows
-_TEXTS = COLUMNS[:3]
+_TEXTS = (*COLUMNS[:3], COMMENT)
 _MAX_THRIFT = 1 << 20  # bytes of a string, and items of a list, in the description of a file
-_LONGEST = {"file": MAX_PATH, "modality": MAX_LABEL_LENGTH, "label": MAX_LABEL_LENGTH}  # characters
+_LONGEST = {COMMENT: MAX_COMMENT, "file": MAX_PATH}  # characters; of others `MAX_LABEL_LENGTH`
 
 
 def write(timeline: Timeline) -> list[bytes]:
@@ -56,6 +56,8 @@ def write_many(timelines: Mapping[str, Timeline]) -> bytes:
         "offset": pa.array([event.offset for _, event in rows], pa.float64()),
         "score": pa.array([round(event.score, SCORE_DECIMALS) for _, event in rows], pa.float64()),
     }
+    if has_comments(timelines):
+        columns[COMMENT] = pa.array([_unicode(event.comment) for _, event in rows], pa.string())
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(columns), sink)
     return sink.getvalue().to_pybytes()
@@ -88,14 +90,14 @@ def read(content: bytes, name: str) -> list[Timeline]:
         columns = _choose_columns(_open(content).metadata)
         texts = [column for key, column in columns.items() if key in _TEXTS]
         table = _open(content, dictionaries=texts).read(list(columns.values()), use_threads=False)
-        values = [_values(table, columns, key) for key in COLUMNS]
+        values = [_values(table, columns, key) for key in (*COLUMNS, COMMENT)]
     except (pa.ArrowException, OSError, MemoryError) as error:
         raise ValueError(f"not Parquet that can be read: {str(error).strip()}") from error
     events: dict[str, list[Event]] = {}
-    for number, (file_name, modality, label, onset, offset, score) in enumerate(zip(*values, strict=True), 1):
+    for number, (file_name, modality, label, onset, offset, score, comment) in enumerate(zip(*values, strict=True), 1):
         try:
-            score = 1.0 if score is None else score  # noqa: PLW2901 - of a table without scores
-            event = Event(cast("Modality", str(modality).casefold()), label or "", onset, offset, score)
+            kind = cast("Modality", str(modality).casefold())
+            event = Event(kind, label or "", onset, offset, 1.0 if score is None else score, comment or "")
         except (ValueError, TypeError) as error:
             raise ValueError(f"row {number}: {error}") from error
         events.setdefault(file_name or name, []).append(event)
@@ -126,7 +128,7 @@ def _choose_columns(metadata: pq.FileMetaData) -> dict[str, str]:
     if metadata.num_columns > MAX_COLUMNS or metadata.num_row_groups > MAX_ROW_GROUPS:
         raise ValueError(f"more than {MAX_COLUMNS:,} columns or {MAX_ROW_GROUPS:,} groups of rows")
     names = [metadata.schema.column(place).path for place in range(metadata.num_columns)]
-    columns = {name.casefold(): name for name in reversed(names) if name.casefold() in COLUMNS}
+    columns = {name.casefold(): name for name in reversed(names) if name.casefold() in {*COLUMNS, COMMENT}}
     if missing := [column for column in REQUIRED_COLUMNS if column not in columns]:
         raise ValueError(f"has no column {', '.join(missing)}; expected {', '.join(REQUIRED_COLUMNS)}")
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
@@ -164,6 +166,6 @@ def _texts(chunk: Any, key: str) -> Iterator[str | None]:
     values.validate(full=True)
     distinct = values.to_pylist()
     longest = max((len(text) for text in distinct if text is not None), default=0)
-    if longest > _LONGEST[key]:
-        raise ValueError(f"the column {key} has a text of {longest:,} characters, more than {_LONGEST[key]:,}")
+    if longest > (most := _LONGEST.get(key, MAX_LABEL_LENGTH)):
+        raise ValueError(f"the column {key} has a text of {longest:,} characters, more than {most:,}")
     return (None if index is None else distinct[index] for index in chunk.indices.to_pylist())

@@ -126,7 +126,7 @@ def _select_files(folder: Path) -> list[Path]:
             continue
         event_format, suffix, base = match
         is_alias = (event_format.aliases or {}).get(suffix, suffix) != suffix
-        if not event_format.is_readable or (is_alias and event_format.name != "json"):
+        if not event_format.is_readable or (is_alias and event_format.name == "audacity"):
             continue  # a .txt file that is given may hold labels of Audacity, but in a folder it rarely does
         groups.setdefault(base, {}).setdefault(event_format.name, []).append(path)
     selected = []

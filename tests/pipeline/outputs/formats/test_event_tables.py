@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +201,15 @@ def test_a_parquet_file_through_the_command_line(run: Callable[..., Result], tmp
     assert run("convert", source, "-o", tmp_path / "clip.parquet").status == 0
     result = run("convert", tmp_path / "clip.parquet", "-f", "csv")
     assert result.out.splitlines()[1] == "one,audio,Dog,0.1,2.5,0.123457"
+
+
+@pytest.mark.parametrize("suffix", TABLES)
+def test_comments_have_a_column_where_there_are_any(suffix: str, tmp_path: Path) -> None:
+    noted = Timeline.of_events([replace(DOG, comment="far, away\n?")], path="noted.mp4")
+    content = write_table([ONE, noted], suffix)
+    back = read(content, tmp_path, suffix)
+    assert [event.comment for event in back["noted"]] == ["far, away\n?"]
+    assert [event.comment for event in back["one"]] == ["", ""]
+    assert content.count(b"comment") > 0
+    assert b"comment" not in write_table([ONE], suffix)
+    assert rows_of(back)[:2] == ROWS[:2]

@@ -41,8 +41,9 @@ LABELS = {
 KEPT = {"tabs", "quotes", "one quote", "bidi", "markup", "section", "separators", "formula", "long", "wide"}
 # Tabs become spaces; RTTM has no blanks in names, and writes what cannot be seen as escapes.
 CHANGED = {
-    **dict.fromkeys(("llp", "audacity", "raven", "dcase"), {"tabs"}), "rttm": {"tabs", "bidi", "section", "formula"},
-}  # fmt: skip
+    **{form: {"tabs"} for form in ("llp", "audacity", "raven", "dcase")},
+    "rttm": {"tabs", "bidi", "section", "formula"},
+}
 
 
 def timeline_of(label: str) -> Timeline:
