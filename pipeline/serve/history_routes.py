@@ -46,10 +46,10 @@ def history_routes(desk: Desk) -> APIRouter:
     )
     def restore_version(job_id: str, number: int, request: Request, if_match: IfMatch = None) -> Response:
         """Restore a version: its content becomes a new version; the history stays."""
-        desk.done_job(job_id)
+        name = desk.done_job(job_id).name
         content = store.version(job_id, number).read_bytes()
         client = request.client.host if request.client is not None else ""
-        new = store.save(job_id, content, expected=expected_version(if_match), author=client)
+        new = store.save(job_id, content, name=name, expected=expected_version(if_match), author=client)
         return answer({"version": str(new)}, ETag=f'"{new}"')
 
     return router

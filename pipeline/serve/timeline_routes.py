@@ -49,11 +49,10 @@ def timeline_routes(desk: Desk) -> APIRouter:
     )
     async def save_timeline(job_id: str, request: Request, if_match: IfMatch = None) -> Response:
         """Save a corrected timeline as a new version, if nobody else has saved one meanwhile."""
-        desk.done_job(job_id)
-        expected = expected_version(if_match)
+        name, expected = desk.done_job(job_id).name, expected_version(if_match)
         content = await read_body(request, MAX_TIMELINE_BYTES)
         client = request.client.host if request.client is not None else ""
-        number = await run_in_threadpool(store.save, job_id, content, expected=expected, author=client)
+        number = await run_in_threadpool(store.save, job_id, content, name=name, expected=expected, author=client)
         return answer({"version": str(number)}, ETag=f'"{number}"')
 
     @router.delete("/{job_id}", status_code=204, responses=refusals(404, 412, 428))

@@ -55,7 +55,7 @@ class Desk:
         results = settings.results
         self.media = None if settings.media is None else MediaFolder(settings.media, without=results)
         self.uploads = UploadFolder(results / "uploads", max_bytes=settings.max_upload)
-        self.timelines = TimelineStore(results / "timelines")
+        self.timelines = TimelineStore(results / "timelines", results / "events")
         self.queue = JobQueue(journal, self._forget)
         self.engine = engine
         self._debug = settings.engine.debug
@@ -66,7 +66,7 @@ class Desk:
         self.engine.start()
         jobs, _ = self.queue.snapshot()
         self.uploads.remove_unknown({job.id for job in jobs if job.status in {"queued", "running", "done"}})
-        self.timelines.repair()
+        self.timelines.repair({job.id: job.name for job in jobs if job.status == "done"})
         self._thread.start()
 
     def close(self) -> None:
@@ -181,7 +181,7 @@ class Desk:
             is_stopped=lambda: self.queue.is_cancelled(job.id),
             seconds=MAX_JOB_SECONDS,
         )
-        self.timelines.add_first(job.id, parsed.events)
+        self.timelines.add_first(job.id, job.name, parsed.events)
         return replace(job, status="done", duration=parsed.duration, events=parsed.events)
 
 

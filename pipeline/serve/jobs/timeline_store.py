@@ -1,8 +1,8 @@
 """Timelines on disk, with their history.
 
-    timelines/<id>/000001.json      a version: written once, never changed; the highest number is the current one
-    timelines/<id>/events.json      the current version under a name that does not change (a hard link, or a copy)
-    timelines/<id>/versions.json    who saved which version, and when; what is lost of it is only that
+    timelines/<id>/000001.json         a version: written once, never changed; the highest number is the current one
+    timelines/<id>/versions.json       who saved which version, and when; what is lost of it is only that
+    events/<name>-<id>.events.json     the current version, for other commands: a hard link, or a copy
 
 A version is written to a temporary file, fsynced and renamed, so a server that is killed leaves the version or none.
 """
@@ -12,28 +12,28 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import secrets
 import shutil
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ....weights.safe_paths import is_folder
 from ....weights.unicode import TextError, decode_unicode
-from ...durable import PART_PREFIX, discard, sync_folder
+from ...durable import create_part, discard, sync_folder
 from ...errors import AVVPError, OutputError
 from ...event_limits import parse_event_json, read_event_bytes
-from ...files import hash_file, make_folder, write_atomic
+from ...files import hash_file, make_folder, remove_parts, without_media_suffix, write_atomic
 from ...outputs.formats.events_json import from_document
 from ...text import escape
 from ...timeline import Timeline
 from .job import is_id
 from .limits import MAX_AUTHOR, MAX_VERSIONS
+from .uploads import clean_name
 
 _FILE = re.compile(r"(\d{6})\.json")
-_CURRENT, _VERSIONS = "events.json", "versions.json"
+_VERSIONS = "versions.json"
 _MAX_NUMBER = 999_999
 
 
@@ -75,10 +75,15 @@ class Version:
 
 
 class TimelineStore:
-    """The timelines of a server. Thread-safe; the caller holds the lock of the folder."""
+    """The timelines of a server. Thread-safe; the caller holds the lock of the folder.
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    Args:
+        root: folder of the histories.
+        events: folder of the current versions.
+    """
+
+    def __init__(self, root: Path, events: Path) -> None:
+        self._root, self._events = root, events
         self._lock = threading.Lock()  # savers of all timelines take turns: a save takes milliseconds
 
     def folder(self, job_id: str) -> Path:
@@ -94,11 +99,20 @@ class TimelineStore:
         make_folder(folder)
         return folder / _file(1)
 
-    def add_first(self, job_id: str, events: int) -> None:
-        """Complete a timeline whose first version has been written. Raises OutputError."""
-        folder = self.folder(job_id)
-        _write_versions(folder, [Version(1, time.time(), "avvp", events)])
-        _publish(folder, 1)
+    def add_first(self, job_id: str, name: str, events: int) -> None:
+        """Complete a timeline whose first version has been written.
+
+        Args:
+            job_id: of the timeline.
+            name: of the media.
+            events: number of events.
+
+        Raises:
+            OutputError: the disk is full, or refuses.
+        """
+        _write_versions(self.folder(job_id), [Version(1, time.time(), "avvp", events)])
+        make_folder(self._events)
+        self._publish(job_id, name, 1)
 
     def current(self, job_id: str) -> tuple[int, Path]:
         """Return number and file of the current version. Raises UnknownTimelineError."""
@@ -131,12 +145,13 @@ class TimelineStore:
         known = {version.number: version for version in _read_versions(folder)}
         return [known.get(number) or Version(number, _saved(folder / _file(number))) for number in numbers]
 
-    def save(self, job_id: str, content: bytes, *, expected: int, author: str) -> int:
+    def save(self, job_id: str, content: bytes, *, name: str, expected: int, author: str) -> int:
         """Save a version that was made from another one.
 
         Args:
             job_id: of the timeline.
             content: a document of events, see `events_json`.
+            name: of the media.
             expected: number of the version that it was made from.
             author: used where the document names nobody.
 
@@ -163,7 +178,7 @@ class TimelineStore:
             with contextlib.suppress(OutputError, OSError):
                 latest = Version(new, time.time(), author[:MAX_AUTHOR], len(timeline.events))
                 _write_versions(folder, _prune(folder, [*self.history(job_id)[:-1], latest]))
-                _publish(folder, new)
+                self._publish(job_id, name, new)
         return new
 
     def _who_was_first(self, job_id: str, number: int, expected: int) -> str:
@@ -178,19 +193,40 @@ class TimelineStore:
     def remove(self, job_id: str) -> None:
         """Remove a timeline with its history, as far as the system allows."""
         shutil.rmtree(self.folder(job_id), ignore_errors=True)
+        for path in self._events.glob(f"*-{job_id}.events.json"):
+            discard(path)
 
-    def repair(self) -> None:
-        """Remove temporary files, and let `events.json` be the current version: after a server was killed."""
-        if not is_folder(self._root):
-            return
-        for folder in self._root.iterdir():
-            if not is_id(folder.name) or folder.is_symlink() or not folder.is_dir():
-                continue
-            for part in folder.glob(f"{PART_PREFIX}*"):
-                discard(part)
-            if numbers := _numbers(folder):
+    def repair(self, names: Mapping[str, str]) -> None:
+        """Remove temporary files, and publish the current versions: after a server was killed.
+
+        Args:
+            names: id of each timeline -> name of its media.
+        """
+        remove_parts(self._events)
+        for job_id, name in names.items():
+            remove_parts(self.folder(job_id))
+            if numbers := _numbers(self.folder(job_id)):
                 with contextlib.suppress(OutputError, OSError):
-                    _publish(folder, numbers[-1])
+                    make_folder(self._events)
+                    self._publish(job_id, name, numbers[-1])
+
+    def _publish(self, job_id: str, name: str, number: int) -> None:
+        """Let the file of the current version be a version. Raises OSError, OutputError."""
+        source = self.folder(job_id) / _file(number)
+        target = self._events / f"{clean_name(without_media_suffix(name))}-{job_id}.events.json"
+        with contextlib.suppress(OSError):
+            if target.samefile(source):
+                return
+        part, _ = create_part(self._events)
+        try:
+            part.unlink()
+            part.hardlink_to(source)
+            part.replace(target)
+            sync_folder(self._events)
+        except OSError:  # a file system without hard links
+            discard(part)
+            if not target.is_file() or hash_file(target) != hash_file(source):
+                write_atomic(target, source.read_bytes())
 
 
 def parse_timeline(content: bytes) -> Timeline:
@@ -246,20 +282,3 @@ def _prune(folder: Path, versions: list[Version]) -> list[Version]:
     for version in surplus:
         discard(folder / _file(version.number))
     return [version for version in versions if version not in surplus]
-
-
-def _publish(folder: Path, number: int) -> None:
-    """Let `events.json` be a version. Raises OSError, OutputError."""
-    source, target = folder / _file(number), folder / _CURRENT
-    with contextlib.suppress(OSError):
-        if target.samefile(source):
-            return
-    part = folder / f"{PART_PREFIX}{secrets.token_hex(8)}.part"
-    try:
-        part.hardlink_to(source)
-        part.replace(target)
-        sync_folder(folder)
-    except OSError:  # a file system without hard links
-        discard(part)
-        if not target.is_file() or hash_file(target) != hash_file(source):
-            write_atomic(target, source.read_bytes())

@@ -43,11 +43,9 @@ def test_a_correction_is_a_new_version(server: Running, address: str, tmp_path: 
     (entry,) = server.client.get("/timelines").json()["timelines"]
     assert (entry["version"], entry["author"], entry["events"], entry["name"]) == (2, "Ada", 5, "a.mp4")
     folder = tmp_path / "results" / address.lstrip("/")
-    assert (folder / "events.json").read_bytes() == (folder / "000002.json").read_bytes()
-    assert (
-        json.loads((folder / "000001.json").read_bytes())["events"]
-        != json.loads((folder / "events.json").read_bytes())["events"]
-    )
+    (current,) = (tmp_path / "results" / "events").iterdir()
+    assert current.name == f"a-{folder.name}.events.json"
+    assert current.read_bytes() == (folder / "000002.json").read_bytes() != (folder / "000001.json").read_bytes()
 
 
 def test_the_history_is_listed_read_and_restored(server: Running, address: str) -> None:
@@ -162,10 +160,18 @@ def test_a_timeline_is_removed_with_its_upload_and_stays_removed(tmp_path: Path)
 
 @pytest.fixture
 def store(tmp_path: Path) -> TimelineStore:
-    made = TimelineStore(tmp_path / "timelines")
+    made = TimelineStore(tmp_path / "timelines", tmp_path / "events")
     made.first_version(ID).write_bytes(to_json(make_timeline("a.mp4")))
-    made.add_first(ID, 2)
+    made.add_first(ID, "a.mp4", 2)
     return made
+
+
+def save(store: TimelineStore, events: int, *, expected: int) -> int:
+    return store.save(ID, content(events), name="a.mp4", expected=expected, author="Ada")
+
+
+def published(store: TimelineStore) -> bytes:
+    return (store.folder(ID).parents[1] / "events" / f"a-{ID}.events.json").read_bytes()
 
 
 def content(events: int) -> bytes:
@@ -175,7 +181,7 @@ def content(events: int) -> bytes:
 def test_old_versions_go_but_the_first_one_stays(store: TimelineStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timeline_store, "MAX_VERSIONS", 3)
     for number in range(1, 7):
-        assert store.save(ID, content(number), expected=number, author="Ada") == number + 1
+        assert save(store, number, expected=number) == number + 1
     assert [version.number for version in store.history(ID)] == [1, 6, 7]
     assert len(list(store.folder(ID).glob("0*.json"))) == 3
 
@@ -189,9 +195,9 @@ def test_a_full_disk_saves_nothing(store: TimelineStore, monkeypatch: pytest.Mon
     with monkeypatch.context() as patch:
         patch.setattr(f"avvp.pipeline.files.{full}", refuse)
         with pytest.raises(OutputError, match="No space left"):
-            store.save(ID, content(5), expected=1, author="Ada")
+            save(store, 5, expected=1)
     assert {path.name: path.read_bytes() for path in store.folder(ID).iterdir()} == before
-    assert store.save(ID, content(5), expected=1, author="Ada") == 2
+    assert save(store, 5, expected=1) == 2
 
 
 def test_a_kill_between_the_version_and_its_name_loses_nothing(
@@ -208,15 +214,15 @@ def test_a_kill_between_the_version_and_its_name_loses_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(timeline_store, "_write_versions", kill)
         with pytest.raises(KilledError):
-            store.save(ID, content(5), expected=1, author="Ada")
+            save(store, 5, expected=1)
     (store.folder(ID) / ".avvp-x.part").write_bytes(b"half")
-    assert (store.folder(ID) / "events.json").read_bytes() == content(2)
-    store.repair()
-    assert (store.folder(ID) / "events.json").read_bytes() == content(5)
+    assert published(store) == content(2)
+    store.repair({ID: "a.mp4"})
+    assert published(store) == content(5)
     assert [(version.number, version.events) for version in store.history(ID)] == [(1, 2), (2, -1)]
     assert not list(store.folder(ID).glob(".avvp*"))
     with pytest.raises(ConflictError):
-        store.save(ID, content(1), expected=1, author="Ben")
+        save(store, 1, expected=1)
 
 
 def test_without_hard_links_the_current_version_is_copied(
@@ -227,8 +233,8 @@ def test_without_hard_links_the_current_version_is_copied(
 
     monkeypatch.setattr(os, "link", refuse)
     monkeypatch.setattr(Path, "hardlink_to", refuse)
-    store.save(ID, content(5), expected=1, author="Ada")
-    assert (store.folder(ID) / "events.json").read_bytes() == content(5)
+    save(store, 5, expected=1)
+    assert published(store) == content(5)
 
 
 def test_damaged_files_are_named_without_a_traceback(store: TimelineStore) -> None:
