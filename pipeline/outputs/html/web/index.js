@@ -264,6 +264,10 @@ byId("measure").addEventListener("change", () => {
   find();
 });
 byId("more").addEventListener("click", addRows);
+byId("rows").addEventListener("scroll", () => {
+  const rows = byId("rows");
+  if (state.matrix && !byId("more").hidden && rows.scrollTop + 2 * rows.clientHeight > rows.scrollHeight) addRows();
+});
 new IntersectionObserver(([seen]) => seen.isIntersecting && !byId("more").hidden && addRows(), { rootMargin: "600px" }).observe(byId("more"));
 const theme = (name) => (document.documentElement.dataset.theme = name);
 byId("theme").addEventListener("click", () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
