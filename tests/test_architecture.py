@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline.evaluation": {*_INFERENCE},
     "pipeline.training": {*_INFERENCE, "pipeline.evaluation"},
     "pipeline.batch": {*_INFERENCE, "pipeline.outputs", "pipeline.outputs.formats"},
-    "pipeline.serve.jobs": {*_INFERENCE, "pipeline.batch", "pipeline.outputs.formats"},
+    "pipeline.serve.jobs": {*_INFERENCE, "pipeline.batch", "pipeline.outputs.formats", "pipeline.outputs.html"},
     "pipeline.serve": {
         "pipeline",
         "pipeline.outputs.formats",

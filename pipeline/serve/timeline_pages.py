@@ -40,7 +40,11 @@ def timeline_pages(desk: Desk) -> APIRouter:
         except MediaError as error:
             note, media_url = error.cause, None
         page = render_page(
-            store.read(path), media_url=media_url, note=note, save=SaveTarget(url=address, version=str(number))
+            store.read(path),
+            media_url=media_url,
+            bands=store.bands(job_id),
+            note=note,
+            save=SaveTarget(url=address, version=str(number)),
         )
         return Response(page, media_type="text/html", headers={"content-security-policy": page_policy(page)})
 

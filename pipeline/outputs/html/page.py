@@ -6,6 +6,7 @@ import base64
 import html
 import mimetypes
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,7 +94,7 @@ def render_page(
     truth: GroundTruth | None = None,
     attention: AttentionMaps | None = None,
     embed: bool = False,
-    bands: bool = True,
+    bands: bool | Mapping[str, Any] = True,
     note: str = "",
     shared: SharedProgram | None = None,
 ) -> bytes:
@@ -108,7 +109,8 @@ def render_page(
         truth: shown below the events.
         attention: of the parser on this video, shown for a class that the user chooses.
         embed: embed the media in the page.
-        bands: decode `media` for a film, a waveform and a spectrogram above the timeline.
+        bands: decode `media` for a film, a waveform and a spectrogram above the timeline; or what `media_bands` has
+            made of them before.
         note: shown in place of the player where there are no media.
         shared: program of all pages of the folder; by default the page holds its own.
 
@@ -122,7 +124,9 @@ def render_page(
     data = page_data(timeline, truth)
     if attention is not None:
         data["attention"] = attention_data(attention, timeline.labels, timeline.segments)
-    if bands and media is not None:
+    if isinstance(bands, Mapping):
+        data |= bands
+    elif bands and media is not None:
         found, warnings = media_bands(media, data["duration"])
         data |= found
         data["warnings"] += warnings

@@ -31,8 +31,10 @@ from ...inference.bundle import LoadedBundle, load_networks
 from ...inference.parse_video import extract_with, make_timeline
 from ...inference.thresholds import Thresholds, apply_tables, read_thresholds
 from ...outputs.formats.events_json import to_json
+from ...outputs.html.bands import media_bands
 from ...text import escape
 from .engine import EngineSettings
+from .timeline_store import BANDS
 
 _PROGRESS_INTERVAL = 0.1  # seconds
 
@@ -92,9 +94,14 @@ def _parse(
         progress.check(features.duration)
         progress("events", features.duration, features.duration)
         timeline = make_timeline(features, bundle, thresholds)
+        progress("film", features.duration, features.duration)
+        target = Path(command["target"])
+        bands, warnings = _bands(path, features.duration, options)
+        write_atomic(target.with_name(BANDS), json.dumps(bands).encode())
         # Clients see the name of the file, not where it is on this machine.
-        timeline = replace(timeline, media={**timeline.media, "path": command["name"]})
-        write_atomic(Path(command["target"]), to_json(timeline, segments=True))
+        media = {**timeline.media, "path": command["name"]}
+        timeline = replace(timeline, media=media, warnings=(*timeline.warnings, *warnings))
+        write_atomic(target, to_json(timeline, segments=True))
     except _StoppedError:
         return {"stopped": True}
     except MediaError as error:
@@ -110,6 +117,16 @@ def _parse(
     return {"done": {"duration": features.duration, "events": len(timeline.events)}}
 
 
+def _bands(path: Path, duration: float, options: EngineSettings) -> tuple[dict[str, Any], list[str]]:
+    """Return film, waveform and spectrogram for the page. Without them, the page has everything else."""
+    try:
+        return media_bands(path, duration)
+    except Exception as error:  # a bug in what is only drawn must not fail the job
+        if options.debug:
+            traceback.print_exc()
+        return {}, [f"film and waveform are left out: {type(error).__name__}"]
+
+
 class _Progress:
     """Progress callback, which stops the job where it is cancelled or its media are too long."""
 
@@ -121,7 +138,7 @@ class _Progress:
         if self._cancelled.is_set():
             raise _StoppedError
         self.check(max(done, total or 0.0))
-        if time.monotonic() - self._last > _PROGRESS_INTERVAL or stage == "events":
+        if time.monotonic() - self._last > _PROGRESS_INTERVAL or stage in {"events", "film"}:
             self._last = time.monotonic()
             _send({"progress": [stage, done, total]})
 

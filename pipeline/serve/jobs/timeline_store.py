@@ -1,6 +1,7 @@
 """Timelines on disk, with their history.
 
     timelines/<id>/000001.json         a version: written once, never changed; the highest number is the current one
+    timelines/<id>/bands.json          film, waveform and spectrogram for the page
     timelines/<id>/versions.json       who saved which version, and when; what is lost of it is only that
     events/<name>-<id>.events.json     the current version, for other commands: a hard link, or a copy
 
@@ -33,7 +34,8 @@ from .limits import MAX_AUTHOR, MAX_VERSIONS
 from .uploads import clean_name
 
 _FILE = re.compile(r"(\d{6})\.json")
-_VERSIONS = "versions.json"
+BANDS, _VERSIONS = "bands.json", "versions.json"
+_MAX_BANDS = 4 << 20  # bytes; those of a day are a quarter of a megabyte
 _MAX_NUMBER = 999_999
 
 
@@ -135,6 +137,14 @@ class TimelineStore:
             return parse_timeline(read_event_bytes(path))
         except TextError as error:
             raise InvalidTimelineError(f"{escape(path)}: {error}") from error
+
+    def bands(self, job_id: str) -> dict[str, Any]:
+        """Return what `media_bands` has made of the media, empty where that is gone. Raises UnknownTimelineError."""
+        try:
+            with (self.folder(job_id) / BANDS).open("rb") as file:
+                return dict(json.loads(file.read(_MAX_BANDS)))
+        except (OSError, ValueError, TypeError, RecursionError):
+            return {}
 
     def history(self, job_id: str) -> list[Version]:
         """Return the versions that are kept, the oldest first. Raises UnknownTimelineError."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from avvp.pipeline.errors import MediaError, OutputError, SetupError
+from avvp.pipeline.serve.jobs import engine_main
 from avvp.pipeline.serve.jobs.engine import Engine, JobStoppedError, Parsed
 from avvp.pipeline.serve.jobs.job_queue import Progress
 from support.media import Clips
@@ -58,7 +59,10 @@ def test_a_timeline_with_the_name_that_is_shown(parse: Callable[..., Parsed], cl
     assert parsed.events == len(document["events"])
     assert document["media"]["path"] == "shown.mp4"
     assert str(clips.folder) not in json.dumps(document)
-    assert seen[-1].stage == "events"
+    assert [progress.stage for progress in seen][-2:] == ["events", "film"]
+    bands = json.loads((tmp_path / "bands.json").read_bytes())
+    assert {"wave", "mel"} <= bands.keys()
+    assert bands["mel"]["url"].startswith("data:image/")
     assert "segments" in document
 
 
@@ -78,6 +82,14 @@ def test_faults_of_a_file_leave_the_engine_as_it_was(
         parse(clips.tone, seconds=0)
     assert parse(clips.blink).duration > 0
     assert pid(engine) == before
+
+
+def test_a_film_that_cannot_be_drawn_leaves_a_warning(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(engine_main, "media_bands", fail)
+    assert engine_main._bands(clips.blink, 0.3, SETTINGS) == ({}, ["film and waveform are left out: ZeroDivisionError"])
 
 
 def test_an_engine_that_is_killed_fails_one_job_and_starts_again(

@@ -125,6 +125,26 @@ def test_history_is_restored_and_a_timeline_removed(visit: Visit, server: Runnin
     assert server.client.get(job["timeline"]).status_code == 404
 
 
+def test_corrections_of_the_page_are_saved_and_a_second_saver_is_told(visit: Visit, server: Running) -> None:
+    """With the page of a timeline, in two windows."""
+    job = server.done(server.post("a.mp4"))
+    first, second = visit(job["page"]), visit(job["page"])
+    for opened, name in ((first, "Ada"), (second, "Ben")):
+        opened.page.locator("#edit").click()
+        opened.page.locator("#edit-by").fill(name)
+        opened.page.locator("#list tbody tr button").first.click()
+        opened.page.locator("#edit-delete").click()
+        opened.page.locator("#save").click()
+        note = "Saved." if opened is first else "Not saved: version 2 was saved by Ada at "
+        opened.until(f"document.getElementById('note').textContent.includes({note!r})")
+        opened.complaints[:] = [text for text in opened.complaints if "412" not in text and "media" not in text]
+    document = server.client.get(job["timeline"]).json()
+    assert len(document["events"]) == 1
+    assert document["processing"][-1]["by"] == "Ada"
+    first.page.reload()
+    assert len(first.events()) == 1
+
+
 def test_a_server_that_ends_is_noticed_and_one_that_comes_back_too(visit: Visit, server: Running) -> None:
     opened = visit()
     opened.page.route("**/jobs*", lambda route: route.abort())
