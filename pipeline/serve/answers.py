@@ -180,10 +180,14 @@ def add_error_handlers(app: FastAPI) -> None:
     def ignore(_: Request, __: Exception) -> Response:
         return Response(status_code=400)  # the client has gone
 
+    def fail(_: Request, __: Exception) -> Response:
+        return answer({"detail": "internal error, please report it; the terminal of the server says more"}, 500)
+
     app.add_exception_handler(AVVPError, refuse)
     app.add_exception_handler(HTTPException, refuse_http)
     app.add_exception_handler(RequestValidationError, refuse_parameters)
     app.add_exception_handler(ClientDisconnect, ignore)
+    app.add_exception_handler(Exception, fail)  # raised again, see `ErrorReporter`
 
 
 def _status(error: Exception) -> int:

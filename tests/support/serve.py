@@ -80,6 +80,7 @@ class Running:
     desk: Desk
     access: Access
     url: str
+    errors: list[Exception]  # that are bugs; a test that causes one removes it
 
     @property
     def engine(self) -> FakeEngine:
@@ -140,7 +141,7 @@ def running(
         url = f"http://127.0.0.1:{port}"
         try:
             with httpx.Client(base_url=url, timeout=10, trust_env=False) as client:
-                yield Running(client, desk, access, url)
+                yield Running(client, desk, access, url, errors)
         finally:
             desk.queue.close()
             server.should_exit = True

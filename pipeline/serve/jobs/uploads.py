@@ -110,7 +110,7 @@ async def _each(chunks: AsyncIterator[bytes], write: Callable[[bytes], None]) ->
             chunk = await asyncio.wait_for(anext(chunks), UPLOAD_SECONDS)
         except StopAsyncIteration:
             return
-        except TimeoutError as error:
+        except asyncio.TimeoutError as error:
             raise UploadError(f"no byte has arrived for {UPLOAD_SECONDS} s; the upload was given up") from error
         write(chunk)
 

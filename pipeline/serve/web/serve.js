@@ -59,13 +59,15 @@ const sendJson = (address, value) =>
 /** Files that are being sent, one after the other. */
 class Sending {
   constructor(changed) {
-    Object.assign(this, { changed, entries: [], request: null, number: 0 });
+    Object.assign(this, { changed, entries: [], request: null, number: 0, most: Infinity }); // most: bytes of a file
   }
 
   add(files) {
     for (const file of files) {
       this.number += 1;
-      this.entries.push({ id: `sending-${this.number}`, name: file.name, file, status: "waiting", done: 0 });
+      const entry = { id: `sending-${this.number}`, name: file.name, file, status: "waiting", done: 0 };
+      if (file.size > this.most) Object.assign(entry, { status: "failed", cause: `larger than ${size(this.most)}, the most that is taken` });
+      this.entries.push(entry);
     }
     this.next();
   }
@@ -218,6 +220,7 @@ class Start {
       if (files.length) send(files);
     });
     ask("/state").then(({ max_upload: most }) => {
+      this.sending.most = most;
       byId("drop-hint").textContent = `up to ${(most / 2 ** 30).toFixed(most < 2 ** 30 ? 1 : 0)} GiB each, or`;
     }, () => {});
   }

@@ -317,6 +317,22 @@ def test_lines_of_strangers_in_the_journal_are_ignored(tmp_path: Path, media: Pa
         assert statuses(server) == {"a.mp4": "failed"}
 
 
+def test_a_bug_is_answered_in_one_line_and_told_to_the_terminal(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError("secret of the server")
+
+    monkeypatch.setattr(server.desk.queue, "snapshot", fail)
+    response = server.client.get("/jobs")
+    assert response.status_code == 500
+    assert response.json()["detail"].startswith("internal error, please report it")
+    assert "secret" not in response.text
+    while not server.errors:  # told after the answer
+        time.sleep(0.01)
+    assert isinstance(server.errors.pop(), ZeroDivisionError)
+
+
 @pytest.mark.usefixtures("server")
 def test_two_servers_do_not_share_a_folder(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="in use by another process"), running(tmp_path / "results"):
