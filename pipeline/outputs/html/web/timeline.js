@@ -8,6 +8,7 @@ const CHUNK = 16384; // seconds; browsers reject wider canvases
 const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200];
 const MAX_SCALE = 600; // pixels of a second
 const SCORE_WIDTH = 30; // pixels that a score needs
+const NARROW = 3; // pixels; shorter events are drawn, longer ones are elements
 const REACH = 4; // pixels beside an event in which a click still chooses it
 
 class TimelineView {
@@ -18,6 +19,7 @@ class TimelineView {
       this[key] = byId(id);
     }
     this.shown = new Map(); // event -> element
+    this.eventOf = new WeakMap(); // element -> event
     this.strips = new Map();
     this.bands = new Bands(data, () => this.schedule());
     this.scroller.addEventListener("scroll", () => this.schedule());
@@ -25,6 +27,8 @@ class TimelineView {
     this.inner.addEventListener("pointermove", (pointer) => this.hover(pointer));
     this.inner.addEventListener("pointerleave", () => on.hover(null));
     for (const part of [this.body, this.axis]) part.addEventListener("click", (pointer) => this.click(pointer));
+    this.layer.addEventListener("click", (pointer) => on.choose(this.eventOf.get(pointer.target)));
+    this.layer.addEventListener("pointerdown", (pointer) => on.press(this.eventOf.get(pointer.target), pointer));
     this.scroller.addEventListener("wheel", (wheel) => {
       if (!wheel.ctrlKey && !wheel.metaKey) return;
       wheel.preventDefault();
@@ -148,9 +152,10 @@ class TimelineView {
   }
 
   draw() {
-    const [left, width] = [this.scroller.scrollLeft, this.width];
+    const [left, above, width] = [this.scroller.scrollLeft, this.scroller.scrollTop, this.width];
+    Object.assign(this, { left, above });
     const [from, to] = [left / this.scale, Math.min((left + width) / this.scale, this.data.duration)];
-    const firstRow = Math.floor(this.scroller.scrollTop / ROW);
+    const firstRow = Math.floor(above / ROW);
     const rows = [firstRow, Math.min(this.rows.length, firstRow + Math.ceil(this.rowsHeight / ROW) + 1)];
     this.drawBands({ left, width, scale: this.scale });
     this.drawHeat(from, to, rows);
@@ -177,18 +182,21 @@ class TimelineView {
 
   drawHeat(from, to, [firstRow, lastRow]) {
     const context = this.context(this.canvas);
-    const above = this.scroller.scrollTop;
+    this.narrow = context;
+    const forced = window.matchMedia("(forced-colors: active)").matches && getComputedStyle(document.body).color;
+    this.fills = Object.fromEntries(MODALITIES.map((modality) => [modality, forced || colour(modality)]));
+    const { above } = this;
     context.imageSmoothingEnabled = this.scale < 1;
     for (let row = firstRow; row < lastRow; row++) {
       context.fillStyle = colour("grid");
       context.fillRect(0, row * ROW - above, this.width, 1);
-      const index = this.data.tables ? this.data.labels.indexOf(this.rows[row]) : -1;
+      const index = this.data.tables && !forced ? this.data.labels.indexOf(this.rows[row]) : -1;
       if (index < 0 || index >= this.data.classes) continue;
       for (const modality of ["audio", "visual"]) {
         const [top, height] = LANES[modality];
         for (let first = Math.floor(from / CHUNK) * CHUNK; first < to; first += CHUNK) {
           const strip = this.strip(index, modality, first);
-          context.drawImage(strip, this.x(first) - this.scroller.scrollLeft, row * ROW + top - above, strip.width * this.scale, height);
+          context.drawImage(strip, this.x(first) - this.left, row * ROW + top - above, strip.width * this.scale, height);
         }
       }
     }
@@ -230,11 +238,18 @@ class TimelineView {
 
   drawEvents(from, to, [firstRow, lastRow]) {
     const visible = new Map(); // event -> row
+    const narrow = Object.fromEntries(MODALITIES.map((modality) => [modality, new Path2D()]));
     for (let index = this.firstFrom(from - this.longest); index < this.events.length; index++) {
       const event = this.events[index];
       if (event.onset >= to) break;
       const row = this.rowOf.get(event.label);
-      if (event.offset > from && row >= firstRow && row < lastRow) visible.set(event, row);
+      if (event.offset <= from || !(row >= firstRow && row < lastRow)) continue;
+      if (this.x(event.offset - event.onset) >= NARROW || event === this.chosen) visible.set(event, row);
+      else this.addNarrow(narrow[event.modality], event, row);
+    }
+    for (const [modality, path] of Object.entries(narrow)) {
+      this.narrow.fillStyle = this.fills[modality];
+      this.narrow.fill(path);
     }
     for (const [event, element] of this.shown) {
       if (!visible.has(event)) {
@@ -250,6 +265,14 @@ class TimelineView {
     }
     this.rescaled = false;
     this.drawTruth(from, to, firstRow, lastRow);
+  }
+
+  /** Add a bar that is too narrow for an element: pages of hours have thousands of them. */
+  addNarrow(path, event, row) {
+    const [top, height] = LANES[event.modality];
+    const bar = Math.min(height, BAR);
+    const width = Math.max(1, this.x(event.offset - event.onset));
+    path.rect(this.x(event.onset) - this.left, row * ROW + top + (height - bar) / 2 - this.above, width, bar);
   }
 
   /** Return the index of the first event, in order of onset, that begins at `seconds` or later. */
@@ -279,11 +302,11 @@ class TimelineView {
   }
 
   element(event) {
-    const element = make("button", { type: "button", className: `event ${event.modality}`, tabIndex: -1 });
+    // Not a <button>: thousands of those are slow to lay out.
+    const element = make("div", { className: `event ${event.modality}${event.comment ? " commented" : ""}`, tabIndex: -1 });
+    element.setAttribute("role", "button");
     element.setAttribute("aria-label", describe(event, this.data.words));
-    element.classList.toggle("commented", Boolean(event.comment));
-    element.addEventListener("click", () => this.on.choose(event));
-    element.addEventListener("pointerdown", (pointer) => this.on.press(event, pointer));
+    this.eventOf.set(element, event);
     return element;
   }
 
@@ -293,7 +316,7 @@ class TimelineView {
     element.style.top = `${row * ROW + top + (height - bar) / 2}px`;
     element.style.height = `${bar}px`;
     this.place(event, element);
-    element.classList.toggle("chosen", event === this.chosen);
+    if (event === this.chosen) element.classList.add("chosen");
   }
 
   /** Give an event's element its place on the time axis; the score is written where it fits. */
@@ -301,7 +324,8 @@ class TimelineView {
     const width = Math.max(1, this.x(event.offset - event.onset));
     element.style.left = `${this.x(event.onset)}px`;
     element.style.width = `${width}px`;
-    element.textContent = event.modality !== "audio_visual" && width >= SCORE_WIDTH ? event.score.toFixed(2) : "";
+    const score = event.modality !== "audio_visual" && width >= SCORE_WIDTH ? event.score.toFixed(2) : "";
+    if (element.textContent !== score) element.textContent = score;
   }
 
   /** Mark an event as selected and bring it into sight; with `focus`, give it the keyboard focus. */
@@ -340,7 +364,7 @@ class TimelineView {
   hover(pointer) {
     const lane = this.laneAt(pointer);
     if (!lane || pointer.target.closest("#names, #corner, #axis")) return this.on.hover(null);
-    const event = [...this.shown].find(([, element]) => element === pointer.target)?.[0];
+    const event = this.eventOf.get(pointer.target);
     const second = Math.min(Math.floor(this.timeAt(pointer)), this.data.segments - 1);
     const lines = [event ? describe(event, this.data.words) : `${classWords(lane.label, this.data.words)}, ${clock(this.timeAt(pointer), 1)}`];
     const index = this.data.labels.indexOf(lane.label);

@@ -12,6 +12,7 @@ from avvp.models.labels import LLP_LABELS
 from avvp.pipeline.outputs.html.page import write_page
 from avvp.pipeline.outputs.html.web_files import read_web
 from avvp.pipeline.outputs.plots.timeline import COLOURS
+from avvp.pipeline.timeline import Event, Timeline
 from support.pages import DESKTOP, PHONE, Show, make_timeline, size
 
 pytestmark = pytest.mark.browser
@@ -91,7 +92,7 @@ def test_bars_are_as_long_as_their_events(show: Show, tmp_path: Path, seconds: i
         opened.page.wait_for_timeout(80)
         scale = opened.page.eval_on_selector("#axis", "axis => axis.getBoundingClientRect().width") / seconds
         bars = opened.page.eval_on_selector_all("#events .event", _BARS)
-        assert len(bars) > 8
+        assert len(bars) > 8 or scale < 3
         for name, left, width, fits in bars:
             onset, offset = (sum(60**n * float(part) for n, part in enumerate(reversed(time.split(":"))))
                              for time in re.findall(r"[\d:.]+", name.split(", ")[-2]))  # fmt: skip
@@ -181,3 +182,28 @@ def test_colours_are_those_of_the_plot_and_differ_for_everybody() -> None:
     distances = [float(np.linalg.norm(lab(theme["audio"]) - lab(theme["visual"]))) for theme in (light, dark)]
     assert distances[0] > 45
     assert distances[1] > 35
+
+
+def test_narrow_bars_are_a_pixel_at_least(show: Show, tmp_path: Path) -> None:
+    """In a page of an hour, 4 events of a second and one of 10 s: drawn where they are, as wide as they are."""
+    times = [(600.0, 601.0), (610.0, 611.0), (1200.0, 1201.0), (1800.0, 1810.0), (3599.0, 3600.0)]
+    events = [Event("audio", "Dog", onset, offset, 0.9) for onset, offset in times]
+    write_page(Timeline.of_events(events, path="a.mp4", duration=3600.0), tmp_path / "report.html")
+    opened = show(tmp_path / "report.html", **size(DESKTOP))
+    opened.page.wait_for_timeout(100)
+    width = opened.page.eval_on_selector("#axis", "axis => axis.getBoundingClientRect().width")
+    inked = opened.page.evaluate(
+        """(y) => {
+          const canvas = document.getElementById("heat");
+          const copy = new OffscreenCanvas(canvas.width, 1).getContext("2d");
+          copy.drawImage(canvas, 0, -y);
+          return [...copy.getImageData(0, 0, canvas.width, 1).data].filter((_, at) => at % 4 === 3);
+        }""",
+        9,  # pixels below the top: within the audio lane
+    )
+    columns = np.array(inked) / 255
+    for onset, offset in times[:3]:
+        first = int(onset / 3600 * width)
+        true_width = max(1, (offset - onset) / 3600 * width)
+        assert columns[first : first + 2].sum() == pytest.approx(true_width, abs=0.2)
+    assert opened.page.locator("#events .event").count() == 1  # the longer one
