@@ -108,10 +108,12 @@ def make_parse_task(bundle: Bundle, options: ParseOptions) -> ParseTask:
     from ..batch.parse_task import ParseTask
     from ..inference.bundle import known_labels
     from ..inference.thresholds import apply_tables, read_thresholds
-    from ..outputs.formats.targets import parse_formats
+    from ..outputs.formats.targets import describe_left_out, parse_formats
 
     post_processing = options.post_processing()
     formats = tuple(item.name for item in parse_formats(options.formats)) or ("json",)
+    if options.output_dir is not None and not options.quiet and (note := describe_left_out(options.formats)):
+        click.echo(note, err=True)
     if options.segments and options.output_dir is not None and "json" not in formats:
         raise click.UsageError("--segments goes into the JSON result, and none is asked for")
     tables = read_thresholds(options.thresholds) if options.thresholds else {}

@@ -160,9 +160,18 @@ KINDS: dict[str, Kind] = {
         form: Kind(f"events/{_VAL}.{suffix}", _convert(f"{_VAL}.{suffix}"), (edit_text,), _NO_TIMELINE)
         for form, suffix in (
             ("csv", "csv"), ("tsv", "tsv"), ("TextGrid", "TextGrid"), ("EAF", "eaf"), ("Audacity", "audio.txt"),
-            ("llp", "eval_audio.csv"),
+            ("llp", "eval_audio.csv"), ("RTTM", "audio.rttm"), ("Raven", "selections.txt"),
+            ("DCASE", "audio.dcase.tsv"), ("FFmpeg metadata", "ffmetadata.txt"),
         )
     },
+    **{
+        form: Kind(f"events/{_VAL}.{suffix}", _convert(f"{_VAL}.{suffix}"), (_json,), _NO_TIMELINE)
+        for form, suffix in (
+            ("Label Studio", "label-studio.json"), ("OpenTimelineIO", "otio"),
+            ("ActivityNet", "audio.activitynet.json"),
+        )
+    },
+    "Parquet": Kind(f"events/{_VAL}.parquet", _convert(f"{_VAL}.parquet"), (), _NO_TIMELINE),
 }  # fmt: skip
 
 
@@ -229,10 +238,10 @@ def _write_events(folder: Path) -> None:
     timeline = Timeline.of_events(with_audio_visual(events), path="clip.mp4", duration=10.0, labels=LABELS)
     for index in range(3):
         write_events(timeline, FORMATS["json"], [folder / f"val{index:08d}.events.json"])
-    for name in ("csv", "tsv", "textgrid", "eaf", "audacity"):
-        write_events(timeline, FORMATS[name], FORMATS[name].files(folder / "val00000000"))
-    llp = replace(timeline, media={**timeline.media, "path": "val00000000.mp4"})
-    write_events(llp, FORMATS["llp"], FORMATS["llp"].files(folder / "val00000000"))
+    named = replace(timeline, media={**timeline.media, "path": "val00000000.mp4"})
+    for form in FORMATS.values():
+        if form.is_readable and form.name != "json":
+            write_events(named, form, form.files(folder / "val00000000"))
 
 
 def _write_journal(root: Path) -> None:

@@ -74,7 +74,7 @@ class ConvertOptions(FormatOptions, PostProcessingOptions, MessageOptions):
         "avvp convert labels.TextGrid -o events.json",
         "avvp convert corrected/ --data-set my-data/ --split val",
     ),
-    notes="Reads json, csv, tsv, llp, audacity, textgrid and eaf files; the file name determines the format.",
+    notes="Reads all formats but vtt, srt and chapters; the file name determines the format.",
 )
 def convert(options: ConvertOptions) -> int:
     """Convert event files to other formats, or to a data set.
@@ -161,9 +161,11 @@ def _write_table(events: EventFiles, target: OutputFiles) -> None:
 def _plan_files(folder: Path, events: EventFiles, options: ConvertOptions) -> list[tuple[Timeline, list[OutputFiles]]]:
     """Choose the files of each timeline. Raises SetupError for a file that exists, or is an input."""
     from ...outputs.formats.registry import FORMATS
-    from ...outputs.formats.targets import OutputFiles, parse_formats, result_path
+    from ...outputs.formats.targets import OutputFiles, describe_left_out, parse_formats, result_path
 
     formats = parse_formats(options.formats) or (FORMATS["json"],)
+    if note := describe_left_out(options.formats):
+        _print_note(options, note)
     suffixes = {item.name: ("events.json",) if item.name == "json" else item.suffixes for item in formats}
     planned = []
     for name, timeline in events.timelines.items():

@@ -35,7 +35,8 @@ class FormatOptions(CommandOptions):
             multiple=True,
             metavar="NAME,...",
             show_default="by the suffix of the output, else json",
-            help="Format of the events, a name of docs/outputs.md such as json, csv, vtt or textgrid; or all.",
+            help="json, csv, tsv, llp, vtt, srt, audacity, textgrid, eaf, rttm, raven, activitynet, dcase, "
+            "label-studio, otio, ffmetadata, chapters, parquet or all.",
         )
     )
 

@@ -51,9 +51,10 @@ def make_chapters(timeline: Timeline) -> list[Chapter]:
     """
     end = max([timeline.media["duration"], *(event.offset for event in timeline.events)])
     merged = merge_events(split_modalities(timeline.events), MAX_PAUSE)
+    names = {label: display_label(label) for label in {event.label for event in merged}}
     chapters, size = list[Chapter](), 0
     for onset, offset, active in active_events(merged):
-        chapters.append(Chapter(onset, offset, _title(active)))
+        chapters.append(Chapter(onset, offset, _title(active, names)))
         size += len(chapters[-1].title) + LINE_COST
         if size > MAX_CAPTION_SIZE:
             raise TooManyEventsError("too many events at once for chapters; choose some with --classes")
@@ -68,14 +69,14 @@ def _milliseconds(chapter: Chapter) -> int:
     return round(chapter.offset * 1000) - round(chapter.onset * 1000)
 
 
-def _title(active: Sequence[Event]) -> str:
+def _title(active: Sequence[Event], names: Mapping[str, str]) -> str:
     modalities: dict[str, set[Modality]] = {}
     for event in active:
         modalities.setdefault(event.label, set()).add(event.modality)
     words = {
         label: MODALITY_WORDS["audio_visual" if len(found) > 1 else found.pop()] for label, found in modalities.items()
     }
-    return ", ".join(f"{display_label(label)} ({word})" for label, word in words.items()) or NO_EVENTS
+    return ", ".join(f"{names[label]} ({word})" for label, word in words.items()) or NO_EVENTS
 
 
 def write_vtt(timeline: Timeline) -> list[bytes]:

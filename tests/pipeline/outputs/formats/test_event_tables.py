@@ -184,6 +184,13 @@ def test_without_the_package(run: Callable[..., Result], tmp_path: Path) -> None
     assert (tmp_path / "out.csv").exists()
     assert not (tmp_path / "out.parquet").exists()
     assert "parquet" not in {form.name for form in parse_formats(["all"])}
+    folder = tmp_path / "folder"
+    result = run("convert", source, "-f", "all", "--output-dir", folder)
+    assert (result.status, result.err.splitlines()[0]) == (
+        0,
+        "left out: parquet; install it with: pip install 'avvp[table]'",
+    )
+    assert not list(folder.glob("*.parquet"))
     needs = "the format parquet needs pyarrow; install it with: pip install 'avvp[table]'"
     for arguments in (("-f", "parquet", "-o", tmp_path / "x"), ("-o", tmp_path / "x.parquet")):
         result = run("convert", source, *arguments)

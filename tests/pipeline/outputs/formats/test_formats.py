@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -29,6 +29,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from praatio import textgrid as praatio_reader
 from pympi import Eaf
+from support.command import Result
 
 READABLE = sorted(name for name, form in FORMATS.items() if form.is_readable)
 LOSSY = {"llp", "ffmetadata"}  # what they keep has tests of their own
@@ -339,6 +340,12 @@ def test_names_tell_the_format() -> None:
         assert found[0].name == form
     assert find_format(Path("xjson")) is None
     assert find_format(Path("a.mp4")) is None
+
+
+@pytest.mark.parametrize("command", ["convert", "parse"])
+def test_the_help_names_every_format(command: str, run: Callable[..., Result]) -> None:
+    printed = "".join(run(command, "--help").out.split())
+    assert "".join(f"{', '.join(FORMATS)} or all.".split()) in printed
 
 
 BROKEN = {

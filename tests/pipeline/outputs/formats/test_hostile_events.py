@@ -18,7 +18,7 @@ from support import hostile_run
 from support.hostile_events import COMMANDS, Ending, hostile_events
 
 SECONDS = 5.0  # CPU time of a command
-FILES = 57  # at least
+FILES = 170  # at least
 
 
 def test_every_command_ends_with_one_line(tmp_path: Path) -> None:
@@ -49,6 +49,14 @@ def _csv(text: str) -> str:
 
 def _eaf(text: str) -> str:
     return f"<ANNOTATION_DOCUMENT>{text}</ANNOTATION_DOCUMENT>"
+
+
+def _clip(address: str) -> str:
+    return f'{{"OTIO_SCHEMA": "Clip.1", "media_reference": {{"target_url": "{address}"}}}}'
+
+
+def _chapter(title: str) -> str:
+    return f";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1\nSTART=0\nEND=1\ntitle={title}"
 
 
 # Suffix and a text of about n characters.
@@ -85,6 +93,22 @@ TEXTS: dict[str, tuple[str, Callable[[int], str]]] = {
     "long name": ("eaf", lambda n: f"<{'a' * n}/>"),
     "references": ("eaf", lambda n: _eaf("&amp;" * (n // 5))),
     "declaration": ("eaf", lambda n: f"<?xml version='1.0' encoding{' ' * n}"),
+    "regions": ("label-studio.json", lambda n: '[{"data": {}, "annotations": [' + "{}," * (n // 3)),
+    "address": ("label-studio.json", lambda n: f'[{{"data": {{"video": "{"/local-files/" * (n // 13)}"}}}}]'),
+    "children": ("otio", lambda n: '{"OTIO_SCHEMA": "Timeline.1", "children": [' + "{}," * (n // 3) + "{}]}"),
+    "media": ("otio", lambda n: f'{{"OTIO_SCHEMA": "Timeline.1", "children": [{_clip("%41" * (n // 3))}]}}'),
+    "segments": ("audio.activitynet.json", lambda n: '{"results": {"x": [' + "1," * (n // 2) + "1]}}"),
+    "fields": ("audio.rttm", lambda n: "SPEAKER" + " x" * (n // 2)),
+    "other lines": ("audio.rttm", lambda n: "x\n" * (n // 2)),
+    "selections": ("selections.txt", lambda n: "Begin Time (s)\tEnd Time (s)\tClass\n" + "1\t1\tx\n" * (n // 6)),
+    "table number": ("selections.txt", lambda n: "Begin Time (s)\tEnd Time (s)\t" + ".Table.1" * (n // 8)),
+    "silent clips": ("audio.dcase.tsv", lambda n: "filename\tonset\toffset\tevent_label\n" + "x\t\t\t\n" * (n // 5)),
+    "backslashes": ("ffmetadata.txt", lambda n: _chapter("\\" * n)),
+    "escaped newlines": ("ffmetadata.txt", lambda n: _chapter("\\\n" * (n // 2))),
+    "equal signs": ("ffmetadata.txt", lambda n: _chapter("=" * n)),
+    "no value": ("ffmetadata.txt", lambda n: ";FFMETADATA1\n" + "a" * n),
+    "events of a title": ("ffmetadata.txt", lambda n: _chapter("a (both), " * (n // 10))),
+    "almost events": ("ffmetadata.txt", lambda n: _chapter(" (both) " * (n // 8))),
     "comment": ("eaf", lambda n: f"<!--{'-a' * (n // 2)}"),
 }
 SMALL = 250_000  # characters
