@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 PAGE_SCRIPTS = (
-    "events.js", "dom.js", "player.js", "bands.js", "timeline.js", "corrections.js", "drag.js", "editor.js", "list.js",
-    "keys.js", "page.js",
+    "events.js", "dom.js", "player.js", "bands.js", "shades.js", "timeline.js", "corrections.js", "drag.js",
+    "editor.js", "list.js", "keys.js", "page.js",
 )  # fmt: skip
 GENERATOR = '<meta name="generator" content="avvp">'  # by which a page of this program is told from others
 _WEB = Path(__file__).with_name("web")

@@ -4,7 +4,6 @@ const LANES = { audio: [2, 14], audio_visual: [16, 4], visual: [20, 14] }; // to
 const BAR = 10; // height of audio and visual events; the edges of their lane show the probabilities
 const ROW = 36;
 const RULER = 20;
-const CHUNK = 16384; // seconds; browsers reject wider canvases
 const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200];
 const MAX_SCALE = 600; // pixels of a second
 const SCORE_WIDTH = 30; // pixels that a score needs
@@ -20,7 +19,7 @@ class TimelineView {
     }
     this.shown = new Map(); // event -> element
     this.eventOf = new WeakMap(); // element -> event
-    this.strips = new Map();
+    this.shades = new Shades(data);
     this.bands = new Bands(data, () => this.schedule());
     this.scroller.addEventListener("scroll", () => this.schedule());
     new ResizeObserver(() => this.fitted()).observe(this.scroller);
@@ -130,18 +129,12 @@ class TimelineView {
     this.corner.classList.toggle("many", bands.length > 2);
     const width = Math.min(this.width, Math.ceil(this.x(this.data.duration)));
     this.rowsHeight = Math.max(0, Math.min(this.scroller.clientHeight - this.axisHeight, this.rows.length * ROW));
-    this.resize(this.canvas, width, this.rowsHeight);
-    this.resize(this.bandCanvas, width, this.axisHeight - RULER);
+    resizeCanvas(this.canvas, width, this.rowsHeight);
+    resizeCanvas(this.bandCanvas, width, this.axisHeight - RULER);
     this.canvas.style.top = `${this.axisHeight}px`;
     this.rescaled = true;
     this.move(this.time);
     this.schedule();
-  }
-
-  resize(canvas, width, height) {
-    const ratio = window.devicePixelRatio || 1;
-    Object.assign(canvas, { width: Math.round(width * ratio), height: Math.round(height * ratio) });
-    Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });
   }
 
   schedule() {
@@ -158,21 +151,13 @@ class TimelineView {
     const firstRow = Math.floor(above / ROW);
     const rows = [firstRow, Math.min(this.rows.length, firstRow + Math.ceil(this.rowsHeight / ROW) + 1)];
     this.drawBands({ left, width, scale: this.scale });
-    this.drawHeat(from, to, rows);
+    this.drawShades(from, to, rows);
     this.drawRuler(from, to);
     this.drawEvents(from - 40 / this.scale, to + 40 / this.scale, rows);
   }
 
-  context(canvas) {
-    const context = canvas.getContext("2d");
-    const ratio = window.devicePixelRatio || 1;
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, canvas.width, canvas.height);
-    return context;
-  }
-
   drawBands(view) {
-    const context = this.context(this.bandCanvas);
+    const context = clearCanvas(this.bandCanvas);
     let top = 0;
     for (const { height, draw } of this.bands.list()) {
       draw(context, top, height, view);
@@ -180,48 +165,23 @@ class TimelineView {
     }
   }
 
-  drawHeat(from, to, [firstRow, lastRow]) {
-    const context = this.context(this.canvas);
-    this.narrow = context;
+  recolour() {
+    this.shades.clear();
+    this.bands.recolour();
+  }
+
+  /** Draw the probabilities, and choose the colours of bars that are drawn. */
+  drawShades(from, to, [firstRow, lastRow]) {
+    this.narrow = clearCanvas(this.canvas);
     const forced = window.matchMedia("(forced-colors: active)").matches && getComputedStyle(document.body).color;
     this.fills = Object.fromEntries(MODALITIES.map((modality) => [modality, forced || colour(modality)]));
-    const { above } = this;
-    context.imageSmoothingEnabled = this.scale < 1;
+    this.narrow.imageSmoothingEnabled = this.scale < 1;
     for (let row = firstRow; row < lastRow; row++) {
-      context.fillStyle = colour("grid");
-      context.fillRect(0, row * ROW - above, this.width, 1);
-      const index = this.data.tables && !forced ? this.data.labels.indexOf(this.rows[row]) : -1;
-      if (index < 0 || index >= this.data.classes) continue;
-      for (const modality of ["audio", "visual"]) {
-        const [top, height] = LANES[modality];
-        for (let first = Math.floor(from / CHUNK) * CHUNK; first < to; first += CHUNK) {
-          const strip = this.strip(index, modality, first);
-          context.drawImage(strip, this.x(first) - this.left, row * ROW + top - above, strip.width * this.scale, height);
-        }
-      }
+      const top = row * ROW - this.above;
+      this.narrow.fillStyle = colour("grid");
+      this.narrow.fillRect(0, top, this.width, 1);
+      if (!forced) this.shades.draw(this.narrow, this.rows[row], top, { from, to, left: this.left, scale: this.scale });
     }
-  }
-
-  /** Return a cached canvas with one pixel per second of a lane, whose opacity is the probability. */
-  strip(index, modality, first) {
-    const key = `${index} ${modality} ${first}`;
-    if (!this.strips.has(key)) {
-      const width = Math.max(1, Math.min(CHUNK, this.data.segments - first));
-      const canvas = make("canvas", { width, height: 1 });
-      const context = canvas.getContext("2d");
-      context.fillStyle = colour(`${modality}-tint`);
-      for (let second = 0; second < width; second++) {
-        context.globalAlpha = this.data.tables[modality][(first + second) * this.data.classes + index] ?? 0;
-        context.fillRect(second, 0, 1, 1);
-      }
-      this.strips.set(key, canvas);
-    }
-    return this.strips.get(key);
-  }
-
-  recolour() {
-    this.strips.clear();
-    this.bands.recolour();
   }
 
   drawRuler(from, to) {
