@@ -117,6 +117,7 @@ def test_hostile_names_are_text(run: Run, tmp_path: Path) -> None:
         assert result.status == 0, result.err
         assert "\x1b" not in result.out
         assert "\x07" not in result.out
+    assert len(run("find", tmp_path / name, "-f", "csv").out.splitlines()) == 2
 
 
 def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path) -> None:
