@@ -18,8 +18,11 @@ _READERS = (
     "thresholds (TOML)", "input list",
 )  # fmt: skip
 _REPRODUCE = ("reproduce", "table2", "--annotations", "{}/annotations", "--features", "{}/features", "--dry-run")
+_EVENTS = "{}/events/val00000000.events.json"
 COMMANDS = {
     **{f"{name} {number}": command for name in _READERS for number, command in enumerate(KINDS[name].commands)},
+    "find": ("find", _EVENTS, "-o", "{}/out/found.csv"),
+    "clips": ("clips", _EVENTS, "--media", "{}/clip.mp4", "--no-sheet", "-o", "{}/out/cuts"),
     "parse": ("parse", "{}/clip.mp4", "--weights", "{}/bundle", "-o", "{}/out/events.json"),
     "synth": ("synth", "{}/out/synth", "--clips", "1", "--shares", "50,50,0", "--sources", "{}/annotations"),
     "train-extractors": ("train-extractors", "{}/empty", "--annotations", "{}/annotations", "-o", "{}/out/bundle"),
