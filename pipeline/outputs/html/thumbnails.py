@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -54,10 +55,12 @@ def write_thumbnail(page: Path, media: Path | None, seconds: float) -> bool:
 
     from ..plots.film import key_frame
 
-    try:
-        frame = key_frame(media, seconds) if media is not None and is_file(media) else None
-    except MediaError:  # the page says what is wrong
-        frame = None
+    frame = None
+    if media is not None and is_file(media):
+        with contextlib.suppress(MediaError):  # the page says what is wrong
+            frame = key_frame(media, seconds)
+            if frame is None:  # the video is shorter than its file says
+                frame = key_frame(media, 0.0)
     path = thumbnail_path(page)
     if frame is None:
         if _is_thumbnail(path):

@@ -144,6 +144,7 @@ def test_report_replaces_no_picture_of_others(run: Callable[..., Result], result
 def test_a_thumbnail_goes_with_its_media(tmp_path: Path, clip: Path) -> None:
     assert write_thumbnail(tmp_path / "a.html", clip, 1.0)
     assert thumbnail_path(tmp_path / "a.html").read_bytes().startswith(b"\xff\xd8")
+    assert write_thumbnail(tmp_path / "a.html", clip, 5_000.0)
     assert not write_thumbnail(tmp_path / "a.html", None, 1.0)
     assert not thumbnail_path(tmp_path / "a.html").exists()
 
