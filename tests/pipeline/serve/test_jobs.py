@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from avvp.pipeline.errors import SetupError
+from avvp.pipeline.errors import OutputError, SetupError
 from avvp.pipeline.serve.jobs import job_queue, uploads
 from avvp.pipeline.serve.jobs.job import Job
 from avvp.pipeline.serve.jobs.limits import MAX_STARTS
@@ -241,7 +241,7 @@ def test_a_full_disk_refuses_a_file_and_fails_a_job_but_not_the_server(
         patch.setattr("avvp.pipeline.files.finish_part", full)
         assert "No space left on device" in server.done(server.post("a.mp4"))["cause"]
     with monkeypatch.context() as patch:
-        patch.setattr("avvp.pipeline.batch.local_storage.os.fsync", full)  # of the journal
+        patch.setattr(os, "write", full)  # of the journal
         assert server.post("a.mp4").status_code == 507
     assert server.done(server.post("a.mp4"))["status"] == "done"
 
@@ -250,10 +250,10 @@ def test_what_the_journal_cannot_be_told_has_failed(server: Running, monkeypatch
     """Otherwise the next start would parse it again, over the corrections."""
     job_id = wait_for(server.client, server.post("slow.mp4").json()["id"], {"running"})["id"]
 
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+    def refuse(_: Job) -> None:
+        raise OutputError("the journal cannot be written: No space left on device")
 
-    monkeypatch.setattr("avvp.pipeline.batch.local_storage.os.fsync", full)
+    monkeypatch.setattr(server.desk.queue._journal, "append", refuse)
     server.engine.release.set()
     assert "No space left on device" in wait_for(server.client, job_id)["cause"]
     assert server.client.get("/timelines").json() == {"timelines": []}
