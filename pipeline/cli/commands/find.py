@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ...outputs.search.search import SearchResult
 
 _FORMS = ("text", "csv", "json")
+_MAX_ROWS = 1_000  # of a table to read, unless the user asks for more: laying out a row takes a millisecond
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,9 @@ class FindOptions(LeastOptions, MessageOptions):
         )
     )
     limit: int | None = field(
-        metadata=option("--limit", type=click.IntRange(1), show_default="all", help="Most matches to list.")
+        metadata=option(
+            "--limit", type=click.IntRange(1), show_default="all; of text 1000", help="Most matches to list."
+        )
     )
     form: str | None = field(
         metadata=option(
@@ -103,7 +106,8 @@ def find(options: FindOptions) -> int:
         query = _query(options)
         record = EventFiles()
         timelines = timelines_one_by_one(options.inputs, record, quiet=options.quiet)
-        result = search(timelines, query, order=options.order, limit=options.limit)
+        limit = options.limit or (_MAX_ROWS if _form(options) == "text" else None)
+        result = search(timelines, query, order=options.order, limit=limit)
         refuse_inputs([] if options.output is None else [options.output], record.files)
     with exit_1_on_error(debug=options.debug):
         content = _format(result, query, options)

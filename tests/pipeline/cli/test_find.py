@@ -109,6 +109,16 @@ def test_files_that_are_no_events_are_noted_in_folders_and_errors_alone(run: Run
     assert run("find", broken).status == 2
 
 
+def test_a_text_has_a_thousand_rows_unless_more_are_asked_for(run: Run, tmp_path: Path) -> None:
+    lines = [f"x,audio,Dog,{number},{number + 0.5},0.5" for number in range(1_100)]
+    (tmp_path / "x.csv").write_text("\n".join(["file,modality,label,onset,offset,score", *lines]))
+    for more, shown in (((), 1_000), (("--limit", "1050"), 1_050)):
+        result = run("find", tmp_path / "x.csv", *more)
+        assert result.out.count("audio Dog") == shown
+        assert f"1,100 matches in 1 of 1 timeline, {shown:,} shown" in result.out
+    assert len(rows(run("find", tmp_path / "x.csv", "-f", "csv").out)) == 1_100
+
+
 def test_hostile_names_are_text(run: Run, tmp_path: Path) -> None:
     name = os.fsdecode(b"\x1b[31mred\n\xff.csv")
     (tmp_path / name).write_text("file,modality,label,onset,offset,score\r\n,audio,\x1b]0;x\x07,0,1,1\r\n")
