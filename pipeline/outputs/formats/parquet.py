@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from ...event_limits import MAX_EVENTS_BYTES, check_timelines
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 MAX_COLUMNS = 1_000  # of a file, also those that are not read
 MAX_ROW_GROUPS = 10_000  # of a file; pandas and pyarrow write one for each million rows
+MAX_PAGE_HEADERS = 4 << 20  # bytes of the headers of all pages that are read
+_UNCOMPRESSED_SIZE, _COMPRESSED_SIZE = 2, 3  # fields of the header of a page
 _TEXTS = (*COLUMNS[:3], COMMENT)
+# Types of Thrift's compact protocol. The headers of pages have neither lists nor maps.
+_INTEGERS, _BINARY, _STRUCT = {4, 5, 6}, 8, 12
+_SIZES = {1: 0, 2: 0, 3: 1, 7: 8}  # true and false are in the type; a byte; a double
+_MAX_DEPTH = 8
 _MAX_THRIFT = 1 << 20  # bytes of a string, and items of a list, in the description of a file
 _LONGEST = {COMMENT: MAX_COMMENT, "file": MAX_PATH}  # characters; of others `MAX_LABEL_LENGTH`
 
@@ -70,8 +76,8 @@ def _unicode(text: str) -> str:
 def read(content: bytes, name: str) -> list[Timeline]:
     """Read a table with columns in any order and any case; other columns are skipped.
 
-    Without a score, events have score 1. What the file says about its size is checked before it is decoded; columns of
-    text are decoded as dictionaries, so that a value takes memory once.
+    Without a score, events have score 1. What the file says about its size, in its footer and before each page, is
+    checked before it is decoded; columns of text are decoded as dictionaries, so that a value takes memory once.
 
     Args:
         content: of one file.
@@ -87,7 +93,9 @@ def read(content: bytes, name: str) -> list[Timeline]:
     import pyarrow as pa
 
     try:
-        columns = _choose_columns(_open(content).metadata)
+        metadata = _open(content).metadata
+        columns = _choose_columns(metadata)
+        _check_pages(content, metadata, columns.values())
         texts = [column for key, column in columns.items() if key in _TEXTS]
         table = _open(content, dictionaries=texts).read(list(columns.values()), use_threads=False)
         values = [_values(table, columns, key) for key in (*COLUMNS, COMMENT)]
@@ -131,11 +139,91 @@ def _choose_columns(metadata: pq.FileMetaData) -> dict[str, str]:
     columns = {name.casefold(): name for name in reversed(names) if name.casefold() in {*COLUMNS, COMMENT}}
     if missing := [column for column in REQUIRED_COLUMNS if column not in columns]:
         raise ValueError(f"has no column {', '.join(missing)}; expected {', '.join(REQUIRED_COLUMNS)}")
-    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    places = [place for place, name in enumerate(names) if name in columns.values()]
-    if sum(group.column(place).total_uncompressed_size for group in groups for place in places) > MAX_EVENTS_BYTES:
-        raise ValueError(f"more than {MAX_EVENTS_BYTES >> 20} MiB when decompressed")
     return columns
+
+
+def _check_pages(content: bytes, metadata: pq.FileMetaData, names: Collection[str]) -> None:
+    """Check how large the pages of columns are when they are decompressed.
+
+    Arrow allocates what the header of a page states, and refuses a page that is longer, but it compares neither with
+    the sizes in the footer.
+
+    Raises:
+        ValueError: the pages are too large, or the header of one is damaged.
+    """
+    size, header_bytes = 0, 0
+    chunks = (
+        metadata.row_group(group).column(place)
+        for group in range(metadata.num_row_groups)
+        for place in range(metadata.num_columns)
+        if metadata.schema.column(place).path in names
+    )
+    for chunk in chunks:
+        starts = [start for start in (chunk.dictionary_page_offset, chunk.data_page_offset) if start]
+        place, end = min(starts, default=0), min(starts, default=0) + chunk.total_compressed_size
+        if not 0 <= place <= end <= len(content):
+            raise ValueError("not Parquet that can be read: a column is outside of the file")
+        while place < end:
+            fields, after = _read_struct(content, place)
+            size += max(0, fields.get(_UNCOMPRESSED_SIZE, 0))
+            header_bytes += after - place
+            if size > MAX_EVENTS_BYTES or header_bytes > MAX_PAGE_HEADERS:
+                headers = f"headers of pages of more than {MAX_PAGE_HEADERS >> 20} MiB"
+                raise ValueError(f"more than {MAX_EVENTS_BYTES >> 20} MiB when decompressed, or {headers}")
+            place = after + max(0, fields.get(_COMPRESSED_SIZE, 0))
+
+
+def _read_struct(content: bytes, place: int, depth: int = 0) -> tuple[dict[int, int], int]:
+    """Return the integers of a struct in Thrift's compact protocol, and the place after it.
+
+    Source: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
+
+    Raises:
+        ValueError: it is damaged, nested too deeply or longer than `MAX_PAGE_HEADERS`.
+    """
+    fields, number, first = dict[int, int](), 0, place
+    if depth > _MAX_DEPTH:
+        raise ValueError("not Parquet that can be read: the header of a page is nested too deeply")
+    try:
+        while kind := content[place] & 15:
+            step, place = content[place] >> 4, place + 1
+            if not step:
+                value, place = _varint(content, place)
+                number = (value >> 1) ^ -(value & 1)
+            number += step
+            if kind in _INTEGERS:
+                value, place = _varint(content, place)
+                fields[number] = (value >> 1) ^ -(value & 1)
+            else:
+                place = _skip(content, place, kind, depth)
+            if place - first > MAX_PAGE_HEADERS:
+                raise ValueError("not Parquet that can be read: the header of a page is too large")
+    except IndexError as error:
+        raise ValueError("not Parquet that can be read: the header of a page is cut off") from error
+    return fields, place + 1
+
+
+def _skip(content: bytes, place: int, kind: int, depth: int) -> int:
+    """Return the place after a value that is not an integer. Raises ValueError and IndexError."""
+    if kind == _STRUCT:
+        return _read_struct(content, place, depth + 1)[1]
+    if kind == _BINARY:
+        length, place = _varint(content, place)
+        return place + length
+    if kind in _SIZES:
+        return place + _SIZES[kind]
+    raise ValueError(f"not Parquet that can be read: the header of a page has a value of type {kind}")
+
+
+def _varint(content: bytes, place: int) -> tuple[int, int]:
+    """Return an unsigned integer of seven bits a byte, and the place after it. Raises ValueError and IndexError."""
+    value = 0
+    for shift in range(0, 64, 7):
+        byte, place = content[place], place + 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, place
+    raise ValueError("not Parquet that can be read: an integer in the header of a page is too long")
 
 
 def _values(table: pa.Table, columns: Mapping[str, str], key: str) -> list[Any]:

@@ -147,12 +147,31 @@ def test_parquet_beyond_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for limit, said in (
         ("MAX_EVENTS", "more than 2 rows"),
         ("MAX_ROW_GROUPS", "0 groups"),
-        ("MAX_EVENTS_BYTES", "0 MiB"),
+        ("MAX_EVENTS_BYTES", "more than 0 MiB when decompressed"),
+        ("MAX_PAGE_HEADERS", "the header of a page is too large"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(parquet, limit, 2 if limit == "MAX_EVENTS" else 0)
             assert said in refusal(content, tmp_path)
     assert len(read(content, tmp_path)) == 2
+
+
+def test_pages_that_are_larger_than_the_footer_states(tmp_path: Path) -> None:
+    """A page of 200 MiB, of which the file holds some kB, behind a footer that states two bytes."""
+    sink = pa.BufferOutputStream()
+    columns = {**pq.read_table(pa.BufferReader(table())).to_pydict(), "label": ["x" * (200 << 20)]}
+    pq.write_table(pa.table(columns), sink, compression="zstd", use_dictionary=False, write_statistics=False)
+    content = sink.getvalue().to_pybytes()
+    stated = size_of_labels(content)
+    integer = bytes([*((stated << 1 >> shift) & 127 | 128 for shift in (0, 7, 14, 21)), stated << 1 >> 28])  # of Thrift
+    lying = content.replace(integer, b"\x84\x80\x80\x80\x00")
+    assert (stated > 200 << 20, size_of_labels(lying), len(content) < 100_000) == (True, 2, True)
+    for file in (content, lying):
+        assert "more than 160 MiB when decompressed" in refusal(file, tmp_path)
+
+
+def size_of_labels(content: bytes) -> int:
+    return pq.ParquetFile(pa.BufferReader(content)).metadata.row_group(0).column(2).total_uncompressed_size
 
 
 def test_one_long_text_of_many_rows_takes_memory_once(tmp_path: Path) -> None:
