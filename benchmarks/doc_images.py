@@ -1,4 +1,4 @@
-"""Make the images of the documentation: timeline and page of the demo's clip, by the demo model.
+"""Make the images of the documentation: timeline, page and index of generated clips, by the demo model.
 
     python benchmarks/doc_images.py [docs/]
 
@@ -19,8 +19,10 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 CLIP = "s2113200000"  # the clip of `make demo`
-WIDTH = 1000
-IMAGES = ("timeline.png", "page.png")
+WIDTH = 1100
+IMAGES = ("timeline.png", "page.png", "index.png")
+WINDOW = (1366, 680)
+PLAYED = "document.querySelector('video').currentTime = 6.3"  # in the middle of the clip
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 _DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -33,7 +35,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         work = Path(temporary)
         folder = work if options.smoke else options.folder
         parse_generated_clip(work, seconds=1 if options.smoke else 10)
-        take_screenshot(work / "report.html", work / "page.png")
+        parse_folder(work / "folder", clips=1 if options.smoke else 9, seconds=1 if options.smoke else 10)
+        take_screenshot(work / "report.html", work / "page.png", PLAYED)
+        take_screenshot(work / "folder" / "site" / "index.html", work / "index.png")
         for name in IMAGES:
             shrink(work / name, folder / name)
             print(f"{folder / name}: {(folder / name).stat().st_size / 1024:.0f} KiB")
@@ -47,6 +51,13 @@ def parse_generated_clip(work: Path, *, seconds: int) -> None:
     run_avvp("parse", *inputs, *outputs, "-q")
 
 
+def parse_folder(work: Path, *, clips: int, seconds: int) -> None:
+    """Write the site of a folder of generated clips to site/."""
+    run_avvp("synth", work, "--clips", clips, "--seed", 7, "--shares", "0,0,100", "--seconds", seconds, "-q")
+    run_avvp("parse", work / "videos", "--weights", "demo", "--output-dir", work / "events", "-q")
+    run_avvp("report", work / "events", "--media", work / "videos", "--output-dir", work / "site", "-q")
+
+
 def run_avvp(*arguments: object) -> None:
     """Run the command line in this process; exit with its status if it fails."""
     status = avvp.main([str(argument) for argument in arguments], prog_name="avvp", standalone_mode=False)
@@ -54,14 +65,16 @@ def run_avvp(*arguments: object) -> None:
         sys.exit(status)
 
 
-def take_screenshot(page: Path, image: Path) -> None:
-    """Save the page as it looks in the middle of the clip."""
+def take_screenshot(page: Path, image: Path, action: str = "") -> None:
+    """Save the page as it looks after a script."""
     with sync_playwright() as playwright:
         program = next(filter(None, map(shutil.which, CHROMIUM)), None)
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        opened = browser.new_page(viewport={"width": 1200, "height": 940})
+        opened = browser.new_page(viewport={"width": WINDOW[0], "height": WINDOW[1]})
         opened.goto(page.as_uri())
-        opened.evaluate("document.querySelector('video').currentTime = 6.3")
+        opened.wait_for_timeout(500)
+        if action:
+            opened.evaluate(action)
         opened.wait_for_timeout(1000)
         opened.screenshot(path=image)
         browser.close()

@@ -302,7 +302,7 @@ def _draw_legend(figure: Figure, left: float, top: float, rows: Sequence[_Row]) 
     if any(row.audio_visual for row in rows):
         entries.append(("both at once", (*bars, core, core), 2))
     if any(row.truth for row in rows):
-        entries.append(("annotated", Line2D([], [], color=INK, linewidth=2.4, solid_capstyle="butt"), None))
+        entries.append(("truth", Line2D([], [], color=INK, linewidth=2.4, solid_capstyle="butt"), None))
     if any(row.probabilities is not None for row in rows):
         entries.append(("probability", tuple(Patch(color=tint) for tint in _TINTS.values()), None))
     handlers = {handle: HandlerTuple(ndivide=parts, pad=0) for _, handle, parts in entries if isinstance(handle, tuple)}

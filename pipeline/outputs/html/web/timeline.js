@@ -1,6 +1,7 @@
 // Timeline view: rows of classes over a time axis; only the visible seconds and rows are drawn.
 
 const LANES = { audio: [2, 14], audio_visual: [16, 4], visual: [20, 14] }; // top and height within a row, pixels
+const TRUTH = { audio: 1, visual: 33 }; // top of the annotations: beside the bars, away from those of both
 const BAR = 10; // height of audio and visual events; the edges of their lane show the probabilities
 const ROW = 36;
 const RULER = 20;
@@ -256,7 +257,7 @@ class TimelineView {
       const element = make("div", { className: "true" });
       element.style.left = `${this.x(onset)}px`;
       element.style.width = `${this.x(offset - onset)}px`;
-      element.style.top = `${row * ROW + LANES[modality][0] + LANES[modality][1] - 2}px`;
+      element.style.top = `${row * ROW + TRUTH[modality]}px`;
       this.layer.append(element);
     }
   }

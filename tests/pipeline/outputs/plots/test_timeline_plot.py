@@ -106,7 +106,7 @@ def test_truth_adds_missed_events_and_agreement(tmp_path: Path) -> None:
     agreement = "agreement with the annotator: " + ", ".join(f"number {n}" for n in range(12)) + ", the last"
     found = drawn(tmp_path, known(), truth=GroundTruth(SegmentLabels(audio, visual), agreement))
     assert found.count("Cat") == 1
-    assert "annotated" in found
+    assert "truth" in found
     lines = [line for line in found if "number" in line]
     assert len(lines) > 1  # it is too long for one
     assert " ".join(lines) == agreement
