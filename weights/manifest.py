@@ -59,12 +59,12 @@ class Bundle:
     parser: Mapping[str, str]  # "checkpoint" -> file; or "family" -> name, "file" and "label_embeddings" -> files
     labels: str | None = None  # name of the label set, when the parser's file does not hold its labels
     seed: int | None = None  # of random parameters; there are no files then
-    notice: str | None = None  # what users of its results have to know; shown with them
+    warning: str | None = None  # what users of its results have to know; the first of their warnings
     root: Path | None = None  # folder of a bundle on disk
 
     def __post_init__(self) -> None:
         self._check_types()
-        for name, text in (("description", self.description), ("notice", self.notice or "")):
+        for name, text in (("description", self.description), ("warning", self.warning or "")):
             if len(text) > MAX_DESCRIPTION:
                 raise ValueError(f"{name} has {len(text)} characters, more than {MAX_DESCRIPTION}")
         if self.seed is not None and not 0 <= self.seed <= MAX_SEED:
@@ -87,7 +87,7 @@ class Bundle:
             table = getattr(self, name)
             if not isinstance(table, Mapping) or not all(isinstance(value, str) for value in table.values()):
                 raise TypeError(f"{name} must be a table of names and files")
-        kinds_of = {"description": str, "profile": str, "labels": str | None, "seed": int | None, "notice": str | None}
+        kinds_of = {"description": str, "profile": str, "labels": str | None, "seed": int | None, "warning": str | None}
         for name, kinds in kinds_of.items():
             value = getattr(self, name)
             if not isinstance(value, kinds) or isinstance(value, bool):
@@ -170,8 +170,8 @@ def format_bundle(bundle: Bundle) -> str:
         lines.append(f"labels = {toml_string(bundle.labels)}")
     if bundle.seed is not None:
         lines.append(f"seed = {bundle.seed}")
-    if bundle.notice is not None:
-        lines.append(f"notice = {toml_string(bundle.notice)}")
+    if bundle.warning is not None:
+        lines.append(f"warning = {toml_string(bundle.warning)}")
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -63,7 +63,7 @@ class LoadedBundle:
     parser: AVParser  # on the extractors' first device
     hashes: Mapping[str, str]  # file name -> sha256, of all files of the bundle
     untrained: bool  # True if the parameters are random
-    notice: str | None = None  # what users of its results have to know
+    warning: str | None = None  # what users of its results have to know
 
     @property
     def networks(self) -> tuple[DeviceNetworks, ...]:
@@ -149,7 +149,7 @@ def load_networks(
         parser=parser.to(extractors.device),
         hashes=hashes,
         untrained=bundle.seed is not None,
-        notice=bundle.notice,
+        warning=bundle.warning,
     )
 
 

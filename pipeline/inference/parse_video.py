@@ -133,7 +133,8 @@ def decide_timeline(
     active = thresholds.decide(probabilities)
     if media is not None:
         active = SegmentLabels(active.audio & media.has_audio, active.visual & media.has_video)
-    warnings = ((UNTRAINED_WARNING,) if bundle.untrained else ()) + warnings
+    about_bundle = (UNTRAINED_WARNING if bundle.untrained else None, bundle.warning)
+    warnings = (*filter(None, about_bundle), *warnings)
     return Timeline(
         events=all_events(active, probabilities, bundle.parser.config.labels),
         labels=bundle.parser.config.labels,
@@ -164,6 +165,4 @@ def _provenance(bundle: LoadedBundle, thresholds: Thresholds, resampler: str) ->
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
-    if bundle.notice is not None:
-        provenance["notice"] = bundle.notice
     return provenance if resampler == DEFAULT_RESAMPLER else provenance | {"resampler": resampler}

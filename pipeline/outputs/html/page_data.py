@@ -18,7 +18,7 @@ from ...text import display_label, escape
 from ...timeline import MODALITIES, Event, GroundTruth, Timeline, sort_events
 from ..formats.events_json import to_document
 from ..postprocess import PostProcessing, split_modalities
-from .summary import common_threshold, notice_of, summarize
+from .summary import common_threshold, summarize
 
 _CODEC_KEYS = {"audio": "audio_codec", "visual": "video_codec"}  # in `Timeline.media`; None: no such stream
 
@@ -45,7 +45,6 @@ def page_data(timeline: Timeline, truth: GroundTruth | None = None) -> dict[str,
         "words": {label: display_label(label) for label in timeline.labels},
         "hash": _hash(timeline),
         "summary": summarize(timeline.provenance),
-        "notice": notice_of(timeline.provenance),
         "has": {modality: media.get(key, "") is not None for modality, key in _CODEC_KEYS.items()},
         "threshold": common_threshold(timeline.provenance.get("thresholds")),
         "events": [_compact(event, label_indices) for event in displayed_events(timeline)],

@@ -24,7 +24,7 @@ _POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data
 # Fields that every page has, and that are often equal in all pages of a folder.
 _SHARED_FIELDS = (
     "labels", "classes", "words", "has", "threshold", "segments", "duration", "refinements", "truth", "warnings",
-    "summary", "notice",
+    "summary",
 )  # fmt: skip
 _SHARED_IN_DOCUMENT = ("schema_version", "provenance", "warnings", "labels")
 

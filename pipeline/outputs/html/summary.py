@@ -7,7 +7,7 @@ from typing import Any
 
 from ...text import escape
 
-_MAX_WORD, _MAX_NOTICE = 60, 400  # characters of what files say
+_MAX_WORD = 60  # characters of what files say
 
 
 def summarize(provenance: Mapping[str, Any]) -> str:
@@ -29,11 +29,6 @@ def summarize(provenance: Mapping[str, Any]) -> str:
     weights = f" with the bundle {bundle}" if bundle else ""
     details = [_thresholds(provenance.get("thresholds")), _device(device)]
     return ", ".join([f"Parsed{author}{weights}", *filter(None, details)]) + "."
-
-
-def notice_of(provenance: Mapping[str, Any]) -> str:
-    """Return what the bundle says about the use of its results, shortened; empty where it says nothing."""
-    return _word(provenance.get("notice"), _MAX_NOTICE)
 
 
 def common_threshold(thresholds: Any) -> float | None:

@@ -51,7 +51,7 @@ class TestResults:
         assert document["media"]["segments"] == 3
         assert {event["modality"] for event in document["events"]} == {"audio", "visual", "audio_visual"}
         assert "steady.mp4" in result.err
-        assert "Violin_fiddle" in result.err
+        assert "Violin fiddle" in result.err
         assert leftovers(tmp_path) == ["events.json"]
 
     @pytest.mark.parametrize("output", [(), ("-o", "-")])
@@ -465,21 +465,22 @@ def test_closed_stdout_ends_the_program(script: Callable, clips: Clips, tiny_bun
     assert "Traceback" not in process.stderr.read()
 
 
-def test_the_notice_of_a_bundle_goes_with_its_results(
+def test_the_warning_of_a_bundle_goes_with_its_results(
     run: Callable[..., Result], tmp_path: Path, clips: Clips, tiny_bundle: Path
 ) -> None:
     bundle = tmp_path / "bundle"
     shutil.copytree(tiny_bundle, bundle)
     text = (bundle / "bundle.toml").read_text(encoding="utf-8")
-    (bundle / "bundle.toml").write_text(f'notice = "for tests only"\n{text}', encoding="utf-8")
+    (bundle / "bundle.toml").write_text(f'warning = "for tests only"\n{text}', encoding="utf-8")
     result = run(
         "parse", clips.steady, "--weights", bundle, "-o", tmp_path / "x.json", "--html", tmp_path / "x.html",
-        "--explain", tmp_path / "x.npz", "-q",
+        "--explain", tmp_path / "x.npz",
     )  # fmt: skip
     assert result.status == 0, result.err
-    assert json.loads((tmp_path / "x.json").read_text())["provenance"]["notice"] == "for tests only"
+    assert json.loads((tmp_path / "x.json").read_text())["warnings"] == ["for tests only"]
+    assert "! for tests only" in result.err
     page = (tmp_path / "x.html").read_text()
-    assert '"notice":"for tests only"' in page
+    assert '"warnings":["for tests only"]' in page
     assert '"attention":{' in page
     again = run("report", tmp_path / "x.json", "--html", tmp_path / "y.html", "--explain", tmp_path / "x.npz")
     assert again.status == 0, again.err

@@ -44,7 +44,7 @@ class Editor {
     on("save", "click", () => this.saveToServer());
     on("save-json", "click", () => this.saveJson());
     on("save-llp", "click", () => this.saveAnnotations());
-    byId("save").hidden = !this.data.save;
+    byId("save").hidden = byId("home").hidden = !this.data.save;
     byId("rows").addEventListener("dblclick", (pointer) => {
       const lane = this.corrections.on && !pointer.target.closest(".event") && page.view.laneAt(pointer);
       if (lane) this.corrections.add(lane.label, lane.modality, Math.max(0, page.view.timeAt(pointer) - 0.5));
@@ -78,6 +78,7 @@ class Editor {
     byId("undo").disabled = !this.corrections.past.length;
     byId("redo").disabled = !this.corrections.future.length;
     byId("edit-reset").disabled = !this.corrections.count;
+    byId("save").disabled = this.page.unchanged() || (this.corrections.count > 0 && this.corrections.saved);
     const listed = byId("edit-labels");
     if (listed.childElementCount !== this.data.labels.length) {
       listed.replaceChildren(...this.data.labels.map((label) => make("option", { value: this.words(label) })));
@@ -181,8 +182,8 @@ class Editor {
       this.page.say("Saved.");
     } catch (error) {
       this.page.say(`Not saved: ${error.message}. Save JSON keeps your work in a file.`);
+      this.show();
     }
-    byId("save").disabled = false;
   }
 
   hasSaved() {

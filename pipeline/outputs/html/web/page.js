@@ -44,8 +44,6 @@ class Page {
     const { data } = this;
     byId("title").textContent = data.name;
     byId("open").hidden = !byId("stage").querySelector("video, audio"); // without media the stage offers it
-    byId("notice").hidden = !data.notice;
-    byId("notice").textContent = data.notice ?? "";
     byId("warnings").hidden = !data.warnings.length;
     const [first, ...others] = data.warnings;
     const summary = others.length ? `${first} (and ${countOf(others.length, "more warning")})` : first;

@@ -20,7 +20,7 @@ def corrected() -> Timeline:
     events = (Event("audio", "Dog", 0.0, 2.0, 0.5, 'barks "twice"\n'), Event("visual", "Goat", 1.0, 2.5, 1.0))
     tables = SegmentProbabilities(*np.full((4, 3, 2), 0.5, np.float32))
     media = {"path": "a.mp4", "duration": 3.0}
-    return Timeline(events, ("Dog", "Cat", "Goat"), tables, media, {"notice": "a test"}, processing=(CORRECTION,))
+    return Timeline(events, ("Dog", "Cat", "Goat"), tables, media, {}, processing=(CORRECTION,))
 
 
 def test_comments_and_own_classes_are_kept() -> None:

@@ -29,11 +29,10 @@ STATES: dict[str, Callable[[Opened], object]] = {
 def full_timeline() -> tuple[Timeline, GroundTruth]:
     """With everything that a page can show beside its events."""
     timeline = make_timeline()
-    provenance = {**timeline.provenance, "notice": "For tests only."}
     truth = np.zeros((10, 5), bool)
     truth[2:5, 1] = True
     truths = GroundTruth(SegmentLabels(truth, truth), "F-score 50")
-    return replace(timeline, provenance=provenance, warnings=("the audio ends early", "a frame is damaged")), truths
+    return replace(timeline, warnings=("for tests only", "the audio ends early", "a frame is damaged")), truths
 
 
 @pytest.mark.parametrize("window", [DESKTOP, PHONE])

@@ -301,6 +301,8 @@ def test_a_server_gets_what_is_saved(browser: Browser) -> None:
     opened = open_page(browser, "about:blank")
     opened.page.route("**/*", server.answer)
     opened.page.goto(ADDRESS)
+    assert opened.page.locator("#home").get_attribute("href") == "/"
+    assert opened.page.locator("#save").is_disabled()  # nothing to save
     opened.press("e")
     select(opened, "audio", "Car")
     opened.press("a")
@@ -308,6 +310,7 @@ def test_a_server_gets_what_is_saved(browser: Browser) -> None:
     opened.page.locator("#save").click()
     opened.until("document.getElementById('note').textContent === 'Saved.'")
     assert not opened.text("#facts").endswith("not saved")
+    assert opened.page.locator("#save").is_disabled()
     opened.press("a")
     server.status = 412
     opened.page.locator("#save").click()

@@ -65,11 +65,10 @@ def test_a_page_that_saves_nowhere_may_connect_nowhere(tmp_path: Path) -> None:
 def test_what_is_said_about_the_origin() -> None:
     provenance = {
         "program": "avvp", "version": "0.1.0", "bundle": "demo", "device": "cuda:0",
-        "thresholds": {"audio": 0.5, "visual": 0.5}, "notice": "for trying only",
+        "thresholds": {"audio": 0.5, "visual": 0.5},
     }  # fmt: skip
     data = page_data(replace(dog(), provenance=provenance))
     assert data["summary"] == "Parsed by avvp 0.1.0 with the bundle demo, threshold 0.50, on a GPU."
-    assert data["notice"] == "for trying only"
 
 
 @pytest.mark.parametrize(

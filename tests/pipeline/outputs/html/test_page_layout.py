@@ -37,14 +37,9 @@ _BARS = """elements => elements.map(element => {
 def test_many_rows_are_in_sight(
     show: Show, tmp_path: Path, clip: Path, window: tuple[int, int], rows: int, notes: int
 ) -> None:
-    """With video, film and waveform, and with the notice of a bundle and warnings as well."""
+    """With video, film and waveform, and with warnings as well."""
     timeline = make_timeline(18, LLP_LABELS)
-    if notes:
-        provenance = {
-            **timeline.provenance,
-            "notice": "Trained on generated clips: it does not know real videos.",
-        }
-        timeline = replace(timeline, provenance=provenance, warnings=("the audio ends early",) * notes)
+    timeline = replace(timeline, warnings=("the model was trained on generated clips only",) * notes)
     write_page(timeline, tmp_path / "report.html", media=clip)
     opened = show(tmp_path / "report.html", **size(window))
     opened.until("document.querySelector('video').readyState >= 1")

@@ -144,13 +144,12 @@ def test_an_empty_page_without_probabilities(show: Show, tmp_path: Path) -> None
     assert opened.page.locator("#nothing button").is_hidden()
 
 
-def test_the_origin_is_a_sentence_and_the_notice_is_at_the_top(show: Show, tmp_path: Path) -> None:
+def test_the_origin_is_a_sentence_and_warnings_are_at_the_top(show: Show, tmp_path: Path) -> None:
     timeline = make_timeline()
-    provenance = {**timeline.provenance, "version": "0.1.0", "bundle": "demo", "notice": "For tests only."}
+    provenance = {**timeline.provenance, "version": "0.1.0", "bundle": "demo"}
     warnings = ("the audio ends early", "a frame is damaged")
     write_page(replace(timeline, provenance=provenance, warnings=warnings), tmp_path / "report.html")
     opened = show(tmp_path / "report.html")
-    assert opened.text("#notice") == "For tests only."
     assert opened.text("#warnings summary") == "the audio ends early (and 1 more warning)"
     assert opened.page.locator("#origin").inner_text().split("\n")[0] == "How this was made"
     opened.page.locator("#origin summary").click()
