@@ -143,6 +143,7 @@ def _write_site(folder: Path, pages: Sequence[_Page], options: ReportOptions) ->
     from ...outputs.html.page import write_page
     from ...outputs.html.site import remove_unused_programs, write_program
     from ...outputs.html.thumbnails import write_thumbnail
+    from ..console import Console
 
     program = write_program(folder, pages[0].timeline)
 
@@ -153,8 +154,17 @@ def _write_site(folder: Path, pages: Sequence[_Page], options: ReportOptions) ->
         )  # fmt: skip
         return write_thumbnail(page.path, page.media, page.timeline.media["duration"] / 2)
 
-    with ThreadPoolExecutor(available_cores()) as pool:
-        pictured = [page.path for page, has_picture in zip(pages, pool.map(write, pages), strict=True) if has_picture]
+    pictured = []
+    with Console(quiet=options.quiet) as console, ThreadPoolExecutor(available_cores()) as pool:
+        progress = console.count_progress("writing pages")
+        try:
+            for done, (page, has_picture) in enumerate(zip(pages, pool.map(write, pages), strict=True), 1):
+                if has_picture:
+                    pictured.append(page.path)
+                progress(done, len(pages))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # an error, or Ctrl-C: pages not begun are left out
+            raise
     timelines = {page.path: page.timeline for page in pages}
     write_index(folder, timelines, folder.resolve().name, pictured=pictured)
     remove_unused_programs(folder)
