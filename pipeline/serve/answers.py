@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -19,6 +20,7 @@ from ..text_files import parse_json
 from . import schemas
 from .jobs.job import Job
 from .jobs.job_queue import JobEndedError, Progress, QueueFullError, UnknownJobError
+from .jobs.limits import UPLOAD_SECONDS
 from .jobs.timeline_store import ConflictError, InvalidTimelineError, UnknownTimelineError
 from .jobs.uploads import UploadError, UploadTooLargeError
 
@@ -37,6 +39,7 @@ _STATUSES: Mapping[type[Exception], int] = {
     AVVPError: 422,
 }
 
+_SLOWEST = 1 << 16  # bytes a second of a request
 _VERSION = re.compile(r'(?:W/)?"?(\d{1,6})"?')
 IfMatch = Annotated[str | None, Header(description='the version that a change starts from, as "3"')]
 
@@ -70,8 +73,15 @@ async def read_body(request: Request, limit: int) -> bytes:
     """Read the body of a request.
 
     Raises:
-        RequestError: it is larger than `limit` bytes.
+        RequestError: it is larger than `limit` bytes, or does not arrive.
     """
+    try:
+        return await asyncio.wait_for(_read_body(request, limit), UPLOAD_SECONDS + limit / _SLOWEST)
+    except asyncio.TimeoutError as error:
+        raise RequestError(408, "the request did not arrive in time") from error
+
+
+async def _read_body(request: Request, limit: int) -> bytes:
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared[:20]) > limit:
         raise _too_large(limit)

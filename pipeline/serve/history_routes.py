@@ -49,7 +49,8 @@ def history_routes(desk: Desk) -> APIRouter:
         name = desk.done_job(job_id).name
         content = store.version(job_id, number).read_bytes()
         client = request.client.host if request.client is not None else ""
-        new = store.save(job_id, content, name=name, expected=expected_version(if_match), author=client)
+        expected = expected_version(if_match)
+        new = store.save(job_id, content, name=name, expected=expected, author=client, restored=True)
         return answer({"version": str(new)}, ETag=f'"{new}"')
 
     return router

@@ -136,10 +136,16 @@ def find_media(task: Any, host: LabelStudioHost | None) -> TaskMedia:
     value = next((data[key] for key in _KEYS if isinstance(data.get(key), str)), texts[0] if len(texts) == 1 else "")
     if not value or len(value) > 4_096:
         raise MediaAddressError('a task whose data have neither "video" nor "audio"')
-    url = "" if host is None else host.address(value)
     path, _, query = value.partition("?")
+    try:
+        url = "" if host is None else host.address(value)
+        names = parse_qs(query, max_num_fields=8).get("d", []) if path == _LOCAL_FILES else []
+    except ValueError as error:  # too many fields, or text that cannot be encoded
+        raise MediaAddressError(f"{shown(value)} is not an address") from error
     if path == _LOCAL_FILES:
-        return TaskMedia(name="".join(parse_qs(query, max_num_fields=8).get("d", [])[:1]), url=url)
+        if not names and not url:
+            raise MediaAddressError(f"{shown(value)} names no file")
+        return TaskMedia(name="".join(names[:1]), url=url)
     if "://" not in value and not value.startswith("/"):
         return TaskMedia(name=value)
     if not url:

@@ -56,7 +56,11 @@ def page_routes(desk: Desk, access: Access, *, title: str) -> APIRouter:
 
     @router.post("/login")
     async def sign_in(request: Request) -> Response:
-        fields = parse_qs((await read_body(request, _MAX_FORM)).decode("utf-8", "replace"), max_num_fields=8)
+        body = (await read_body(request, _MAX_FORM)).decode("utf-8", "replace")
+        try:
+            fields = parse_qs(body, max_num_fields=8)
+        except ValueError:  # more fields
+            fields = {}
         if not access.is_token("".join(fields.get("token", [])).strip()):
             return Response(sign_in_page("This is not the token."), 403, media_type="text/html")
         response = Response(status_code=303, headers={"location": "/"})
@@ -84,7 +88,9 @@ def sign_in_page(note: str = "") -> bytes:
 
 
 def _set_cookie(response: Response, access: Access, request: Request) -> None:
-    secure = request.url.scheme == "https"
+    # The server itself speaks HTTP. What a proxy or a browser claims can only make the cookie stricter.
+    claimed = (request.headers.get("origin", ""), request.headers.get("x-forwarded-proto", ""))
+    secure = any(text.startswith("https") for text in claimed)
     response.set_cookie(
         access.cookie, access.session, max_age=_COOKIE_SECONDS, httponly=True, samesite="strict", secure=secure
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any
 
 from starlette.concurrency import iterate_in_threadpool
@@ -17,6 +18,7 @@ from .jobs.job import Job, new_id
 from .jobs.job_queue import QueueFullError
 from .label_studio_media import LabelStudioHost, MediaAddressError, TaskMedia, find_media
 
+_POLL = 0.2  # seconds
 _USABLE = frozenset({"queued", "running", "done"})
 
 
@@ -31,6 +33,7 @@ class Predictions:
     def __init__(self, desk: Desk, host: LabelStudioHost | None) -> None:
         self._desk, self._host = desk, host
         self._fetching = asyncio.Lock()  # one file at a time, so that no file is fetched twice
+        self._starting = set[asyncio.Task[Job | str]]()  # held here, so that those that nobody waits for go on
 
     async def of(self, tasks: list[Any], end: float) -> list[dict[str, Any]]:
         """Return a prediction for each task, in their order.
@@ -47,14 +50,31 @@ class Predictions:
             QueueFullError: too many jobs wait.
             OutputError: a file that was fetched cannot be stored.
         """
-        jobs = [await self._start(task) for task in tasks]
-        return [await asyncio.to_thread(self._conclude, job, end) for job in jobs]
+        jobs = [await self._started(task, end) for task in tasks]
+        return [await self._conclude(job, end) for job in jobs]
+
+    async def _started(self, task: Any, end: float) -> Job | str:
+        """Return what `_start` does. A fetch that takes too long goes on after the answer. Raises RequestError."""
+        starting = asyncio.create_task(self._start(task))
+        self._starting.add(starting)
+        starting.add_done_callback(self._forget_start)
+        done, _ = await asyncio.wait({starting}, timeout=max(0.0, end - time.monotonic()))
+        if not done:
+            raise RequestError(503, "the media are not fetched yet; ask again")
+        return starting.result()
+
+    def _forget_start(self, starting: asyncio.Task[Job | str]) -> None:
+        self._starting.discard(starting)
+        if not starting.cancelled():
+            starting.exception()  # was looked at, or concerns nobody any more
 
     async def _start(self, task: Any) -> Job | str:
         """Return the job of a task's media, a new one where there is none; or why there cannot be one."""
         try:
             media = find_media(task, self._host)
             if media.name and (job := await asyncio.to_thread(self._start_named, media)) is not None:
+                return job
+            if media.url and (job := self._find_fetched(media.url)) is not None:
                 return job
             async with self._fetching:
                 return self._find_fetched(media.url) or await self._fetch(media)
@@ -93,17 +113,20 @@ class Predictions:
         upload = await self._desk.uploads.store(job_id, media.file_name, chunks)
         return await asyncio.to_thread(self._desk.submit_upload, job_id, upload, url=media.url)
 
-    def _conclude(self, job: Job | str, end: float) -> dict[str, Any]:
+    async def _conclude(self, job: Job | str, end: float) -> dict[str, Any]:
         """Return the prediction of a job, once it has ended. Raises RequestError where that takes too long."""
         model = self._desk.engine.model
         cause = job if isinstance(job, str) else ""
         if isinstance(job, Job):
-            ended = self._desk.queue.wait(job.id, end)
+            queue = self._desk.queue
+            while not (ended := queue.get(job.id)).has_ended and not queue.is_closed and time.monotonic() < end:
+                await asyncio.sleep(_POLL)
             if not ended.has_ended:
                 raise RequestError(503, f"{job.name} is not parsed yet; ask again")
             if ended.status == "done":
                 _, path = self._desk.timelines.current(ended.id)
-                return {**prediction(self._desk.timelines.read(path)), "model_version": model}
+                timeline = await asyncio.to_thread(self._desk.timelines.read, path)
+                return {**prediction(timeline), "model_version": model}
             cause = f"{job.name}: {ended.cause or ended.status}"
         return {"result": [], "score": 0.0, "model_version": model, "error": cause}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import socket
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import SetupError
 from ..text import escape
@@ -22,6 +24,7 @@ from .label_studio_media import LabelStudioHost
 from .security import App
 
 _END_SECONDS = 1  # that requests have to end when the server does
+FIRST_REQUEST_SECONDS = 10  # after which a connection without a request is closed
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def serve(
     settings: ServerSettings,
     desk: DeskSettings,
     *,
-    announce: Callable[[Access], None],
+    announce: Callable[[Access, int], None],
     report: Callable[[Exception], None],
 ) -> None:
     """Answer requests until the process is interrupted.
@@ -90,7 +93,7 @@ def serve(
         listening: of `listen`; closed at the end.
         settings: how the server is reached.
         desk: what it works with.
-        announce: called once it answers.
+        announce: called once it answers, with the number of lines of the journal that cannot be read.
         report: called with errors that are bugs.
 
     Raises:
@@ -107,7 +110,7 @@ def serve(
             title=settings.title,
             report=report,
         )
-        server = _Server(server_config(app), lambda: announce(access), opened.queue.close)
+        server = _Server(server_config(app), lambda: announce(access, opened.unreadable), opened.queue.close)
         server.run(sockets=[listening])
 
 
@@ -122,10 +125,22 @@ def server_config(app: App) -> uvicorn.Config:
         proxy_headers=False,
         lifespan="off",
         ws="none",
-        http="h11",
+        http=_Protocol,
         timeout_graceful_shutdown=_END_SECONDS,
         limit_concurrency=MAX_CONNECTIONS,
     )
+
+
+class _Protocol(H11Protocol):
+    """Ends connections on which no request arrives: uvicorn counts them, and has no limit of its own."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.loop.call_later(FIRST_REQUEST_SECONDS, self._close_unused)
+
+    def _close_unused(self) -> None:
+        if self.cycle is None:
+            self.transport.close()
 
 
 class _Server(uvicorn.Server):

@@ -59,10 +59,12 @@ def timeline_routes(desk: Desk) -> APIRouter:
     def remove_timeline(job_id: str, if_match: IfMatch = None) -> Response:
         """Remove a timeline with its history, its job, and the file if it was sent."""
         desk.done_job(job_id)
-        number, _ = store.current(job_id)
-        if expected_version(if_match) != number:
-            raise RequestError(412, f"the current version is {number}; nothing was removed")
-        desk.queue.remove(job_id)
+        expected = expected_version(if_match)
+        with store.lock:  # nobody saves a version between the comparison and the end
+            number, _ = store.current(job_id)
+            if expected != number:
+                raise RequestError(412, f"the current version is {number}; nothing was removed")
+            desk.queue.remove(job_id)
         return Response(status_code=204)
 
     return router

@@ -160,7 +160,7 @@ def serve(options: ServeOptions) -> int:
                     listening,
                     settings,
                     _desk_settings(options),
-                    announce=lambda access: _announce(options, port, access, token),
+                    announce=lambda access, unreadable: _announce(options, port, access, token, unreadable),
                     report=lambda error: _report(options, error),
                 )
     _say(options, "ended")
@@ -252,7 +252,7 @@ def _fetch_weights(bundle: Bundle, options: ServeOptions) -> None:
                 fetch_file(file, options.weights_dir, progress=console.download_progress)
 
 
-def _announce(options: ServeOptions, port: int, access: Access, token: str | None) -> None:
+def _announce(options: ServeOptions, port: int, access: Access, token: str | None, unreadable: int) -> None:
     """Print the addresses of the server, also with --quiet: they are its result."""
     host = socket.gethostname() if options.host in {"0.0.0.0", "::"} else options.host  # noqa: S104 - compared only
     host = f"[{host}]" if ":" in host else host
@@ -264,6 +264,8 @@ def _announce(options: ServeOptions, port: int, access: Access, token: str | Non
             lines.append(f"token for other clients: {token}")
     for line in lines:
         click.echo(line)
+    if unreadable:
+        _say(options, f"{unreadable} lines of the journal cannot be read: no file is removed while they are there")
 
 
 def _report(options: ServeOptions, error: Exception) -> None:

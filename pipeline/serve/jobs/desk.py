@@ -49,6 +49,7 @@ class Desk:
         timelines: of the jobs that are done.
         queue: all jobs.
         engine: the networks; used by the thread only.
+        unreadable: lines of the journal that were ignored.
     """
 
     def __init__(self, settings: DeskSettings, journal: JobJournal, engine: Engine) -> None:
@@ -57,6 +58,7 @@ class Desk:
         self.uploads = UploadFolder(results / "uploads", max_bytes=settings.max_upload)
         self.timelines = TimelineStore(results / "timelines", results / "events")
         self.queue = JobQueue(journal, self._forget)
+        self.unreadable = journal.unreadable
         self.engine = engine
         self._debug = settings.engine.debug
         self._thread = threading.Thread(target=self._run_jobs, name="jobs", daemon=True)
@@ -65,9 +67,25 @@ class Desk:
         """Load the networks, remove what a killed server left, then run jobs. Raises SetupError."""
         self.engine.start()
         jobs, _ = self.queue.snapshot()
-        self.uploads.remove_unknown({job.id for job in jobs if job.status in {"queued", "running", "done"}})
-        self.timelines.repair({job.id: job.name for job in jobs if job.status == "done"})
+        for job in jobs:
+            if job.status == "queued" and self.timelines.is_corrected(job.id):
+                self._keep_corrections(job)
+        jobs, _ = self.queue.snapshot()
+        if not self.unreadable:
+            self.uploads.remove_unknown({job.id for job in jobs if job.status in {"queued", "running", "done"}})
+        done = {job.id: job.name for job in jobs if job.status == "done"}
+        self.timelines.repair(done, complete=not self.unreadable)
         self._thread.start()
+
+    def _keep_corrections(self, job: Job) -> None:
+        """Take a job as done whose timeline has corrections: the journal has lost that it was."""
+        try:
+            timeline = self.timelines.read(self.timelines.current(job.id)[1])
+        except AVVPError as error:
+            self.queue.finish(replace(job, status="failed", cause=escape(error)))
+            return
+        duration = float(timeline.media["duration"])
+        self.queue.finish(replace(job, status="done", duration=duration, events=len(timeline.events)))
 
     def close(self) -> None:
         """Stop the running job, which the next start runs again, and end the engine."""
@@ -166,6 +184,7 @@ class Desk:
                     traceback.print_exc()
                 text = f"{type(error).__name__}: {escape(error)[:500]}"
                 ended = replace(job, status="failed", cause=f"internal error, please report it: {text}")
+                self.engine.close()  # its next message may belong to this job; it starts anew for the next one
             ended = self.queue.finish(ended)
             if ended.status != "done":
                 self._forget(ended)

@@ -19,7 +19,7 @@ import time
 import traceback
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ....weights.errors import WeightsError
 from ....weights.source import WeightSource
@@ -37,6 +37,7 @@ from .engine import EngineSettings
 from .timeline_store import BANDS
 
 _PROGRESS_INTERVAL = 0.1  # seconds
+_output: IO[str] = sys.stdout
 
 
 class _StoppedError(Exception):
@@ -49,6 +50,9 @@ def main(settings: str) -> None:
     Args:
         settings: JSON object with the fields of `EngineSettings`.
     """
+    global _output  # noqa: PLW0603
+    _output = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is not taken for an answer
     commands: queue.Queue[dict[str, Any]] = queue.Queue()
     cancelled = threading.Event()
     threading.Thread(target=_read_commands, args=(commands, cancelled), daemon=True).start()
@@ -160,5 +164,5 @@ def _read_commands(commands: queue.Queue[dict[str, Any]], cancelled: threading.E
 
 
 def _send(message: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
+    _output.write(json.dumps(message) + "\n")
+    _output.flush()

@@ -3,7 +3,8 @@
     jobs/<number of the start>.jsonl    a job per line, appended and fsynced; the last line of an id counts
 
 At each start the state of all jobs is written to a new file, then the older ones are removed, oldest first: a server
-that is killed in between finds the same state. A line that is not exactly a job is ignored and counted.
+that is killed in between finds the same state. A line that is not exactly a job is ignored and counted; while there are
+such lines, nothing is removed: neither the files with them nor uploads and timelines of jobs that they may name.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class JobJournal:
 
     Attributes:
         jobs: by id, in the order in which they were made.
-        unreadable: lines that were ignored.
+        unreadable: complete lines that were ignored: damaged, or of another version of the program.
     """
 
     def __init__(self, storage: LocalStorage) -> None:
@@ -36,7 +37,7 @@ class JobJournal:
         self._log: Log = storage.log(f"{_FOLDER}/{max(numbers, default=0) + 1:09d}")
         if self.jobs:
             self._log.append(b"".join(job.to_line() for job in self.jobs.values()), immediately=True)
-        for name in earlier:
+        for name in earlier if not self.unreadable else ():  # what cannot be read is not thrown away
             storage.remove(name)
 
     def append(self, job: Job) -> None:
@@ -54,7 +55,7 @@ class JobJournal:
             try:
                 job = Job.from_line(line)
             except ValueError:
-                self.unreadable += 1
+                self.unreadable += line.endswith(b"}")  # the end of a line that a kill cut off never counted
                 continue
             if job.status == "removed":
                 self.jobs.pop(job.id, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -106,6 +105,7 @@ class JobQueue:
                     self._journal.append(running)
                 except OutputError as error:
                     self._jobs[waiting.id] = replace(waiting, status="failed", cause=str(error))
+                    self._forget(waiting)
                     self._changed.notify_all()
                     continue
                 self._jobs[running.id] = running
@@ -155,6 +155,7 @@ class JobQueue:
             if job.has_ended:
                 raise JobEndedError(f"job {job.id} has ended already: {job.status}")
             if job.status == "running":
+                self._journal.append(replace(job, status="cancelled"))  # also where the server ends before the job
                 self._cancelled.add(job.id)
             else:
                 job = replace(job, status="cancelled")
@@ -193,29 +194,8 @@ class JobQueue:
         with self._changed:
             return list(self._jobs.values()), self._progress
 
-    def wait(self, job_id: str, end: float) -> Job:
-        """Wait for the end of a job.
-
-        Args:
-            job_id: of the job.
-            end: when to give up, by `time.monotonic`.
-
-        Returns:
-            The job, which may not have ended yet.
-
-        Raises:
-            UnknownJobError: there is no such job.
-        """
-        with self._changed:
-            while not (job := self.get(job_id)).has_ended and not self._closed:
-                remaining = end - time.monotonic()
-                if remaining <= 0:
-                    break
-                self._changed.wait(remaining)
-        return job
-
     def close(self) -> None:
-        """End `take` and `wait`, and stop the running job; the journal still says that it runs."""
+        """End `take`, and stop the running job; the journal still says that it runs."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

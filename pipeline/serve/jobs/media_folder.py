@@ -12,6 +12,8 @@ from ...errors import MediaError
 from ...files import MEDIA_SUFFIXES, is_hidden
 from .limits import MAX_LISTED
 
+RESULT_FOLDERS = ("uploads", "timelines", "events", "jobs")  # of a server
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -34,10 +36,10 @@ class MediaFolder:
 
         Args:
             root: the folder.
-            without: a folder that is not listed: the results, which may be inside.
+            without: the folder of results, which may be inside, or above: what the server keeps in it is not listed.
         """
         self.root = root
-        self._without = without.resolve()
+        self._without = {(without / name).resolve() for name in RESULT_FOLDERS}
 
     def find(self, name: object) -> Path:
         """Return the file of a name.
@@ -49,7 +51,7 @@ class MediaFolder:
             path = inside(self.root, name)
         except UnsafePathError as error:
             raise MediaError(Path(str(name)[:200]), str(error)) from error
-        if not is_file(path) or path.resolve().is_relative_to(self._without):
+        if not is_file(path) or any(map(path.resolve().is_relative_to, self._without)):
             raise MediaError(Path(str(name)), f"no such file in the folder of this server: {shown(name)}")
         return path
 
@@ -64,7 +66,7 @@ class MediaFolder:
         for folder, folders, files in os.walk(self.root, onerror=failed.append):
             here = Path(folder)
             folders[:] = sorted(
-                name for name in folders if not is_hidden(name) and (here / name).resolve() != self._without
+                name for name in folders if not is_hidden(name) and (here / name).resolve() not in self._without
             )
             for name in sorted(files):
                 seen += 1

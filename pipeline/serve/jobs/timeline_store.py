@@ -79,6 +79,9 @@ class Version:
 class TimelineStore:
     """The timelines of a server. Thread-safe; the caller holds the lock of the folder.
 
+    Attributes:
+        lock: held while a version is saved; hold it to compare the current version before a timeline is removed.
+
     Args:
         root: folder of the histories.
         events: folder of the current versions.
@@ -86,7 +89,7 @@ class TimelineStore:
 
     def __init__(self, root: Path, events: Path) -> None:
         self._root, self._events = root, events
-        self._lock = threading.Lock()  # savers of all timelines take turns: a save takes milliseconds
+        self.lock = threading.Lock()  # savers and removers take turns: a save takes milliseconds
 
     def folder(self, job_id: str) -> Path:
         """Return the folder of a timeline. Raises UnknownTimelineError for what is no id."""
@@ -124,6 +127,10 @@ class TimelineStore:
             raise UnknownTimelineError("no such timeline")
         return numbers[-1], folder / _file(numbers[-1])
 
+    def is_corrected(self, job_id: str) -> bool:
+        """Return whether a timeline has versions beside the first."""
+        return _numbers(self.folder(job_id))[1:] != []
+
     def version(self, job_id: str, number: int) -> Path:
         """Return the file of a version. Raises UnknownTimelineError."""
         folder = self.folder(job_id)
@@ -155,7 +162,9 @@ class TimelineStore:
         known = {version.number: version for version in _read_versions(folder)}
         return [known.get(number) or Version(number, _saved(folder / _file(number))) for number in numbers]
 
-    def save(self, job_id: str, content: bytes, *, name: str, expected: int, author: str) -> int:
+    def save(
+        self, job_id: str, content: bytes, *, name: str, expected: int, author: str, restored: bool = False
+    ) -> int:
         """Save a version that was made from another one.
 
         Args:
@@ -164,6 +173,7 @@ class TimelineStore:
             name: of the media.
             expected: number of the version that it was made from.
             author: used where the document names nobody.
+            restored: the content is an earlier version; whoever it names has not saved it now.
 
         Returns:
             The number of the new version.
@@ -175,8 +185,8 @@ class TimelineStore:
             UnknownTimelineError: there is no such timeline.
         """
         timeline = parse_timeline(content)
-        author = _author(content) or author
-        with self._lock:
+        author = author if restored else _author(timeline) or author
+        with self.lock:
             number, _ = self.current(job_id)
             if number != expected:
                 raise ConflictError(self._who_was_first(job_id, number, expected), number)
@@ -206,12 +216,15 @@ class TimelineStore:
         for path in self._events.glob(f"*-{job_id}.events.json"):
             discard(path)
 
-    def repair(self, names: Mapping[str, str]) -> None:
+    def repair(self, names: Mapping[str, str], *, complete: bool) -> None:
         """Remove temporary files, and publish the current versions: after a server was killed.
 
         Args:
             names: id of each timeline -> name of its media.
+            complete: there are no other timelines: what is left of removed ones goes, too.
         """
+        if complete:
+            self._remove_unknown(names)
         remove_parts(self._events)
         for job_id, name in names.items():
             remove_parts(self.folder(job_id))
@@ -219,6 +232,17 @@ class TimelineStore:
                 with contextlib.suppress(OutputError, OSError):
                     make_folder(self._events)
                     self._publish(job_id, name, numbers[-1])
+
+    def _remove_unknown(self, names: Mapping[str, str]) -> None:
+        known = set(names)
+        with contextlib.suppress(OSError):
+            for folder in self._root.iterdir():
+                if is_id(folder.name) and folder.name not in known:
+                    shutil.rmtree(folder, ignore_errors=True)
+        for path in self._events.glob("*.events.json"):
+            job_id = path.name.removesuffix(".events.json").rpartition("-")[2]
+            if is_id(job_id) and job_id not in known:
+                discard(path)
 
     def _publish(self, job_id: str, name: str, number: int) -> None:
         """Let the file of the current version be a version. Raises OSError, OutputError."""
@@ -247,11 +271,10 @@ def parse_timeline(content: bytes) -> Timeline:
         raise InvalidTimelineError(f"not a timeline: {escape(str(error))[:500]}") from error
 
 
-def _author(content: bytes) -> str:
-    """Return who made the last correction, as the processing steps of a document say."""
-    steps: Any = json.loads(content).get("processing", [])
-    names = [step.get("by") for step in steps if isinstance(step, dict)]
-    return next((name for name in reversed(names) if isinstance(name, str)), "")
+def _author(timeline: Timeline) -> str:
+    """Return who made the last correction, as the last processing step says."""
+    by = timeline.processing[-1].get("by") if timeline.processing else None
+    return by if isinstance(by, str) else ""
 
 
 def _file(number: int) -> str:
@@ -288,7 +311,7 @@ def _write_versions(folder: Path, versions: list[Version]) -> None:
 
 def _prune(folder: Path, versions: list[Version]) -> list[Version]:
     """Remove the oldest versions beyond the limit, but not the first one, which the networks have made."""
-    surplus = versions[1 : len(versions) - MAX_VERSIONS + 1]
+    surplus = versions[1 : 1 + max(0, len(versions) - MAX_VERSIONS)]
     for version in surplus:
         discard(folder / _file(version.number))
     return [version for version in versions if version not in surplus]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -133,7 +134,8 @@ class _Receiver:
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # a full disk refuses what is left in its buffer, too
+                self._file.close()
         if not self._kept:
             if self._part is not None:
                 discard(self._part)

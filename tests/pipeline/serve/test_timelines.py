@@ -217,7 +217,7 @@ def test_a_kill_between_the_version_and_its_name_loses_nothing(
             save(store, 5, expected=1)
     (store.folder(ID) / ".avvp-x.part").write_bytes(b"half")
     assert published(store) == content(2)
-    store.repair({ID: "a.mp4"})
+    store.repair({ID: "a.mp4"}, complete=True)
     assert published(store) == content(5)
     assert [(version.number, version.events) for version in store.history(ID)] == [(1, 2), (2, -1)]
     assert not list(store.folder(ID).glob(".avvp*"))
