@@ -128,7 +128,9 @@ def format_cells(*cells: str) -> str:
 
     A cell that begins with a double quote is quoted: readers would take that quote off. Others are written as they are.
     """
-    return "\t".join('"' + cell.replace('"', '""') + '"' if cell.startswith('"') else cell for cell in cells)
+    return "\t".join(
+        '"' + cell.replace('"', '""') + '"' if cell.lstrip(" ").startswith('"') else cell for cell in cells
+    )
 
 
 def parse_table(

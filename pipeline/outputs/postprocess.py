@@ -54,7 +54,7 @@ def refine(timeline: Timeline, refinement: PostProcessing) -> Timeline:
     """Post-process the events of a timeline.
 
     Audio-visual events are computed anew from the processed audio and visual ones; one with the same class and times
-    as before keeps its score. A merged event has the mean score, weighted by duration.
+    as before keeps its score and comment. A merged event has the mean score, weighted by duration.
 
     Args:
         timeline: its order of labels and its other fields are kept.
@@ -75,9 +75,9 @@ def refine(timeline: Timeline, refinement: PostProcessing) -> Timeline:
     if refinement.merge_gap is not None:
         processed = merge_events(processed, refinement.merge_gap)
     processed = [event for event in processed if _is_kept(event, refinement)]
-    scores = {(e.label, e.onset, e.offset): e.score for e in events if e.modality == "audio_visual"}
+    earlier = {(e.label, e.onset, e.offset): e for e in events if e.modality == "audio_visual"}
     audio_visual = [
-        replace(event, score=scores.get((event.label, event.onset, event.offset), event.score))
+        earlier.get((event.label, event.onset, event.offset), event)
         for event in with_audio_visual(processed)
         if event.modality == "audio_visual"
     ]
@@ -151,7 +151,7 @@ def split_modalities(events: Iterable[Event]) -> list[Event]:
     for event in events:
         for modality in _SINGLE_MODALITIES if event.modality == "audio_visual" else ():
             for start, stop in _uncovered(event, covered.get((modality, event.label), [])):
-                split.append(Event(modality, event.label, start, stop, event.score))
+                split.append(Event(modality, event.label, start, stop, event.score, event.comment))
         if len(split) > MAX_DERIVED_EVENTS:
             raise TooManyEventsError(
                 f"more than {MAX_DERIVED_EVENTS:,} audio and visual events follow from the audio-visual ones, which"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ...errors import SetupError
+from ...text import escape
 from ..options.command import (
     ANY_PATH,
     OUTPUT_FILE,
@@ -23,7 +26,7 @@ from ..options.groups import MessageOptions
 
 if TYPE_CHECKING:
     from ...outputs.search.query import Condition, Query
-    from ...outputs.search.search import SearchResult
+    from ...outputs.search.search import Match, SearchResult
 
 _FORMS = ("text", "csv", "json")
 _MAX_ROWS = 1_000  # of a table to read, unless the user asks for more: laying out a row takes a millisecond
@@ -82,6 +85,15 @@ class FindOptions(LeastOptions, MessageOptions):
     )
 
 
+def _check_names(matches: Iterable[Match]) -> None:
+    """Raise SetupError for two timelines of one name, which other commands would take for one."""
+    sources: dict[str, Path] = {}
+    for match in matches:
+        if (source := sources.setdefault(match.name, match.source)) != match.source:
+            both = f"{escape(source)} and {escape(match.source)}"
+            raise SetupError(f"{both}: two timelines are called {escape(match.name)}; -f json keeps them apart")
+
+
 @command(
     FindOptions,
     examples=(
@@ -108,6 +120,8 @@ def find(options: FindOptions) -> int:
         timelines = timelines_one_by_one(options.inputs, record, quiet=options.quiet)
         limit = options.limit or (_MAX_ROWS if _form(options) == "text" else None)
         result = search(timelines, query, order=options.order, limit=limit)
+        if _form(options) == "csv":
+            _check_names(result.matches)
         refuse_inputs([] if options.output is None else [options.output], record.files)
     with exit_1_on_error(debug=options.debug):
         content = _format(result, query, options)

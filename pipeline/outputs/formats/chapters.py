@@ -177,7 +177,7 @@ def _events(values: Mapping[str, str]) -> list[Event]:
         raise ValueError("has no whole numbers for START and END, or no fraction for TIMEBASE")
     onset, offset = (int(time[0]) * int(base[1]) / int(base[2]) for time in times if time)
     title = values.get("title", "")
-    if title == NO_EVENTS:
+    if title == NO_EVENTS or onset == offset:
         return []
     place, found = 0, list[Event]()
     while match := _EVENT.match(title, place):

@@ -106,6 +106,7 @@ class _Found:
     events: dict[str, list[Event]] = field(default_factory=dict)
     durations: dict[str, float] = field(default_factory=dict)
     all_events: list[Event] = field(default_factory=list)
+    points: int = 0  # markers without a duration
 
 
 def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
@@ -132,7 +133,8 @@ def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
         raise ValueError('expected an object with "OTIO_SCHEMA": "Timeline.1"')
     found = _Found()
     _read_item(document, _Place(name), found)
-    return to_timelines(found.events, name, found.durations)
+    warnings = (f"markers without a duration are left out: {found.points:,}",) if found.points else ()
+    return [replace(timeline, warnings=warnings) for timeline in to_timelines(found.events, name, found.durations)]
 
 
 @dataclass(frozen=True)
@@ -162,8 +164,11 @@ def _read_item(item: Mapping[str, Any], place: _Place, found: _Found) -> None:
         place = _clip_place(item, place, found)
     for marker in _objects(item.get("markers"), "markers"):
         check_events(found.all_events)
-        found.all_events.append(_event(marker, place))
-        found.events.setdefault(place.media, []).append(found.all_events[-1])
+        if (event := _event(marker, place)) is None:
+            found.points += 1
+            continue
+        found.all_events.append(event)
+        found.events.setdefault(place.media, []).append(event)
     below = item.get("tracks")
     for child in [below] if isinstance(below, dict) else _objects(item.get("children"), "children"):
         _read_item(child, place, found)
@@ -179,8 +184,8 @@ def _clip_place(clip: Mapping[str, Any], place: _Place, found: _Found) -> _Place
     return replace(place, media=media, start=start)
 
 
-def _event(marker: Mapping[str, Any], place: _Place) -> Event:
-    """Return the event of a marker. Raises ValueError."""
+def _event(marker: Mapping[str, Any], place: _Place) -> Event | None:
+    """Return the event of a marker, None for one without a duration. Raises ValueError."""
     metadata = marker.get("metadata")
     own = metadata.get("avvp") if isinstance(metadata, dict) else None
     own = own if isinstance(own, dict) else {}
@@ -193,6 +198,8 @@ def _event(marker: Mapping[str, Any], place: _Place) -> Event:
         raise ValueError(f"the name of a marker is {shown(label)}, expected text")
     onset, offset = (round(time - place.start, _DECIMALS) for time in (start, start + duration))
     score = read_number(own.get("score", 1.0), "a score")
+    if onset == offset:
+        return None
     modality = cast("Modality", own_modality or place.named or coloured or place.kind)
     return Event(modality, label, onset, offset, score, comment if isinstance(comment, str) else "")
 

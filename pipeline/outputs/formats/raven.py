@@ -70,7 +70,9 @@ def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
     numbers, seen, points = NumberReader(decimal_comma=True), set[tuple[str, ...]](), 0
     events: dict[str, list[Event]] = {}
     for row in table.rows:
-        selection = tuple(row.cells.get(column, "") for column in ("selection", _BEGIN, _END, label_column, "modality"))
+        selection = tuple(
+            row.cells.get(column, "") for column in ("selection", "begin file", _BEGIN, _END, label_column, "modality")
+        )
         if selection[0] and selection in seen:
             continue
         seen.add(selection)

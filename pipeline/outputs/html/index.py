@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 import os
 from collections.abc import Collection, Iterable, Mapping
@@ -16,7 +14,7 @@ from ...text import display_label, escape
 from ...timeline import MODALITIES, Event, Timeline
 from .page_data import displayed_events
 from .thumbnails import thumbnail_path
-from .web_files import fill_template, json_for_script, read_web
+from .web_files import NO_FORMS, fill_template, hash_source, json_for_script, read_web
 
 INDEX = "index.html"
 
@@ -43,19 +41,15 @@ def write_index(folder: Path, pages: Mapping[Path, Timeline], title: str, *, pic
     }
     style = read_web("page.css") + read_web("index.css")
     script = f"(() => {{\n{read_web('index.js')}}})();"
+    own = f"script-src {hash_source(script)}; style-src {hash_source(style)}"
     parts = {
         "TITLE": html.escape(data["title"]),
-        "CSP": f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src 'self'",
+        "CSP": f"default-src 'none'; {own}; img-src 'self'; {NO_FORMS}",
         "STYLE": style,
         "SCRIPT": script,
         "DATA": json_for_script(data),
     }
     write_atomic(folder / INDEX, fill_template(read_web("index.html"), parts))
-
-
-def _hash(text: str) -> str:
-    """Return the source expression of a content security policy that allows this text alone."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _describe(page: Path, timeline: Timeline, places: Mapping[str, int], has_picture: bool) -> list[Any]:

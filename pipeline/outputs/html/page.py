@@ -20,17 +20,14 @@ from .attention_data import attention_data
 from .bands import media_bands
 from .page_data import page_data
 from .site import SharedProgram
-from .web_files import GENERATOR, fill_template, json_for_script, page_parts, read_web
+from .web_files import GENERATOR, NO_FORMS, fill_template, hash_source, json_for_script, page_parts, read_web
 
 if TYPE_CHECKING:
     from ..plots.attention_maps import AttentionMaps
 
 PAGE_SUFFIXES = (".html", ".htm")
 EMBED_LIMIT = 64 << 20  # bytes of an embedded video; browsers are slow with larger pages
-_POLICY = (  # the content security policy: nothing is loaded from elsewhere
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:;"
-    " media-src 'self' file: data: blob:"
-)
+_POLICY = f"default-src 'none'; img-src data:; media-src 'self' file: data: blob:; {NO_FORMS}"  # nothing from elsewhere
 _POLICY_TO_SAVE = "; connect-src 'self'"
 
 
@@ -138,11 +135,13 @@ def render_page(
     if shared is not None:
         return shared.render(title, data)
     program = page_parts()
+    script = f"(() => {{\n{program.script}\n}})();"
+    own = f"; script-src {hash_source(script)}; style-src {hash_source(program.style)}"
     parts = {
         "TITLE": html.escape(title),
-        "CSP": _POLICY + (_POLICY_TO_SAVE if save is not None else ""),
+        "CSP": _POLICY + own + (_POLICY_TO_SAVE if save is not None else ""),
         "STYLE": program.style,
-        "SCRIPT": program.script,
+        "SCRIPT": script,
         "DATA": json_for_script(data),
     }
     return fill_template(read_web("page.html"), parts)

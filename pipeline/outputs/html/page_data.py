@@ -38,6 +38,7 @@ def page_data(timeline: Timeline, truth: GroundTruth | None = None) -> dict[str,
     return {
         "name": escape(Path(str(media.get("path", timeline.name))).name),
         "stem": re.sub(r"[^\w.\- ]", "_", escape(timeline.name)) or "video",
+        "clip": timeline.name,
         "duration": max(timeline.segments, float(media["duration"]), *(e.offset for e in timeline.events), 0.1),
         "segments": timeline.segments,
         "labels": list(timeline.labels),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,13 +15,16 @@ from typing import Any
 from ...files import make_folder, write_atomic
 from ...timeline import Timeline
 from .page_data import page_data
-from .web_files import fill_template, json_for_script, page_parts, read_web
+from .web_files import NO_FORMS, fill_template, json_for_script, page_parts, read_web
 
 PROGRAM_FILES = ("page.css", "page.js")
 _MARK = "/* avvp: shared by the pages of a folder */\n"
 _PROGRAM_FOLDER = re.compile(r"assets-[0-9a-f]{16}")
 _HEAD = 4096  # bytes of a page in which the address of its program stands
-_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; media-src 'self' file: data: blob:"
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; media-src 'self' file: data: blob:;"
+    f" {NO_FORMS}"
+)
 # Fields that every page has, and that are often equal in all pages of a folder.
 _SHARED_FIELDS = (
     "labels", "classes", "words", "has", "threshold", "segments", "duration", "refinements", "truth", "warnings",
@@ -97,7 +101,8 @@ def write_program(folder: Path, sample: Timeline) -> SharedProgram:
     defaults: dict[str, Any] = {key: data[key] for key in _SHARED_FIELDS}
     defaults["document"] = {key: data["document"][key] for key in _SHARED_IN_DOCUMENT}
     program = page_parts()
-    shared = f"const DEFAULTS = {json_for_script(defaults)};\nconst BODY = {json_for_script(program.body)};\n"
+    text = json.dumps(json_for_script(defaults))  # parsed there: a literal would lose a key "__proto__"
+    shared = f"const DEFAULTS = JSON.parse({text});\nconst BODY = {json_for_script(program.body)};\n"
     script = f"{_MARK}(() => {{\n{shared}{read_web('shared.js')}{program.script}\n}})();\n"
     contents = [text.encode("utf-8", "backslashreplace") for text in (_MARK + program.style, script)]
     name = f"assets-{hashlib.sha256(b''.join(contents)).hexdigest()[:16]}"

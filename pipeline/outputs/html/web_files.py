@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -15,6 +17,9 @@ PAGE_SCRIPTS = (
 GENERATOR = '<meta name="generator" content="avvp">'  # by which a page of this program is told from others
 _WEB = Path(__file__).with_name("web")
 _BODY = re.compile('<body>\n(.*?)<script type="application/json" id="data">', re.DOTALL)
+
+
+NO_FORMS = "base-uri 'none'; form-action 'none'"  # of a content security policy
 
 
 class PageParts(NamedTuple):
@@ -45,3 +50,9 @@ def json_for_script(data: Any) -> str:
 def fill_template(template: str, parts: Mapping[str, str]) -> bytes:
     """Replace each @NAME@ of a template by its part, in one pass: an @NAME@ inside of a part is not replaced."""
     return re.sub("@([A-Z]+)@", lambda match: parts[match[1]], template).encode("utf-8", "backslashreplace")
+
+
+def hash_source(text: str) -> str:
+    """Return the source expression of a content security policy that allows this text alone."""
+    digest = hashlib.sha256(text.encode("utf-8", "backslashreplace")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"

@@ -148,3 +148,15 @@ def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path) -> None:
         return most
 
     assert peak(files) < 1.3 * peak(files[:4])
+
+
+def test_two_timelines_of_one_name_are_not_joined_in_a_table(run: Run, tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        timeline = Timeline.of_events(CLIPS["one"], path="one.mp4", duration=10.0, labels=LABELS)
+        (tmp_path / place / "one.json").write_bytes(FORMATS["json"].write(timeline)[0])
+    folders = (tmp_path / "a", tmp_path / "b")
+    refused = run("find", *folders, "--audio", "Dog", "-f", "csv")
+    assert refused.status == 2
+    assert "two timelines are called one; -f json keeps them apart" in refused.err
+    assert len(json.loads(run("find", *folders, "--audio", "Dog", "-f", "json").out)["matches"]) == 2

@@ -116,24 +116,28 @@ class Bands {
     context.drawImage(this.tintedMel(), 0, 0, width, bands, -left, top, width * step * scale, height);
   }
 
-  drawAttention(number, modality, context, top, height, { left, scale }) {
-    const key = `${number} ${modality}`;
-    if (!this.strips.has(key)) this.strips.set(key, this.attentionStrip(number, modality));
-    const strip = this.strips.get(key);
+  drawAttention(number, modality, context, top, height, { left, width, scale }) {
     context.imageSmoothingEnabled = scale < 1;
-    context.drawImage(strip, 0, 0, strip.width, 1, -left, top + 1, strip.width * scale, height - 2);
+    for (let first = Math.floor(left / scale / CHUNK) * CHUNK; first * scale < left + width; first += CHUNK) {
+      const key = `${number} ${modality} ${first}`;
+      if (!this.strips.has(key)) this.strips.set(key, this.attentionStrip(number, modality, first));
+      const strip = this.strips.get(key);
+      if (strip) context.drawImage(strip, first * scale - left, top + 1, strip.width * scale, height - 2);
+    }
   }
 
-  /** Return a canvas with one pixel per second, whose opacity is the attention. */
-  attentionStrip(number, modality) {
+  /** Return a canvas with one pixel per second from `first` on, whose opacity is the attention; null beyond the end. */
+  attentionStrip(number, modality, first) {
     const table = this.blocks[number][modality];
     const index = this.data.attention.labels.indexOf(this.attended);
     const seconds = table.length / this.data.attention.labels.length;
-    const canvas = make("canvas", { width: seconds, height: 1 });
+    const width = Math.min(CHUNK, seconds - first);
+    if (width < 1) return null;
+    const canvas = make("canvas", { width, height: 1 });
     const context = canvas.getContext("2d");
     context.fillStyle = colour(modality);
-    for (let second = 0; second < seconds; second++) {
-      context.globalAlpha = table[index * seconds + second] / 255;
+    for (let second = 0; second < width; second++) {
+      context.globalAlpha = table[index * seconds + first + second] / 255;
       context.fillRect(second, 0, 1, 1);
     }
     return canvas;

@@ -4,6 +4,19 @@
 const SNAP = 10; // steps per second
 const DRAFT = "avvp-draft:"; // of the names in the browser's storage, before the hash of the timeline
 
+/** Return whether a draft is what `Corrections.keepDraft` writes. known: labels of the file. */
+function isDraft({ events, labels, edits, threshold }, known) {
+  const isShare = (value) => Number.isFinite(value) && value >= 0 && value <= 1;
+  if (!Array.isArray(events) || !Array.isArray(labels) || !Number.isInteger(edits) || edits < 1) return false;
+  const names = new Set(labels);
+  const isEvent = (event) =>
+    event && ["audio", "visual"].includes(event.modality) && names.has(event.label) && isShare(event.score) &&
+    Number.isFinite(event.onset) && Number.isFinite(event.offset) && event.onset >= 0 && event.onset < event.offset &&
+    typeof (event.comment ?? "") === "string";
+  const areLabels = labels.every((label) => typeof label === "string") && known.every((label, at) => labels[at] === label);
+  return (threshold === null || isShare(threshold)) && areLabels && events.every(isEvent);
+}
+
 class Corrections {
   /** changed(chosen): callback after each change, with the event to select or null. */
   constructor(data, changed) {
@@ -30,14 +43,14 @@ class Corrections {
     return this.state.edits;
   }
 
-  /** All events with audio-visual ones, which keep the scores they had at the same times; the original events without
+  /** All events with audio-visual ones, which stay as they were at the same times; the original events without
    * corrections. */
   all() {
     if (!this.count) return this.original;
     const key = (event) => JSON.stringify([event.label, event.onset, event.offset]);
-    const scores = new Map(this.original.filter((e) => e.modality === "audio_visual").map((e) => [key(e), e.score]));
+    const kept = new Map(this.original.filter((e) => e.modality === "audio_visual").map((e) => [key(e), e]));
     const events = withAudioVisual(this.state.events).map((event) =>
-      event.modality === "audio_visual" ? { ...event, score: scores.get(key(event)) ?? event.score } : event,
+      event.modality === "audio_visual" ? kept.get(key(event)) ?? event : event,
     );
     return sortEvents(events, this.data.labels);
   }
@@ -88,7 +101,8 @@ class Corrections {
       result.onset = Math.max(0, Math.min(snap(change.onset), snap(latest)));
     }
     if (change.offset !== undefined) {
-      result.offset = Math.max(Math.min(snap(change.offset), this.data.duration), snap(result.onset + 1 / SNAP));
+      const latest = Math.max(Math.min(snap(change.offset), this.data.duration), snap(result.onset + 1 / SNAP));
+      result.offset = latest > this.data.duration && result.onset < this.data.duration ? this.data.duration : latest;
     }
     return result;
   }
@@ -108,12 +122,16 @@ class Corrections {
     this.replace(event, []);
   }
 
+  get draftName() {
+    const { save, hash } = this.data;
+    return DRAFT + (save ? `${save.url} ${save.version}` : hash);
+  }
+
   /** Keep the corrections in the browser. threshold: that the events were decided with, or null. Returns whether it could. */
   keepDraft(threshold) {
-    const name = DRAFT + this.data.hash;
     try {
-      if (this.count) localStorage.setItem(name, JSON.stringify({ ...this.state, threshold, at: Date.now() }));
-      else localStorage.removeItem(name);
+      if (this.count) localStorage.setItem(this.draftName, JSON.stringify({ ...this.state, threshold, at: Date.now() }));
+      else localStorage.removeItem(this.draftName);
       return true;
     } catch {
       return false; // storage is full, or switched off
@@ -122,7 +140,7 @@ class Corrections {
 
   dropDraft() {
     try {
-      localStorage.removeItem(DRAFT + this.data.hash);
+      localStorage.removeItem(this.draftName);
     } catch {
       // there is no storage, and no draft
     }
@@ -131,8 +149,8 @@ class Corrections {
   /** Read the draft of an earlier visit: {events, labels, edits, threshold, at}; null where there is none. */
   readDraft() {
     try {
-      const draft = JSON.parse(localStorage.getItem(DRAFT + this.data.hash));
-      return draft && Array.isArray(draft.events) && Array.isArray(draft.labels) && draft.edits > 0 ? draft : null;
+      const draft = JSON.parse(localStorage.getItem(this.draftName));
+      return draft && isDraft(draft, this.data.document.labels) ? draft : null;
     } catch {
       return null;
     }

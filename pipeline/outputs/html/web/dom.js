@@ -36,7 +36,8 @@ const countOf = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
 /** Write the name of a class as people read it, the same as text.py does. */
 function classWords(label, words) {
-  return words[label] ?? label.replaceAll("_", " ").replace(/^./u, (first) => first.toUpperCase());
+  if (Object.hasOwn(words, label)) return words[label];
+  return label.replaceAll("_", " ").replace(/^./u, (first) => first.toUpperCase());
 }
 
 /** Describe an event in one line. */

@@ -44,6 +44,7 @@ class Editor {
     on("save", "click", () => this.saveToServer());
     on("save-json", "click", () => this.saveJson());
     on("save-llp", "click", () => this.saveAnnotations());
+    this.stored = [null, this.corrections.first]; // threshold and corrections that the server has
     byId("save").hidden = byId("home").hidden = !this.data.save;
     byId("rows").addEventListener("dblclick", (pointer) => {
       const lane = this.corrections.on && !pointer.target.closest(".event") && page.view.laneAt(pointer);
@@ -78,7 +79,7 @@ class Editor {
     byId("undo").disabled = !this.corrections.past.length;
     byId("redo").disabled = !this.corrections.future.length;
     byId("edit-reset").disabled = !this.corrections.count;
-    byId("save").disabled = this.page.unchanged() || (this.corrections.count > 0 && this.corrections.saved);
+    byId("save").disabled = this.saving || this.isStored();
     const listed = byId("edit-labels");
     if (listed.childElementCount !== this.data.labels.length) {
       listed.replaceChildren(...this.data.labels.map((label) => make("option", { value: this.words(label) })));
@@ -93,7 +94,9 @@ class Editor {
   labelOf(typed) {
     const name = typed.trim();
     const plain = (text) => text.toLowerCase().replaceAll("_", " ");
-    return this.data.labels.find((label) => [label, this.words(label)].some((known) => plain(known) === plain(name))) ?? (name || null);
+    const fitting = this.data.labels.filter((label) => [label, this.words(label)].some((known) => plain(known) === plain(name)));
+    const exact = fitting.find((label) => label === this.event?.label && this.words(label) === name) ?? fitting.find((label) => label === name);
+    return exact ?? fitting[0] ?? (name || null);
   }
 
   change(change) {
@@ -171,25 +174,32 @@ class Editor {
   /** Send the document to the server that the page came from. */
   async saveToServer() {
     const { url, version } = this.data.save;
-    byId("save").disabled = true;
+    const sent = [this.page.threshold, this.corrections.state];
+    this.saving = true;
+    this.show();
     try {
       const headers = { "Content-Type": "application/json", "If-Match": `"${version}"` };
       const answer = await fetch(url, { method: "PUT", headers, body: JSON.stringify(this.document()) });
       const content = await answer.json().catch(() => ({}));
       if (!answer.ok) throw new Error(content.detail ?? `the server answered ${answer.status}`);
+      this.corrections.dropDraft(); // before the version changes, which is in its name
       this.data.save.version = content.version;
-      this.hasSaved();
+      this.stored = sent;
+      this.corrections.saved = this.isStored();
+      if (!this.corrections.saved) this.page.hasDraft = this.corrections.keepDraft(this.page.threshold);
       this.page.say("Saved.");
     } catch (error) {
       this.page.say(`Not saved: ${error.message}. Save JSON keeps your work in a file.`);
-      this.show();
     }
+    this.saving = false;
+    this.page.refresh();
   }
 
-  hasSaved() {
-    this.corrections.saved = true;
-    this.corrections.dropDraft();
-    this.page.refresh();
+  /** Return whether the server has the events of this page. */
+  isStored() {
+    const [threshold, state] = this.stored;
+    const isSame = state === this.corrections.state || !(state.edits || this.corrections.count);
+    return threshold === this.page.threshold && isSame;
   }
 
   save(name, text, kind) {
@@ -205,7 +215,7 @@ class Editor {
   }
 
   saveAnnotations() {
-    const [audio, visual] = toAnnotationFiles(this.data.stem, this.page.events, this.data.labels, this.data.segments);
+    const [audio, visual] = toAnnotationFiles(this.data.clip, this.page.events, this.data.labels, this.data.segments);
     this.save(`${this.data.stem}.eval_audio.csv`, audio, "text/csv");
     this.save(`${this.data.stem}.eval_visual.csv`, visual, "text/csv");
   }

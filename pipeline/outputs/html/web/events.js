@@ -111,9 +111,14 @@ function withAudioVisual(events) {
     visualByLabel.get(visual.label).push(visual);
   }
   const audioVisual = [];
+  const firsts = new Map(); // label -> first visual event that an audio event may still overlap
   for (const audio of merged.filter((event) => event.modality === "audio")) {
-    for (const visual of visualByLabel.get(audio.label) ?? []) {
-      if (visual.onset >= audio.offset) break;
+    const visuals = visualByLabel.get(audio.label) ?? [];
+    let first = firsts.get(audio.label) ?? 0;
+    while (first < visuals.length && visuals[first].offset <= audio.onset) first++;
+    firsts.set(audio.label, first);
+    for (let index = first; index < visuals.length && visuals[index].onset < audio.offset; index++) {
+      const visual = visuals[index];
       const [onset, offset] = [Math.max(audio.onset, visual.onset), Math.min(audio.offset, visual.offset)];
       const score = Math.min(audio.score, visual.score);
       if (onset < offset) audioVisual.push({ modality: "audio_visual", label: audio.label, onset, offset, score });
@@ -134,25 +139,30 @@ function refineEvents(events, options, labels) {
   if (isSet("merge_gap")) single = mergeEvents(single, options.merge_gap);
   single = single.filter(isKept);
   const key = (event) => JSON.stringify([event.label, event.onset, event.offset]);
-  const scores = new Map(kept.filter((e) => e.modality === "audio_visual").map((e) => [key(e), e.score]));
+  const earlier = new Map(kept.filter((e) => e.modality === "audio_visual").map((e) => [key(e), e]));
   const audioVisual = withAudioVisual(single)
     .filter((event) => event.modality === "audio_visual")
-    .map((event) => ({ ...event, score: scores.get(key(event)) ?? event.score }));
+    .map((event) => earlier.get(key(event)) ?? event);
   return sortEvents([...single, ...audioVisual.filter(isKept)], labels);
 }
 
 /** Write the two annotation files of LLP: a second is active where events of the class cover at least half of it. */
 function toAnnotationFiles(name, events, labels, segments) {
-  const withoutSeparators = (text) => text.replace(/[\t\n\r]/g, " ");
+  // A cell that begins with a double quote is quoted, as format_cells() in tables.py does.
+  const cell = (text) => text.replace(/[\t\n\r]/g, " ").replace(/^ *".*$/, (all) => `"${all.replaceAll('"', '""')}"`);
+  const length = events.reduce((most, event) => Math.max(most, Math.ceil(event.offset)), segments);
   return ["audio", "visual"].map((modality) => {
+    const covered = new Map(labels.map((label) => [label, new Map()])); // class -> second -> share of it
+    for (const { label, onset, offset } of mergeEvents(events.filter((e) => e.modality === modality), 0)) {
+      const seconds = covered.get(label);
+      for (let second = Math.floor(onset); second < offset; second++) {
+        seconds.set(second, (seconds.get(second) ?? 0) + Math.min(second + 1, offset) - Math.max(second, onset));
+      }
+    }
     const lines = ["filename\tonset\toffset\tevent_labels"];
-    const length = Math.max(segments, ...events.map((event) => Math.ceil(event.offset)));
-    for (const label of labels) {
-      const merged = mergeEvents(events.filter((e) => e.modality === modality && e.label === label), 0);
-      const covered = (second) =>
-        merged.reduce((sum, e) => sum + Math.max(0, Math.min(second + 1, e.offset) - Math.max(second, e.onset)), 0);
-      const spans = merged.length ? findRuns(length, (second) => covered(second) >= 0.5 - 1e-9) : [];
-      for (const [onset, offset] of spans) lines.push([withoutSeparators(name), onset, offset, withoutSeparators(label)].join("\t"));
+    for (const [label, seconds] of covered) {
+      const spans = seconds.size ? findRuns(length, (second) => (seconds.get(second) ?? 0) >= 0.5 - 1e-9) : [];
+      for (const [onset, offset] of spans) lines.push([cell(name), onset, offset, cell(label)].join("\t"));
     }
     return lines.map((line) => line + "\n").join("");
   });

@@ -69,7 +69,7 @@ function writeKeys() {
 /** Do what a key stands for, unless it is for a field, a button or the browser. */
 function pressKey(page, pressed) {
   if (pressed.ctrlKey || pressed.metaKey || pressed.altKey) {
-    const inText = pressed.target.closest("input:not([type=range]):not([type=checkbox])");
+    const inText = pressed.target.closest("input:not([type=range]):not([type=checkbox]), dialog");
     const key = pressed.key.toLowerCase();
     if (inText || pressed.altKey || !["z", "y"].includes(key)) return;
     pressed.preventDefault();
@@ -80,7 +80,7 @@ function pressKey(page, pressed) {
   const typing = pressed.target.closest("input:not([type=range]):not([type=checkbox]), select, dialog");
   const key = NAMED[pressed.key] ?? pressed.key;
   const onRange = pressed.target.closest("input[type=range], audio, video") && "←→↑↓".includes(key);
-  const onButton = ["space", "enter"].includes(key) && pressed.target.closest("button, input, summary, audio, video");
+  const onButton = ["space", "enter"].includes(key) && pressed.target.closest("a, button, input, summary, audio, video");
   if (typing || onRange || onButton) return;
   const known = KEYS[pressed.shiftKey && SHIFTED.has(key) ? `shift ${key}` : key];
   if (!known?.[1]) return;

@@ -245,14 +245,16 @@ class Page {
     if (!isEmpty) return;
     const [text, button] = byId("nothing").children;
     const filtered = this.events.length > 0;
-    const best = filtered ? null : closestMiss(this.data);
+    const threshold = this.threshold ?? this.data.threshold;
+    const miss = filtered || this.corrections.count ? null : closestMiss(this.data);
+    const isBelow = miss && (threshold === null ? !this.data.refinements.length : miss.probability < threshold);
+    const best = isBelow ? miss : null;
     button.hidden = !filtered && !best;
     if (filtered) {
       text.textContent = "No event passes the filters.";
       button.textContent = "Show all";
       button.onclick = () => this.showAll() ?? this.refresh();
     } else if (best) {
-      const threshold = this.threshold ?? this.data.threshold;
       const reached = threshold === null ? "its threshold" : threshold.toFixed(2);
       text.textContent = `Nothing reaches ${reached}; closest: ${classWords(best.label, this.data.words)}, ${best.modality} ${best.probability.toFixed(2)} at ${clock(best.second)}.`;
       button.textContent = `Go to ${clock(best.second)}`;
@@ -311,6 +313,7 @@ class Page {
   }
 
   seek(seconds) {
+    this.player.stop = null;
     this.player.time = seconds;
     this.view.move(this.player.heldTime, true);
     this.now();

@@ -131,8 +131,10 @@ class Player {
       this.time = this.loop.onset;
       this.play();
     } else if (this.stop !== null && this.time >= this.stop) {
-      this.pause();
-      this.time = this.stop;
+      if (this.time < this.stop + 1) {
+        this.pause();
+        this.time = this.stop;
+      } // later: somebody has sought
       this.stop = null;
     }
   }

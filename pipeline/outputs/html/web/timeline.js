@@ -7,6 +7,7 @@ const ROW = 36;
 const RULER = 20;
 const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200];
 const MAX_SCALE = 600; // pixels of a second
+const MAX_WIDTH = 16e6; // pixels; browsers place nothing beyond some more
 const SCORE_WIDTH = 30; // pixels that a score needs
 const NARROW = 3; // pixels; shorter events are drawn, longer ones are elements
 const REACH = 4; // pixels beside an event in which a click still chooses it
@@ -14,7 +15,7 @@ const REACH = 4; // pixels beside an event in which a click still chooses it
 class TimelineView {
   /** data: written by page.py; on: callbacks choose(event), seek(seconds), hover(text or null, x, y), press(event, pointer). */
   constructor(data, on) {
-    Object.assign(this, { data, on, rows: [], events: [], chosen: null, truth: true, time: 0, scale: 0, numbered: false });
+    Object.assign(this, { data, on, rows: [], events: [], chosen: null, truth: true, time: 0, scale: 0, isFitted: true, numbered: false });
     for (const [key, id] of Object.entries({ scroller: "scroller", inner: "inner", corner: "corner", axis: "axis", ruler: "ruler", names: "names", body: "rows", canvas: "heat", layer: "events", head: "playhead", bandCanvas: "bands" })) {
       this[key] = byId(id);
     }
@@ -50,6 +51,10 @@ class TimelineView {
     return this.width / this.data.duration;
   }
 
+  get maxScale() {
+    return Math.max(Math.min(MAX_SCALE, MAX_WIDTH / this.data.duration), this.fitScale);
+  }
+
   fitted() {
     if (!this.scale || this.scale < this.fitScale || this.isFitted) this.scale = this.fitScale;
     this.layout();
@@ -59,7 +64,7 @@ class TimelineView {
   zoom(factor, at = this.x(this.time) - this.scroller.scrollLeft) {
     const anchor = Math.min(Math.max(at, 0), this.width);
     const seconds = (this.scroller.scrollLeft + anchor) / this.scale;
-    this.scale = factor ? Math.min(Math.max(this.scale * factor, this.fitScale), Math.max(MAX_SCALE, this.fitScale)) : this.fitScale;
+    this.scale = factor ? Math.min(Math.max(this.scale * factor, this.fitScale), this.maxScale) : this.fitScale;
     this.isFitted = this.scale === this.fitScale;
     this.layout();
     this.scroller.scrollLeft = seconds * this.scale - anchor;

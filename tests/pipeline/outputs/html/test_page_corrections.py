@@ -205,7 +205,10 @@ def test_a_class_that_the_model_does_not_know(show: Show, tmp_path: Path) -> Non
     assert sorted(again.events()) == sorted(plain(back))
     again.slide("threshold", 0.6)  # decides anew, with the classes of the model
     assert {event[1] for event in again.events()} == {"Dog", "Baby_cry"}
-    opened.press("Control+z")
+    opened.page.locator("#edit-label").fill("constructor")  # a name that every JavaScript object has
+    opened.page.locator("#edit-label").blur()
+    assert opened.page.locator(".name .class").all_text_contents()[-1].endswith("Constructor")
+    opened.press("Control+z", "Control+z")
     assert "Glass" not in opened.page.evaluate("document.getElementById('names').innerText")
 
 
@@ -319,3 +322,96 @@ def test_a_server_gets_what_is_saved(browser: Browser) -> None:
     jsonschema.validate(server.saved[0][1], load_schema())
     assert [event["onset"] for event in server.saved[1][1]["events"] if event["label"] == "Car"] == [6.8]
     opened.page.context.close()
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [
+        '{"events":[null],"labels":["Dog"],"edits":1}',
+        '{"events":[],"labels":["Dog","Car","Cat"],"edits":1,"threshold":"x"}',
+        '{"events":[{"modality":"audio","label":"Dog","onset":1,"offset":2}],"labels":["Dog","Car","Cat"],"edits":1}',
+        "[", "7", "null", '{"edits":1e9}',
+    ],
+)  # fmt: skip
+def test_damaged_drafts_are_no_drafts(opened: Opened, draft: str) -> None:
+    script = """draft => {
+      const { hash } = JSON.parse(document.getElementById("data").textContent);
+      localStorage.setItem("avvp-draft:" + hash, draft);
+    }"""
+    opened.page.evaluate(script, draft)
+    opened.page.reload()
+    assert listed(opened) == {event[:5] for event in plain(make())}
+    assert opened.page.locator("#draft").is_hidden()
+    opened.press("e")
+    select(opened, "audio", "Dog")
+    opened.press("f")
+    assert ("audio", "Dog", 1.0, 4.1, 1.0) in listed(opened)
+
+
+def test_what_is_undone_after_it_was_saved_can_be_saved(browser: Browser) -> None:
+    """And edits that are made after saving are kept as a draft of the saved version."""
+    server = FakeServer(render_page(make(), save=SaveTarget("/timelines/a", "7")))
+    opened = open_page(browser, "about:blank")
+    opened.page.route("**/*", server.answer)
+    opened.page.goto(ADDRESS)
+    saved = "document.getElementById('note').textContent === 'Saved.'"
+    opened.press("e")
+    select(opened, "audio", "Car")
+    opened.press("a")
+    opened.page.locator("#save").click()
+    opened.until(saved)
+    opened.press("Control+z")
+    assert opened.page.locator("#save").is_enabled()
+    opened.page.locator("#save").click()
+    opened.until("document.getElementById('save').disabled")
+    opened.until(saved)
+    assert [event["onset"] for event in server.saved[-1][1]["events"] if event["label"] == "Car"] == [7]
+    select(opened, "audio", "Car")
+    opened.press("a")
+    edited = listed(opened)
+    server.page = render_page(make(), save=SaveTarget("/timelines/a", "8"))
+    opened.page.reload()
+    assert listed(opened) == edited
+    opened.page.context.close()
+
+
+def test_an_event_ends_with_the_media(show: Show, tmp_path: Path) -> None:
+    write_page(make(Event("audio", "Dog", 9.97, 10.0, 0.5)), tmp_path / "report.html")
+    opened = show(tmp_path / "report.html")
+    opened.press("e", "n")
+    opened.page.locator("#edit-offset").fill("9.9")
+    opened.page.locator("#edit-offset").blur()
+    assert all(offset <= 10 for *_, offset, _ in opened.events())
+
+
+def test_comments_of_audio_visual_events_outlive_other_edits(show: Show, tmp_path: Path) -> None:
+    events = (*EVENTS, Event("audio_visual", "Dog", 2.0, 4.0, 0.7, "a bark"))
+    write_page(make(*events), tmp_path / "report.html")
+    opened = show(tmp_path / "report.html")
+    opened.press("e")
+    select(opened, "audio", "Car")
+    opened.press("a")
+    assert opened.page.locator("#list small").all_text_contents() == ["a bark"]
+
+
+def test_classes_that_differ_in_case_are_told_apart(show: Show, tmp_path: Path) -> None:
+    events = [Event("audio", label, onset, onset + 1.0, 0.5) for onset, label in enumerate(("Dog", "dog"))]
+    write_page(Timeline.of_events(events, path="a.mp4", duration=5.0), tmp_path / "report.html")
+    opened = show(tmp_path / "report.html")
+    opened.press("e", "n")
+    opened.page.locator("#edit-label").fill("dog")
+    opened.page.locator("#edit-label").blur()
+    assert [event[1] for event in opened.events()] == ["dog", "dog"]
+
+
+def test_seeking_ends_the_playing_of_an_event(opened: Opened) -> None:
+    video = "document.querySelector('video')"
+    opened.until(f"{video}.readyState >= 3")
+    select(opened, "audio", "Dog")
+    opened.press("Enter")
+    opened.until(f"!{video}.paused")
+    opened.press("ArrowLeft", "k")
+    opened.press("l")
+    opened.page.wait_for_timeout(200)
+    assert opened.time() < 2
+    assert not opened.page.evaluate(f"{video}.paused")

