@@ -224,10 +224,10 @@ class TestStart:
         tokens: list[str | None] = []
 
         def pretend(
-            _socket: object, settings: Any, _desk: object, *, announce: Callable[[Access], None], **_: object
+            _socket: object, settings: Any, _desk: object, *, announce: Callable[[Access, int], None], **_: object
         ) -> None:
             tokens.append(settings.token)
-            announce(Access(settings.token, 1))
+            announce(Access(settings.token, 1), 2)
 
         monkeypatch.setattr("avvp.pipeline.serve.server.serve", pretend)
         result = serve("--host", host, "--port", 0, "-q")
@@ -236,5 +236,7 @@ class TestStart:
         assert ("/login/" in result.out) == needed
         assert (f"token for other clients: {tokens[0]}" in result.out) == needed
         monkeypatch.setenv(cli_serve.TOKEN_VARIABLE, "token-of-the-environment")
-        assert "token-of" not in serve("--host", host, "--port", 0).out
+        again = serve("--host", host, "--port", 0)
+        assert "token-of" not in again.out
+        assert "2 lines of the journal cannot be read" in again.err
         assert tokens[1] == "token-of-the-environment"
