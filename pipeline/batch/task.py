@@ -242,4 +242,4 @@ def per_second_features(video: PendingVideo) -> Iterator[tuple[Rows, Rows, Rows]
 def check_finite(video: PendingVideo, *arrays: Rows) -> None:
     """Raise MediaError for NaN and infinity, which damaged weights or half precision can produce."""
     if not all(np.isfinite(rows).all() for rows in arrays):
-        raise MediaError(video.job.path, "its features are not finite")
+        raise MediaError(video.job.path, "its features are not finite", "not-finite")

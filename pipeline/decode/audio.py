@@ -60,7 +60,7 @@ class AudioReader:
             ValueError: the resampler is unknown.
         """
         if media.audio is None:
-            raise MediaError(media.path, "has no audio stream")
+            raise MediaError(media.path, "has no audio stream", "no-streams")
         self.media = media
         self.stream = media.audio
         self.report = DecodeReport("ffmpeg")

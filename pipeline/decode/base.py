@@ -51,7 +51,7 @@ class FrameReader(ABC):
             MediaError: the file has no video stream.
         """
         if media.video is None:
-            raise MediaError(media.path, "has no video stream")
+            raise MediaError(media.path, "has no video stream", "no-streams")
         self.media = media
         self.stream: StreamInfo = media.video
         self.timeout = timeout

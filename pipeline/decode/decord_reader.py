@@ -67,7 +67,7 @@ class DecordReader(FrameReader):
         self.report.end = result.get("end", 0.0)
         ended = f"decord {describe_exit(status)}"
         if status < 0:
-            raise MediaError(self.media.path, f"{ended} at {self.report.end:.2f} s")
+            raise MediaError(self.media.path, f"{ended} at {self.report.end:.2f} s", "crashed")
         if not self.report.decoded:
             raise MediaError(self.media.path, f"no frames could be decoded ({ended})")
         if result.get("damaged"):

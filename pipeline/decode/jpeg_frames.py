@@ -60,7 +60,7 @@ class JpegFrames:
             DecodeTimeoutError: the decoder is too slow.
         """
         if media.video is None:
-            raise MediaError(media.path, "has no video stream")
+            raise MediaError(media.path, "has no video stream", "no-streams")
         self.media = media
         self.report = DecodeReport(self.name)
         self._file = tempfile.TemporaryFile(prefix="avvp-frames-")  # noqa: SIM115 - closed by `close`

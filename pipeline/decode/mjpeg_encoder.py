@@ -146,7 +146,7 @@ class MjpegEncoder:
             lines = self._log.read(_MAX_LOG).decode("utf-8", "replace").strip().splitlines()
             reason = lines[0].rpartition("] ")[2] if lines else f"exit status {status}"
             folder = tempfile.gettempdir()
-            raise MediaError(self._path, f"its frames cannot be written to {folder}: {reason}")
+            raise MediaError(self._path, f"its frames cannot be written to {folder}: {reason}", "disk-full")
 
 
 def _plane_bytes(plane: av.video.plane.VideoPlane, component: av.video.format.VideoFormatComponent) -> bytes:

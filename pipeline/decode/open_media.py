@@ -150,7 +150,7 @@ class OpenMedia:
             raise self._died()
 
     def _died(self) -> MediaError:
-        return MediaError(self.path, f"its decoder {describe_exit(self._process.close())}")
+        return MediaError(self.path, f"its decoder {describe_exit(self._process.close())}", "crashed")
 
 
 def _filled(

@@ -55,7 +55,7 @@ def probe(path: Path) -> MediaInfo:
     if len(kinds) < 2 and _LATE_STREAMS & set(info.format.split(",")):
         info = _read_headers(path, long_look=True)
     if not info.streams:
-        raise MediaError(path, "holds neither audio nor video")
+        raise MediaError(path, "holds neither audio nor video", "no-streams")
     return info
 
 
@@ -64,7 +64,8 @@ def _read_headers(path: Path, *, long_look: bool = False) -> MediaInfo:
     with open_container(path, long_look=long_look, log=log) as container:
         if _PLAYLIST_FORMATS & set(container.format.name.split(",")):
             name = container.format.name
-            raise MediaError(path, f"is a playlist ({name}), not media; files that it names are not opened")
+            cause = f"is a playlist ({name}), not media; files that it names are not opened"
+            raise MediaError(path, cause, "not-media")
         previous = av.logging.get_level()
         av.logging.set_level(av.logging.INFO)
         try:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DecodeTimeoutError, MediaError
+from ..errors import DecodeTimeoutError, MediaError, category_of
 from ..memory import is_out_of_memory
 from ..text import escape
 from .container.media_file import open_media_file
@@ -68,20 +68,25 @@ def failure_message(error: Exception) -> dict[str, Any]:
         error: a MediaError, one about memory, or a bug, whose traceback is printed to standard error.
 
     Returns:
-        A JSON-ready message with the keys `failed` and `timeout`.
+        A JSON-ready message with the keys `failed`, `timeout` and `category`.
     """
     if isinstance(error, MediaError):
-        return {"failed": error.cause, "timeout": isinstance(error, DecodeTimeoutError)}
+        return {
+            "failed": error.cause,
+            "timeout": isinstance(error, DecodeTimeoutError),
+            "category": error.category,
+        }
     if is_out_of_memory(error):
-        return {"failed": "decoding is out of memory; use fewer --workers", "timeout": False}
+        cause = "decoding is out of memory; use fewer --workers"
+        return {"failed": cause, "timeout": False, "category": "out-of-memory"}
     traceback.print_exception(error)
     cause = f"internal error, please report it: {type(error).__name__}: {escape(error)}"
-    return {"failed": cause, "timeout": False}
+    return {"failed": cause, "timeout": False, "category": category_of(error)}
 
 
 def read_failure(path: Path, message: Mapping[str, Any]) -> MediaError:
     """Return the error that a message of `failure_message` describes."""
-    return (DecodeTimeoutError if message["timeout"] else MediaError)(path, message["failed"])
+    return (DecodeTimeoutError if message["timeout"] else MediaError)(path, message["failed"], message["category"])
 
 
 def kill_all() -> None:

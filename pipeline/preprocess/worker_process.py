@@ -172,7 +172,7 @@ class DecodeWorker:
         assert self._process is not None
         process = self._process
         self.close()
-        return MediaError(path, f"its decode worker {describe_exit(process.returncode)}")
+        return MediaError(path, f"its decode worker {describe_exit(process.returncode)}", "crashed")
 
     def _arrays(self, slot: int, arrays: Sequence[tuple[Stream, int]]) -> list[tuple[Stream, NDArray[Any]]]:
         assert self._memory is not None

@@ -63,7 +63,7 @@ class StreamPackets:
     def _read(self) -> Iterator[av.packet.Packet | None]:
         """Yield the packets, and None at their end, while the container is still open."""
         if self.stream.problem:
-            raise MediaError(self.media.path, self.stream.problem)
+            raise MediaError(self.media.path, self.stream.problem, "unsupported")
         av.logging.set_skip_repeated(False)  # the other pass has reported the same
         with open_container(self.media.path, long_look=self.media.long_look) as container:
             self.opened = container.streams[self.stream.index]
@@ -146,7 +146,7 @@ class StreamFrames(StreamPackets):
 
     def _decode(self, packet: av.packet.Packet | None) -> Iterator[Any]:
         if packet is not None and packet.has_sidedata("encryption_info"):
-            raise MediaError(self.media.path, f"its {self.stream.kind} is encrypted")
+            raise MediaError(self.media.path, f"its {self.stream.kind} is encrypted", "encrypted")
         context, frames, failure = self.opened.codec_context, [], None
         if not context.is_open:
             context.thread_count = 1  # with several, damaged frames are different in every run

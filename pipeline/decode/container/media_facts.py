@@ -73,7 +73,7 @@ def conclude(
     """
     reports = [report for report in (audio_report, visual_report) if report]
     if not reports:
-        raise next(iter(failures.values()), MediaError(media.path, "holds neither audio nor video"))
+        raise next(iter(failures.values()), MediaError(media.path, "holds neither audio nor video", "no-streams"))
     facts = _collect_facts(media, audio_report, visual_report)
     warnings = _stream_warnings(media)
     warnings += [f"{consequence}: {error.cause}" for consequence, error in failures.items()]

@@ -7,7 +7,7 @@ import re
 import stat
 from pathlib import Path
 
-from ...errors import MediaError
+from ...errors import MediaError, category_of
 
 MAX_PIXELS = 36_000_000  # 8K; larger frames are refused, because a file of a few bytes can claim gigabytes
 _HEAD = 4096  # bytes that are searched for the signature of a file that is no media
@@ -38,9 +38,11 @@ def open_media_file(path: Path) -> int:
         # Without O_NONBLOCK, opening a named pipe would wait for a writer forever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError as error:
-        raise MediaError(path, "no such file") from error
-    except (OSError, ValueError) as error:
-        raise MediaError(path, f"cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+        raise MediaError(path, "no such file", "missing") from error
+    except ValueError as error:  # a NUL
+        raise MediaError(path, f"cannot be opened: {error}", "missing") from error
+    except OSError as error:
+        raise MediaError(path, f"cannot be opened: {error.strerror or error}", category_of(error)) from error
     status = os.fstat(descriptor)
     cause = None
     if stat.S_ISDIR(status.st_mode):
@@ -51,7 +53,7 @@ def open_media_file(path: Path) -> int:
         cause = "the file is empty"
     if cause is not None:
         os.close(descriptor)
-        raise MediaError(path, cause)
+        raise MediaError(path, cause, "not-media")
     return descriptor
 
 
@@ -69,7 +71,8 @@ def refuse_foreign_content(path: Path) -> None:
     with os.fdopen(open_media_file(path), "rb") as file:
         head = file.read(_HEAD).lstrip(b"\xef\xbb\xbf \t\r\n")
     if _SVG.search(head) and head.startswith(b"<"):
-        raise MediaError(path, "is a vector drawing (SVG), not media; draw it to pixels first")
+        raise MediaError(path, "is a vector drawing (SVG), not media; draw it to pixels first", "not-media")
     for mark, what in _PLAYLISTS.items():
         if head.startswith(mark):
-            raise MediaError(path, f"is {what}, not media; files that it names are not opened: give the media files")
+            cause = f"is {what}, not media; files that it names are not opened: give the media files"
+            raise MediaError(path, cause, "not-media")

@@ -49,7 +49,8 @@ def open_container(
         if log is not None:
             log += (message for _, _, message in messages)
     except av.error.FFmpegError as error:
-        raise MediaError(path, "is not a media file that can be read (no audio or video found)") from error
+        cause = "is not a media file that can be read (no audio or video found)"
+        raise MediaError(path, cause, "not-media") from error
     finally:
         os.close(descriptor)  # FFmpeg has its own copy
     with container, library_errors(path):
@@ -68,4 +69,5 @@ def library_errors(path: Path) -> Iterator[None]:
     except (av.error.FFmpegError, ArithmeticError, MemoryError, ValueError) as error:
         reason = str(error.strerror) if isinstance(error, av.error.FFmpegError) else str(error)
         cause = f"its headers or data are damaged or not supported ({escape(reason or type(error).__name__)})"
-        raise MediaError(path, cause) from error
+        category = "out-of-memory" if isinstance(error, MemoryError) else "damaged"
+        raise MediaError(path, cause, category) from error

@@ -45,4 +45,5 @@ def check_length(media: MediaInfo, end: float) -> None:
         limit = min(limit, 10 * media.duration + SLACK)
     if end > limit:
         stated = "" if media.duration is None else f", but the container states {media.duration:.0f} s"
-        raise MediaError(media.path, f"its time stamps are damaged: they reach {end / 3600:.1f} hours{stated}")
+        cause = f"its time stamps are damaged: they reach {end / 3600:.1f} hours{stated}"
+        raise MediaError(media.path, cause, "too-long")
