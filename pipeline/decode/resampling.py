@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
@@ -98,16 +99,24 @@ def resamplable(rate: int) -> int:
     return rate if rate // math.gcd(rate, SAMPLE_RATE) <= MAX_PHASES else COMMON_RATE
 
 
-@cache
-def _polyphase_filter(rate: int) -> tuple[int, int, NDArray[np.float64]]:
-    """Return samples before each step, samples of a step, and the filter (taps, output samples of a step)."""
+def _filter_taps(rate: int) -> tuple[int, int, float, NDArray[np.float64]]:
+    """Return samples before each step, samples of a step, gain, and zero crossings from the centre of the filter.
+
+    The last is (taps, output samples of a step).
+    """
     step, phases = rate // math.gcd(rate, SAMPLE_RATE), SAMPLE_RATE // math.gcd(rate, SAMPLE_RATE)
     cutoff = min(step, phases) * _ROLLOFF
     width = math.ceil(_ZERO_CROSSINGS * step / cutoff)
     taps, outputs = np.arange(-width, width + step)[:, None] / step, np.arange(phases)[None] / phases
-    positions = np.clip((taps - outputs) * cutoff, -_ZERO_CROSSINGS, _ZERO_CROSSINGS)
+    return width, step, cutoff / step, np.clip((taps - outputs) * cutoff, -_ZERO_CROSSINGS, _ZERO_CROSSINGS)
+
+
+@cache
+def _polyphase_filter(rate: int) -> tuple[int, int, NDArray[np.float64]]:
+    """Return samples before each step, samples of a step, and the filter (taps, output samples of a step)."""
+    width, step, gain, positions = _filter_taps(rate)
     window = np.i0(_BETA * np.sqrt(1 - (positions / _ZERO_CROSSINGS) ** 2)) / np.i0(_BETA)
-    return width, step, np.sinc(positions) * window * (cutoff / step)
+    return width, step, np.sinc(positions) * window * gain
 
 
 def resample_polyphase(waveform: Samples, rate: int) -> Samples:
@@ -127,10 +136,16 @@ def resample_polyphase(waveform: Samples, rate: int) -> Samples:
 
 
 @cache
-def _torchaudio_filter(rate: int) -> Any:
+def _torchaudio_filter(rate: int) -> Callable[[Any], Any]:
+    """Return torchaudio's filter; where torchaudio does not import, the same filter of ours."""
     import torch
-    import torchaudio
 
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import torchaudio
+    except Exception:  # an ImportError, OSError or RuntimeError: it is not there, or was built for another torch
+        return _torch_filter(rate)
     return torchaudio.transforms.Resample(
         rate,
         SAMPLE_RATE,
@@ -142,8 +157,28 @@ def _torchaudio_filter(rate: int) -> Any:
     )
 
 
+def _torch_filter(rate: int) -> Callable[[Any], Any]:
+    """Return torchaudio's filter in plain torch: (1, S) -> (1, samples at 16 kHz)."""
+    import torch
+
+    if rate == SAMPLE_RATE:
+        return lambda waveform: waveform
+    width, step, gain, taps = _filter_taps(rate)
+    positions, beta = torch.from_numpy(taps.T), torch.tensor(_BETA)  # beta is float32 in torchaudio, too
+    window = torch.i0(beta * torch.sqrt(1 - (positions / _ZERO_CROSSINGS) ** 2)) / torch.i0(beta)
+    kernel = (torch.sinc(positions) * window * gain)[:, None]
+
+    def resample(waveform: Any) -> Any:
+        padded = torch.nn.functional.pad(waveform, (width, width + step))
+        return torch.nn.functional.conv1d(padded[:, None], kernel, stride=step).transpose(1, 2).flatten(1)
+
+    return resample
+
+
 def resample_torchaudio(waveform: Samples, rate: int) -> Samples:
     """Resample to 16 kHz with torchaudio and the same filter; the first call imports torch, which takes seconds.
+
+    Where torchaudio does not import beside the installed torch, the same filter is computed without it.
 
     Args:
         waveform: mono audio (S,).

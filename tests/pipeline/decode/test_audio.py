@@ -5,12 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import wave
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 import resampy
+from avvp.pipeline.decode import resampling
 from avvp.pipeline.decode.audio import AudioReader
 from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.decode.resampling import (
@@ -62,6 +63,52 @@ def test_numpy_and_torchaudio_apply_the_same_filter(rate: int) -> None:
     """To the single precision in which torchaudio computes its window."""
     waveform = RNG.standard_normal(rate + 123)
     np.testing.assert_allclose(resample_polyphase(waveform, rate), resample_torchaudio(waveform, rate), atol=1e-6)
+
+
+TORCHAUDIO_RATES = [7_350, 8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000]
+
+
+def torchaudio_works() -> bool:
+    try:
+        import torchaudio  # noqa: F401
+    except Exception:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not torchaudio_works(), reason="torchaudio does not import beside this torch")
+@pytest.mark.parametrize("rate", TORCHAUDIO_RATES)
+def test_the_same_filter_without_torchaudio(rate: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal to the last bits, so that results do not depend on whether torchaudio imports."""
+    waveform = RNG.standard_normal(2 * rate + 123)
+    with_torchaudio = resample_torchaudio(waveform, rate)
+    assert "torchaudio" in type(resampling._torchaudio_filter(rate)).__module__
+    without_torchaudio(monkeypatch)
+    without = resample_torchaudio(waveform, rate)
+    assert without.shape == with_torchaudio.shape
+    np.testing.assert_allclose(without, with_torchaudio, rtol=0, atol=5e-15)
+
+
+@pytest.mark.parametrize("error", [ImportError, OSError, RuntimeError, AttributeError])
+def test_torchaudio_of_another_torch_is_replaced(error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It raises OSError for another ABI, and RuntimeError for another CUDA version."""
+    waveform = RNG.standard_normal(2 * 44_100)
+    without_torchaudio(monkeypatch, error)
+    resampled = get_resampler("torchaudio")(waveform, 44_100)
+    np.testing.assert_allclose(resampled, resample_polyphase(waveform, 44_100), atol=1e-6)
+
+
+def without_torchaudio(monkeypatch: pytest.MonkeyPatch, error: type[Exception] = RuntimeError) -> None:
+    """Let `import torchaudio` raise this error."""
+
+    class Refusing:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "torchaudio":
+                raise error("built for another torch")
+
+    monkeypatch.delitem(sys.modules, "torchaudio", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Refusing(), *sys.meta_path])
+    monkeypatch.setattr(resampling, "_torchaudio_filter", cache(resampling._torchaudio_filter.__wrapped__))
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
