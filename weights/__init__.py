@@ -1,9 +1,10 @@
 """Weight files: the manifest, search folders, downloads and verification."""
 
+from .bundles import load_bundle
 from .errors import WeightsError
 from .fetch import fetch_file
 from .locate import bundle_paths, find_file, search_folders, verify_file
-from .manifest import DEFAULT_BUNDLE, Bundle, WeightFile, list_bundles, list_files, load_bundle
+from .manifest import DEFAULT_BUNDLE, Bundle, WeightFile, list_bundles, list_files
 from .source import ANYWHERE, WeightSource
 
 __all__ = [

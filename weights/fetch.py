@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .drive import download_from_drive
 from .errors import WeightsError
+from .hub import SCHEME, download_from_hub
 from .locate import MAX_FILE_BYTES, readable_url, search_folders, verify_file
 from .manifest import WeightFile
 from .messages import escape, first_line
@@ -30,8 +31,8 @@ def fetch_file(
     An interrupted download is resumed from its `.part` file. A file that is already there is only verified.
 
     Args:
-        file: of the manifest; its addresses are tried in order.
-        weights_dir: the folder to download to; None for the first of the default folders.
+        file: of the manifest, or of a bundle's `downloads`; its addresses are tried in order.
+        weights_dir: the folder to download to; None for the first of the default folders. A file of a hub has its own.
         progress: callback during the download.
 
     Returns:
@@ -40,7 +41,7 @@ def fetch_file(
     Raises:
         WeightsError: every address fails, the folder cannot be created, or the content is not the expected file.
     """
-    target = search_folders(weights_dir)[0] / file.name
+    target = (file.folder or search_folders(weights_dir)[0]) / file.name
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _exclusive_lock(target.parent):
@@ -60,6 +61,8 @@ def _fetch_to(file: WeightFile, target: Path, progress: DownloadProgress | None)
         try:
             if url.startswith("gdrive:"):
                 download_from_drive(url.removeprefix("gdrive:"), part, limit=limit, progress=progress)
+            elif url.startswith(SCHEME):
+                download_from_hub(url, part, size=file.bytes, limit=limit, progress=progress)
             else:
                 download(url, part, size=file.bytes, limit=limit, progress=progress)
         except TransferError as error:

@@ -62,12 +62,19 @@ def gather_files(bundle: Bundle, source: WeightSource = ANYWHERE) -> tuple[dict[
     known, hashes = list_files(), {}
     for key, path in paths.items():
         in_bundle = bundle.root is not None and path == bundle.root / key
-        hashes[file_name(key, path)] = sha256_of(path) if in_bundle else verify_file(known[key], path)
+        expected = bundle.downloads.get(key) if in_bundle else known[key]
+        hashes[file_name(key, path)] = sha256_of(path) if expected is None else verify_file(expected, path)
     for file in missing:
         try:
             paths[file.key], hashes[file.name] = fetch_file(file, source.folder, progress=source.progress)
         except WeightsError as error:
             raise WeightsError(f"{error}\n{missing_message(missing, source.folder)}") from error
+    for key, path in paths.items():
+        if (digest := hashes[file_name(key, path)]) != bundle.sha256.get(key, digest):
+            raise WeightsError(
+                f"{escape(path)}: sha256 {digest[:16]}…, but the bundle states {bundle.sha256[key][:16]}…: the file is"
+                " damaged or a different one"
+            )
     return paths, hashes
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import platformdirs
 
 from .errors import WeightsError
+from .hub import SCHEME, web_address
 from .manifest import WEIGHT_SUFFIXES, Bundle, WeightFile, list_files
 from .messages import escape, first_line, shown
 from .safe_paths import inside, is_file
@@ -46,7 +47,8 @@ def find_file(file: WeightFile, weights_dir: Path | None = None) -> Path | None:
     Returns:
         Its path, None when there is no copy.
     """
-    candidates = (folder / file.name for folder in search_folders(weights_dir))
+    folders = search_folders(weights_dir) if file.folder is None else [file.folder]
+    candidates = (folder / file.name for folder in folders)
     return next((path for path in candidates if is_file(path)), None)
 
 
@@ -111,15 +113,26 @@ def verify_file(file: WeightFile, path: Path) -> str:
         raise WeightsError(f"{where}: cannot be read: {first_line(error)}") from error
     if file.bytes is not None and size != file.bytes:
         raise WeightsError(f"{where}: {size} bytes, expected {file.bytes}: {advice}")
-    if not file.sha256 and not _looks_like_tensors(path):
+    if not file.sha256 and not file.git_hash and not _looks_like_tensors(path):
         raise WeightsError(f"{where}: not a PyTorch file (perhaps a web page): {advice}")
     digest = sha256_of(path)
+    if file.git_hash and _git_hash_of(path, size) != file.git_hash:
+        raise WeightsError(f"{where}: wrong hash: the file is damaged or a different one; {advice}")
     if not digest.startswith(file.sha256):
         raise WeightsError(
             f"{where}: wrong hash: sha256 {digest[:16]}…, expected {file.sha256[:16]}"
             f": the file is damaged or a different one; {advice}"
         )
     return digest
+
+
+def _git_hash_of(path: Path, size: int) -> str:
+    """Return the hash that git gives a file, which `sha256_of` has read: of a header and the content."""
+    digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def bundle_paths(bundle: Bundle, weights_dir: Path | None = None) -> tuple[dict[str, Path], list[WeightFile]]:
@@ -130,7 +143,7 @@ def bundle_paths(bundle: Bundle, weights_dir: Path | None = None) -> tuple[dict[
         weights_dir: searched first; None for the default folders only.
 
     Returns:
-        Path by name in the bundle, and the files of the manifest that are on no disk.
+        Path by name in the bundle, and the files of the manifest and of a hub that are on no disk.
 
     Raises:
         WeightsError: a file is neither in the bundle's folder nor in the manifest, leads out of that folder, or does
@@ -151,6 +164,8 @@ def bundle_paths(bundle: Bundle, weights_dir: Path | None = None) -> tuple[dict[
                     f" their names end with {', '.join(WEIGHT_SUFFIXES)}"
                 )
             paths[name] = path
+        elif name in bundle.downloads:
+            missing.append(bundle.downloads[name])
         elif name not in known:
             raise WeightsError(
                 f"bundle {shown(bundle.name)} needs {shown(name)}, which is neither in its folder nor in the manifest"
@@ -175,9 +190,8 @@ def missing_message(files: list[WeightFile], weights_dir: Path | None = None) ->
     lines = [f"{len(files)} weight file(s) missing:"]
     for file in files:
         lines.append(f"  {file.name} ({file.mib:.0f} MiB): {', '.join(readable_url(url) for url in file.urls)}")
-    lines.append(
-        f"Put them into {escape(search_folders(weights_dir)[0])}, or run `avvp weights fetch` with network access."
-    )
+    folders = dict.fromkeys(escape(file.folder or search_folders(weights_dir)[0]) for file in files)
+    lines.append(f"Put them into {', '.join(folders)}, or run `avvp weights fetch` with network access.")
     return "\n".join(lines)
 
 
@@ -185,10 +199,12 @@ def readable_url(url: str) -> str:
     """Return an address that a browser can open.
 
     Args:
-        url: as in the manifest; "gdrive:ID" is a Google Drive file.
+        url: as in the manifest; "gdrive:ID" is a Google Drive file, "hf://" one of a hub.
 
     Returns:
         An http(s) address.
     """
+    if url.startswith(SCHEME):
+        return web_address(url)
     drive_id = url.removeprefix("gdrive:")
     return url if drive_id == url else f"https://drive.google.com/file/d/{drive_id}/view"

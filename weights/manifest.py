@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ MAX_SEED = 2**32 - 1  # of random parameters
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 # Extractors give files and folders their names: no separators, no hidden files, at most 64 characters.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .+-]{0,63}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _PARSER_FILES = ("checkpoint", "file", "label_embeddings")
 _PARSER_KEYS = ("family", *_PARSER_FILES)
 
@@ -33,12 +34,14 @@ class WeightFile:
 
     key: str  # name in the manifest
     name: str  # file name on disk
-    urls: tuple[str, ...]  # tried in order; "gdrive:ID" is a Google Drive file
+    urls: tuple[str, ...]  # tried in order; "gdrive:ID" is a Google Drive file, "hf://" one of a hub
     licence: str
     source: str  # publisher
     mib: float  # approximate size
     sha256: str = ""  # or the prefix that the publisher gives; empty when none is published
     bytes: int | None = None  # exact size; None when unknown
+    git_hash: str = ""  # git's hash of the content, where a hub gives no sha256
+    folder: Path | None = None  # where it belongs; None: the folders that are searched for weight files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +63,9 @@ class Bundle:
     labels: str | None = None  # name of the label set, when the parser's file does not hold its labels
     seed: int | None = None  # of random parameters; there are no files then
     warning: str | None = None  # what users of its results have to know; the first of their warnings
+    sha256: Mapping[str, str] = field(default_factory=dict)  # file in `root` -> hash that it must have
     root: Path | None = None  # folder of a bundle on disk
+    downloads: Mapping[str, WeightFile] = field(default_factory=dict)  # files of `root` that may not be there yet
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -77,16 +82,18 @@ class Bundle:
                 raise ValueError(f"{shown(name)} cannot be the name of {what}: {rule}")
         if unknown := sorted(set(self.parser) - set(_PARSER_KEYS)):
             raise ValueError(f"parser has an unknown key {shown(unknown[0])}; known: {', '.join(_PARSER_KEYS)}")
+        if wrong := [digest for digest in self.sha256.values() if not _SHA256.fullmatch(digest)]:
+            raise ValueError(f"{shown(wrong[0])} is no sha256: 64 hexadecimal digits in lower case")
         if self.root is not None:
             for file in self.files:
                 inside(self.root, file)
 
     def _check_types(self) -> None:
         """Raise TypeError for a field of another type than it is declared with."""
-        for name in ("extractors", "parser"):
+        for name, values in (("extractors", "files"), ("parser", "files"), ("sha256", "hashes")):
             table = getattr(self, name)
             if not isinstance(table, Mapping) or not all(isinstance(value, str) for value in table.values()):
-                raise TypeError(f"{name} must be a table of names and files")
+                raise TypeError(f"{name} must be a table of names and {values}")
         kinds_of = {"description": str, "profile": str, "labels": str | None, "seed": int | None, "warning": str | None}
         for name, kinds in kinds_of.items():
             value = getattr(self, name)
@@ -106,7 +113,7 @@ class Bundle:
         return tuple(file for file in (*self.extractors.values(), *parser) if file)
 
 
-_KEYS = {field.name for field in fields(Bundle)} - {"name", "root"}  # of a bundle.toml
+_KEYS = {field.name for field in fields(Bundle)} - {"name", "root", "downloads"}  # of a bundle.toml
 
 
 @cache
@@ -124,11 +131,11 @@ def list_bundles() -> dict[str, Bundle]:
     """Return every named bundle: those of the manifest, and those shipped in folders beside it."""
     listed = {name: Bundle(name=name, **entry) for name, entry in _manifest()["bundles"].items()}
     shipped = (folder for folder in Path(__file__).parent.iterdir() if (folder / BUNDLE_FILE).is_file())
-    return listed | {folder.name: _read_bundle(folder) for folder in sorted(shipped)}
+    return listed | {folder.name: read_bundle(folder) for folder in sorted(shipped)}
 
 
-def load_bundle(name_or_folder: str) -> Bundle:
-    """Load a bundle by name or from a folder.
+def read_named_bundle(name_or_folder: str) -> Bundle:
+    """Read a bundle by name or from a folder; `bundles.load_bundle` reads those of a hub as well.
 
     Args:
         name_or_folder: name of a bundle, or path of a folder with a `bundle.toml`. Names take precedence.
@@ -150,11 +157,11 @@ def load_bundle(name_or_folder: str) -> Bundle:
         )
     if not is_file(folder / BUNDLE_FILE):
         raise WeightsError(f"{escape(folder)}: not a bundle: the folder has no {BUNDLE_FILE}")
-    return _read_bundle(folder)
+    return read_bundle(folder)
 
 
 def format_bundle(bundle: Bundle) -> str:
-    """Format a `bundle.toml` that `load_bundle` reads.
+    """Format a `bundle.toml` that `read_bundle` reads.
 
     Args:
         bundle: a bundle; its name is not written, because that is the folder's.
@@ -172,10 +179,14 @@ def format_bundle(bundle: Bundle) -> str:
         lines.append(f"seed = {bundle.seed}")
     if bundle.warning is not None:
         lines.append(f"warning = {toml_string(bundle.warning)}")
+    if bundle.sha256:
+        lines.append("\n[sha256]")
+        lines += [f"{toml_string(name)} = {toml_string(digest)}" for name, digest in bundle.sha256.items()]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _read_bundle(folder: Path) -> Bundle:
+def read_bundle(folder: Path) -> Bundle:
+    """Read the `bundle.toml` of a folder; the bundle has the folder's name. Raises WeightsError."""
     try:
         entry = read_toml(inside(folder, BUNDLE_FILE), limit=MAX_BUNDLE)
         if unknown := sorted(entry.keys() - _KEYS):

@@ -40,7 +40,15 @@ class _Expected(NamedTuple):
     limit: int
 
 
-def download(url: str, part: Path, *, size: int | None, limit: int, progress: DownloadProgress | None) -> None:
+def download(
+    url: str,
+    part: Path,
+    *,
+    size: int | None,
+    limit: int,
+    progress: DownloadProgress | None,
+    token: str | None = None,
+) -> None:
     """Download a file.
 
     Args:
@@ -49,6 +57,7 @@ def download(url: str, part: Path, *, size: int | None, limit: int, progress: Do
         size: exact size in bytes, None if it is not known.
         limit: bytes, the most that are accepted.
         progress: callback with the bytes so far and the total.
+        token: sent to the server of `url`, not to those that it redirects to; None for none.
 
     Raises:
         TransferError: the server cannot be reached, breaks off, is too slow, sends another size, or redirects to an
@@ -58,8 +67,8 @@ def download(url: str, part: Path, *, size: int | None, limit: int, progress: Do
     try:
         with open_part(part) as file:
             start = file.seek(0, os.SEEK_END)
-            if start > limit or not _transfer(_receive(url, start, pace), file, start, expected, progress):
-                _transfer(_receive(url, 0, pace), file, 0, expected, progress)
+            if start > limit or not _transfer(_receive(url, start, pace, token), file, start, expected, progress):
+                _transfer(_receive(url, 0, pace, token), file, 0, expected, progress)
     except TooLargeError:
         with contextlib.suppress(OSError):
             part.unlink()
@@ -137,7 +146,7 @@ def _continues(response: Any, start: int, size: int | None) -> bool:
     return first == start <= last and totals == {last + 1} and length in {None, last + 1 - first}
 
 
-def _receive(url: str, start: int, pace: Pace) -> Generator[Any]:
+def _receive(url: str, start: int, pace: Pace, token: str | None) -> Generator[Any]:
     """Yield the response, then the blocks of its body.
 
     Raises:
@@ -145,7 +154,7 @@ def _receive(url: str, start: int, pace: Pace) -> Generator[Any]:
     """
     results: queue.Queue[Any] = queue.Queue(_QUEUED)
     stopped = threading.Event()
-    threading.Thread(target=_read, args=(url, start, results, stopped), daemon=True).start()
+    threading.Thread(target=_read, args=(url, start, results, stopped, token), daemon=True).start()
     try:
         while True:
             pace.check()
@@ -166,7 +175,7 @@ def _receive(url: str, start: int, pace: Pace) -> Generator[Any]:
         stopped.set()
 
 
-def _read(url: str, start: int, results: queue.Queue[Any], stopped: threading.Event) -> None:
+def _read(url: str, start: int, results: queue.Queue[Any], stopped: threading.Event, token: str | None) -> None:
     """Put the response, the blocks of its body and None into a queue; or the exception that ends it."""
     import requests
 
@@ -177,7 +186,7 @@ def _read(url: str, start: int, results: queue.Queue[Any], stopped: threading.Ev
                 return
 
     try:
-        with requests.Session() as session, _open(session, url, start) as response:
+        with requests.Session() as session, _open(session, url, start, token) as response:
             put(response)
             while not stopped.is_set() and (block := response.raw.read(_BLOCK, decode_content=False)):
                 put(block)
@@ -186,18 +195,27 @@ def _read(url: str, start: int, results: queue.Queue[Any], stopped: threading.Ev
         put(error)
 
 
-def _open(session: requests.Session, url: str, start: int) -> requests.Response:
+def _open(session: requests.Session, url: str, start: int, token: str | None) -> requests.Response:
     """Send the request and follow redirects; the body is not read."""
     import requests
+
+    origin = urlsplit(url)[:2]
+
+    def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if urlsplit(request.url or "")[:2] == origin:
+            request.headers["Authorization"] = f"Bearer {token}"
+        return request
 
     # Servers that compress in transit would make the sizes, and a resumed download, wrong.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     for _ in range(MAX_REDIRECTS + 1):
-        if not _is_safe(url):
+        if not is_safe(url):
             raise TransferError("not an https address")
         # Not by `session.get`, which reads the body of a redirect, of any length, even if it is not to follow it.
         settings = session.merge_environment_settings(url, {}, stream=True, verify=None, cert=None)
-        request = session.prepare_request(requests.Request("GET", url, headers=headers))
+        request = session.prepare_request(
+            requests.Request("GET", url, headers=headers, auth=authorize if token else None)
+        )
         response = session.get_adapter(url).send(request, timeout=TIMEOUT, **settings)
         target = session.get_redirect_target(response)
         if target is None:
@@ -207,13 +225,13 @@ def _open(session: requests.Session, url: str, start: int) -> requests.Response:
             was_https, url = url.startswith("https:"), urljoin(url, target)
         except ValueError as error:
             raise TransferError(f"redirects to {shown(target)}, which is not an address") from error
-        if not _is_safe(url) or (was_https and not url.startswith("https:")):
+        if not is_safe(url) or (was_https and not url.startswith("https:")):
             raise TransferError(f"redirects to {shown(url)}, which is not https")
     raise TransferError(f"redirects more than {MAX_REDIRECTS} times")
 
 
-def _is_safe(url: str) -> bool:
-    """Return whether an address is https, or plain http of this machine."""
+def is_safe(url: str) -> bool:
+    """Return whether an address is https, or plain http of this machine; `url` may be any text."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...weights.manifest import load_bundle
+from ...weights.bundles import load_bundle
 from ..errors import AVVPError, SetupError
 from ..text import escape
 from .options.event_outputs import check_suffix, name_targets, output_path, refuse_inputs, write_plots, write_target
@@ -43,7 +43,7 @@ def parse_one(options: ParseOptions) -> int:
         click.UsageError, SetupError, WeightsError: found before decoding starts.
     """
     path, targets = _plan_files(options)
-    bundle = load_bundle(options.weights)
+    bundle = load_bundle(options.weights, options.source())
 
     from .console import Console
 

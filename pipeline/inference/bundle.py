@@ -18,9 +18,10 @@ from ...models.config import ParserConfig
 from ...models.labels import LABEL_SETS, stack_label_embeddings
 from ...models.parser import AVParser, meta_parser, parser_shapes
 from ...models.published import load_published
+from ...weights.bundles import load_bundle
 from ...weights.load import file_name, gather_files, read_state_dict
 from ...weights.locate import bundle_paths
-from ...weights.manifest import Bundle, load_bundle
+from ...weights.manifest import Bundle
 from ...weights.messages import shown
 from ...weights.source import ANYWHERE, WeightSource
 from ...weights.untrained import untrained_state
@@ -134,7 +135,7 @@ def load_networks(
         WeightsError: files are missing or damaged.
     """
     if isinstance(bundle, str):
-        bundle = load_bundle(bundle)
+        bundle = load_bundle(bundle, source)
     devices = resolve_devices(device)
     paths, hashes = gather_files(bundle, source)
     extractors = _load_extractors(bundle, paths, hashes, devices, precision)
@@ -235,7 +236,7 @@ def load_parser(
     """
     resolved = resolve_device(device)
     if isinstance(bundle, str):
-        bundle = load_bundle(bundle)
+        bundle = load_bundle(bundle, source)
     paths, _ = gather_files(replace(bundle, extractors={}), source)
     try:
         with torch.device("meta"):

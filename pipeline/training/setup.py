@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from ...models.labels import LLP_LABELS
+from ...weights.bundles import load_bundle
 from ...weights.errors import WeightsError
 from ...weights.load import gather_files
-from ...weights.manifest import BUNDLE_FILE, DEFAULT_BUNDLE, Bundle, load_bundle
+from ...weights.manifest import BUNDLE_FILE, DEFAULT_BUNDLE, Bundle
 from ...weights.messages import shown
 from ...weights.source import ANYWHERE, WeightSource
 from ..datasets.annotations import Annotations, read_annotations
@@ -213,7 +214,7 @@ def start_run(job: TrainingJob, plan: TrainingPlan, source: WeightSource = ANYWH
         SetupError: the plan's bundle lacks extractors of the features, or another process uses the folder.
     """
     spec = job.clips.features.spec
-    extractors = load_bundle(plan.extractors or DEFAULT_BUNDLE)
+    extractors = load_bundle(plan.extractors or DEFAULT_BUNDLE, source)
     missing = [name for name in spec.extractors if name not in extractors.extractors]
     if missing and plan.extractors is not None:
         raise SetupError(
@@ -243,7 +244,7 @@ def complete_bundle(job: TrainingJob, plan: TrainingPlan, source: WeightSource =
         OutputError: a file cannot be written.
     """
     if not (job.root / BUNDLE_FILE).exists():
-        write_bundle(job.root, job.clips.features.spec, load_bundle(plan.extractors or DEFAULT_BUNDLE), source)
+        write_bundle(job.root, job.clips.features.spec, load_bundle(plan.extractors or DEFAULT_BUNDLE, source), source)
 
 
 def _embeddings(plan: TrainingPlan, labels: tuple[str, ...], source: WeightSource) -> Tensor:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ....extractors.profiles import PROFILES
-from ....weights.manifest import DEFAULT_BUNDLE, load_bundle
+from ....weights.bundles import load_bundle
+from ....weights.manifest import DEFAULT_BUNDLE
 from ..batch_run import run_batch
 from ..options.batch_options import BatchOptions, CompileOptions, DecoderOptions, collect_named_inputs, read_settings
 from ..options.command import argument, command, exit_2_on_error, option
@@ -77,7 +78,7 @@ def extract(options: ExtractOptions) -> int:
     """
     with exit_2_on_error(debug=options.debug):
         named = collect_named_inputs(options.inputs, options)
-        bundle = load_bundle(options.weights)
+        bundle = load_bundle(options.weights, options.source())
         if options.profile is not None:
             bundle = replace(bundle, profile=options.profile)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ....weights.manifest import load_bundle
+from ....weights.bundles import load_bundle
 from ..batch_run import run_batch
 from ..options.batch_options import BatchOptions, CompileOptions, RayOptions, collect_named_inputs
 from ..options.command import command, exit_2_on_error, given_flags, version_option
@@ -60,7 +60,7 @@ def _parse_batch(output_dir: str, options: ParseOptions) -> int:
 
     from ...batch.open_storage import open_storage
 
-    bundle = load_bundle(options.weights)
+    bundle = load_bundle(options.weights, options.source())
     storage = open_storage(output_dir)
     from ..console import Console
 

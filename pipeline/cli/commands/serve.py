@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from ....weights.manifest import DEFAULT_BUNDLE, load_bundle
+from ....weights.bundles import load_bundle
+from ....weights.manifest import DEFAULT_BUNDLE
 from ...errors import SetupError
 from ...text import escape
 from ..options.command import (
@@ -143,7 +144,7 @@ def serve(options: ServeOptions) -> int:
     Studio.
     """
     with exit_2_on_error(debug=options.debug):
-        bundle = load_bundle(options.weights)
+        bundle = load_bundle(options.weights, options.source())
         _check_extra()
         token = _token(options)
 
