@@ -1,14 +1,16 @@
 """Checkpoints of this program: one safetensors file that holds a parser and everything needed to rebuild it.
 
 The tensors include the label embeddings. The file's metadata holds, as JSON, the parser's configuration, the
-specification of the features it was trained on, and a record of the training. Loading executes no code.
+specification of the features it was trained on, a record of the training, and which parts are of other packages.
+Loading executes no code, unless the configuration names a part of another package that the user trusts or has
+installed, see `weights/parts.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +22,7 @@ from ..weights.messages import first_line, shown
 from ..weights.parameters import check_parameters, check_shapes
 from ..weights.tensor_files import check_safetensors
 from .config import ParserConfig
-from .parser import AVParser, meta_parser, parser_shapes
+from .parser import AVParser, parser_shapes, restore_parser
 
 _METADATA_KEY = "avvp"
 FORMAT_VERSION = 1
@@ -59,6 +61,8 @@ def dump_checkpoint(parser: AVParser, feature_spec: Mapping[str, Any], record: M
         "feature_spec": dict(feature_spec),
         "record": dict(record),
     }
+    if parser.parts:
+        description["parts"] = [part.to_dict() for part in parser.parts]
     tensors = {key: tensor.detach().cpu().float().contiguous() for key, tensor in parser.state_dict().items()}
     return save(tensors, metadata={_METADATA_KEY: json.dumps(description)})
 
@@ -113,7 +117,7 @@ def _description(metadata: Mapping[str, str] | None) -> Description:
         raise ValueError(f"invalid description in its metadata: {error}") from error
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: Path, trust: Iterable[str] = ()) -> Checkpoint:
     """Load a parser and its metadata from a checkpoint.
 
     The shapes in the file's header are compared with those that its description leads to before anything is read or
@@ -121,24 +125,31 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
     Args:
         path: a file written from `dump_checkpoint`.
+        trust: packages whose encoders and decoders the file may name by "module:Name".
 
     Returns:
         The parser in eval mode on the CPU, the feature specification and the training record.
 
     Raises:
         ValueError: the file is damaged, not a checkpoint of this program, or of a newer format; or its tensors are not
-            those of its description, not float32, or not finite. The message names it.
+            those of its description, not float32, or not finite; or it names a part of another package that is not
+            trusted or cannot be loaded. The message names the file.
     """
     with _open(path) as file:
         try:
             description = _description(file.metadata())
+            shapes = parser_shapes(description.config, trust)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        try:
             names = list(file.keys())
-            shapes = parser_shapes(description.config)
             check_shapes({name: file.get_slice(name).get_shape() for name in names}, shapes)
             tensors = {name: file.get_tensor(name).clone() for name in names}
             check_parameters(tensors, shapes)
         except ValueError as error:
             raise ValueError(f"{path}: its tensors do not match its description: {error}") from error
-    parser = meta_parser(description.config)
-    parser.load_state_dict(tensors, assign=True)
-    return Checkpoint(parser.eval(), description.feature_spec, description.record)
+        try:
+            parser = restore_parser(description.config, tensors, trust)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    return Checkpoint(parser, description.feature_spec, description.record)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ..weights.messages import escape, shown
+from ..weights.parts import check_part
 
+# Names of this program in each field that can name a part of another package.
+PARTS = {"encoder": ("mmpyr", "han"), "decoder": ("leap", "mmil"), "decision": ("thresholds",)}
 # Allowed values of each field that names a choice.
 CHOICES = {
-    "encoder": ("mmpyr", "han"),
-    "decoder": ("leap", "mmil"),
     "han_order": ("parallel", "sequential"),
     "leap_variant": ("published", "paper"),
     "leap_prediction": ("first", "last", "average"),
@@ -73,9 +74,16 @@ class ParserConfig:
     dropout: float = 0.2
     attention_dropout: float = 0.1
     segments: int = 10  # T in training; longer videos are parsed in windows of this length
+    decision: str = "thresholds"  # how probabilities become labels, see pipeline/inference/decisions.py
+    # Settings of an encoder, a decoder or a decision of another package, its keyword arguments.
+    encoder_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    decoder_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    decision_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         _check_labels(self.labels)
+        for name, known in PARTS.items():
+            check_part(name, getattr(self, name), getattr(self, f"{name}_options"), known)
         for name, choices in CHOICES.items():
             value = getattr(self, name)
             if not isinstance(value, str) or value not in choices:
@@ -86,7 +94,8 @@ class ParserConfig:
                 raise ValueError(f"{name} is {shown(value)}, expected a whole number")
             if not 1 <= value <= largest:
                 raise ValueError(f"{name} is {shown(value)}; it must be at least 1 and at most {largest}")
-        for name in ("heads", "leap_heads") if self.decoder == "leap" else ("heads",):
+        used = {"heads": self.encoder in PARTS["encoder"], "leap_heads": self.decoder == "leap"}
+        for name in (name for name, is_used in used.items() if is_used):
             if self.hidden_dim % getattr(self, name):
                 raise ValueError(f"{name} {getattr(self, name)} does not divide hidden_dim {self.hidden_dim}")
         for name in _RATES:
@@ -101,11 +110,19 @@ class ParserConfig:
     @property
     def needs_label_embeddings(self) -> bool:
         """Whether the decoder reads label embeddings (C, label_embedding_dim)."""
-        return self.decoder == "leap" and self.label_queries == "embeddings"
+        return self.decoder != "mmil" and self.label_queries == "embeddings"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping that `from_dict` reads."""
-        return asdict(self) | {"labels": list(self.labels)}
+        """Return a JSON-ready mapping that `from_dict` reads.
+
+        Settings of parts of other packages are left out where there are none: versions of this program that do not know
+        them read the others.
+        """
+        values = asdict(self) | {"labels": list(self.labels)}
+        unused = {f"{name}_options" for name in PARTS if not values[f"{name}_options"]}
+        if self.decision in PARTS["decision"]:
+            unused.add("decision")
+        return {name: value for name, value in values.items() if name not in unused}
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any]) -> ParserConfig:
@@ -122,7 +139,7 @@ class ParserConfig:
         """
         if not isinstance(mapping, Mapping):
             raise ValueError(f"parser settings are {shown(mapping)}, expected a mapping")
-        unknown = sorted(map(str, set(mapping) - {field.name for field in fields(cls)}))
+        unknown = sorted(map(str, set(mapping) - {entry.name for entry in fields(cls)}))
         if unknown:
             raise ValueError(f"unknown parser settings: {escape(', '.join(unknown[:5])[:200])}")
         labels = mapping.get("labels")

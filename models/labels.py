@@ -40,21 +40,23 @@ LLP_LABELS = (
 LABEL_SETS: dict[str, tuple[str, ...]] = {"llp": LLP_LABELS}
 
 
-def stack_label_embeddings(vectors: Mapping[str, Tensor], labels: Sequence[str]) -> Tensor:
+def stack_label_embeddings(vectors: Mapping[str, Tensor], labels: Sequence[str], *, ordered: bool = True) -> Tensor:
     """Stack one vector per label into a matrix of label embeddings.
 
-    Vectors are matched to labels by order: key names in the published file `llp_label_glove_embeddings.pt` differ
-    from those of the annotation files (spaces, commas).
+    Vectors that are named like the labels are matched by name, others by order: key names in the published file
+    `llp_label_glove_embeddings.pt` differ from those of the annotation files (spaces, "fry food").
 
     Args:
-        vectors: C vectors of W values each, in the order of `labels`.
+        vectors: C vectors of W values each.
         labels: C class names.
+        ordered: whether `vectors` have the order of their file. A .safetensors file has none.
 
     Returns:
         (C, W) float32.
 
     Raises:
-        ValueError: the number of vectors is not C, their widths differ, or they are not floating-point numbers.
+        ValueError: the number of vectors is not C, their widths differ, they are not floating-point numbers, or they
+            have neither the names of the labels nor an order.
     """
     import torch
 
@@ -63,4 +65,8 @@ def stack_label_embeddings(vectors: Mapping[str, Tensor], labels: Sequence[str])
     rows = [vector.flatten() for vector in vectors.values()]
     if len(rows) != len(labels) or len({len(row) for row in rows}) != 1:
         raise ValueError(f"expected {len(labels)} label vectors of equal width, found {len(rows)}")
+    if vectors.keys() == set(labels):
+        rows = [vectors[label].flatten() for label in labels]
+    elif not ordered:
+        raise ValueError("label vectors in a .safetensors file, which has no order, must be named like the classes")
     return torch.stack(rows).float()

@@ -99,7 +99,8 @@ class MultiHeadAttention(nn.Module):
             (B, L, D).
         """
         attended = F.scaled_dot_product_attention(
-            self._split(self.query(query)).expand(len(memory), -1, -1, -1),
+            # `len` would fix the size of the batch in exported programs.
+            self._split(self.query(query)).expand(memory.shape[0], -1, -1, -1),
             self._split(self.key(memory)),
             self._split(self.value(memory)),
             attn_mask=None if mask is None else mask.unsqueeze(-3),

@@ -151,11 +151,8 @@ class LeapDecoder(nn.Module):
         super().__init__()
         self.variant = config.leap_variant
         if config.needs_label_embeddings:
-            expected = (len(config.labels), config.label_embedding_dim)
-            shape = None if label_embeddings is None else tuple(label_embeddings.shape)
-            if label_embeddings is None or shape != expected:
-                raise ValueError(f"label embeddings are {shape}, expected {expected}")
-            self.register_buffer("label_embeddings", label_embeddings.detach().clone().float())
+            embeddings = check_label_embeddings(config, label_embeddings)
+            self.register_buffer("label_embeddings", embeddings.detach().clone().float())
             self.label_projection = nn.Linear(config.label_embedding_dim, config.hidden_dim)
         else:
             self.label_queries = nn.Parameter(torch.randn(len(config.labels), config.hidden_dim))
@@ -197,6 +194,15 @@ class LeapDecoder(nn.Module):
     def _queries(self) -> Tensor:
         embedded = hasattr(self, "label_embeddings")
         return self.label_projection(self.label_embeddings) if embedded else self.label_queries
+
+
+def check_label_embeddings(config: ParserConfig, label_embeddings: Tensor | None) -> Tensor:
+    """Return label embeddings. Raises ValueError unless they are (C, label_embedding_dim)."""
+    expected = (len(config.labels), config.label_embedding_dim)
+    shape = None if label_embeddings is None else tuple(label_embeddings.shape)
+    if label_embeddings is None or shape != expected:
+        raise ValueError(f"label embeddings are {shape}, expected {expected}")
+    return label_embeddings
 
 
 def hard_union(audio: Tensor, visual: Tensor) -> Tensor:

@@ -5,17 +5,20 @@ Shapes: B batch, T segments, C classes, D width. Targets are float tensors of 0 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..weights.parts import check_part
 from .leap import hard_union, soft_union
 from .parser import ParserOutput
 
 UNIONS = {"published": hard_union, "soft": soft_union}
+OWN_LOSSES = ("published",)  # `objective_terms`
 MAX_LOSS_WEIGHT = 1e6  # of a term of the loss
 _PROB_MARGIN = 1e-7  # probabilities are clamped this far from 0 and 1, as in every published program
 _MIN_EVENTS = 1e-8  # avoids 0 / 0 in the published similarity target of a video without events
@@ -52,6 +55,8 @@ class Objective:
     visual_segment_weight: float = 1.0
     audio_segment_weight: float = 1.0
     similarity_weight: float = 1.0  # lambda (paper, Table 6)
+    loss: str = "published"  # `objective_terms`; or a part of another package, see `loss_parts.load_loss`
+    loss_options: Mapping[str, Any] = field(default_factory=dict, hash=False)  # settings of that part
 
     def __post_init__(self) -> None:
         choices = {
@@ -68,14 +73,23 @@ class Objective:
             raise ValueError("every weight is 0: at least one loss term needs a positive weight")
         if max(self.audio_smoothing, self.visual_smoothing) > 1:
             raise ValueError("label smoothing must be at most 1")
-        if self.needs_segment_labels and self.targets == "weak":
+        check_part("loss", self.loss, self.loss_options, OWN_LOSSES)
+        if self.loss in OWN_LOSSES and self.needs_segment_labels and self.targets == "weak":
             raise ValueError("targets = 'weak' has no segment labels: set the segment and similarity weights to 0")
 
     @property
     def needs_segment_labels(self) -> bool:
-        """Whether training needs segment labels (pseudo labels)."""
+        """Whether training needs segment labels (pseudo labels); for a loss of another package the targets decide."""
         weights = (self.audio_segment_weight, self.visual_segment_weight, self.similarity_weight)
-        return self.targets == "pseudo" or self.video_targets == "pseudo" or any(weights)
+        terms = self.loss in OWN_LOSSES and any(weights)
+        return self.targets == "pseudo" or self.video_targets == "pseudo" or terms
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready mapping of the fields; without `loss` where it is the published one."""
+        values = asdict(self)
+        return {
+            name: value for name, value in values.items() if self.loss not in OWN_LOSSES or not name.startswith("loss")
+        }
 
 
 def objective_terms(output: ParserOutput, targets: Targets, objective: Objective) -> dict[str, Tensor]:

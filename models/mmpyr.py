@@ -89,7 +89,8 @@ class PyramidLevel(nn.Module):
         # One call serves both directions of the shared layer.
         both_masks = mask if mask.dim() == 2 else torch.cat([mask, mask])
         crossed = self.cross(torch.cat([audio, visual]), torch.cat([visual, audio]), both_masks)
-        audio_cross, visual_cross = crossed.chunk(2)
+        # `chunk` would fix the size of the batch in exported programs.
+        audio_cross, visual_cross = crossed.unflatten(0, (2, audio.shape[0]))
         audio = self.audio_gate(self.audio_self(audio, audio, mask), audio_cross)
         visual = self.visual_gate(self.visual_self(visual, visual, mask), visual_cross)
         return self.audio_conv(audio, valid), self.visual_conv(visual, valid)

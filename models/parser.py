@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from ..weights.parameters import check_count
+from ..weights.parts import Part
 from .config import ParserConfig
-from .han import HAN
 from .layers import segment_mask
 from .leap import LeapDecoder
-from .mmil import MMILDecoder
-from .mmpyr import MMPyramid
-
-ENCODERS: dict[str, Callable[[ParserConfig], nn.Module]] = {"mmpyr": MMPyramid, "han": HAN}
-DECODERS: dict[str, Callable[[ParserConfig, Tensor | None], nn.Module]] = {
-    "leap": LeapDecoder,
-    "mmil": lambda config, _: MMILDecoder(config),
-}
+from .parts import build_decoder, build_encoder, try_decoder, try_encoder
 
 
 @dataclass(frozen=True)
@@ -82,24 +75,46 @@ class FeatureStem(nn.Module):
 class AVParser(nn.Module):
     """Audio-visual video parser: feature stem, encoder (MM-Pyr or HAN), decoder (LEAP or MMIL).
 
+    Encoder and decoder can be of other packages, see `parts`.
+
     Args:
         config: the architecture.
         label_embeddings: (C, W) float, required when `config.needs_label_embeddings`; saved in checkpoints.
+        trust: packages whose encoders and decoders the configuration may name by "module:Name".
 
     Attributes:
         unused_keys: keys of a published file that `load_published` did not need; empty for other parsers.
+        parts: encoder and decoder, as far as they are of other packages.
 
     Raises:
-        ValueError: the label embeddings are missing or have the wrong shape.
+        ValueError: the label embeddings are missing or have the wrong shape, or a part of another package is not
+            trusted or cannot be built.
     """
 
-    def __init__(self, config: ParserConfig, label_embeddings: Tensor | None = None) -> None:
+    def __init__(
+        self, config: ParserConfig, label_embeddings: Tensor | None = None, *, trust: Iterable[str] = ()
+    ) -> None:
         super().__init__()
         self.config = config
         self.unused_keys: tuple[str, ...] = ()
         self.stem = FeatureStem(config)
-        self.encoder = ENCODERS[config.encoder](config)
-        self.decoder = DECODERS[config.decoder](config, label_embeddings)
+        self.encoder, encoder = build_encoder(config, trust)
+        self.decoder, decoder = build_decoder(config, label_embeddings, trust)
+        self.parts: tuple[Part, ...] = tuple(part for part in (encoder, decoder) if part is not None)
+
+    def try_parts(self) -> None:
+        """Check encoder and decoder of other packages with small random inputs; nothing where there are none.
+
+        The parser is on the CPU and has its parameters.
+
+        Raises:
+            ValueError: a part fails, returns other shapes than it must, or depends on padded segments.
+        """
+        for part in self.parts:
+            if part.kind == "encoder":
+                try_encoder(part, self.encoder, self.config)
+            else:
+                try_decoder(part, self.decoder, self.config)
 
     def forward(
         self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor, *, lengths: Tensor | None = None
@@ -119,7 +134,21 @@ class AVParser(nn.Module):
         Raises:
             ValueError: the shapes are wrong or disagree.
         """
-        audio, visual, valid = self._encode(audio, visual_2d, visual_3d, lengths)
+        return self.predict(audio, visual_2d, visual_3d, self._valid(audio, visual_2d, visual_3d, lengths))
+
+    def predict(self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor, valid: Tensor | None) -> ParserOutput:
+        """Parse a batch of videos without checking it: no value is read, so that it can be exported.
+
+        Args:
+            audio: as in `forward`.
+            visual_2d: as in `forward`.
+            visual_3d: as in `forward`.
+            valid: (B, T) bool, True on real segments; None when there is no padding.
+
+        Returns:
+            As `forward`.
+        """
+        audio, visual = self.encoder(*self.stem(audio, visual_2d, visual_3d), valid)
         batch, length, _ = audio.shape
         from_audio, from_visual, video_probs = self.decoder(audio, visual, valid)
         audio_segments, visual_segments = from_audio.segment_logits.sigmoid(), from_visual.segment_logits.sigmoid()
@@ -163,27 +192,25 @@ class AVParser(nn.Module):
         """
         if not isinstance(self.decoder, LeapDecoder):
             raise ValueError(f"the decoder {self.config.decoder!r} has no label-to-segment attention; leap has")
-        audio, visual, valid = self._encode(audio, visual_2d, visual_3d, lengths)
+        valid = self._valid(audio, visual_2d, visual_3d, lengths)
+        audio, visual = self.encoder(*self.stem(audio, visual_2d, visual_3d), valid)
         return self.decoder.attention_logits(audio, visual, valid)
 
-    def _encode(
-        self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor, lengths: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return encoded audio and visual (B, T, D), and which segments are real (B, T), None if all are."""
+    def _valid(self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor, lengths: Tensor | None) -> Tensor | None:
+        """Check a batch. Return which segments are real (B, T), None if all are."""
         self._check(audio, visual_2d, visual_3d, lengths)
         length = audio.shape[1]
         # Full-length batches run without masks: the published forward pass, and the faster one.
-        valid = None if lengths is None or bool((lengths == length).all()) else segment_mask(lengths, length)
-        audio, visual = self.encoder(*self.stem(audio, visual_2d, visual_3d), valid)
-        return audio, visual, valid
+        return None if lengths is None or bool((lengths == length).all()) else segment_mask(lengths, length)
 
     def _check(self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor, lengths: Tensor | None) -> None:
         widths = (self.config.audio_dim, self.config.visual_2d_dim, self.config.visual_3d_dim)
         for name, tensor, width in zip(
             ("audio", "visual_2d", "visual_3d"), (audio, visual_2d, visual_3d), widths, strict=True
         ):
-            if tensor.dim() != 3 or tensor.shape[-1] != width or len(tensor) != len(audio):
-                raise ValueError(f"{name} is {tuple(tensor.shape)}, expected ({len(audio)}, T, {width})")
+            # `len` would fix the size of the batch in exported programs.
+            if tensor.dim() != 3 or tensor.shape[-1] != width or tensor.shape[0] != audio.shape[0]:
+                raise ValueError(f"{name} is {tuple(tensor.shape)}, expected ({audio.shape[0]}, T, {width})")
         segments = audio.shape[1]
         if segments == 0 or visual_3d.shape[1] != segments or visual_2d.shape[1] % segments:
             raise ValueError(
@@ -195,48 +222,82 @@ class AVParser(nn.Module):
             raise ValueError(f"lengths must be {len(audio)} numbers from 1 to {segments}, got {lengths.tolist()}")
 
 
-def build_parser(config: ParserConfig, label_embeddings: Tensor | None = None) -> AVParser:
+def build_parser(
+    config: ParserConfig, label_embeddings: Tensor | None = None, *, trust: Iterable[str] = ()
+) -> AVParser:
     """Build a parser with newly initialised parameters.
 
     Args:
         config: the architecture.
         label_embeddings: (C, W) float, required when `config.needs_label_embeddings`.
+        trust: packages whose encoders and decoders the configuration may name by "module:Name".
 
     Returns:
-        The parser, in training mode on the CPU.
+        The parser, in training mode on the CPU; parts of other packages have been tried.
 
     Raises:
-        ValueError: the label embeddings are missing or have the wrong shape.
+        ValueError: the label embeddings are missing or have the wrong shape, or a part of another package is not
+            trusted, cannot be built or does not do what it must.
     """
-    return AVParser(config, label_embeddings)
+    parser = AVParser(config, label_embeddings, trust=trust)
+    parser.try_parts()
+    return parser
 
 
-def meta_parser(config: ParserConfig) -> AVParser:
+def meta_parser(config: ParserConfig, trust: Iterable[str] = ()) -> AVParser:
     """Build a parser without allocating its tensors, which `load_state_dict` with `assign` then sets.
 
     Args:
         config: the architecture.
+        trust: as for `build_parser`.
 
     Returns:
         The parser, in training mode on the device "meta".
     """
     with torch.device("meta"):
-        embeddings = torch.empty(len(config.labels), config.label_embedding_dim)
-        return AVParser(config, embeddings if config.needs_label_embeddings else None)
+        return AVParser(config, _empty_embeddings(config), trust=trust)
 
 
-def parser_shapes(config: ParserConfig) -> dict[str, tuple[int, ...]]:
+def parser_shapes(config: ParserConfig, trust: Iterable[str] = ()) -> dict[str, tuple[int, ...]]:
     """Compute the shapes of a parser's tensors without allocating them.
 
     Args:
         config: the architecture.
+        trust: as for `build_parser`.
 
     Returns:
         Key of `state_dict` -> shape.
 
     Raises:
-        ValueError: the parser has more parameters than a network may have.
+        ValueError: the parser has more parameters than a network may have, or a part of another package is not trusted
+            or cannot be built.
     """
-    shapes = {key: tuple(tensor.shape) for key, tensor in meta_parser(config).state_dict().items()}
+    shapes = {key: tuple(tensor.shape) for key, tensor in meta_parser(config, trust).state_dict().items()}
     check_count(shapes)
     return shapes
+
+
+def restore_parser(config: ParserConfig, tensors: Mapping[str, Tensor], trust: Iterable[str] = ()) -> AVParser:
+    """Build a parser with the parameters of a file.
+
+    Args:
+        config: the architecture.
+        tensors: key of `state_dict` -> tensor, with the shapes of `parser_shapes`; they are kept, not copied.
+        trust: as for `build_parser`.
+
+    Returns:
+        The parser, in eval mode on the CPU; parts of other packages have been tried.
+
+    Raises:
+        ValueError: a part of another package is not trusted, cannot be built or does not do what it must.
+    """
+    parser = meta_parser(config, trust)
+    if parser.parts:  # they may have tensors that are not in the file
+        parser = AVParser(config, _empty_embeddings(config), trust=trust)
+    parser.load_state_dict(tensors, assign=True)
+    parser.eval().try_parts()
+    return parser
+
+
+def _empty_embeddings(config: ParserConfig) -> Tensor | None:
+    return torch.zeros(len(config.labels), config.label_embedding_dim) if config.needs_label_embeddings else None

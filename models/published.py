@@ -14,7 +14,7 @@ from ..weights.messages import shown, shown_name
 from ..weights.parameters import check_parameters
 from .config import ParserConfig
 from .labels import LLP_LABELS
-from .parser import AVParser, meta_parser, parser_shapes
+from .parser import AVParser, parser_shapes, restore_parser
 
 Rules = tuple[tuple[str, str], ...]  # (regular expression at the start of a published key, its replacement here)
 
@@ -246,11 +246,10 @@ def _load(
             found = tuple(mapped[key].shape)
             raise ValueError(f"tensors of the file have the wrong shape: size mismatch for {key}: {found}, not {shape}")
     check_parameters(mapped, shapes)
-    parser = meta_parser(config)
     # Copies: packed tensors, and those that a file stores once for two keys, must not change together in training.
-    parser.load_state_dict({key: tensor.clone() for key, tensor in mapped.items()}, assign=True)
+    parser = restore_parser(config, {key: tensor.clone() for key, tensor in mapped.items()})
     parser.unused_keys = tuple(unused)
-    return parser.eval()
+    return parser
 
 
 def _equal(first: Tensor, second: Tensor) -> bool:
