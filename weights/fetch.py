@@ -77,13 +77,14 @@ def _fetch_to(file: WeightFile, target: Path, progress: DownloadProgress | None)
             continue
         part.replace(target)
         return digest
+    if not file.urls:
+        raise WeightsError(f"{file.name} is shipped with the program, but is not there: reinstall it")
     raise WeightsError(f"{file.name} could not be downloaded: {'; '.join(failures)}")
 
 
 def _limit(file: WeightFile) -> int:
     """Return the most bytes that a file may have."""
-    approximate = int(file.mib * (1 << 20) * _ROUNDING)
-    return min(file.bytes or max(approximate, _LEAST_LIMIT), MAX_FILE_BYTES)
+    return min(file.bytes or max(file.size * _ROUNDING, _LEAST_LIMIT), MAX_FILE_BYTES)
 
 
 @contextlib.contextmanager

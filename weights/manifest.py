@@ -15,6 +15,7 @@ from .safe_paths import inside, is_file, is_folder
 from .toml import parse_toml, read_toml, toml_string
 
 DEFAULT_BUNDLE = "leap-llp"
+DEMO_BUNDLE = "demo"  # shipped with the program
 BUNDLE_FILE = "bundle.toml"
 MAX_BUNDLE = 64 << 10  # characters of a bundle.toml
 MAX_DESCRIPTION = 1000  # characters
@@ -42,6 +43,11 @@ class WeightFile:
     bytes: int | None = None  # exact size; None when unknown
     git_hash: str = ""  # git's hash of the content, where a hub gives no sha256
     folder: Path | None = None  # where it belongs; None: the folders that are searched for weight files
+
+    @property
+    def size(self) -> int:
+        """Bytes, approximate where the exact size is not known."""
+        return round(self.mib * (1 << 20)) if self.bytes is None else self.bytes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,5 +55,17 @@ def first_line(error: BaseException, most: int = 4 * MAX_SHOWN) -> str:
     return _cut(line, most) or type(error).__name__
 
 
+def file_size(count: int) -> str:
+    """Return the size of a file for users, in units of 1,000 as browsers show it: 32 kB, 242 MB, 1.3 GB.
+
+    Args:
+        count: bytes.
+    """
+    for unit, size in (("GB", 10**9), ("MB", 10**6)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}" if count < 10 * size else f"{count / size:.0f} {unit}"
+    return f"{count / 1000:.0f} kB" if count >= 1000 else f"{count} bytes"
+
+
 def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"

@@ -1,6 +1,7 @@
 """Label embeddings: one vector for each class, from a file or a text encoder.
 
-NAME.pt, .pth, .safetensors  a dictionary of C vectors in label order, like the published file
+NAME.pt, .pth                a dictionary of C vectors, named like the labels or in their order, as the published file
+NAME.safetensors             C vectors that are named like the labels
 NAME.npy                     (C, W)
 NAME.txt, .vec               word vectors in GloVe's or word2vec's text form; a label is the mean of its words
 one-hot                      orthogonal unit vectors, for class names without meaning
@@ -58,7 +59,8 @@ def load_label_embeddings(source: str, labels: Sequence[str], *, offline: bool =
         raise SetupError(f"{escape(source)}: no such file of label embeddings, nor one-hot, bert:MODEL or clip:MODEL")
     if path.suffix in _TENSOR_SUFFIXES:
         try:
-            return _checked(source, stack_label_embeddings(read_state_dict(path), labels), labels)
+            ordered = path.suffix != ".safetensors"
+            return _checked(source, stack_label_embeddings(read_state_dict(path), labels, ordered=ordered), labels)
         except WeightsError as error:
             raise SetupError(str(error)) from error
         except ValueError as error:

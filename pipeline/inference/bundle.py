@@ -297,7 +297,10 @@ def _load_parser(
     if not entry.get("family") or not entry.get("file"):
         raise ValueError("its parser needs either `checkpoint` or `family` and `file` (for leap, `label_embeddings`)")
     embeddings_file = entry.get("label_embeddings")
-    embeddings = stack_label_embeddings(read_state_dict(paths[embeddings_file]), labels) if embeddings_file else None
+    embeddings = None
+    if embeddings_file:
+        vectors, ordered = read_state_dict(paths[embeddings_file]), paths[embeddings_file].suffix != ".safetensors"
+        embeddings = stack_label_embeddings(vectors, labels, ordered=ordered)
     state = read_state_dict(paths[entry["file"]])
     return load_published(state, family=entry["family"], label_embeddings=embeddings, labels=labels), None
 

@@ -23,6 +23,7 @@ from avvp.weights import (
 )
 from avvp.weights.locate import missing_message, readable_url
 from avvp.weights.manifest import BUNDLE_FILE, Bundle, format_bundle
+from avvp.weights.messages import file_size
 from avvp.weights.untrained import untrained_state
 from support.server import CONTENT, DIGEST, Server, weight_file
 
@@ -82,6 +83,22 @@ def test_fetch_file_discards_a_file_with_a_wrong_hash(server: Server, tmp_path: 
     with pytest.raises(WeightsError, match="wrong hash"):
         fetch_file(weight_file(server), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_shipped_file_that_is_lost_is_not_downloaded(tmp_path: Path) -> None:
+    lost = replace(list_files()["llp_glove"], name="lost.safetensors")
+    with pytest.raises(WeightsError, match="is shipped with the program, but is not there: reinstall it"):
+        fetch_file(lost, tmp_path)
+    assert "shipped with the program; reinstall it" in missing_message([lost], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 bytes"), (999, "999 bytes"), (31_864, "32 kB"), (1_250_000, "1.2 MB"), (871 * 10**6, "871 MB"),
+     (4_294_967_296, "4.3 GB"), (12 * 10**9, "12 GB")],
+)  # fmt: skip
+def test_sizes_of_files(count: int, text: str) -> None:
+    assert file_size(count) == text
 
 
 def test_fetch_file_tries_the_next_url(server: Server, tmp_path: Path) -> None:
@@ -190,7 +207,7 @@ def test_manifest_is_complete() -> None:
         else:  # shipped
             assert all((bundle.root / file).is_file() for file in bundle.files)
     for file in files.values():
-        assert file.urls
+        assert file.urls or find_file(file, Path("/nowhere")), "a file without an address is shipped"
         assert file.licence
         assert re.fullmatch(r"[0-9a-f]{8}|[0-9a-f]{64}|", file.sha256)
         assert all(url.startswith(("https://", "gdrive:")) for url in file.urls)
@@ -200,12 +217,13 @@ def test_manifest_is_complete() -> None:
 
 def test_missing_message_names_source_and_target(tmp_path: Path) -> None:
     found, missing = bundle_paths(load_bundle("leap-llp"), tmp_path)
-    assert not found
+    assert list(found) == ["llp_glove"]
     message = missing_message(missing, tmp_path)
-    for file in list_files().values():
+    for file in missing:
         assert file.name in message
         assert readable_url(file.urls[0]) in message
-    assert str(tmp_path) in message
+    assert message.startswith("4 weight files are missing, 871 MB:\n  nothing is missing for --weights demo, a small")
+    assert f"put them into {tmp_path}:" in message
     assert "drive.google.com/file/d/1u2RtsCgS0iafyPB3RRO6h-hrG54_EzLO/view" in message
 
 

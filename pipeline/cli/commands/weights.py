@@ -13,6 +13,7 @@ from ....weights.errors import WeightsError
 from ....weights.fetch import fetch_file
 from ....weights.locate import find_file, readable_url, search_folders, verify_file
 from ....weights.manifest import WeightFile, list_bundles, list_files
+from ....weights.messages import file_size
 from ...text import escape
 from ..options.command import ANY_PATH, CONTEXT_SETTINGS, CommandOptions, argument, command, format_examples, option
 
@@ -47,10 +48,10 @@ def list_command(options: WeightsDirOptions) -> int:
     click.echo("Files:")
     for file in list_files().values():
         path = find_file(file, options.weights_dir)
-        click.echo(f"  {file.key}  {file.name}  {file.mib:.1f} MiB  {escape(path) if path else 'not on this machine'}")
-        click.echo(
-            f"      {file.source}\n      licence: {file.licence}\n      {', '.join(map(readable_url, file.urls))}"
-        )
+        place = escape(path) if path else "not on this machine"
+        click.echo(f"  {file.key}  {file.name}  {file_size(file.size)}  {place}")
+        addresses = ", ".join(map(readable_url, file.urls)) or "shipped with the program"
+        click.echo(f"      {file.source}\n      licence: {file.licence}\n      {addresses}")
     return 0
 
 
@@ -103,14 +104,14 @@ def verify(options: VerifyOptions) -> int:
 
     A file without a published hash is verified by its content. Without NAME, all files on this machine are verified.
     """
-    failed = checked = 0
+    failed = checked = 0  # checked: of the files that are not shipped
     for file in _named_files(options.names) if options.names else list_files().values():
         path = find_file(file, options.weights_dir)
         if path is None:
             click.echo(f"{file.name}: not on this machine", err=not options.names)
             failed += bool(options.names)
             continue
-        checked += 1
+        checked += bool(file.urls)
         try:
             digest = verify_file(file, path)
             proof = CONTENT_CHECKS[file.key](path) if file.key in CONTENT_CHECKS else "matches the published hash"

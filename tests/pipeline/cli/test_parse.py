@@ -338,7 +338,7 @@ class TestUsage:
     def test_offline_says_what_is_missing(self, run: Run, clips: Clips) -> None:
         result = run("parse", clips.blink, "--offline")
         assert result.status == 2
-        assert "5 weight file(s) missing" in result.err
+        assert "4 weight files are missing, 871 MB" in result.err
         assert "resnet152-394f9c45.pth" in result.err
 
     def test_weights_with_a_wrong_hash(self, run: Run, clips: Clips, tmp_path: Path) -> None:

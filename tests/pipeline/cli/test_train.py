@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from avvp.models.checkpoint import load_checkpoint
 from avvp.pipeline.inference.bundle import load_networks
 from avvp.pipeline.training.paper_tables import PAPER_TABLES, PaperTable
 from avvp.pipeline.training.training_state import load_training_state
@@ -207,6 +208,15 @@ def test_pseudo_labels_and_embeddings_that_a_recipe_needs(run: Run, data: Path, 
     result = run("train", *data_options(data), "-o", tmp_path / "x")
     assert result.status == 2
     assert "the published label embeddings are for the classes of LLP" in result.err
+
+
+def test_training_on_llp_needs_no_network(run: Run, tmp_path: Path) -> None:
+    """The label embeddings that are the default are shipped."""
+    generate(tmp_path / "data", Recipe({"train": 4, "val": 2, "test": 2}))
+    options = ("--offline", "--epochs", 1, "--device", "cpu", "-o", tmp_path / "run")
+    result = run("train", *data_options(tmp_path / "data"), *SMALL, *options)
+    assert (result.status, "best epoch 1" in result.err) == (0, True)
+    assert load_checkpoint(tmp_path / "run" / "best.safetensors").parser.config.label_embedding_dim == 300
 
 
 def test_failed_training_exits_with_status_1(train: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,10 @@ def test_list_names_everything(run: Run) -> None:
         assert file.licence in result.out
     assert "leap-llp" in result.out
     assert "RANDOM parameters" in result.out
-    assert result.out.count("not on this machine") == len(list_files())
+    assert result.out.count("not on this machine") == len(list_files()) - 1
+    assert "resnet152-394f9c45.pth  242 MB" in result.out
+    assert "llp_glove.safetensors  32 kB" in result.out
+    assert "shipped with the program" in result.out
 
 
 def test_fetch_verify_path(run: Run, server: Server, tmp_path: Path) -> None:
@@ -74,9 +77,10 @@ def test_verify_finds_a_wrong_file(run: Run, tmp_path: Path) -> None:
     assert (result.status, "wrong hash" in result.err) == (1, True)
 
 
-def test_verify_without_any_file(run: Run) -> None:
+def test_verify_without_downloads(run: Run) -> None:
     result = run("weights", "verify")
     assert (result.status, "no weight files on this machine" in result.err) == (0, True)
+    assert result.out.startswith("llp_glove.safetensors: ok, matches the published hash")
     assert run("weights", "verify", "vggish").status == 1
 
 

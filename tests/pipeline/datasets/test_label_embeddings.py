@@ -14,6 +14,7 @@ import torch
 from avvp.models.labels import LLP_LABELS
 from avvp.pipeline.datasets.label_embeddings import label_words, load_label_embeddings
 from avvp.pipeline.errors import SetupError
+from avvp.weights import find_file, list_files
 from safetensors.torch import save_file
 from support.golden import LLP, load_npz, needs_golden
 
@@ -29,6 +30,28 @@ def test_words_of_a_label() -> None:
 def test_load_label_embeddings_golden() -> None:
     vectors = load_label_embeddings(str(LLP / "llp_label_glove_embeddings.pt"), LLP_LABELS)
     np.testing.assert_array_equal(vectors.numpy(), load_npz("leap_official.npz")["label_embeddings"])
+
+
+def shipped_vectors() -> torch.Tensor:
+    path = find_file(list_files()["llp_glove"])
+    assert path is not None
+    return load_label_embeddings(str(path), LLP_LABELS)
+
+
+@needs_golden
+def test_the_shipped_vectors_are_the_published_ones() -> None:
+    published = load_label_embeddings(str(LLP / "llp_label_glove_embeddings.pt"), LLP_LABELS)
+    assert torch.equal(shipped_vectors(), published)
+
+
+def test_the_shipped_vectors_are_those_of_the_labels() -> None:
+    """Dog is nearest to cat, cello to the violin: the vectors are there, and in the order of the labels."""
+    vectors = torch.nn.functional.normalize(shipped_vectors())
+    assert vectors.shape == (25, 300)
+    similarities = (vectors @ vectors.T).fill_diagonal_(0)
+    nearest = {label: LLP_LABELS[int(row.argmax())] for label, row in zip(LLP_LABELS, similarities, strict=True)}
+    assert (nearest["Dog"], nearest["Cat"], nearest["Cello"]) == ("Cat", "Dog", "Violin_fiddle")
+    assert nearest["Baby_laughter"] == "Baby_cry_infant_cry"
 
 
 def test_numpy_file(tmp_path: Path) -> None:
@@ -110,6 +133,22 @@ def test_tensors_that_are_no_vectors(tmp_path: Path, suffix: str, vector: torch.
     torch.save(vectors, path) if suffix == "pt" else save_file(vectors, path)
     with pytest.raises(SetupError, match=message):
         load_label_embeddings(str(path), LABELS)
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+def test_vectors_with_the_names_of_the_labels_are_matched_by_name(tmp_path: Path, suffix: str) -> None:
+    """A .safetensors file is sorted by name, and read in any order."""
+    vectors = {label: torch.full((2,), float(place)) for place, label in enumerate(LABELS)}
+    path = tmp_path / f"v.{suffix}"
+    reverse = dict(reversed(vectors.items()))
+    torch.save(reverse, path) if suffix == "pt" else save_file(reverse, path)
+    assert load_label_embeddings(str(path), LABELS)[:, 0].tolist() == [0, 1, 2]
+
+
+def test_vectors_without_names_or_order_are_refused(tmp_path: Path) -> None:
+    save_file({"1": torch.ones(2), "2": torch.zeros(2), "3": torch.ones(2)}, tmp_path / "v.safetensors")
+    with pytest.raises(SetupError, match="must be named like the classes"):
+        load_label_embeddings(str(tmp_path / "v.safetensors"), LABELS)
 
 
 def test_unknown_sources_are_refused() -> None:
