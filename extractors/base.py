@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..weights.messages import shown_name
 from ..weights.parameters import check_parameters
+from ..weights.parts import Part
 from .inputs import InputFormat
 from .sampling import Stream
 
@@ -30,11 +31,13 @@ class Extractor(nn.Module):
         input_format: the input that the network takes.
         memory_format: the layout that its convolutions are fastest in.
         unused_prefixes: of keys in the published file that features do not need, such as the classifier's.
+        part: what it was built by, if that is of another package.
     """
 
     input_format: ClassVar[InputFormat]
     memory_format: ClassVar[torch.memory_format] = torch.contiguous_format
     unused_prefixes: ClassVar[tuple[str, ...]] = ()
+    part: Part | None = None
 
     def __init__(self, dim: int) -> None:
         super().__init__()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from ..weights.parts import Part
 from .base import Extractor
+from .parts import build_part, extractor_part, try_part
 from .r2plus1d import r2plus1d_18, r2plus1d_small, r2plus1d_tiny
 from .resnet import resnet152, resnet_small, resnet_tiny
 from .vggish import vggish, vggish_small, vggish_tiny
@@ -25,48 +29,73 @@ EXTRACTORS: dict[str, Callable[[], Extractor]] = {
 }
 
 
-def extractor_shapes(name: str) -> dict[str, tuple[int, ...]]:
+def extractor_shapes(
+    name: str, *, reference: str | None = None, trust: Iterable[str] = ()
+) -> dict[str, tuple[int, ...]]:
     """Return the keys and shapes of an extractor's tensors without allocating them.
 
     Args:
-        name: key in `EXTRACTORS`.
+        name: key in `EXTRACTORS`, or the name of an extractor of another package.
+        reference: its "module:Name"; None for this program's extractors and for entry points.
+        trust: packages that `reference` may name.
 
     Returns:
         Key -> shape.
 
     Raises:
-        ValueError: the name is unknown.
+        ValueError: the name is unknown, or the part of another package is not trusted or cannot be built.
     """
-    with torch.device("meta"):
-        module = _constructor(name)()
+    module = meta_extractor(name, reference=reference, trust=trust)
     return {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
 
 
-def build_extractor(name: str, state_dict: Mapping[str, Tensor] | None = None) -> Extractor:
+def meta_extractor(name: str, *, reference: str | None = None, trust: Iterable[str] = ()) -> Extractor:
+    """Build an extractor without allocating its tensors; arguments and errors as for `extractor_shapes`."""
+    constructor, _ = _constructor(name, reference, trust)
+    with torch.device("meta"):
+        return constructor()
+
+
+def build_extractor(
+    name: str,
+    state_dict: Mapping[str, Tensor] | None = None,
+    *,
+    reference: str | None = None,
+    trust: Iterable[str] = (),
+) -> Extractor:
     """Build a feature extractor.
 
     Args:
-        name: key in `EXTRACTORS`.
+        name: key in `EXTRACTORS`, or the name of an extractor of another package.
         state_dict: tensors under the published keys; random parameters when None.
+        reference: "module:Name" of another package; None for this program's extractors and for entry points.
+        trust: packages that `reference` may name.
 
     Returns:
         The extractor in eval mode, without gradients, on the CPU, in the memory layout that it is fastest in.
 
     Raises:
-        ValueError: the name is unknown, or the tensors do not fit the extractor.
+        ValueError: the name is unknown, or the tensors do not fit the extractor, or the part of another package is not
+            trusted, cannot be built or does not do what it must.
     """
-    constructor = _constructor(name)
+    constructor, part = _constructor(name, reference, trust)
     if state_dict is None:
         extractor = constructor()
     else:
-        with torch.device("meta"):  # spend no time on parameters that are replaced immediately
+        # Spend no time on parameters that are replaced immediately. Other packages may have tensors without a key.
+        with torch.device("meta") if part is None else contextlib.nullcontext():
             extractor = constructor()
         extractor.load_published(state_dict)
     extractor.to(memory_format=extractor.memory_format)  # pyright: ignore[reportCallIssue] - a gap in torch's stubs
-    return extractor.eval().requires_grad_(False)
+    extractor = extractor.eval().requires_grad_(False)
+    if part is not None:
+        try_part(part, extractor)
+    return extractor
 
 
-def _constructor(name: str) -> Callable[[], Extractor]:
-    if name not in EXTRACTORS:
-        raise ValueError(f"unknown extractor {name!r}; known: {', '.join(EXTRACTORS)}")
-    return EXTRACTORS[name]
+def _constructor(name: str, reference: str | None, trust: Iterable[str]) -> tuple[Callable[[], Extractor], Part | None]:
+    """Return what builds an extractor, and its part if it is of another package."""
+    if name in EXTRACTORS and reference is None:
+        return EXTRACTORS[name], None
+    part = extractor_part(name, EXTRACTORS, reference, trust)
+    return partial(build_part, part), part

@@ -108,6 +108,11 @@ class ParserConfig:
             raise ValueError("swap_modalities is for the decoder mmil; leap has a separate decoder for each modality")
 
     @property
+    def has_other_parts(self) -> bool:
+        """Whether the encoder or the decoder is of another package."""
+        return self.encoder not in PARTS["encoder"] or self.decoder not in PARTS["decoder"]
+
+    @property
     def needs_label_embeddings(self) -> bool:
         """Whether the decoder reads label embeddings (C, label_embedding_dim)."""
         return self.decoder != "mmil" and self.label_queries == "embeddings"

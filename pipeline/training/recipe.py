@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ...models.config import ParserConfig
+from ...models.config import PARTS, ParserConfig
 from ...models.losses import Objective
 from ...models.parser import parser_shapes
 from ...weights.messages import shown
+from ...weights.parts import is_reference, module_of
 from ...weights.toml import parse_toml, read_toml
 from ..errors import SetupError
 from ..files import is_file
@@ -32,6 +33,7 @@ MAX_FACTOR = 1e6  # weight decay, clip_norm, step_factor
 _MAX_NAME = 200  # characters of a recipe's name
 _MAX_DESCRIPTION = 2_000  # characters of its description
 _TABLES = ("model", "objective", "training")
+_OPTIONS = "_options"  # end of the names of tables with the settings of a part
 # Settings that follow from the data.
 _FROM_DATA = {"labels", "audio_dim", "visual_2d_dim", "visual_3d_dim", "label_embedding_dim", "segments"}
 
@@ -115,6 +117,8 @@ class Recipe:
     model: Mapping[str, Any] = field(default_factory=dict)  # fields of ParserConfig that do not follow from the data
     objective: Objective = field(default_factory=Objective)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    # Packages whose parts it may name by "module:Name"; not in its file.
+    trust: tuple[str, ...] = field(default=(), compare=False)
 
     def parser_config(
         self, labels: Iterable[str], dims: Iterable[int], segments: int, width: int | None
@@ -131,8 +135,8 @@ class Recipe:
             The configuration.
 
         Raises:
-            SetupError: settings of the recipe contradict each other, or the parser would be larger than a network may
-                be.
+            SetupError: settings of the recipe contradict each other, a part of another package is not trusted or cannot
+                be built, or the parser would be larger than a network may be.
         """
         audio, visual_2d, visual_3d = dims
         embedding_width = {} if width is None else {"label_embedding_dim": width}
@@ -141,7 +145,7 @@ class Recipe:
                 labels=tuple(labels), audio_dim=audio, visual_2d_dim=visual_2d, visual_3d_dim=visual_3d,
                 segments=segments, **embedding_width, **self.model,
             )  # fmt: skip
-            parser_shapes(config)  # refuses what is too large, before it is allocated
+            parser_shapes(config, self.trust)  # refuses what is too large, before it is allocated
         except (TypeError, ValueError) as error:
             raise SetupError(f"recipe {escape(self.name)}: {error}") from error
         return config
@@ -152,7 +156,7 @@ class Recipe:
             "name": self.name,
             "description": self.description,
             "model": dict(self.model),
-            "objective": asdict(self.objective),
+            "objective": self.objective.to_dict(),
             "training": asdict(self.training),
         }
 
@@ -163,7 +167,7 @@ def list_recipes() -> list[str]:
 
 
 def load_recipe(name_or_file: str, changes: Iterable[str] = ()) -> Recipe:
-    """Load a recipe and change its settings.
+    """Load a recipe that the user names, and change its settings. The parts that it names are trusted.
 
     Args:
         name_or_file: name of a shipped recipe, or a TOML file.
@@ -185,14 +189,17 @@ def load_recipe(name_or_file: str, changes: Iterable[str] = ()) -> Recipe:
         raise SetupError(f"{escape(path)}: not a readable recipe: {error}") from error
     for change in changes:
         _apply(document, change)
-    return make_recipe({"name": path.stem, **document})
+    recipe = make_recipe({"name": path.stem, **document})
+    named = [recipe.objective.loss, *(recipe.model.get(part, "") for part in PARTS)]
+    return replace(recipe, trust=tuple(module_of(name) for name in named if is_reference(name)))
 
 
-def make_recipe(document: Mapping[str, Any]) -> Recipe:
+def make_recipe(document: Mapping[str, Any], trust: tuple[str, ...] = ()) -> Recipe:
     """Make a recipe from its tables.
 
     Args:
         document: as in a TOML file, with the recipe's name.
+        trust: packages whose parts it may name by "module:Name".
 
     Returns:
         The recipe.
@@ -207,7 +214,7 @@ def make_recipe(document: Mapping[str, Any]) -> Recipe:
                 raise ValueError(f"{entry} is {shown(document[entry])}, expected text")
             if len(document.get(entry, "")) > longest:
                 raise ValueError(f"{entry} has {len(document[entry])} characters, more than {longest}")
-        unknown = set(document) - {entry.name for entry in fields(Recipe)}
+        unknown = set(document) - {"name", "description", *_TABLES}
         if unknown:
             raise ValueError(f"unknown table {escape(', '.join(sorted(unknown))[:_MAX_NAME])}")
         return Recipe(
@@ -216,6 +223,7 @@ def make_recipe(document: Mapping[str, Any]) -> Recipe:
             model=_checked_settings(ParserConfig, "model", document, _FROM_DATA),
             objective=Objective(**_checked_settings(Objective, "objective", document)),
             training=TrainingConfig(**_checked_settings(TrainingConfig, "training", document)),
+            trust=trust,
         )
     except (TypeError, ValueError, OverflowError) as error:
         known = name[:_MAX_NAME] if isinstance(name, str) else "without a name"
@@ -229,7 +237,12 @@ def _checked_settings(
     excluded: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return the entries of a table. Raises ValueError unless each has the type of its field's default."""
-    defaults = {entry.name: entry.default for entry in fields(kind) if entry.name not in excluded}
+    # Tables of settings of parts have a factory in place of a default.
+    defaults = {
+        entry.name: {} if entry.default is MISSING else entry.default
+        for entry in fields(kind)
+        if entry.name not in excluded
+    }
     values = document.get(table, {})
     if not isinstance(values, Mapping):
         raise ValueError(f"{table} is {shown(values)}, expected a table")
@@ -249,6 +262,7 @@ def _apply(document: dict[str, Any], change: str) -> None:
     key, separator, text = change.partition("=")
     quoted = shown(change)
     table, dot, name = key.strip().partition(".")
+    name, inner, option = name.partition(".")
     if not separator or not dot:
         raise SetupError(f"{quoted} is not a change like training.epochs=5")
     try:
@@ -261,4 +275,9 @@ def _apply(document: dict[str, Any], change: str) -> None:
         raise SetupError(f"{quoted}: unknown table {escape(table)}; known: {', '.join(_TABLES)}")
     if not isinstance(document.setdefault(table, {}), dict):
         raise SetupError(f"{quoted}: {table} is not a table in this recipe")
-    document[table][name] = parsed["value"]
+    if not inner:
+        document[table][name] = parsed["value"]
+        return
+    if not name.endswith(_OPTIONS) or not isinstance(document[table].setdefault(name, {}), dict):
+        raise SetupError(f"{quoted}: {table}.{escape(name)} is not a table of settings of a part")
+    document[table][name][option] = parsed["value"]

@@ -1,0 +1,73 @@
+"""How probabilities become labels: by thresholds, or by a part of another package.
+
+A decision of another package is a function ``part(probabilities, thresholds, **decision_options)`` of the
+`SegmentProbabilities` of one video, (T, C) each, or of N clips, (N, T, C) each, and the `Thresholds` in effect. It
+returns `SegmentLabels` of the same shape, bool. `thresholds.decide(probabilities)` is the decision of this program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from ...models.config import PARTS, ParserConfig
+from ...weights.parts import Part, load_part
+from ..errors import SetupError
+from ..timeline import SegmentLabels, SegmentProbabilities
+from .thresholds import Thresholds
+
+Decision = Callable[[SegmentProbabilities, Thresholds], SegmentLabels]
+_SEGMENTS = 3  # of the probabilities that a decision is tried with
+
+
+def decide_by_thresholds(probabilities: SegmentProbabilities, thresholds: Thresholds) -> SegmentLabels:
+    """Decide as the published program does, see `Thresholds.decide`."""
+    return thresholds.decide(probabilities)
+
+
+def load_decision(config: ParserConfig, trust: Iterable[str] = ()) -> tuple[Decision, Part | None]:
+    """Load the decision that a parser's configuration names, and try it with small inputs.
+
+    Args:
+        config: of the parser.
+        trust: packages that "module:Name" may name, see `load_part`.
+
+    Returns:
+        The decision, and the part if it is of another package. The decision raises SetupError where the part fails or
+        returns something else than labels.
+
+    Raises:
+        SetupError: the part is not trusted, cannot be loaded, fails or returns something else than labels.
+    """
+    if config.decision in PARTS["decision"]:
+        return decide_by_thresholds, None
+    try:
+        part = load_part("decision", config.decision, PARTS["decision"], trust)
+    except ValueError as error:
+        raise SetupError(str(error)) from error
+
+    def decide(probabilities: SegmentProbabilities, thresholds: Thresholds) -> SegmentLabels:
+        try:
+            labels = part.call(probabilities, thresholds, **config.decision_options)
+        except ValueError as error:
+            raise SetupError(str(error)) from error
+        expected = probabilities.audio.shape
+        tables = labels if isinstance(labels, SegmentLabels) else ()
+        if not tables or any(not _is_bool(table, expected) for table in tables):
+            found = ", ".join(map(_describe, tables)) or type(labels).__name__
+            raise SetupError(f"the {part} returned {found}, expected SegmentLabels of bool {expected}")
+        return labels
+
+    for shape in ((_SEGMENTS, len(config.labels)), (1, _SEGMENTS, len(config.labels))):
+        tables = [np.full(shape, 0.5, np.float32)] * (5 if config.decoder == "mmil" else 4)
+        decide(SegmentProbabilities(*tables), Thresholds.uniform(config.labels))
+    return decide, part
+
+
+def _is_bool(table: object, shape: tuple[int, ...]) -> bool:
+    return isinstance(table, np.ndarray) and table.dtype == np.bool_ and table.shape == shape
+
+
+def _describe(table: object) -> str:
+    return f"{table.dtype} {table.shape}" if isinstance(table, np.ndarray) else type(table).__name__
