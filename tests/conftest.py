@@ -52,7 +52,8 @@ def _no_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     cache = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.setenv("HOME", str(cache))
-    monkeypatch.delenv("AVVP_WEIGHTS_DIR", raising=False)
+    for name in ("AVVP_WEIGHTS_DIR", "AVVP_CONFIG", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")

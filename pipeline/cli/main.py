@@ -16,6 +16,7 @@ import click
 import platformdirs
 
 from .options.command import CONTEXT_SETTINGS, format_examples, version_option
+from .options.defaults import Defaults
 from .options.lazy_group import LazyGroup
 from .standard_streams import describe_os_error, finish_output, prepare_streams, print_error, show_error
 
@@ -120,7 +121,7 @@ def _keep_torch_cache() -> None:
 def _call(program: click.Command, name: str) -> int:
     """Run a program, print its error and return its exit status."""
     try:
-        status = program.main(prog_name=name, standalone_mode=False)
+        status = program.main(prog_name=name, standalone_mode=False, obj=Defaults(avvp))
     except click.Abort:
         raise
     except click.ClickException as error:

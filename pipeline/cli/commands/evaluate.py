@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..options.command import EXISTING_FILE, EXISTING_FOLDER, OUTPUT_FILE, FiniteRange, command, exit_2_on_error, option
+from ..options.command import (
+    EXISTING_FILE,
+    EXISTING_FOLDER,
+    OUTPUT_FILE,
+    FiniteRange,
+    command,
+    drop_defaults,
+    exit_2_on_error,
+    is_given,
+    option,
+)
 from ..options.groups import AnnotationOptions, FeatureOptions, RunningOptions, set_torch_threads
 from ..options.table_output import TableFileOptions, write_result
 
@@ -90,6 +100,7 @@ def evaluate(options: EvaluateOptions) -> int:
     Prints the ten F-scores of the published protocol and their mean, for all clips, and separately for clips with and
     without overlap: a clip is overlapping if two or more events of one modality are active in one of its seconds.
     """
+    options = _without_unfit_defaults(options)
     annotations = _check_usage(options)
     with exit_2_on_error(debug=options.debug):
         from ...files import check_writable
@@ -113,6 +124,19 @@ def evaluate(options: EvaluateOptions) -> int:
         del document["classes"]
     write_result(document, tables, options, options.output)
     return 0
+
+
+def _without_unfit_defaults(options: EvaluateOptions) -> EvaluateOptions:
+    """Drop what the environment and avvp.toml set of a parser or its thresholds where the user typed something else."""
+    thresholds = ("threshold", "thresholds", "tuned")
+    if any(map(is_given, thresholds)):
+        options = drop_defaults(options, *thresholds)
+    if is_given("weights"):
+        return drop_defaults(options, "timelines", "pseudo_labels")
+    if is_given("timelines") or is_given("pseudo_labels"):
+        parser_only = ("weights", "features", "weights_dir", "threads", *thresholds)
+        return drop_defaults(options, "timelines", "pseudo_labels", *parser_only)
+    return options
 
 
 def _check_usage(options: EvaluateOptions) -> Path:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import click
 
-from ..options.command import command, exit_2_on_error, option
+from ..options.command import command, drop_defaults, exit_2_on_error, option
 from ..options.groups import WeightOptions
 from ..options.table_output import TableFileOptions, write_result
 
@@ -43,6 +43,8 @@ class ModelInfoOptions(TableFileOptions, WeightOptions):
 )
 def model_info(options: ModelInfoOptions) -> int:
     """Print parameters and multiply-adds of a parser, per module."""
+    if options.recipe or options.changes:
+        options = drop_defaults(options, "weights")
     if options.weights and (options.recipe or options.changes):
         raise click.UsageError("--weights names a finished parser; leave out --recipe and --set")
     with exit_2_on_error(debug=options.debug):

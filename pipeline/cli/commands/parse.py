@@ -7,7 +7,7 @@ import click
 from ....weights.bundles import load_bundle
 from ..batch_run import run_batch
 from ..options.batch_options import BatchOptions, CompileOptions, RayOptions, collect_named_inputs
-from ..options.command import command, exit_2_on_error, given_flags, version_option
+from ..options.command import command, exit_2_on_error, given_flags, is_given, version_option
 from ..parse_file import parse_one
 from ..parse_options import ParseOptions, make_parse_task
 
@@ -52,7 +52,7 @@ def _parse_batch(output_dir: str, options: ParseOptions) -> int:
         "--html": options.html,
         "--explain": options.explain,
         "--embed-video": options.embed_video or None,
-        "--no-bands": None if options.bands else True,
+        "--no-bands": True if is_given("bands") and not options.bands else None,
     }
     if flags := [flag for flag, value in plots.items() if value is not None]:
         raise click.UsageError(f"{flags[0]} is for one file; avvp report draws a folder of results")

@@ -19,6 +19,7 @@ from ..options.command import (
     EXISTING_FOLDER,
     CommandOptions,
     command,
+    drop_defaults,
     exit_1_on_error,
     exit_2_on_error,
     given_flags,
@@ -198,6 +199,8 @@ def train(options: TrainOptions) -> int:
     log.jsonl, best and last weights, and can be used as a bundle. A run can be stopped at any time and resumed with
     --resume.
     """
+    if options.resume:
+        options = drop_defaults(options, "epochs")  # the run keeps its number
     _check_usage(options)
     with contextlib.ExitStack() as lock:  # held from before the run's folder is touched until training ends
         with exit_2_on_error(debug=options.debug):

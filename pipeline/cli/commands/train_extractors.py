@@ -20,6 +20,7 @@ from ..options.command import (
     EXISTING_FOLDER,
     argument,
     command,
+    drop_defaults,
     exit_1_on_error,
     exit_2_on_error,
     given_flags,
@@ -102,6 +103,8 @@ def train_extractors(options: TrainExtractorsOptions) -> int:
     resnet_small and r2plus1d_small learn to classify single seconds. Their classifiers are then removed; the rest is a
     bundle of extractors.
     """
+    if options.resume:
+        options = drop_defaults(options, "annotations", "epochs")  # the run keeps them
     with contextlib.ExitStack() as lock:  # held from before the folder is touched until the bundle is complete
         with exit_2_on_error(debug=options.debug):
             from ...devices import resolve_device

@@ -10,7 +10,7 @@ import click
 
 from ...errors import SetupError
 from ...precisions import PRECISIONS
-from .command import CommandOptions, given_flags, option
+from .command import CommandOptions, given_flags, is_given, option
 from .groups import DecodeTimeoutOptions, DeviceOptions, MessageOptions
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def collect_named_inputs(inputs: Sequence[str], options: BatchOptions) -> NamedI
     from .input_lists import read_list
     from .inputs import name_inputs
 
-    if options.engine == "ray" and options.threads is not None:
+    if options.engine == "ray" and is_given("threads"):
         raise click.UsageError("--threads is for this machine; on a cluster, use --cpus-per-actor")
     if options.engine != "ray" and (flags := given_flags(RayOptions)):
         raise click.UsageError(f"{flags[0]} goes with --engine ray")
@@ -252,6 +252,6 @@ def read_settings(
         device=options.device,
         precision=ComputePrecision(options.precision, compiled),
         batch_size=options.batch_size,
-        threads=options.threads,
+        threads=options.threads if options.engine == "local" else None,  # a default of the user is for this machine
         workers=options.workers,
     )

@@ -11,19 +11,21 @@ A field of an options class declares its click parameter beside its type; the fi
     def pack(options: PackOptions) -> int:
 
 Groups of options that several commands have are base classes. `--help` lists the fields of a class before those of its
-bases, each class under its `heading`.
+bases, each class under its `heading`. What the user has set in the environment or in an avvp.toml is the default of an
+option, see `defaults`; it is in force where the context's object is `Defaults`, as the programs set it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import inspect
 import math
 import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -31,13 +33,16 @@ import click
 from click.core import ParameterSource
 
 from ....weights.errors import WeightsError
-from ...errors import AVVPError
-from ...text import escape
+from ...errors import AVVPError, SetupError
+from ...text import escape, shorten
+from .completion import complete_option, complete_paths
+from .defaults import Defaults, Setting
 
-CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True}
+CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 120}
 STDOUT = "-"  # in place of a file name
 HELP_HEADING = "Messages and help"
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_SETTINGS = "avvp.defaults"  # key of a context's meta: Setting by the name of the parameter
 
 _MAKE = "make_parameter"  # key of a field's metadata: a function from the field's name to the click parameter
 
@@ -106,6 +111,7 @@ def option(*flags: str, **attributes: Any) -> Mapping[str, Any]:
     Returns:
         The metadata of the field.
     """
+    attributes.setdefault("shell_complete", complete_option(flags, attributes))
     return {_MAKE: lambda name: click.Option([*flags, name], **attributes)}
 
 
@@ -118,6 +124,7 @@ def argument(**attributes: Any) -> Mapping[str, Any]:
     Returns:
         The metadata of the field.
     """
+    attributes.setdefault("shell_complete", complete_paths(attributes))
     return {_MAKE: lambda name: click.Argument([name], **attributes)}
 
 
@@ -144,10 +151,46 @@ class OptionsCommand(click.Command):
         parameters: list[click.Parameter] = [metadata[name][_MAKE](name) for name in self._headings]
         super().__init__(name, CONTEXT_SETTINGS, callback, parameters, function.__doc__, epilog)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the command line; options that it does not have get the defaults that the user has set."""
+        if not isinstance(ctx.obj, Defaults):
+            return super().parse_args(ctx, args)
+        fault: SetupError | None = None
+        try:
+            settings = ctx.obj.of_command(command_path(ctx), self)
+        except SetupError as error:
+            settings, fault = {}, error
+        ctx.default_map = {name: setting.value for name, setting in settings.items()}
+        ctx.meta[_SETTINGS] = settings
+        try:
+            rest = super().parse_args(ctx, args)  # --help ends here, even where a file is wrong
+        except click.BadParameter as error:
+            _name_origins(error, ctx)
+            raise
+        if not ctx.resilient_parsing:
+            if fault is not None:
+                raise StartError(str(fault)) from fault
+            if not ctx.params.get("quiet"):
+                _print_notes(ctx, ctx.obj.unknown_variables(command_path(ctx), self))
+        return rest
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an error that names an option says who has set it, if it was not typed."""
+        try:
+            return super().invoke(ctx)
+        except (click.UsageError, StartError) as error:
+            _name_origins(error, ctx)
+            raise
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write a section for each heading."""
+        """Write a section for each heading, with the defaults in force."""
+        settings: Mapping[str, Setting] = ctx.meta.get(_SETTINGS, {})
         sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
+        for declared in self.get_params(ctx):
+            parameter = declared
+            if isinstance(declared, click.Option) and (setting := settings.get(declared.name or "")):
+                parameter = copy.copy(declared)
+                parameter.show_default = f"{display_value(setting.value)}, set by {setting.origin}"
             record = parameter.get_help_record(ctx)
             if record is not None and isinstance(parameter, click.Option):
                 sections.setdefault(self._headings.get(parameter.name or "", HELP_HEADING), []).append(record)
@@ -202,7 +245,85 @@ def given_flags(*groups: type[CommandOptions]) -> list[str]:
     context = click.get_current_context()
     flags = {item.name: item.opts[0] for item in context.command.params if isinstance(item, click.Option)}
     names = [name for group in groups for name in _own_fields(group) if name in flags]
-    return [flags[name] for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    return [flags[name] for name in names if _is_typed(context, name)]
+
+
+def is_given(name: str) -> bool:
+    """Return whether the user typed an option, or an argument, of the current command.
+
+    Args:
+        name: of the field of the options class.
+    """
+    context = click.get_current_context(silent=True)
+    return context is not None and _is_typed(context, name)
+
+
+def drop_defaults(options: OptionsT, *names: str) -> OptionsT:
+    """Ignore what the environment and avvp.toml have set where it does not go with what the user typed.
+
+    Args:
+        options: of the current command.
+        names: of fields.
+
+    Returns:
+        The options; those of the fields that the user did not type have the program's default.
+    """
+    context = click.get_current_context()
+    plain = context.command.make_context(context.info_name, [], resilient_parsing=True).params
+    return replace(options, **{name: plain[name] for name in names if not _is_typed(context, name)})
+
+
+def _is_typed(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def command_path(context: click.Context) -> tuple[str, ...]:
+    """Return the names of a command below the program: ("parse",) for avvp parse and avvp-parse."""
+    names: list[str] = []
+    current: click.Context | None = context
+    while current is not None:
+        if current.parent is not None or not isinstance(current.command, click.Group):
+            names.insert(0, current.command.name or "")
+        current = current.parent
+    return tuple(names)
+
+
+def display_value(value: Any) -> str:
+    """Return the value of a setting for messages and help."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ", ".join(map(display_value, value)) if isinstance(value, list | tuple) else escape(value)
+
+
+def _settings_in_force(context: click.Context) -> dict[str, Setting]:
+    """Return the settings of options that the user did not type, by flag."""
+    settings: Mapping[str, Setting] = context.meta.get(_SETTINGS, {})
+    options = [item for item in context.command.params if isinstance(item, click.Option) and item.name in settings]
+    return {
+        max(item.opts, key=len): settings[item.name or ""]
+        for item in options
+        if not _is_typed(context, item.name or "")
+    }
+
+
+def _name_origins(error: click.ClickException, context: click.Context) -> None:
+    """Add to a message who has set the options that it names."""
+    parameter = error.param if isinstance(error, click.BadParameter) else None
+    text = f"{error.message} {' '.join(parameter.opts) if parameter is not None else ''}"
+    for flag, setting in _settings_in_force(context).items():
+        value = setting.value
+        quotes_value = isinstance(value, str) and len(value) > 1 and escape(value) in text
+        if quotes_value or re.search(rf"(?<![\w-]){flag}(?![\w-])", text):
+            vars(error)["message"] += f"\n{flag} {shorten(display_value(value))} is set by {setting.origin}"
+
+
+def _print_notes(context: click.Context, unknown: Sequence[str]) -> None:
+    """Print which options the file of the working folder sets, and which variables are probably mistyped."""
+    for flag, setting in _settings_in_force(context).items():
+        if setting.of_folder:
+            click.echo(f"note: {flag} {display_value(setting.value)} is set by {setting.origin}", err=True)
+    for line in unknown:
+        click.echo(f"note: {line}", err=True)
 
 
 def _own_fields(group: type) -> list[str]:

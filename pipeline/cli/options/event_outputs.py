@@ -13,7 +13,7 @@ import click
 from ...errors import OutputError, SetupError
 from ...files import is_file
 from ...text import escape
-from .command import OUTPUT_FILE, STDOUT, CommandOptions, FiniteRange, check_name, option
+from .command import OUTPUT_FILE, STDOUT, CommandOptions, FiniteRange, check_name, is_given, option
 
 if TYPE_CHECKING:
     from ...outputs.formats.read_folders import EventFiles
@@ -109,7 +109,7 @@ class PlotOptions(CommandOptions):
         """Raise SetupError for an option of pages where no page is written."""
         if self.embed_video and not pages:
             raise SetupError("--embed-video goes with --html")
-        if not self.bands and not pages:
+        if not self.bands and not pages and is_given("bands"):
             raise SetupError("--no-bands goes with --html")
 
     def plot_files(self) -> list[Path]:

@@ -1,15 +1,45 @@
-"""A click group that imports the module of a command when it is run, so that --help is quick."""
+"""Click groups whose help has whole summaries and whose errors name the nearest command; one imports them lazily."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 
+from ...text import shorten
+from .defaults import nearest
 
-class LazyGroup(click.Group):
+
+class CommandGroup(click.Group):
+    """A group whose help has the whole summary of each command, and whose errors name the nearest one."""
+
+    def list_summaries(self, ctx: click.Context) -> dict[str, str]:
+        """Return the first line of each command's help."""
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        return {name: (item.help or "").strip().split("\n")[0] for name, item in commands.items() if item is not None}
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self.list_summaries(ctx).items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command of the first argument."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not ctx.resilient_parsing and not name.startswith("-"):
+            hint = nearest(name, self.list_commands(ctx))
+            if not hint and ctx.parent is None and Path(name).suffix:
+                hint = f"; to parse a file: {ctx.command_path} parse FILE"
+            ctx.fail(f"{shorten(name)} is not a command{hint}")
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(CommandGroup):
     """A group whose commands are named before they are imported.
 
     Attributes:
@@ -41,7 +71,6 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"{self._package}.{self._modules.get(cmd_name, attribute)}")
         return getattr(module, attribute)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands from their summaries, without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, self.summaries[name]) for name in self.list_commands(ctx)])
+    def list_summaries(self, ctx: click.Context) -> dict[str, str]:
+        """Return the first line of each command's help, without importing the commands."""
+        return {name: self.summaries[name] for name in self.list_commands(ctx)}
