@@ -19,13 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision.models.resnet import BasicBlock as ResNetBasicBlock
-from torchvision.models.resnet import Bottleneck
-from torchvision.models.video.resnet import BasicBlock as VideoBasicBlock
 
 from .base import Extractor
-from .r2plus1d import R2Plus1D
-from .resnet import ResNet
+from .r2plus1d import R2Plus1D, VideoBlock
+from .resnet import BasicBlock, Bottleneck, ResNet
 from .vggish import VGGish
 
 _CHANNEL_BLOCK = 16  # float32 values in a vector register: channels between two convolutions are padded to a multiple
@@ -204,7 +201,7 @@ class _FusedResNet(nn.Module):
 class _FusedResNetBlock(nn.Module):
     def __init__(self, plain: nn.Module) -> None:
         super().__init__()
-        assert isinstance(plain, ResNetBasicBlock | Bottleneck)
+        assert isinstance(plain, BasicBlock | Bottleneck)
         pairs = [(plain.conv1, plain.bn1), (plain.conv2, plain.bn2)]
         if isinstance(plain, Bottleneck):
             pairs.append((plain.conv3, plain.bn3))
@@ -243,7 +240,7 @@ class _FusedR2Plus1D(nn.Module):
 class _FusedR2Plus1DBlock(nn.Module):
     def __init__(self, plain: nn.Module) -> None:
         super().__init__()
-        assert isinstance(plain, VideoBasicBlock)
+        assert isinstance(plain, VideoBlock)
         self.parts = nn.ModuleList()
         for part in (plain.conv1, plain.conv2):
             (space, norm, _, time), time_norm = cast("Any", part[0]), part[1]

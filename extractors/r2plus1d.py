@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D
 
 from .base import Extractor, normalize
 from .inputs import FRAME_CLIP
@@ -15,11 +14,45 @@ KINETICS_MEAN = (0.43216, 0.394666, 0.37645)
 KINETICS_STD = (0.22803, 0.22145, 0.216989)
 
 
+def _factored(channels: int, planes: int, between: int, stride: int) -> nn.Sequential:
+    """Build a 3 x 3 x 3 convolution as one over space and one over time, with `between` channels between them."""
+    return nn.Sequential(
+        nn.Conv3d(channels, between, (1, 3, 3), stride=(1, stride, stride), padding=(0, 1, 1), bias=False),
+        nn.BatchNorm3d(between),
+        nn.ReLU(),
+        nn.Conv3d(between, planes, (3, 1, 1), stride=(stride, 1, 1), padding=(1, 0, 0), bias=False),
+    )
+
+
+class VideoBlock(nn.Module):
+    """Two factored convolutions beside a shortcut, under torchvision's key names.
+
+    They have as many parameters as the 3 x 3 x 3 convolution that `channels` and `planes` would give.
+
+    Args:
+        channels: of the input.
+        planes: channels of the output.
+        stride: of the first convolution, over space and time.
+        downsample: makes the input fit the output; None if it does.
+    """
+
+    def __init__(self, channels: int, planes: int, stride: int = 1, downsample: nn.Sequential | None = None) -> None:
+        super().__init__()
+        between = 27 * channels * planes // (9 * channels + 3 * planes)
+        self.conv1 = nn.Sequential(_factored(channels, planes, between, stride), nn.BatchNorm3d(planes), nn.ReLU())
+        self.conv2 = nn.Sequential(_factored(planes, planes, between, 1), nn.BatchNorm3d(planes))
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return torch.relu(self.conv2(self.conv1(x)) + shortcut)
+
+
 class R2Plus1D(Extractor):
     """R(2+1)D residual network up to its average pooling, (N, 3, 8, 112, 112) -> (N, dim).
 
-    Built from torchvision's blocks under torchvision's key names; the published file (KINETICS400_V1,
-    `r2plus1d_18-91a641e6.pth`) loads unchanged except for its classifier.
+    It has torchvision's key names; the published file (KINETICS400_V1, `r2plus1d_18-91a641e6.pth`) loads unchanged
+    except for its classifier.
 
     Args:
         layers: number of blocks in each of the four stages.
@@ -57,8 +90,8 @@ class R2Plus1D(Extractor):
         if stride != 1:
             convolution = nn.Conv3d(channels, planes, 1, stride=stride, bias=False)
             shortcut = nn.Sequential(convolution, nn.BatchNorm3d(planes))
-        first = BasicBlock(channels, planes, Conv2Plus1D, stride, shortcut)
-        return nn.Sequential(first, *(BasicBlock(planes, planes, Conv2Plus1D) for _ in range(depth - 1)))
+        first = VideoBlock(channels, planes, stride, shortcut)
+        return nn.Sequential(first, *(VideoBlock(planes, planes) for _ in range(depth - 1)))
 
     def prepare(self, reduced: Tensor) -> Tensor:
         """Standardise by Kinetics mean and deviation: (N, 8, 112, 112, 3) -> (N, 3, 8, 112, 112), channels-last."""

@@ -1,12 +1,16 @@
-"""ResNet features of single frames; the full-size network is torchvision's ResNet-152."""
+"""ResNet features of single frames; the full-size network is torchvision's ResNet-152.
+
+The blocks are written here because the import of torchvision's takes as long as that of torch;
+`pipeline/inference/torchvision_check.py` compares the networks with torchvision's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from .base import Extractor, normalize
 from .inputs import FRAME
@@ -15,14 +19,72 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions beside a shortcut, under torchvision's key names.
+
+    Args:
+        channels: of the input.
+        planes: channels of the output.
+        stride: of the first convolution.
+        downsample: makes the input fit the output; None if it does.
+    """
+
+    expansion: ClassVar[int] = 1  # channels of the output per plane
+
+    def __init__(self, channels: int, planes: int, stride: int = 1, downsample: nn.Module | None = None) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, planes, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = torch.relu(self.bn1(self.conv1(x)))
+        return torch.relu(self.bn2(self.conv2(x)) + shortcut)
+
+
+class Bottleneck(nn.Module):
+    """A 3 x 3 convolution between two of 1 x 1, beside a shortcut, under torchvision's key names.
+
+    The 3 x 3 convolution has the stride, as in torchvision; in the paper it is the first.
+
+    Args:
+        channels: of the input.
+        planes: channels of the 3 x 3 convolution.
+        stride: of the 3 x 3 convolution.
+        downsample: makes the input fit the output; None if it does.
+    """
+
+    expansion: ClassVar[int] = 4
+
+    def __init__(self, channels: int, planes: int, stride: int = 1, downsample: nn.Module | None = None) -> None:
+        super().__init__()
+        out = planes * self.expansion
+        self.conv1 = nn.Conv2d(channels, planes, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.conv3 = nn.Conv2d(planes, out, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = torch.relu(self.bn1(self.conv1(x)))
+        x = torch.relu(self.bn2(self.conv2(x)))
+        return torch.relu(self.bn3(self.conv3(x)) + shortcut)
+
+
 class ResNet(Extractor):
     """Residual network up to its average pooling, (F, 3, 224, 224) -> (F, dim).
 
-    Built from torchvision's blocks under torchvision's key names, so that any depth and width is possible and the
-    published file (IMAGENET1K_V1, `resnet152-394f9c45.pth`) loads unchanged except for its classifier.
+    It has torchvision's key names, so that the published file (IMAGENET1K_V1, `resnet152-394f9c45.pth`) loads unchanged
+    except for its classifier.
 
     Args:
-        block: torchvision's `BasicBlock` or `Bottleneck`.
+        block: `BasicBlock` or `Bottleneck`.
         layers: number of blocks in each of the four stages.
         width: channels of the stem; dim is 8 times that and the block's expansion.
 

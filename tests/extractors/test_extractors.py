@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 import torchvision
-from avvp.extractors import EXTRACTORS, FeatureSpec, build_extractor, feature_spec, get_profile
+from avvp.extractors import EXTRACTORS, FeatureSpec, build_extractor, feature_spec, get_profile, resnet
 from avvp.extractors.base import normalize
 from avvp.extractors.mel import hertz_to_mel, log_mel, mel_matrix, mel_to_hertz
+from avvp.extractors.r2plus1d import VideoBlock
 from avvp.extractors.registry import extractor_shapes
 from avvp.extractors.resize import resize, resize_and_crop
 from PIL import Image
 from support.golden import fill, load_json, load_npz, needs_golden
+from torch import nn
 from torchvision import transforms
 
 RNG = np.random.default_rng(3)
@@ -106,6 +112,51 @@ def test_extractor_shapes_equal_torchvision() -> None:
     for name, reference in references.items():
         expected = {k: tuple(v.shape) for k, v in reference.state_dict().items() if not k.startswith("fc.")}
         assert extractor_shapes(name) == expected
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("name", ["BasicBlock", "Bottleneck"])
+def test_residual_block_equals_torchvision(name: str, stride: int) -> None:
+    def build(block: type[Any]) -> nn.Module:
+        channels, out = (12 if stride == 2 else 5 * block.expansion), 5 * block.expansion
+        shortcut = nn.Sequential(nn.Conv2d(channels, out, 1, 2, bias=False), nn.BatchNorm2d(out))
+        return block(channels, 5, stride, shortcut if stride == 2 else None)
+
+    ours, theirs = getattr(resnet, name), getattr(torchvision.models.resnet, name)
+    compare_blocks(partial(build, ours), partial(build, theirs), (12 if stride == 2 else 5 * ours.expansion, 9, 11))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_video_block_equals_torchvision(stride: int) -> None:
+    video = torchvision.models.video.resnet
+    planes = 12 if stride == 2 else 8
+
+    def build(block: Callable[..., nn.Module]) -> nn.Module:
+        shortcut = nn.Sequential(nn.Conv3d(8, planes, 1, 2, bias=False), nn.BatchNorm3d(planes))
+        return block(8, planes, stride=stride, downsample=shortcut if stride == 2 else None)
+
+    theirs = partial(video.BasicBlock, conv_builder=video.Conv2Plus1D)
+    compare_blocks(partial(build, VideoBlock), partial(build, theirs), (8, 8, 9, 11))
+
+
+def compare_blocks(ours: Callable[[], nn.Module], theirs: Callable[[], nn.Module], shape: tuple[int, ...]) -> None:
+    """To the bit: random parameters of the same seed, and rows with batch norms that do something."""
+    blocks = []
+    for build in (ours, theirs):
+        torch.manual_seed(5)
+        blocks.append(build().eval())
+    state = blocks[1].state_dict()
+    assert list(blocks[0].state_dict()) == list(state)
+    for key, tensor in blocks[0].state_dict().items():
+        assert torch.equal(tensor, state[key]), key
+    for block in blocks:
+        block.load_state_dict(
+            {key: tensor + (0.3 if tensor.is_floating_point() else 0) for key, tensor in state.items()}
+        )
+    x = torch.randn(2, *shape)
+    with torch.inference_mode():
+        assert torch.equal(blocks[0](x), blocks[1](x))
+        assert blocks[0](x).std() > 0.1
 
 
 def test_vggish_has_the_published_number_of_parameters() -> None:
