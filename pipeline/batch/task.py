@@ -60,6 +60,9 @@ class ComputeSettings:
         batch_size: seconds of video per batch; None is the device's default.
         threads: CPU cores for networks; None is all.
         workers: decode workers; None is what keeps the device busy.
+
+    Raises:
+        ValueError: `decoding` selects a part; batch runs decode whole files.
     """
 
     decoding: DecodeOptions
@@ -68,6 +71,10 @@ class ComputeSettings:
     batch_size: int | None = None
     threads: int | None = None
     workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.decoding.part.is_whole:
+            raise ValueError("batch runs decode whole files: start and end go with one file")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from ..errors import MediaError
 from .container.media_info import MediaInfo, StreamInfo
 from .container.outcome import finish_report
 from .container.report import DecodeReport
+from .options import WHOLE, Part
 from .pcm import PcmBlocks
 from .process import DEFAULT_TIMEOUT
 from .resampling import (
@@ -30,12 +32,15 @@ from .resampling import (
 class AudioReader:
     """Reader of mono audio: iteration gives seconds, (16000,) float64 in [-1, 1], the last one zero-padded.
 
+    The seconds are those of the part that is decoded. Audio before it is decoded too: a decoder's state reaches back.
+
     Memory does not grow with the file. FFmpeg decodes the audio whichever reader decodes the frames: decord would
     hold the audio of the whole file in memory.
 
     Attributes:
         media: the probed file.
         stream: the audio stream that is decoded.
+        ended_before: whether the audio ends before the part, known after the iteration.
         report: complete after the iteration; `decoded` counts samples at the decoded rate, `end` is their duration.
     """
 
@@ -46,6 +51,8 @@ class AudioReader:
         *,
         resampler: str = DEFAULT_RESAMPLER,
         timeout: float = DEFAULT_TIMEOUT,
+        part: Part = WHOLE,
+        on_skip: Callable[[], None] = lambda: None,
     ) -> None:
         """Choose the stream; nothing is decoded yet.
 
@@ -54,6 +61,9 @@ class AudioReader:
             resampling: `nearest`, the published path, or `filtered`, anti-aliased; see `Profile.resampling`.
             resampler: key of `resampling.RESAMPLERS`, for `filtered` only.
             timeout: seconds that decoding may take, and as much again for every 10 s of media.
+            part: the seconds to decode. Under `nearest`, in which all audio determines each sample, everything is
+                decoded.
+            on_skip: called often while what lies before the part is skipped.
 
         Raises:
             MediaError: the file has no audio stream.
@@ -63,7 +73,9 @@ class AudioReader:
             raise MediaError(media.path, "has no audio stream", "no-streams")
         self.media = media
         self.stream = media.audio
-        self.report = DecodeReport("ffmpeg")
+        self.report = DecodeReport("ffmpeg", start=float(part.start))
+        self.ended_before = False
+        self._part, self._on_skip = part, on_skip
         self._resample = get_resampler(resampler)
         self._filtered = resampling == "filtered"
         self._blocks = PcmBlocks(
@@ -78,7 +90,15 @@ class AudioReader:
 
     def __iter__(self) -> Iterator[NDArray[np.float64]]:
         blocks = _Buffer(iter(self._blocks))
-        yield from self._filtered_seconds(blocks) if self._filtered else self._nearest_seconds(blocks)
+        seconds = self._filtered_seconds(blocks) if self._filtered else enumerate(self._nearest_seconds(blocks))
+        for index, second in seconds:
+            if index < self._part.start:
+                self._on_skip()
+            elif self._part.end is None or index < self._part.end:
+                yield second
+        self.ended_before = self.report.end <= self._part.start
+        if self._filtered:
+            self.report.cut_at(self._part.end)
         finish_report(self.media, self.report, "audio", first_error=self._blocks.first_error)
         if self._blocks.meter.cancels:
             self.report.warnings.append("the audio channels are in opposite phase: mixed to one, they cancel")
@@ -88,13 +108,20 @@ class AudioReader:
         """Whether the audio decoded so far is silent."""
         return self._blocks.meter.silent
 
-    def _filtered_seconds(self, blocks: _Buffer) -> Iterator[Samples]:
+    def _filtered_seconds(self, blocks: _Buffer) -> Iterator[tuple[int, Samples]]:
+        """Yield numbers of seconds, and the seconds from about the start of the part on."""
         first = blocks.read(1)
         rate = self._blocks.rate  # known from the first block on
         if not len(first):
             return
+        # A filter needs the second before the part, and the one behind it.
+        before, after = max(0, self._part.start - 1), None if self._part.end is None else self._part.end + 1
         seconds = self._whole_seconds(blocks, first, rate)
-        yield from seconds if rate == SAMPLE_RATE else resample_seconds(seconds, rate, self._resample)
+        for _ in itertools.islice(seconds, before):
+            self._on_skip()
+        wanted = itertools.islice(seconds, None if after is None else after - before)
+        resampled = wanted if rate == SAMPLE_RATE else resample_seconds(wanted, rate, self._resample)
+        yield from enumerate(resampled, before)
 
     def _whole_seconds(self, blocks: _Buffer, first: NDArray[Any], rate: int) -> Iterator[Samples]:
         second = np.concatenate([first, blocks.read(rate - 1)])

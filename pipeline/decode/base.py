@@ -9,7 +9,7 @@ Two readers implement it: FFmpeg's libraries, and decord for comparison and as a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -19,6 +19,7 @@ from ...extractors.sampling import FRAMES_PER_SEGMENT
 from ..errors import MediaError
 from .container.media_info import MediaInfo, StreamInfo
 from .container.report import DecodeReport
+from .options import WHOLE, Part
 from .process import DEFAULT_TIMEOUT, DecoderProcess
 
 Frames = NDArray[np.uint8]  # (F, H, W, 3) RGB; a single frame is (H, W, 3)
@@ -26,6 +27,8 @@ Frames = NDArray[np.uint8]  # (F, H, W, 3) RGB; a single frame is (H, W, 3)
 
 class FrameReader(ABC):
     """Reader of sampled frames: iteration gives chunks, (F, H, W, 3) uint8 RGB with F = 8 except in the last.
+
+    Each chunk is a second of the part that is decoded. Of video that ends before the part, the last chunk is in `held`.
 
     Memory does not grow with the video: frames that repeat share their memory, and a chunk of one repeated frame is a
     read-only view. Iteration raises MediaError if not a single frame can be decoded and DecodeTimeoutError if the
@@ -35,17 +38,28 @@ class FrameReader(ABC):
         name: key in `readers.FRAME_READERS`.
         media: the probed file.
         stream: the video stream that is decoded.
+        part: the seconds that are decoded.
+        held: the last chunk of video that ends before the part, known after the iteration; else None.
         report: complete after the iteration.
     """
 
     name: ClassVar[str]
 
-    def __init__(self, media: MediaInfo, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+    def __init__(
+        self,
+        media: MediaInfo,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        part: Part = WHOLE,
+        on_skip: Callable[[], None] = lambda: None,
+    ) -> None:
         """Choose the stream; nothing is decoded yet.
 
         Args:
             media: the probed file.
             timeout: seconds that decoding may take, and as much again for every 10 s of media.
+            part: the seconds to decode.
+            on_skip: called often while what lies before the part is skipped.
 
         Raises:
             MediaError: the file has no video stream.
@@ -54,7 +68,8 @@ class FrameReader(ABC):
             raise MediaError(media.path, "has no video stream", "no-streams")
         self.media = media
         self.stream: StreamInfo = media.video
-        self.timeout = timeout
+        self.timeout, self.part, self._on_skip = timeout, part, on_skip
+        self.held: Frames | None = None
         self.report = DecodeReport(self.name)
 
     @abstractmethod

@@ -38,13 +38,20 @@ class DecordReader(FrameReader):
     def __iter__(self) -> Iterator[Frames]:
         if importlib.util.find_spec("decord") is None:
             raise MediaError(self.media.path, "decord is not installed on this platform; use --decoder ffmpeg")
-        self.report = DecodeReport(self.name)
+        self.report = DecodeReport(self.name, start=float(self.part.start))
         with tempfile.TemporaryDirectory(prefix="avvp-stream-") as name:
             folder = Path(name)
             packets = StreamPackets(self.media, self.stream, self.report, self.timeout)
             times = self._copy_stream(packets, folder / "stream.mkv")
             np.save(folder / "times.npy", times)
-            yield from repeated_chunks(self._read(folder, packets))
+            for second, chunk in enumerate(repeated_chunks(self._read(folder, packets))):
+                if second < self.part.start:
+                    self.held = chunk
+                    self._on_skip()
+                elif self.part.end is None or second < self.part.end:
+                    self.held = None
+                    yield chunk
+            self.report.cut_at(self.part.end)
 
     def _read(self, folder: Path, packets: StreamPackets) -> Iterator[tuple[Frames, int]]:
         result: dict[str, float] = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,8 @@ from .per_second import open_seconds
 from .probe import probe
 from .resampling import Samples
 
+_SILENCE = np.zeros(SAMPLE_RATE)
+
 
 @dataclass(frozen=True, eq=False)
 class DecodedSecond:
@@ -45,13 +47,16 @@ class DecodedSecond:
 
 
 class MediaSeconds:
-    """Seconds of a file under a profile; iterated once. Memory does not grow with the file.
+    """Seconds of a file, or of a part of it, under a profile; iterated once. Memory does not grow with the file.
+
+    Where a stream ends before the part, the second before the part comes first. It has the last frames of the video,
+    and silence where the audio has ended: what would be held.
 
     Attributes:
         media: the probed file.
         audio_report: outcome of the audio stream, None before the end and where none was decoded.
         visual_report: the same of the video stream.
-        segments: T, known at the end.
+        segments: T, known at the end; the number of the second after the last one of the part.
         facts: of the decoded file, known at the end.
         warnings: everything that limits the result, known at the end.
     """
@@ -74,7 +79,7 @@ class MediaSeconds:
         Args:
             path: a media file.
             profile: the profile to decode for.
-            options: decoder, resampler and time limit.
+            options: decoder, resampler, time limit and part of the file.
             streams: the kinds of streams to decode.
             progress: called with the stage, seconds done and seconds in total.
 
@@ -86,20 +91,25 @@ class MediaSeconds:
         self._failures: dict[str, MediaError] = {}
         self.audio_report: DecodeReport | None = None
         self.visual_report: DecodeReport | None = None
+        self._part = options.part
+        self._held_frames: Frames | None = None  # of video that ends before the part
+        self._audio_ended = False  # before the part
 
     def __iter__(self) -> Iterator[DecodedSecond]:
         with contextlib.ExitStack() as stack:
             audio, frames = self._open_audio(stack), self._open_frames(stack)
             previous: DecodedSecond | None = None
-            index = 0
+            index = self._part.start
             while True:
                 second = DecodedSecond(index, next(frames, None), next(audio, None))
                 if second.frames is None and second.audio is None:
                     break
+                if index == self._part.start and (self._held_frames is not None or self._audio_ended):
+                    yield DecodedSecond(index - 1, self._held_frames, _SILENCE if self._audio_ended else None)
                 if previous is not None:
                     yield previous
                 previous, index = second, index + 1
-                self._report("video" if self._decodes_video else "audio", float(index))
+                self._report("video" if self._decodes_video else "audio", float(index - self._part.start))
             self._conclude()
             # The last second may be a remainder of less than half a second, which is dropped.
             if previous is not None and previous.index < self.segments:
@@ -109,7 +119,14 @@ class MediaSeconds:
         if self.media.audio is None or "audio" not in self._kinds:
             return iter(())
         options = self._options
-        reader = AudioReader(self.media, self._profile.resampling, resampler=options.resampler, timeout=options.timeout)
+        reader = AudioReader(
+            self.media,
+            self._profile.resampling,
+            resampler=options.resampler,
+            timeout=options.timeout,
+            part=self._part,
+            on_skip=lambda: self._report("audio", 0.0),
+        )
         seconds = self._audio_seconds(reader)
         return _spooled(seconds, stack) if self._spools_audio else seconds
 
@@ -123,6 +140,7 @@ class MediaSeconds:
             self._failures[NO_AUDIO] = error
             return
         self.audio_report = reader.report
+        self._audio_ended = reader.ended_before
         if not reader.silent:
             return
         other = find_audible_stream(reader, self._options.timeout, lambda seconds: self._report("audio", seconds))
@@ -136,10 +154,16 @@ class MediaSeconds:
         audio_end = self.audio_report.end if self.audio_report else 0.0
         try:
             opened = open_seconds(
-                self.media, self._profile, self._options, audio_end=audio_end, report_progress=self._report
+                self.media,
+                self._profile,
+                self._options,
+                audio_end=audio_end,
+                report_progress=self._report,
+                on_skip=lambda: self._report("video", 0.0),
             )
             stack.callback(opened.close)
             yield from opened
+            self._held_frames = opened.held
         except MediaError as error:
             self._failures[NO_VIDEO] = error
             return
@@ -155,12 +179,20 @@ class MediaSeconds:
         return self.media.video is not None and "video" in self._kinds
 
     def _conclude(self) -> None:
-        self.facts, self.warnings = conclude(self.media, self.audio_report, self.visual_report, self._failures)
-        self.segments = segment_count(self.facts.duration)
+        part = self._part
+        facts, self.warnings = conclude(self.media, self.audio_report, self.visual_report, self._failures, end=part.end)
+        self.segments = segment_count(facts.duration)
+        if self.segments <= part.start:
+            cause = f"ends at {facts.duration:.2f} s, before the part that begins at {part.start} s"
+            raise MediaError(self.media.path, cause)
+        self.facts = facts if part.is_whole else replace(facts, parsed=(part.start, self.segments))
 
     def _report(self, stage: str, seconds: float) -> None:
         if self._progress is not None:
-            self._progress(stage, seconds, self.media.duration)
+            total = self.media.duration
+            if total is not None and stage != "frames":  # these are decoded of the whole file
+                total = max(0.0, self._part.cut(total) - self._part.start)
+            self._progress(stage, seconds, total)
 
 
 def _spooled(seconds: Iterator[Samples], stack: contextlib.ExitStack) -> Iterator[Samples]:

@@ -61,7 +61,7 @@ class OpenMedia:
         streams: Sequence[Literal["audio", "video"]],
     ) -> None:
         """Start the decoder and read the headers; the arguments are those of `open_media`."""
-        self.path = path
+        self.path, self._start = path, options.part.start
         self._facts: MediaFacts | None = None
         self._warnings: tuple[str, ...] | None = None
         self._iterated = False
@@ -115,7 +115,8 @@ class OpenMedia:
             frames = self._read_frames(message, last.frames)
             audio = self._read_audio() if message["audio"] else None
             last = Second(message["second"], *_filled(frames, audio, last))
-            yield last
+            if last.index >= self._start:  # else what is held in the part
+                yield last
         self._facts = MediaFacts(**message["facts"] | {"path": str(self.path)})
         self._warnings = tuple(message["warnings"])
 
@@ -187,7 +188,7 @@ def open_media(
         path: a media file with audio, video or both.
         profile: key in `PROFILES`: `clean`, frames by presentation time and filtered audio, or `llp`, the frames and
             samples of the published features; for `llp` the whole file is decoded before the first second.
-        decoding: decoder, resampler and time limit.
+        decoding: decoder, resampler, time limit, and `start` and `end` of a part of the file.
         streams: the streams to decode.
 
     Returns:

@@ -1,29 +1,83 @@
-"""Options of decoding, passed from the command line to every decoder."""
+"""Options of decoding, passed from the command line to every decoder, and the part of a file that is decoded."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from ...extractors.profiles import Profile
+from ..segments import MAX_MEDIA_SECONDS
 from .process import DEFAULT_TIMEOUT
 from .resampling import DEFAULT_RESAMPLER, get_resampler
 
 
 @dataclass(frozen=True)
+class Part:
+    """The seconds of a file that are decoded: [start, end), numbers of seconds on the file's clock.
+
+    Attributes:
+        start: first second.
+        end: the second after the last one; None is the end of the file.
+    """
+
+    start: int = 0
+    end: int | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether this is the whole file."""
+        return self.start == 0 and self.end is None
+
+    def cut(self, duration: float) -> float:
+        """Return the time at which the part of a file of some duration, in seconds, ends."""
+        return duration if self.end is None else min(duration, float(self.end))
+
+
+WHOLE = Part()
+
+
+@dataclass(frozen=True)
 class DecodeOptions:
-    """How files are decoded.
+    """How files are decoded, and which part of them.
+
+    `start` and `end` select whole seconds: `start` is rounded down, `end` up. Results keep the times of the file, and
+    equal those of the same seconds of the whole file.
 
     Attributes:
         decoder: frame reader, a key of `readers.FRAME_READERS`.
         timeout: seconds that decoding may take, and as much again for every 10 s of media.
         debug: show tracebacks of a decode worker on standard error.
         resampler: filter to 16 kHz for profiles with `filtered` resampling, a key of `resampling.RESAMPLERS`.
+        start: seconds on the file's clock, at least 0; what lies before is not decoded.
+        end: seconds, later than `start`; what lies behind is not decoded. None is the end of the file.
+
+    Raises:
+        ValueError: `start` and `end` are not an interval within 24 hours.
     """
 
     decoder: str = "auto"
     timeout: float = DEFAULT_TIMEOUT
     debug: bool = False
     resampler: str = DEFAULT_RESAMPLER
+    start: float = 0.0
+    end: float | None = None
+
+    def __post_init__(self) -> None:
+        end = MAX_MEDIA_SECONDS if self.end is None else self.end
+        if not 0 <= self.start < end <= MAX_MEDIA_SECONDS:
+            raise ValueError(
+                f"start {self.start:g} and end {end:g} are not a part of a file: expected 0 <= start < end <="
+                f" {MAX_MEDIA_SECONDS} seconds"
+            )
+
+    @property
+    def part(self) -> Part:
+        """The whole seconds that contain `start` to `end`."""
+        return Part(math.floor(self.start), None if self.end is None else math.ceil(self.end))
+
+    def for_whole_files(self) -> DecodeOptions:
+        """Return the same options without `start` and `end`."""
+        return replace(self, start=0.0, end=None)
 
 
 DEFAULT_OPTIONS = DecodeOptions()

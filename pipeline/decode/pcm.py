@@ -98,8 +98,9 @@ class PcmBlocks:
         if gap > 0:
             check_length(self._media, position + gap)
             yield from map(self._count, self._flush())
-            if gap > _HOLE and self.report.decoded:
-                self.report.holes.append((position, position + gap))
+            silent_from = max(position, self.report.start)
+            if position + gap - silent_from > _HOLE and self.report.decoded:
+                self.report.holes.append((silent_from, position + gap))
             missing = round((position + gap) * self.rate) - self.report.decoded
             for start in range(0, missing, _SILENCE_BLOCK):
                 yield self._count(self._silence(min(missing - start, _SILENCE_BLOCK)))
@@ -110,7 +111,7 @@ class PcmBlocks:
         if first < last:
             yield from map(self._count, self._convert(frame, first, last))
         elif first >= frame.samples and self.report.decoded:  # not the samples before the start of the file
-            self.report.damaged += 1
+            self.report.damaged += position >= self.report.start
 
     def _count(self, block: NDArray[Any]) -> NDArray[Any]:
         self.report.decoded += len(block)

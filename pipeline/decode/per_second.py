@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ...extractors.profiles import Profile
 from ...extractors.sampling import FRAMES_PER_SEGMENT
 from ..segments import pad_or_trim, segment_count, spread_indices
@@ -12,15 +15,21 @@ from .base import FrameReader, Frames
 from .container.media_info import MediaInfo
 from .container.report import DecodeReport
 from .jpeg_frames import JpegFrames
-from .options import DecodeOptions
+from .options import DecodeOptions, Part
 from .readers import build_reader
 
 
 class FramesPerSecond(Protocol):
-    """Iterable of (8, H, W, 3) uint8 RGB, one array per second; `report` is complete after the iteration."""
+    """Iterable of (8, H, W, 3) uint8 RGB, one array per second of the part that is decoded.
+
+    `report` is complete after the iteration. So is `held`, the last second of video that ends before the part.
+    """
 
     @property
     def report(self) -> DecodeReport: ...
+
+    @property
+    def held(self) -> Frames | None: ...
 
     def __iter__(self) -> Iterator[Frames]: ...
 
@@ -37,6 +46,11 @@ class ExactFrames:
     def report(self) -> DecodeReport:
         return self._reader.report
 
+    @property
+    def held(self) -> Frames | None:
+        chunk = self._reader.held
+        return None if chunk is None else pad_or_trim(chunk, FRAMES_PER_SEGMENT)
+
     def __iter__(self) -> Iterator[Frames]:
         for chunk in self._reader:
             yield pad_or_trim(chunk, FRAMES_PER_SEGMENT)
@@ -49,17 +63,19 @@ class LlpFrames:
     """The frames that the published program uses: 8T JPEG frames, at even intervals over all of them.
 
     T is the duration of the longer stream. Video that ends more than a second before the audio would be slowed down
-    by that rule; its frames are taken over its own duration.
+    by that rule; its frames are taken over its own duration. A part of the file has the frames that these seconds have
+    among all seconds.
     """
 
-    def __init__(self, frames: JpegFrames, audio_end: float) -> None:
+    def __init__(self, frames: JpegFrames, audio_end: float, part: Part) -> None:
         """Choose how many seconds the frames cover.
 
         Args:
             frames: all JPEG frames of the video; closed by `close`.
             audio_end: seconds of decoded audio, 0 without audio.
+            part: the seconds to read.
         """
-        self._frames = frames
+        self._frames, self._part = frames, part
         video_segments, segments = segment_count(self.report.end), segment_count(max(audio_end, self.report.end))
         self._segments = segments if segments - video_segments <= 1 else video_segments
 
@@ -67,10 +83,17 @@ class LlpFrames:
     def report(self) -> DecodeReport:
         return self._frames.report
 
+    @property
+    def held(self) -> Frames | None:
+        return self._frames.read(self._indices()[-1]) if self._segments <= self._part.start else None
+
     def __iter__(self) -> Iterator[Frames]:
-        indices = spread_indices(len(self._frames), self._segments * FRAMES_PER_SEGMENT)
-        for second in indices.reshape(-1, FRAMES_PER_SEGMENT):
+        for second in self._indices()[self._part.start : self._part.end]:
             yield self._frames.read(second)
+
+    def _indices(self) -> NDArray[np.intp]:
+        """Return the numbers of the frames, (seconds, 8)."""
+        return spread_indices(len(self._frames), self._segments * FRAMES_PER_SEGMENT).reshape(-1, FRAMES_PER_SEGMENT)
 
     def close(self) -> None:
         """Remove the temporary file."""
@@ -84,15 +107,17 @@ def open_seconds(
     *,
     audio_end: float,
     report_progress: Callable[[str, float], None],
+    on_skip: Callable[[], None],
 ) -> FramesPerSecond:
     """Open the frames of a file under a profile, second by second.
 
     Args:
         media: the probed file; it has a video stream.
         profile: `exact` frames or LLP's JPEG frames.
-        options: decoder and time limit.
+        options: decoder, time limit and part of the file.
         audio_end: seconds of decoded audio, 0 without audio; LLP's frames are spaced evenly over them.
         report_progress: called with a stage and the seconds of it that are done.
+        on_skip: called often while what lies before the part is skipped.
 
     Returns:
         An iterable of frames, to be closed.
@@ -102,6 +127,7 @@ def open_seconds(
         ValueError: the decoder is unknown.
     """
     if profile.frames == "exact":
-        return ExactFrames(build_reader(media, options.decoder, timeout=options.timeout))
+        reader = build_reader(media, options.decoder, timeout=options.timeout, part=options.part, on_skip=on_skip)
+        return ExactFrames(reader)
     frames = JpegFrames(media, timeout=options.timeout, progress=lambda seconds: report_progress("frames", seconds))
-    return LlpFrames(frames, audio_end)
+    return LlpFrames(frames, audio_end, options.part)

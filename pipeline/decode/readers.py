@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ..errors import MediaError
 from .base import FrameReader, Frames
 from .container.media_info import MediaInfo
 from .decord_reader import DecordReader
 from .ffmpeg_reader import FFmpegReader
+from .options import WHOLE, Part
 from .process import DEFAULT_TIMEOUT
 
 
@@ -18,21 +19,22 @@ class AutoReader(FrameReader):
     name = "auto"
 
     def __iter__(self) -> Iterator[Frames]:
-        first = FFmpegReader(self.media, timeout=self.timeout)
+        first = FFmpegReader(self.media, timeout=self.timeout, part=self.part, on_skip=self._on_skip)
         started = False
         try:
             for chunk in first:
                 started, self.report = True, first.report
                 yield chunk
+            self.report, self.held = first.report, first.held
         except MediaError as error:
             if started:
                 raise
-            second = DecordReader(self.media, timeout=self.timeout)
+            second = DecordReader(self.media, timeout=self.timeout, part=self.part, on_skip=self._on_skip)
             try:
                 yield from second
             except MediaError:
                 raise error from None  # if both fail, ffmpeg's message is the more useful one
-            self.report = second.report
+            self.report, self.held = second.report, second.held
             self.report.warnings.append(f"ffmpeg could not decode the video ({error.cause}); decord did")
 
 
@@ -41,13 +43,22 @@ FRAME_READERS: dict[str, type[FrameReader]] = {
 }
 
 
-def build_reader(media: MediaInfo, decoder: str = "auto", *, timeout: float = DEFAULT_TIMEOUT) -> FrameReader:
+def build_reader(
+    media: MediaInfo,
+    decoder: str = "auto",
+    *,
+    timeout: float = DEFAULT_TIMEOUT,
+    part: Part = WHOLE,
+    on_skip: Callable[[], None] = lambda: None,
+) -> FrameReader:
     """Build the frame reader of a name.
 
     Args:
         media: the probed file.
         decoder: key in `FRAME_READERS`.
         timeout: seconds without progress after which decoding is stopped.
+        part: the seconds to decode.
+        on_skip: called often while what lies before the part is skipped.
 
     Returns:
         The reader; it decodes when it is iterated.
@@ -58,4 +69,4 @@ def build_reader(media: MediaInfo, decoder: str = "auto", *, timeout: float = DE
     """
     if decoder not in FRAME_READERS:
         raise ValueError(f"unknown decoder {decoder!r}; known: {', '.join(FRAME_READERS)}")
-    return FRAME_READERS[decoder](media, timeout=timeout)
+    return FRAME_READERS[decoder](media, timeout=timeout, part=part, on_skip=on_skip)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,10 +44,21 @@ class VideoFrames:
         report: outcome; `decoded`, `end` and `holes` grow during the iteration.
     """
 
-    def __init__(self, media: MediaInfo, stream: StreamInfo, report: DecodeReport, timeout: float) -> None:
-        """Choose a stream; nothing is opened yet. The arguments are those of `StreamFrames`."""
+    def __init__(
+        self,
+        media: MediaInfo,
+        stream: StreamInfo,
+        report: DecodeReport,
+        timeout: float,
+        on_skip: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Choose a stream; nothing is opened yet. The arguments are those of `StreamFrames`.
+
+        Where the report begins later than the file, frames before it are left out, except the first frame and the one
+        that is shown when the report begins.
+        """
         self._media, self._stream = media, stream
-        self._decoded = StreamFrames(media, stream, report, timeout)
+        self._decoded = StreamFrames(media, stream, report, timeout, on_skip)
         self.report = report
 
     @property
@@ -62,12 +73,14 @@ class VideoFrames:
             time = report.end if image.time is None else image.time
             if previous is not None:
                 if time < previous.time - _HOLE:  # arrives when its moment has passed
-                    report.damaged += 1
+                    report.damaged += time >= report.start
                     continue
                 time = max(time, previous.time)
             length = float(image.duration * image.time_base) if image.duration else spacing
-            if previous is not None and time - (previous.time + max(previous.length, spacing)) > _HOLE:
-                report.holes.append((previous.time + max(previous.length, spacing), time))
+            if previous is not None:
+                ended = max(report.start, previous.time + max(previous.length, spacing))
+                if time - ended > _HOLE:
+                    report.holes.append((ended, time))
             report.decoded += 1
             report.end = max(report.end, time + length)
             check_length(self._media, report.end)
@@ -88,6 +101,10 @@ class RgbConverter:
         self._size: tuple[int, int] | None = None
         self._reformatter = av.video.reformatter.VideoReformatter()
 
+    def take_size(self, image: av.video.frame.VideoFrame) -> None:
+        """Let later frames have the size of this one."""
+        self._size = (max(1, round(image.width * self._aspect)), image.height)
+
     def __call__(self, image: av.video.frame.VideoFrame) -> Frames:
         """Convert a frame.
 
@@ -98,7 +115,8 @@ class RgbConverter:
             (H, W, 3) uint8 RGB.
         """
         if self._size is None:
-            self._size = (max(1, round(image.width * self._aspect)), image.height)
+            self.take_size(image)
+        assert self._size is not None
         width, height = self._size
         bicubic = av.video.reformatter.Interpolation.BICUBIC
         converted = self._reformatter.reformat(image, width, height, "rgb24", interpolation=bicubic, threads=1)

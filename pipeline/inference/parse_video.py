@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ...models.parser import AVParser
@@ -41,7 +42,8 @@ def parse_video(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         thresholds: per class, modality and level; or one number in [0, 1] for all.
         source: where weight files may come from.
-        decoding: decoder, resampler and time limit.
+        decoding: decoder, resampler, time limit, and `start` and `end` of the part of the file to parse. Times of
+            events are times of the file; seconds before the part have zero probabilities.
         progress: called with the stage, the seconds done and the total (None if the container does not state it).
 
     Returns:
@@ -119,7 +121,7 @@ def decide_timeline(
     """Decide the events of one video. A stream that the file lacks has no events.
 
     Args:
-        probabilities: (T, C).
+        probabilities: (T, C), of the seconds that `media` says were decoded, or of all.
         bundle: the networks that computed them, for labels and provenance.
         thresholds: of the parser's classes.
         duration: of the video in seconds; used if `media` is None.
@@ -130,9 +132,11 @@ def decide_timeline(
     Returns:
         The timeline.
     """
-    active = thresholds.decide(probabilities)
+    active = bundle.decision(probabilities, thresholds)
     if media is not None:
         active = SegmentLabels(active.audio & media.has_audio, active.visual & media.has_video)
+        if media.parsed is not None:
+            active, probabilities = _put_at(media.parsed[0], active, probabilities)
     about_bundle = (UNTRAINED_WARNING if bundle.untrained else None, bundle.warning)
     warnings = (*filter(None, about_bundle), *warnings)
     return Timeline(
@@ -143,6 +147,15 @@ def decide_timeline(
         provenance=_provenance(bundle, thresholds, resampler),
         warnings=warnings,
     )
+
+
+def _put_at(
+    start: int, active: SegmentLabels, probabilities: SegmentProbabilities
+) -> tuple[SegmentLabels, SegmentProbabilities]:
+    """Put rows of zeros before labels and probabilities, so that their first row becomes row `start`."""
+    before = ((start, 0), (0, 0))
+    shifted = {name: np.pad(rows, before) for name, rows in probabilities.arrays().items()}
+    return SegmentLabels(*(np.pad(rows, before) for rows in active)), SegmentProbabilities(**shifted)
 
 
 def parse_features(features: FeatureSet, parser: AVParser, device: torch.device | str = "cpu") -> SegmentProbabilities:
@@ -165,4 +178,6 @@ def _provenance(bundle: LoadedBundle, thresholds: Thresholds, resampler: str) ->
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
+    if bundle.parts:
+        provenance["parts"] = [part.to_dict() for part in bundle.parts]
     return provenance if resampler == DEFAULT_RESAMPLER else provenance | {"resampler": resampler}

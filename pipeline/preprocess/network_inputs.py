@@ -39,13 +39,20 @@ class NetworkInputs(InputReader):
         self._last_audio: NDArray[np.float64] | None = None
         self._last_frame: Frames | None = None
         self._last_second_still = False
+        start = self._options.part.start
+        first: dict[Stream, int] = dict.fromkeys(self._formats, start)  # second of the first row
         seconds = MediaSeconds(self._path, self.profile, self._options, progress=self._progress)
         for second in seconds:
             if second.audio is not None:
                 yield from self._audio_inputs(second.audio)
             if second.frames is not None:
                 yield from self._visual_inputs(second.frames)
-        yield from self._pad(seconds.segments, seconds.audio_report, seconds.visual_report)
+            if second.index < start:
+                first |= {stream: second.index for stream, rows in self._rows.items() if rows}
+        yield from self._pad(seconds.segments, first, seconds.audio_report, seconds.visual_report)
+        for stream, rows in self._rows.items():
+            held = start - first[stream]  # seconds before the part
+            self._rows[stream] = rows[held * (FRAMES_PER_SEGMENT if stream == "visual_2d" else 1) :]
         self.summary = MediaSummary(self._rows, seconds.facts, seconds.warnings)
 
     def _audio_inputs(self, second: NDArray[np.float64]) -> StreamInputs:
@@ -73,13 +80,18 @@ class NetworkInputs(InputReader):
         self._last_second_still = not any(changed)  # no frame changed but, possibly, the first (index 0)
 
     def _pad(
-        self, segments: int, audio_report: DecodeReport | None, visual_report: DecodeReport | None
+        self,
+        end: int,
+        first: dict[Stream, int],
+        audio_report: DecodeReport | None,
+        visual_report: DecodeReport | None,
     ) -> StreamInputs:
         """Pad or trim every stream to the full length: with silence, the last frame, or black where there is no video.
 
         Rows of a stream that failed are dropped.
         """
         for stream in self._rows:
+            segments = end - first[stream]
             if stream == "audio":
                 rows = self._rows["audio"] if audio_report else []
                 if len(rows) < segments:

@@ -79,6 +79,8 @@ class TeacherInputs(InputReader):
     def _check(self, profile: Profile, options: DecodeOptions) -> None:
         if profile.name != "llp" or options.decoder == "decord" or options.resampler != DEFAULT_RESAMPLER:
             raise ValueError("the teachers take frames of profile llp, decoded by ffmpeg, and audio at 48 kHz")
+        if not options.part.is_whole:
+            raise ValueError("the teachers label whole files, not parts")
 
     def __iter__(self) -> Iterator[tuple[Stream, NDArray[Any]]]:
         media, timeout = probe(self._path), self._options.timeout

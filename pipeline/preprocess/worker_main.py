@@ -1,10 +1,10 @@
 """Main function of the decode worker: a process without torch that decodes one file after another.
 
-It reads commands from standard input, one JSON object per line: ``{"file": path, "streams": [...]}`` to decode a file,
-``{"free": slot}`` when the client has copied a slot of the shared memory. It writes messages to standard output in the
-same format: ``{"slot": k, "arrays": [[stream, count], ...]}`` for inputs stored contiguously in slot k, at the end of a
-file ``{"summary": ...}`` or ``{"failed": cause, "timeout": false}``, and ``{"progress": [stage, done, total]}`` in
-between. When standard input ends, the worker exits and kills its decoder.
+It reads commands from standard input, one JSON object per line: ``{"file": path, "streams": [...], "start": 0.0, "end":
+null}`` to decode a file or a part of it, ``{"free": slot}`` when the client has copied a slot of the shared memory. It
+writes messages to standard output in the same format: ``{"slot": k, "arrays": [[stream, count], ...]}`` for inputs
+stored contiguously in slot k, at the end of a file ``{"summary": ...}`` or ``{"failed": cause, "timeout": false}``, and
+``{"progress": [stage, done, total]}`` in between. When standard input ends, the worker exits and kills its decoder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import queue
 import sys
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,8 @@ def main(descriptor: str, size: str, count: str, settings: str) -> None:
         try:
             path = Path(command["file"])
             formats = [kind.formats[stream] for stream in kind.formats if stream in command["streams"]]
-            reader = kind.reader(path, formats, profile=profile, options=options, progress=_Progress())
+            part = replace(options, start=command["start"], end=command["end"])
+            reader = kind.reader(path, formats, profile=profile, options=part, progress=_Progress())
             for stream, inputs in reader:
                 slots.put(stream, inputs)
             slots.flush()

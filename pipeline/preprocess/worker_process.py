@@ -40,7 +40,7 @@ class DecodeWorker:
 
         Args:
             profile: name of the profile that inputs are made for.
-            options: decoder, resampler, time limit, debugging.
+            options: decoder, resampler, time limit, debugging; `decode` is told which part of a file.
             inputs: the inputs to build, a key of `input_kinds.KINDS`.
         """
         self._profile, self._options, self._inputs = profile, options, inputs
@@ -59,6 +59,8 @@ class DecodeWorker:
         streams: Sequence[Stream],
         put: Callable[[Stream, NDArray[Any]], None],
         *,
+        start: float = 0.0,
+        end: float | None = None,
         progress: DecodeProgress | None = None,
     ) -> MediaSummary:
         """Decode a file.
@@ -67,6 +69,8 @@ class DecodeWorker:
             path: a media file.
             streams: the streams to build inputs of.
             put: called with the stream and each array of inputs (n, *shape), which it must copy.
+            start: seconds on the file's clock, see `DecodeOptions`.
+            end: the same; None is the end of the file.
             progress: called with the stage, seconds done and seconds in total (None if unknown).
 
         Returns:
@@ -81,7 +85,7 @@ class DecodeWorker:
             self.start()
             # The worker has the working folder in which it was started.
             absolute = path if path.is_absolute() else Path.cwd() / path
-            self._send({"file": str(absolute), "streams": list(streams)})
+            self._send({"file": str(absolute), "streams": list(streams), "start": start, "end": end})
             while not message.keys() & {"failed", "summary"}:
                 message = self._receive(path)
                 if "slot" in message:
@@ -195,13 +199,13 @@ def shared_worker(profile: str, options: DecodeOptions) -> Iterator[DecodeWorker
 
     Args:
         profile: name of the profile that inputs are made for.
-        options: decoder, resampler, time limit, debugging.
+        options: decoder, resampler, time limit, debugging; `DecodeWorker.decode` is told which part of a file.
 
     Yields:
         A worker for this caller alone. It is closed when its settings are not the last that were asked for, and at the
         end of this process.
     """
-    key = (profile, options)
+    key = (profile, options.for_whole_files())
     with _idle_lock:
         worker = _idle.pop(key, None) or DecodeWorker(profile, options)
     try:

@@ -7,7 +7,7 @@ clock, and neither waits for packets of the other, which a badly interleaved fil
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import av.container
@@ -18,6 +18,7 @@ import av.packet
 import av.stream
 
 from ...errors import DecodeTimeoutError, MediaError
+from .clean_starts import PacketSkipper
 from .media_clock import MediaClock
 from .media_file import MAX_PIXELS
 from .media_info import MediaInfo, StreamInfo
@@ -130,12 +131,61 @@ class StreamPackets:
 class StreamFrames(StreamPackets):
     """Decoded frames of one stream, in the order of presentation; iterated once.
 
-    The time stamps of the frames count from the start of the file's clock.
+    The time stamps of the frames count from the start of the file's clock. Where the report begins later, frames of a
+    video before that are left out if they need not be decoded, apart from the first.
     """
 
+    def __init__(
+        self,
+        media: MediaInfo,
+        stream: StreamInfo,
+        report: DecodeReport,
+        timeout: float,
+        on_skip: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Choose a stream; nothing is opened yet.
+
+        Args:
+            media: the probed file.
+            stream: one of its selected streams.
+            report: outcome of the stream; changed during the iteration.
+            timeout: see `StreamPackets`.
+            on_skip: called often while nothing is decoded.
+        """
+        super().__init__(media, stream, report, timeout)
+        self._on_skip = on_skip
+
     def __iter__(self) -> Iterator[Any]:
+        skipper = PacketSkipper(self.report.start) if self.stream.kind == "video" and self.report.start else None
+        begun = False
         for packet in self._read():
-            yield from self._decode(packet)
+            if skipper is None or not begun:
+                for frame in self._decode(packet):
+                    begun = True
+                    yield frame
+                continue
+            needed = skipper.finish() if packet is None else skipper.add(packet, self.opened.codec_context)
+            if packet is not None and not needed:
+                self._note_reached(packet)
+            if needed and skipper.skipped:
+                skipper.skipped = False
+                self.opened.codec_context.flush_buffers()
+            for later in needed:
+                yield from self._decode(later)
+            if packet is None:
+                yield from self._decode(None)
+
+    def _note_reached(self, packet: av.packet.Packet) -> None:
+        """Note the time of a packet that is not decoded yet."""
+        if packet.pts is not None and packet.time_base:
+            self.reached = max(self.reached, float(packet.pts * packet.time_base))
+        self._on_skip()
+
+    def _is_reported(self, part: Any) -> bool:
+        """Return whether a packet or frame, None at the end, is not shown before the report begins."""
+        if part is None or part.pts is None or not part.time_base:
+            return True
+        return float(part.pts * part.time_base) >= self.report.start
 
     def _is_damaged(self, part: Any) -> bool:
         """Return whether a packet or frame is marked as corrupt; where recordings are joined, it lacks nothing."""
@@ -159,15 +209,20 @@ class StreamFrames(StreamPackets):
                 failure = str(error.strerror)
         self._account(started, log)
         if failure is not None:
-            self.report.damaged += 1
+            self.report.damaged += self._is_reported(packet)
             self.first_error = self.first_error or failure
-        elif packet is not None and self.stream.kind == "video" and self._is_damaged(packet):
+        elif (
+            packet is not None
+            and self.stream.kind == "video"
+            and self._is_reported(packet)
+            and self._is_damaged(packet)
+        ):
             self.report.damaged += 1  # its frame may never come
             self._corrupt_packets += 1
         for frame in frames:
             if frame.time_base is None:  # those that the decoder had kept until the end
                 frame.time_base = self.opened.time_base
-            if self._is_damaged(frame):
+            if self._is_reported(frame) and self._is_damaged(frame):
                 if self._corrupt_packets:  # counted with its packet
                     self._corrupt_packets -= 1
                 else:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ...errors import MediaError
@@ -35,6 +35,11 @@ class MediaFacts:
     decoder: str  # the frame reader that was used
     frames_decoded: int
     frames_damaged: int
+    parsed: Sequence[int] | None = None  # [start, end), the seconds that were decoded; None for the whole file
+
+    def __post_init__(self) -> None:
+        if self.parsed is not None:  # a list, where the facts come from another process
+            object.__setattr__(self, "parsed", tuple(self.parsed))
 
     @property
     def has_audio(self) -> bool:
@@ -47,8 +52,13 @@ class MediaFacts:
         return self.video_codec is not None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping of all fields."""
-        return asdict(self)
+        """Return a JSON-ready mapping of all fields; `parsed` only where a part was decoded."""
+        fields = asdict(self)
+        if self.parsed is None:
+            del fields["parsed"]
+        else:
+            fields["parsed"] = list(self.parsed)
+        return fields
 
 
 def conclude(
@@ -56,6 +66,8 @@ def conclude(
     audio_report: DecodeReport | None,
     visual_report: DecodeReport | None,
     failures: Mapping[str, MediaError],
+    *,
+    end: int | None = None,
 ) -> tuple[MediaFacts, tuple[str, ...]]:
     """Collect the facts of a file after decoding, and everything that limits the result.
 
@@ -64,6 +76,7 @@ def conclude(
         audio_report: outcome of the audio stream, None where none was decoded.
         visual_report: the same of the video stream.
         failures: `NO_AUDIO` or `NO_VIDEO` -> cause, for streams that could not be decoded.
+        end: the second at which the part that is decoded ends, None for the end of the file.
 
     Returns:
         The facts, and warnings, each once.
@@ -75,6 +88,8 @@ def conclude(
     if not reports:
         raise next(iter(failures.values()), MediaError(media.path, "holds neither audio nor video", "no-streams"))
     facts = _collect_facts(media, audio_report, visual_report)
+    if end is not None:
+        facts = replace(facts, duration=min(facts.duration, float(end)))
     warnings = _stream_warnings(media)
     warnings += [f"{consequence}: {error.cause}" for consequence, error in failures.items()]
     warnings += [warning for report in reports for warning in report.warnings]

@@ -54,7 +54,9 @@ def finish_report(
         report.warnings.append(f"time stamps start anew at {times} s: the parts are placed one after the other")
     if report.stopped:
         report.warnings.append(f"reading the {kind} stopped at {report.end:.2f} s: the rest of the file is unreadable")
-    elif media.duration is not None and media.duration - report.end > _SHORTFALL and not report.joins:
+    elif (
+        media.duration is not None and media.duration - report.end > _SHORTFALL and not report.joins and not report.cut
+    ):
         warning = f"the {kind} ends at {report.end:.2f} s; the container states {media.duration:.2f} s"
         report.warnings.append(warning)
 

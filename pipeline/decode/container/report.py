@@ -18,13 +18,20 @@ class DecodeReport:
     decoder: str
     decoded: int = 0  # frames, or audio samples
     damaged: int = 0  # frames or packets that are missing, could not be decoded, or only with errors
+    start: float = 0.0  # seconds; what is lost before is not reported
     end: float = 0.0  # seconds from time zero to the end of what was decoded
+    cut: bool = False  # whether the stream goes on behind `end`, where decoding was to end
     holes: list[tuple[float, float]] = field(default_factory=list)  # seconds from, to; where the stream has nothing
     joins: list[float] = field(default_factory=list)  # seconds at which another recording begins
     container_errors: list[str] = field(default_factory=list)  # what FFmpeg said while it read packets
     stopped: bool = False  # whether the rest of the file could not be read
     track_end: float | None = None  # seconds; where the container ends the presentation of the stream
     warnings: list[str] = field(default_factory=list)
+
+    def cut_at(self, end: float | None) -> None:
+        """Note that decoding has reached the time at which it was to end, in seconds, if it has."""
+        if end is not None and self.end >= end:
+            self.end, self.cut = float(end), True
 
 
 def check_length(media: MediaInfo, end: float) -> None:
