@@ -16,7 +16,7 @@ from .leap import LeapDecoder
 from .parts import build_decoder, build_encoder, try_decoder, try_encoder
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ParserOutput:
     """Output of a parser for B videos of up to T segments and C classes. Probabilities are in [0, 1].
 
@@ -39,6 +39,10 @@ class ParserOutput:
     visual_attention: Tensor | None = None  # (B, C, T)
     audio_label_hidden: Tensor | None = None  # (B, C, D), LEAP only: refined label embeddings
     visual_label_hidden: Tensor | None = None  # (B, C, D)
+
+    def __repr__(self) -> str:
+        tensors = ((name, value) for name, value in vars(self).items() if value is not None)
+        return "\n".join(["ParserOutput", *(f"  {name:<21} {tuple(value.shape)}" for name, value in tensors)])
 
 
 class FeatureStem(nn.Module):

@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .descriptions import describe, describe_columns
+
 _MATCH_IOU = 0.5  # least intersection over union of matching events
 SCORE_NAMES = ("audio", "visual", "audio_visual", "type_av", "event_av")
 LEVELS = ("segment", "event")
@@ -36,12 +38,16 @@ class LevelScores:
     event_av: float  # from the pooled counts of audio and visual
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scores:
     """Ten F-scores, in percent."""
 
     segment: LevelScores
     event: LevelScores
+
+    def __repr__(self) -> str:
+        rows = [(level, *(f"{value:.1f}" for value in asdict(getattr(self, level)).values())) for level in LEVELS]
+        return describe(f"Scores in percent, mean {self.mean:.1f}", describe_columns([("", *SCORE_NAMES), *rows]))
 
     @property
     def mean(self) -> float:

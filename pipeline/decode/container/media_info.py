@@ -8,6 +8,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
+from ...descriptions import describe
+from ...text import escape
+
 
 @dataclass(frozen=True)
 class StreamInfo:
@@ -35,7 +38,7 @@ class StreamInfo:
         return (height, width) if quarter_turn else (width, height)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MediaInfo:
     """Container and streams of a media file, as its headers describe them."""
 
@@ -45,6 +48,16 @@ class MediaInfo:
     start: float  # seconds; time zero of the file's clock in the container's own time stamps
     streams: tuple[StreamInfo, ...]
     long_look: bool = False  # whether the streams were found only beyond FFmpeg's usual look at the file
+
+    def __repr__(self) -> str:
+        lines = []
+        for stream in self.streams:
+            kind = f"{stream.width} x {stream.height}" if stream.kind == "video" else f"{stream.sample_rate} Hz"
+            lines.append(
+                f"{stream.index}: {stream.kind} {stream.codec}, {kind}{', decoded' * (stream in self.selected)}"
+            )
+        duration = "unknown duration" if self.duration is None else f"{self.duration:.2f} s"
+        return describe(f"MediaInfo of {escape(self.path)}: {self.format}, {duration}", lines, more="streams")
 
     @property
     def video(self) -> StreamInfo | None:
