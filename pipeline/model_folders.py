@@ -1,14 +1,17 @@
-"""Check folders of models of other programs (config.json, model.safetensors) before transformers reads them."""
+"""Check folders of models of other programs (config.json, model.safetensors), and the hub, before transformers does."""
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
 from ..weights.errors import WeightsError
+from ..weights.hub import endpoint, is_offline
 from ..weights.messages import shown, shown_name
-from ..weights.safe_paths import inside, is_folder
+from ..weights.safe_paths import inside, is_file, is_folder
 from ..weights.tensor_files import check_tensor_file
 from .errors import SetupError
 from .text import escape
@@ -16,6 +19,9 @@ from .text_files import read_json
 
 MAX_MODEL_FILES = 100  # files of parameters in a folder
 _INDEX = "model.safetensors.index.json"
+_HUB_SECONDS = 5.0  # for the hub's first answer
+_REMEMBERED = 60.0  # seconds in which a hub that did not answer is not asked again
+_unanswered: dict[str, tuple[float, str]] = {}  # address of a hub -> when it was asked in vain, and why
 _TYPES = {"F32", "F16", "BF16", "I64"}  # of parameters, and of positions and counters; transformers converts others
 
 
@@ -44,6 +50,48 @@ def check_model_folder(folder: Path) -> None:
             _check_types(inside(folder, name))
     except (ValueError, TypeError, OSError, SafetensorError, WeightsError) as error:
         raise SetupError(f"{escape(folder)}: cannot be loaded: {escape(error)}") from error
+
+
+def find_hub_fault(name: str) -> str:
+    """Ask the Hugging Face hub for a sign of life: transformers tries each of its requests for 23 seconds.
+
+    Args:
+        name: of a model, as users state it.
+
+    Returns:
+        Why the hub cannot be asked for the model; an empty string where it answers, where the model is a file or a
+        folder, and where HF_HUB_OFFLINE forbids to ask.
+    """
+    if is_offline() or is_folder(Path(name)) or is_file(Path(name)):
+        return ""
+    try:
+        address = endpoint()
+    except WeightsError as error:
+        return str(error)
+    asked, fault = _unanswered.get(address, (-_REMEMBERED, ""))
+    if not fault or time.monotonic() - asked > _REMEMBERED:
+        fault = _ask(address)
+        _unanswered[address] = (time.monotonic(), fault)
+    return fault
+
+
+def _ask(address: str) -> str:
+    """Return why an address does not answer, else an empty string. In a thread: looking a name up has no time limit."""
+    import requests
+
+    faults = [f"no answer in {_HUB_SECONDS:.0f} seconds"]
+
+    def ask() -> None:
+        try:
+            requests.head(address, timeout=_HUB_SECONDS, allow_redirects=False)
+            faults.append("")
+        except requests.RequestException as error:
+            faults.append(type(error).__name__)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_HUB_SECONDS)
+    return faults[-1] and f"{escape(address)} cannot be reached ({faults[-1]})"
 
 
 def _check_types(path: Path) -> None:

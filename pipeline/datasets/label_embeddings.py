@@ -27,7 +27,7 @@ from ...weights.messages import first_line, shown
 from ..errors import SetupError
 from ..features.npy_files import read_array
 from ..files import is_file
-from ..model_folders import check_model_folder
+from ..model_folders import check_model_folder, find_hub_fault
 from ..text import escape
 from ..text_files import stream_lines
 
@@ -154,10 +154,11 @@ def _encode(kind: str, model: str, labels: Iterable[str], *, offline: bool) -> T
     except ImportError as error:
         raise SetupError(f"{name} needs transformers; install it with: pip install 'avvp[text]'") from error
     texts = [" ".join(label_words(label)) for label in labels]
-    options = {"local_files_only": offline, "trust_remote_code": False}
+    fault = "" if offline else find_hub_fault(model)
+    options = {"local_files_only": offline or bool(fault), "trust_remote_code": False}
     check_model_folder(Path(model))
     try:
         with torch.inference_mode():
             return _ENCODERS[kind](transformers, model, texts, options).float().clone()
     except Exception as error:  # files that do not fit raise errors of any kind in transformers
-        raise SetupError(f"{name}: cannot be loaded: {first_line(error)}") from error
+        raise SetupError(f"{name}: cannot be loaded: {fault or first_line(error)}") from error

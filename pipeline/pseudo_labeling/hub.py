@@ -12,7 +12,7 @@ from ...weights.safe_paths import is_file, is_folder
 from ..batch.journal import hash_values
 from ..errors import SetupError
 from ..files import hash_file, list_files
-from ..model_folders import check_model_folder
+from ..model_folders import check_model_folder, find_hub_fault
 from ..text import escape
 
 _ONLY_DATA = {"trust_remote_code": False}  # without it, transformers asks whether to run a model's own program
@@ -59,14 +59,16 @@ def load_pretrained(model_class: Any | None, tokenizer_class: Any, name: str, *,
     model, info = None, {}
     if model_class is not None:
         check_model_folder(Path(name))
+    fault = "" if offline else find_hub_fault(name)
+    local = {**_ONLY_DATA, "local_files_only": offline or bool(fault)}
     try:
         if model_class is not None:
-            options = {**_ONLY_DATA, "use_safetensors": True, "local_files_only": offline, "output_loading_info": True}
+            options = {**local, "use_safetensors": True, "output_loading_info": True}
             model, info = model_class.from_pretrained(name, **options)
-        tokenizer = tokenizer_class.from_pretrained(name, **_ONLY_DATA, local_files_only=offline)
+        tokenizer = tokenizer_class.from_pretrained(name, **local)
     except Exception as error:  # files that do not fit raise errors of any kind in transformers
         files = "config.json, tokenizer files" + (", model.safetensors" if model_class is not None else "")
-        raise _not_loaded(name, files, error, offline=offline) from error
+        raise _not_loaded(name, files, fault or first_line(error), offline=offline) from error
     if faults := sorted(map(str, [*info.get("missing_keys", ()), *info.get("mismatched_keys", ())])):
         what = f"{len(faults)} parameters are missing or have another shape ({faults[0]}, ...)"
         raise SetupError(f"{escape(name)}: does not fit the model: {escape(what)}")
@@ -105,10 +107,11 @@ def fetch_file(name: str, *, offline: bool) -> Path:
     repository, _, file = name.rpartition("/")
     if repository.count("/") != 1:
         raise SetupError(f"{escape(name)}: no such file, and not OWNER/REPOSITORY/FILE on the Hugging Face hub")
+    fault = "" if offline else find_hub_fault(name)
     try:
-        return Path(hf_hub_download(repository, file, local_files_only=offline))
+        return Path(hf_hub_download(repository, file, local_files_only=offline or bool(fault)))
     except Exception as error:  # of the hub, or of the connection
-        raise _not_loaded(name, file, error, offline=offline) from error
+        raise _not_loaded(name, file, fault or first_line(error), offline=offline) from error
 
 
 def hash_model(name: str, model: Any) -> str:
@@ -120,8 +123,7 @@ def hash_model(name: str, model: Any) -> str:
     return hash_values({path.name: hash_file(path) for path in files})
 
 
-def _not_loaded(name: str, files: str, error: Exception, *, offline: bool) -> SetupError:
-    reason = first_line(error)
+def _not_loaded(name: str, files: str, reason: str, *, offline: bool) -> SetupError:
     if is_folder(Path(name)) or is_file(Path(name)):
         return SetupError(f"{escape(name)}: cannot be loaded ({files}): {reason}")
     advice = "download it without --offline" if offline else "download it into a folder and pass the folder"

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from avvp.pipeline import model_folders
 from avvp.pipeline.datasets.label_embeddings import load_label_embeddings
 from avvp.pipeline.errors import SetupError
-from avvp.pipeline.model_folders import check_model_folder
+from avvp.pipeline.model_folders import check_model_folder, find_hub_fault
 from avvp.pipeline.pseudo_labeling.hub import import_transformers, load_pretrained
 from safetensors.torch import load_file, save_file
+from support.server import Server
 
 pytest.importorskip("transformers")
 
@@ -118,6 +122,49 @@ def test_pickles_are_not_read(folder: Path) -> None:
     transformers = import_transformers()
     with pytest.raises(SetupError, match="cannot be loaded"):
         load_pretrained(transformers.CLIPModel, transformers.AutoTokenizer, str(folder), offline=True)
+
+
+@pytest.fixture
+def _forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No hub has been asked before, and each has little time."""
+    monkeypatch.setattr(model_folders, "_unanswered", {})
+    monkeypatch.setattr(model_folders, "_HUB_SECONDS", 0.3)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+
+
+@pytest.mark.usefixtures("_forgetful")
+def test_a_hub_that_does_not_answer_is_found_out_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        fault = find_hub_fault("openai/clip")
+        assert fault.startswith(f"{address} cannot be reached (")
+        monkeypatch.setattr("requests.head", None)  # it is not asked again
+        assert find_hub_fault("openai/clip") == fault
+    assert find_hub_fault(str(tmp_path)) == ""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert find_hub_fault("openai/clip") == ""
+
+
+@pytest.mark.usefixtures("_forgetful")
+def test_a_hub_that_answers_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server()
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    monkeypatch.setattr(model_folders, "_HUB_SECONDS", 5.0)
+    assert find_hub_fault("openai/clip") == ""
+    server.close()
+    monkeypatch.setenv("HF_ENDPOINT", "http://example.com")
+    assert "not an https address" in find_hub_fault("openai/clip")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("_forgetful")
+def test_a_text_encoder_without_network_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    started = time.monotonic()
+    with pytest.raises(SetupError, match=r"bert:nobody/nothing: cannot be loaded: http://127\.0\.0\.1:9 cannot be rea"):
+        load_label_embeddings("bert:nobody/nothing", ("Dog",))
+    assert time.monotonic() - started < 20, "transformers retries for 46 seconds"
 
 
 @pytest.mark.parametrize("name", ["openai/clip-vit-large-patch14", "x" * 5000, "\0", ""])

@@ -560,6 +560,16 @@ def test_all_missing_files_are_named(run: Callable[..., Result], videos: Path, t
         assert name in result.err
 
 
+def test_without_network_the_command_fails_at_once(
+    run: Callable[..., Result], videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("time.sleep", None)  # between the retries of transformers
+    result = run("pseudo-label", videos, "--no-weak-labels", "-o", tmp_path / "data")
+    assert result.status == 2
+    assert result.err.count("http://127.0.0.1:9 cannot be reached (ConnectionError)") == 3
+
+
 def test_unusable_models_are_refused(
     labelled: Callable[..., Result], teachers: tuple[Path, Path], tmp_path: Path
 ) -> None:
