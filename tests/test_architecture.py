@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline.features": {*_GROUND, *_DECODE, "weights", "pipeline.preprocess"},
     "pipeline.datasets": _DATA,
     "pipeline.inference": _INFERENCE,
+    "pipeline.sharing": {*_GROUND, "models", "weights"},
     "pipeline.synthetic": {*_GROUND, "models", "weights", "pipeline.datasets", "pipeline.decode"},
     "pipeline.outputs": {"pipeline"},
     "pipeline.outputs.formats": {"pipeline", "pipeline.datasets", "pipeline.outputs"},

@@ -36,7 +36,7 @@ _REVISION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_./+-]{0,198}[A-Za-z0-9_+-])?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NO_MODELS = ("datasets", "spaces", "buckets", "kernels", "models")  # kinds of repositories, not users
-_LOG_IN = "log in by `hf auth login` (or `huggingface-cli login`), or set HF_TOKEN"
+LOG_IN = "log in by `hf auth login` (or `huggingface-cli login`), or set HF_TOKEN"
 _TRUE = {"1", "true", "yes", "on"}
 
 T = TypeVar("T")
@@ -260,12 +260,12 @@ def ask(address: HubAddress, question: Callable[[HfApi], T], *, seconds: float =
     hub = library()
     client = hub.HfApi(endpoint=endpoint(), library_name="avvp")
     answers: list[T] = []
-    errors: list[BaseException] = []
+    errors: list[Exception] = []
 
     def run() -> None:
         try:
             answers.append(question(client))
-        except BaseException as error:  # raised in the thread that waits
+        except Exception as error:  # described in the thread that waits
             errors.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -274,20 +274,19 @@ def ask(address: HubAddress, question: Callable[[HfApi], T], *, seconds: float =
     if answers:
         return answers[0]
     if errors:
-        raise _describe_error(address, errors[0], has_token=hub.get_token() is not None) from errors[0]
+        raise _describe_error(address, errors[0], hub.get_token()) from errors[0]
     raise HubUnreachableError(f"{address}: {endpoint()} has not answered after {seconds:.0f} seconds")
 
 
-def _describe_error(address: HubAddress, error: BaseException, *, has_token: bool) -> WeightsError:
+def _describe_error(address: HubAddress, error: BaseException, token: str | None) -> WeightsError:
     """Return what a user can do about an error of the library; its own message is long and may name more."""
-    from huggingface_hub import errors
-
+    while isinstance(error, RuntimeError) and error.__cause__ is not None:  # "Error while uploading": why is below
+        error = error.__cause__
     status = getattr(getattr(error, "response", None), "status_code", None)
-    if reason := _describe_refusal(address, error, status, has_token=has_token):
+    if reason := _describe_refusal(address, error, status, has_token=token is not None):
         return WeightsError(f"{address}: {reason}")
-    if not status and not isinstance(error, (OSError, ValueError, *errors.HfHubHTTPError.__bases__)):
-        raise error  # a bug, not a failure: the bases are what the library's client raises without a connection
-    reason = f"status {status}" if status else f"{type(error).__name__}: {first_line(error)}"
+    text = first_line(error).replace(token or "\0", "***")  # a client may quote a header that it cannot send
+    reason = f"status {status}" if status else f"{type(error).__name__}: {text}"
     return HubUnreachableError(f"{address}: {escape(endpoint())} cannot be reached ({reason})")
 
 
@@ -296,16 +295,16 @@ def _describe_refusal(address: HubAddress, error: BaseException, status: int | N
     from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):
-        how = "" if has_token else f", and {_LOG_IN}"
+        how = "" if has_token else f", and {LOG_IN}"
         return f"its owner asks who uses it: accept the terms at {endpoint()}/{address.repo}{how}"
     if isinstance(error, errors.RepositoryNotFoundError):
-        how = "the account of your token cannot read it" if has_token else f"it is private: then {_LOG_IN}"
+        how = "the account of your token cannot read it" if has_token else f"it is private: then {LOG_IN}"
         return f"{endpoint()} has no such repository, or {how}"
     if isinstance(error, errors.RevisionNotFoundError):
         return f"the repository has no branch, tag or commit {shown(address.revision)}"
     refusals = {
-        401: f"{endpoint()} does not accept your token: {_LOG_IN}",
-        403: f"your token does not allow this: make one that may write, and {_LOG_IN}",
+        401: f"{endpoint()} does not accept your token: {LOG_IN}",
+        403: f"your token does not allow this: make one that may write, and {LOG_IN}",
     }
     if status is None or status >= 500:
         return ""

@@ -117,6 +117,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, {"errors": [], "warnings": []})
             case ["api", "repos", "create"]:
                 self._create(json.loads(body))
+            case ["api", "models", user, name]:
+                self._answer_revision(f"{user}/{name}", "main", body)
             case ["api", "models", user, name, question, revision]:
                 answer = {
                     "revision": self._answer_revision,
@@ -215,8 +217,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _place(self, item: dict[str, Any]) -> dict[str, Any]:
         """Where an object is uploaded to; nowhere if it is known."""
-        place = {"upload": {"href": f"{self.hub.storage}/storage/{item['oid']}", "header": {}}}
-        return {"oid": item["oid"], "size": item["size"], "actions": {} if item["oid"] in self.hub.objects else place}
+        place = {"actions": {"upload": {"href": f"{self.hub.storage}/storage/{item['oid']}", "header": {}}}}
+        return {"oid": item["oid"], "size": item["size"], **({} if item["oid"] in self.hub.objects else place)}
 
     def _make_commit(self, name: str, branch: str, body: bytes) -> None:
         repository = self._repository(name, write=True)

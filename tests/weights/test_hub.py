@@ -169,6 +169,15 @@ def test_the_hub_refuses(hub: Hub, tiny_bundle: Path, monkeypatch: pytest.Monkey
     assert "hf_wrong_secret" not in str(caught.value)
 
 
+def test_a_token_that_cannot_be_sent_is_not_shown(hub: Hub, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.add("alice/parser", tiny_bundle)
+    for token in ("hf_a\x01secret", "hf_\u00e9secret"):
+        monkeypatch.setenv("HF_TOKEN", token)
+        with pytest.raises(WeightsError) as caught:
+            load_bundle("hf://alice/parser")
+        assert "secret" not in str(caught.value)
+
+
 def test_a_private_repository_is_read_with_a_token_that_no_other_server_gets(
     hub: Hub, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

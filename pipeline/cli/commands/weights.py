@@ -1,21 +1,40 @@
-"""Commands avvp weights list, fetch, verify and path: weight files and bundles."""
+"""Commands avvp weights list, fetch, verify, path and push: weight files and bundles."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from dataclasses import dataclass, field
+import sys
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ....weights.bundles import load_bundle
 from ....weights.errors import WeightsError
 from ....weights.fetch import fetch_file
+from ....weights.hub import is_hub_address, parse_address
 from ....weights.locate import find_file, readable_url, search_folders, verify_file
 from ....weights.manifest import WeightFile, list_bundles, list_files
 from ....weights.messages import file_size
+from ....weights.source import WeightSource
 from ...text import escape
-from ..options.command import ANY_PATH, CONTEXT_SETTINGS, CommandOptions, argument, command, format_examples, option
+from ..options.command import (
+    ANY_PATH,
+    CONTEXT_SETTINGS,
+    EXISTING_FILE,
+    CommandOptions,
+    argument,
+    command,
+    exit_1_on_error,
+    exit_2_on_error,
+    format_examples,
+    option,
+)
+from ..options.completion import complete_weight_files
+from ..options.groups import MessageOptions
+from ..options.lazy_group import CommandGroup
 
 if TYPE_CHECKING:
     from ..console import Console
@@ -24,9 +43,9 @@ if TYPE_CHECKING:
 _EXAMPLES = ("avvp weights list", "avvp weights fetch leap-llp", "avvp weights verify", "avvp weights path resnet152")
 
 
-@click.group(context_settings=CONTEXT_SETTINGS, epilog=format_examples(_EXAMPLES))
+@click.group(cls=CommandGroup, context_settings=CONTEXT_SETTINGS, epilog=format_examples(_EXAMPLES))
 def weights() -> None:
-    """List, download, verify and find weight files and bundles."""
+    """List, download, verify, find and share weight files and bundles."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +78,9 @@ def list_command(options: WeightsDirOptions) -> int:
 class FetchOptions(WeightsDirOptions):
     """Options of avvp weights fetch."""
 
-    names: tuple[str, ...] = field(metadata=argument(nargs=-1, required=True, metavar="NAME..."))
+    names: tuple[str, ...] = field(
+        metadata=argument(nargs=-1, required=True, metavar="NAME...", shell_complete=complete_weight_files)
+    )
     quiet: bool = field(metadata=option("-q", "--quiet", is_flag=True, help="No progress bar."))
 
 
@@ -67,14 +88,14 @@ class FetchOptions(WeightsDirOptions):
 def fetch(options: FetchOptions) -> int:
     """Download and verify bundles or single files.
 
-    NAME is a bundle, a file's key or a file name. Existing files are only verified. To resume an interrupted download,
-    repeat the command.
+    NAME is a bundle, a file's key, a file name or hf://USER/REPOSITORY. Existing files are only verified. To resume an
+    interrupted download, repeat the command.
     """
     from ..console import Console
 
     console = Console(quiet=options.quiet)
     failed = False
-    for file in _named_files(options.names):
+    for file in _named_files(options.names, options.weights_dir):
         try:
             click.echo(f"{file.name}: {_fetch(file, options.weights_dir, console)}")
         except WeightsError as error:
@@ -95,7 +116,9 @@ def _fetch(file: WeightFile, weights_dir: Path | None, console: Console) -> str:
 class VerifyOptions(WeightsDirOptions):
     """Options of avvp weights verify."""
 
-    names: tuple[str, ...] = field(metadata=argument(nargs=-1, metavar="[NAME]..."))
+    names: tuple[str, ...] = field(
+        metadata=argument(nargs=-1, metavar="[NAME]...", shell_complete=complete_weight_files)
+    )
 
 
 @command(VerifyOptions, examples=("avvp weights verify", "avvp weights verify leap-llp"))
@@ -105,7 +128,7 @@ def verify(options: VerifyOptions) -> int:
     A file without a published hash is verified by its content. Without NAME, all files on this machine are verified.
     """
     failed = checked = 0  # checked: of the files that are not shipped
-    for file in _named_files(options.names) if options.names else list_files().values():
+    for file in _named_files(options.names, options.weights_dir) if options.names else list_files().values():
         path = find_file(file, options.weights_dir)
         if path is None:
             click.echo(f"{file.name}: not on this machine", err=not options.names)
@@ -165,7 +188,7 @@ CONTENT_CHECKS = {"vggish": _check_vggish, "leap_llp": _check_leap}  # of files 
 class PathOptions(WeightsDirOptions):
     """Options of avvp weights path."""
 
-    name: str | None = field(metadata=argument(required=False))
+    name: str | None = field(metadata=argument(required=False, shell_complete=complete_weight_files))
 
 
 @command(PathOptions, examples=("avvp weights path", "avvp weights path resnet152"))
@@ -179,7 +202,7 @@ def path(options: PathOptions) -> int:
             click.echo(os.fsencode(folder))  # exact, for programs that read it
         return 0
     status = 0
-    for file in _named_files((options.name,)):
+    for file in _named_files((options.name,), options.weights_dir):
         existing = find_file(file, options.weights_dir)
         if existing:
             click.echo(os.fsencode(existing))
@@ -189,12 +212,94 @@ def path(options: PathOptions) -> int:
     return int(status)
 
 
-for subcommand in (list_command, fetch, verify, path):
+@dataclass(frozen=True, kw_only=True)
+class PushOptions(MessageOptions):
+    """Options of avvp weights push."""
+
+    run: str = field(metadata=argument(metavar="RUN"))
+    address: str = field(metadata=argument(metavar="hf://USER/REPOSITORY[@BRANCH][/FOLDER]"))
+    private: bool = field(metadata=option("--private", is_flag=True, help="Make the repository a private one."))
+    licence: str | None = field(
+        metadata=option(
+            "--licence", "--license", metavar="ID", help="Licence of the weights, such as mit or cc-by-4.0."
+        )
+    )
+    scores: tuple[Path, ...] = field(
+        metadata=option(
+            "--scores",
+            multiple=True,
+            type=EXISTING_FILE,
+            help="Scores for the model card, of 'avvp evaluate --weights RUN -f json'; repeatable.",
+        )
+    )
+    message: str = field(metadata=option("-m", "--message", default="", help="Message of the commit."))
+    replace_card: bool = field(
+        metadata=option("--replace-card", is_flag=True, help="Replace a README.md that the repository has.")
+    )
+    dry_run: bool = field(
+        metadata=option("--dry-run", is_flag=True, help="Print the files and the model card; send nothing.")
+    )
+
+
+@command(
+    PushOptions,
+    examples=(
+        "avvp weights push runs/leap hf://alice/leap-birds --licence cc-by-4.0 --dry-run",
+        "avvp weights push runs/leap hf://alice/leap-birds --private",
+        "avvp-parse --weights hf://alice/leap-birds video.mp4",
+    ),
+    notes="The token is that of 'hf auth login', or HF_TOKEN. HF_ENDPOINT names another hub than huggingface.co.",
+)
+def push(options: PushOptions) -> int:
+    """Upload a run or a bundle to a Hugging Face hub, with a model card.
+
+    RUN is the folder of a run or a bundle. Uploaded are bundle.toml, the weight files of that folder that it names, and
+    README.md: a model card of what the files say and of scores that were measured.
+    """
+    with contextlib.ExitStack() as lock:  # no training changes the files until they are sent
+        with exit_2_on_error(debug=options.debug):
+            from ...sharing.model_card import CARD_FILE, check_licence
+            from ...sharing.push import plan_upload
+            from ...sharing.push import push as push_upload
+
+            address = parse_address(options.address)
+            licence = None if options.licence is None else check_licence(options.licence)
+            upload = lock.enter_context(plan_upload(options.run, address, licence=licence, scores=options.scores))
+        if options.dry_run or not options.quiet:
+            sizes = {**{name: len(text.encode()) for name, text in upload.texts.items()}}
+            sizes |= {name: file.stat().st_size for name, file in upload.files.items()}
+            for name, size in sizes.items():
+                click.echo(f"  {escape(address.path(name))}  {file_size(size)}", err=not options.dry_run)
+        if options.dry_run:
+            click.echo(f"\n{upload.texts[CARD_FILE]}", nl=False)
+            return 0
+        with exit_1_on_error(debug=options.debug):
+            pushed = push_upload(
+                upload,
+                private=options.private,
+                message=options.message,
+                replace_card=options.replace_card,
+                show_progress=not options.quiet and sys.stderr.isatty(),
+            )
+    if pushed.kept_card and not options.quiet:
+        click.echo(f"note: {CARD_FILE} of the repository is kept; --replace-card replaces it", err=True)
+    click.echo(f"pushed to {escape(pushed.page)}")
+    if not options.quiet:
+        click.echo(f"  avvp-parse --weights {replace(address, revision=pushed.commit)} video.mp4", err=True)
+    return 0
+
+
+for subcommand in (list_command, fetch, verify, path, push):
     weights.add_command(subcommand)
 
 
-def _named_files(names: tuple[str, ...]) -> list[WeightFile]:
-    """Return the files of keys, file names and bundle names. Raises click.UsageError for an unknown name."""
+def _named_files(names: tuple[str, ...], weights_dir: Path | None) -> list[WeightFile]:
+    """Return the files of keys, file names, bundle names and addresses of a hub.
+
+    Raises:
+        click.UsageError: a name is unknown.
+        StartError: a bundle of a hub cannot be read.
+    """
     files, bundles = list_files(), list_bundles()
     named: dict[str, WeightFile] = {}
     for name in names:
@@ -207,6 +312,11 @@ def _named_files(names: tuple[str, ...]) -> list[WeightFile]:
             click.echo(f"{name}: shipped with the program, in {escape(root)}")
         elif name in bundles:
             named |= {key: files[key] for key in bundles[name].files}
+        elif is_hub_address(name):
+            with exit_2_on_error(debug=False):
+                bundle = load_bundle(name, WeightSource(weights_dir))
+            published = {key: files[key] for key in bundle.files if key in files}
+            named |= published | {f"{bundle.name}/{key}": file for key, file in bundle.downloads.items()}
         elif matches := [file for file in files.values() if name in {file.key, file.name}]:
             named |= {file.key: file for file in matches}
         else:

@@ -1,0 +1,1 @@
+"""Share a run: a bundle with a model card, uploaded to a hub."""

@@ -1,0 +1,240 @@
+"""Write a model card: what a bundle is, what was measured, and how it was trained, as far as its files say it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...models.checkpoint import Description, read_description
+from ...models.config import PARTS, ParserConfig
+from ...weights.hub import HubAddress
+from ...weights.manifest import Bundle, list_files
+from ...weights.messages import shown
+from ...weights.toml import toml_string
+from ..errors import SetupError
+from ..metrics import LEVELS, SCORE_NAMES
+from ..text import escape
+from ..text_files import read_json
+
+CARD_FILE = "README.md"
+_LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,60}")  # as hubs name licences: "mit", "cc-by-4.0"
+_SHORT_NAMES = ("A", "V", "AV", "Type@AV", "Event@AV")
+_SETTINGS = ("model", "objective", "training")  # tables of a recipe
+
+
+@dataclass(frozen=True)
+class MeasuredScores:
+    """Scores of a bundle's parser, as `avvp evaluate -f json` writes them."""
+
+    split: str
+    clips: int
+    scores: Mapping[str, Mapping[str, float | None]]  # level -> name -> percent
+    notes: tuple[str, ...]  # about the data and the thresholds
+
+
+def check_licence(name: str) -> str:
+    """Return the name of a licence. Raises SetupError if no hub can have it."""
+    if not _LICENCE.fullmatch(name):
+        raise SetupError(f"{shown(name)} is not the identifier of a licence, such as mit, apache-2.0 or cc-by-4.0")
+    return name
+
+
+def read_scores(path: Path, bundle: Bundle) -> MeasuredScores:
+    """Read scores for a card.
+
+    Args:
+        path: JSON of `avvp evaluate -f json`.
+        bundle: whose scores they have to be.
+
+    Returns:
+        The scores.
+
+    Raises:
+        SetupError: the file holds no scores, or those of another bundle.
+    """
+    try:
+        document = read_json(path)
+        if not isinstance(document, dict) or not isinstance(document.get("scores"), dict):
+            raise ValueError("no scores in it; write them by avvp evaluate -f json -o FILE")
+        if document["source"] != bundle.name:
+            raise ValueError(f"scores of {shown(document['source'])}, not of {shown(bundle.name)}")
+        scores = {level: {name: _number(document["scores"][level][name]) for name in SCORE_NAMES} for level in LEVELS}
+        split, notes, clips = document["split"], document["notes"], document["subsets"]["whole"]["clips"]
+        if not isinstance(split, str) or type(clips) is not int or not isinstance(notes, list):
+            raise ValueError("no split or no number of clips in it")
+        return MeasuredScores(split, clips, scores, tuple(map(str, notes)))
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"no {error} in it" if isinstance(error, KeyError) else escape(error)
+        raise SetupError(f"{escape(path)}: cannot be put on a model card: {reason}") from error
+
+
+def _number(value: object) -> float | None:
+    if value is None:
+        return None
+    if type(value) not in {int, float} or not 0 <= value <= 100:  # pyright: ignore[reportOperatorIssue] - checked
+        raise ValueError(f"the score {shown(value)} is not a percentage")
+    return float(value)  # pyright: ignore[reportArgumentType] - checked
+
+
+def format_card(
+    bundle: Bundle,
+    address: HubAddress,
+    *,
+    size: int,
+    licence: str | None = None,
+    scores: Sequence[MeasuredScores] = (),
+) -> str:
+    """Write the card of a bundle. It states what the bundle's files and the given scores say, and nothing else.
+
+    Args:
+        bundle: with a folder.
+        address: where it will be.
+        size: bytes of its own weight files.
+        licence: identifier of the licence of the weights; None if none is stated.
+        scores: measured by `avvp evaluate`.
+
+    Returns:
+        Markdown, with the metadata that hubs read before it.
+
+    Raises:
+        SetupError: the parser's file is not a checkpoint.
+    """
+    about = _read_parser(bundle)
+    title = address.subfolder.rpartition("/")[2] or address.repo.partition("/")[2]
+    sections = [
+        _metadata(licence),
+        f"# {_text(title)}\n\n{_text(bundle.description or 'A model for audio-visual video parsing.')}",
+    ]
+    if bundle.warning:
+        sections.append(f"> **Warning:** {_text(bundle.warning)}")
+    sections.append("## The model\n\n" + _facts(bundle, about, size))
+    if about is not None:
+        sections.append("## Classes\n\n" + ", ".join(map(_text, about.config.labels)))
+        sections.append("## Scores\n\n" + _scores(about.record, scores))
+        sections.append("## Training\n\n" + _training(about.record))
+    sections.append("## Use\n\n" + _usage(address, has_parser=about is not None))
+    sections.append("## Licence\n\n" + _licences(bundle, licence))
+    return "\n\n".join(sections) + "\n"
+
+
+def _read_parser(bundle: Bundle) -> Description | None:
+    """Return the description of the bundle's checkpoint; None for a bundle without one."""
+    name = bundle.parser.get("checkpoint")
+    if not name:
+        return None
+    assert bundle.root is not None  # of `format_card`
+    try:
+        return read_description(bundle.root / name)
+    except ValueError as error:
+        raise SetupError(escape(error)) from error
+
+
+def _metadata(licence: str | None) -> str:
+    lines = ["---", "library_name: avvp", "tags:", "- audio-visual-video-parsing", "- event-detection"]
+    return "\n".join([*lines, *([f"license: {licence}"] if licence else []), "---"])
+
+
+def _facts(bundle: Bundle, about: Description | None, size: int) -> str:
+    rows = []
+    if about is not None:
+        rows.append(("parser", _parser(about.config)))
+        rows.append(("window", f"{about.config.segments} seconds; longer videos are parsed in overlapping windows"))
+    rows.append(("extractors", ", ".join(_extractors(bundle)) or "none"))
+    rows.append(("profile of the features", bundle.profile))
+    rows.append(("weight files", f"{size / 1e6:,.1f} MB, safetensors, float32"))
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {_text(value)} |" for name, value in rows)])
+
+
+def _parser(config: ParserConfig) -> str:
+    facts = [f"encoder {config.encoder}", f"decoder {config.decoder}", f"width {config.hidden_dim}"]
+    facts.append(f"{len(config.labels)} classes")
+    others = [name for name, known in PARTS.items() if getattr(config, name) not in known]
+    return ", ".join(facts) + (
+        f"; {', '.join(others)}: of another package, which has to be installed" if others else ""
+    )
+
+
+def _extractors(bundle: Bundle) -> list[str]:
+    known = list_files()
+    return [
+        f"{name} (the file of {known[file].source})" if file in known else name if file else f"{name} (not included)"
+        for name, file in bundle.extractors.items()
+    ]
+
+
+def _scores(record: Mapping[str, Any], measured: Sequence[MeasuredScores]) -> str:
+    rows: list[tuple[str, Mapping[str, Any]]] = []
+    notes: list[str] = []
+    for part in measured:
+        where = f"{_text(part.split)}, {part.clips} clips"
+        rows += [(f"{where}: {level} level", part.scores[level]) for level in LEVELS]
+        notes += [_text(note) for note in part.notes]
+    validation = record.get("validation")
+    if isinstance(validation, dict) and all(isinstance(validation.get(level), dict) for level in LEVELS):
+        rows += [(f"validation clips: {level} level", validation[level]) for level in LEVELS]
+    if not rows:
+        return "None were measured."
+    lines = ["F-scores in percent.", "", f"| | {' | '.join(_SHORT_NAMES)} |", f"|---|{'---:|' * len(_SHORT_NAMES)}"]
+    lines += [f"| {name} | {' | '.join(_score(scores.get(key)) for key in SCORE_NAMES)} |" for name, scores in rows]
+    if measured:
+        lines += [
+            "",
+            "Measured by `avvp evaluate --weights RUN --annotations FOLDER --features FEATURES --split SPLIT`.",
+        ]
+    if len(rows) > len(LEVELS) * len(measured):
+        lines += ["", "The scores on the validation clips are those by which `avvp train` chose the epoch."]
+    return "\n".join([*lines, *(f"\n{note}" for note in dict.fromkeys(notes))])
+
+
+def _score(value: object) -> str:
+    return f"{value:.1f}" if isinstance(value, (int, float)) and not isinstance(value, bool) else "-"
+
+
+def _training(record: Mapping[str, Any]) -> str:
+    recipe = record.get("recipe")
+    if not isinstance(recipe, Mapping):
+        return "The files do not say how the parser was trained."
+    epoch = record.get("epoch")
+    parts = [
+        f"By `avvp train`; these are the parameters after epoch {epoch}." if type(epoch) is int else "By `avvp train`."
+    ]
+    tables = {name: recipe[name] for name in _SETTINGS if isinstance(recipe.get(name), Mapping) and recipe[name]}
+    lines = [f"description = {toml_string(str(recipe.get('description') or ''))}"]
+    for name, table in tables.items():
+        lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
+    return "\n\n".join([*parts, "```toml\n" + "\n".join(lines).replace("```", "'''") + "\n```"])
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, (int, float)) else toml_string(str(value))
+
+
+def _usage(address: HubAddress, *, has_parser: bool) -> str:
+    if not has_parser:
+        return f"```bash\navvp extract videos/ -o features/ --weights {address}\n```"
+    return (
+        f"With avvp and its extra `hub`:\n\n```bash\navvp-parse --weights {address}"
+        f' video.mp4\n```\n\n```python\nimport avvp\n\nprint(avvp.parse_video("video.mp4", weights="{address}"))\n```'
+    )
+
+
+def _licences(bundle: Bundle, licence: str | None) -> str:
+    lines = [
+        f"Weights: {licence}." if licence else "None is stated for the weights: ask their owner before you use them."
+    ]
+    known = list_files()
+    others = [known[file] for file in bundle.files if file in known]
+    lines += [
+        f"- `{_text(file.name)}`, not included, downloaded from its publisher: {_text(file.licence)}" for file in others
+    ]
+    return "\n\n".join(lines[:1]) + ("\n\n" + "\n".join(lines[1:]) if others else "")
+
+
+def _text(text: str) -> str:
+    """Make text from files harmless in Markdown: one line, no markup, no columns of tables."""
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", escape(text))
