@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from pathlib import Path
 
 from .messages import shown
@@ -41,9 +42,10 @@ def inside(folder: Path, name: object) -> Path:
     try:
         leads_out = not (folder / path).resolve().is_relative_to(folder.resolve())
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            (folder / path).lstat()  # `resolve` accepts names that the system does not
-    except (OSError, RuntimeError, ValueError) as error:  # too long, a link to itself
-        reason = getattr(error, "strerror", None) or "a link that leads to itself"
+            (folder / path).stat()  # `resolve` accepts names that the system does not
+    except (OSError, RuntimeError, ValueError) as error:  # too long, a link to itself: RuntimeError before Python 3.13
+        is_loop = isinstance(error, RuntimeError) or getattr(error, "errno", None) == errno.ELOOP
+        reason = "a link that leads to itself" if is_loop else getattr(error, "strerror", None) or "not a name"
         raise UnsafePathError(f"{quoted} cannot be used: {reason}") from error
     if leads_out:
         raise UnsafePathError(f"{quoted} is or crosses a link that leads out of the folder; put the file itself there")
