@@ -11,6 +11,7 @@ from typing import Any
 
 from .errors import WeightsError
 from .messages import escape, first_line, shown
+from .parts import is_reference
 from .safe_paths import inside, is_file, is_folder
 from .toml import parse_toml, read_toml, toml_string
 
@@ -26,7 +27,7 @@ WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .+-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PARSER_FILES = ("checkpoint", "file", "label_embeddings")
-_PARSER_KEYS = ("family", *_PARSER_FILES)
+_PARSER_KEYS = ("family", "decision", *_PARSER_FILES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,9 @@ class Bundle:
     description: str
     profile: str  # key in `PROFILES`
     extractors: Mapping[str, str]  # extractor name -> file
-    parser: Mapping[str, str]  # "checkpoint" -> file; or "family" -> name, "file" and "label_embeddings" -> files
+    parser: Mapping[str, str]  # "checkpoint" -> file; or "family" -> name, "file" and "label_embeddings" -> files;
+    # and "decision" -> part in place of the checkpoint's
+    parts: Mapping[str, str] = field(default_factory=dict)  # extractor name -> "module:Name" of another package
     labels: str | None = None  # name of the label set, when the parser's file does not hold its labels
     seed: int | None = None  # of random parameters; there are no files then
     warning: str | None = None  # what users of its results have to know; the first of their warnings
@@ -86,6 +89,7 @@ class Bundle:
             if not _NAME.fullmatch(name):
                 rule = "letters, digits, spaces and _ . + - only, at most 64"
                 raise ValueError(f"{shown(name)} cannot be the name of {what}: {rule}")
+        self._check_parts()
         if unknown := sorted(set(self.parser) - set(_PARSER_KEYS)):
             raise ValueError(f"parser has an unknown key {shown(unknown[0])}; known: {', '.join(_PARSER_KEYS)}")
         if wrong := [digest for digest in self.sha256.values() if not _SHA256.fullmatch(digest)]:
@@ -96,7 +100,7 @@ class Bundle:
 
     def _check_types(self) -> None:
         """Raise TypeError for a field of another type than it is declared with."""
-        for name, values in (("extractors", "files"), ("parser", "files"), ("sha256", "hashes")):
+        for name, values in (("extractors", "files"), ("parser", "files"), ("sha256", "hashes"), ("parts", "parts")):
             table = getattr(self, name)
             if not isinstance(table, Mapping) or not all(isinstance(value, str) for value in table.values()):
                 raise TypeError(f"{name} must be a table of names and {values}")
@@ -105,6 +109,14 @@ class Bundle:
             value = getattr(self, name)
             if not isinstance(value, kinds) or isinstance(value, bool):
                 raise TypeError(f"{name} is {shown(value)}")
+
+    def _check_parts(self) -> None:
+        """Raise ValueError for the part of another package of no extractor, or without a module."""
+        for name, part in self.parts.items():
+            if name not in self.extractors:
+                raise ValueError(f"parts has {shown(name)}, which is not one of its extractors")
+            if not is_reference(part):
+                raise ValueError(f"the part of {name} is {shown(part)}, expected module:Name")
 
     def _names(self) -> list[tuple[str, str]]:
         """Return what is named, and its name: extractors, the profile, the label set, the parser's family."""
@@ -119,7 +131,7 @@ class Bundle:
         return tuple(file for file in (*self.extractors.values(), *parser) if file)
 
 
-_KEYS = {field.name for field in fields(Bundle)} - {"name", "root", "downloads"}  # of a bundle.toml
+_KEYS = {entry.name for entry in fields(Bundle)} - {"name", "root", "downloads"}  # of a bundle.toml
 
 
 @cache
@@ -176,7 +188,7 @@ def format_bundle(bundle: Bundle) -> str:
         The content of the file.
     """
     lines = [f"{key} = {toml_string(getattr(bundle, key))}" for key in ("description", "profile")]
-    for key in ("extractors", "parser"):
+    for key in ("extractors", "parser", *(["parts"] if bundle.parts else [])):
         entries = ", ".join(f"{toml_string(k)} = {toml_string(v)}" for k, v in getattr(bundle, key).items())
         lines.append(f"{key} = {{ {entries} }}" if entries else f"{key} = {{}}")
     if bundle.labels is not None:

@@ -18,11 +18,13 @@ import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points, packages_distributions, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .messages import first_line, shown
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUPS = {
     "encoder": "avvp.encoders",
@@ -216,6 +218,8 @@ def check_options(name: str, options: object) -> None:
 
 def _points(kind: str) -> dict[str, EntryPoint]:
     """Return the entry points of a kind by name. Raises ValueError where two packages give the same name."""
+    from importlib.metadata import entry_points
+
     found: dict[str, EntryPoint] = {}
     for point in entry_points(group=GROUPS[kind]):
         other = found.setdefault(point.name, point)
@@ -259,6 +263,8 @@ def _import(kind: str, name: str, module: str, attribute: str) -> Any:
 
 def _distribution(module: str) -> tuple[str, str]:
     """Return the name and version of the distribution that a module is installed from."""
+    from importlib.metadata import packages_distributions, version
+
     top = module.partition(".")[0]
     if names := packages_distributions().get(top):
         return names[0], version(names[0])

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # scoring files of events needs no torch, whose import takes 
     import torch
 
     from ...models.parser import AVParser
+    from ..inference.decisions import Decision
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,16 @@ class Evaluation:
         }
 
 
-def score_clips(parser: AVParser, clips: SplitDataset, device: torch.device) -> Scores:
-    """Score a parser on a split by the published decision rule, with all thresholds at 0.5.
+def score_clips(
+    parser: AVParser, clips: SplitDataset, device: torch.device, decision: Decision | None = None
+) -> Scores:
+    """Score a parser on a split with all thresholds at 0.5.
 
     Args:
         parser: on `device`; it is set to evaluation mode.
         clips: with annotated labels.
         device: where the features are moved to.
+        decision: None for the published rule, `Thresholds.decide`.
 
     Returns:
         The ten F-scores.
@@ -78,7 +82,9 @@ def score_clips(parser: AVParser, clips: SplitDataset, device: torch.device) -> 
     from ..inference.predict import predict_clips
 
     thresholds = Thresholds.uniform(parser.config.labels)
-    return score(*thresholds.decide(predict_clips(parser, clips, device)), *clips.segment_labels)
+    predictions = predict_clips(parser, clips, device)
+    labels = thresholds.decide(predictions) if decision is None else decision(predictions, thresholds)
+    return score(*labels, *clips.segment_labels)
 
 
 def evaluate(

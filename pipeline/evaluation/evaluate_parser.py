@@ -64,14 +64,17 @@ class ParserEvaluator:
         """
         clips = load_clips(self.annotations, split, self.features)
         return evaluate(
-            thresholds.decide(self._predict(clips)), clips.segment_labels, split=split, source=self.loaded.name,
-            labels=self.annotations.labels, notes=notes,
+            self.loaded.decision(self._predict(clips), thresholds), clips.segment_labels, split=split,
+            source=self.loaded.name, labels=self.annotations.labels, notes=notes,
         )  # fmt: skip
 
     def tune(self) -> Thresholds:
         """Choose thresholds on the validation split, see `tune_thresholds`."""
         clips = load_clips(self.annotations, "val", self.features)
-        return tune_thresholds(self._predict(clips), clips, self.annotations.labels, self.progress("tuning thresholds"))
+        progress = self.progress("tuning thresholds")
+        return tune_thresholds(
+            self._predict(clips), clips, self.annotations.labels, progress, decision=self.loaded.decision
+        )
 
     def _predict(self, clips: SplitDataset) -> SegmentProbabilities:
         return predict_clips(self.loaded.parser, clips, self.loaded.device, self.progress(f"parsing {clips.split}"))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from ..datasets.clips import SplitDataset
+from ..inference.decisions import Decision, decide_by_thresholds
 from ..inference.thresholds import Thresholds
 from ..metrics import score
 from ..timeline import SegmentProbabilities
@@ -19,6 +20,8 @@ def tune_thresholds(
     clips: SplitDataset,
     labels: Iterable[str],
     progress: Callable[[int, int], None] = lambda _done, _total: None,
+    *,
+    decision: Decision = decide_by_thresholds,
 ) -> Thresholds:
     """Maximise the mean of the ten scores on the validation split by one pass of coordinate ascent.
 
@@ -30,6 +33,7 @@ def tune_thresholds(
         clips: of the validation split, with annotated labels.
         labels: C class names.
         progress: called with the number of steps done and the total.
+        decision: that uses the thresholds.
 
     Returns:
         The thresholds.
@@ -43,7 +47,7 @@ def tune_thresholds(
     thresholds = Thresholds.uniform(tuple(labels))
 
     def mean_score() -> float:
-        return score(*thresholds.decide(predictions), *truth).mean
+        return score(*decision(predictions, thresholds), *truth).mean
 
     levels = [thresholds.audio_segment, thresholds.visual_segment]
     pooled = predictions.video is not None

@@ -10,8 +10,9 @@ import torch
 
 from ...extractors.base import Extractor
 from ...extractors.fused import fuse
+from ...extractors.parts import CastExtractor
 from ...extractors.profiles import FeatureSpec, feature_spec
-from ...extractors.registry import EXTRACTORS, build_extractor, extractor_shapes
+from ...extractors.registry import EXTRACTORS, build_extractor, extractor_shapes, meta_extractor
 from ...extractors.sampling import STREAMS, Stream
 from ...models.checkpoint import load_checkpoint, read_description
 from ...models.config import ParserConfig
@@ -23,11 +24,14 @@ from ...weights.load import file_name, gather_files, read_state_dict
 from ...weights.locate import bundle_paths
 from ...weights.manifest import Bundle
 from ...weights.messages import shown
+from ...weights.parts import Part, part_names
 from ...weights.source import ANYWHERE, WeightSource
 from ...weights.untrained import untrained_state
+from ..descriptions import describe
 from ..devices import FP32, ComputePrecision, resolve_device, resolve_devices
 from ..errors import FeatureMismatchError, SetupError
 from ..text import escape
+from .decisions import Decision, decide_by_thresholds, load_decision
 
 UNTRAINED_WARNING = "UNTRAINED weights: the parameters are random and these events mean nothing"
 
@@ -55,7 +59,7 @@ class LoadedExtractors:
         return {name: by_stream[stream] for name, stream in zip(self.spec.extractors, STREAMS, strict=True)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LoadedBundle:
     """Extractors, the parser of their features, and the facts that a result's provenance names."""
 
@@ -65,6 +69,17 @@ class LoadedBundle:
     hashes: Mapping[str, str]  # file name -> sha256, of all files of the bundle
     untrained: bool  # True if the parameters are random
     warning: str | None = None  # what users of its results have to know
+    decision: Decision = decide_by_thresholds
+    parts: tuple[Part, ...] = ()  # of other packages: extractors, encoder, decoder, decision
+
+    def __repr__(self) -> str:
+        config, spec = self.parser.config, self.extractors.spec
+        lines = [
+            f"device {self.device}, precision {self.extractors.precision.name}",
+            f"features {', '.join(spec.extractors)}, profile {spec.profile}",
+            f"parser {config.encoder}, {config.decoder}: {len(config.labels)} classes, windows of {config.segments} s",
+        ]
+        return describe(f"LoadedBundle {escape(self.name)}", lines, warnings=[self.warning] if self.warning else [])
 
     @property
     def networks(self) -> tuple[DeviceNetworks, ...]:
@@ -85,6 +100,7 @@ class LoadedParser:
     parser: AVParser
     spec: FeatureSpec  # of the features that it was trained on
     device: torch.device
+    decision: Decision = decide_by_thresholds
 
 
 def known_labels(bundle: Bundle, folder: Path | None = None) -> tuple[str, ...] | None:
@@ -138,12 +154,14 @@ def load_networks(
         bundle = load_bundle(bundle, source)
     devices = resolve_devices(device)
     paths, hashes = gather_files(bundle, source)
-    extractors = _load_extractors(bundle, paths, hashes, devices, precision)
+    extractors = _load_extractors(bundle, paths, hashes, devices, precision, trust=source.trust)
     try:
-        parser, trained_on = _load_parser(bundle, extractors.spec, paths)
-    except ValueError as error:
+        parser, trained_on = _load_parser(bundle, extractors.spec, paths, source.trust)
+        decision, decision_part = load_decision(parser.config, source.trust)
+    except (ValueError, SetupError) as error:
         raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
     _check_fit(bundle, extractors.spec, parser, trained_on)
+    parts = [*(extractor.part for extractor in extractors.by_name.values()), *parser.parts, decision_part]
     return LoadedBundle(
         name=bundle.name,
         extractors=extractors,
@@ -151,6 +169,8 @@ def load_networks(
         hashes=hashes,
         untrained=bundle.seed is not None,
         warning=bundle.warning,
+        decision=decision,
+        parts=tuple(part for part in parts if part is not None),
     )
 
 
@@ -178,7 +198,7 @@ def load_extractors(
     """
     devices = resolve_devices(device)
     paths, hashes = gather_files(replace(bundle, parser={}), source)
-    return _load_extractors(bundle, paths, hashes, devices, precision)
+    return _load_extractors(bundle, paths, hashes, devices, precision, trust=source.trust)
 
 
 def _load_extractors(
@@ -187,11 +207,13 @@ def _load_extractors(
     hashes: Mapping[str, str],
     devices: Sequence[torch.device],
     precision: ComputePrecision,
+    *,
+    trust: Sequence[str],
 ) -> LoadedExtractors:
     for device in devices:
         precision.prepare(device)
     try:
-        extractors = {name: _load_extractor(name, file, bundle.seed, paths) for name, file in bundle.extractors.items()}
+        extractors = {name: _load_extractor(bundle, name, paths, trust) for name in bundle.extractors}
         spec = feature_spec(bundle.profile, extractors)
     except ValueError as error:
         raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
@@ -211,7 +233,11 @@ def _weight_id(bundle: Bundle, file: str, paths: Mapping[str, Path], hashes: Map
 
 
 def _arrange(extractor: Extractor, precision: ComputePrecision) -> Extractor:
-    return fuse(extractor, dtype=precision.dtype, compiled=precision.compiled)
+    if extractor.part is None:
+        return fuse(extractor, dtype=precision.dtype, compiled=precision.compiled)
+    if precision.dtype == torch.float32 and not precision.compiled:
+        return extractor
+    return CastExtractor(extractor, precision.dtype, compiled=precision.compiled)
 
 
 def load_parser(
@@ -239,17 +265,22 @@ def load_parser(
         bundle = load_bundle(bundle, source)
     paths, _ = gather_files(replace(bundle, extractors={}), source)
     try:
-        with torch.device("meta"):
-            extractors = {name: EXTRACTORS[name]() for name in bundle.extractors if name in EXTRACTORS}
+        known = part_names("extractor", EXTRACTORS)
+        extractors = {
+            name: meta_extractor(name, reference=bundle.parts.get(name), trust=source.trust)
+            for name in bundle.extractors
+            if name in known or name in bundle.parts
+        }
         all_known = len(extractors) == len(bundle.extractors)
         computed = feature_spec(bundle.profile, extractors) if all_known else None
-        parser, trained_on = _load_parser(bundle, computed, paths)
-    except ValueError as error:
+        parser, trained_on = _load_parser(bundle, computed, paths, source.trust)
+        decision, _ = load_decision(parser.config, source.trust)
+    except (ValueError, SetupError) as error:
         raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
     spec = trained_on or computed
     if spec is None:
         raise SetupError(f"bundle {shown(bundle.name)}: it does not name the features that its parser was trained on")
-    return LoadedParser(bundle.name, parser.to(resolved), spec, resolved)
+    return LoadedParser(bundle.name, parser.to(resolved), spec, resolved, decision)
 
 
 def check_features(loaded: LoadedParser, spec: FeatureSpec, where: object) -> None:
@@ -270,24 +301,36 @@ def check_features(loaded: LoadedParser, spec: FeatureSpec, where: object) -> No
         )
 
 
-def _load_extractor(name: str, file: str, seed: int | None, paths: Mapping[str, Path]) -> Extractor:
-    if seed is not None:
-        return build_extractor(name, untrained_state(extractor_shapes(name), seed))
+def _load_extractor(bundle: Bundle, name: str, paths: Mapping[str, Path], trust: Sequence[str]) -> Extractor:
+    file, reference = bundle.extractors[name], bundle.parts.get(name)
+    if bundle.seed is not None:
+        shapes = extractor_shapes(name, reference=reference, trust=trust)
+        return build_extractor(name, untrained_state(shapes, bundle.seed), reference=reference, trust=trust)
     if not file:
         raise ValueError(f"extractor {name} has no file")
     try:
-        return build_extractor(name, read_state_dict(paths[file]))
+        return build_extractor(name, read_state_dict(paths[file]), reference=reference, trust=trust)
     except ValueError as error:
         raise ValueError(f"{escape(paths[file])}: {error}") from error
 
 
 def _load_parser(
-    bundle: Bundle, spec: FeatureSpec | None, paths: Mapping[str, Path]
+    bundle: Bundle, spec: FeatureSpec | None, paths: Mapping[str, Path], trust: Sequence[str]
 ) -> tuple[AVParser, FeatureSpec | None]:
     """Return the parser and the specification of its features; None if its file has none."""
+    parser, trained_on = _read_parser(bundle, spec, paths, trust)
+    if decision := bundle.parser.get("decision"):
+        options = parser.config.decision_options if decision == parser.config.decision else {}
+        parser.config = replace(parser.config, decision=decision, decision_options=options)
+    return parser, trained_on
+
+
+def _read_parser(
+    bundle: Bundle, spec: FeatureSpec | None, paths: Mapping[str, Path], trust: Sequence[str]
+) -> tuple[AVParser, FeatureSpec | None]:
     entry = bundle.parser
     if entry.get("checkpoint"):
-        checkpoint = load_checkpoint(paths[entry["checkpoint"]])
+        checkpoint = load_checkpoint(paths[entry["checkpoint"]], trust)
         return checkpoint.parser, FeatureSpec.from_dict(checkpoint.feature_spec)
     if bundle.labels not in LABEL_SETS:
         raise ValueError(f"unknown label set {shown(bundle.labels)}; known: {', '.join(LABEL_SETS)}")

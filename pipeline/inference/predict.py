@@ -108,8 +108,8 @@ def predict_clips(
         SetupError: the probabilities are not finite.
     """
     parser.eval()
-    parts = 5 if parser.config.decoder == "mmil" else 4  # arrays of `_stack`
-    table = np.zeros((parts, len(clips), int(clips.lengths.max()), len(parser.config.labels)), np.float32)
+    table: NDArray[np.float32] | None = None  # (P, N, T, C), P the arrays of `_stack`
+    shape = (len(clips), int(clips.lengths.max()), len(parser.config.labels))
     short = np.flatnonzero(clips.lengths <= parser.config.segments)
     # Sorted by length, batches need less padding.
     order = short[np.argsort(clips.lengths[short], kind="stable")]
@@ -119,16 +119,21 @@ def predict_clips(
         batch = host_batch.to(device)
         with torch.inference_mode():
             arrays = _stack(parser(batch.audio, batch.visual_2d, batch.visual_3d, lengths=batch.lengths))
+        if table is None:
+            table = np.zeros((arrays.shape[1], *shape), np.float32)
         table[:, order[done : done + len(arrays)], : arrays.shape[2]] = arrays.transpose(1, 0, 2, 3)
         done += len(arrays)
         progress(done, len(clips))
     dims = np.cumsum(clips.features.spec.dims)[:-1]
     for index in np.flatnonzero(clips.lengths > parser.config.segments):
         audio, visual_2d, visual_3d = np.split(clips.features.read(clips.ids[index]).astype(np.float32), dims, axis=1)
-        probabilities = predict_video(parser, (audio, visual_2d, visual_3d), device)
-        table[:, index, : len(audio)] = list(probabilities.arrays().values())
+        rows = list(predict_video(parser, (audio, visual_2d, visual_3d), device).arrays().values())
+        if table is None:
+            table = np.zeros((len(rows), *shape), np.float32)
+        table[:, index, : len(audio)] = rows
         done += 1
         progress(done, len(clips))
+    assert table is not None  # a split has clips
     return SegmentProbabilities(*table)
 
 

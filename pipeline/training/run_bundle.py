@@ -11,6 +11,7 @@ from ...extractors.registry import EXTRACTORS
 from ...weights.load import gather_files
 from ...weights.manifest import BUNDLE_FILE, Bundle, format_bundle, list_files
 from ...weights.messages import shown
+from ...weights.parts import part_names
 from ...weights.source import WeightSource
 from ..errors import OutputError, SetupError
 from ..files import hash_file, replacing, write_atomic
@@ -40,9 +41,11 @@ def write_bundle(root: Path, spec: FeatureSpec, extractors: Bundle, source: Weig
         paths, _ = gather_files(replace(extractors, parser={}), replace(source, offline=True))
         for name, file in files.items():
             if file and file not in list_files():
-                if name not in EXTRACTORS:  # its copy could take the name of a file of the run
-                    raise SetupError(f"unknown extractor {shown(name)}; known: {', '.join(EXTRACTORS)}")
-                copy = f"{name}{paths[file].suffix}"
+                known = part_names("extractor", EXTRACTORS)
+                if name not in known and name not in extractors.parts:
+                    raise SetupError(f"unknown extractor {shown(name)}; known: {', '.join(known)}")
+                # The copy of another package's must not take the name of a file of the run.
+                copy = f"{name if name in EXTRACTORS else f'extractor-{name}'}{paths[file].suffix}"
                 check_files(root, [copy])
                 files[name] = _copy(paths[file], root, copy)
     name = root.resolve().name
@@ -52,6 +55,7 @@ def write_bundle(root: Path, spec: FeatureSpec, extractors: Bundle, source: Weig
         profile=spec.profile,
         extractors=files,
         parser={"checkpoint": BEST_FILE},
+        parts={name: part for name, part in extractors.parts.items() if name in files},
     )
     write_atomic(root / BUNDLE_FILE, format_bundle(bundle).encode())
     return [name for name, file in files.items() if not file]

@@ -52,8 +52,19 @@ class TrainingPlan:
         return {**paths, "recipe": self.recipe.to_dict()}
 
     @classmethod
-    def from_dict(cls, mapping: Mapping[str, Any]) -> TrainingPlan:
-        """Make a plan from the mapping of `to_dict`. Raises SetupError for any other mapping."""
+    def from_dict(cls, mapping: Mapping[str, Any], trust: tuple[str, ...] = ()) -> TrainingPlan:
+        """Make a plan from the mapping of `to_dict`.
+
+        Args:
+            mapping: from the folder of a run, which may be a stranger's.
+            trust: packages whose parts its recipe may name by "module:Name".
+
+        Returns:
+            The plan.
+
+        Raises:
+            SetupError: it is another mapping.
+        """
         known = {"annotations", "features", "pseudo_labels", "label_embeddings", "extractors", "recipe"}
         optional = {"pseudo_labels", "extractors"}
         try:
@@ -73,7 +84,7 @@ class TrainingPlan:
         return cls(
             annotations=Path(mapping["annotations"]),
             features=Path(mapping["features"]),
-            recipe=make_recipe(mapping["recipe"]),
+            recipe=make_recipe(mapping["recipe"], trust),
             pseudo_labels=None if pseudo_labels is None else Path(pseudo_labels),
             label_embeddings=mapping["label_embeddings"],
             extractors=mapping["extractors"],

@@ -276,7 +276,7 @@ def _make_plan(options: TrainOptions) -> tuple[TrainingPlan, bool]:
         return options.training_plan(options.all_changes()), False
     config = read_config(options.output)
     try:
-        plan = TrainingPlan.from_dict(config)
+        plan = TrainingPlan.from_dict(config, options.source().trust)
     except SetupError as error:
         raise SetupError(f"{escape(options.output / CONFIG_FILE)}: {error}") from error
     if options.epochs is None or options.epochs == plan.recipe.training.epochs:

@@ -4,12 +4,57 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import click
 
+from ....weights.manifest import DEFAULT_BUNDLE
+from ....weights.parts import read_trust
 from ....weights.source import DownloadProgress, WeightSource
-from .command import ANY_PATH, EXISTING_FOLDER, EXISTING_PATH, HELP_HEADING, CommandOptions, FiniteRange, option
+from .command import (
+    ANY_PATH,
+    EXISTING_FILE,
+    EXISTING_FOLDER,
+    EXISTING_PATH,
+    HELP_HEADING,
+    CommandOptions,
+    FiniteRange,
+    option,
+)
+
+# Options of several commands, each of which has them at its own place in its help.
+BUNDLE_OPTION = option(
+    "--weights", default=DEFAULT_BUNDLE, metavar="NAME|FOLDER", help="Bundle of networks; see 'avvp weights list'."
+)
+THRESHOLD_OPTION = option(
+    "--threshold",
+    type=FiniteRange(0, 1),
+    default=0.5,
+    help="Decision threshold of all classes, per second and per video.",
+)
+THRESHOLDS_OPTION = option(
+    "--thresholds", type=EXISTING_FILE, help="TOML or JSON file with thresholds per class and modality."
+)
+MEDIA_OPTION = option(
+    "--media",
+    type=EXISTING_PATH,
+    show_default="the video beside the event file",
+    help="The video, or the folder with the videos. Paths that event files state are not opened.",
+)
+
+
+class PackageNames(click.ParamType):
+    """Names of Python packages or modules, separated by commas."""
+
+    name = "package"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check the names; the text stays as it is."""
+        try:
+            read_trust([value])
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,14 +123,22 @@ class WeightOptions(OfflineOptions):
     weights_dir: Path | None = field(
         metadata=option("--weights-dir", type=ANY_PATH, help="Folder to search for weight files first.")
     )
+    trust_parts: tuple[str, ...] = field(
+        metadata=option(
+            "--trust-parts",
+            type=PackageNames(),
+            multiple=True,
+            help="Package of yours whose code a bundle or a run may name, and so run; repeatable.",
+        )
+    )
 
     def source(self, progress: DownloadProgress | None = None) -> WeightSource:
-        """Return where weight files may come from.
+        """Return where weight files may come from, and whose parts they may name.
 
         Args:
             progress: called during downloads.
         """
-        return WeightSource(self.weights_dir, self.offline, progress)
+        return WeightSource(self.weights_dir, self.offline, progress, read_trust(self.trust_parts))
 
 
 @dataclass(frozen=True, kw_only=True)
