@@ -49,6 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline.training": {*_INFERENCE, "pipeline.evaluation"},
     "pipeline.batch": {*_INFERENCE, "pipeline.outputs", "pipeline.outputs.formats"},
     "pipeline.serve.jobs": {*_INFERENCE, "pipeline.batch", "pipeline.outputs.formats", "pipeline.outputs.html"},
+    "pipeline.download": {"pipeline", "pipeline.batch", *_DECODE, "weights"},
     "pipeline.serve": {
         "pipeline",
         "pipeline.outputs.formats",

@@ -6,10 +6,7 @@ Before each image stands a line with the number of samples that show it.
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
-import signal
 import sys
 
 import numpy as np
@@ -17,6 +14,7 @@ import numpy as np
 from ...extractors.sampling import FRAMES_PER_SEGMENT
 from ..segments import sample_count, sample_times, shown_frames
 
+from .process import die_with_parent
 REPORT_MARK = "[avvp-report] "  # before the JSON object on standard error
 
 
@@ -27,7 +25,7 @@ def main(descriptor: str, times_file: str) -> None:
         descriptor: number of an open descriptor of the media file.
         times_file: a .npy file (F, 2): seconds at which each frame begins and ends, ascending.
     """
-    _die_with_parent()
+    die_with_parent()
     import decord
 
     # Messages that the libraries print must not end up between the frames.
@@ -50,11 +48,6 @@ def main(descriptor: str, times_file: str) -> None:
             output.write(b"%d\n" % count + ppm(frame.asnumpy()))
     output.close()
     print(REPORT_MARK + json.dumps(report), file=sys.stderr)  # noqa: T201
-
-
-def _die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent dies, even if decord hangs."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def ppm(frame: np.ndarray) -> bytes:

@@ -6,6 +6,8 @@ misread as options or patterns, and with every other protocol disabled no playli
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import re
 import select
@@ -52,6 +54,12 @@ def python_program(module: str, *arguments: str) -> list[str]:
     """
     code = f"from avvp.pipeline.{module} import main; main(*sys.argv[1:])"
     return [sys.executable, "-c", f"import sys; sys.path[:] = filter(None, sys.path);{code}", *arguments]
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent dies, even if it hangs."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def describe_exit(status: int) -> str:
