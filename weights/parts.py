@@ -97,6 +97,15 @@ def part_names(kind: str, own: Iterable[str]) -> list[str]:
     return names + sorted(set(_points(kind)) - set(names))
 
 
+def installed_parts() -> list[tuple[str, str, str]]:
+    """List the entry points of installed packages: kind, name, and the package with its version."""
+    return [
+        (kind, name, "" if point.dist is None else f"{point.dist.name} {point.dist.version}")
+        for kind in GROUPS
+        for name, point in sorted(_points(kind).items())
+    ]
+
+
 def check_part_name(kind: str, name: object, own: Collection[str]) -> None:
     """Check that a name can be that of a part; nothing is imported.
 

@@ -7,6 +7,7 @@ Before each image stands a line with the number of samples that show it.
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 import numpy as np

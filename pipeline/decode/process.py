@@ -6,7 +6,6 @@ misread as options or patterns, and with every other protocol disabled no playli
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import re

@@ -12,10 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ...models.config import ParserConfig
 from ...models.labels import LLP_LABELS
-from ...models.parser import AVParser, build_parser
+from ...models.parser import AVParser
 from ..evaluation.tables import Table
 from ..features.npy_folders import PUBLISHED_SPEC
 from .recipe import load_recipe
+from .recipe_parts import build_recipe_parser
 
 _PARTS = ("stem", "encoder", "decoder")
 _GLOVE_DIM = 300
@@ -42,10 +43,11 @@ def recipe_parser(recipe: str, changes: Iterable[str] = ()) -> AVParser:
         The parser, untrained.
 
     Raises:
-        SetupError: the recipe is unknown or invalid.
+        SetupError: the recipe is unknown or invalid, or a part of another package cannot be built.
     """
-    config = load_recipe(recipe, changes).parser_config(LLP_LABELS, PUBLISHED_SPEC.dims, _LLP_SEGMENTS, _GLOVE_DIM)
-    return build_parser(config, torch.zeros(len(LLP_LABELS), _GLOVE_DIM))
+    loaded = load_recipe(recipe, changes)
+    config = loaded.parser_config(LLP_LABELS, PUBLISHED_SPEC.dims, _LLP_SEGMENTS, _GLOVE_DIM)
+    return build_recipe_parser(loaded, config, torch.zeros(len(LLP_LABELS), _GLOVE_DIM))
 
 
 def count_parts(parser: AVParser, segments: int | None = None) -> list[ModuleStats]:
@@ -99,10 +101,9 @@ def unused_when_published(config: ParserConfig) -> dict[str, int]:
     unused: dict[str, int] = {}
     if config.encoder == "mmpyr":
         unused["encoder"] = 2 * template + norm * (3 * config.levels + 2)
-    elif config.han_order == "parallel":
-        unused["encoder"] = 3 * (4 * linear + feedforward + 2 * norm) + 4 * norm
-    else:
-        unused["encoder"] = 2 * norm
+    elif config.encoder == "han":
+        valor = config.han_order == "sequential"
+        unused["encoder"] = 2 * norm if valor else 3 * (4 * linear + feedforward + 2 * norm) + 4 * norm
     if config.decoder == "leap":
         unused["decoder"] = template + norm * 2 * config.leap_blocks
     return unused
@@ -139,6 +140,7 @@ def info_table(name: str, parser: AVParser, parts: list[ModuleStats], segments: 
         f" {segments or config.segments} seconds. 'As published' adds parameters that the published program stores and"
         " never reads; they are left out when its weights are loaded.",
     ]
+    notes += [f"The {part} is of {part.package} {part.version}." for part in parser.parts]
     if config.encoder == "mmpyr" and config.decoder == "leap":
         notes.append(
             "The LEAP paper states 52.01M parameters, 7.89M of them LEAP (without label projection and video heads),"

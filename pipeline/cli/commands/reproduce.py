@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ...text import escape
 from ..options.command import (
     ANY_PATH,
     CONTEXT_SETTINGS,
@@ -26,10 +27,15 @@ TABLES = ("table1", "table2", "table3", "table6", "table7", "table8", "fig3")
 @click.command(context_settings=CONTEXT_SETTINGS)
 def recipes() -> int:
     """List the recipes for --recipe and the folder of their files."""
+    from ....weights.parts import installed_parts
     from ...training.recipe import RECIPES_FOLDER, list_recipes, load_recipe
 
     for name in list_recipes():
         click.echo(f"{name}\n    {load_recipe(name).description}")
+    if installed := installed_parts():
+        click.echo("\nParts of installed packages, for model.encoder, model.decoder, model.decision, objective.loss:")
+        for kind, name, package in installed:
+            click.echo(f"    {kind} {escape(name)} ({escape(package)})")
     click.echo(f"\nCopy a file from {RECIPES_FOLDER} to make your own.")
     return 0
 
