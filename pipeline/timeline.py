@@ -17,6 +17,7 @@ from .text import shorten
 
 Modality = Literal["audio", "visual", "audio_visual"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
+SINGLE_MODALITIES: tuple[Modality, Modality] = ("audio", "visual")
 # What people read, in the terminal, plots, pages and docs alike.
 MODALITY_WORDS: dict[Modality, str] = {"audio": "audio", "visual": "visual", "audio_visual": "both"}
 MAX_COMMENT = 1_000  # characters of a comment on an event

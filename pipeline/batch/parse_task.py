@@ -17,7 +17,7 @@ from ..inference.thresholds import Thresholds, ThresholdTables, apply_tables
 from ..outputs.formats.events_json import SCHEMA_VERSION
 from ..outputs.formats.registry import FORMATS, Format
 from ..outputs.postprocess import NO_REFINEMENT, PostProcessing, refine
-from ..timeline import Timeline
+from ..timeline import SINGLE_MODALITIES, Timeline
 from .journal import hash_values
 from .plan import OutputSpec
 from .task import BundleTask, RunContext, per_second_features
@@ -115,6 +115,6 @@ def _note(timeline: Timeline) -> str:
     """Return one line with the classes that were found."""
     classes = {
         modality: sorted({event.label for event in timeline.events if event.modality == modality})
-        for modality in ("audio", "visual")
+        for modality in SINGLE_MODALITIES
     }
     return "; ".join(f"{modality}: {', '.join(labels) or 'nothing'}" for modality, labels in classes.items())

@@ -11,9 +11,8 @@ from typing import Any
 
 from ..errors import OutputError, SetupError
 from ..text import escape
-from ..timeline import MAX_COMMENT, MAX_EVENTS, Event, Modality, Timeline, sort_events
+from ..timeline import MAX_COMMENT, MAX_EVENTS, SINGLE_MODALITIES, Event, Timeline, sort_events
 
-_SINGLE_MODALITIES: tuple[Modality, Modality] = ("audio", "visual")
 _ROUNDING = 1e-9  # tolerance for differences of seconds
 _MAX_LISTED = 100  # classes in a message
 MAX_DERIVED_EVENTS = 3 * MAX_EVENTS  # audio and visual events, with those that are derived from audio-visual ones
@@ -138,7 +137,7 @@ def split_modalities(events: Iterable[Event]) -> list[Event]:
         TooManyEventsError: they are more than `MAX_DERIVED_EVENTS`.
     """
     events = list(events)
-    split = [event for event in events if event.modality in _SINGLE_MODALITIES]
+    split = [event for event in events if event.modality in SINGLE_MODALITIES]
     if len(split) == len(events):
         return split
     covered: dict[tuple[str, str], list[tuple[float, float]]] = {}
@@ -149,7 +148,7 @@ def split_modalities(events: Iterable[Event]) -> list[Event]:
         else:
             spans.append((event.onset, event.offset))
     for event in events:
-        for modality in _SINGLE_MODALITIES if event.modality == "audio_visual" else ():
+        for modality in SINGLE_MODALITIES if event.modality == "audio_visual" else ():
             for start, stop in _uncovered(event, covered.get((modality, event.label), [])):
                 split.append(Event(modality, event.label, start, stop, event.score, event.comment))
         if len(split) > MAX_DERIVED_EVENTS:

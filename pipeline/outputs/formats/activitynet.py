@@ -8,12 +8,11 @@ from typing import Any
 
 from ...event_limits import check_events, parse_event_json, read_number, shown
 from ...text import shorten
-from ...timeline import Event, Modality, Timeline
+from ...timeline import SINGLE_MODALITIES, Event, Modality, Timeline
 from ..postprocess import split_modalities
 from .tiers import to_timelines
 
 SUFFIXES = ("audio.activitynet.json", "visual.activitynet.json")
-_MODALITIES: tuple[Modality, Modality] = ("audio", "visual")
 _VERSION = "VERSION 1.3"
 _DECIMALS = 6
 
@@ -29,7 +28,8 @@ def write(timeline: Timeline) -> list[bytes]:
     """
     events = split_modalities(timeline.events)
     return [
-        _write(timeline.name, [event for event in events if event.modality == modality]) for modality in _MODALITIES
+        _write(timeline.name, [event for event in events if event.modality == modality])
+        for modality in SINGLE_MODALITIES
     ]
 
 
@@ -61,7 +61,7 @@ def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
     events: dict[str, list[Event]] = {}
     durations: dict[str, float] = {}
     total: list[Event] = []
-    for modality, suffix in zip(_MODALITIES, SUFFIXES, strict=True):
+    for modality, suffix in zip(SINGLE_MODALITIES, SUFFIXES, strict=True):
         for video, entries, duration in _videos(contents[suffix], suffix) if suffix in contents else ():
             of_video = events.setdefault(video, [])
             if duration is not None:

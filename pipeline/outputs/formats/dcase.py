@@ -6,13 +6,12 @@ from collections.abc import Mapping
 
 from ...tables import NumberReader, format_cells, parse_table
 from ...text import encode_text
-from ...timeline import MAX_EVENTS, Event, Modality, Timeline
+from ...timeline import MAX_EVENTS, SINGLE_MODALITIES, Event, Timeline
 from ..postprocess import split_modalities
 from .tiers import to_timelines
 
 SUFFIXES = ("audio.dcase.tsv", "visual.dcase.tsv")
 COLUMNS = ("filename", "onset", "offset", "event_label")
-_MODALITIES: tuple[Modality, Modality] = ("audio", "visual")
 _WITHOUT_SEPARATORS = str.maketrans("\t\n\r", "   ")
 
 
@@ -33,7 +32,7 @@ def write(timeline: Timeline) -> list[bytes]:
             for event in events
             if event.modality == modality
         )
-        for modality in _MODALITIES
+        for modality in SINGLE_MODALITIES
     }
     return [encode_text(format_cells(*COLUMNS) + "\n" + text) for text in rows.values()]
 
@@ -53,7 +52,7 @@ def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
         ValueError: a table lacks a column or has a row that is not an event.
     """
     events: dict[str, list[Event]] = {}
-    for modality, suffix in zip(_MODALITIES, SUFFIXES, strict=True):
+    for modality, suffix in zip(SINGLE_MODALITIES, SUFFIXES, strict=True):
         if suffix not in contents:
             continue
         numbers = NumberReader(decimal_comma=True)

@@ -37,7 +37,7 @@ def to_document(timeline: Timeline, *, segments: bool = False) -> dict[str, Any]
         "provenance": dict(timeline.provenance),
         "warnings": list(timeline.warnings),
         "labels": list(timeline.labels),
-        "events": [_event_fields(event) for event in timeline.events],
+        "events": [event_fields(event) for event in timeline.events],
     }
     if timeline.processing:
         document["processing"] = [dict(step) for step in timeline.processing]
@@ -73,7 +73,8 @@ def to_json(timeline: Timeline, *, segments: bool = False) -> bytes:
     return (text + "\n").encode("ascii")
 
 
-def _event_fields(event: Event) -> dict[str, Any]:
+def event_fields(event: Event) -> dict[str, Any]:
+    """Return an event as a JSON-serializable object, with a comment only where it has one."""
     fields = {**asdict(event), "score": round(event.score, _DECIMALS)}
     if not event.comment:
         del fields["comment"]

@@ -18,13 +18,12 @@ from xml.sax.saxutils import quoteattr
 
 from ...event_limits import check_events, check_timelines, parse_event_json, read_number, shown
 from ...text import encode_text
-from ...timeline import MODALITIES, Event, Modality, Timeline
+from ...timeline import MODALITIES, SINGLE_MODALITIES, Event, Modality, Timeline
 from ..postprocess import split_modalities, with_audio_visual
 from .tiers import drop_derived, media_name
 
 SUFFIXES = ("label-studio.json", "label-studio.xml")
 FRAME_RATE = 25.0  # of Label Studio's Video tag where the interface states none
-_MODALITIES: tuple[Modality, Modality] = ("audio", "visual")
 # Where Label Studio serves files; a storage must be a folder below the one that its option DOCUMENT_ROOT names.
 _LOCAL_FILES = "/data/local-files/?d=videos/"
 _LOCAL_FILE = re.compile(r".*/local-files/\?d=([^&]*)", re.DOTALL)
@@ -65,7 +64,7 @@ def _interface(labels: Sequence[str]) -> bytes:
     choices = "".join(f"    <Label value={quoteattr(_NOT_XML.sub('�', label))}/>\n" for label in labels)
     sets = "".join(
         f'  <Header value="{modality}"/>\n  <Labels name="{modality}" toName="sound">\n{choices}  </Labels>\n'
-        for modality in _MODALITIES
+        for modality in SINGLE_MODALITIES
     )
     media = '  <Video name="video" value="$video" sync="sound"/>\n'
     return encode_text(f'<View>\n{media}{sets}  <Audio name="sound" value="$video" sync="video"/>\n</View>\n')

@@ -8,11 +8,10 @@ from ...datasets.annotations import EVENT_COLUMNS, EVENT_FILES
 from ...datasets.write_annotations import format_rows
 from ...tables import NumberReader, Row, parse_table
 from ...text import encode_text
-from ...timeline import MAX_EVENTS, Event, Modality, Timeline
+from ...timeline import MAX_EVENTS, SINGLE_MODALITIES, Event, Timeline
 from .tiers import to_timelines
 
 SUFFIXES = ("eval_audio.csv", "eval_visual.csv")
-_MODALITIES: tuple[Modality, Modality] = ("audio", "visual")
 _WITHOUT_SEPARATORS = str.maketrans("\t\n\r", "   ")
 assert all(file.endswith(suffix) for file, suffix in zip(EVENT_FILES.values(), SUFFIXES, strict=True))
 
@@ -33,7 +32,7 @@ def write(timeline: Timeline) -> list[bytes]:
     names = {label: label.translate(_WITHOUT_SEPARATORS) for label in timeline.labels}
     tables = (
         [(clip, *run, name) for label, name in names.items() for run in runs.get((modality, label), ())]
-        for modality in _MODALITIES
+        for modality in SINGLE_MODALITIES
     )
     return [encode_text(format_rows(table)) for table in tables]
 
@@ -52,7 +51,7 @@ def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
         ValueError: a table lacks a column or has a row that is not an event.
     """
     events: dict[str, list[Event]] = {}
-    for modality, suffix in zip(_MODALITIES, SUFFIXES, strict=True):
+    for modality, suffix in zip(SINGLE_MODALITIES, SUFFIXES, strict=True):
         numbers = NumberReader(decimal_comma=True)
         for row in _rows(contents[suffix], suffix) if suffix in contents else ():
             clip, onset, offset, label = (row.cells[column] for column in EVENT_COLUMNS)

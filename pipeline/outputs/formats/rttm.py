@@ -9,12 +9,11 @@ from dataclasses import replace
 from ...event_limits import check_events
 from ...tables import NumberReader, split_lines
 from ...text import escape
-from ...timeline import Event, Modality, Timeline
+from ...timeline import SINGLE_MODALITIES, Event, Modality, Timeline
 from ..postprocess import split_modalities
 from .tiers import to_timelines
 
 SUFFIXES = ("audio.rttm", "visual.rttm")
-_MODALITIES: tuple[Modality, Modality] = ("audio", "visual")
 _NONE = "<NA>"
 _MIN_FIELDS = 8  # up to the class; score and lookahead may be missing
 _MAX_FIELDS = 10
@@ -40,7 +39,7 @@ def write(timeline: Timeline) -> list[bytes]:
             for event in split_modalities(timeline.events)
             if event.modality == modality
         ).encode()
-        for modality in _MODALITIES
+        for modality in SINGLE_MODALITIES
     ]
 
 
@@ -66,7 +65,7 @@ def read(contents: Mapping[str, str], name: str) -> list[Timeline]:
     """
     found: list[tuple[str, Event]] = []
     others, points = 0, 0
-    for modality, suffix in zip(_MODALITIES, SUFFIXES, strict=True):
+    for modality, suffix in zip(SINGLE_MODALITIES, SUFFIXES, strict=True):
         numbers = NumberReader(decimal_comma=False)
         for number, line in enumerate(split_lines(contents.get(suffix, "")), 1):
             fields = line.split(maxsplit=_MAX_FIELDS)

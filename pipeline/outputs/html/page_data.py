@@ -15,7 +15,7 @@ import numpy as np
 
 from ...segments import runs
 from ...text import display_label, escape
-from ...timeline import MODALITIES, Event, GroundTruth, Timeline, sort_events
+from ...timeline import MODALITIES, SINGLE_MODALITIES, Event, GroundTruth, Timeline, sort_events
 from ..formats.events_json import to_document
 from ..postprocess import PostProcessing, split_modalities
 from .summary import common_threshold, summarize
@@ -96,7 +96,7 @@ def _base64(table: Any) -> str:
 def _spans(truth: GroundTruth) -> list[tuple[str, int, int, int]]:
     return [
         (modality, index, start, stop)
-        for modality, table in zip(("audio", "visual"), truth.labels, strict=True)
+        for modality, table in zip(SINGLE_MODALITIES, truth.labels, strict=True)
         for index in range(table.shape[1])
         for start, stop in runs(table[:, index])
     ]

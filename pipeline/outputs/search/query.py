@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ...errors import SetupError
 from ...text import escape, first_few, shorten
-from ...timeline import Event, Modality
+from ...timeline import SINGLE_MODALITIES, Event, Modality
 
 _NEAREST = 3  # names that are proposed for an unknown class
 _LIKENESS = 0.5  # least ratio of difflib between a class and a name that is proposed
@@ -38,7 +38,7 @@ class Condition:
 
         A class in any modality is that of audio and visual events: an audio-visual one is the part that both share.
         """
-        modalities = ("audio", "visual") if self.modality is None else (self.modality,)
+        modalities = SINGLE_MODALITIES if self.modality is None else (self.modality,)
         return event.modality in modalities and self.has_class(event.label)
 
     def has_class(self, label: str) -> bool:

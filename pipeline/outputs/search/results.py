@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -14,7 +13,8 @@ from rich.text import Text
 
 from ...clock import format_clock
 from ...text import display_label, encode_text, escape
-from ...timeline import MODALITY_WORDS, Event
+from ...timeline import MODALITY_WORDS
+from ..formats.events_json import event_fields
 from .matches import Moment
 from .query import Query
 from .search import SearchResult
@@ -116,14 +116,9 @@ def write_json(result: SearchResult, query: Query) -> bytes:
                 "onset": match.moment.onset,
                 "offset": match.moment.offset,
                 "score": round(match.moment.score, _SCORE_DECIMALS),
-                "events": [_event(event) for event in match.moment.events],
+                "events": [event_fields(event) for event in match.moment.events],
             }
             for match in result.matches
         ],
     }
     return (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()
-
-
-def _event(event: Event) -> dict[str, Any]:
-    values = {**vars(event), "score": round(event.score, _SCORE_DECIMALS)}
-    return {name: value for name, value in values.items() if name != "comment" or value}
