@@ -14,7 +14,6 @@ from ...errors import SetupError
 from ...text import count_of, escape
 from ..options.command import (
     ANY_PATH,
-    EXISTING_PATH,
     OUTPUT_FOLDER,
     FiniteRange,
     argument,
@@ -25,7 +24,7 @@ from ..options.command import (
 )
 from ..options.event_media import MediaFinder
 from ..options.event_search import LeastOptions, timelines_one_by_one
-from ..options.groups import DecodeTimeoutOptions, MessageOptions
+from ..options.groups import MEDIA_OPTION, DecodeTimeoutOptions, MessageOptions
 
 if TYPE_CHECKING:
     from ...outputs.cuts.make_cuts import CutOptions, CutResult
@@ -48,14 +47,7 @@ class ClipsOptions(LeastOptions, DecodeTimeoutOptions, MessageOptions):
     output: Path = field(
         metadata=option("-o", "--output", type=OUTPUT_FOLDER, required=True, help="Folder for the cuts.")
     )
-    media: Path | None = field(
-        metadata=option(
-            "--media",
-            type=EXISTING_PATH,
-            show_default="the video beside the event file",
-            help="The video, or the folder with the videos. Paths that event files state are not opened.",
-        )
-    )
+    media: Path | None = field(metadata=MEDIA_OPTION)
     classes: tuple[str, ...] = field(
         metadata=option("--class", multiple=True, metavar="CLASS", help="Cut the events of a class; may be repeated.")
     )

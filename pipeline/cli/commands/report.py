@@ -17,7 +17,6 @@ from ..options.command import (
     ANY_PATH,
     EXISTING_FILE,
     EXISTING_FOLDER,
-    EXISTING_PATH,
     OUTPUT_FOLDER,
     argument,
     command,
@@ -27,10 +26,9 @@ from ..options.command import (
 )
 from ..options.event_media import MediaFinder
 from ..options.event_outputs import PlotOptions, PostProcessingOptions, read_timelines, refuse_inputs, write_plots
-from ..options.groups import MessageOptions
+from ..options.groups import MEDIA_OPTION, MessageOptions
 
 if TYPE_CHECKING:
-    from ...outputs.plots.attention_maps import AttentionMaps
     from ...timeline import GroundTruth, Timeline
 
 
@@ -42,14 +40,7 @@ class ReportOptions(PlotOptions, PostProcessingOptions, MessageOptions):
     output_dir: Path | None = field(
         metadata=option("--output-dir", type=OUTPUT_FOLDER, help="Folder for one page per timeline and index.html.")
     )
-    media: Path | None = field(
-        metadata=option(
-            "--media",
-            type=EXISTING_PATH,
-            show_default="the video beside the event file",
-            help="The video, or the folder with the videos. Paths that event files state are not opened.",
-        )
-    )
+    media: Path | None = field(metadata=MEDIA_OPTION)
     annotations: Path | None = field(
         metadata=option(
             "--annotations", type=EXISTING_FOLDER, help="Annotations in the format of LLP, drawn beside the events."
@@ -81,6 +72,8 @@ def report(options: ReportOptions) -> int:
     filtered, corrected, and saved as JSON or in the format of LLP. It loads nothing from the network. The page of
     --html is a single file; those of --output-dir share their program, and index.html lists them.
     """
+    from ...outputs.plots.attention_maps import read_maps
+
     with exit_2_on_error(debug=options.debug):
         plot_files = options.plot_files()
         folder = options.output_dir
@@ -96,7 +89,7 @@ def report(options: ReportOptions) -> int:
         if options.media is not None and len(timelines) > 1 and not options.media.is_dir():
             raise click.UsageError("--media: several timelines have several videos; name their folder")
         truths = _read_truths(timelines, options.annotations, quiet=options.quiet)
-        attention = None if options.explain is None else _read_attention(options.explain)
+        attention = None if options.explain is None else read_maps(options.explain)
         finder = MediaFinder(options.media)
         media = {name: finder.find(timeline, events.sources[name]) for name, timeline in timelines.items()}
         notes = {
@@ -168,12 +161,6 @@ def _write_site(folder: Path, pages: Sequence[_Page], options: ReportOptions) ->
     timelines = {page.path: page.timeline for page in pages}
     write_index(folder, timelines, folder.resolve().name, pictured=pictured)
     remove_unused_programs(folder)
-
-
-def _read_attention(path: Path) -> AttentionMaps:
-    from ...outputs.plots.attention_maps import read_maps
-
-    return read_maps(path)
 
 
 def _plan_pages(folder: Path, timelines: Iterable[str]) -> dict[str, Path]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, ClassVar
 import click
 
 from ....weights.bundles import load_bundle
-from ....weights.manifest import DEFAULT_BUNDLE
 from ...errors import SetupError
 from ...text import escape
 from ..options.command import (
@@ -26,7 +25,13 @@ from ..options.command import (
     exit_2_on_error,
     option,
 )
-from ..options.groups import DecodeTimeoutOptions, RunningOptions
+from ..options.groups import (
+    BUNDLE_OPTION,
+    THRESHOLD_OPTION,
+    THRESHOLDS_OPTION,
+    DecodeTimeoutOptions,
+    RunningOptions,
+)
 
 if TYPE_CHECKING:
     from ....weights.manifest import Bundle
@@ -54,27 +59,9 @@ class ServeOptions(DecodeTimeoutOptions, RunningOptions):
             help="Folder for timelines, their history, and files that are sent.",
         )
     )
-    weights: str = field(
-        metadata=option(
-            "--weights",
-            default=DEFAULT_BUNDLE,
-            metavar="NAME|FOLDER",
-            help="Bundle of networks; see 'avvp weights list'.",
-        )
-    )
-    threshold: float = field(
-        metadata=option(
-            "--threshold",
-            type=FiniteRange(0, 1),
-            default=0.5,
-            help="Decision threshold of all classes, per second and per video.",
-        )
-    )
-    thresholds: Path | None = field(
-        metadata=option(
-            "--thresholds", type=EXISTING_FILE, help="TOML or JSON file with thresholds per class and modality."
-        )
-    )
+    weights: str = field(metadata=BUNDLE_OPTION)
+    threshold: float = field(metadata=THRESHOLD_OPTION)
+    thresholds: Path | None = field(metadata=THRESHOLDS_OPTION)
     host: str = field(
         metadata=option(
             "--host",
