@@ -69,6 +69,12 @@ def answer(data: Any, status: int = 200, **headers: str) -> Response:
     return Response(content, status, media_type="application/json", headers=named)
 
 
+def declared_length(request: Request) -> int:
+    """Return how many bytes a request says that it has, 0 where it says nothing."""
+    declared = request.headers.get("content-length", "0")
+    return int(declared[:20]) if declared.isdecimal() else 0
+
+
 async def read_body(request: Request, limit: int) -> bytes:
     """Read the body of a request.
 
@@ -82,8 +88,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 async def _read_body(request: Request, limit: int) -> bytes:
-    declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared[:20]) > limit:
+    if declared_length(request) > limit:
         raise _too_large(limit)
     parts, size = list[bytes](), 0
     async for chunk in request.stream():

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from . import schemas
-from .answers import RequestError, answer, body_chunks, describe_jobs, read_object, refusals
+from .answers import RequestError, answer, body_chunks, declared_length, describe_jobs, read_object, refusals
 from .jobs.desk import Desk
 from .jobs.job import new_id
 from .jobs.job_queue import UnknownJobError
@@ -90,6 +90,5 @@ def job_routes(desk: Desk) -> APIRouter:
 
 def _check_length(request: Request, most: int) -> None:
     """Refuse a file that is too large before it arrives. Raises UploadTooLargeError."""
-    declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared[:20]) > most + MAX_FORM_BYTES:
+    if declared_length(request) > most + MAX_FORM_BYTES:
         raise UploadTooLargeError(f"larger than {most >> 20:,} MiB, the most that is taken")

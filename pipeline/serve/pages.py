@@ -29,7 +29,7 @@ def page_routes(desk: Desk, access: Access, *, title: str) -> APIRouter:
     router = APIRouter(include_in_schema=False)
     start = _fill("serve.html", TITLE=title, FOLDER="" if desk.media is None else desk.media.root.resolve().name)
     files = {
-        "serve.js": ((_WEB / "serve.js").read_bytes(), "text/javascript"),
+        "serve.js": (read_web("basics.js").encode() + (_WEB / "serve.js").read_bytes(), "text/javascript"),
         "serve.css": ((_WEB / "serve.css").read_bytes(), "text/css"),
         "page.css": (read_web("page.css").encode(), "text/css"),
     }

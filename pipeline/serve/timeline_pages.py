@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import mimetypes
 import re
 
@@ -12,6 +10,7 @@ from starlette.responses import FileResponse
 
 from ..errors import MediaError
 from ..outputs.html.page import SaveTarget, render_page
+from ..outputs.html.web_files import hash_source
 from .answers import RequestError, refusals
 from .jobs.desk import Desk
 
@@ -82,8 +81,7 @@ def media_type(suffix: str) -> str:
 
 def page_policy(page: bytes) -> str:
     """Return the content security policy of a page: only its own programs run, named by their hashes."""
-    hashes = [base64.b64encode(hashlib.sha256(match[1]).digest()).decode() for match in _SCRIPT.finditer(page)]
-    scripts = " ".join(f"'sha256-{digest}'" for digest in hashes) or "'none'"
+    scripts = " ".join(hash_source(match[1].decode()) for match in _SCRIPT.finditer(page)) or "'none'"
     return (
         f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src data: blob:;"
         " media-src 'self' blob:; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"

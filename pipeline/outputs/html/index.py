@@ -14,7 +14,7 @@ from ...text import display_label, escape
 from ...timeline import MODALITIES, Event, Timeline
 from .page_data import displayed_events
 from .thumbnails import thumbnail_path
-from .web_files import NO_FORMS, fill_template, hash_source, json_for_script, read_web
+from .web_files import NO_FORMS, fill_template, json_for_script, own_sources, read_web
 
 INDEX = "index.html"
 
@@ -40,11 +40,10 @@ def write_index(folder: Path, pages: Mapping[Path, Timeline], title: str, *, pic
         "files": [_describe(page, timeline, places, page in with_picture) for page, timeline in pages.items()],
     }
     style = read_web("page.css") + read_web("index.css")
-    script = f"(() => {{\n{read_web('index.js')}}})();"
-    own = f"script-src {hash_source(script)}; style-src {hash_source(style)}"
+    script = f"(() => {{\n{read_web('basics.js')}{read_web('index.js')}}})();"
     parts = {
         "TITLE": html.escape(data["title"]),
-        "CSP": f"default-src 'none'; {own}; img-src 'self'; {NO_FORMS}",
+        "CSP": f"default-src 'none'; {own_sources(script, style)}; img-src 'self'; {NO_FORMS}",
         "STYLE": style,
         "SCRIPT": script,
         "DATA": json_for_script(data),

@@ -20,7 +20,7 @@ from .attention_data import attention_data
 from .bands import media_bands
 from .page_data import page_data
 from .site import SharedProgram
-from .web_files import GENERATOR, NO_FORMS, fill_template, hash_source, json_for_script, page_parts, read_web
+from .web_files import GENERATOR, NO_FORMS, fill_template, json_for_script, own_sources, page_parts, read_web
 
 if TYPE_CHECKING:
     from ..plots.attention_maps import AttentionMaps
@@ -136,10 +136,9 @@ def render_page(
         return shared.render(title, data)
     program = page_parts()
     script = f"(() => {{\n{program.script}\n}})();"
-    own = f"; script-src {hash_source(script)}; style-src {hash_source(program.style)}"
     parts = {
         "TITLE": html.escape(title),
-        "CSP": _POLICY + own + (_POLICY_TO_SAVE if save is not None else ""),
+        "CSP": f"{_POLICY}; {own_sources(script, program.style)}" + (_POLICY_TO_SAVE if save is not None else ""),
         "STYLE": program.style,
         "SCRIPT": script,
         "DATA": json_for_script(data),

@@ -64,7 +64,7 @@ class SharedProgram:
         return fill_template(read_web("shared.html"), parts)
 
     def _shorten(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        own = {key: value for key, value in data.items() if key not in self.defaults or value != self.defaults[key]}
+        own = _without(data, self.defaults)
         own["document"] = _without(data["document"], self.defaults["document"])
         if data["probabilities"] is not None:
             own["probabilities"] = {

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 PAGE_SCRIPTS = (
-    "events.js", "dom.js", "player.js", "bands.js", "shades.js", "timeline.js", "corrections.js", "drag.js",
-    "editor.js", "list.js", "keys.js", "page.js",
+    "basics.js", "events.js", "dom.js", "player.js", "bands.js", "shades.js", "timeline.js", "corrections.js",
+    "drag.js", "editor.js", "list.js", "keys.js", "page.js",
 )  # fmt: skip
 GENERATOR = '<meta name="generator" content="avvp">'  # by which a page of this program is told from others
 _WEB = Path(__file__).with_name("web")
@@ -50,6 +50,11 @@ def json_for_script(data: Any) -> str:
 def fill_template(template: str, parts: Mapping[str, str]) -> bytes:
     """Replace each @NAME@ of a template by its part, in one pass: an @NAME@ inside of a part is not replaced."""
     return re.sub("@([A-Z]+)@", lambda match: parts[match[1]], template).encode("utf-8", "backslashreplace")
+
+
+def own_sources(script: str, style: str) -> str:
+    """Return the part of a content security policy that allows a page's own script and style alone."""
+    return f"script-src {hash_source(script)}; style-src {hash_source(style)}"
 
 
 def hash_source(text: str) -> str:

@@ -15,7 +15,7 @@ from ...files import check_writable, exclusive_lock, make_folder
 from ...text import escape
 from .engine import Engine, EngineSettings, JobStoppedError
 from .job import Job, new_id, now
-from .job_journal import JobJournal
+from .job_journal import JOURNAL_FOLDER, JobJournal
 from .job_queue import JobQueue, UnknownJobError
 from .limits import MAX_JOB_SECONDS
 from .media_folder import MediaFolder
@@ -54,9 +54,11 @@ class Desk:
 
     def __init__(self, settings: DeskSettings, journal: JobJournal, engine: Engine) -> None:
         results = settings.results
-        self.media = None if settings.media is None else MediaFolder(settings.media, without=results)
-        self.uploads = UploadFolder(results / "uploads", max_bytes=settings.max_upload)
-        self.timelines = TimelineStore(results / "timelines", results / "events")
+        uploads, timelines, events = (results / name for name in ("uploads", "timelines", "events"))
+        kept = (uploads, timelines, events, results / JOURNAL_FOLDER)
+        self.media = None if settings.media is None else MediaFolder(settings.media, without=kept)
+        self.uploads = UploadFolder(uploads, max_bytes=settings.max_upload)
+        self.timelines = TimelineStore(timelines, events)
         self.queue = JobQueue(journal, self._forget)
         self.unreadable = journal.unreadable
         self.engine = engine

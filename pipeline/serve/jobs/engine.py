@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ...decode.process import describe_exit, python_program
+from ...decode.process import describe_exit, end_worker, python_program
 from ...errors import MediaError, OutputError, SetupError
 from .job_queue import Progress
 
@@ -180,18 +180,8 @@ class Engine:
     def close(self) -> None:
         """End the process."""
         process, self._process, self._unread = self._process, None, b""
-        if process is None:
-            return
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with contextlib.suppress(OSError):
-            process.stdin.close()  # at which it ends, with its decoders
-        try:
-            process.wait(0.5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
+        if process is not None:
+            end_worker(process, grace=0.5)  # its decoders end with it
 
     def _send(self, command: dict[str, Any]) -> None:
         assert self._process is not None

@@ -19,10 +19,11 @@ import time
 import traceback
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ....weights.errors import WeightsError
 from ....weights.source import WeightSource
+from ...child_output import MessageWriter
 from ...clock import format_clock
 from ...decode.options import DecodeOptions
 from ...errors import AVVPError, MediaError, OutputError
@@ -37,7 +38,6 @@ from .engine import EngineSettings
 from .timeline_store import BANDS
 
 _PROGRESS_INTERVAL = 0.1  # seconds
-_output: IO[str] = sys.stdout
 
 
 class _StoppedError(Exception):
@@ -50,9 +50,7 @@ def main(settings: str) -> None:
     Args:
         settings: JSON object with the fields of `EngineSettings`.
     """
-    global _output  # noqa: PLW0603
-    _output = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is not taken for an answer
+    writer = MessageWriter()
     commands: queue.Queue[dict[str, Any]] = queue.Queue()
     cancelled = threading.Event()
     threading.Thread(target=_read_commands, args=(commands, cancelled), daemon=True).start()
@@ -60,14 +58,16 @@ def main(settings: str) -> None:
     try:
         bundle, thresholds = _load(options)
     except (AVVPError, WeightsError, ValueError) as error:
-        _send({"failed": str(error)})
+        writer.send({"failed": str(error)})
         return
     digest = hashlib.sha256(json.dumps(sorted(bundle.hashes.items())).encode()).hexdigest()[:8]
-    _send({"ready": f"{bundle.name}-{digest}"})
+    writer.send({"ready": f"{bundle.name}-{digest}"})
     while True:
         command = commands.get()
         cancelled.clear()
-        _send(_parse(command["parse"], bundle, thresholds, options, cancelled))
+        path = Path(command["parse"]["path"])
+        progress = _Progress(writer, cancelled, options.max_media, path)
+        writer.send(_parse(command["parse"], bundle, thresholds, options, progress))
 
 
 def _load(options: EngineSettings) -> tuple[LoadedBundle, Thresholds]:
@@ -88,10 +88,10 @@ def _parse(
     bundle: LoadedBundle,
     thresholds: Thresholds,
     options: EngineSettings,
-    cancelled: threading.Event,
+    progress: _Progress,
 ) -> dict[str, Any]:
     """Parse a file and return the message about it."""
-    path, progress = Path(command["path"]), _Progress(cancelled, options.max_media, Path(command["path"]))
+    path = Path(command["path"])
     try:
         decoding = DecodeOptions(timeout=options.decode_timeout, debug=options.debug)
         features = extract_with(bundle, path, decoding=decoding, progress=progress)
@@ -134,8 +134,8 @@ def _bands(path: Path, duration: float, options: EngineSettings) -> tuple[dict[s
 class _Progress:
     """Progress callback, which stops the job where it is cancelled or its media are too long."""
 
-    def __init__(self, cancelled: threading.Event, max_media: float, path: Path) -> None:
-        self._cancelled, self._max_media, self._path = cancelled, max_media, path
+    def __init__(self, writer: MessageWriter, cancelled: threading.Event, max_media: float, path: Path) -> None:
+        self._writer, self._cancelled, self._max_media, self._path = writer, cancelled, max_media, path
         self._last = 0.0
 
     def __call__(self, stage: str, done: float, total: float | None) -> None:
@@ -144,7 +144,7 @@ class _Progress:
         self.check(max(done, total or 0.0))
         if time.monotonic() - self._last > _PROGRESS_INTERVAL or stage in {"events", "film"}:
             self._last = time.monotonic()
-            _send({"progress": [stage, done, total]})
+            self._writer.send({"progress": [stage, done, total]})
 
     def check(self, seconds: float) -> None:
         """Raise MediaError for media that are longer than a job may have."""
@@ -161,8 +161,3 @@ def _read_commands(commands: queue.Queue[dict[str, Any]], cancelled: threading.E
         else:
             commands.put(command)
     os._exit(0)  # the server has ended; decode workers end when this process does
-
-
-def _send(message: dict[str, Any]) -> None:
-    _output.write(json.dumps(message) + "\n")
-    _output.flush()

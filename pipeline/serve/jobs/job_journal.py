@@ -15,7 +15,7 @@ from ...batch.local_storage import LocalStorage
 from ...batch.storage import Log
 from .job import Job
 
-_FOLDER = "jobs"
+JOURNAL_FOLDER = "jobs"
 
 
 class JobJournal:
@@ -30,11 +30,11 @@ class JobJournal:
         """Read the journal and begin a new file. Raises OutputError."""
         self.unreadable = 0
         self.jobs: dict[str, Job] = {}
-        earlier = storage.names(_FOLDER, ".jsonl")
+        earlier = storage.names(JOURNAL_FOLDER, ".jsonl")
         for name in earlier:
             self._read(storage, name)
         numbers = [int(stem) for name in earlier if (stem := PurePosixPath(name).stem).isdecimal()]
-        self._log: Log = storage.log(f"{_FOLDER}/{max(numbers, default=0) + 1:09d}")
+        self._log: Log = storage.log(f"{JOURNAL_FOLDER}/{max(numbers, default=0) + 1:09d}")
         if self.jobs:
             self._log.append(b"".join(job.to_line() for job in self.jobs.values()), immediately=True)
         for name in earlier if not self.unreadable else ():  # what cannot be read is not thrown away

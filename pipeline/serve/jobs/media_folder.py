@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,6 @@ from ....weights.safe_paths import UnsafePathError, inside, is_file
 from ...errors import MediaError
 from ...files import MEDIA_SUFFIXES, is_hidden
 from .limits import MAX_LISTED
-
-RESULT_FOLDERS = ("uploads", "timelines", "events", "jobs")  # of a server
 
 
 @dataclass(frozen=True)
@@ -31,15 +30,15 @@ class Listing:
 class MediaFolder:
     """A folder of media files, and the folders below it. Links that lead out of it lead nowhere."""
 
-    def __init__(self, root: Path, *, without: Path) -> None:
+    def __init__(self, root: Path, *, without: Iterable[Path]) -> None:
         """Name the folder.
 
         Args:
             root: the folder.
-            without: the folder of results, which may be inside, or above: what the server keeps in it is not listed.
+            without: folders whose files are not listed: what the server keeps, which may be inside.
         """
         self.root = root
-        self._without = {(without / name).resolve() for name in RESULT_FOLDERS}
+        self._without = {folder.resolve() for folder in without}
 
     def find(self, name: object) -> Path:
         """Return the file of a name.

@@ -1,4 +1,3 @@
-"use strict";
 // The start page: files are sent or named, jobs are followed, timelines are opened. Names of files are always text,
 // never HTML.
 
@@ -7,22 +6,6 @@ const SLOW = 4000; // milliseconds where none runs
 const RETRY = 2000; // milliseconds after the server has not answered
 const LISTED = 100; // jobs, and files, that are shown
 const STAGES = { loading: "loading the networks", audio: "reading the sound", video: "reading the video", frames: "reading the frames", events: "finding events", film: "drawing film and waveform" };
-
-const byId = (id) => document.getElementById(id);
-
-/** Make an element. properties: of the element; children: nodes or text. */
-function make(tag, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
-
-function clock(seconds) {
-  const whole = Math.round(seconds);
-  const parts = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  const [hours, minutes, rest] = parts.map((part) => String(part).padStart(2, "0"));
-  return parts[0] ? `${parts[0]}:${minutes}:${rest}` : `${parts[1]}:${rest}`;
-}
 
 function count(number, noun) {
   return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;

@@ -47,12 +47,7 @@ class Corrections {
    * corrections. */
   all() {
     if (!this.count) return this.original;
-    const key = (event) => JSON.stringify([event.label, event.onset, event.offset]);
-    const kept = new Map(this.original.filter((e) => e.modality === "audio_visual").map((e) => [key(e), e]));
-    const events = withAudioVisual(this.state.events).map((event) =>
-      event.modality === "audio_visual" ? kept.get(key(event)) ?? event : event,
-    );
-    return sortEvents(events, this.data.labels);
+    return sortEvents(keepAudioVisual(this.state.events, this.original), this.data.labels);
   }
 
   /** Go to a new state, from which `undo` returns. */

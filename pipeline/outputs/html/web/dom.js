@@ -1,15 +1,6 @@
-// What all parts of the page share: elements, times and names as people read them.
+// What all parts of the page share: icons, counts and names as people read them.
 
 const MODALITY_WORDS = { audio: "audio", visual: "visual", audio_visual: "both" };
-
-const byId = (id) => document.getElementById(id);
-
-/** Create an element with properties and children. */
-function make(tag, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
 
 /** Create an icon of page.html. */
 function icon(name) {
@@ -20,15 +11,6 @@ function icon(name) {
   svg.append(document.createElementNS(space, "use"));
   svg.firstChild.setAttribute("href", `#icon-${name}`);
   return svg;
-}
-
-/** Write seconds as minutes and seconds, with hours where there are some. */
-function clock(seconds, digits = 0) {
-  const scaled = Math.round(seconds * 10 ** digits) / 10 ** digits;
-  const hours = Math.floor(scaled / 3600);
-  const minutes = Math.floor(scaled / 60) % 60;
-  const rest = (scaled % 60).toFixed(digits).padStart(digits ? digits + 3 : 2, "0");
-  return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
 }
 
 /** Write a count with its noun: "1 edit", "2 edits". */
@@ -46,6 +28,9 @@ function describe(event, words) {
   const comment = event.comment ? `, ${event.comment}` : "";
   return `${classWords(event.label, words)}, ${MODALITY_WORDS[event.modality]}, ${times}, score ${event.score.toFixed(2)}${comment}`;
 }
+
+/** A name as it is searched for: in any case, with spaces or underscores. */
+const plainName = (text) => text.toLowerCase().replaceAll("_", " ");
 
 const sameEvent = (a, b) => ["modality", "label", "onset", "offset"].every((key) => a[key] === b[key]);
 

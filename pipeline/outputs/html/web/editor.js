@@ -93,8 +93,7 @@ class Editor {
   /** Return the class that a typed name stands for, a new class for an unknown name, null for none. */
   labelOf(typed) {
     const name = typed.trim();
-    const plain = (text) => text.toLowerCase().replaceAll("_", " ");
-    const fitting = this.data.labels.filter((label) => [label, this.words(label)].some((known) => plain(known) === plain(name)));
+    const fitting = this.data.labels.filter((label) => [label, this.words(label)].some((known) => plainName(known) === plainName(name)));
     const exact = fitting.find((label) => label === this.event?.label && this.words(label) === name) ?? fitting.find((label) => label === name);
     return exact ?? fitting[0] ?? (name || null);
   }

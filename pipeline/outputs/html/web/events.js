@@ -127,6 +127,13 @@ function withAudioVisual(events) {
   return [...single, ...audioVisual];
 }
 
+/** Recompute audio-visual events; those with the class and times of an earlier one stay as that was. */
+function keepAudioVisual(events, earlier) {
+  const key = (event) => JSON.stringify([event.label, event.onset, event.offset]);
+  const kept = new Map(earlier.filter((e) => e.modality === "audio_visual").map((e) => [key(e), e]));
+  return withAudioVisual(events).map((event) => (event.modality === "audio_visual" ? kept.get(key(event)) ?? event : event));
+}
+
 /** Apply the steps of `avvp parse --classes --merge-gap --min-duration --min-score`; see refine() in postprocess.py. */
 function refineEvents(events, options, labels) {
   const isSet = (key) => options[key] !== undefined && options[key] !== null;
@@ -138,12 +145,7 @@ function refineEvents(events, options, labels) {
   let single = kept.filter((event) => event.modality !== "audio_visual");
   if (isSet("merge_gap")) single = mergeEvents(single, options.merge_gap);
   single = single.filter(isKept);
-  const key = (event) => JSON.stringify([event.label, event.onset, event.offset]);
-  const earlier = new Map(kept.filter((e) => e.modality === "audio_visual").map((e) => [key(e), e]));
-  const audioVisual = withAudioVisual(single)
-    .filter((event) => event.modality === "audio_visual")
-    .map((event) => earlier.get(key(event)) ?? event);
-  return sortEvents([...single, ...audioVisual.filter(isKept)], labels);
+  return sortEvents(keepAudioVisual(single, kept).filter(isKept), labels);
 }
 
 /** Write the two annotation files of LLP: a second is active where events of the class cover at least half of it. */

@@ -2,14 +2,13 @@
 "use strict";
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const byId = (id) => document.getElementById(id);
 const PAGE = 60; // rows that are added at once
 const [AUDIO, VISUAL, BOTH, ANY_SECONDS] = [1, 2, 3, 7]; // places in a row of a class; 4 to 6 are seconds
 const MODALITIES = [["audio", AUDIO], ["visual", VISUAL], ["both", BOTH]];
 const SHOWN_CLASSES = 4; // of a file in the list
 
-/** Make an element; strings become text, never HTML. */
-function make(tag, attributes, ...children) {
+/** Make an element with attributes; strings become text, never HTML. */
+function build(tag, attributes, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes ?? {})) {
     if (value !== null && value !== undefined) element.setAttribute(name, value);
@@ -19,14 +18,6 @@ function make(tag, attributes, ...children) {
 }
 
 const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : noun === "class" ? "es" : "s"}`;
-
-/** 25:13:10, or 3:05 below an hour. */
-function clock(seconds) {
-  const whole = Math.round(seconds);
-  const parts = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  if (!parts[0]) parts.shift();
-  return parts.map((part, index) => (index ? String(part).padStart(2, "0") : String(part))).join(":");
-}
 
 const files = data.files.map(([name, url, duration, warnings, picture, rows]) => {
   const byClass = new Map(rows.map((row) => [row[0], row]));
@@ -111,49 +102,49 @@ function sortedBy(key, down) {
 /** A column title that sorts; numbers begin with the largest. */
 function heading(key, text, options = {}) {
   const current = state.sort === key;
-  const button = make("button", { type: "button", title: options.title }, text);
+  const button = build("button", { type: "button", title: options.title }, text);
   button.addEventListener("click", () => {
     sortedBy(key, current ? !state.down : key !== "name");
     byId("files").tHead.querySelector(`[data-key="${CSS.escape(key)}"] button`)?.focus();
   });
   const sorting = current ? (state.down ? "descending" : "ascending") : "none";
-  return make("th", { scope: "col", class: options.class, "aria-sort": sorting, "data-key": key }, button);
+  return build("th", { scope: "col", class: options.class, "aria-sort": sorting, "data-key": key }, button);
 }
 
 const pictures = files.some((file) => file.picture);
 const warned = files.some((file) => file.warnings);
 
 function listHead() {
-  return make(
+  return build(
     "tr", {},
-    ...(pictures ? [make("td", { class: "picture" })] : []),
+    ...(pictures ? [build("td", { class: "picture" })] : []),
     heading("name", "File"), heading("duration", "Length", { class: "number" }),
     ...MODALITIES.map(([word]) => heading(word, word, { class: `number ${word === "both" ? "audio_visual" : word}` })),
-    make("th", { scope: "col", class: "classes" }, "Classes"),
+    build("th", { scope: "col", class: "classes" }, "Classes"),
     ...(warned ? [heading("warnings", "Warnings", { class: "number" })] : []),
   );
 }
 
 function thumbnail(file) {
-  if (!file.picture) return make("td", { class: "picture" }, make("span", { class: "blank", "aria-hidden": "true" }));
-  const image = make("img", { src: file.picture, alt: "", width: 96, height: 54, loading: "lazy", decoding: "async" });
-  return make("td", { class: "picture" }, image);
+  if (!file.picture) return build("td", { class: "picture" }, build("span", { class: "blank", "aria-hidden": "true" }));
+  const image = build("img", { src: file.picture, alt: "", width: 96, height: 54, loading: "lazy", decoding: "async" });
+  return build("td", { class: "picture" }, image);
 }
 
-const link = (file) => make("a", { href: file.url }, file.name);
+const link = (file) => build("a", { href: file.url }, file.name);
 
 function listRow(file) {
-  const number = (word, text) => make("td", { class: `number ${word}`, "data-name": word }, text);
+  const number = (word, text) => build("td", { class: `number ${word}`, "data-name": word }, text);
   const rest = file.longest.length - SHOWN_CLASSES;
   const chips = file.longest.slice(0, SHOWN_CLASSES).map((row) =>
-    make("li", {}, classes[row[0]].words, " ", make("span", { class: "soft" }, clock(row[ANY_SECONDS]))));
-  if (rest > 0) chips.push(make("li", { class: "soft", title: file.longest.slice(SHOWN_CLASSES).map((row) => classes[row[0]].words).join(", ") }, `+${rest}`));
-  return make(
+    build("li", {}, classes[row[0]].words, " ", build("span", { class: "soft" }, clock(row[ANY_SECONDS]))));
+  if (rest > 0) chips.push(build("li", { class: "soft", title: file.longest.slice(SHOWN_CLASSES).map((row) => classes[row[0]].words).join(", ") }, `+${rest}`));
+  return build(
     "tr", {},
     ...(pictures ? [thumbnail(file)] : []),
-    make("th", { scope: "row" }, link(file)), number("length", clock(file.duration)),
+    build("th", { scope: "row" }, link(file)), number("length", clock(file.duration)),
     ...MODALITIES.map(([word]) => number(word, file[word].toLocaleString("en"))),
-    make("td", { class: "classes" }, file.longest.length ? make("ul", { class: "chips" }, ...chips) : make("span", { class: "soft" }, "no events")),
+    build("td", { class: "classes" }, file.longest.length ? build("ul", { class: "chips" }, ...chips) : build("span", { class: "soft" }, "no events")),
     ...(warned ? [number("warnings", file.warnings ? file.warnings.toLocaleString("en") : "")] : []),
   );
 }
@@ -165,7 +156,7 @@ function columns() {
 }
 
 function matrixHead() {
-  return make(
+  return build(
     "tr", {}, heading("name", "File"),
     ...columns().map(({ words, index }) => heading(String(index), words, { class: "number" })),
   );
@@ -175,12 +166,12 @@ function matrixRow(file) {
   const cells = columns().map(({ index }) => {
     const value = cell(file, index);
     const text = !value ? "" : state.measure > BOTH ? clock(value) : value.toLocaleString("en");
-    const square = make("td", { class: "number" }, text);
+    const square = build("td", { class: "number" }, text);
     const share = state.measure > BOTH ? value / Math.max(file.duration, 0.1) : value / 10;
     if (value) square.dataset.level = Math.max(1, Math.min(5, Math.ceil(share * 5)));
     return square;
   });
-  return make("tr", {}, make("th", { scope: "row" }, link(file)), ...cells);
+  return build("tr", {}, build("th", { scope: "row" }, link(file)), ...cells);
 }
 
 // The list of classes
@@ -191,19 +182,19 @@ function listClasses() {
   byId("filter").hidden = !classes.length;
   byId("classes").replaceChildren(
     ...ordered.map((item) => {
-      const bar = make("span", { class: "share", "aria-hidden": "true" });
+      const bar = build("span", { class: "share", "aria-hidden": "true" });
       bar.style.width = `${(100 * item.files) / most}%`;
-      const button = make(
+      const button = build(
         "button", { type: "button", "aria-pressed": "false" },
-        make("span", { class: "word" }, item.words),
-        make("span", { class: "soft" }, `${plural(item.files, "file")}, ${clock(item.seconds)}`), bar,
+        build("span", { class: "word" }, item.words),
+        build("span", { class: "soft" }, `${plural(item.files, "file")}, ${clock(item.seconds)}`), bar,
       );
       button.addEventListener("click", () => {
         if (!state.chosen.delete(item.index)) state.chosen.add(item.index);
         button.setAttribute("aria-pressed", String(state.chosen.has(item.index)));
         find();
       });
-      return make("li", {}, button);
+      return build("li", {}, button);
     }),
   );
 }
@@ -249,7 +240,7 @@ byId("title").textContent = data.title;
 const seconds = files.reduce((sum, file) => sum + file.duration, 0);
 const events = files.reduce((sum, file) => sum + file.audio + file.visual, 0);
 byId("facts").textContent = `${plural(files.length, "file")}, ${clock(seconds)} in all · ${plural(events, "event")} of ${plural(classes.length, "class")}`;
-byId("sort").append(...Object.entries(SORTS).map(([key, [text]]) => make("option", { value: key }, text)));
+byId("sort").append(...Object.entries(SORTS).map(([key, [text]]) => build("option", { value: key }, text)));
 byId("sort").addEventListener("change", () => sortedBy(byId("sort").value, byId("sort").value !== "name"));
 byId("direction").addEventListener("click", () => sortedBy(state.sort, !state.down));
 byId("search").addEventListener("input", find);

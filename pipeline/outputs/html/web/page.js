@@ -21,7 +21,7 @@ class Page {
     this.base = this.data.events;
     this.threshold = null; // until the slider is moved: the events of the file
     this.chosen = null;
-    this.player = new Player(this.data.media, this.data.duration, this.data.note, () => this.head && this.head());
+    this.player = new Player(this.data.media, this.data.duration, this.data.note);
     this.view = new TimelineView(this.data, {
       choose: (event) => this.choose(event, true),
       seek: (seconds) => this.seek(seconds),
@@ -43,7 +43,6 @@ class Page {
   head() {
     const { data } = this;
     byId("title").textContent = data.name;
-    byId("open").hidden = !byId("stage").querySelector("video, audio"); // without media the stage offers it
     byId("warnings").hidden = !data.warnings.length;
     const [first, ...others] = data.warnings;
     const summary = others.length ? `${first} (and ${countOf(others.length, "more warning")})` : first;
@@ -199,9 +198,8 @@ class Page {
   visible() {
     const modalities = new Set([...document.querySelectorAll("input[data-modality]:checked")].map((box) => box.dataset.modality));
     const least = Number(byId("min-score").value);
-    const plain = (text) => text.toLowerCase().replaceAll("_", " ");
-    const query = plain(byId("search").value.trim());
-    const named = (label) => plain(label).includes(query);
+    const query = plainName(byId("search").value.trim());
+    const named = (label) => plainName(label).includes(query);
     const events = this.events.filter((e) => modalities.has(e.modality) && e.score >= least && named(e.label));
     const present = new Set(events.map((event) => event.label));
     if (this.data.truth && byId("show-truth").checked) this.data.truth.spans.forEach(([, index]) => present.add(this.data.labels[index]));

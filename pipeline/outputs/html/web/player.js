@@ -4,9 +4,9 @@ const SPEEDS = [0.25, 0.5, 1, 1.5, 2, 4, 8];
 const REVERSE_STEP = 0.1; // seconds between the frames that are shown backwards
 
 class Player {
-  /** media: url, kind, name, or null; changed(): called when media are opened or fail. */
-  constructor(media, duration, note, changed) {
-    Object.assign(this, { duration, changed, heldTime: 0, element: null, failed: false });
+  /** media: url, kind, name, or null; note: shown in place of media. */
+  constructor(media, duration, note) {
+    Object.assign(this, { duration, heldTime: 0, element: null, failed: false });
     Object.assign(this, { reverse: 0, reversedAt: 0, stop: null, loop: null, speed: 1 });
     byId("speed").append(...SPEEDS.map((speed) => make("option", { value: speed, textContent: `${speed}×` })));
     byId("speed").value = 1;
@@ -33,7 +33,7 @@ class Player {
     byId("play").disabled = byId("speed").disabled = false;
     this.time = this.heldTime;
     this.setSpeed(this.speed);
-    this.changed();
+    byId("open").hidden = false;
   }
 
   /** Open a file of the user; it stays on this machine. */
@@ -47,8 +47,7 @@ class Player {
     const button = make("button", { type: "button", textContent: "Open video…" });
     button.addEventListener("click", () => byId("file").click());
     byId("stage").replaceChildren(make("div", { className: "offer" }, make("p", { textContent: text }), button, make("p", { textContent: "or drop the file on this page" })));
-    byId("play").disabled = byId("speed").disabled = true;
-    this.changed();
+    byId("play").disabled = byId("speed").disabled = byId("open").hidden = true;
   }
 
   get works() {

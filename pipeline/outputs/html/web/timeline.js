@@ -182,9 +182,10 @@ class TimelineView {
     const forced = window.matchMedia("(forced-colors: active)").matches && getComputedStyle(document.body).color;
     this.fills = Object.fromEntries(MODALITIES.map((modality) => [modality, forced || colour(modality)]));
     this.narrow.imageSmoothingEnabled = this.scale < 1;
+    const grid = colour("grid");
     for (let row = firstRow; row < lastRow; row++) {
       const top = row * ROW - this.above;
-      this.narrow.fillStyle = colour("grid");
+      this.narrow.fillStyle = grid;
       this.narrow.fillRect(0, top, this.width, 1);
       if (!forced) this.shades.draw(this.narrow, this.rows[row], top, { from, to, left: this.left, scale: this.scale });
     }
