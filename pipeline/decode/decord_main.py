@@ -7,15 +7,15 @@ Before each image stands a line with the number of samples that show it.
 from __future__ import annotations
 
 import json
-import os
 import sys
 
 import numpy as np
 
 from ...extractors.sampling import FRAMES_PER_SEGMENT
+from ..child_output import take_standard_output
 from ..segments import sample_count, sample_times, shown_frames
-
 from .process import die_with_parent
+
 REPORT_MARK = "[avvp-report] "  # before the JSON object on standard error
 
 
@@ -29,10 +29,7 @@ def main(descriptor: str, times_file: str) -> None:
     die_with_parent()
     import decord
 
-    # Messages that the libraries print must not end up between the frames.
-    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-
+    output = take_standard_output()
     reader = decord.VideoReader(f"/proc/self/fd/{descriptor}", ctx=decord.cpu(0))
     times = np.load(times_file, allow_pickle=False)
     report = {"decoded": 0, "damaged": 0, "end": float(times[-1, 1])}

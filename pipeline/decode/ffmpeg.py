@@ -45,3 +45,17 @@ def ffmpeg_command(output: Any, *, log_level: str) -> list[str]:
     """
     arguments = ["-hide_banner", "-nostdin", "-nostats", "-loglevel", f"level+{log_level}"]
     return output.global_args(*arguments).compile(cmd=ffmpeg_binary())
+
+
+def ppm_command(video: Any, count: int) -> list[str]:
+    """Return the argument list that writes frames as PPM to standard output, for `read_ppm_frames`.
+
+    Args:
+        video: a node of ffmpeg-python.
+        count: frames at most.
+
+    Returns:
+        The program and its arguments.
+    """
+    options = {"frames:v": count, "vcodec": "ppm", "pix_fmt": "rgb24", "f": "image2pipe"}
+    return ffmpeg_command(video.output("pipe:1", **options), log_level="error")

@@ -9,9 +9,6 @@ uint8; 0 repeats the frame before) and of the audio (float32). ``{"facts": ..., 
 from __future__ import annotations
 
 import json
-import os
-import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,13 +16,12 @@ from typing import Any
 import numpy as np
 
 from ...extractors.profiles import get_profile
+from ..child_output import MessageWriter
 from .base import Frames, is_same_view
 from .container.media_info import MediaInfo
 from .media_seconds import DecodedSecond, MediaSeconds
 from .options import DecodeOptions
 from .process import failure_message
-
-_ALIVE_INTERVAL = 1.0  # seconds
 
 
 def main(path: str, settings: str) -> None:
@@ -35,7 +31,7 @@ def main(path: str, settings: str) -> None:
         path: the media file.
         settings: JSON object with `profile`, `options` (fields of `DecodeOptions`) and `streams`.
     """
-    writer = _Writer()
+    writer = _SecondWriter()
     chosen = json.loads(settings)
     try:
         seconds = MediaSeconds(
@@ -64,23 +60,12 @@ def _stream_facts(media: MediaInfo) -> dict[str, Any]:
     }
 
 
-class _Writer:
+class _SecondWriter(MessageWriter):
     """Messages and arrays on the standard output of the process."""
 
     def __init__(self) -> None:
-        # Messages that libraries print must not end up between the arrays.
-        self._output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        super().__init__()
         self._last_frame: Frames | None = None
-        self._last_message = time.monotonic()
-
-    def send(self, message: dict[str, Any], *arrays: np.ndarray) -> None:
-        """Write a message and the arrays that belong to it."""
-        self._output.write(json.dumps(message).encode() + b"\n")
-        for array in arrays:
-            self._output.write(np.ascontiguousarray(array).data)
-        self._output.flush()
-        self._last_message = time.monotonic()
 
     def send_second(self, second: DecodedSecond) -> None:
         """Write a second; frames that are views of the one before are not repeated."""
@@ -95,9 +80,4 @@ class _Writer:
                 self._last_frame = frame
         if second.audio is not None:
             arrays.append(second.audio.astype(np.float32))
-        self.send(message, *arrays)
-
-    def keep_alive(self, _stage: str, _done: float, _total: float | None) -> None:
-        """Progress callback: report at most once per second that decoding goes on."""
-        if time.monotonic() - self._last_message > _ALIVE_INTERVAL:
-            self.send({"alive": True})
+        self.send(message, (np.ascontiguousarray(array).data for array in arrays))

@@ -6,6 +6,7 @@ misread as options or patterns, and with every other protocol disabled no playli
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
@@ -66,6 +67,25 @@ def describe_exit(status: int) -> str:
     if status == -signal.SIGKILL:
         return f"was killed by signal {-status} (where memory is short, by the system: use fewer --workers)"
     return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+
+
+def end_worker(process: subprocess.Popen[bytes], grace: float) -> None:
+    """End a process that ends itself once its standard input is closed.
+
+    Args:
+        process: with pipes to its standard input and output.
+        grace: seconds after which it is killed.
+    """
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with contextlib.suppress(OSError):
+        process.stdin.close()
+    try:
+        process.wait(grace)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    process.stdout.close()
 
 
 def failure_message(error: Exception) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ...extractors.sampling import Stream
 from ..decode.container.media_facts import DecodeProgress, MediaFacts
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
-from ..decode.process import describe_exit, python_program, read_failure
+from ..decode.process import describe_exit, end_worker, python_program, read_failure
 from ..errors import DecodeTimeoutError, MediaError
 from .input_kinds import KINDS
 from .media_summary import MediaSummary
@@ -115,18 +115,8 @@ class DecodeWorker:
     def close(self) -> None:
         """End the worker process and its decoder."""
         process, self._process, self._unread = self._process, None, b""
-        if process is None:
-            return
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with contextlib.suppress(OSError):
-            process.stdin.close()  # at which the worker kills its decoder and exits
-        try:
-            process.wait(2)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
+        if process is not None:
+            end_worker(process, grace=2)  # the worker kills its decoder, too
 
     def start(self) -> None:
         """Start the process if it does not run: it imports its libraries while the caller does something else."""

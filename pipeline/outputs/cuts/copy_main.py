@@ -8,18 +8,13 @@ written, which ends the process as ``{"failed": ...}`` does. ``{"alive": true}``
 from __future__ import annotations
 
 import json
-import os
-import sys
-import time
 from pathlib import Path
-from typing import Any
 
+from ...child_output import MessageWriter
 from ...decode.probe import probe
 from ...decode.process import failure_message
 from ...errors import MediaError, OutputError
 from .copy_packets import PacketCopier
-
-_ALIVE_INTERVAL = 1.0  # seconds
 
 
 def main(path: str, settings: str) -> None:
@@ -29,7 +24,7 @@ def main(path: str, settings: str) -> None:
         path: the media file.
         settings: JSON object with `folder`, `muxer`, `timeout` and `cuts`, a list of [start, end, name].
     """
-    writer = _Writer()
+    writer = MessageWriter()
     chosen = json.loads(settings)
     try:
         copier = PacketCopier(
@@ -45,22 +40,3 @@ def main(path: str, settings: str) -> None:
         writer.send({"unwritable": str(error)})
     except Exception as error:  # a bug must not look like a crash of the process
         writer.send(failure_message(error))
-
-
-class _Writer:
-    """Messages on the standard output of the process, apart from what libraries print."""
-
-    def __init__(self) -> None:
-        self._output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-        self._last_message = time.monotonic()
-
-    def send(self, message: dict[str, Any]) -> None:
-        self._output.write(json.dumps(message).encode() + b"\n")
-        self._output.flush()
-        self._last_message = time.monotonic()
-
-    def keep_alive(self) -> None:
-        """Report at most once per second that copying goes on."""
-        if time.monotonic() - self._last_message > _ALIVE_INTERVAL:
-            self.send({"alive": True})

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...decode.base import read_ppm_frames
-from ...decode.ffmpeg import ffmpeg_command, ffmpeg_input
+from ...decode.ffmpeg import ffmpeg_input, ppm_command
 from ...decode.process import DEFAULT_TIMEOUT, DecoderProcess
 from ...errors import DecodeTimeoutError
 
@@ -51,9 +51,7 @@ def film_frames(path: Path, count: int, step: float, *, timeout: float = DEFAULT
         # Tile k is the last frame that begins at or before its time: `start_time` would round half a step.
         earlier = video.filter("setpts", f"PTS-{step / 2:.6f}/TB")
         shown = earlier.filter("fps", fps=f"1/{step:.6f}", start_time=0, round="up")
-        scaled = _shrink(shown)
-        options = {"frames:v": count, "vcodec": "ppm", "pix_fmt": "rgb24", "f": "image2pipe"}
-        return ffmpeg_command(scaled.output("pipe:1", **options), log_level="error")
+        return ppm_command(_shrink(shown), count)
 
     end = time.monotonic() + MAX_FILM_SECONDS
     frames: list[NDArray[np.uint8]] = []
@@ -85,9 +83,7 @@ def key_frame(path: Path, seconds: float, *, timeout: float = DEFAULT_TIMEOUT) -
     def command(descriptor: int) -> Sequence[str]:
         video = ffmpeg_input(descriptor, ss=f"{seconds:.6f}", noaccurate_seek=None, skip_frame="nokey")["V:0"]
         # The key frame has a negative time, before that of the picture, and would be dropped.
-        scaled = _shrink(video.filter("setpts", "0"), PICTURE_SCALE)
-        options = {"frames:v": 1, "vcodec": "ppm", "pix_fmt": "rgb24", "f": "image2pipe"}
-        return ffmpeg_command(scaled.output("pipe:1", **options), log_level="error")
+        return ppm_command(_shrink(video.filter("setpts", "0"), PICTURE_SCALE), 1)
 
     with DecoderProcess(path, command, timeout=timeout) as process:
         return next(read_ppm_frames(process), None)

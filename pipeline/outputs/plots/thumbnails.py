@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ....extractors.mel import FRAME_LENGTH, log_mel
 from ....extractors.sampling import SAMPLE_RATE
 from ...decode.base import read_ppm_frames
-from ...decode.ffmpeg import ffmpeg_command, ffmpeg_input
+from ...decode.ffmpeg import ffmpeg_input, ppm_command
 from ...decode.open_media import OpenMedia, Second, open_media
 from ...decode.options import DecodeOptions
 from ...decode.process import DEFAULT_TIMEOUT, DecoderProcess
@@ -77,8 +77,7 @@ def _decode_at(
         shown = video[str(stream)].filter("fps", fps=_TIME_RESOLUTION, start_time=f"{time - seek:.6f}")
         width = f"clip(round({height}*dar),1,{_MAX_ASPECT * height})"
         scaled = shown.filter("scale", width, height).filter("setsar", 1)
-        options = {"frames:v": 1, "vcodec": "ppm", "pix_fmt": "rgb24", "f": "image2pipe"}
-        return ffmpeg_command(scaled.output("pipe:1", **options), log_level="error")
+        return ppm_command(scaled, 1)
 
     with DecoderProcess(path, command, timeout=timeout) as process:
         frame = next(read_ppm_frames(process), None)
