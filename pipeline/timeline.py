@@ -11,9 +11,11 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from .descriptions import MAX_LINES, describe, describe_columns
 from .files import MEDIA_SUFFIXES
+from .presented import TimelineMethods
 from .segments import MAX_MEDIA_SECONDS, covered_runs, runs, segment_count
-from .text import shorten
+from .text import display_label, escape, shorten
 
 Modality = Literal["audio", "visual", "audio_visual"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
@@ -103,7 +105,7 @@ class GroundTruth(NamedTuple):
     agreement: str = ""  # one line with the F-scores of the timeline
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SegmentProbabilities:
     """Predicted probabilities of one video, (T, C) in [0, 1], or of N clips, (N, T, C), zero-padded to the longest.
 
@@ -138,9 +140,12 @@ class SegmentProbabilities:
         """Return the arrays that are not None, by name."""
         return {name: array for name, array in vars(self).items() if array is not None}
 
+    def __repr__(self) -> str:
+        return f"SegmentProbabilities of shape {self.audio.shape}: {', '.join(self.arrays())}"
 
-@dataclass(frozen=True, eq=False)
-class Timeline:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Timeline(TimelineMethods):
     """Events of one video, with the probabilities they were decided from."""
 
     events: tuple[Event, ...]  # ordered by onset, offset, modality, label
@@ -154,6 +159,17 @@ class Timeline:
     processing: tuple[Mapping[str, Any], ...] = field(default=())  # post-processing steps, in order
     length_known: bool = True  # False if the duration is only the end of the last event
     media_is_known: bool = True  # False if `media` is what a file says: its path is shown, and never opened
+
+    def __repr__(self) -> str:
+        counts = [f"{sum(e.modality == name for e in self.events)} {word}" for name, word in MODALITY_WORDS.items()]
+        with_probabilities = "" if self.probabilities is None else f", probabilities {self.probabilities.audio.shape}"
+        title = f"Timeline of {escape(self.name)}: {self.media['duration']:.1f} s, {', '.join(counts)}"
+        shown = (
+            (f"{e.onset:.2f} to {e.offset:.2f} s", MODALITY_WORDS[e.modality], f"{e.score:.2f}", display_label(e.label))
+            for e in self.events[: MAX_LINES + 1]
+        )
+        lines = describe_columns(shown)
+        return describe(title + with_probabilities, lines, of=len(self.events), more="events", warnings=self.warnings)
 
     @property
     def segments(self) -> int:

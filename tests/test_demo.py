@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from avvp.extractors import inputs
+from avvp.extractors.inputs import InputFormat
 from avvp.extractors.sampling import Stream
 from avvp.models.labels import LLP_LABELS
 from avvp.pipeline.datasets.annotations import read_annotations
@@ -90,15 +90,20 @@ class TestTheScoresCanFail:
         """Decode in this process, where a test can replace functions."""
 
         def decode(
-            path: Path, networks: Mapping[Stream, Any], profile: str, decoding: DecodeOptions, _progress: object
+            path: Path,
+            formats: Sequence[InputFormat],
+            put: Callable[[Stream, np.ndarray], None],
+            *,
+            profile: str,
+            decoding: DecodeOptions,
+            **_: object,
         ) -> MediaSummary:
-            formats = [entry for entry in inputs.INPUT_FORMATS.values() if entry.stream in networks]
             reader = NetworkInputs(path, formats, profile=profile, options=decoding)
             for stream, arrays in reader:
-                networks[stream].add(arrays)
+                put(stream, arrays)
             return reader.summary
 
-        monkeypatch.setattr("avvp.pipeline.features.extract._decode_apart", decode)
+        monkeypatch.setattr("avvp.pipeline.features.extract.decode_inputs", decode)
 
     @pytest.mark.usefixtures("in_process")
     def test_demo_model_with_late_audio(

@@ -5,30 +5,36 @@ The engine of batch runs computes the same features from the same inputs, for ma
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ...extractors.base import Extractor
-from ...extractors.inputs import INPUT_FORMATS
+from ...extractors.inputs import INPUT_FORMATS, InputFormat
 from ...extractors.profiles import FeatureSpec, feature_spec, get_profile
 from ...extractors.sampling import FRAMES_PER_SEGMENT, Stream
 from ..decode.container.media_facts import DecodeProgress, MediaFacts
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions, check_options
 from ..decode.resampling import DEFAULT_RESAMPLER
+from ..descriptions import describe, describe_columns
 from ..errors import MediaError
 from ..memory import name_option_when_out_of_memory
 from ..preprocess.media_summary import MediaSummary
 from ..preprocess.network_inputs import NetworkInputs
-from ..preprocess.worker_process import shared_worker
+from ..preprocess.worker_process import DecodeWorker, shared_worker
+from ..text import escape
 from .batch_memory import check_batch_memory
 
+LendWorker = Callable[[str, DecodeOptions], AbstractContextManager[DecodeWorker]]
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class FeatureSet:
     """Features of one video of T segments; construction raises ValueError for wrong shapes, types or values.
 
@@ -55,6 +61,14 @@ class FeatureSet:
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} contains NaN or infinity")
 
+    def __repr__(self) -> str:
+        streams = ("audio", "visual_2d", "visual_3d")
+        arrays = {stream: getattr(self, stream) for stream in streams}
+        shapes = zip(arrays, map(str, (array.shape for array in arrays.values())), self.spec.extractors, strict=True)
+        name = "features" if self.media is None else escape(self.media.path)
+        title = f"FeatureSet of {name}: {self.duration:.1f} s, profile {self.spec.profile}"
+        return describe(title, describe_columns(shapes), warnings=self.warnings)
+
     @property
     def segments(self) -> int:
         """T, the number of seconds."""
@@ -77,7 +91,8 @@ def extract_features(
         path: a media file with audio, video or both.
         extractors: name -> extractor on `device`, one for each stream.
         profile: key in `PROFILES`.
-        decoding: decoder, resampler and time limit.
+        decoding: decoder, resampler, time limit, and `start` and `end` of a part of the file: the features are then
+            those of its seconds.
         device: the device of the extractors.
         batch_size: seconds of media in one batch. Memory grows with it and not with the video.
         progress: called with the stage, seconds done and seconds in total (None if the container does not state it).
@@ -91,68 +106,164 @@ def extract_features(
         ValueError: the profile is unknown, the extractors are not one of each stream, or the decoding options do not
             fit the profile.
     """
-    spec = feature_spec(profile, extractors)
-    networks: dict[Stream, _BatchedExtractor] = {}
-    for extractor in extractors.values():
-        networks[extractor.stream] = _BatchedExtractor(extractor, torch.device(device), batch_size)
-    sizes: dict[Stream, int] = {stream: network.size for stream, network in networks.items()}
-    check_batch_memory({extractor.stream: extractor for extractor in extractors.values()}, sizes)
-    formats = [extractor.input_format for extractor in extractors.values()]
-    if any(INPUT_FORMATS.get(input_format.name) != input_format for input_format in formats):
-        # Inputs of a caller's own extractor: their code is known to this process alone.
-        reader = NetworkInputs(Path(path), formats, profile=profile, options=decoding, progress=progress)
-        for stream, inputs in reader:
-            networks[stream].add(inputs)
-        summary = reader.summary
-    else:
-        summary = _decode_apart(Path(path), networks, profile, decoding, progress)
-    rows = {stream: network.finish()[summary.rows[stream]] for stream, network in networks.items()}
-    for stream, values in rows.items():
-        if not np.isfinite(values).all():
-            cause = f"its {stream} features are not finite: the parameters of the extractor are damaged or too large"
-            raise MediaError(Path(path), cause)
-    return FeatureSet(
-        audio=rows["audio"],
-        visual_2d=rows["visual_2d"],
-        visual_3d=rows["visual_3d"],
-        spec=spec,
-        duration=summary.facts.duration,
-        media=summary.facts,
-        warnings=summary.warnings,
-        resampler=decoding.resampler,
+    sizes: dict[Stream, int] = {
+        "audio": batch_size,
+        "visual_2d": FRAMES_PER_SEGMENT * batch_size,
+        "visual_3d": batch_size,
+    }
+    computation = FeatureComputation(extractors, profile=profile, device=device, sizes=sizes)
+    summary = decode_inputs(
+        Path(path),
+        computation.formats,
+        lambda stream, inputs: computation.add(stream, inputs.copy()),
+        profile=profile,
+        decoding=decoding,
+        progress=progress,
     )
+    return computation.finish(Path(path), summary, resampler=decoding.resampler)
 
 
-def _decode_apart(
+class FeatureComputation:
+    """Extractors with the inputs of one file in progress: add its inputs in their order, then finish.
+
+    Attributes:
+        formats: of the inputs to add.
+    """
+
+    def __init__(
+        self,
+        extractors: Mapping[str, Extractor],
+        *,
+        profile: str,
+        device: torch.device | str,
+        sizes: Mapping[Stream, int],
+        pad: bool = False,
+        computing: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """Start with no inputs.
+
+        Args:
+            extractors: name -> extractor on `device`, one for each stream.
+            profile: key in `PROFILES`.
+            device: the device of the extractors.
+            sizes: inputs in a batch of each stream.
+            pad: fill the last batch with zeros: networks then always compute batches of one size.
+            computing: makes the context in which each batch is computed.
+
+        Raises:
+            SetupError: a batch does not fit into memory.
+            ValueError: the profile is unknown, or the extractors are not one of each stream.
+        """
+        self._spec = feature_spec(profile, extractors)
+        self._networks: dict[Stream, _BatchedExtractor] = {}
+        for extractor in extractors.values():
+            size = sizes[extractor.stream]
+            self._networks[extractor.stream] = _BatchedExtractor(extractor, torch.device(device), size, pad, computing)
+        check_batch_memory({extractor.stream: extractor for extractor in extractors.values()}, sizes)
+        self.formats: tuple[InputFormat, ...] = tuple(extractor.input_format for extractor in extractors.values())
+
+    def add(self, stream: Stream, inputs: NDArray[Any]) -> None:
+        """Add inputs (n, *shape) of a stream, which may not change afterwards; compute every batch that is full."""
+        self._networks[stream].add(inputs)
+
+    def finish(self, path: Path, summary: MediaSummary, *, resampler: str = DEFAULT_RESAMPLER) -> FeatureSet:
+        """Compute the last batches and put the rows into the order of time.
+
+        Args:
+            path: of the file, for the message.
+            summary: of the decoded file.
+            resampler: that its audio was decoded with.
+
+        Returns:
+            The features.
+
+        Raises:
+            MediaError: they are not finite.
+            SetupError: a batch does not fit into memory.
+        """
+        rows = {stream: network.finish()[summary.rows[stream]] for stream, network in self._networks.items()}
+        for stream, values in rows.items():
+            if not np.isfinite(values).all():
+                cause = (
+                    f"its {stream} features are not finite: the parameters of the extractor are damaged or too large"
+                )
+                raise MediaError(path, cause)
+        return FeatureSet(
+            audio=rows["audio"],
+            visual_2d=rows["visual_2d"],
+            visual_3d=rows["visual_3d"],
+            spec=self._spec,
+            duration=summary.facts.duration,
+            media=summary.facts,
+            warnings=summary.warnings,
+            resampler=resampler,
+        )
+
+
+def decode_inputs(
     path: Path,
-    networks: Mapping[Stream, _BatchedExtractor],
+    formats: Sequence[InputFormat],
+    put: Callable[[Stream, NDArray[Any]], None],
+    *,
     profile: str,
     decoding: DecodeOptions,
-    progress: DecodeProgress | None,
+    progress: DecodeProgress | None = None,
+    lend: LendWorker = shared_worker,
 ) -> MediaSummary:
-    """Decode in a process of its own, which a damaged file can neither crash nor stop for the caller."""
+    """Decode a file once and build network inputs.
+
+    It is decoded in a process of its own, which a damaged file can neither crash nor stop for the caller. Inputs of a
+    caller's own extractor, whose code is known to this process alone, are built here.
+
+    Args:
+        path: a media file.
+        formats: of the inputs, one of each stream.
+        put: called with the stream and each array of inputs (n, *shape), which it must copy.
+        profile: key in `PROFILES`.
+        decoding: decoder, resampler and time limit.
+        progress: called with the stage, seconds done and seconds in total.
+        lend: lends a decode worker for a profile and options.
+
+    Returns:
+        Rows, facts and warnings of the file.
+
+    Raises:
+        MediaError: the file cannot be decoded.
+        ValueError: the profile is unknown, or the decoding options do not fit it.
+    """
+    if any(INPUT_FORMATS.get(input_format.name) != input_format for input_format in formats):
+        reader = NetworkInputs(path, formats, profile=profile, options=decoding, progress=progress)
+        for stream, inputs in reader:
+            put(stream, inputs)
+        return reader.summary
     check_options(get_profile(profile), decoding)
-    with shared_worker(profile, decoding) as worker:
-        return worker.decode(
-            path, list(networks), lambda stream, inputs: networks[stream].add(inputs.copy()), progress=progress
-        )
+    with lend(profile, decoding) as worker:
+        streams: list[Stream] = [input_format.stream for input_format in formats]
+        return worker.decode(path, streams, put, start=decoding.start, end=decoding.end, progress=progress)
 
 
 class _BatchedExtractor:
     """An extractor that collects inputs and computes their rows in batches of `size` inputs."""
 
-    def __init__(self, extractor: Extractor, device: torch.device, seconds: int) -> None:
-        self._extractor, self._device = extractor, device
-        self.size = seconds * (FRAMES_PER_SEGMENT if extractor.stream == "visual_2d" else 1)
+    def __init__(
+        self,
+        extractor: Extractor,
+        device: torch.device,
+        size: int,
+        pad: bool,
+        computing: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self._extractor, self._device, self._size, self._pad = extractor, device, size, pad
+        self._computing = computing
         self._pending: list[NDArray[np.generic]] = []
         self._rows: list[NDArray[np.float32]] = []
 
     def add(self, inputs: NDArray[np.generic]) -> None:
         """Add inputs (n, *shape); compute every batch that is full."""
         self._pending.extend(inputs)
-        while len(self._pending) >= self.size:
-            self._compute(self._pending[: self.size])
-            del self._pending[: self.size]
+        while len(self._pending) >= self._size:
+            self._compute(self._pending[: self._size])
+            del self._pending[: self._size]
 
     def finish(self) -> NDArray[np.float32]:
         """Compute the last batch; return the rows of all inputs, in their order."""
@@ -161,6 +272,11 @@ class _BatchedExtractor:
         return np.concatenate(self._rows)
 
     def _compute(self, inputs: list[NDArray[np.generic]]) -> None:
-        with torch.inference_mode(), name_option_when_out_of_memory("--batch-size"):
-            batch = self._extractor.prepare(torch.from_numpy(np.stack(inputs)).to(self._device))
-            self._rows.append(self._extractor(batch).float().cpu().numpy())
+        with self._computing(), torch.inference_mode(), name_option_when_out_of_memory("--batch-size"):
+            stacked = np.stack(inputs)
+            if self._pad and len(stacked) < self._size:
+                stacked = np.concatenate(
+                    [stacked, np.zeros((self._size - len(stacked), *stacked.shape[1:]), stacked.dtype)]
+                )
+            batch = self._extractor.prepare(torch.from_numpy(stacked).to(self._device))
+            self._rows.append(self._extractor(batch)[: len(inputs)].float().cpu().numpy())

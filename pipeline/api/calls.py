@@ -1,0 +1,318 @@
+"""Load a bundle, and parse or extract in one call: `avvp.load`, `avvp.parse`, `avvp.extract`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, overload
+
+from ...weights.bundles import load_bundle
+from ...weights.manifest import DEFAULT_BUNDLE
+from ...weights.source import DownloadProgress, WeightSource
+from ..decode.container.media_file import open_media_file
+from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
+from ..devices import ComputePrecision
+from ..errors import MediaError
+from ..features.extract import FeatureSet
+from ..inference.bundle import LoadedExtractors, load_extractors, load_networks
+from ..inference.thresholds import DEFAULT_THRESHOLD
+from ..timeline import Timeline
+from .arrays import MediaArrays
+from .parser import Parser, ThresholdChoice
+from .progress import ProgressCallback
+from .session import Errors, FeatureSession, Part, Source, is_single, unchanged
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+Weights = str | os.PathLike[str]
+
+
+class LoadOptions(TypedDict, total=False):
+    """Keyword arguments of `load`, which `parse` and `extract` take, too."""
+
+    device: str
+    precision: str
+    compile: bool
+    threads: int | None
+    batch_size: int | None
+    workers: int | None
+    decoding: DecodeOptions
+    weights_dir: str | os.PathLike[str] | None
+    offline: bool
+    download_progress: DownloadProgress | None
+
+
+@dataclass(frozen=True)
+class _Loading:
+    """The fields of `LoadOptions`, with defaults."""
+
+    device: str = "auto"
+    precision: str = "fp32"
+    compile: bool = False
+    threads: int | None = None
+    batch_size: int | None = None
+    workers: int | None = None
+    decoding: DecodeOptions = DEFAULT_OPTIONS
+    weights_dir: str | os.PathLike[str] | None = None
+    offline: bool = False
+    download_progress: DownloadProgress | None = None
+
+    @property
+    def source(self) -> WeightSource:
+        folder = None if self.weights_dir is None else Path(self.weights_dir)
+        return WeightSource(folder, self.offline, self.download_progress)
+
+    @property
+    def networks(self) -> dict[str, Any]:
+        """Arguments of `load_networks` and `load_extractors`."""
+        precision = ComputePrecision(self.precision, self.compile)
+        return {"source": self.source, "device": self.device, "precision": precision}
+
+    def session(self, extractors: LoadedExtractors) -> FeatureSession:
+        return FeatureSession(
+            extractors,
+            decoding=self.decoding,
+            batch_size=self.batch_size,
+            threads=self.threads,
+            workers=self.workers,
+        )
+
+
+def load(
+    weights: Weights = DEFAULT_BUNDLE,
+    *,
+    device: str = "auto",
+    precision: str = "fp32",
+    compile: bool = False,
+    threads: int | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    decoding: DecodeOptions = DEFAULT_OPTIONS,
+    weights_dir: str | os.PathLike[str] | None = None,
+    offline: bool = False,
+    download_progress: DownloadProgress | None = None,
+) -> Parser:
+    """Load the networks of a bundle, to parse many files.
+
+    Example::
+
+        with avvp.load("demo") as parser:
+            timeline = parser.parse("video.mp4")
+
+    Args:
+        weights: name or folder of a bundle. `demo` ships with the package and knows generated clips alone.
+        device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
+        precision: of the feature networks: `fp32`, `tf32`, `bf16` or `fp16`.
+        compile: compile the feature networks by torch.compile, which takes a minute at first.
+        threads: CPU threads of the networks; None is PyTorch's number in this thread, which stays as it is.
+        batch_size: seconds of media in one batch; None is 1 on a CPU and 32 on a GPU. Memory grows with it.
+        workers: files that are decoded at the same time in a call with several; None is what keeps the device busy.
+        decoding: decoder, resampler and time limit.
+        weights_dir: folder that is searched for weight files first.
+        offline: never download; missing files are an error that lists their addresses.
+        download_progress: called with the bytes so far and in total (None if unknown) while weights are downloaded.
+
+    Returns:
+        A context manager; `close` releases the networks.
+
+    Raises:
+        SetupError: the device or the precision is unknown, or weights do not fit their network.
+        ValueError: a number is not positive.
+        WeightsError: the bundle is unknown, or files are missing or damaged.
+    """
+    loading = _Loading(
+        device, precision, compile, threads, batch_size, workers, decoding, weights_dir, offline, download_progress
+    )
+    bundle = load_networks(os.fspath(weights), **loading.networks)
+    return Parser(bundle, loading.session(bundle.extractors))
+
+
+@overload
+def parse(
+    source: Source,
+    *,
+    weights: Weights = ...,
+    thresholds: ThresholdChoice = ...,
+    start: float | None = ...,
+    end: float | None = ...,
+    progress: ProgressCallback | bool = ...,
+    **options: Unpack[LoadOptions],
+) -> Timeline: ...
+
+
+@overload
+def parse(
+    source: Iterable[Source],
+    *,
+    weights: Weights = ...,
+    thresholds: ThresholdChoice = ...,
+    start: float | None = ...,
+    end: float | None = ...,
+    progress: ProgressCallback | bool = ...,
+    errors: Literal["raise"],
+    **options: Unpack[LoadOptions],
+) -> Iterator[tuple[Source, Timeline]]: ...
+
+
+@overload
+def parse(
+    source: Iterable[Source],
+    *,
+    weights: Weights = ...,
+    thresholds: ThresholdChoice = ...,
+    start: float | None = ...,
+    end: float | None = ...,
+    progress: ProgressCallback | bool = ...,
+    errors: Errors = ...,
+    **options: Unpack[LoadOptions],
+) -> Iterator[tuple[Source, Timeline | MediaError]]: ...
+
+
+def parse(
+    source: Source | Iterable[Source],
+    *,
+    weights: Weights = DEFAULT_BUNDLE,
+    thresholds: ThresholdChoice = DEFAULT_THRESHOLD,
+    start: float | None = None,
+    end: float | None = None,
+    progress: ProgressCallback | bool = False,
+    errors: Errors = "return",
+    **options: Unpack[LoadOptions],
+) -> Timeline | Iterator[tuple[Source, Timeline]] | Iterator[tuple[Source, Timeline | MediaError]]:
+    """Parse one file or arrays, or many of them.
+
+    Example::
+
+        timeline = avvp.parse("video.mp4")
+        for path, timeline in avvp.parse(Path("videos").glob("*.mp4"), progress=True):
+            if isinstance(timeline, avvp.MediaError):
+                print(timeline)  # this file cannot be decoded; the others go on
+            else:
+                timeline.save(f"{path}.json")
+
+    The networks are loaded by this call and released with its result: load them once with `load` for several calls.
+    While they compute one file, the next ones are decoded.
+
+    Args:
+        source: a media file or `MediaArrays`; or an iterable of them.
+        weights: name or folder of a bundle, as for `load`.
+        thresholds: one number in [0, 1] for all; `Thresholds`; or the path of a file of them.
+        start: seconds on the file's clock at which to begin, rounded down; None is the start of the file.
+        end: seconds at which to stop, rounded up; None is the end of the file.
+        progress: True for a bar on standard error; or a function that is called with `Progress`.
+        errors: of many sources: `return` yields the MediaError of a file that cannot be decoded in place of its
+            timeline and goes on; `raise` raises it.
+        options: further arguments of `load`: device, precision, compile, threads, ...
+
+    Returns:
+        A timeline; for many sources an iterator over (source, timeline) in their order.
+
+    Raises:
+        MediaError: a file cannot be decoded; see `errors`.
+        SetupError: device, precision or thresholds do not fit, or memory does not suffice.
+        ValueError: a threshold, `start`, `end` or `errors` is out of range.
+        WeightsError: the bundle is unknown, or files are missing or damaged.
+    """
+    _check_file(source)
+    parser = load(weights, **options)
+    choices: dict[str, Any] = {"thresholds": thresholds, "start": start, "end": end, "progress": progress}
+    if is_single(source):
+        with parser:
+            return parser.parse(cast("Source", source), **choices)
+    return _closing(parser, parser.parse(cast("Iterable[Source]", source), errors=errors, **choices))
+
+
+@overload
+def extract(
+    source: Source,
+    *,
+    weights: Weights = ...,
+    start: float | None = ...,
+    end: float | None = ...,
+    progress: ProgressCallback | bool = ...,
+    **options: Unpack[LoadOptions],
+) -> FeatureSet: ...
+
+
+@overload
+def extract(
+    source: Iterable[Source],
+    *,
+    weights: Weights = ...,
+    start: float | None = ...,
+    end: float | None = ...,
+    progress: ProgressCallback | bool = ...,
+    errors: Literal["raise"],
+    **options: Unpack[LoadOptions],
+) -> Iterator[tuple[Source, FeatureSet]]: ...
+
+
+@overload
+def extract(
+    source: Iterable[Source],
+    *,
+    weights: Weights = ...,
+    start: float | None = ...,
+    end: float | None = ...,
+    progress: ProgressCallback | bool = ...,
+    errors: Errors = ...,
+    **options: Unpack[LoadOptions],
+) -> Iterator[tuple[Source, FeatureSet | MediaError]]: ...
+
+
+def extract(
+    source: Source | Iterable[Source],
+    *,
+    weights: Weights = DEFAULT_BUNDLE,
+    start: float | None = None,
+    end: float | None = None,
+    progress: ProgressCallback | bool = False,
+    errors: Errors = "return",
+    **options: Unpack[LoadOptions],
+) -> FeatureSet | Iterator[tuple[Source, FeatureSet]] | Iterator[tuple[Source, FeatureSet | MediaError]]:
+    """Extract the features of one file or arrays, or of many of them, without a parser.
+
+    Args:
+        source: a media file or `MediaArrays`; or an iterable of them.
+        weights: name or folder of a bundle, whose extractors are used; its parser is neither loaded nor downloaded.
+        start: as for `parse`.
+        end: as for `parse`.
+        progress: as for `parse`.
+        errors: as for `parse`.
+        options: further arguments of `load`.
+
+    Returns:
+        Features; for many sources an iterator over (source, features) in their order.
+
+    Raises:
+        MediaError: a file cannot be decoded; see `errors`.
+        SetupError: device or precision do not fit, or memory does not suffice.
+        ValueError: `start`, `end` or `errors` is out of range.
+        WeightsError: the bundle is unknown, or files are missing or damaged.
+    """
+    _check_file(source)
+    loading = _Loading(**options)
+    extractors = load_extractors(load_bundle(os.fspath(weights), loading.source), **loading.networks)
+    session = loading.session(extractors)
+    choices: dict[str, Any] = {"part": Part(start, end), "progress": progress}
+    if is_single(source):
+        with session:
+            return session.run(cast("Source", source), unchanged, **choices)
+    return _closing(session, session.run_many(cast("Iterable[Source]", source), unchanged, errors=errors, **choices))
+
+
+def _closing(resource: Parser | FeatureSession, results: Iterator[Any]) -> Iterator[Any]:
+    """Yield results, and close what computes them at the end, also of an iteration that is given up."""
+    try:
+        yield from results
+    finally:
+        resource.close()
+
+
+def _check_file(source: Source | Iterable[Source]) -> None:
+    """Raise MediaError for a single file that cannot be opened, before weights are downloaded and loaded."""
+    if isinstance(source, str | os.PathLike) and not isinstance(source, MediaArrays):
+        os.close(open_media_file(Path(source)))

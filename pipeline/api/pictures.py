@@ -1,0 +1,65 @@
+"""Plots of timelines for programs and notebooks: the code behind `Timeline.plot`."""
+
+from __future__ import annotations
+
+import tempfile
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..outputs.plots.timeline import COLOURS, plot_timeline
+from ..presented import Picture
+from ..text import display_label
+from ..timeline import SINGLE_MODALITIES, Timeline
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MAX_ROWS = 60  # of axes; of more classes, the first ones are drawn
+_MAX_NAME = 40  # characters of a class name
+_BAR = 0.7  # height of a bar, of a row
+
+
+def plot(
+    timeline: Timeline, path: str | PathLike[str] | None, *, ax: Axes | None, media: str | PathLike[str] | None
+) -> Picture | Axes:
+    """Plot a timeline; arguments as for `Timeline.plot`."""
+    film = None if media is None else Path(media)
+    if ax is not None:
+        if path is not None or media is not None:
+            raise ValueError("ax is drawn on as it is: it goes with neither path nor media")
+        return draw(timeline, ax)
+    with tempfile.TemporaryDirectory(prefix="avvp-plot-") as folder:
+        preview = Path(folder) / "timeline.png"
+        plot_timeline(timeline, preview, media=film)
+        picture = Picture(preview.read_bytes())
+    if path is not None:
+        plot_timeline(timeline, Path(path), media=film)
+    return picture
+
+
+def draw(timeline: Timeline, ax: Axes) -> Axes:
+    """Draw the events on axes, one row for each modality and class that has any.
+
+    Args:
+        timeline: the events; audio-visual ones are in the rows of both modalities.
+        ax: axes of any size; their limits and ticks are set.
+
+    Returns:
+        The axes.
+    """
+    spans: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for event in timeline.events:
+        for modality in SINGLE_MODALITIES if event.modality == "audio_visual" else (event.modality,):
+            spans.setdefault((modality, event.label), []).append((event.onset, event.duration))
+    order = {label: place for place, label in enumerate(timeline.labels)}
+    rows = sorted(spans, key=lambda row: (SINGLE_MODALITIES.index(row[0]), order[row[1]]))[:_MAX_ROWS]  # pyright: ignore[reportArgumentType]
+    for place, (modality, label) in enumerate(rows):
+        colour = COLOURS["audio" if modality == "audio" else "visual"]
+        ax.broken_barh(spans[modality, label], (place - _BAR / 2, _BAR), facecolor=colour, edgecolor=colour)
+    names = [f"{display_label(label)[:_MAX_NAME]} ({modality})" for modality, label in rows]
+    ax.set_yticks(range(len(rows)), names, parse_math=False)
+    ax.set_ylim(max(len(rows), 1) - 0.5, -0.5)
+    ax.set_xlim(0, max(timeline.length, 1))
+    ax.set_xlabel("seconds")
+    return ax

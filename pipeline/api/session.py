@@ -1,0 +1,332 @@
+"""Extractors on one device with decode workers: features of files and arrays, one or many. Thread-safe."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sized
+from dataclasses import dataclass, replace
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+from weakref import finalize
+
+import torch
+
+from ..batch.compute_workers import batch_sizes, decode_workers
+from ..decode.container.media_facts import DecodeProgress
+from ..decode.options import DecodeOptions
+from ..errors import MediaError, SetupError
+from ..features.extract import FeatureComputation, FeatureSet, decode_inputs
+from ..inference.bundle import LoadedExtractors
+from ..preprocess.media_summary import MediaSummary
+from .arrays import ARRAYS, MediaArrays, written
+from .progress import FileProgress, ProgressCallback, follow
+from .workers import DecodeAhead, ParserClosedError, Put, WorkerPool
+
+Source = str | PathLike[str] | MediaArrays
+Errors = Literal["return", "raise"]
+Output = TypeVar("Output")
+
+_ERRORS = ("return", "raise")
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of every file of a call: seconds on its clock; None for its start or end."""
+
+    start: float | None = None
+    end: float | None = None
+
+    def apply(self, decoding: DecodeOptions) -> DecodeOptions:
+        """Return the options for this part. Raises ValueError if it is not an interval."""
+        if self.start is None and self.end is None:
+            return decoding
+        return replace(decoding, start=0.0 if self.start is None else self.start, end=self.end)
+
+
+def is_single(source: Source | Iterable[Source]) -> bool:
+    """Return whether a call has one source, not several."""
+    return isinstance(source, str | PathLike | MediaArrays)
+
+
+def source_name(source: Source) -> str:
+    """Return the path of a file, or the name of arrays."""
+    return source.name if isinstance(source, MediaArrays) else str(Path(source))
+
+
+class FeatureSession:
+    """Extractors that stay loaded. Threads decode at the same time, and take turns with the networks."""
+
+    def __init__(
+        self,
+        extractors: LoadedExtractors,
+        *,
+        decoding: DecodeOptions,
+        batch_size: int | None,
+        threads: int | None,
+        workers: int | None,
+    ) -> None:
+        """Prepare; nothing is started yet.
+
+        Args:
+            extractors: on one device.
+            decoding: decoder, resampler and time limit.
+            batch_size: seconds of media in one batch; None is what suits the device.
+            threads: CPU threads of the networks; None is PyTorch's number in this thread.
+            workers: files that are decoded at the same time in a call with several; None is what keeps the device
+                busy.
+
+        Raises:
+            SetupError: there are several devices.
+            ValueError: a number is not positive.
+        """
+        for name, number in (("batch_size", batch_size), ("threads", threads), ("workers", workers)):
+            if number is not None and number < 1:
+                raise ValueError(f"{name} is {number}, expected at least 1")
+        if len(extractors.networks) > 1:
+            raise SetupError("a parser is on one device; load one for each device, or use avvp parse --output-dir")
+        self.extractors, self.decoding = extractors, decoding
+        self.threads = threads or torch.get_num_threads()
+        self._workers = workers or decode_workers(extractors.device, threads)
+        self._sizes = batch_sizes(extractors.device, batch_size)
+        # oneDNN packs weights for the first batch, and torch.compile compiles for each size: with one size, results
+        # do not depend on which file came first.
+        self._pad = extractors.device.type == "cpu" or extractors.precision.compiled
+        self._compute_lock = threading.Lock()
+        self._pool = WorkerPool()
+        self._finalizer = finalize(self, self._pool.close)
+
+    def __enter__(self) -> FeatureSession:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return not self._finalizer.alive
+
+    def close(self) -> None:
+        """End the decode workers; calls in progress raise ParserClosedError."""
+        self._finalizer()
+
+    @contextlib.contextmanager
+    def computing(self) -> Iterator[None]:
+        """Hold the networks, with this session's number of CPU threads, which the caller's thread gets back after."""
+        with self._compute_lock:
+            before = torch.get_num_threads()
+            if before == self.threads:
+                yield
+                return
+            torch.set_num_threads(self.threads)
+            try:
+                yield
+            finally:
+                torch.set_num_threads(before)
+
+    def run(
+        self,
+        source: Source,
+        finish: Callable[[FeatureSet], Output],
+        *,
+        part: Part,
+        progress: ProgressCallback | bool,
+    ) -> Output:
+        """Compute the features of one source, and a result from them.
+
+        Args:
+            source: a path or arrays.
+            finish: computes the result.
+            part: of the file.
+            progress: as for `progress.follow`.
+
+        Returns:
+            The result.
+
+        Raises:
+            MediaError: the file cannot be decoded.
+            ParserClosedError: the session is closed.
+        """
+        self._check_open()
+        decoding = part.apply(self.decoding)
+        with follow(progress, 1) as reports:
+            name = source_name(source)
+            computation = self._computation()
+            summary = self._decode(
+                source,
+                lambda stream, inputs: computation.add(stream, inputs.copy()),
+                computation,
+                decoding,
+                reports.of_decoding(name, 1),
+            )
+            output = finish(self._finish(computation, source, summary, decoding))
+            reports.finish(name, 1)
+        return output
+
+    def run_many(
+        self,
+        sources: Iterable[Source],
+        finish: Callable[[FeatureSet], Output],
+        *,
+        part: Part,
+        progress: ProgressCallback | bool,
+        errors: Errors,
+    ) -> Iterator[tuple[Source, Output | MediaError]]:
+        """Compute features and results of many sources, in their order.
+
+        While the networks compute one file, the next ones are decoded.
+
+        Args:
+            sources: paths and arrays; taken from the iterable as they are needed, a few ahead.
+            finish: computes a result, in the thread of the caller.
+            part: of every file.
+            progress: as for `progress.follow`.
+            errors: `return`: a file that cannot be decoded yields its MediaError; `raise`: it raises it.
+
+        Returns:
+            An iterator over (source, result).
+
+        Raises:
+            ValueError: `errors` is neither.
+            ParserClosedError: the session is closed.
+        """
+        if errors not in _ERRORS:
+            raise ValueError(f"errors is {errors!r}, expected one of {', '.join(_ERRORS)}")
+        self._check_open()
+        return self._run_many(sources, finish, part.apply(self.decoding), progress, errors)
+
+    def _run_many(
+        self,
+        sources: Iterable[Source],
+        finish: Callable[[FeatureSet], Output],
+        decoding: DecodeOptions,
+        progress: ProgressCallback | bool,
+        errors: Errors,
+    ) -> Iterator[tuple[Source, Output | MediaError]]:
+        files = len(sources) if isinstance(sources, Sized) else None
+        waiting: deque[_Ahead] = deque()
+        started = enumerate(sources, 1)
+        try:
+            with follow(progress, files) as reports:
+                while True:
+                    while len(waiting) < self._workers and (entry := next(started, None)) is not None:
+                        waiting.append(self._start(entry[1], entry[0], decoding, reports))
+                    if not waiting:
+                        return
+                    ahead = waiting.popleft()
+                    try:
+                        summary = ahead.file.read(ahead.computation.add)
+                        features = self._finish(ahead.computation, ahead.source, summary, decoding)
+                        output: Output | MediaError = finish(features)
+                    except MediaError as error:
+                        reports.finish(source_name(ahead.source), ahead.number, failed=True)
+                        if errors == "raise":
+                            raise
+                        output = error
+                    else:
+                        reports.finish(source_name(ahead.source), ahead.number)
+                    finally:
+                        ahead.file.close()
+                    yield ahead.source, output
+        finally:
+            for ahead in waiting:
+                ahead.file.close()
+
+    def _start(self, source: Source, number: int, decoding: DecodeOptions, reports: FileProgress) -> _Ahead:
+        self._check_open()
+        if not is_single(source):
+            raise TypeError(f"{type(source).__name__} is neither a path nor MediaArrays")
+        computation, progress = self._computation(), reports.of_decoding(source_name(source), number)
+        decode = partial(self._decode, source, computation=computation, decoding=decoding, progress=progress)
+        return _Ahead(source, number, computation, DecodeAhead(decode))
+
+    def _computation(self) -> FeatureComputation:
+        with self.computing():  # it may try the networks, to learn how much memory they need
+            return FeatureComputation(
+                self.extractors.by_name,
+                profile=self.extractors.spec.profile,
+                device=self.extractors.device,
+                sizes=self._sizes,
+                pad=self._pad,
+                computing=self.computing,
+            )
+
+    def _decode(
+        self,
+        source: Source,
+        put: Put,
+        computation: FeatureComputation,
+        decoding: DecodeOptions,
+        progress: DecodeProgress | None,
+    ) -> MediaSummary:
+        if isinstance(source, MediaArrays):
+            with written(source) as path:
+                try:
+                    return _of_arrays(source, self._decode(path, put, computation, decoding, progress))
+                except MediaError as error:
+                    raise type(error)(Path(source.name), error.cause, error.category) from error
+        return decode_inputs(
+            Path(source),
+            computation.formats,
+            put,
+            profile=self.extractors.spec.profile,
+            decoding=decoding,
+            progress=progress,
+            lend=self._pool.lend,
+        )
+
+    def _finish(
+        self, computation: FeatureComputation, source: Source, summary: MediaSummary, decoding: DecodeOptions
+    ) -> FeatureSet:
+        return computation.finish(Path(source_name(source)), summary, resampler=decoding.resampler)
+
+    def _check_open(self) -> None:
+        if self.is_closed:
+            raise ParserClosedError
+
+
+@dataclass(frozen=True, eq=False)
+class _Ahead:
+    """A source that is being decoded."""
+
+    source: Source
+    number: int
+    computation: FeatureComputation
+    file: DecodeAhead
+
+
+def _of_arrays(source: MediaArrays, summary: MediaSummary) -> MediaSummary:
+    """Replace what the facts say of the temporary file by what the caller knows."""
+    facts = replace(
+        summary.facts,
+        path=source.name,
+        format=ARRAYS,
+        audio_codec=None if summary.facts.audio_codec is None else "array",
+        video_codec=None if summary.facts.video_codec is None else "array",
+    )
+    return replace(summary, facts=facts)
+
+
+def run(
+    session: FeatureSession,
+    source: Source | Iterable[Source],
+    finish: Callable[[FeatureSet], Output],
+    *,
+    part: Part,
+    progress: ProgressCallback | bool,
+    errors: Errors,
+) -> Any:
+    """Run one source or many; arguments and results as for `FeatureSession.run` and `FeatureSession.run_many`."""
+    if not is_single(source):
+        sources = cast("Iterable[Source]", source)
+        return session.run_many(sources, finish, part=part, progress=progress, errors=errors)
+    return session.run(cast("Source", source), finish, part=part, progress=progress)
+
+
+def unchanged(features: FeatureSet) -> FeatureSet:
+    """Return features as they are: the `finish` of an extraction."""
+    return features
