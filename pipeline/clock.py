@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+_SECONDS = re.compile(r"\d+(?:\.\d*)?", re.ASCII)
+_MINUTES = re.compile(r"(\d+):(\d+(?:\.\d*)?)", re.ASCII)
 _CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d*)?)", re.ASCII)
 
 
@@ -39,3 +41,19 @@ def parse_clock(text: str) -> float:
     if match is None:
         raise ValueError(f"{text!r} is not a clock time; expected h:mm:ss")
     return 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3])
+
+
+def parse_time(text: str) -> float:
+    """Return the seconds of a time that a user types: `90`, `90.5`, `1:30` or `0:01:30`.
+
+    Raises:
+        ValueError: the text is none of these.
+    """
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    if match := _MINUTES.fullmatch(text):
+        return 60 * int(match[1]) + float(match[2])
+    try:
+        return parse_clock(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a time; expected seconds, m:ss or h:mm:ss") from None

@@ -202,6 +202,12 @@ class Timeline(TimelineMethods):
         return active_runs(self._spans(), self.labels, segments or self.length)
 
     @property
+    def parsed(self) -> tuple[int, int]:
+        """The seconds [start, end) that were parsed: all, unless `media` says that it was a part."""
+        start, end = self.media.get("parsed") or (0, self.segments)
+        return int(start), int(end)
+
+    @property
     def length(self) -> int:
         """Number of seconds, also of those after the media in which events end."""
         return max([self.segments, *(math.ceil(event.offset) for event in self.events)])

@@ -106,8 +106,7 @@ class Console:
             done: bytes.
             total: bytes; None if the server does not report it.
         """
-        size = f"{done >> 20} MiB" if total is None else f"{done >> 20}/{total >> 20} MiB"
-        self.move_bar("downloading weights", done, total, size)
+        self.byte_progress("downloading weights")(done, total)
 
     def print_result(self, path: Path, timeline: Timeline, seconds: float, truth: GroundTruth | None = None) -> None:
         """Print the timeline of one file.
@@ -139,6 +138,22 @@ class Console:
             unit: text after the bar.
         """
         if self._task is None:
+    def byte_progress(self, description: str) -> Callable[[int, int | None], None]:
+        """Make a callback that moves a bar of bytes.
+
+        Args:
+            description: text before the bar.
+
+        Returns:
+            A function of the bytes done and in total (None if unknown).
+        """
+
+        def move(done: int, total: int | None) -> None:
+            size = file_size(done) if total is None else f"{done // 10**6}/{file_size(total)}"
+            self.move_bar(description, done, total, size)
+
+        return move
+
             self._task = self._bars.add_task(description, total=total, unit=unit)
         self._bars.update(self._task, description=description, completed=done, total=total, unit=unit)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ...extractors.profiles import Profile
 from ...extractors.sampling import SAMPLE_RATE
+from ..clock import format_clock
 from ..errors import MediaError
 from ..segments import segment_count
 from .audio import AudioReader, find_audible_stream
@@ -185,7 +186,12 @@ class MediaSeconds:
         if self.segments <= part.start:
             cause = f"ends at {facts.duration:.2f} s, before the part that begins at {part.start} s"
             raise MediaError(self.media.path, cause)
-        self.facts = facts if part.is_whole else replace(facts, parsed=(part.start, self.segments))
+        if part.is_whole:
+            self.facts = facts
+            return
+        self.facts = replace(facts, parsed=(part.start, self.segments))
+        span = f"{format_clock(part.start)} to {format_clock(self.segments)}"
+        self.warnings = (f"only {span} was parsed", *self.warnings)
 
     def _report(self, stage: str, seconds: float) -> None:
         if self._progress is not None:

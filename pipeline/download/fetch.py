@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import queue
 import re
@@ -24,6 +23,7 @@ from ...weights.safe_paths import is_file
 from ..decode.process import python_program
 from ..errors import SetupError
 from ..text import escape
+from .addresses import check_tool
 from .disk import MAX_DOWNLOAD_BYTES, check_free, folder_bytes, free_bytes
 from .reasons import DownloadError, Reason
 
@@ -38,8 +38,6 @@ _UNFINISHED = {".part", ".ytdl", ".temp"}
 _PROGRESS = "[avvp]"
 _ADDRESS = re.compile(r"https?://[^\s\x00-\x1f\x7f]+", re.IGNORECASE)
 _NUMBER = re.compile(r"\d{1,18}(\.\d{1,9})?")
-_UNNAMED = re.compile(r"[^A-Za-z0-9._-]+")
-_VIDEO_ID = re.compile(r"(?:[?&]v=|youtu\.be/|/shorts/|/embed/)([A-Za-z0-9_-]{11})(?![A-Za-z0-9_-])")
 
 FetchProgress = Callable[[int, "int | None"], None]  # bytes so far, and in total if the server states them
 
@@ -64,37 +62,6 @@ class FetchOptions:
 
 
 DEFAULT_FETCH = FetchOptions()
-
-
-def is_address(text: str) -> bool:
-    """Return whether a text that the user typed is an address of the web rather than the name of a file."""
-    return bool(re.match(r"https?://", text, re.IGNORECASE))
-
-
-def check_tool() -> None:
-    """Check that yt-dlp is installed.
-
-    Raises:
-        SetupError: it is not; the message says how to install it.
-    """
-    if importlib.util.find_spec("yt_dlp") is None:
-        raise SetupError("addresses are downloaded by yt-dlp, which is not installed: pip install 'avvp[web]'")
-
-
-def name_of(address: str) -> str:
-    """Return a name for the file of an address: the id of a YouTube video, or the last part of the path.
-
-    Args:
-        address: of http or https.
-
-    Returns:
-        Letters, digits, dots, dashes and underscores; no suffix, and no leading dot.
-    """
-    if match := _VIDEO_ID.search(address):
-        return match[1]
-    path = re.sub(r"[?#].*", "", address.split("://", 1)[-1]).rstrip("/")
-    last = _UNNAMED.sub("_", path.rpartition("/")[2]).lstrip(".")
-    return (Path(last).stem or "video")[:100]
 
 
 def fetch(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from avvp.pipeline.clock import format_clock, parse_clock
+from avvp.pipeline.clock import format_clock, parse_clock, parse_time
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,25 @@ def test_parse_clock_inverts_format_clock() -> None:
         assert parse_clock(format_clock(thousandths / 1000, hour_digits=2, decimals=3)) == pytest.approx(
             thousandths / 1000
         )
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("90.5", 90.5),
+        ("1:30", 90),
+        ("75:00", 4500),
+        ("1:30.25", 90.25),
+        ("0:01:30", 90),
+        ("2:00:00.5", 7200.5),
+    ],
+)
+def test_parse_time(text: str, seconds: float) -> None:
+    assert parse_time(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1:", ":30", "1e3", "nan", "1:2:3:4", "٣", " 3"])
+def test_parse_time_of_no_time(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a time; expected seconds, m:ss or h:mm:ss"):
+        parse_time(text)

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from ....weights.addresses import hide_credentials
+from ...download.addresses import is_address
 from ...errors import SetupError
 from ...files import MEDIA_SUFFIXES, access_problem, list_files, safe_file_name, walk_folder
 from ...text import escape
@@ -184,12 +185,19 @@ def find_inputs(
             else:
                 files = [path] if os.path.lexists(path) else _match_files(argument, recursive=recursive)
                 found.files |= dict.fromkeys(files)
-                reason = "" if files else access_problem(path) or "no such file"
+                reason = "" if files else _alone(argument) or access_problem(path) or "no such file"
         except (OSError, ValueError) as error:
             reason = _describe_error(error, argument)
         if reason:
             found.problems.setdefault(argument, reason)
     return found
+
+
+def _alone(argument: str) -> str:
+    """Return how an input that is no name of a file can be parsed; an empty string for a name."""
+    if argument == "-":
+        return "standard input is parsed alone, by avvp-parse -"
+    return "an address is parsed alone, by avvp-parse; avvp download fetches many" if is_address(argument) else ""
 
 
 def _add_folder(argument: str, found: FoundInputs, *, recursive: bool, suffixes: Collection[str]) -> str:

@@ -14,7 +14,7 @@ from ...event_limits import parse_event_json
 from ...segments import MAX_MEDIA_SECONDS
 from ...timeline import MAX_EVENTS, Event, Modality, SegmentProbabilities, Timeline
 
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
 _DECIMALS = 6
 MAX_NOTES = 1_000  # warnings, and likewise processing steps
 MAX_NOTE = 10_000  # characters of a warning
@@ -145,6 +145,7 @@ def from_document(document: Any, name: str) -> Timeline:
         raise ValueError("media.path is not a string")
     for key, value in (("duration", duration), ("segments", segments)):
         _check_seconds(f"media.{key}", value)
+    _check_part(media.get("parsed"))
     timeline = Timeline.of_events(events, path=path or name, duration=duration, labels=labels)
     if segments is not None and duration is not None and segments > timeline.media["duration"] + _ROUNDED_UP:
         raise ValueError(f"media.segments is {segments:g}, more than media.duration, {duration:g} seconds")
@@ -165,6 +166,14 @@ def _check_seconds(name: str, value: Any) -> None:
         raise ValueError(f"{name} is {value!r}, expected a number of seconds, at least 0")
     if value > MAX_MEDIA_SECONDS:
         raise ValueError(f"{name} is {float(value):g}, which is more than {MAX_MEDIA_SECONDS // 3600} hours")
+
+
+def _check_part(value: Any) -> None:
+    if value is None:
+        return
+    numbers = value if isinstance(value, list) and all(type(number) is int for number in value) else []
+    if len(numbers) != 2 or not 0 <= numbers[0] < numbers[1] <= MAX_MEDIA_SECONDS:
+        raise ValueError(f"media.parsed is {value!r}, expected two whole numbers of seconds, ascending")
 
 
 def _event(entry: Any) -> Event:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from avvp.pipeline.download import disk, fetch
-from avvp.pipeline.download.fetch import FetchOptions, is_address, name_of
+from avvp.pipeline.download.addresses import is_address, name_of
+from avvp.pipeline.download.fetch import FetchOptions
 from avvp.pipeline.download.reasons import DownloadError, reason_of
 from avvp.pipeline.errors import SetupError
 from support.media import Clips

@@ -175,4 +175,4 @@ def test_a_folder_of_results_becomes_a_site(
     assert opened.page.locator("h1").text_content() == "-two #2.mp4"
     (timeline,) = read_events(tmp_path / "events" / "-two #2.events.json")
     assert opened.events() == plain(timeline)
-    assert json.loads((tmp_path / "events" / "one.events.json").read_text())["schema_version"] == "1.2"
+    assert json.loads((tmp_path / "events" / "one.events.json").read_text())["schema_version"] == "1.3"
