@@ -59,6 +59,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "pipeline.pseudo_labeling": {*_INFERENCE, "pipeline.batch", "pipeline.outputs.html"},
 }
+MAY_IMPORT["pipeline.api"] = {
+    *_INFERENCE,
+    "pipeline.batch",
+    "pipeline.outputs.formats",
+    "pipeline.outputs.plots",
+}
 MAY_IMPORT["pipeline.cli.options"] = set(MAY_IMPORT)
 MAY_IMPORT["pipeline.cli.commands"] = {*MAY_IMPORT, "pipeline.cli"}
 MAY_IMPORT["pipeline.cli"] = set(MAY_IMPORT)

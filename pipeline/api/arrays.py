@@ -143,14 +143,16 @@ def _add_video(container: Any, media: MediaArrays) -> Iterator[Any]:
     frames = _to_numpy(media.frames)
     rate = Fraction(media.frame_rate or 0).limit_denominator(_DENOMINATOR)
     stream = container.add_stream("rawvideo", rate)
-    stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "rgb24"
+    # QuickTime pads rows of odd widths, and FFmpeg's reader not in the same way: a fourth byte avoids that.
+    stored = "argb" if frames.shape[2] % 2 else "rgb24"
+    stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], stored
     stream.time_base = 1 / rate
 
     def packets() -> Iterator[Any]:
         for number, pixels in enumerate(frames):
             image = av.video.frame.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             image.pts, image.time_base = number, 1 / rate
-            yield stream.encode(image)
+            yield stream.encode(image.reformat(format=stored))
         yield stream.encode(None)
 
     return packets()

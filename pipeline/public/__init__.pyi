@@ -4,12 +4,19 @@ from .extractors.registry import build_extractor
 from .models.config import ParserConfig
 from .models.parser import AVParser, ParserOutput, build_parser
 from .models.published import load_published
+from .pipeline.api.arrays import MediaArrays
+from .pipeline.api.calls import extract, load, parse
+from .pipeline.api.parser import Parser
+from .pipeline.api.progress import Progress
+from .pipeline.api.workers import ParserClosedError
 from .pipeline.decode.open_media import OpenMedia, Second, open_media
-from .pipeline.errors import AVVPError, MediaError, OutputError, SetupError
+from .pipeline.decode.options import DecodeOptions
+from .pipeline.errors import AVVPError, DecodeTimeoutError, FormatError, MediaError, OutputError, SetupError
 from .pipeline.features.extract import FeatureSet, extract_features
 from .pipeline.inference.parse_video import parse_video
+from .pipeline.inference.thresholds import Thresholds
 from .pipeline.metrics import Scores, score
-from .pipeline.timeline import Event, Timeline
+from .pipeline.timeline import Event, SegmentProbabilities, Timeline
 from .weights.errors import WeightsError
 
 __version__: str
@@ -17,26 +24,38 @@ __version__: str
 __all__ = [
     "AVParser",
     "AVVPError",
+    "DecodeOptions",
+    "DecodeTimeoutError",
     "Event",
     "Extractor",
     "FeatureSet",
     "FeatureSpec",
+    "FormatError",
+    "MediaArrays",
     "MediaError",
     "OpenMedia",
     "OutputError",
+    "Parser",
+    "ParserClosedError",
     "ParserConfig",
     "ParserOutput",
+    "Progress",
     "Scores",
     "Second",
+    "SegmentProbabilities",
     "SetupError",
+    "Thresholds",
     "Timeline",
     "WeightsError",
     "__version__",
     "build_extractor",
     "build_parser",
+    "extract",
     "extract_features",
+    "load",
     "load_published",
     "open_media",
+    "parse",
     "parse_video",
     "score",
 ]
