@@ -13,11 +13,13 @@ import click
 from ...weights.bundles import load_bundle
 from ..errors import AVVPError, SetupError
 from ..text import escape
+from .options.batch_options import read_decoding
 from .options.event_outputs import check_suffix, name_targets, output_path, refuse_inputs, write_plots, write_target
 from .options.groups import set_torch_threads
 from .parse_options import ParseOptions, make_parse_task
 
 if TYPE_CHECKING:
+    from ...weights.manifest import Bundle
     from ..batch.parse_task import ParseTask
     from ..evaluation.evaluate_timelines import AnnotatedClip
     from ..features.extract import FeatureSet
@@ -44,6 +46,8 @@ def parse_one(options: ParseOptions) -> int:
     """
     path, targets = _plan_files(options)
     bundle = load_bundle(options.weights, options.source())
+
+    _decode_ahead(path, bundle, options)
 
     from .console import Console
 
@@ -78,6 +82,17 @@ def parse_one(options: ParseOptions) -> int:
         traceback.print_exception(failure)
     click.echo(f"Error: {escape(path)}: {cause}", err=True)
     return 1
+
+
+def _decode_ahead(path: Path, bundle: Bundle, options: ParseOptions) -> None:
+    """Begin to decode while torch is imported and networks are loaded, unless their files are to be downloaded."""
+    from ...extractors.sampling import STREAMS
+    from ...weights.locate import bundle_paths
+    from ..preprocess.worker_process import decode_ahead
+
+    _, missing = bundle_paths(bundle, options.weights_dir)
+    if not missing:
+        decode_ahead(path, STREAMS, bundle.profile, read_decoding(bundle.profile, options, options))
 
 
 def _parse(

@@ -47,11 +47,35 @@ class DecodeWorker:
         self._process: subprocess.Popen[bytes] | None = None
         self._memory: mmap.mmap | None = None
         self._unread = b""
+        self._begun: dict[str, Any] | None = None  # the command of a file that nobody has received yet
 
     @property
     def pid(self) -> int | None:
         """Process id of the running worker, None if there is none."""
         return None if self._process is None else self._process.pid
+
+    def begin(self, path: Path, streams: Sequence[Stream], *, start: float = 0.0, end: float | None = None) -> None:
+        """Begin to decode a file, until the shared memory is full; `decode` with the same arguments goes on with it.
+
+        Args:
+            path: a media file.
+            streams: the streams to build inputs of.
+            start: seconds on the file's clock, see `DecodeOptions`.
+            end: the same; None is the end of the file.
+
+        Raises:
+            BrokenPipeError: the process has ended.
+        """
+        # The worker has the working folder in which it was started.
+        absolute = path if path.is_absolute() else Path.cwd() / path
+        command = {"file": str(absolute), "streams": list(streams), "start": start, "end": end}
+        if self._begun == command and self._process is not None and self._process.poll() is None:
+            return
+        if self._begun is not None:  # of another file, or of a process that has ended
+            self.close()
+        self.start()
+        self._send(command)
+        self._begun = command
 
     def decode(
         self,
@@ -63,7 +87,7 @@ class DecodeWorker:
         end: float | None = None,
         progress: DecodeProgress | None = None,
     ) -> MediaSummary:
-        """Decode a file.
+        """Decode a file, or a part of it.
 
         Args:
             path: a media file.
@@ -82,10 +106,8 @@ class DecodeWorker:
         """
         message: dict[str, Any] = {}
         try:
-            self.start()
-            # The worker has the working folder in which it was started.
-            absolute = path if path.is_absolute() else Path.cwd() / path
-            self._send({"file": str(absolute), "streams": list(streams), "start": start, "end": end})
+            self.begin(path, streams, start=start, end=end)
+            self._begun = None
             while not message.keys() & {"failed", "summary"}:
                 message = self._receive(path)
                 if "slot" in message:
@@ -114,7 +136,7 @@ class DecodeWorker:
 
     def close(self) -> None:
         """End the worker process and its decoder."""
-        process, self._process, self._unread = self._process, None, b""
+        process, self._process, self._unread, self._begun = self._process, None, b"", None
         if process is not None:
             end_worker(process, grace=2)  # the worker kills its decoder, too
 
@@ -197,7 +219,7 @@ def shared_worker(profile: str, options: DecodeOptions) -> Iterator[DecodeWorker
     """
     key = (profile, options.for_whole_files())
     with _idle_lock:
-        worker = _idle.pop(key, None) or DecodeWorker(profile, options)
+        worker = _idle.pop(key, None) or DecodeWorker(*key)
     try:
         yield worker
     except MediaError:  # of the file; the worker is as good as before
@@ -207,6 +229,19 @@ def shared_worker(profile: str, options: DecodeOptions) -> Iterator[DecodeWorker
         worker.close()
         raise
     _put_back(key, worker)
+
+
+def decode_ahead(path: Path, streams: Sequence[Stream], profile: str, options: DecodeOptions) -> None:
+    """Begin to decode a file in a shared worker while this process imports its libraries and loads networks.
+
+    Args:
+        path: the file for which `shared_worker` is asked next.
+        streams: the streams to build inputs of.
+        profile: name of the profile that inputs are made for.
+        options: decoder, resampler, time limit, debugging, part of the file.
+    """
+    with contextlib.suppress(BrokenPipeError), shared_worker(profile, options) as worker:
+        worker.begin(path, streams, start=options.start, end=options.end)
 
 
 def _put_back(key: tuple[str, DecodeOptions], worker: DecodeWorker) -> None:

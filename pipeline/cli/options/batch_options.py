@@ -15,6 +15,7 @@ from .groups import DecodeTimeoutOptions, DeviceOptions, MessageOptions
 
 if TYPE_CHECKING:
     from ...batch.task import ComputeSettings
+    from ...decode.options import DecodeOptions
     from .inputs import NamedInputs
 
 
@@ -218,6 +219,33 @@ def collect_named_inputs(inputs: Sequence[str], options: BatchOptions) -> NamedI
     )
 
 
+def read_decoding(profile: str, options: BatchOptions, decoder: DecoderOptions | None = None) -> DecodeOptions:
+    """Build the options that files are decoded with; this does not import torch.
+
+    Args:
+        profile: name of the profile that files are decoded under.
+        options: of the current command.
+        decoder: of the current command; None for the defaults.
+
+    Returns:
+        The options.
+
+    Raises:
+        SetupError: the decoder or the resampler does not fit the profile.
+    """
+    from ....extractors.profiles import get_profile
+    from ...decode.options import DecodeOptions, check_options
+
+    decoding = DecodeOptions(timeout=options.decode_timeout, debug=options.debug)
+    if decoder is not None:
+        decoding = replace(decoding, decoder=decoder.decoder, resampler=decoder.resampler)
+    try:
+        check_options(get_profile(profile), decoding)
+    except ValueError as error:
+        raise SetupError(str(error)) from error
+    return decoding
+
+
 def read_settings(
     profile: str, options: BatchOptions, *, decoder: DecoderOptions | None = None, compiled: bool = False
 ) -> ComputeSettings:
@@ -235,20 +263,11 @@ def read_settings(
     Raises:
         SetupError: the decoder or the resampler does not fit the profile.
     """
-    from ....extractors.profiles import get_profile
     from ...batch.task import ComputeSettings
-    from ...decode.options import DecodeOptions, check_options
     from ...devices import ComputePrecision
 
-    decoding = DecodeOptions(timeout=options.decode_timeout, debug=options.debug)
-    if decoder is not None:
-        decoding = replace(decoding, decoder=decoder.decoder, resampler=decoder.resampler)
-    try:
-        check_options(get_profile(profile), decoding)
-    except ValueError as error:
-        raise SetupError(str(error)) from error
     return ComputeSettings(
-        decoding=decoding,
+        decoding=read_decoding(profile, options, decoder),
         device=options.device,
         precision=ComputePrecision(options.precision, compiled),
         batch_size=options.batch_size,
