@@ -201,6 +201,27 @@ def load_extractors(
     return _load_extractors(bundle, paths, hashes, devices, precision, trust=source.trust)
 
 
+def plain_extractors(bundle: Bundle, *, source: WeightSource = ANYWHERE) -> dict[str, Extractor]:
+    """Load the extractors of a bundle as plain networks, without folded batch norm.
+
+    Args:
+        bundle: a bundle.
+        source: where weight files may come from.
+
+    Returns:
+        Name -> extractor, in evaluation mode, on the CPU.
+
+    Raises:
+        SetupError: weights do not fit their network.
+        WeightsError: files are missing or damaged.
+    """
+    paths, _ = gather_files(replace(bundle, parser={}), source)
+    try:
+        return {name: _load_extractor(bundle, name, paths, source.trust) for name in bundle.extractors}
+    except ValueError as error:
+        raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
+
+
 def _load_extractors(
     bundle: Bundle,
     paths: Mapping[str, Path],

@@ -1,0 +1,1 @@
+"""Networks of a bundle as files of other programs: torch.export, ONNX, OpenVINO."""

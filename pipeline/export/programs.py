@@ -1,0 +1,137 @@
+"""Networks in the form in which they are exported: tensors in, a tuple of tensors out, no choice that reads a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ...extractors.base import Extractor
+from ...extractors.sampling import STREAMS, Stream
+from ...models.layers import segment_mask
+from ...models.parser import AVParser
+from ...weights.messages import first_line
+from ..errors import SetupError
+
+PARSER = "parser"
+_EXAMPLES = 2  # inputs in the batch that a network is traced with
+
+_OUTPUTS = ("audio_segment_probs", "visual_segment_probs", "audio_video_probs", "visual_video_probs")
+_POOLED = "video_probs"
+
+
+class ParserProgram(nn.Module):
+    """A parser of windows of T segments, (B, T, ...), that takes the number of real segments of each.
+
+    Args:
+        parser: in eval mode, on the CPU.
+    """
+
+    def __init__(self, parser: AVParser) -> None:
+        super().__init__()
+        self.parser = parser
+
+    def forward(self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        output = self.parser.predict(audio, visual_2d, visual_3d, segment_mask(lengths, audio.shape[1]))
+        found = tuple(getattr(output, name) for name in _OUTPUTS)
+        # Decoders that pool give sums of weighted probabilities, which rounding can take beyond 1.
+        videos = (*found[2:], *((output.video_probs,) if output.audio_video_logits is None else ()))
+        return (*found[:2], *(probs.clamp(0, 1) for probs in videos))
+
+
+class ExtractorProgram(nn.Module):
+    """An extractor that takes reduced inputs (N, *shape), see `InputFormat`, and prepares them itself.
+
+    Args:
+        extractor: in eval mode, on the CPU.
+    """
+
+    def __init__(self, extractor: Extractor) -> None:
+        super().__init__()
+        self.extractor = extractor
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        return (self.extractor(self.extractor.prepare(inputs)),)
+
+
+@dataclass(frozen=True)
+class Program:
+    """A network to export. The first axis of all inputs and outputs is the batch, of any size."""
+
+    name: str  # `PARSER` or a stream
+    module: nn.Module
+    examples: Mapping[str, Tensor]  # input name -> tensor
+    outputs: tuple[str, ...]  # names
+
+    def trace(self) -> torch.export.ExportedProgram:
+        """Trace the network with torch.export, without a record of where the code is on this machine.
+
+        Raises SetupError if it cannot be traced.
+        """
+        batch = torch.export.Dim("batch")
+        arguments = tuple(self.examples.values())
+        try:
+            with torch.no_grad():
+                traced = torch.export.export(self.module, arguments, dynamic_shapes=({0: batch},) * len(arguments))
+        except Exception as error:  # whatever a part of another package does
+            raise SetupError(
+                f"the {self.name} cannot be exported by torch.export: {type(error).__name__}: {first_line(error)}"
+            ) from error
+        for node in traced.graph.nodes:
+            node.meta.pop("stack_trace", None)
+        return traced
+
+    def run(self, arrays: Sequence[NDArray[np.generic]]) -> list[NDArray[np.float32]]:
+        """Run the network itself.
+
+        Args:
+            arrays: in the order of `examples`.
+
+        Returns:
+            The outputs.
+        """
+        with torch.inference_mode():
+            return [tensor.numpy() for tensor in self.module(*map(torch.from_numpy, arrays))]
+
+
+def parser_program(parser: AVParser, frames_per_segment: int) -> Program:
+    """Make the program of a parser.
+
+    Args:
+        parser: in eval mode, on the CPU.
+        frames_per_segment: rows per second of the visual 2D features.
+
+    Returns:
+        The program, for windows of `config.segments` seconds.
+    """
+    config = parser.config
+    length = config.segments
+    rows = {"audio": (length, config.audio_dim), "visual_2d": (frames_per_segment * length, config.visual_2d_dim),
+            "visual_3d": (length, config.visual_3d_dim)}  # fmt: skip
+    examples = {name: torch.zeros(_EXAMPLES, *shape) for name, shape in rows.items()}
+    with torch.inference_mode():
+        pooled = parser(*examples.values()).audio_video_logits is None
+    examples["lengths"] = torch.full((_EXAMPLES,), length, dtype=torch.int64)
+    return Program(PARSER, ParserProgram(parser), examples, (*_OUTPUTS, *([_POOLED] if pooled else [])))
+
+
+def extractor_programs(extractors: Mapping[str, Extractor]) -> dict[Stream, Program]:
+    """Make the programs of extractors.
+
+    Args:
+        extractors: name -> plain extractor of each stream, in eval mode, on the CPU.
+
+    Returns:
+        Stream -> program, in the order of `STREAMS`.
+    """
+    by_stream = {extractor.stream: extractor for extractor in extractors.values()}
+    programs: dict[Stream, Program] = {}
+    for stream in STREAMS:
+        form = by_stream[stream].input_format
+        example = torch.from_numpy(np.zeros((_EXAMPLES, *form.shape), form.dtype))
+        programs[stream] = Program(stream, ExtractorProgram(by_stream[stream]), {"inputs": example}, ("features",))
+    return programs
