@@ -36,6 +36,7 @@ _EXAMPLES = (
     "avvp pseudo-label clips/ --annotations labels.csv -o data/",
     "avvp synth clips/ --clips 100",
     "avvp weights list",
+    "avvp doctor",
 )
 
 
@@ -43,6 +44,7 @@ _EXAMPLES = (
 _SUMMARIES = {
     "clips": "Cut events out of their videos, with a list and a contact sheet.",
     "convert": "Convert event files to other formats, or to a data set.",
+    "doctor": "Check the installation: versions, devices, decoders, weights, defaults, speed.",
     "evaluate": "Score a parser, event files or pseudo labels.",
     "extract": "Extract features of videos, as LLP's .npy files or a packed store.",
     "find": "Search for events in files and folders of events.",

@@ -30,11 +30,11 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import click
-from click.core import ParameterSource
 
 from ....weights.errors import WeightsError
 from ...errors import AVVPError, SetupError
-from ...text import escape, shorten
+from ...text import escape
+from .applied_defaults import SETTINGS, command_path, display_value, is_typed, name_origins, print_notes
 from .completion import complete_option, complete_paths
 from .defaults import Defaults, Setting
 
@@ -42,7 +42,6 @@ CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True,
 STDOUT = "-"  # in place of a file name
 HELP_HEADING = "Messages and help"
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_SETTINGS = "avvp.defaults"  # key of a context's meta: Setting by the name of the parameter
 
 _MAKE = "make_parameter"  # key of a field's metadata: a function from the field's name to the click parameter
 
@@ -133,13 +132,23 @@ class OptionsCommand(click.Command):
 
     Attributes:
         options: the options class.
+        reports_defaults: whether the command runs where an avvp.toml is wrong, and says so itself.
     """
 
-    def __init__(self, name: str, function: Callable[[OptionsT], int], options: type[OptionsT], epilog: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        function: Callable[[OptionsT], int],
+        options: type[OptionsT],
+        epilog: str,
+        *,
+        reports_defaults: bool = False,
+    ) -> None:
         def callback(**values: Any) -> int:
             return function(options(**values))
 
         self.options: type[CommandOptions] = options
+        self.reports_defaults = reports_defaults
         self._headings = {
             name: group.__dict__.get("heading", CommandOptions.heading)
             for group in options.__mro__
@@ -161,17 +170,17 @@ class OptionsCommand(click.Command):
         except SetupError as error:
             settings, fault = {}, error
         ctx.default_map = {name: setting.value for name, setting in settings.items()}
-        ctx.meta[_SETTINGS] = settings
+        ctx.meta[SETTINGS] = settings
         try:
             rest = super().parse_args(ctx, args)  # --help ends here, even where a file is wrong
         except click.BadParameter as error:
-            _name_origins(error, ctx)
+            name_origins(error, ctx)
             raise
         if not ctx.resilient_parsing:
-            if fault is not None:
+            if fault is not None and not self.reports_defaults:
                 raise StartError(str(fault)) from fault
             if not ctx.params.get("quiet"):
-                _print_notes(ctx, ctx.obj.unknown_variables(command_path(ctx), self))
+                print_notes(ctx, ctx.obj.unknown_variables(command_path(ctx), self))
         return rest
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -179,12 +188,12 @@ class OptionsCommand(click.Command):
         try:
             return super().invoke(ctx)
         except (click.UsageError, StartError) as error:
-            _name_origins(error, ctx)
+            name_origins(error, ctx)
             raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a section for each heading, with the defaults in force."""
-        settings: Mapping[str, Setting] = ctx.meta.get(_SETTINGS, {})
+        settings: Mapping[str, Setting] = ctx.meta.get(SETTINGS, {})
         sections: dict[str, list[tuple[str, str]]] = {}
         for declared in self.get_params(ctx):
             parameter = declared
@@ -200,7 +209,12 @@ class OptionsCommand(click.Command):
 
 
 def command(
-    options: type[OptionsT], *, examples: Sequence[str], notes: str = "", name: str | None = None
+    options: type[OptionsT],
+    *,
+    examples: Sequence[str],
+    notes: str = "",
+    name: str | None = None,
+    reports_defaults: bool = False,
 ) -> Callable[[Callable[[OptionsT], int]], OptionsCommand]:
     """Turn a function of typed options into a click command.
 
@@ -209,6 +223,7 @@ def command(
         examples: command lines at the end of --help.
         notes: text after the examples; click wraps its paragraphs.
         name: of the command; by default the function's, with hyphens.
+        reports_defaults: whether it runs where an avvp.toml is wrong, and says so itself.
 
     Returns:
         A decorator. The function's docstring is the text of --help; its result is the exit status.
@@ -218,7 +233,11 @@ def command(
     """
     epilog = format_examples(examples) + (f"\n\n{notes}" if notes else "")
     return lambda function: OptionsCommand(
-        name or function.__name__.replace("_", "-"), function, options, epilog if examples else notes
+        name or function.__name__.replace("_", "-"),
+        function,
+        options,
+        epilog if examples else notes,
+        reports_defaults=reports_defaults,
     )
 
 
@@ -245,7 +264,7 @@ def given_flags(*groups: type[CommandOptions]) -> list[str]:
     context = click.get_current_context()
     flags = {item.name: item.opts[0] for item in context.command.params if isinstance(item, click.Option)}
     names = [name for group in groups for name in _own_fields(group) if name in flags]
-    return [flags[name] for name in names if _is_typed(context, name)]
+    return [flags[name] for name in names if is_typed(context, name)]
 
 
 def is_given(name: str) -> bool:
@@ -255,7 +274,7 @@ def is_given(name: str) -> bool:
         name: of the field of the options class.
     """
     context = click.get_current_context(silent=True)
-    return context is not None and _is_typed(context, name)
+    return context is not None and is_typed(context, name)
 
 
 def drop_defaults(options: OptionsT, *names: str) -> OptionsT:
@@ -270,60 +289,7 @@ def drop_defaults(options: OptionsT, *names: str) -> OptionsT:
     """
     context = click.get_current_context()
     plain = context.command.make_context(context.info_name, [], resilient_parsing=True).params
-    return replace(options, **{name: plain[name] for name in names if not _is_typed(context, name)})
-
-
-def _is_typed(context: click.Context, name: str) -> bool:
-    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-
-
-def command_path(context: click.Context) -> tuple[str, ...]:
-    """Return the names of a command below the program: ("parse",) for avvp parse and avvp-parse."""
-    names: list[str] = []
-    current: click.Context | None = context
-    while current is not None:
-        if current.parent is not None or not isinstance(current.command, click.Group):
-            names.insert(0, current.command.name or "")
-        current = current.parent
-    return tuple(names)
-
-
-def display_value(value: Any) -> str:
-    """Return the value of a setting for messages and help."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return ", ".join(map(display_value, value)) if isinstance(value, list | tuple) else escape(value)
-
-
-def _settings_in_force(context: click.Context) -> dict[str, Setting]:
-    """Return the settings of options that the user did not type, by flag."""
-    settings: Mapping[str, Setting] = context.meta.get(_SETTINGS, {})
-    options = [item for item in context.command.params if isinstance(item, click.Option) and item.name in settings]
-    return {
-        max(item.opts, key=len): settings[item.name or ""]
-        for item in options
-        if not _is_typed(context, item.name or "")
-    }
-
-
-def _name_origins(error: click.ClickException, context: click.Context) -> None:
-    """Add to a message who has set the options that it names."""
-    parameter = error.param if isinstance(error, click.BadParameter) else None
-    text = f"{error.message} {' '.join(parameter.opts) if parameter is not None else ''}"
-    for flag, setting in _settings_in_force(context).items():
-        value = setting.value
-        quotes_value = isinstance(value, str) and len(value) > 1 and escape(value) in text
-        if quotes_value or re.search(rf"(?<![\w-]){flag}(?![\w-])", text):
-            vars(error)["message"] += f"\n{flag} {shorten(display_value(value))} is set by {setting.origin}"
-
-
-def _print_notes(context: click.Context, unknown: Sequence[str]) -> None:
-    """Print which options the file of the working folder sets, and which variables are probably mistyped."""
-    for flag, setting in _settings_in_force(context).items():
-        if setting.of_folder:
-            click.echo(f"note: {flag} {display_value(setting.value)} is set by {setting.origin}", err=True)
-    for line in unknown:
-        click.echo(f"note: {line}", err=True)
+    return replace(options, **{name: plain[name] for name in names if not is_typed(context, name)})
 
 
 def _own_fields(group: type) -> list[str]:

@@ -1,0 +1,1 @@
+"""What `avvp doctor` finds out: versions, devices, decoders, weight files, and how fast this machine is."""
