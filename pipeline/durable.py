@@ -26,13 +26,14 @@ _PASSING = frozenset({errno.EIO, errno.ESTALE, errno.EBUSY, errno.EXDEV, errno.E
 _NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM})
 
 
-def create_part(folder: Path) -> tuple[Path, int]:
+def create_part(folder: Path, owner: str = "") -> tuple[Path, int]:
     """Create an empty temporary file for a file that will be renamed.
 
     The kernel applies the umask, so it is never changed here: other threads create files meanwhile.
 
     Args:
         folder: of the file.
+        owner: who writes it, where several processes that do not exclude each other share the folder.
 
     Returns:
         The file, and the mode that it should have in the end; until then its owner may read and write it.
@@ -40,7 +41,8 @@ def create_part(folder: Path) -> tuple[Path, int]:
     Raises:
         OSError: it cannot be created.
     """
-    path = folder / f"{PART_PREFIX}{_MACHINE}-{secrets.token_hex(8)}.part"
+    middle = f"{owner}." if owner else ""
+    path = folder / f"{PART_PREFIX}{_MACHINE}-{middle}{secrets.token_hex(8)}.part"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
@@ -133,6 +135,11 @@ def is_abandoned(part: Path) -> bool:
         return not dash or machine == _MACHINE or part.lstat().st_mtime < time.time() - _ABANDONED
     except OSError:
         return False
+
+
+def is_part_of(part: Path, owner: str) -> bool:
+    """Return whether a temporary file is one that `create_part` has made for an owner."""
+    return part.name.removeprefix(PART_PREFIX).partition("-")[2].startswith(f"{owner}.")
 
 
 def discard(path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import IO
 
 from ..weights.safe_paths import is_file
 from ..weights.unicode import PIPE_SECONDS
-from .durable import PART_PREFIX, create_part, discard, finish_part, is_abandoned, sync_folder
+from .durable import PART_PREFIX, create_part, discard, finish_part, is_abandoned, is_part_of, sync_folder
 from .errors import OutputError, SetupError
 from .text import escape
 
@@ -44,7 +44,7 @@ _HIDDEN_FOLDERS = frozenset({"__MACOSX", "$RECYCLE.BIN", "System Volume Informat
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, owner: str = "") -> Iterator[Path]:
     """Give a temporary file to write to, then fsync it, rename it to `path`, and fsync the folder.
 
     If the body or the disk fails, `path` is unchanged and the temporary file is removed. Its permissions are those that
@@ -52,6 +52,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Args:
         path: the file to replace or create. A symbolic link stays; its target is replaced.
+        owner: in the name of the temporary file, for `remove_parts`.
 
     Yields:
         An empty temporary file in the same folder.
@@ -62,7 +63,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = None
     try:
         path = _resolve(path)
-        temporary, mode = create_part(path.parent)
+        temporary, mode = create_part(path.parent, owner)
         yield temporary
         finish_part(temporary, path, mode)
         temporary = None
@@ -148,10 +149,15 @@ def exclusive_lock(root: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def remove_parts(folder: Path) -> None:
-    """Remove the temporary files that killed runs left in a folder, as far as the system allows."""
+def remove_parts(folder: Path, owner: str = "") -> None:
+    """Remove the temporary files that killed runs left in a folder, as far as the system allows.
+
+    Args:
+        folder: locked against others who write there.
+        owner: only those of this owner, where others share the folder; empty for all.
+    """
     for temporary in folder.glob(f"{PART_PREFIX}*.part"):
-        if is_abandoned(temporary):
+        if is_abandoned(temporary) and (not owner or is_part_of(temporary, owner)):
             discard(temporary)
 
 

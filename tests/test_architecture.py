@@ -48,6 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline.evaluation": {*_INFERENCE},
     "pipeline.training": {*_INFERENCE, "pipeline.evaluation"},
     "pipeline.diagnosis": {*_GROUND, *_DECODE, "weights", "pipeline.training"},
+    "pipeline.batch.monitor": {"pipeline", "pipeline.batch"},
     "pipeline.batch": {*_INFERENCE, "pipeline.outputs", "pipeline.outputs.formats"},
     "pipeline.serve.jobs": {*_INFERENCE, "pipeline.batch", "pipeline.outputs.formats", "pipeline.outputs.html"},
     "pipeline.download": {"pipeline", "pipeline.batch", *_DECODE, "weights"},

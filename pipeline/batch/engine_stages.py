@@ -101,7 +101,7 @@ def decode_videos(
                 summary = decoder.decode(job.path, job.streams, lambda *inputs, video=video: filler.add(video, *inputs))
                 complete = video.end(summary)
             except MediaError as error:
-                complete = video.end(None, error.cause)
+                complete = video.end(None, error)
         if complete:
             queues.complete.put(video)
 
@@ -125,17 +125,21 @@ def write_videos(
 ) -> None:
     """Write the outputs of complete videos and queue their results, until stopped."""
     while (video := queues.complete.get()) is not None:
-        outputs, cause = None, video.cause
-        if cause is None:
+        outputs, failure = None, video.failure
+        if failure is None:
             try:
                 outputs = write_outputs(video)
             except MediaError as error:
-                cause = error.cause
+                failure = error
             except OutputError as error:
                 if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.ENAMETOOLONG:
                     raise
-                cause = _TOO_LONG
-        queues.results.put(Result(video.job, time.monotonic() - video.started, outputs, cause))
+                failure = MediaError(video.job.path, _TOO_LONG, "name")
+        seconds = time.monotonic() - video.started
+        if failure is None:
+            queues.results.put(Result(video.job, seconds, outputs))
+        else:
+            queues.results.put(Result(video.job, seconds, cause=failure.cause, category=failure.category))
         videos.remove(video)
 
 

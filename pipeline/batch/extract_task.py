@@ -82,6 +82,9 @@ class ExtractTask(BundleTask[LoadedExtractors]):
             return None
         return assemble_store(run.storage, run.loaded.spec, run.specs[_PACKED], journal)
 
+    def describe_finalize(self) -> str:
+        return "the packed store" if self.layout == "packed" else ""
+
     def write_outputs(self, run: RunContext[LoadedExtractors], video: PendingVideo) -> VideoOutputs:
         files = {}
         for output in video.job.output_names:

@@ -4,7 +4,7 @@
 
 A line that is not exactly what `JournalEntry.to_json` writes is ignored and counted: one cut off by a crash, or changed
 (another type, a missing or unknown field, a number out of range, a name that leads out of the storage). Journals of
-earlier versions have no `run`, `line` and `state`.
+earlier versions have no `run`, `line`, `state` and `category`.
 
 The last entry of an id counts: of the run with the highest number, and in it of the highest line. Clocks decide
 nothing, except among entries without a number; those are older than all others.
@@ -24,6 +24,7 @@ from typing import Any, Literal, get_args
 
 from ...weights.addresses import hide_credentials
 from ..files import hash_file
+from .failures import CATEGORIES
 from .journal_fields import (
     MAX_ITEMS,
     MAX_TIME,
@@ -39,9 +40,8 @@ from .journal_fields import (
     read_text,
     read_texts,
 )
-from .storage import MAX_LINE_BYTES, Log, OutputFingerprint, Storage, unique_name
+from .storage import JOURNAL_FOLDER, MAX_LINE_BYTES, Log, OutputFingerprint, Storage, unique_name
 
-JOURNAL_FOLDER = "journal"
 MAX_RUN = 1_000_000_000  # of the numbers of runs, and of the lines of a run
 _PART = re.compile(r"(-\d{6})?\.jsonl$")  # of a run's file, see `remote_storage`
 
@@ -50,7 +50,7 @@ _RANKS = {status: rank for rank, status in enumerate(get_args(Status))}
 _Order = tuple[int, float, int, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a journal may have a million entries
 class InputFingerprint:
     """Identity of one state of an input file; `sha256` is empty unless content hashing is on."""
 
@@ -73,7 +73,7 @@ class InputFingerprint:
         return (self.path, self.size, self.mtime_ns) == (other.path, other.size, other.mtime_ns)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class JournalEntry:
     """State of one input.
 
@@ -90,6 +90,7 @@ class JournalEntry:
         time: of the entry, seconds since 1970, by the clock of the machine. It decides nothing where `run` is known.
         run: number of the run, one more than the highest that its journal had; 0 where none was recorded.
         line: of the run, counted from 1.
+        category: of the cause, see `failures`; empty where there is none, or an earlier version wrote the entry.
     """
 
     id: str
@@ -104,6 +105,7 @@ class JournalEntry:
     time: float = 0.0
     run: int = 0
     line: int = 0
+    category: str = ""
 
     def to_json(self) -> bytes:
         """Return the line, with its end."""
@@ -138,6 +140,7 @@ class Journal:
         self._storage = storage
         self._log: Log | None = None
         self._line = 0
+        self.name = unique_name()  # of this run's files, without suffix
         self.unreadable = 0  # lines
         self.entries = _merge(self._read())
         highest = max((entry.run for entry in self.entries.values()), default=0)
@@ -146,7 +149,7 @@ class Journal:
     def append(self, *entries: JournalEntry) -> None:
         """Append entries and fsync them."""
         if self._log is None:
-            self._log = self._storage.log(f"{JOURNAL_FOLDER}/{unique_name()}")
+            self._log = self._storage.log(f"{JOURNAL_FOLDER}/{self.name}")
         numbered = [
             replace(
                 entry,
@@ -181,6 +184,25 @@ class Journal:
                         self.unreadable += 1
                     else:
                         yield _PART.sub("", name), entry
+
+
+def has_journal(storage: Storage) -> bool:
+    """Return whether a run has written a journal here. Raises OutputError."""
+    return bool(storage.names(JOURNAL_FOLDER, ".jsonl"))
+
+
+def log_files(storage: Storage, log: str) -> list[str]:
+    """Return the files of one run's log, in order.
+
+    Args:
+        storage: of the run.
+        log: `Journal.name` of the run.
+
+    Raises:
+        OutputError: the folder cannot be listed.
+    """
+    names = storage.names(JOURNAL_FOLDER, ".jsonl")
+    return [name for name in names if _PART.sub("", name) == f"{JOURNAL_FOLDER}/{log}"]
 
 
 def _merge(entries: Iterator[tuple[str, JournalEntry]]) -> dict[str, JournalEntry]:
@@ -220,6 +242,12 @@ def _status(value: Any) -> str:
     return value
 
 
+def _category(value: Any) -> str:
+    if read_text(value) not in CATEGORIES and value:
+        raise ValueError("not a category")
+    return value
+
+
 def _input(values: Any) -> InputFingerprint:
     return InputFingerprint(**read_fields(values, _INPUT))
 
@@ -255,5 +283,6 @@ _ENTRY: Mapping[str, Callable[[Any], Any]] = {
     "time": read_number,
     "run": integer_between(0, MAX_RUN - 1),
     "line": integer_between(0, MAX_RUN - 1),
+    "category": _category,
 }
-_OPTIONAL = frozenset({"state", "run", "line"})
+_OPTIONAL = frozenset({"state", "run", "line", "category"})

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import re
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +16,7 @@ from typing import BinaryIO
 
 from ...weights.safe_paths import UnsafePathError, inside
 from ..durable import remove_file, sync_folder
-from ..errors import OutputError
+from ..errors import OutputError, SetupError
 from ..files import (
     check_writable,
     exclusive_lock,
@@ -26,9 +28,20 @@ from ..files import (
     replacing,
 )
 from ..text import escape
-from .storage import MAX_LINE_BYTES, MAX_LOG_BYTES, MAX_READ_BYTES, Log, OutputFingerprint, Storage
+from .storage import (
+    JOURNAL_FOLDER,
+    MAX_LINE_BYTES,
+    MAX_LOG_BYTES,
+    MAX_READ_BYTES,
+    Log,
+    OutputFingerprint,
+    Shard,
+    Storage,
+)
 
+_LONGEST_WAIT = 60  # seconds for another shard to write the list of failures
 _COARSE = 1_000_000  # ns; times in whole milliseconds come from file systems that keep no finer ones
+_LOCK = re.compile(r"shard-\d+-of-(\d+)\.lock")  # in the folder of the journal, one for each shard
 _ADVICE = "give the real folder as the output, or put one in the place of the link"
 
 
@@ -38,6 +51,7 @@ class LocalStorage(Storage):
     def __init__(self, root: Path) -> None:
         super().__init__(str(root), str(root), journal_batch=1)
         self.root = root
+        self._owner = ""  # in the names of temporary files, of a shard
         self._checked: set[tuple[str, str]] | None = None  # folders that are inside, in `cached_listing`
 
     def read(self, name: str, *, limit: int = MAX_READ_BYTES) -> bytes | None:
@@ -70,7 +84,7 @@ class LocalStorage(Storage):
     def store(self, name: str, write: Callable[[Path], object]) -> OutputFingerprint:
         path = self._path(name, "written")
         make_folder(path.parent)
-        with replacing(path) as temporary:
+        with replacing(path, self._owner) as temporary:
             write(temporary)
             digest = hash_file(temporary)
             now = time.time_ns()
@@ -95,6 +109,16 @@ class LocalStorage(Storage):
         return sorted(file.relative_to(self.root).as_posix() for file in files if file.name.endswith(suffix))
 
     def exists(self, name: str) -> bool:
+        folder, slash, base = name.rpartition("/")
+        if self._checked is not None and (folder, slash) in self._checked and base not in {"", ".", ".."}:
+            # A plan asks this of every output: paths of pathlib would take most of its time.
+            try:
+                if not stat.S_ISLNK(os.lstat(f"{self.root}/{name}").st_mode):
+                    return True
+            except FileNotFoundError:
+                return False
+            except (OSError, ValueError):
+                pass
         path = self._find(name, "read")
         return path is not None and os.path.lexists(path)
 
@@ -102,7 +126,7 @@ class LocalStorage(Storage):
         for folder in folders:
             path = self.root if folder in {"", "."} else self._find(folder, "read")
             if path is not None:
-                remove_parts(path)
+                remove_parts(path, self._owner)
 
     def check(self, output: OutputFingerprint, *, verify: bool = False) -> OutputFingerprint | None:
         path = self._find(output.path, "read")
@@ -130,8 +154,69 @@ class LocalStorage(Storage):
         finally:
             self._checked = None
 
-    def exclusive_lock(self) -> contextlib.AbstractContextManager[None]:
-        return exclusive_lock(self.root)
+    @contextlib.contextmanager
+    def exclusive_lock(self, shard: Shard | None = None) -> Iterator[None]:
+        if shard is None:
+            with exclusive_lock(self.root):
+                self._refuse_other_shards(0)
+                yield
+            return
+        with contextlib.ExitStack() as locks:
+            whole = locks.enter_context(_opened(self.root, os.O_RDONLY))
+            if not _lock(whole, fcntl.LOCK_SH):
+                raise SetupError(f"{escape(self.root)}: in use by a run without --shard; wait until it ends")
+            path = self._path(f"{JOURNAL_FOLDER}/shard-{shard.tag}.lock", "written")
+            make_folder(path.parent)
+            # NFS keeps exclusive locks of files that are open for writing, and of no folders.
+            if not _lock(locks.enter_context(_opened(path, os.O_RDWR | os.O_CREAT)), fcntl.LOCK_EX):
+                raise SetupError(f"{escape(self.root)}: another process works on shard {shard}; wait until it ends")
+            self._refuse_other_shards(shard.count)
+            self._owner = shard.tag
+            remove_parts(self.root, self._owner)
+            try:
+                yield
+            finally:
+                self._owner = ""
+
+    def _refuse_other_shards(self, count: int) -> None:
+        """Raise SetupError while shards of another count are at work: inputs of theirs may be inputs of this run."""
+        folder = self._path(JOURNAL_FOLDER, "read")
+        for path in list_files(folder) if folder.is_dir() else []:
+            found = _LOCK.fullmatch(path.name)
+            if found is not None and int(found[1]) != count:
+                with _opened(path, os.O_RDONLY) as descriptor:
+                    if not _lock(descriptor, fcntl.LOCK_SH):
+                        raise SetupError(f"{escape(self.root)}: in use by shards of {found[1]}; wait until they end")
+
+    @contextlib.contextmanager
+    def list_lock(self) -> Iterator[None]:
+        path = self._path(f"{JOURNAL_FOLDER}/failures.lock", "written")
+        make_folder(path.parent)
+        with _opened(path, os.O_RDWR | os.O_CREAT) as descriptor:
+            end = time.monotonic() + _LONGEST_WAIT
+            while not _lock(descriptor, fcntl.LOCK_EX):
+                if time.monotonic() > end:
+                    raise OutputError(f"{escape(path)}: another process has kept this lock for {_LONGEST_WAIT} s")
+                time.sleep(0.02)
+            yield
+
+    def complete_lines(self, name: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
+        path = self._path(name, "read")
+        with refusals_as_output_error(path, "read"):
+            file = _open_existing(path)
+            if file is None:
+                return
+            with file:
+                file.seek(start)
+                while line := file.readline(MAX_LINE_BYTES + 1):
+                    start += len(line)
+                    rest = line
+                    while rest and not rest.endswith(b"\n"):
+                        rest = file.readline(MAX_LINE_BYTES)
+                        start += len(rest)
+                    if not rest:
+                        return
+                    yield start, line.removesuffix(b"\n")
 
     def check_lasting(self) -> None:
         pass
@@ -200,6 +285,27 @@ def refusals_as_output_error(path: Path, what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(f"{escape(path)}: cannot be {what}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    with refusals_as_output_error(path, "opened"):
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, kind: int) -> bool:
+    """Lock an open file; return False if another process has it. Some network file systems have no locks: True."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _open_existing(path: Path) -> BinaryIO | None:

@@ -33,3 +33,17 @@ def open_storage(location: str | Path) -> Storage:
     if not exists:
         make_folder(root)
     return LocalStorage(root)
+
+
+def open_existing_storage(location: str | Path) -> Storage:
+    """Open a storage to read; nothing is created.
+
+    Args:
+        location: a folder, or an address that fsspec supports.
+
+    Raises:
+        SetupError: there is no such folder, or the address cannot be used.
+    """
+    if "://" not in str(location) and not Path(location).is_dir():
+        raise SetupError(f"{escape(location)}: no such folder")
+    return open_storage(location)

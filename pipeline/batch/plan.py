@@ -17,8 +17,9 @@ from ...extractors.sampling import Stream
 from ..errors import SetupError
 from ..files import FAILURES_FILE, access_problem
 from ..text import escape
+from .failures import UNKNOWN, category_of_input
 from .journal import InputFingerprint, Journal, JournalEntry
-from .storage import OutputFingerprint, Storage
+from .storage import OutputFingerprint, Shard, Storage
 
 _MAX_LISTED = 20  # lines of an error message
 
@@ -58,6 +59,7 @@ class BatchJob:
         verify: compare the checksum of every existing output.
         hash_inputs: identify inputs by content instead of path, size and time.
         fail_fast: stop at the first failure.
+        shard: of which these are the inputs; None where they are all.
     """
 
     inputs: Mapping[str, Path]
@@ -70,6 +72,7 @@ class BatchJob:
     verify: bool = False
     hash_inputs: bool = False
     fail_fast: bool = False
+    shard: Shard | None = None
 
     def paths(self, name: str) -> dict[str, str]:
         """Return output name -> path for an input."""
@@ -97,6 +100,7 @@ class PlannedVideo(NamedTuple):
     path: Path
     output_names: tuple[str, ...]
     reason: str  # of computing; for an earlier failure or an unusable input, its cause
+    category: str = ""  # of that cause
 
 
 @dataclass
@@ -142,7 +146,7 @@ def make_plan(job: BatchJob, journal: Journal) -> Plan:
             foreign_files.append(FAILURES_FILE)
         for name, path in job.inputs.items():
             if problem := job.problems.get(name) or access_problem(path):
-                plan.unusable.append(PlannedVideo(name, path, (), problem))
+                plan.unusable.append(PlannedVideo(name, path, (), problem, category_of_input(path)))
                 continue
             entry = journal.entries.get(name)
             unchanged = entry is not None and not job.overwrite and _same_input(job, path, entry)
@@ -201,7 +205,7 @@ def _plan_unchanged(
     changed = {output for output, spec in job.specs.items() if entry.parameters.get(output) != spec.parameters}
     if entry.status == "failed":
         if not job.retry_failed and not changed & entry.parameters.keys():
-            return PlannedVideo(name, path, (), escape(entry.cause)), "failed"
+            return PlannedVideo(name, path, (), escape(entry.cause), entry.category or UNKNOWN), "failed"
         return PlannedVideo(name, path, outputs, "failed before"), "todo"
     own = job.own_outputs(entry)
     current = {

@@ -24,10 +24,9 @@ from ...weights.errors import WeightsError
 from ..errors import AVVPError, SetupError
 from ..text import escape
 from .engine import Engine
-from .journal import JOURNAL_FOLDER
 from .open_storage import open_storage
 from .plan import OutputSpec
-from .storage import OutputFingerprint, Storage
+from .storage import JOURNAL_FOLDER, OutputFingerprint, Storage
 from .task import Task
 from .work import Result, VideoJob, VideoOutputs
 
@@ -230,7 +229,13 @@ def _decode_job(message: dict[str, Any]) -> VideoJob:
 
 def _encode_result(result: Result) -> dict[str, Any]:
     outputs = None if result.outputs is None else asdict(result.outputs)
-    return {"id": result.job.id, "seconds": result.seconds, "outputs": outputs, "cause": result.cause}
+    return {
+        "id": result.job.id,
+        "seconds": result.seconds,
+        "outputs": outputs,
+        "cause": result.cause,
+        "category": result.category,
+    }
 
 
 def _decode_result(message: dict[str, Any], job: VideoJob) -> Result:
@@ -238,7 +243,7 @@ def _decode_result(message: dict[str, Any], job: VideoJob) -> Result:
     if outputs is not None:
         files = {name: OutputFingerprint(**file) for name, file in outputs["files"].items()}
         outputs = VideoOutputs(files, tuple(outputs["warnings"]), outputs["media"], outputs["note"])
-    return Result(job, message["seconds"], outputs, message["cause"])
+    return Result(job, message["seconds"], outputs, message["cause"], message["category"])
 
 
 @contextlib.contextmanager

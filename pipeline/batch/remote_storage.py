@@ -27,7 +27,7 @@ from ..errors import OutputError, SetupError
 from ..files import hash_file, hash_stream
 from ..text import escape
 from .local_storage import refusals_as_output_error
-from .storage import MAX_READ_BYTES, Log, OutputFingerprint, Storage, is_name
+from .storage import MAX_READ_BYTES, Log, OutputFingerprint, Shard, Storage, is_name
 
 _FLUSH_AFTER = 5.0  # seconds after which buffered lines of a log are written
 _SHOWN = 500  # characters of an error of a filesystem
@@ -172,8 +172,17 @@ class RemoteStorage(Storage):
         finally:
             self._listing = None
 
-    def exclusive_lock(self) -> contextlib.AbstractContextManager[None]:
+    def exclusive_lock(self, shard: Shard | None = None) -> contextlib.AbstractContextManager[None]:  # noqa: ARG002
         return contextlib.nullcontext()
+
+    def list_lock(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def complete_lines(self, name: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
+        content = self.read(name) or b""
+        while end := content.find(b"\n", start) + 1:
+            yield end, content[start : end - 1]
+            start = end
 
     def clear(self, folders: Iterable[str]) -> None:
         pass

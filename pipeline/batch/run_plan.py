@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Protocol
 
 from ...extractors.sampling import STREAMS, Stream
 from ...weights.addresses import hide_credentials
 from ..errors import OutputError
-from ..files import FAILURES_FILE
-from ..text import escape
+from .failures import UNKNOWN, Failure, write_failures
 from .journal import InputFingerprint, Journal, JournalEntry
 from .plan import BatchJob, Plan, PlannedVideo
 from .storage import Storage, is_name
@@ -40,13 +37,13 @@ class RunSummary:
         done: computed by this run.
         skipped: done by an earlier run.
         left: not tried, because the run was interrupted.
-        failures: id -> input and cause, those of earlier runs included.
+        failures: id -> failure, those of earlier runs included.
     """
 
     done: int = 0
     skipped: int = 0
     left: int = 0
-    failures: dict[str, tuple[Path, str]] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
 
 
 def run_plan(
@@ -75,7 +72,7 @@ def run_plan(
     if executor is None and plan.todo:
         raise ValueError(f"{len(plan.todo)} jobs need an executor")
     summary = RunSummary(skipped=len(plan.done), left=len(plan.todo) + len(plan.unusable))
-    summary.failures = {planned.id: (planned.path, planned.reason) for planned in plan.failed}
+    summary.failures = {planned.id: _failure(planned) for planned in plan.failed}
     inputs: dict[str, InputFingerprint] = {}
     paths = (path for planned in plan.todo for path in job.paths(planned.id).values())
     job.storage.clear({str(PurePosixPath(path).parent) for path in paths})
@@ -85,7 +82,8 @@ def run_plan(
             journal.append(*plan.moved)
         _journal_unusable(job, plan.unusable[: 1 if job.fail_fast else None], journal)
         for planned in plan.unusable:
-            yield Result(VideoJob(planned.id, planned.path, ()), 0.0, cause=planned.reason)
+            failed_job = VideoJob(planned.id, planned.path, ())
+            yield Result(failed_job, 0.0, cause=planned.reason, category=planned.category)
         if executor is not None and plan.todo:
             journal_batch = max(executor.journal_batch, job.storage.journal_batch)
             for result in executor.run(_start_jobs(job, plan, journal, inputs, journal_batch)):
@@ -93,22 +91,27 @@ def run_plan(
                 journal.append(entry)
                 yield result
 
+    listed = None if job.shard is None else job.inputs
     try:
         for result in results():
             summary.left -= 1
             if result.cause is None:
                 summary.done += 1
             else:
-                summary.failures[result.job.id] = (result.job.path, result.cause)
+                summary.failures[result.job.id] = Failure(result.job.path, result.cause, result.category or UNKNOWN)
             on_result(result, summary)
             if result.cause is not None and job.fail_fast:
                 break
     except BaseException:
         with contextlib.suppress(OutputError):  # what ended the run says more
-            write_failures(job.storage, summary.failures)
+            write_failures(job.storage, summary.failures, listed)
         raise
-    write_failures(job.storage, summary.failures)
+    write_failures(job.storage, summary.failures, listed)
     return summary
+
+
+def _failure(planned: PlannedVideo) -> Failure:
+    return Failure(planned.path, planned.reason, planned.category)
 
 
 def _journal_unusable(job: BatchJob, unusable: Iterable[PlannedVideo], journal: Journal) -> None:
@@ -121,7 +124,8 @@ def _journal_unusable(job: BatchJob, unusable: Iterable[PlannedVideo], journal: 
             continue
         if entry is None or (entry.status == "failed" and entry.cause != planned.reason):
             fingerprint = _fingerprint(job, planned)
-            failures.append(JournalEntry(planned.id, "failed", fingerprint, parameters, cause=planned.reason))
+            failed = JournalEntry(planned.id, "failed", fingerprint, parameters)
+            failures.append(replace(failed, cause=planned.reason, category=planned.category))
     if failures:
         journal.append(*failures)
 
@@ -172,7 +176,8 @@ def _result_entry(job: BatchJob, result: Result, fingerprint: InputFingerprint, 
     if result.outputs is None:
         kept = [file.path for file in started.outputs.values()]
         _remove(job.storage, [*job.paths(result.job.id).values(), *kept])
-        return JournalEntry(status="failed", parameters=parameters, cause=result.cause or "", **common)
+        causes = {"cause": result.cause or "", "category": result.category}
+        return JournalEntry(status="failed", parameters=parameters, **causes, **common)
     return JournalEntry(
         status="done",
         parameters={**started.parameters, **parameters},
@@ -186,15 +191,3 @@ def _result_entry(job: BatchJob, result: Result, fingerprint: InputFingerprint, 
 def _remove(storage: Storage, paths: Iterable[str]) -> None:
     for path in paths:
         storage.remove(path)
-
-
-def write_failures(storage: Storage, failures: Mapping[str, tuple[Path, str]]) -> None:
-    """Write `failures.csv` with id, path and cause of each failure; remove it where there are none."""
-    if not failures:
-        storage.remove(FAILURES_FILE)
-        return
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["id", "path", "cause"])
-    writer.writerows((escape(name), escape(path), escape(cause)) for name, (path, cause) in failures.items())
-    storage.write(FAILURES_FILE, table.getvalue().encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 import time
@@ -11,13 +12,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+JOURNAL_FOLDER = "journal"
 MAX_READ_BYTES = 256 << 20  # of a file that is read as a whole, unless its size is known
 MAX_LINE_BYTES = 1 << 20  # of a line of a log; more of it is not read
 MAX_LOG_BYTES = 4 << 30  # of one file of a log
+MAX_SHARDS = 100_000  # parts of a run
 MAX_NAME_BYTES = 4096  # of a name in a storage, as Linux limits paths
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a journal may have millions
 class OutputFingerprint:
     """Identity of a written file.
 
@@ -35,6 +38,39 @@ class OutputFingerprint:
     mtime_ns: int
     sha256: str
     state: str = ""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of several parts of the inputs of a run, each for a process of its own.
+
+    An input belongs to the part that the hash of its id names: the same on every machine, whatever other inputs there
+    are.
+
+    Attributes:
+        number: of the part, from 1 to `count`.
+        count: of the parts.
+    """
+
+    number: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.count:
+            raise ValueError(f"no shard {self}: the first is 1/{self.count}, the last {self.count}/{self.count}")
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    @property
+    def tag(self) -> str:
+        """The part in names of files: "3-of-16"."""
+        return f"{self.number}-of-{self.count}"
+
+    def holds(self, name: str) -> bool:
+        """Return whether the input with this id belongs to the part."""
+        digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
+        return int.from_bytes(digest[:8], "big") % self.count == self.number - 1
 
 
 class Storage(ABC):
@@ -89,8 +125,24 @@ class Storage(ABC):
         """Within the context, answer `exists` and `check` from one listing: nothing else changes the files."""
 
     @abstractmethod
-    def exclusive_lock(self) -> contextlib.AbstractContextManager[None]:
-        """Keep other runs out, where the storage has locks. Raises SetupError where another run holds the lock."""
+    def exclusive_lock(self, shard: Shard | None = None) -> contextlib.AbstractContextManager[None]:
+        """Keep other runs out, where the storage has locks; with a shard, those that may work on the same inputs.
+
+        Raises SetupError where another run holds the lock.
+        """
+
+    @abstractmethod
+    def list_lock(self) -> contextlib.AbstractContextManager[None]:
+        """Wait until no other shard changes a file that all of them change, where the storage has locks."""
+
+    @abstractmethod
+    def complete_lines(self, name: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Yield the lines of a log that end with a newline, each after the position behind it.
+
+        Args:
+            name: of the log, which a run may be writing.
+            start: position in bytes, at the beginning of a line.
+        """
 
     @abstractmethod
     def check_lasting(self) -> None:

@@ -137,7 +137,14 @@ class Task(ABC, Generic[Loaded]):
         """Write what has to be in the storage before the first video."""
 
     def finalize(self, run: RunContext[Loaded], journal: Journal) -> str | None:
-        """Write what is made of all videos, after the last; return a line for the user, if any."""
+        """Write what is made of all videos, after the last; return a line for the user, if any.
+
+        A shard does not call it: the same run without shards does, once all of them are done.
+        """
+
+    def describe_finalize(self) -> str:
+        """Return what `finalize` writes, for users; empty where it writes nothing."""
+        return ""
 
     def batch_sizes(self, device: torch.device) -> dict[Stream, int]:
         """Return the inputs in a batch of each stream."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...extractors.sampling import Stream
+from ..errors import MediaError
 from ..preprocess.media_summary import MediaSummary
 from .feature_spool import BLOCK_ROWS, FeatureSpool
 from .storage import OutputFingerprint
@@ -54,12 +55,21 @@ class VideoOutputs:
 
 @dataclass(frozen=True)
 class Result:
-    """Outcome of one job: its outputs, or the cause of its failure; `seconds` from start of decoding to last output."""
+    """Outcome of one job.
+
+    Attributes:
+        job: the job.
+        seconds: from the start of decoding to the last output.
+        outputs: what was written; None for a failure.
+        cause: of the failure, for users; None where there is none.
+        category: of the cause, see `failures`; empty where there is none.
+    """
 
     job: VideoJob
     seconds: float
     outputs: VideoOutputs | None = None
     cause: str | None = None
+    category: str = ""
 
 
 class PendingVideo:
@@ -70,7 +80,7 @@ class PendingVideo:
         self.job = job
         self.started = time.monotonic()
         self.summary: MediaSummary | None = None
-        self.cause: str | None = None  # of a failure
+        self.failure: MediaError | None = None
         self._decoded = False
         self._spools = {stream: FeatureSpool(widths[stream]) for stream in job.streams}
         self._input_counts = dict.fromkeys(job.streams, 0)
@@ -92,10 +102,10 @@ class PendingVideo:
             self._missing_rows -= len(rows)
             return self._complete()
 
-    def end(self, summary: MediaSummary | None, cause: str | None = None) -> bool:
+    def end(self, summary: MediaSummary | None, failure: MediaError | None = None) -> bool:
         """Register the end of decoding, or its failure; return whether the video is now complete."""
         with self._lock:
-            self.summary, self.cause, self._decoded = summary, cause, True
+            self.summary, self.failure, self._decoded = summary, failure, True
             return self._complete()
 
     def blocks(self, stream: Stream, block_rows: int = BLOCK_ROWS) -> Iterator[NDArray[np.float32]]:

@@ -13,18 +13,21 @@ import click
 from ...weights.addresses import hide_credentials
 from ..errors import OutputError
 from ..text import escape, first_few
+from .dry_run import print_plan
 from .options.batch_options import BatchOptions
 from .options.command import exit_1_on_error
 
 if TYPE_CHECKING:
+    from ..batch.journal import Journal
     from ..batch.plan import Plan
     from ..batch.run_plan import Executor, RunSummary
-    from ..batch.storage import Storage
+    from ..batch.storage import Shard, Storage
     from ..batch.task import RunContext, Task
     from ..batch.work import Result
     from .console import Console
     from .options.inputs import NamedInputs
 
+_MOST_LISTED = 100  # failures that are listed at the end
 _REPORT_INTERVAL = 10.0  # seconds between lines where no progress bar can be drawn
 
 
@@ -34,7 +37,7 @@ def run_batch(task: Task[Any], named: NamedInputs, storage: Storage, options: Ba
     Args:
         task: what to compute.
         named: the inputs.
-        storage: of the results, locked by the caller.
+        storage: of the results, locked by the caller, for the shard that the options name.
         options: of the current command.
         console: for progress and notes.
 
@@ -45,13 +48,16 @@ def run_batch(task: Task[Any], named: NamedInputs, storage: Storage, options: Ba
         SetupError, WeightsError: the run cannot start.
         click.ClickException: the run broke off; exit status 1.
     """
+    from ..batch.failures import count_categories
     from ..batch.journal import Journal
     from ..batch.plan import BatchJob, make_plan
     from ..batch.run_plan import run_plan
+    from ..batch.run_record import RunRecord, recorded
 
     storage.check_lasting()
-    if not options.dry_run:
+    if not options.plans_only:
         storage.check_writable()
+    count, named = len(named.files) + len(named.unusable), _select(named, options.shard)
     journal = Journal(storage)
     if journal.unreadable:
         console.info(f"{journal.unreadable} unreadable lines of the journal are ignored")
@@ -70,22 +76,51 @@ def run_batch(task: Task[Any], named: NamedInputs, storage: Storage, options: Ba
         verify=options.verify,
         hash_inputs=options.hash_inputs,
         fail_fast=options.fail_fast,
+        shard=options.shard,
     )
     plan = make_plan(job, journal)
     if plan.strays:
         console.info(f"{first_few(plan.strays)}: listed in the journal, but not results of this command; they stay")
-    if options.dry_run:
-        _print_plan(plan)
+    if options.plans_only:
+        print_plan(plan, storage, listed=options.dry_run_list)
         return 1 if plan.failed or plan.unusable else 0
+    record = RunRecord(
+        command=click.get_current_context().command.name or "",
+        log=journal.name,
+        inputs=count,
+        todo=len(plan.todo),
+        done=len(plan.done),
+        failures=count_categories(planned.category for planned in (*plan.failed, *plan.unusable)),
+        shard=str(options.shard or ""),
+    )
     with _make_executor(task, run, plan, options) as executor, exit_1_on_error(debug=options.debug):
-        with console, contextlib.closing(journal):
+        with recorded(storage, record), console, contextlib.closing(journal):
             task.prepare(run)
             reporter = ProgressReporter(console, len(plan.todo) + len(plan.unusable), options.json_log)
             summary = run_plan(job, plan, journal, executor, reporter)
         _print_summary(summary)
-        if note := task.finalize(run, journal):
+        if note := _finalize(task, run, journal, options.shard):
             console.info(note)
     return 1 if summary.failures else 0
+
+
+def _select(named: NamedInputs, shard: Shard | None) -> NamedInputs:
+    """Return the inputs of a shard."""
+    if shard is None:
+        return named
+    return replace(
+        named,
+        files={name: path for name, path in named.files.items() if shard.holds(name)},
+        unusable={name: problem for name, problem in named.unusable.items() if shard.holds(name)},
+    )
+
+
+def _finalize(task: Task[Any], run: RunContext[Any], journal: Journal, shard: Shard | None) -> str | None:
+    """Write what is made of all videos, unless others are at work on some of them; return a line for the user."""
+    if shard is None:
+        return task.finalize(run, journal)
+    rest = task.describe_finalize()
+    return f"when all shards are done, the same command without --shard makes {rest}" if rest else None
 
 
 def _on_cpu(task: Task[Any]) -> Task[Any]:
@@ -169,6 +204,7 @@ def _log_entry(result: Result, summary: RunSummary) -> dict[str, Any]:
         "path": hide_credentials(str(result.job.path)),
         "status": "failed" if outputs is None else "done",
         "cause": None if result.cause is None else hide_credentials(result.cause),
+        "category": result.category or None,
         "warnings": [] if outputs is None else list(outputs.warnings),
         "media_seconds": None if outputs is None else outputs.media["duration"],
         "seconds": round(result.seconds, 3),
@@ -177,26 +213,19 @@ def _log_entry(result: Result, summary: RunSummary) -> dict[str, Any]:
     }
 
 
-def _print_plan(plan: Plan) -> None:
-    for planned in plan.todo:
-        click.echo(f"compute  {escape(planned.id)}  {', '.join(planned.output_names)}  ({planned.reason})")
-    for planned in plan.failed:
-        click.echo(f"failed   {escape(planned.id)}  {escape(planned.reason)} (--retry-failed tries again)")
-    for planned in plan.unusable:
-        click.echo(f"fails    {escape(planned.id)}  {escape(planned.path)}: {escape(planned.reason)}")
-    unusable = f", {len(plan.unusable)} cannot be used" if plan.unusable else ""
-    click.echo(
-        f"{len(plan.todo)} to compute, {len(plan.done)} done before, {len(plan.failed)} failed before{unusable}",
-        err=True,
-    )
-
-
 def _print_summary(summary: RunSummary) -> None:
-    """Print the counts, then every failed input with its cause: the last lines are the ones that are read."""
+    """Print the counts, then failed inputs with their causes: the last lines are the ones that are read."""
+    from ..batch.failures import count_categories, describe_categories
+
+    failures = list(summary.failures.values())
+    counts = describe_categories(count_categories(failure.category for failure in failures))
+    causes = f"; causes: {counts}" if counts else ""
     left = f", {summary.left} not tried" if summary.left else ""
     with contextlib.suppress(OSError):
         click.echo(
-            f"{summary.done} done, {summary.skipped} done before, {len(summary.failures)} failed{left}", err=True
+            f"{summary.done} done, {summary.skipped} done before, {len(failures)} failed{left}{causes}", err=True
         )
-        for path, cause in summary.failures.values():
-            click.echo(f"Error: {escape(path)}: {escape(cause)}", err=True)
+        for failure in failures[:_MOST_LISTED]:
+            click.echo(f"Error: {escape(failure.path)}: {escape(failure.cause)}", err=True)
+        if len(failures) > _MOST_LISTED:
+            click.echo(f"Error: ... and {len(failures) - _MOST_LISTED} more: failures.csv lists all", err=True)

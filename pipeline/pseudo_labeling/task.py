@@ -129,6 +129,9 @@ class PseudoLabelTask(Task[LoadedTeachers]):
         }
         return make_labels(run.storage, self.config, find_scored(run.specs, journal), provenance)
 
+    def describe_finalize(self) -> str:
+        return "the labels"
+
 
 def find_scored(specs: Mapping[str, OutputSpec], journal: Journal) -> ScoredClips:
     """Find the clips whose scores are up to date.

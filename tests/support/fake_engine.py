@@ -34,7 +34,7 @@ class FakeEngine:
         for job in jobs:
             content = job.path.read_bytes()
             if content.startswith(b"bad"):
-                yield Result(job, 0.1, cause="it is bad")
+                yield Result(job, 0.1, cause="it is bad", category="damaged")
                 continue
             files = {
                 output: self.context.storage.store(

@@ -65,6 +65,7 @@ class ExtractOptions(DecoderOptions, CompileOptions, BatchOptions, RunningOption
         "avvp extract archive/ --recursive --keep-tree -o feats/",
         "find . -name '*.mp4' | avvp extract --list - -o feats/ --weights untrained",
         "avvp extract clips/ -o feats/ --retry-failed",
+        'avvp extract /shared/clips -o /shared/feats --shard "$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT"',
         "avvp extract /shared/clips -o s3://bucket/feats --engine ray --address auto",
     ),
     notes="To resume an interrupted run, repeat the command. Exit status: 0 success; 1 an input failed (listed at the"
@@ -87,7 +88,7 @@ def extract(options: ExtractOptions) -> int:
         storage = open_storage(options.output)
         from ..console import Console
 
-        with storage.exclusive_lock():
+        with storage.exclusive_lock(options.shard):
             return run_batch(_make_task(bundle, options), named, storage, options, Console(quiet=options.quiet))
 
 

@@ -64,6 +64,6 @@ def _parse_batch(output_dir: str, options: ParseOptions) -> int:
     storage = open_storage(output_dir)
     from ..console import Console
 
-    with storage.exclusive_lock():
+    with storage.exclusive_lock(options.shard):
         console = Console(quiet=options.quiet, verbose=options.verbose)
         return run_batch(make_parse_task(bundle, options), named, storage, options, console)

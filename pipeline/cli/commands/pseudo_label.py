@@ -130,7 +130,7 @@ def pseudo_label(options: PseudoLabelOptions) -> int:
         from ..console import Console
 
         console = Console(quiet=options.quiet)
-        with storage.exclusive_lock():
+        with storage.exclusive_lock(options.shard):
             scored = [name for name, entry in Journal(storage).entries.items() if entry.outputs]
             videos, config = _select_videos(named.files, scored, labels, options)
             for note in config.notes:
@@ -139,7 +139,7 @@ def pseudo_label(options: PseudoLabelOptions) -> int:
                 check_review(storage)
             inputs = replace(named, files=videos)
             status = run_batch(_make_task(config, options), inputs, storage, options, console)
-            if options.review is not None and not options.dry_run:
+            if options.review is not None and not options.plans_only:
                 console.info(_write_review(config.weak, videos, storage, options.output, options.review))
         return status
 
@@ -152,6 +152,8 @@ def _check_usage(options: PseudoLabelOptions) -> None:
         raise click.UsageError("--split goes with --annotations FOLDER")
     if options.calibrate == "dense" and not is_folder:
         raise click.UsageError("--calibrate dense needs --annotations FOLDER, with a validation split")
+    if options.review is not None and options.shard is not None:
+        raise click.UsageError("--review needs the labels of all inputs: leave out --shard, once all shards are done")
     if options.review is not None and "://" in options.output:
         raise click.UsageError("--review needs a folder on this machine")
 

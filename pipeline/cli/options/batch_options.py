@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import IO, TYPE_CHECKING, ClassVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import click
 
+from ...batch.storage import MAX_SHARDS, Shard
 from ...errors import SetupError
 from ...precisions import PRECISIONS
 from .command import CommandOptions, given_flags, is_given, option
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from ...batch.task import ComputeSettings
     from ...decode.options import DecodeOptions
     from .inputs import NamedInputs
+
+_SHARD = re.compile(r"(\d{1,6})/(\d{1,6})", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +91,31 @@ class InputOptions(CommandOptions):
             "--recursive", is_flag=True, help="Include the subfolders of folders, links too; hidden ones are left out."
         )
     )
+
+
+class ShardType(click.ParamType):
+    """Part K of N of the inputs, as "K/N"."""
+
+    name = "K/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Shard:
+        """Read the two numbers; an error says how they are counted."""
+        if isinstance(value, Shard):
+            return value
+        found = _SHARD.fullmatch(str(value).strip())
+        if found is None or not 0 < int(found[2]) <= MAX_SHARDS:
+            self.fail(f"{value!r} is not K/N with N from 1 to {MAX_SHARDS}, such as 3/16", param, ctx)
+        number, count = int(found[1]), int(found[2])
+        if number == 0:
+            self.fail(
+                f"{value!r}: shards are counted from 1 to {count}; add 1 to indices that begin with 0 (in a Slurm job,"
+                f" --array=1-{count})",
+                param,
+                ctx,
+            )
+        if number > count:
+            self.fail(f"{value!r}: there are {count} shards; the last is {count}/{count}", param, ctx)
+        return Shard(number, count)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +202,21 @@ class BatchOptions(InputOptions, RayOptions, ComputeOptions):
         )
     )
     dry_run: bool = field(
-        metadata=option("--dry-run", is_flag=True, help="List what would be computed and why; compute nothing.")
+        metadata=option(
+            "--dry-run", is_flag=True, help="Count what would be computed and why, with sizes; compute nothing."
+        )
+    )
+    dry_run_list: bool = field(
+        metadata=option("--dry-run-list", is_flag=True, help="The same, and list the inputs that are not done.")
+    )
+    shard: Shard | None = field(
+        metadata=option(
+            "--shard",
+            type=ShardType(),
+            metavar="K/N",
+            show_default="all inputs",
+            help="Work on part K of N of the inputs, while other processes work on the others: 1/16 to 16/16.",
+        )
     )
     engine: str = field(
         metadata=option(
@@ -183,6 +226,11 @@ class BatchOptions(InputOptions, RayOptions, ComputeOptions):
             help="Run on this machine or on a Ray cluster.",
         )
     )
+
+    @property
+    def plans_only(self) -> bool:
+        """Whether nothing is to be computed."""
+        return self.dry_run or self.dry_run_list
 
 
 def collect_named_inputs(inputs: Sequence[str], options: BatchOptions) -> NamedInputs:
@@ -206,6 +254,8 @@ def collect_named_inputs(inputs: Sequence[str], options: BatchOptions) -> NamedI
         raise click.UsageError("--threads is for this machine; on a cluster, use --cpus-per-actor")
     if options.engine != "ray" and (flags := given_flags(RayOptions)):
         raise click.UsageError(f"{flags[0]} goes with --engine ray")
+    if options.engine == "ray" and options.shard is not None:
+        raise click.UsageError("--shard is for clusters without Ray; --engine ray distributes the inputs itself")
     listed = [] if options.listing is None else read_list(options.listing)
     if not inputs and not listed:
         raise click.UsageError("no inputs: name files or folders, or a --list of them")

@@ -154,7 +154,7 @@ class TestAgain:
             path.write_bytes(path.read_bytes()[:-4])
         else:
             path.write_bytes(path.read_bytes()[:-1] + b"\0")
-        plan = extract("--dry-run")
+        plan = extract("--dry-run-list")
         assert plan.out.splitlines()[0] == "compute  blink  visual_2d  (an output is missing or was changed)"
         assert "1 done, 1 done before" in extract().err
         assert contents(tmp_path / "feats") == before
@@ -179,7 +179,7 @@ class TestAgain:
         extract("--resampler", "polyphase")
         before = contents(tmp_path / "feats")
         assert "0 done, 2 done before" in extract().err
-        plan = extract("--resampler", "resampy", "--dry-run").out
+        plan = extract("--resampler", "resampy", "--dry-run-list").out
         assert "compute  blink  audio  (other parameters, or not made yet)" in plan
         assert "2 done, 0 done before" in extract("--resampler", "resampy").err
         after = contents(tmp_path / "feats")
@@ -192,7 +192,7 @@ class TestAgain:
     def test_one_extractor_and_then_the_others(self, extract: Callable[..., Result], tmp_path: Path) -> None:
         extract("--extractors", "vggish_tiny")
         assert set(contents(tmp_path / "feats")) == {"vggish_tiny/blink.npy", "vggish_tiny/blind.npy"}
-        plan = extract("--dry-run", "--retry-failed").out
+        plan = extract("--dry-run-list", "--retry-failed").out
         assert "compute  blink  visual_2d, visual_3d  (other parameters, or not made yet)" in plan
         assert "2 done, 0 done before" in extract().err
         assert len(contents(tmp_path / "feats")) == 6
@@ -243,7 +243,7 @@ class TestAgain:
         done = journal.entries["blink"]
         journal.append(replace(done, status="started"))
         journal.close()
-        plan = extract("--dry-run", "--retry-failed").out
+        plan = extract("--dry-run-list", "--retry-failed").out
         assert "compute  blink  visual_2d, visual_3d  (interrupted before)" in plan
 
     def test_features_of_another_profile_are_not_mixed(self, extract: Callable[..., Result]) -> None:
@@ -518,7 +518,7 @@ def test_compiled_networks_make_the_same_features(
     for name in plain:
         expected = np.load(tmp_path / "plain" / name)
         np.testing.assert_allclose(np.load(tmp_path / "compiled" / name), expected, atol=1e-5 * np.abs(expected).max())
-    again = script("avvp", *common, "-o", tmp_path / "plain", "--compile", "--dry-run")
+    again = script("avvp", *common, "-o", tmp_path / "plain", "--compile", "--dry-run-list")
     assert "2 to compute" in again.communicate(timeout=100)[1]
 
 

@@ -16,7 +16,7 @@ from support.command import Result, Run
 from support.fake_engine import use_fake_engine
 
 Values = dict[str, Any]
-MODES = ((), ("--dry-run",), ("--overwrite",), ("--retry-failed",))
+MODES = ((), ("--dry-run-list",), ("--overwrite",), ("--retry-failed",))
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def results(folder: Path) -> dict[str, bytes]:
 
 def edit(folder: Path, change: Callable[[str], str | bytes], *, status: str = "done", name: str = "a") -> None:
     """Change the journal's line of an input."""
-    (path,) = (folder / "journal").iterdir()
+    (path,) = (folder / "journal").glob("*.jsonl")
     lines = path.read_text().splitlines(keepends=True)
     place = next(
         place
@@ -160,7 +160,7 @@ def test_an_edited_line_is_counted_and_not_trusted(extract: Callable[..., Result
         assert result.status == 1, result.err
         assert "1 unreadable lines of the journal are ignored" in result.err
         assert "Traceback" not in result.err
-        if mode == ("--dry-run",):
+        if mode == ("--dry-run-list",):
             assert "compute  a  " in result.out
             assert "1 to compute, 1 done before, 1 failed before" in result.err
         else:
@@ -197,7 +197,7 @@ def test_an_entry_that_lies_costs_nothing(
     edit(tmp_path / "out", LIES[name])
     if change_input:
         (tmp_path / "in/a.mp4").write_bytes(b"other")
-    for mode in (("--dry-run",), (), ("--overwrite",)):
+    for mode in (("--dry-run-list",), (), ("--overwrite",)):
         result = extract(*mode)
         assert result.status in {1, 2}, result.err
         assert "Traceback" not in result.err
@@ -254,7 +254,7 @@ def test_results_with_other_options_are_removed_with_their_input(run: Run, tmp_p
 def test_text_of_a_journal_is_printed_on_one_line(extract: Callable[..., Result], tmp_path: Path, cause: str) -> None:
     extract()
     edit(tmp_path / "out", with_value("cause", value=cause), status="failed", name="c")
-    for mode in ((), ("--dry-run",)):
+    for mode in ((), ("--dry-run-list",)):
         result = extract(*mode)
         shown = result.out + result.err
         assert result.status == 1

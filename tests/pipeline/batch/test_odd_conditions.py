@@ -170,7 +170,7 @@ class TestLock:
         with exclusive_lock(tmp_path / "in"), exclusive_lock(tmp_path / "out"):
             (tmp_path / "out/.avvp-of-the-first.part").write_bytes(b"half")
             before = snapshot(tmp_path)
-            for mode in ((), ("--overwrite",), ("--retry-failed",), ("--dry-run",)):
+            for mode in ((), ("--overwrite",), ("--retry-failed",), ("--dry-run-list",)):
                 result = run(*arguments, *more, *mode)
                 assert (result.status, "in use by another process" in result.err) == (2, True)
             assert snapshot(tmp_path) == before
@@ -308,7 +308,7 @@ def test_outputs_that_cannot_be_kept_are_refused_before_work(
 def test_credentials_of_inputs_are_in_no_file(run: Run, videos: Path, tmp_path: Path, tiny_bundle: Path) -> None:
     names = ["s3://AKIA:secret@bucket/clip.mp4", "https://host/b.mp4?X-Amz-Signature=secret", "ftp://u:secret@h/a.mp4"]
     (tmp_path / "list.txt").write_text("\n".join([*names, str(videos / "a.mp4")]))
-    for more in ((), ("--keep-suffix",), ("--dry-run",)):
+    for more in ((), ("--keep-suffix",), ("--dry-run-list",)):
         result = run(
             "extract", "--list", tmp_path / "list.txt", "-o", tmp_path / "out", "--weights", tiny_bundle,
             "--json-log", tmp_path / "log.jsonl", *more,

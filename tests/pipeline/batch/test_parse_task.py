@@ -69,7 +69,7 @@ def test_results_are_those_of_single_files(
 def test_what_is_done_is_not_done_again(parse: Run, tmp_path: Path) -> None:
     assert "6 done, 0 done before, 1 failed" in parse().err
     assert "0 done, 6 done before, 1 failed" in parse().err
-    changed = parse("--threshold", 0.4, "--dry-run").out.splitlines()
+    changed = parse("--threshold", 0.4, "--dry-run-list").out.splitlines()
     assert len([line for line in changed if line.endswith("events  (other parameters, or not made yet)")]) == 6
     (tmp_path / "out/steady.events.json").write_text("{}")
     assert "1 done, 5 done before, 1 failed" in parse("--device", "cpu").err
@@ -88,7 +88,7 @@ def test_trees_and_lists(run: Run, clips: Clips, tmp_path: Path, tiny_bundle: Pa
     assert made == {"one/blink.events.json", "two/blink.events.json", "blind.events.json"}
 
 
-@pytest.mark.parametrize("option", [("--keep-tree",), ("--workers", 2), ("--engine", "ray"), ("--dry-run",)])
+@pytest.mark.parametrize("option", [("--keep-tree",), ("--workers", 2), ("--engine", "ray"), ("--dry-run-list",)])
 def test_options_of_batches_need_a_folder(run: Run, clips: Clips, option: tuple[object, ...]) -> None:
     result = run("parse", clips.blink, *option)
     assert (result.status, f"{option[0]} goes with --output-dir" in result.err) == (2, True)

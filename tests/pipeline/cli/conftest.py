@@ -32,5 +32,5 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def plan(run: Run, here: Path, tiny_bundle: Path) -> Run:  # noqa: ARG001 - where it runs
-    """Run avvp extract --dry-run."""
-    return lambda *arguments: run("extract", *arguments, "-o", "feats", "--weights", tiny_bundle, "--dry-run")
+    """Run avvp extract --dry-run-list."""
+    return lambda *arguments: run("extract", *arguments, "-o", "feats", "--weights", tiny_bundle, "--dry-run-list")

@@ -1,0 +1,1 @@
+"""Progress of batch runs, read from their folder without taking their lock."""

@@ -1,0 +1,72 @@
+"""Print what a batch run would do: counts, sizes and a duration first, the inputs on request."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from ...weights.messages import file_size
+from ..text import escape
+from .durations import describe_duration
+
+if TYPE_CHECKING:
+    from ..batch.plan import Plan, PlannedVideo
+    from ..batch.storage import Storage
+
+
+def print_plan(plan: Plan, storage: Storage, *, listed: bool) -> None:
+    """Print a plan.
+
+    Args:
+        plan: of a run.
+        storage: of the run; the rate of its last run gives the duration.
+        listed: also print a line for each input that is not done, on standard output; then the summary goes to standard
+            error.
+    """
+    for line in _summarize(plan, storage):
+        click.echo(line, err=listed)
+    if listed:
+        for line in _list_inputs(plan):
+            click.echo(line)
+
+
+def _summarize(plan: Plan, storage: Storage) -> Iterator[str]:
+    from ..batch.failures import count_categories, describe_categories
+    from ..batch.monitor.read_status import StatusReader
+
+    unusable = f", {len(plan.unusable)} cannot be used" if plan.unusable else ""
+    yield f"{len(plan.todo)} to compute, {len(plan.done)} done before, {len(plan.failed)} failed before{unusable}"
+    size = sum(_sizes(plan.todo))
+    if plan.todo:
+        reasons = Counter(planned.reason for planned in plan.todo)
+        yield f"  to compute: {describe_categories(count_categories(reasons.elements()))}; {file_size(size)}"
+    for name, inputs, hint in (
+        ("failed before", plan.failed, " (--retry-failed tries again)"),
+        ("cannot be used", plan.unusable, ""),
+    ):
+        if inputs:
+            counts = count_categories(planned.category for planned in inputs)
+            yield f"  {name}: {describe_categories(counts)}{hint}"
+    speed = StatusReader(storage).bytes_per_second()
+    if plan.todo and speed:
+        rate = f"at the rate of the last run, {file_size(round(speed))} per second"
+        yield f"  about {describe_duration(size / speed)}, {rate}"
+
+
+def _list_inputs(plan: Plan) -> Iterator[str]:
+    for planned in plan.todo:
+        yield f"compute  {escape(planned.id)}  {', '.join(planned.output_names)}  ({planned.reason})"
+    for planned in plan.failed:
+        yield f"failed   {escape(planned.id)}  {escape(planned.reason)} (--retry-failed tries again)"
+    for planned in plan.unusable:
+        yield f"fails    {escape(planned.id)}  {escape(planned.path)}: {escape(planned.reason)}"
+
+
+def _sizes(inputs: Iterable[PlannedVideo]) -> Iterator[int]:
+    for planned in inputs:
+        with contextlib.suppress(OSError):
+            yield planned.path.stat().st_size
