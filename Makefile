@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := .venv/.installed-run
 DEV := .venv/.installed-dev
+DOCS := .venv/.installed-docs
 OUT := demo-output
 # Every editable install warns that it is one; other warnings are shown.
 PIP := PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip
 
-.PHONY: demo test test-fast lint format clean
+.PHONY: demo test test-fast lint format docs clean
 
 # A clip that the demo model has never met (seed 2113 was in no training), its timeline beside the ground truth.
 demo: $(RUN)
@@ -36,6 +37,10 @@ format: $(DEV)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The pages of docs/ with the Python interface as a site that works without a network: build/docs/index.html.
+docs: $(DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
 	rm -rf .venv $(OUT) build *.egg-info
 
@@ -50,6 +55,10 @@ $(RUN): pyproject.toml
 $(DEV): $(RUN)
 	@echo "== installing what the tests need: linters, ray, transformers, playwright"
 	$(PIP) install --editable '.[dev]'
+	touch $@
+
+$(DOCS): $(RUN)
+	$(PIP) install --editable '.[docs]'
 	touch $@
 
 # Editable installs map `avvp` to the folders by an import hook, which editors and type checkers cannot follow: the

@@ -97,10 +97,9 @@ def load(
 ) -> Parser:
     """Load the networks of a bundle, to parse many files.
 
-    Example::
-
-        with avvp.load("demo") as parser:
-            timeline = parser.parse("video.mp4")
+    Examples:
+        >>> with avvp.load("demo") as parser:
+        ...     timeline = parser.parse("video.mp4")
 
     Args:
         weights: name or folder of a bundle. `demo` ships with the package and knows generated clips alone.
@@ -184,14 +183,13 @@ def parse(
 ) -> Timeline | Iterator[tuple[Source, Timeline]] | Iterator[tuple[Source, Timeline | MediaError]]:
     """Parse one file or arrays, or many of them.
 
-    Example::
-
-        timeline = avvp.parse("video.mp4")
-        for path, timeline in avvp.parse(Path("videos").glob("*.mp4"), progress=True):
-            if isinstance(timeline, avvp.MediaError):
-                print(timeline)  # this file cannot be decoded; the others go on
-            else:
-                timeline.save(f"{path}.json")
+    Examples:
+        >>> timeline = avvp.parse("video.mp4")
+        >>> for path, result in avvp.parse(Path("videos").glob("*.mp4"), progress=True):
+        ...     if isinstance(result, avvp.MediaError):
+        ...         print(result)  # this file cannot be decoded; the others go on
+        ...     else:
+        ...         result.save(f"{path}.json")
 
     The networks are loaded by this call and released with its result: load them once with `load` for several calls.
     While they compute one file, the next ones are decoded.
