@@ -160,7 +160,8 @@ class Clips:
     @cached_property
     def dot(self) -> Path:
         """One pixel."""
-        return self.make("dot.mkv", "-f", "lavfi", "-i", "color=red:s=1x1:r=8:d=1", "-c:v", "ffv1")
+        source = "color=red:s=2x2:r=8:d=1,scale=1:1"  # ffmpeg 7 has no source of one pixel
+        return self.make("dot.mkv", "-f", "lavfi", "-i", source, "-c:v", "ffv1")
 
     @cached_property
     def odd(self) -> Path:
