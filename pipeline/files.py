@@ -305,6 +305,38 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"{escape(folder)}: cannot be created: {error.strerror or error}") from error
 
 
+def make_folder_of(file: Path) -> None:
+    """Create the folder that a file is to be written to. Raises OutputError; does nothing for a device or a pipe."""
+    if not is_device_or_pipe(file) and not (folder := _folder_of(file)).is_dir():
+        make_folder(folder)
+
+
+def check_folder_of(file: Path) -> None:
+    """Check that a file, and the folders above it that do not exist yet, can be created.
+
+    Args:
+        file: to write; a device or a pipe is not checked.
+
+    Raises:
+        OutputError: the nearest folder that exists is not writable, or is a file.
+    """
+    if is_device_or_pipe(file):
+        return
+    folder = _folder_of(file)
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if not folder.is_dir():
+        raise OutputError(f"{escape(folder)}: is not a folder, so {escape(file)} cannot be written")
+    check_writable(folder)
+
+
+def _folder_of(file: Path) -> Path:
+    try:
+        return _resolve(file).parent
+    except OSError as error:
+        raise OutputError(f"{escape(file)}: cannot be written: {error.strerror or error}") from error
+
+
 def is_device_or_pipe(path: Path) -> bool:
     """Return whether a path exists and is not a regular file: a device, a pipe, a folder."""
     return path.exists() and not is_file(path)

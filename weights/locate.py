@@ -191,7 +191,7 @@ def missing_message(files: list[WeightFile], weights_dir: Path | None = None) ->
     one = len(files) == 1
     lines = [
         f"{len(files)} weight file{' is' if one else 's are'} missing, {file_size(sum(file.size for file in files))}:",
-        f"  nothing is missing for {describe_demo()}",
+        f"  without a download: {describe_demo()}",
     ]
     if keys := [file.key for file in files if file.folder is None and file.urls]:
         lines.append(f"  with network access: avvp weights fetch {' '.join(keys)}")

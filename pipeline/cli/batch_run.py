@@ -62,6 +62,7 @@ def run_batch(task: Task[Any], named: NamedInputs, storage: Storage, options: Ba
     if journal.unreadable:
         console.info(f"{journal.unreadable} unreadable lines of the journal are ignored")
     with console:
+        console.busy("loading networks")
         loaded = (_on_cpu(task) if options.engine == "ray" else task).load(console.download_progress)
     run = task.start(loaded, storage)
     task.check(run, overwrite=options.overwrite)
@@ -164,6 +165,8 @@ class ProgressReporter:
         self._console, self._total, self._log = console, total, log
         self._started = self._last_line = time.monotonic()
         self._media_seconds = 0.0
+        if console.is_terminal:  # the time left is known when the first file is done, and counts from now
+            console.move_bar("working", 0, total, f"0/{total} files")
 
     def __call__(self, result: Result, summary: RunSummary) -> None:
         if result.outputs is not None:

@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from ...weights.messages import file_size
 from ..text import escape
 
 if TYPE_CHECKING:
     from ..decode.container.media_facts import DecodeProgress
     from ..timeline import GroundTruth, Timeline
+
+
+class TimeLeft:
+    """Estimate of the time that the rest of a bar takes, from all that has been done since it began.
+
+    It counts down between two updates. (rich's own column uses the updates of the last 30 seconds: where one file takes
+    longer, it never has two of them.)
+    """
+
+    def __init__(self) -> None:
+        self._began: float | None = None
+        self._at_start = self._done = 0.0
+        self._end: float | None = None  # on the clock
+
+    def update(self, done: float, total: float | None) -> None:
+        """Note what is done, in any unit; `total` is None if unknown. Less than before is a new beginning."""
+        now = time.monotonic()
+        if self._began is None or done < self._done:
+            self._began, self._at_start = now, done
+        self._done, progress = done, done - self._at_start
+        self._end = None if total is None or progress <= 0 else now + (now - self._began) * (total - done) / progress
+
+    def __str__(self) -> str:
+        """Return hours, minutes and seconds, or an empty text where nothing can be said."""
+        if self._end is None:
+            return ""
+        minutes, seconds = divmod(max(0, round(self._end - time.monotonic())), 60)
+        return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d} left"
 
 
 class Console:
@@ -32,22 +62,25 @@ class Console:
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[unit]}"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[unit]}", markup=False),
+            TextColumn("{task.fields[left]}", style="progress.remaining"),
         )
         hidden = quiet or not self._rich.is_terminal
         self._bars = Progress(*columns, console=self._rich, transient=True, disable=hidden)
         self._task: TaskID | None = None
+        self._left = TimeLeft()
 
     def __enter__(self) -> Console:
-        self._bars.start()
+        if not self._bars.disable:  # rich before 15 prints an empty line at the end of bars that were never shown
+            self._bars.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._remove_bar()
-        self._bars.stop()
+        if not self._bars.disable:
+            self._bars.stop()
 
     @property
     def is_terminal(self) -> bool:
@@ -64,6 +97,19 @@ class Console:
         self._remove_bar()
         if not self._quiet:
             self._rich.print(escape(text), soft_wrap=True)
+
+    def busy(self, description: str) -> None:
+        """Show a bar without an end, for work of unknown length.
+
+        Args:
+            description: text before the bar.
+        """
+        self._remove_bar()
+        self.move_bar(description, 0, None, "")
+
+    def clear(self) -> None:
+        """Remove the bar, before something is written to the terminal by other means."""
+        self._remove_bar()
 
     def count_progress(self, description: str) -> Callable[[int, int], None]:
         """Make a callback that moves a bar.
@@ -96,6 +142,22 @@ class Console:
         def move(stage: str, done: float, total: float | None) -> None:
             seconds = f"{done:.0f} s" if total is None else f"{done:.0f}/{max(done, total):.0f} s"
             self.move_bar(f"{name}: {stage}", done, None if total is None else max(done, total), seconds)
+
+        return move
+
+    def byte_progress(self, description: str) -> Callable[[int, int | None], None]:
+        """Make a callback that moves a bar of bytes.
+
+        Args:
+            description: text before the bar.
+
+        Returns:
+            A function of the bytes done and in total (None if unknown).
+        """
+
+        def move(done: int, total: int | None) -> None:
+            size = file_size(done) if total is None else f"{done // 10**6}/{file_size(total)}"
+            self.move_bar(description, done, total, size)
 
         return move
 
@@ -138,26 +200,13 @@ class Console:
             unit: text after the bar.
         """
         if self._task is None:
-    def byte_progress(self, description: str) -> Callable[[int, int | None], None]:
-        """Make a callback that moves a bar of bytes.
-
-        Args:
-            description: text before the bar.
-
-        Returns:
-            A function of the bytes done and in total (None if unknown).
-        """
-
-        def move(done: int, total: int | None) -> None:
-            size = file_size(done) if total is None else f"{done // 10**6}/{file_size(total)}"
-            self.move_bar(description, done, total, size)
-
-        return move
-
-            self._task = self._bars.add_task(description, total=total, unit=unit)
+            self._left = TimeLeft()
+            self._task = self._bars.add_task(description, total=total, unit=unit, left=self._left)
+        self._left.update(done, total)
         self._bars.update(self._task, description=description, completed=done, total=total, unit=unit)
 
     def _remove_bar(self) -> None:
         if self._task is not None:
             self._bars.remove_task(self._task)
             self._task = None
+            self._bars.refresh()  # else the next line is printed above what was shown before

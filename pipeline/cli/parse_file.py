@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 import traceback
 from pathlib import Path
@@ -11,12 +12,23 @@ from typing import TYPE_CHECKING
 import click
 
 from ...weights.bundles import load_bundle
-from ..errors import AVVPError, SetupError
+from ..errors import AVVPError, MediaError, SetupError
+from ..files import make_folder_of
 from ..text import escape
+from .missing_weights import provide_weights
 from .options.batch_options import read_decoding
-from .options.event_outputs import check_suffix, name_targets, output_path, refuse_inputs, write_plots, write_target
+from .options.event_outputs import (
+    check_outputs,
+    check_suffix,
+    name_targets,
+    output_path,
+    print_written,
+    refuse_inputs,
+    write_plots,
+    write_target,
+)
 from .options.groups import set_torch_threads
-from .parse_options import ParseOptions, make_parse_task
+from .parse_options import ParseOptions, make_parse_task, read_decisions
 
 if TYPE_CHECKING:
     from ...weights.manifest import Bundle
@@ -30,6 +42,7 @@ if TYPE_CHECKING:
     from .console import Console
 
 _BATCH_SECONDS = 4  # of video per batch
+_NEXT = "-o events.json writes the events, --html page.html a page that plays them with the video, -f csv a table"
 
 
 def parse_one(options: ParseOptions) -> int:
@@ -44,7 +57,7 @@ def parse_one(options: ParseOptions) -> int:
     Raises:
         click.UsageError, SetupError, WeightsError: found before decoding starts.
     """
-    path, targets = _plan_files(options)
+    path, targets, outputs = _plan_files(options)
     bundle = load_bundle(options.weights, options.source())
 
     _decode_ahead(path, bundle, options)
@@ -52,11 +65,19 @@ def parse_one(options: ParseOptions) -> int:
     from .console import Console
 
     console = Console(quiet=options.quiet, verbose=options.verbose)
-    task = make_parse_task(bundle, options)
+    decisions = read_decisions(bundle, options)
     clip = _read_annotated_clip(path, options)
-    _check_device(options.device)
-    set_torch_threads(options.threads)
-    loaded = _load(task, options, console)
+    try:
+        provide_weights(bundle, options, console, check=lambda: _check_media(path, options))
+    except MediaError as error:
+        return _report(path, error, options)
+    with console:
+        console.detail("loading networks")
+        console.busy("loading networks")
+        task = make_parse_task(bundle, options, decisions)
+        _check_device(options.device)
+        set_torch_threads(options.threads)
+        loaded = _load(task, options, console)
     if clip is not None:
         clip.check(loaded.parser.config.labels)
     started = time.monotonic()
@@ -64,6 +85,7 @@ def parse_one(options: ParseOptions) -> int:
         with console:
             features, timeline = _parse(path, task, loaded, options, console)
             written = timeline if options.segments else timeline.without_probabilities()
+            console.clear()
             for target in targets:
                 write_target(written, target)
             truth = clip.compare(timeline) if clip else None
@@ -71,17 +93,41 @@ def parse_one(options: ParseOptions) -> int:
             write_plots(timeline, options, media=path, truth=truth, attention=maps)
             with contextlib.suppress(OSError):  # a closed terminal must not turn a written result into a failure
                 console.print_result(path, timeline, time.monotonic() - started, truth)
-    except AVVPError as error:
-        cause, failure = str(error).removeprefix(f"{escape(path)}: "), error
+                print_written(outputs, quiet=options.quiet)
+                if not targets and not outputs:
+                    console.info(_NEXT)
     except Exception as error:
+        return _report(path, error, options)
+    return 0
+
+
+def _report(path: Path, error: Exception, options: ParseOptions) -> int:
+    """Print why a file has no result; return the exit status."""
+    cause = str(error).removeprefix(f"{escape(path)}: ")
+    if not isinstance(error, AVVPError):
         text = f"{type(error).__name__}: {escape(error)}"
-        cause, failure = f"internal error, please report it: {text} (--debug shows more)", error
-    else:
-        return 0
+        cause = f"internal error, please report it: {text} (--debug shows more)"
     if options.debug:
-        traceback.print_exception(failure)
+        traceback.print_exception(error)
     click.echo(f"Error: {escape(path)}: {cause}", err=True)
     return 1
+
+
+def _check_media(path: Path, options: ParseOptions) -> None:
+    """Raise MediaError for a file that is not media, before anything is downloaded for it."""
+    from ..decode.open_media import open_media
+    from ..decode.options import DecodeOptions
+
+    open_media(path, decoding=DecodeOptions(timeout=options.decode_timeout)).close()
+
+
+def _wants_document(options: ParseOptions) -> bool:
+    """Return whether the result goes to standard output where -o does not say so.
+
+    Whoever sits before a terminal sees the timeline instead, and not the hundreds of lines that a program would read.
+    """
+    asked = options.output is not None or bool(options.formats) or options.segments or options.quiet
+    return asked or not (sys.stdout.isatty() and sys.stderr.isatty())
 
 
 def _decode_ahead(path: Path, bundle: Bundle, options: ParseOptions) -> None:
@@ -116,6 +162,7 @@ def _write_attention(path: Path, timeline: Timeline, features: FeatureSet, loade
     from ..outputs.plots.attention import explain_features, write_maps
 
     maps = explain_features(features, loaded.parser, loaded.device)
+    make_folder_of(path)
     write_maps(maps, path, classes=tuple(dict.fromkeys(event.label for event in timeline.events)))
     return maps
 
@@ -129,8 +176,8 @@ def _read_annotated_clip(path: Path, options: ParseOptions) -> AnnotatedClip | N
     return find_annotated_clip(read_user_annotations(options.annotations, quiet=options.quiet), path.stem)
 
 
-def _plan_files(options: ParseOptions) -> tuple[Path, list[OutputFiles]]:
-    """Return the input and the files to write. Raises click.UsageError and SetupError."""
+def _plan_files(options: ParseOptions) -> tuple[Path, list[OutputFiles], list[Path]]:
+    """Return the input, the results to write, and all files to write. Raises click.UsageError and SetupError."""
     from .options.inputs import collect_inputs
 
     if not options.inputs:
@@ -143,15 +190,15 @@ def _plan_files(options: ParseOptions) -> tuple[Path, list[OutputFiles]]:
     output = output_path(options.output)
     if output is not None and output.is_dir():
         raise click.UsageError(f"{escape(output)} is a folder; use --output-dir for folders")
-    targets = name_targets(output, options.formats)
+    targets = name_targets(output, options.formats) if _wants_document(options) else []
     outputs = [file for target in targets for file in target.paths] + options.plot_files()
     if options.explain is not None:
-        from ..outputs.plots.attention import MAP_SUFFIXES
+        from ..outputs.plots.attention_maps import MAP_SUFFIXES
 
         check_suffix("--explain", options.explain, MAP_SUFFIXES)
         outputs.append(options.explain)
     options.check_page_options(pages=options.html is not None)
-    _check_outputs(outputs)
+    check_outputs(outputs)
     refuse_inputs(outputs, paths)
     if options.segments and not any(target.format.name == "json" for target in targets):
         raise click.UsageError("--segments goes into the JSON result, and none is asked for")
@@ -159,19 +206,7 @@ def _plan_files(options: ParseOptions) -> tuple[Path, list[OutputFiles]]:
         from ..outputs.html.page import check_embeddable
 
         check_embeddable(paths[0])
-    return paths[0], targets
-
-
-def _check_outputs(files: list[Path]) -> None:
-    """Raise click.UsageError for a file whose folder cannot be written to."""
-    from ..files import check_writable, is_device_or_pipe
-
-    for file in files:
-        try:
-            if not is_device_or_pipe(file):
-                check_writable(file.resolve().parent)
-        except (AVVPError, OSError) as error:
-            raise click.UsageError(escape(error)) from error
+    return paths[0], targets, outputs
 
 
 def _check_device(device: str) -> None:
@@ -184,9 +219,7 @@ def _check_device(device: str) -> None:
 
 def _load(task: ParseTask, options: ParseOptions, console: Console) -> LoadedBundle:
     """Load the networks and check what depends on them. Raises SetupError, WeightsError."""
-    console.detail("loading networks")
-    with console:
-        loaded = task.load(console.download_progress)
+    loaded = task.load(console.download_progress)
     for name, digest in loaded.hashes.items():
         console.detail(f"weights {name} {digest}")
     task.thresholds(loaded)

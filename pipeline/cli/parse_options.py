@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +13,13 @@ from ...weights.manifest import DEFAULT_BUNDLE
 from .options.batch_options import BatchOptions, CompileOptions, DecoderOptions, read_settings
 from .options.command import EXISTING_FILE, EXISTING_FOLDER, OUTPUT_FILE, FiniteRange, argument, option
 from .options.event_outputs import FormatOptions, PlotOptions, PostProcessingOptions
-from .options.groups import RunningOptions, VerboseOptions
+from .options.groups import DownloadOptions, RunningOptions, VerboseOptions
 
 if TYPE_CHECKING:
     from ...weights.manifest import Bundle
     from ..batch.parse_task import ParseTask
+    from ..inference.thresholds import ThresholdTables
+    from ..outputs.postprocess import PostProcessing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +30,7 @@ class ParseOptions(
     DecoderOptions,
     CompileOptions,
     BatchOptions,
+    DownloadOptions,
     RunningOptions,
     VerboseOptions,
 ):
@@ -91,23 +95,46 @@ class ParseOptions(
     )
 
 
-def make_parse_task(bundle: Bundle, options: ParseOptions) -> ParseTask:
-    """Build the task; check everything that can be checked before weights are loaded.
+@dataclass(frozen=True)
+class Decisions:
+    """What is decided and written, as the options state it.
+
+    Attributes:
+        formats: names of formats.
+        post_processing: of the events.
+        tables: thresholds by class.
+        levels: thresholds of the other classes: "segment" and "video".
+    """
+
+    formats: tuple[str, ...]
+    post_processing: PostProcessing
+    tables: ThresholdTables
+    levels: Mapping[str, float]
+
+    def check(self, labels: tuple[str, ...]) -> None:
+        """Raise SetupError for a class that is not among `labels`."""
+        from ..inference.thresholds import apply_tables
+
+        apply_tables(self.tables, labels, **self.levels)
+        self.post_processing.check(labels)
+
+
+def read_decisions(bundle: Bundle, options: ParseOptions) -> Decisions:
+    """Read what can be checked before weights are downloaded and torch is imported.
 
     Args:
         bundle: of --weights.
         options: of the current command.
 
     Returns:
-        The task.
+        Formats, thresholds and steps.
 
     Raises:
         click.UsageError: --segments without a JSON result.
-        SetupError: a format or a class is unknown, or the decoder cannot decode for the bundle.
+        SetupError: a format is unknown, or a class of a set of labels that is known by name.
     """
-    from ..batch.parse_task import ParseTask
-    from ..inference.bundle import known_labels
-    from ..inference.thresholds import apply_tables, read_thresholds
+    from ...models.labels import LABEL_SETS
+    from ..inference.thresholds import read_thresholds
     from ..outputs.formats.targets import describe_left_out, parse_formats
 
     post_processing = options.post_processing()
@@ -120,16 +147,38 @@ def make_parse_task(bundle: Bundle, options: ParseOptions) -> ParseTask:
     levels = {"segment": options.threshold, "video": options.threshold}
     if options.video_threshold is not None:
         levels["video"] = options.video_threshold
+    decisions = Decisions(formats, post_processing, tables, levels)
+    if bundle.labels in LABEL_SETS:
+        decisions.check(LABEL_SETS[bundle.labels])
+    return decisions
+
+
+def make_parse_task(bundle: Bundle, options: ParseOptions, decisions: Decisions) -> ParseTask:
+    """Build the task; check everything that can be checked before weights are loaded.
+
+    Args:
+        bundle: of --weights.
+        options: of the current command.
+        decisions: of `read_decisions`.
+
+    Returns:
+        The task.
+
+    Raises:
+        SetupError: a class is unknown, or the decoder cannot decode for the bundle.
+    """
+    from ..batch.parse_task import ParseTask
+    from ..inference.bundle import known_labels
+
     if (labels := known_labels(bundle, options.weights_dir)) is not None:
-        apply_tables(tables, labels, **levels)  # raises for an unknown class
-        post_processing.check(labels)
+        decisions.check(labels)
     return ParseTask(
         bundle=bundle,
         settings=read_settings(bundle.profile, options, decoder=options, compiled=options.compile),
         source=options.source(),
-        tables=tables,
-        levels=levels,
+        tables=decisions.tables,
+        levels=decisions.levels,
         segments=options.segments,
-        formats=formats,
-        refinement=post_processing,
+        formats=decisions.formats,
+        refinement=decisions.post_processing,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import locale
 import os
 import sys
 
@@ -17,7 +18,7 @@ _END_SHOWN = 200  # characters of its end
 
 
 def prepare_streams() -> None:
-    """Open what the shell has closed, and escape what the encoding of a stream does not have.
+    """Open what the shell has closed, and escape what a terminal or the encoding of a stream does not have.
 
     A file opened later would get the number of a closed stream, and what child processes print would end up in it. So
     the numbers are taken: input is empty, what is written to output is an error, messages are dropped.
@@ -33,7 +34,14 @@ def prepare_streams() -> None:
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            ascii_only = stream.isatty() and _is_posix_locale()
+            stream.reconfigure(encoding="ascii" if ascii_only else None, errors="backslashreplace")
+
+
+def _is_posix_locale() -> bool:
+    """Return whether the user's locale is C or POSIX: Python writes UTF-8 there, which such a terminal may not show."""
+    chosen = {"PYTHONUTF8", "PYTHONIOENCODING"} & os.environ.keys()
+    return not chosen and locale.setlocale(locale.LC_CTYPE) in {"C", "POSIX"}
 
 
 def show_error(error: click.ClickException) -> None:

@@ -17,15 +17,19 @@ _STYLES: dict[Modality, str] = {"audio": "cyan", "visual": "magenta", "audio_vis
 _MAX_COLUMNS_PER_SECOND = 4
 _LABEL_WIDTH = 24
 _FULL, _EMPTY = "█", "·"
+_ASCII = str.maketrans({_FULL: "#", _EMPTY: ".", "…": "~"})  # where a terminal has nothing else
 
 
-def render_timeline(timeline: Timeline, width: int, truth: GroundTruth | None = None) -> RenderableType:
+def render_timeline(
+    timeline: Timeline, width: int, truth: GroundTruth | None = None, *, ascii_only: bool = False
+) -> RenderableType:
     """Render a bar for each class and modality with an event, below a ruler, and the warnings.
 
     Args:
         timeline: the events.
         width: of the terminal, columns.
         truth: shown below each bar, and alone for classes that the timeline missed.
+        ascii_only: draw bars of ASCII characters.
 
     Returns:
         Lines for rich; bars have at least 20 columns even if the terminal is narrower.
@@ -51,6 +55,9 @@ def render_timeline(timeline: Timeline, width: int, truth: GroundTruth | None = 
     if truth is not None and truth.agreement:
         lines.append(Text(f"  {truth.agreement}", style="bold"))
     lines += [Text(f"  ! {escape(warning)}", style="yellow") for warning in timeline.warnings]
+    if ascii_only:
+        for line in lines:
+            line.plain = line.plain.translate(_ASCII)  # of the same length: styles stay in their places
     return Group(*lines)
 
 
@@ -62,7 +69,8 @@ def print_timeline(timeline: Timeline, console: Console, truth: GroundTruth | No
         console: of messages, not of results.
         truth: shown below each bar, see `render_timeline`.
     """
-    console.print(render_timeline(timeline, console.width, truth), soft_wrap=True)
+    ascii_only = console.options.ascii_only
+    console.print(render_timeline(timeline, console.width, truth, ascii_only=ascii_only), soft_wrap=True)
 
 
 def _title(timeline: Timeline) -> Text:

@@ -222,7 +222,7 @@ def test_missing_message_names_source_and_target(tmp_path: Path) -> None:
     for file in missing:
         assert file.name in message
         assert readable_url(file.urls[0]) in message
-    assert message.startswith("4 weight files are missing, 871 MB:\n  nothing is missing for --weights demo, a small")
+    assert message.startswith("4 weight files are missing, 871 MB:\n  without a download: --weights demo, a small")
     assert f"put them into {tmp_path}:" in message
     assert "drive.google.com/file/d/1u2RtsCgS0iafyPB3RRO6h-hrG54_EzLO/view" in message
 

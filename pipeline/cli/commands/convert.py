@@ -15,9 +15,11 @@ from ..options.command import ANY_PATH, OUTPUT_FOLDER, argument, command, exit_1
 from ..options.event_outputs import (
     FormatOptions,
     PostProcessingOptions,
+    check_outputs,
     name_targets,
     output_path,
     print_bytes,
+    print_written,
     read_timelines,
     refuse_inputs,
     write_target,
@@ -135,6 +137,7 @@ def _convert_to_one(options: ConvertOptions) -> int:
             f" -f {tables}"
         )
     (first, *others) = events.timelines.values()
+    check_outputs(path for target in targets for path in target.paths)
     with exit_1_on_error(debug=options.debug):
         for target in targets:
             if others:
@@ -144,15 +147,18 @@ def _convert_to_one(options: ConvertOptions) -> int:
     if others and options.output is not None:
         count = sum(len(timeline.events) for timeline in events.timelines.values())
         _print_note(options, f"{options.output}: {len(events.timelines)} timelines, {count} events")
+        return 0
+    print_written((path for target in targets for path in target.paths), quiet=options.quiet)
     return 0
 
 
 def _write_table(events: EventFiles, target: OutputFiles) -> None:
-    from ...files import write_atomic
+    from ...files import make_folder_of, write_atomic
     from ...outputs.formats.event_tables import write_table
 
     content = write_table(events.timelines, target.format.name)
     if target.paths:
+        make_folder_of(target.paths[0])
         write_atomic(target.paths[0], content)
     else:
         print_bytes(content)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ....weights.bundles import load_bundle
+from ..missing_weights import provide_weights
 from ..options.command import (
     EXISTING_FILE,
     EXISTING_FOLDER,
@@ -19,16 +21,18 @@ from ..options.command import (
     is_given,
     option,
 )
-from ..options.groups import AnnotationOptions, FeatureOptions, RunningOptions, set_torch_threads
+from ..options.event_outputs import print_written
+from ..options.groups import AnnotationOptions, DownloadOptions, FeatureOptions, RunningOptions, set_torch_threads
 from ..options.table_output import TableFileOptions, write_result
 
 if TYPE_CHECKING:
+    from ....weights.manifest import Bundle
     from ...evaluation.evaluate import Evaluation
     from ..console import Console
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(AnnotationOptions, FeatureOptions, TableFileOptions, RunningOptions):
+class EvaluateOptions(AnnotationOptions, FeatureOptions, TableFileOptions, DownloadOptions, RunningOptions):
     """Options of avvp evaluate."""
 
     weights: str | None = field(
@@ -103,17 +107,21 @@ def evaluate(options: EvaluateOptions) -> int:
     options = _without_unfit_defaults(options)
     annotations = _check_usage(options)
     with exit_2_on_error(debug=options.debug):
-        from ...files import check_writable
+        from ...files import check_folder_of
         from ..console import Console
 
         console = Console(quiet=options.quiet)
-        for path in (options.output, options.tuned):
-            if path is not None:
-                check_writable(path.resolve().parent)
-        set_torch_threads(options.threads)
+        outputs = [path for path in (options.output, options.tuned) if path is not None]
+        for path in outputs:
+            check_folder_of(path)
+        bundle = None if options.weights is None else load_bundle(options.weights, options.source())
+        if bundle is not None:
+            provide_weights(replace(bundle, extractors={}), options, console)
         with console:
-            if options.weights is not None and options.features is not None:
-                result = _evaluate_parser(options.weights, annotations, options.features, options, console)
+            console.busy("reading" if bundle is None else "loading networks")
+            set_torch_threads(options.threads)
+            if bundle is not None and options.features is not None:
+                result = _evaluate_parser(bundle, annotations, options.features, options, console)
             else:
                 result = _evaluate_files(annotations, options)
     from ...evaluation.tables import class_table, score_table
@@ -123,6 +131,7 @@ def evaluate(options: EvaluateOptions) -> int:
     if not options.per_class:
         del document["classes"]
     write_result(document, tables, options, options.output)
+    print_written(outputs, quiet=options.quiet)
     return 0
 
 
@@ -161,6 +170,7 @@ def _check_usage(options: EvaluateOptions) -> Path:
         parser_only = {
             "--features": options.features,
             "--weights-dir": options.weights_dir,
+            "--yes": options.yes or None,
             "--threads": options.threads,
             **thresholds,
         }
@@ -193,16 +203,16 @@ def _evaluate_files(folder: Path, options: EvaluateOptions) -> Evaluation:
 
 
 def _evaluate_parser(
-    weights: str, annotations: Path, features: Path, options: EvaluateOptions, console: Console
+    bundle: Bundle, annotations: Path, features: Path, options: EvaluateOptions, console: Console
 ) -> Evaluation:
     from ...evaluation.evaluate_parser import ParserEvaluator
-    from ...files import write_atomic
+    from ...files import make_folder_of, write_atomic
     from ...inference.bundle import load_parser
     from ...inference.thresholds import DEFAULT_THRESHOLD, apply_tables, read_thresholds
     from ..options.user_annotations import print_notices
 
     tables = read_thresholds(options.thresholds) if options.thresholds else {}
-    loaded = load_parser(weights, source=options.source(console.download_progress), device=options.device)
+    loaded = load_parser(bundle, source=options.source(console.download_progress), device=options.device)
     evaluator = ParserEvaluator(loaded, annotations, features, progress=console.count_progress)
     print_notices(evaluator.annotations.notices, quiet=options.quiet)
     level = DEFAULT_THRESHOLD if options.threshold is None else options.threshold
@@ -210,6 +220,7 @@ def _evaluate_parser(
     notes: list[str] = []
     if options.tuned is not None:
         thresholds = evaluator.tune()
+        make_folder_of(options.tuned)
         write_atomic(options.tuned, thresholds.to_toml().encode())
         clips = "these very clips" if options.split == "val" else "the validation split"
         notes.append(f"Thresholds were tuned on {clips}.")

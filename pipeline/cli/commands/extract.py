@@ -11,9 +11,10 @@ from ....extractors.profiles import PROFILES
 from ....weights.bundles import load_bundle
 from ....weights.manifest import DEFAULT_BUNDLE
 from ..batch_run import run_batch
+from ..missing_weights import provide_weights
 from ..options.batch_options import BatchOptions, CompileOptions, DecoderOptions, collect_named_inputs, read_settings
 from ..options.command import argument, command, exit_2_on_error, option
-from ..options.groups import RunningOptions
+from ..options.groups import DownloadOptions, RunningOptions
 
 if TYPE_CHECKING:
     from ....weights.manifest import Bundle
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractOptions(DecoderOptions, CompileOptions, BatchOptions, RunningOptions):
+class ExtractOptions(DecoderOptions, CompileOptions, BatchOptions, DownloadOptions, RunningOptions):
     """Options of avvp extract."""
 
     inputs: tuple[str, ...] = field(metadata=argument(nargs=-1, metavar="[INPUT]..."))
@@ -89,7 +90,12 @@ def extract(options: ExtractOptions) -> int:
         from ..console import Console
 
         with storage.exclusive_lock(options.shard):
-            return run_batch(_make_task(bundle, options), named, storage, options, Console(quiet=options.quiet))
+            console = Console(quiet=options.quiet)
+            provide_weights(replace(bundle, parser={}), options, console)
+            with console:
+                console.busy("loading networks")
+                task = _make_task(bundle, options)
+            return run_batch(task, named, storage, options, console)
 
 
 def _make_task(bundle: Bundle, options: ExtractOptions) -> ExtractTask:

@@ -109,27 +109,32 @@ def find(options: FindOptions) -> int:
     EVENTS are files or folders of event files. Several conditions find the moments of a file in which all of them
     hold: the time that one event of each shares, with the smallest of their scores.
     """
-    from ...files import write_atomic
+    from ...files import check_folder_of, make_folder_of, write_atomic
     from ...outputs.formats.read_folders import EventFiles
     from ...outputs.search.search import search
-    from ..options.event_outputs import refuse_inputs
+    from ..options.event_outputs import print_written, refuse_inputs
 
+    outputs = [] if options.output is None else [options.output]
     with exit_2_on_error(debug=options.debug):
         query = _query(options)
+        for path in outputs:
+            check_folder_of(path)
         record = EventFiles()
         timelines = timelines_one_by_one(options.inputs, record, quiet=options.quiet)
         limit = options.limit or (_MAX_ROWS if _form(options) == "text" else None)
         result = search(timelines, query, order=options.order, limit=limit)
         if _form(options) == "csv":
             _check_names(result.matches)
-        refuse_inputs([] if options.output is None else [options.output], record.files)
+        refuse_inputs(outputs, record.files)
     with exit_1_on_error(debug=options.debug):
         content = _format(result, query, options)
         if options.output is None:
             click.echo(content, nl=False)
         else:
+            make_folder_of(options.output)
             write_atomic(options.output, content)
     _print_count(result, options)
+    print_written(outputs, quiet=options.quiet)
     return 0
 
 
@@ -161,9 +166,8 @@ def _format(result: SearchResult, query: Query, options: FindOptions) -> bytes:
         return write_csv(result)
     if form == "json":
         return write_json(result, query)
-    terminal = options.output is None and sys.stdout.isatty()
-    table = render_result(result)
-    return render_text(lambda console: console.print(table), terminal=terminal).encode("utf-8", "backslashreplace")
+    table, stream = render_result(result), sys.stdout if options.output is None else None
+    return render_text(lambda console: console.print(table), stream).encode("utf-8", "backslashreplace")
 
 
 def _print_count(result: SearchResult, options: FindOptions) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import click
 
+from ..missing_weights import provide_weights
 from ..options.command import command, drop_defaults, exit_2_on_error, option
-from ..options.groups import WeightOptions
+from ..options.event_outputs import print_written
+from ..options.groups import DownloadOptions
 from ..options.table_output import TableFileOptions, write_result
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelInfoOptions(TableFileOptions, WeightOptions):
+class ModelInfoOptions(TableFileOptions, DownloadOptions):
     """Options of avvp model-info."""
 
     recipe: str | None = field(
@@ -48,18 +50,27 @@ def model_info(options: ModelInfoOptions) -> int:
     if options.weights and (options.recipe or options.changes):
         raise click.UsageError("--weights names a finished parser; leave out --recipe and --set")
     with exit_2_on_error(debug=options.debug):
+        bundle = None
+        if options.weights:
+            from ....weights.bundles import load_bundle
+            from ..console import Console
+
+            bundle = load_bundle(options.weights, options.source())
+            provide_weights(replace(bundle, extractors={}), options, Console(quiet=False))
+
         from ...training.model_info import count_parts, info_table, recipe_parser
         from ...training.recipe import DEFAULT_RECIPE
 
-        if options.weights:
+        if options.weights and bundle is not None:
             from ...inference.bundle import load_parser
 
             name = options.weights
-            parser = load_parser(name, source=options.source(), device="cpu").parser
+            parser = load_parser(bundle, source=options.source(), device="cpu").parser
         else:
             name = options.recipe or DEFAULT_RECIPE
             parser = recipe_parser(name, options.changes)
         modules = count_parts(parser, options.segments)
         table = info_table(name, parser, modules, options.segments)
     write_result({"name": name, "parts": [module._asdict() for module in modules]}, [table], options, options.output)
+    print_written([] if options.output is None else [options.output], quiet=False)
     return 0

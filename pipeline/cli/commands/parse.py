@@ -6,10 +6,11 @@ import click
 
 from ....weights.bundles import load_bundle
 from ..batch_run import run_batch
+from ..missing_weights import provide_weights
 from ..options.batch_options import BatchOptions, CompileOptions, RayOptions, collect_named_inputs
 from ..options.command import command, exit_2_on_error, given_flags, is_given, version_option
 from ..parse_file import parse_one
-from ..parse_options import ParseOptions, make_parse_task
+from ..parse_options import ParseOptions, make_parse_task, read_decisions
 
 
 @version_option("avvp-parse")
@@ -66,4 +67,9 @@ def _parse_batch(output_dir: str, options: ParseOptions) -> int:
 
     with storage.exclusive_lock(options.shard):
         console = Console(quiet=options.quiet, verbose=options.verbose)
-        return run_batch(make_parse_task(bundle, options), named, storage, options, console)
+        decisions = read_decisions(bundle, options)
+        provide_weights(bundle, options, console)
+        with console:
+            console.busy("loading networks")
+            task = make_parse_task(bundle, options, decisions)
+        return run_batch(task, named, storage, options, console)

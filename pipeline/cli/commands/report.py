@@ -25,7 +25,15 @@ from ..options.command import (
     option,
 )
 from ..options.event_media import MediaFinder
-from ..options.event_outputs import PlotOptions, PostProcessingOptions, read_timelines, refuse_inputs, write_plots
+from ..options.event_outputs import (
+    PlotOptions,
+    PostProcessingOptions,
+    check_outputs,
+    print_written,
+    read_timelines,
+    refuse_inputs,
+    write_plots,
+)
 from ..options.groups import MEDIA_OPTION, MessageOptions
 
 if TYPE_CHECKING:
@@ -99,6 +107,7 @@ def report(options: ReportOptions) -> int:
         pages = {} if folder is None else _plan_pages(folder, timelines)
         inputs = [*events.files, *(path for path in (*media.values(), options.explain) if path is not None)]
         refuse_inputs([*plot_files, *pages.values()], inputs)
+        check_outputs(plot_files)
     with exit_1_on_error(debug=options.debug):
         if folder is None:
             (name,) = timelines
@@ -116,6 +125,7 @@ def report(options: ReportOptions) -> int:
             )
         if folder is not None:
             click.echo(f"{escape(folder / 'index.html')}: {len(timelines)} pages", err=True)
+    print_written(plot_files, quiet=options.quiet)
     return 0
 
 

@@ -15,6 +15,7 @@ import click
 from ....weights.bundles import load_bundle
 from ...errors import SetupError
 from ...text import escape
+from ..missing_weights import provide_weights
 from ..options.command import (
     EXISTING_FILE,
     EXISTING_FOLDER,
@@ -30,6 +31,7 @@ from ..options.groups import (
     THRESHOLD_OPTION,
     THRESHOLDS_OPTION,
     DecodeTimeoutOptions,
+    DownloadOptions,
     RunningOptions,
 )
 
@@ -45,7 +47,7 @@ _EXTRA = "avvp serve needs FastAPI and uvicorn: pip install 'avvp[serve]'"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeOptions(DecodeTimeoutOptions, RunningOptions):
+class ServeOptions(DecodeTimeoutOptions, DownloadOptions, RunningOptions):
     """Options of avvp serve."""
 
     heading: ClassVar[str] = "Options"
@@ -137,10 +139,11 @@ def serve(options: ServeOptions) -> int:
 
         from ...serve.server import listen
         from ...serve.server import serve as run_server
+        from ..console import Console
 
         settings = _server_settings(options, bundle, token)
         with listen(options.host, options.port) as listening:
-            _fetch_weights(bundle, options)
+            provide_weights(bundle, options, Console(quiet=options.quiet))
             _say(options, f"loading {bundle.name}")
             port = listening.getsockname()[1]
             with contextlib.suppress(KeyboardInterrupt):  # the way to end it
@@ -222,22 +225,6 @@ def _desk_settings(options: ServeOptions) -> DeskSettings:
     return DeskSettings(
         results=options.results, media=options.folder, max_upload=options.max_upload << 20, engine=engine
     )
-
-
-def _fetch_weights(bundle: Bundle, options: ServeOptions) -> None:
-    """Download what is missing. Raises WeightsError."""
-    from ....weights.fetch import fetch_file
-    from ....weights.locate import bundle_paths, missing_message
-
-    _, missing = bundle_paths(bundle, options.weights_dir)
-    if missing and options.offline:
-        raise SetupError(missing_message(missing, options.weights_dir))
-    if missing:
-        from ..console import Console
-
-        with Console(quiet=options.quiet) as console:
-            for file in missing:
-                fetch_file(file, options.weights_dir, progress=console.download_progress)
 
 
 def _announce(options: ServeOptions, port: int, access: Access, token: str | None, unreadable: int) -> None:

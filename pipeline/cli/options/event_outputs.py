@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import click
 
 from ...errors import OutputError, SetupError
-from ...files import is_file
+from ...files import check_folder_of, is_device_or_pipe, is_file, make_folder_of
 from ...text import escape
 from .command import OUTPUT_FILE, STDOUT, CommandOptions, FiniteRange, check_name, is_given, option
 
@@ -131,6 +131,22 @@ def check_suffix(flag: str, path: Path, suffixes: Iterable[str]) -> None:
         raise SetupError(f"{flag} {escape(path)}: expected a name that ends in {', '.join(suffixes)}")
 
 
+def check_outputs(files: Iterable[Path]) -> None:
+    """Raise click.UsageError for a file that cannot be created; folders that do not exist are made when it is."""
+    for file in files:
+        try:
+            check_folder_of(file)
+        except OutputError as error:
+            raise click.UsageError(str(error)) from error
+
+
+def print_written(files: Iterable[Path], *, quiet: bool) -> None:
+    """Name the files that were written, on standard error."""
+    for file in files:
+        if not quiet and not is_device_or_pipe(file):
+            click.echo(f"wrote {escape(file)}", err=True)
+
+
 def output_path(output: str | None) -> Path | None:
     """Return the path of an --output option, None for standard output. Raises click.UsageError."""
     if output is None or output == STDOUT:
@@ -222,6 +238,8 @@ def write_target(timeline: Timeline, target: OutputFiles) -> None:
     from ...outputs.formats.registry import write_events
 
     if target.paths:
+        for path in target.paths:
+            make_folder_of(path)
         write_events(timeline, target.format, target.paths)
     else:
         (content,) = target.format.write(timeline)
@@ -264,10 +282,12 @@ def write_plots(
     if options.plot is not None:
         from ...outputs.plots.timeline import plot_timeline
 
+        make_folder_of(options.plot)
         plot_timeline(timeline, options.plot, media=media, truth=truth)
     if options.html is not None:
         from ...outputs.html.page import write_page
 
+        make_folder_of(options.html)
         write_page(
             timeline, options.html, media=media, truth=truth, attention=attention, embed=options.embed_video,
             bands=options.bands, note=note,

@@ -142,6 +142,16 @@ class WeightOptions(OfflineOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DownloadOptions(WeightOptions):
+    """Whether the user is asked before weight files are downloaded."""
+
+    heading: ClassVar[str] = "Device and weights"
+    yes: bool = field(
+        metadata=option("-y", "--yes", is_flag=True, help="Download missing weight files without a question.")
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunningOptions(DeviceOptions, WeightOptions, MessageOptions):
     """Options of every command that runs a parser."""
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 import click
 
@@ -64,27 +64,28 @@ def write_result(
     Raises:
         click.ClickException: the file cannot be written; exit status 1.
     """
-    from ...files import write_atomic
+    from ...files import make_folder_of, write_atomic
 
     if options.form == "json":
         text = json.dumps(document, indent=2) + "\n"
     elif options.form == "markdown":
         text = "\n".join(table.to_markdown() for table in tables)
     else:
-        text = render_tables(tables, terminal=output is None and sys.stdout.isatty())
+        text = render_tables(tables, sys.stdout if output is None else None)
     with exit_1_on_error(debug=options.debug):
         if output is None:
             click.echo(text, nl=False)
         else:
+            make_folder_of(output)
             write_atomic(output, text.encode())
 
 
-def render_tables(tables: list[Table], *, terminal: bool) -> str:
+def render_tables(tables: list[Table], stream: TextIO | None) -> str:
     """Render tables as text.
 
     Args:
         tables: printed one below the other.
-        terminal: use colours and the terminal's width; otherwise nothing is wrapped.
+        stream: that the text is for, see `render_text`.
 
     Returns:
         The text, with box-drawing characters.
@@ -94,22 +95,27 @@ def render_tables(tables: list[Table], *, terminal: bool) -> str:
         for table in tables:
             table.print(console)
 
-    return render_text(print_tables, terminal=terminal)
+    return render_text(print_tables, stream)
 
 
-def render_text(print_to: Callable[[Console], None], *, terminal: bool) -> str:
+def render_text(print_to: Callable[[Console], None], stream: TextIO | None) -> str:
     """Render what is printed to a console of rich as text.
 
     Args:
         print_to: receives the console.
-        terminal: use colours and the terminal's width; otherwise nothing is wrapped.
+        stream: that the text is for; None is a file in UTF-8. For a terminal there are colours and lines of its width,
+            and where the encoding has no lines for boxes they are of ASCII characters.
 
     Returns:
         The text, with box-drawing characters.
     """
     from rich.console import Console
 
+    terminal = stream is not None and stream.isatty()
     width = shutil.get_terminal_size().columns if terminal else _FILE_WIDTH
-    drawing = io.StringIO()
-    print_to(Console(file=drawing, width=width, force_terminal=terminal, highlight=False, markup=False, emoji=False))
-    return drawing.getvalue()
+    encoding = "utf-8" if stream is None else stream.encoding
+    drawing = io.BytesIO()
+    text = io.TextIOWrapper(drawing, encoding, errors="backslashreplace", newline="")
+    print_to(Console(file=text, width=width, force_terminal=terminal, highlight=False, markup=False, emoji=False))
+    text.flush()
+    return drawing.getvalue().decode(encoding)

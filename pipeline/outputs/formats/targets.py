@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...errors import SetupError
 from ...files import safe_file_name
-from ...text import shorten
+from ...text import escape, shorten
 from .registry import FORMATS, Format
 
 ALL = "all"
@@ -67,16 +67,16 @@ def resolve_targets(output: Path, formats: Sequence[Format]) -> list[OutputFiles
         output: the name of the file where there is one. Several files share a base name, which is `output` without
             the suffix of its format, and have the suffixes of their formats; the format that `output` has the suffix
             of keeps the whole name.
-        formats: may be empty: then the suffix of `output` decides, and JSON is the default.
+        formats: may be empty: then the suffix of `output` decides, and a name without suffix gets JSON.
 
     Returns:
         The files of each format.
 
     Raises:
-        SetupError: the format that the suffix names needs a package that is not installed.
+        SetupError: no format has the suffix, or the one that has it needs a package that is not installed.
     """
     if not formats:
-        formats = (_by_suffix(output) or FORMATS["json"],)
+        formats = (_by_suffix(output) or _default(output),)
         formats[0].require()
     if len(formats) == 1 and len(formats[0].suffixes) == 1:
         return [OutputFiles(formats[0], (output,))]
@@ -133,6 +133,17 @@ def _by_suffix(path: Path) -> Format | None:
         if path.name.casefold().endswith(f".{suffix}".casefold())
     ]
     return max(matches, key=lambda match: match[0])[1] if matches else None
+
+
+def _default(path: Path) -> Format:
+    """Return the format of a name without suffix. Raises SetupError for a suffix, which is no format's."""
+    if path.suffix:
+        known = sorted({suffix for form in FORMATS.values() for suffix in _suffixes(form) if "." not in suffix})
+        raise SetupError(
+            f"{escape(path)}: no format has the suffix {escape(path.suffix)}; known: .{', .'.join(known)}; or name the"
+            " format with --format"
+        )
+    return FORMATS["json"]
 
 
 def _without_suffix(path: Path, event_format: Format) -> Path:

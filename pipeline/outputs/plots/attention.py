@@ -22,13 +22,11 @@ from ...features.extract import FeatureSet
 from ...files import write_atomic
 from ...inference.predict import average_windows, to_finite_array
 from ...text import escape
-from .attention_maps import AttentionMaps, maps_to_npz
+from .attention_maps import MAP_SUFFIXES, AttentionMaps, maps_to_npz
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-MAP_SUFFIXES = (".npz", ".png", ".svg", ".pdf")
 
 _DEFAULT_CLASSES = 8  # number of classes in a plot without a choice of classes
 _MAX_COLUMNS = 600  # of a heat map; a panel has fewer pixels than that

@@ -18,6 +18,7 @@ from ...features.npy_files import parse_array
 from ...files import open_regular
 from ...timeline import MAX_LABEL_LENGTH, MAX_LABELS
 
+MAP_SUFFIXES = (".npz", ".png", ".svg", ".pdf")  # of files of maps: arrays, and plots
 MAX_ATTENTION_BYTES = 1 << 26  # of a file of arrays
 MAX_ATTENTION_CELLS = 1 << 24  # values of an array: blocks x classes x seconds
 MAX_MEMBERS = 16  # of the zip archive that a file of arrays is

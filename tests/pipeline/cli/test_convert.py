@@ -59,6 +59,31 @@ def test_where_results_go() -> None:
     assert all(path.startswith("v.1.") for path in everything)
 
 
+def test_a_suffix_of_no_format_is_an_error(run: Callable[..., Result], tmp_path: Path) -> None:
+    source = write(tmp_path)
+    result = run("convert", source, "-o", tmp_path / "out.xlsx")
+    assert result.status == 2
+    assert f"{tmp_path / 'out.xlsx'}: no format has the suffix .xlsx; known: .TextGrid, .csv, .eaf, " in result.err
+    assert names(tmp_path) == ["clip.events.json"]
+    assert run("convert", source, "-f", "csv", "-o", tmp_path / "out.xlsx").err == f"wrote {tmp_path / 'out.xlsx'}\n"
+
+
+def test_folders_are_made(run: Callable[..., Result], tmp_path: Path) -> None:
+    source, deep = write(tmp_path), tmp_path / "a" / "b"
+    result = run("convert", source, "-f", "csv,srt", "-o", deep / "x")
+    assert result.err.splitlines() == [f"wrote {deep / name}" for name in ("x.csv", "x.audio.srt", "x.visual.srt")]
+    assert run("convert", source, write(tmp_path, "other"), "-o", tmp_path / "c" / "all.csv").status == 0
+    assert names(tmp_path / "c") == ["all.csv"]
+    report = run("report", source, "--plot", tmp_path / "d" / "plot.svg")
+    assert report.err.splitlines()[-1] == f"wrote {tmp_path / 'd' / 'plot.svg'}"
+    found = run("find", source, "-o", tmp_path / "e" / "found.csv")
+    assert found.err.splitlines()[-1] == f"wrote {tmp_path / 'e' / 'found.csv'}"
+    (tmp_path / "file").touch()
+    for command in (("convert", source, "-o"), ("report", source, "--html"), ("find", source, "-o")):
+        refused = run(*command, tmp_path / "file" / "x.html", *(("-f", "csv") if command[0] == "convert" else ()))
+        assert (refused.status, f"{tmp_path / 'file'}: is not a folder" in refused.err) == (2, True)
+
+
 def test_convert_does_not_import_torch(tmp_path: Path) -> None:
     """Tables of other tables are made in the time that it takes to read them."""
     source, made = write(tmp_path), tmp_path / "x.csv"
@@ -263,11 +288,11 @@ def test_parse_writes_what_is_asked_for(
     for wrong, said in (
         (("--plot", tmp_path / "x.gif"), "ends in .png"),
         (("--embed-video",), "goes with --html"),
-        (("--html", clips.steady.with_suffix(".html").parent / "none" / "x.html"), "no such folder"),
+        (("--html", clips.steady / "x.html"), "is not a folder"),
         (("--classes", "Cow"), "unknown class Cow"),
         (("-o", tmp_path, "-f", "csv"), "is a folder"),
         (("--segments", "-f", "csv"), "none is asked for"),
-        (("-o", tmp_path / "z.svg", "--plot", tmp_path / "z.svg"), "two results"),
+        (("-o", tmp_path / "z.svg", "-f", "csv", "--plot", tmp_path / "z.svg"), "two results"),
         (("--output-dir", tmp_path / "d", "--embed-video"), "is for one file"),
         (("--output-dir", tmp_path / "d", "--plot", tmp_path / "y.png"), "avvp report"),
     ):

@@ -61,7 +61,7 @@ def test_any_class_csv_by_suffix_and_its_use_as_events(run: Run, folder: Path, t
     found = tmp_path / "found.csv"
     result = run("find", folder, "--class", "vacuum cleaner", "--audio", "Dog", "--any", "-o", found)
     assert (result.status, result.out) == (0, "")
-    assert result.err == "3 matches in 2 of 3 timelines\n"
+    assert result.err == f"3 matches in 2 of 3 timelines\nwrote {found}\n"
     assert rows(found.read_text()) == [
         ("one", "1.0", "Dog"), ("two", "0.0", "Dog"), ("two", "5.0", "Vacuum_cleaner"),
     ]  # fmt: skip

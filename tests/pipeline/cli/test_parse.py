@@ -62,6 +62,16 @@ class TestResults:
         jsonschema.validate(json.loads(result.out), load_schema())
         assert result.err == ""
 
+    def test_folders_are_made_and_files_are_named(self, parse: Run, clips: Clips, tmp_path: Path) -> None:
+        events, page = tmp_path / "a" / "b" / "events.json", tmp_path / "c" / "page.html"
+        plot, maps = tmp_path / "d" / "e.png", tmp_path / "f" / "g.npz"
+        options = ("-o", events, "--html", page, "--no-bands", "--plot", plot, "--explain", maps)
+        result = parse(clips.blink, *options)
+        assert result.status == 0
+        assert result.err.splitlines()[-4:] == [f"wrote {path}" for path in (events, plot, page, maps)]
+        assert all(path.is_file() for path in (events, page, plot, maps))
+        assert not parse(clips.blink, *options, "-q").err
+
     def test_segments_are_added_on_request(self, parse: Run, clips: Clips) -> None:
         assert "segments" in json.loads(parse(clips.steady, "-q", "--segments").out)
         assert "segments" not in json.loads(parse(clips.steady, "-q").out)
@@ -276,15 +286,15 @@ class TestUsage:
         assert (result.status, "would both be blink" in result.err) == (2, True)
 
     def test_a_result_that_would_overwrite_its_input(self, misuse: Run, clips: Clips, tmp_path: Path) -> None:
-        result = misuse(clips.blink, "-o", clips.blink)
+        result = misuse(clips.blink, "-o", clips.blink, "-f", "json")
         assert (result.status, "is an input" in result.err) == (2, True)
         assert tmp_path.is_dir()
 
-    @pytest.mark.parametrize("place", ["/proc/events.json", "/nowhere/events.json"])
+    @pytest.mark.parametrize("place", ["/proc/events.json", "/proc/nowhere/events.json", "/dev/null/events.json"])
     def test_an_output_that_cannot_be_written(self, misuse: Run, clips: Clips, place: str) -> None:
         result = misuse(clips.blink, "-o", place)
         assert result.status == 2
-        assert "cannot be written to" in result.err or "no such folder" in result.err
+        assert "cannot be written to" in result.err or "is not a folder" in result.err
 
     def test_read_only_output_folder(self, run: Run, clips: Clips, tiny_bundle: Path) -> None:
         result = run("parse", clips.blink, clips.steady, "--output-dir", "/proc/out", "--weights", tiny_bundle)

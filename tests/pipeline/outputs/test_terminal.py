@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from avvp.pipeline.outputs.terminal import render_timeline
+from avvp.pipeline.outputs.terminal import print_timeline, render_timeline
 from avvp.pipeline.text import display_label
 from avvp.pipeline.timeline import Event, SegmentProbabilities, Timeline
 from rich.console import Console
@@ -33,6 +33,14 @@ def test_bars_are_aligned_with_the_ruler() -> None:
         "  Dog                      both   ········████···· 0.50",
         r"  ! it is \x1b[31mred\n",
     ]
+
+
+def test_terminals_without_unicode() -> None:
+    """The same timeline in ASCII, with a label that is cut."""
+    shown = timeline(2, Event("audio", "A" * 30, 1, 2, 0.75), labels=("A" * 30,))
+    console = Console(file=io.TextIOWrapper(io.BytesIO(), "ascii"), width=100, record=True, highlight=False)
+    print_timeline(shown, console)
+    assert console.export_text().splitlines()[2] == f"  {'A' * 23}~ audio  ....#### 0.75"
 
 
 def test_rows_are_in_the_order_of_the_labels() -> None:
