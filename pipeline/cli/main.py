@@ -46,6 +46,7 @@ _SUMMARIES = {
     "clips": "Cut events out of their videos, with a list and a contact sheet.",
     "convert": "Convert event files to other formats, or to a data set.",
     "doctor": "Check the installation: versions, devices, decoders, weights, defaults, speed.",
+    "download": "Download the clips that annotations name, and cut them out of their videos.",
     "evaluate": "Score a parser, event files or pseudo labels.",
     "extract": "Extract features of videos, as LLP's .npy files or a packed store.",
     "find": "Search for events in files and folders of events.",

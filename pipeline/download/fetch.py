@@ -70,6 +70,7 @@ def fetch(
     options: FetchOptions = DEFAULT_FETCH,
     *,
     progress: FetchProgress = lambda _done, _total: None,
+    stop: threading.Event | None = None,
 ) -> Path:
     """Download the media of one address.
 
@@ -81,6 +82,7 @@ def fetch(
         folder: an existing folder, empty, for the file alone.
         options: size, height and rate limits, cookies.
         progress: called with the bytes so far, and in total.
+        stop: another thread sets it to end the download.
 
     Returns:
         The file, in `folder`.
@@ -97,7 +99,7 @@ def fetch(
         _copied_cookies(options.cookies) as cookies,
         _Child(address, _arguments(options, cookies), folder) as child,
     ):
-        outcome = child.wait(options, progress)
+        outcome = child.wait(options, progress, stop or threading.Event())
     if outcome.stopped is not None:
         raise DownloadError(address, *outcome.stopped)
     files = [path for path in folder.iterdir() if path.name.startswith(f"{_NAME}.") and is_file(path)]
@@ -189,7 +191,7 @@ class _Child:
         assert self._process.stdout is not None
         self._process.stdout.close()
 
-    def wait(self, options: FetchOptions, progress: FetchProgress) -> _Outcome:
+    def wait(self, options: FetchOptions, progress: FetchProgress, stop: threading.Event) -> _Outcome:
         """Wait for the end, and watch over sizes and time."""
         lines: deque[str] = deque(maxlen=_KEPT_LINES)
         heard = looked = time.monotonic()
@@ -204,6 +206,8 @@ class _Child:
                     progress(*_read_progress(line))
                 else:
                     lines.append(line)
+            if stop.is_set():
+                return _Outcome(0, [], ("was stopped", "other"))
             if time.monotonic() - looked < _WATCH:
                 continue
             looked, before, size = time.monotonic(), size, folder_bytes(self._folder)
