@@ -24,7 +24,8 @@ def complete_option(flags: Sequence[str], attributes: Mapping[str, Any]) -> Comp
     if "type" in attributes or attributes.get("is_flag"):
         return None
     metavar = attributes.get("metavar") or ""
-    list_names = _NAMES.get(max(flags, key=len))
+    flag = max(flags, key=len)
+    list_names = _NAMES.get(flag) or _NAMES.get(f"{flag} {metavar}")
     if list_names is None:
         return complete_paths(attributes)
 
@@ -90,9 +91,10 @@ def _list_recipes() -> Iterable[str]:
     return sorted(path.stem for path in _RECIPES.glob("*.toml"))  # the module that reads them imports PyTorch
 
 
-# Flag -> the names to choose from, where they are known without reading files of the user.
+# Flag, with its metavar where it means several things -> the names to choose from, as far as the program has them.
 _NAMES: Mapping[str, Callable[[], Iterable[str]]] = {
     "--weights": _list_bundles,
+    "--extractors NAME|FOLDER": _list_bundles,
     "--format": _list_formats,
     "--class": _list_classes,
     "--classes": _list_classes,

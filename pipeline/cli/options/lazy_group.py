@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ...text import shorten
 from .defaults import nearest
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class CommandGroup(click.Group):
@@ -25,6 +28,14 @@ class CommandGroup(click.Group):
         """List the commands."""
         with formatter.section("Commands"):
             formatter.write_dl(list(self.list_summaries(ctx).items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the names of commands, without importing more than the help does, and options."""
+        from click.shell_completion import CompletionItem
+
+        summaries = self.list_summaries(ctx).items()
+        commands = [CompletionItem(name, help=text) for name, text in summaries if name.startswith(incomplete)]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
