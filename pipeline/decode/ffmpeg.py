@@ -2,18 +2,61 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+from ..errors import SetupError
+from ..text import escape
 from .container.media_file import MAX_PIXELS
+
+VARIABLE = "AVVP_FFMPEG"
+_CHECK_SECONDS = 30
 
 
 @cache
 def ffmpeg_binary() -> str:
-    """Return the path of imageio-ffmpeg's ffmpeg, or of the one that IMAGEIO_FFMPEG_EXE names."""
+    """Return the path of the ffmpeg that `AVVP_FFMPEG` names, else of imageio-ffmpeg's.
+
+    Returns:
+        A program that reads open descriptors, which is how every file is given to it.
+
+    Raises:
+        SetupError: `AVVP_FFMPEG` does not name such a program.
+    """
+    if named := os.environ.get(VARIABLE):
+        _check(named)
+        return named
     import imageio_ffmpeg
 
     return imageio_ffmpeg.get_ffmpeg_exe()
+
+
+def check_named_ffmpeg() -> None:
+    """Raise SetupError if `AVVP_FFMPEG` names something else than an ffmpeg."""
+    if os.environ.get(VARIABLE):
+        ffmpeg_binary()
+
+
+def _check(program: str) -> None:
+    """Raise SetupError for a program of the user that is not an ffmpeg which can be confined to one open file."""
+    where = f"{VARIABLE}={escape(program)}"
+    if not Path(program).is_absolute():  # decoders run in other folders
+        raise SetupError(f"{where}: expected the absolute path of an ffmpeg, such as /usr/bin/ffmpeg")
+    command = [program, "-hide_banner", "-protocols"]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_CHECK_SECONDS, check=True
+        )
+    except subprocess.TimeoutExpired:
+        raise SetupError(f"{where}: it did not end within {_CHECK_SECONDS} s; unset the variable") from None
+    except (OSError, ValueError, subprocess.CalledProcessError) as error:
+        cause = getattr(error, "strerror", None) or escape(error)
+        raise SetupError(f"{where}: it cannot be run ({cause}); correct or unset the variable") from error
+    if b"fd" not in done.stdout.split():
+        raise SetupError(f"{where}: it cannot read open descriptors; expected ffmpeg 6.0 or newer")
 
 
 def ffmpeg_input(descriptor: int, **options: Any) -> Any:

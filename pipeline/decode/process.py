@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DecodeTimeoutError, MediaError, category_of
+from ..errors import AVVPError, DecodeTimeoutError, MediaError, category_of
 from ..memory import is_out_of_memory
 from ..text import escape
 from .container.media_file import open_media_file
@@ -92,7 +92,7 @@ def failure_message(error: Exception) -> dict[str, Any]:
     """Describe why a file failed, for the parent process, which turns it into an error with `read_failure`.
 
     Args:
-        error: a MediaError, one about memory, or a bug, whose traceback is printed to standard error.
+        error: of the file or the set-up, one about memory, or a bug, whose traceback is printed to standard error.
 
     Returns:
         A JSON-ready message with the keys `failed`, `timeout` and `category`.
@@ -103,6 +103,8 @@ def failure_message(error: Exception) -> dict[str, Any]:
             "timeout": isinstance(error, DecodeTimeoutError),
             "category": error.category,
         }
+    if isinstance(error, AVVPError):  # AVVP_FFMPEG names no ffmpeg
+        return {"failed": str(error), "timeout": False, "category": category_of(error)}
     if is_out_of_memory(error):
         cause = "decoding is out of memory; use fewer --workers"
         return {"failed": cause, "timeout": False, "category": "out-of-memory"}

@@ -281,9 +281,10 @@ def read_decoding(profile: str, options: BatchOptions, decoder: DecoderOptions |
         The options.
 
     Raises:
-        SetupError: the decoder or the resampler does not fit the profile.
+        SetupError: the decoder or the resampler does not fit the profile, or AVVP_FFMPEG names no ffmpeg.
     """
     from ....extractors.profiles import get_profile
+    from ...decode.ffmpeg import check_named_ffmpeg
     from ...decode.options import DecodeOptions, check_options
 
     decoding = DecodeOptions(timeout=options.decode_timeout, debug=options.debug)
@@ -293,6 +294,7 @@ def read_decoding(profile: str, options: BatchOptions, decoder: DecoderOptions |
         check_options(get_profile(profile), decoding)
     except ValueError as error:
         raise SetupError(str(error)) from error
+    check_named_ffmpeg()  # before the first file
     return decoding
 
 

@@ -29,7 +29,7 @@ finally:
     found["end"] = sorted(sys.modules)
     open(sys.argv[-1] + ".modules", "w").write(json.dumps(found))
 """
-BEFORE_DECODING = {"PIL", "av", "avvp", "click", "lazy_loader", "numpy", "platformdirs", "tomli"}
+BEFORE_DECODING = {"PIL", "av", "avvp", "click", "lazy_loader", "numpy", "platformdirs", "rich", "tomli"}
 NEVER = ("decord", "matplotlib", "numba", "requests", "resampy", "scipy", "torch._dynamo", "torchaudio", "torchvision")
 
 
