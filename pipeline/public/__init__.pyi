@@ -16,6 +16,7 @@ from .pipeline.features.extract import FeatureSet, extract_features
 from .pipeline.inference.parse_video import parse_video
 from .pipeline.inference.thresholds import Thresholds
 from .pipeline.metrics import Scores, score
+from .pipeline.outputs.plots.attention_maps import AttentionMaps
 from .pipeline.timeline import Event, SegmentProbabilities, Timeline
 from .weights.errors import WeightsError
 
@@ -24,6 +25,7 @@ __version__: str
 __all__ = [
     "AVParser",
     "AVVPError",
+    "AttentionMaps",
     "DecodeOptions",
     "DecodeTimeoutError",
     "Event",

@@ -25,7 +25,7 @@ MAX_MEMBERS = 16  # of the zip archive that a file of arrays is
 _DIRECTORY_ENTRY = b"PK\x01\x02"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AttentionMaps:
     """Label-to-segment attention on one video. Raises ValueError for arrays of other shapes.
 
@@ -45,6 +45,9 @@ class AttentionMaps:
             if array.ndim != 3 or array.shape != shape or array.shape[1] != len(self.labels) or not array.size:
                 expected = f"(blocks, {len(self.labels)}, seconds), equal in all four"
                 raise ValueError(f"{name} is {array.shape}, expected {expected}")
+
+    def __repr__(self) -> str:
+        return f"AttentionMaps (blocks, classes, seconds) {self.audio_logits.shape}: {', '.join(self.arrays())}"
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Return the four arrays by name."""
