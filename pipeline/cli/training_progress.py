@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from ..errors import SetupError
 
@@ -55,6 +58,25 @@ def _epoch_line(record: Mapping[str, Any], epochs: int) -> str:
     losses = record["losses"]
     terms = ", ".join(f"{term} {value:.3f}" for term, value in losses.items() if term != "total")
     return f"epoch {record['epoch']}/{epochs}  loss {losses['total']:.3f} ({terms}){scores}{best}"
+
+
+@contextlib.contextmanager
+def report_errors_once() -> Iterator[None]:
+    """Let one of several processes report an error that all of them have, and name the process of any other.
+
+    Raises:
+        click.exceptions.Exit: in place of an error that the first process reports.
+    """
+    from ..training.distributed import ReportedError, process_rank
+
+    try:
+        yield
+    except click.ClickException as error:
+        if isinstance(error.__cause__, ReportedError):
+            raise click.exceptions.Exit(error.exit_code) from error
+        if (rank := process_rank()) == 0:
+            raise
+        raise type(error)(f"process {rank}: {error.message}") from error.__cause__
 
 
 def tensorboard_logger(root: Path) -> EpochLogger:

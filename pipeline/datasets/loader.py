@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -12,12 +13,11 @@ from numpy.typing import NDArray
 
 from .clips import Batch, SplitDataset
 
+Indices: TypeAlias = "Sequence[int] | NDArray[np.int64]"  # of clips
 _PREFETCHED = 4  # batches; bounds the memory of reading ahead
 
 
-def iterate_batches(
-    clips: SplitDataset, order: Sequence[int] | NDArray[np.int64], batch_size: int, *, pin: bool = False
-) -> Iterator[Batch]:
+def iterate_batches(clips: SplitDataset, order: Indices, batch_size: int, *, pin: bool = False) -> Iterator[Batch]:
     """Iterate over clips in batches; threads read ahead.
 
     Args:
@@ -26,15 +26,32 @@ def iterate_batches(
         batch_size: B; the last batch may be smaller.
         pin: copy the batches to pinned memory, from which a GPU copies asynchronously.
 
-    Yields:
+    Returns:
         Batches in the given order, on the CPU.
 
     Raises:
         DatasetError: features cannot be read.
     """
     chunks = [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
+    return load_batches(clips, chunks, pin=pin)
 
-    def load(chunk: Sequence[int] | NDArray[np.int64]) -> Batch:
+
+def load_batches(clips: SplitDataset, chunks: Iterable[Indices], *, pin: bool = False) -> Iterator[Batch]:
+    """Load batches of given clips; threads read ahead.
+
+    Args:
+        clips: of a split.
+        chunks: indices of the clips of each batch.
+        pin: as for `iterate_batches`.
+
+    Yields:
+        Batches in the given order, on the CPU.
+
+    Raises:
+        DatasetError: features cannot be read.
+    """
+
+    def load(chunk: Indices) -> Batch:
         batch = clips.batch(chunk)
         return batch.map_tensors(torch.Tensor.pin_memory) if pin else batch
 

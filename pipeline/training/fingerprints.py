@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,12 @@ from torch import Tensor
 
 from ...extractors.profiles import FeatureSpec
 from ..datasets.clips import SplitDataset
+from ..errors import SetupError
 from ..features.npy_folders import READ_THREADS, FeatureSource
+from ..text import count_of, escape
 from .recipe import Recipe
 
+ADVICE = "restore them, or start a new run"
 DIGEST_BYTES = 16  # of a clip's features
 _READ_AHEAD = 64  # clips in memory while features are compared
 
@@ -79,6 +83,15 @@ class HashedFeatures:
                 self.read(clip_id)
         joined = b"".join(self._digests[clip_id] for clip_id in ids)
         return torch.frombuffer(bytearray(joined), dtype=torch.uint8).reshape(len(ids), DIGEST_BYTES)
+
+    def exchange(self, gather: Callable[[dict[str, bytes]], list[dict[str, bytes]]]) -> None:
+        """Add the hashes of clips that other processes have read, in the process that gathers them.
+
+        Args:
+            gather: called with the hashes of this process; returns those of all, or nothing.
+        """
+        for digests in gather(self._digests):
+            self._digests |= digests
 
     def find_changed(
         self, ids: Sequence[str], expected: Tensor, progress: Callable[[int, int], None] = lambda *_: None
@@ -178,3 +191,43 @@ def _hash_arrays(*arrays: NDArray[Any] | None) -> str:
             digest.update(f"{array.dtype} {array.shape}\n".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:32]
+
+
+def check_features(
+    root: Path, sets: Sequence[SplitDataset], hashes: Mapping[str, Tensor], progress: Callable[[int, int], None]
+) -> None:
+    """Compare all features with the hashes of the first epoch of a run.
+
+    Args:
+        root: folder of the run, for messages.
+        sets: clips of each split, with `HashedFeatures`.
+        hashes: split -> (N, 16) uint8.
+        progress: called with the number of clips done and the total.
+
+    Raises:
+        SetupError: features have changed; the message names the clips.
+        DatasetError: features cannot be read.
+    """
+    total, done = sum(map(len, sets)), 0
+    for clips in sets:
+        expected = hashes.get(clips.split)
+        if expected is None or expected.shape != (len(clips), DIGEST_BYTES) or expected.dtype is not torch.uint8:
+            raise SetupError(f"{escape(root)}: its state has no hashes of the features of {clips.split}")
+        assert isinstance(clips.features, HashedFeatures)
+        first = done
+        indices = clips.features.find_changed(
+            clips.ids, expected, lambda count, _, first=first: progress(first + count, total)
+        )
+        if indices:
+            names = count_of([clips.filenames[index] for index in indices], "clip")
+            raise SetupError(
+                f"{escape(root)}: the features of {names} of the {clips.split} split are not those this run was"
+                f" started with; {ADVICE}"
+            )
+        done += len(clips)
+
+
+def gather_hashes(clips: SplitDataset, gather: Callable[[dict[str, bytes]], list[dict[str, bytes]]]) -> None:
+    """Let one process know the hashes of all features that several have read; see `HashedFeatures.exchange`."""
+    assert isinstance(clips.features, HashedFeatures)
+    clips.features.exchange(gather)

@@ -171,18 +171,20 @@ def read_config(root: Path, name: str = CONFIG_FILE) -> dict[str, Any]:
     return config
 
 
-def write_environment(root: Path) -> None:
+def write_environment(root: Path, processes: int = 1) -> None:
     """Write environment.json. Raises OutputError."""
-    _write_json(root / ENVIRONMENT_FILE, environment())
+    _write_json(root / ENVIRONMENT_FILE, {**environment(), "processes": processes})
 
 
-def note_other_environment(root: Path) -> str:
-    """Compare the number of threads with that in environment.json.
+def note_other_environment(root: Path, processes: int = 1) -> str:
+    """Compare the numbers of threads and processes with those in environment.json.
 
-    Sums are split between threads, so another number of them may change the last bits of results.
+    Sums are split between them, so another number may change the last bits of results; dropout differs with the number
+    of processes.
 
     Args:
         root: folder of a run.
+        processes: that resume the run.
 
     Returns:
         A note for the user; empty if a resumed run ends with the same bits.
@@ -191,10 +193,16 @@ def note_other_environment(root: Path) -> str:
     try:
         recorded = read_json(root / ENVIRONMENT_FILE)
         threads = recorded.get("threads") if isinstance(recorded, dict) else None
-        if type(threads) is not int:
+        earlier = recorded.get("processes", 1) if isinstance(recorded, dict) else None
+        if type(threads) is not int or type(earlier) is not int:
             raise ValueError("the number of threads is missing")
     except ValueError as error:
         return f"{ENVIRONMENT_FILE} cannot be read ({escape(error)}): with another number of threads, bits may differ"
+    if earlier != processes:
+        return (
+            f"the run was started with {earlier} process{'es' if earlier != 1 else ''} and is resumed with {processes}:"
+            " dropout and the last bits of the result differ from those of an uninterrupted run"
+        )
     if threads == now:
         return ""
     return (

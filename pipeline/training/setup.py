@@ -26,6 +26,7 @@ from ..features.packed_store import open_features
 from ..files import access_problem
 from ..text import escape
 from .batch_memory import check_batch_memory
+from .distributed import ALONE, Ranks
 from .recipe import Recipe, make_recipe
 from .run_bundle import write_bundle
 from .run_folder import CONFIG_FILE, lock_new_folder, write_config, write_environment
@@ -176,6 +177,7 @@ def prepare_job(
     *,
     device: torch.device,
     source: WeightSource = ANYWHERE,
+    ranks: Ranks = ALONE,
 ) -> TrainingJob:
     """Configure the parser and load its label embeddings; write nothing.
 
@@ -185,6 +187,7 @@ def prepare_job(
         root: folder of the run.
         device: for training.
         source: of the published label embeddings.
+        ranks: the processes that train together.
 
     Returns:
         A job for `train`.
@@ -201,7 +204,7 @@ def prepare_job(
     if config.needs_label_embeddings:
         embeddings = _embeddings(plan, labels, source)
         config = recipe.parser_config(labels, spec.dims, segments, embeddings.shape[1])
-    job = TrainingJob(recipe, config, embeddings, clips, data.clips.get("val"), root, device)
+    job = TrainingJob(recipe, config, embeddings, clips, data.clips.get("val"), root, device, ranks)
     check_job(job)
     if device.type == "cpu":
         check_batch_memory(config, recipe.training.batch_size, len(clips))
@@ -234,7 +237,7 @@ def start_run(job: TrainingJob, plan: TrainingPlan, source: WeightSource = ANYWH
         )
     with lock_new_folder(job.root):
         try:
-            write_environment(job.root)
+            write_environment(job.root, job.ranks.count)
             write_config(job.root, plan.to_dict())  # from here on a killed run can be resumed
             write_bundle(job.root, spec, extractors, source)
         except BaseException:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,22 +14,22 @@ from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
 from ...models.config import ParserConfig
-from ...models.losses import objective_terms
-from ...models.parser import AVParser, build_parser
+from ...models.loss_parts import Loss
+from ...models.parser import AVParser
 from ..datasets.clips import Batch, SplitDataset
-from ..datasets.loader import epoch_seed, iterate_batches, shuffled
+from ..datasets.loader import epoch_seed, load_batches, shuffled
 from ..devices import ComputePrecision
 from ..errors import SetupError, TrainingError
 from ..evaluation.evaluate import score_clips
 from ..files import exclusive_lock
 from ..memory import converting_out_of_memory, name_option_when_out_of_memory
-from ..text import count_of, escape, first_few
-from .fingerprints import DIGEST_BYTES, HashedFeatures, hash_data, hash_recipe
+from ..text import escape, first_few
+from .distributed import ALONE, BatchShare, Ranks, check_processes, copy_parameters
+from .fingerprints import ADVICE, HashedFeatures, check_features, gather_hashes, hash_data, hash_recipe
 from .recipe import OPTIMIZERS, Recipe, TrainingConfig
+from .recipe_parts import RecipeParts, build_recipe_parser, check_parts, load_parts
 from .run_folder import BEST_FILE, LAST_FILE
 from .training_state import TrainingState, load_state, save_state, write_log, write_parser
-
-_ADVICE = "restore them, or start a new run"
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ class TrainingJob:
     validation: SplitDataset | None
     root: Path  # folder of the run, see `run_folder`
     device: torch.device
+    ranks: Ranks = ALONE  # the processes that train together
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +71,7 @@ class RestoredRun:
     optimizer: torch.optim.Optimizer
     scaler: GradScaler
     state: TrainingState
+    parts: RecipeParts
 
 
 def train(job: TrainingJob, callbacks: TrainingCallbacks | None = None) -> TrainingState:
@@ -121,20 +123,23 @@ def restore_run(job: TrainingJob, callbacks: TrainingCallbacks | None = None) ->
     if validation is not None:
         validation = replace(validation, features=HashedFeatures(validation.features))
     job = replace(job, clips=clips, validation=validation)
+    parts = load_parts(job.recipe, job.config)
     torch.manual_seed(config.seed)
     with name_option_when_out_of_memory("parser (--set model.hidden_dim)"):
-        parser = build_parser(job.config, job.label_embeddings).to(job.device)
+        parser = build_recipe_parser(job.recipe, job.config, job.label_embeddings).to(job.device)
         optimizer = make_optimizer(config, parser)
         scaler = GradScaler(job.device.type, enabled=config.precision == "fp16")
         state, hashes = load_state(job.root, parser, optimizer)
     data, recipe = hash_data(job.config.labels, clips, validation, job.label_embeddings), hash_recipe(job.recipe)
     if state.epochs:
         _check_settings(job, state, data, recipe)
-        _check_features(job, hashes, (callbacks or TrainingCallbacks()).check)
+    if state.epochs and job.ranks.is_first:
+        sets = [one for one in (clips, validation) if one is not None]
+        check_features(job.root, sets, hashes, (callbacks or TrainingCallbacks()).check)
     state.data, state.recipe = data, recipe
     if state.scaler:
         scaler.load_state_dict(state.scaler)
-    return RestoredRun(job, parser, optimizer, scaler, state)
+    return RestoredRun(job, parser, optimizer, scaler, state, parts)
 
 
 def _check_settings(job: TrainingJob, state: TrainingState, data: Mapping[str, str], recipe: str) -> None:
@@ -142,37 +147,15 @@ def _check_settings(job: TrainingJob, state: TrainingState, data: Mapping[str, s
     missing = [what for what in state.data if what not in data]  # validation clips; anything in files of strangers
     if changed := [*(what for what in data if state.data.get(what) != data[what]), *missing[:2]]:
         names = " and the ".join(escape(what[:100]) for what in changed)
-        raise SetupError(f"{escape(job.root)}: the {names} are not those this run was started with; {_ADVICE}")
+        raise SetupError(f"{escape(job.root)}: the {names} are not those this run was started with; {ADVICE}")
     if recipe != state.recipe:
         raise SetupError(
-            f"{escape(job.root)}: the settings of the recipe are not those this run was started with; {_ADVICE}"
+            f"{escape(job.root)}: the settings of the recipe are not those this run was started with; {ADVICE}"
         )
     if state.epochs > job.recipe.training.epochs:
         raise SetupError(
             f"{escape(job.root)}: already has {state.epochs} epochs, more than {job.recipe.training.epochs}"
         )
-
-
-def _check_features(job: TrainingJob, hashes: Mapping[str, Tensor], progress: Callable[[int, int], None]) -> None:
-    """Compare all features with the hashes of the run's first epoch. Raises SetupError naming the clips."""
-    sets = [clips for clips in (job.clips, job.validation) if clips is not None]
-    total, done = sum(map(len, sets)), 0
-    for clips in sets:
-        expected = hashes.get(clips.split)
-        if expected is None or expected.shape != (len(clips), DIGEST_BYTES) or expected.dtype is not torch.uint8:
-            raise SetupError(f"{escape(job.root)}: its state has no hashes of the features of {clips.split}")
-        assert isinstance(clips.features, HashedFeatures)  # of `restore_run`
-        first = done
-        indices = clips.features.find_changed(
-            clips.ids, expected, lambda count, _, first=first: progress(first + count, total)
-        )
-        if indices:
-            names = count_of([clips.filenames[index] for index in indices], "clip")
-            raise SetupError(
-                f"{escape(job.root)}: the features of {names} of the {clips.split} split are not those this run was"
-                f" started with; {_ADVICE}"
-            )
-        done += len(clips)
 
 
 def train_epochs(run: RestoredRun, callbacks: TrainingCallbacks | None = None) -> TrainingState:
@@ -191,10 +174,26 @@ def train_epochs(run: RestoredRun, callbacks: TrainingCallbacks | None = None) -
     """
     callbacks = callbacks or TrainingCallbacks()
     job, state = run.job, run.state
+    copy_parameters(job.ranks, run.parser)
     for epoch in range(state.epochs, job.recipe.training.epochs):
         with converting_out_of_memory(lambda error: TrainingError(_describe_memory(job, state, error))):
             record = _train_epoch(run, epoch, callbacks)
-            scores = score_clips(run.parser, job.validation, job.device) if job.validation is not None else None
+        with job.ranks.together(TrainingError):
+            _finish_epoch(run, epoch, record)
+        if job.ranks.is_first:
+            callbacks.epoch(record)
+    return state
+
+
+def _finish_epoch(run: RestoredRun, epoch: int, record: dict[str, Any]) -> None:
+    """Score and save an epoch, from 0, in the first process. Raises TrainingError, OutputError."""
+    job, state = run.job, run.state
+    gather_hashes(job.clips, job.ranks.gather)
+    if job.ranks.is_first:
+        scores = None
+        with converting_out_of_memory(lambda error: TrainingError(_describe_memory(job, state, error))):
+            if job.validation is not None:
+                scores = score_clips(run.parser, job.validation, job.device, run.parts.decision)
         epoch_score = float(epoch) if scores is None else scores.segment.type_av
         is_best = epoch_score >= state.best_score
         if is_best:
@@ -204,30 +203,36 @@ def train_epochs(run: RestoredRun, callbacks: TrainingCallbacks | None = None) -
         record |= {"validation": scores.to_dict() if scores is not None else None, "best": is_best}
         state.log.append(record)
         _save(run)
-        callbacks.epoch(record)
-    return state
+    state.epochs = epoch + 1
 
 
 def _train_epoch(run: RestoredRun, epoch: int, callbacks: TrainingCallbacks) -> dict[str, Any]:
     """Train one epoch, from 0. Returns its record without scores. Raises TrainingError."""
     job, parser, config = run.job, run.parser, run.job.recipe.training
     started = time.monotonic()
-    torch.manual_seed(epoch_seed(config.seed, epoch))
+    torch.manual_seed(epoch_seed(config.seed, epoch) + job.ranks.seed_offset)
     for group in run.optimizer.param_groups:
         group["lr"] = config.rate(epoch)
     parser.train()
     means = _RunningMeans()
     order = shuffled(len(job.clips), config.seed, epoch)
-    for batch in iterate_batches(job.clips, order, config.batch_size, pin=job.device.type == "cuda"):
-        terms = training_step(parser, batch.to(job.device), job.recipe, run.optimizer, run.scaler)
+    chunks = [order[first : first + config.batch_size] for first in range(0, len(order), config.batch_size)]
+    own = [job.ranks.share(chunk) for chunk in chunks]  # the whole batch if there is one process
+    batches = load_batches(job.clips, [part for part in own if len(part)], pin=job.device.type == "cuda")
+    terms: dict[str, float] = {}
+    for chunk, part in zip(chunks, own, strict=True):
+        batch = next(batches).to(job.device) if len(part) else None
+        share = BatchShare(job.ranks, job.clips.lengths[chunk], terms) if job.ranks.count > 1 else None
+        terms = training_step(parser, batch, job.recipe, run.optimizer, run.scaler, loss=run.parts.loss, share=share)
         if not math.isfinite(sum(terms.values())):
-            raise TrainingError(_describe_bad_loss(job, run.state, means.clips, batch, terms))
-        means.add(terms, len(batch.filenames))
+            names = [job.clips.filenames[index] for index in chunk]
+            raise job.ranks.in_common(TrainingError(_describe_bad_loss(job, run.state, means.clips, names, terms)))
+        means.add(terms, len(chunk))
         callbacks.step(epoch + 1, means.clips, len(job.clips), means.values())
     seconds = time.monotonic() - started
     if not all(bool(parameter.isfinite().all()) for parameter in parser.parameters()):
         problem = "its last update left parameters that are not finite"
-        raise TrainingError(_describe_divergence(job, run.state, problem))
+        raise job.ranks.in_common(TrainingError(_describe_divergence(job, run.state, problem)))
     return {
         "epoch": epoch + 1,
         "learning_rate": config.rate(epoch),
@@ -239,40 +244,64 @@ def _train_epoch(run: RestoredRun, epoch: int, callbacks: TrainingCallbacks) -> 
 
 def training_step(
     parser: AVParser,
-    batch: Batch,
+    batch: Batch | None,
     recipe: Recipe,
     optimizer: torch.optim.Optimizer,
     scaler: GradScaler,
+    *,
+    loss: Loss,
+    share: BatchShare | None = None,
 ) -> dict[str, float]:
     """Update the parameters once, unless the loss is NaN or infinite.
 
     Args:
         parser: in training mode.
-        batch: on the parser's device.
-        recipe: for the objective, the precision and gradient clipping.
+        batch: on the parser's device; None for a process that has none of a batch that others compute.
+        recipe: for the precision and gradient clipping.
         optimizer: of the parser's parameters.
         scaler: of gradients in fp16; disabled for other precisions.
+        loss: of the recipe's objective.
+        share: if several processes compute a batch; all of them take the same step.
 
     Returns:
-        The weighted terms of the loss.
+        The weighted terms of the loss of the whole batch.
+
+    Raises:
+        TrainingError: a loss of another package fails.
     """
     config = recipe.training
-    dtype = ComputePrecision(config.precision).dtype
-    with torch.autocast(batch.audio.device.type, dtype, config.precision != "fp32"):
-        output = parser(batch.audio, batch.visual_2d, batch.visual_3d, lengths=batch.lengths)
-    terms = objective_terms(output, batch.targets, recipe.objective)
-    stacked = torch.stack(list(terms.values()))
-    values = dict(zip(terms, stacked.detach().tolist(), strict=True))
+    terms = {} if batch is None else _compute_terms(parser, batch, config.precision, loss)
+    stacked: Tensor | None
+    if share is not None:
+        stacked = share.weigh(terms)
+        values = share.add_up(stacked)
+    else:
+        stacked = torch.stack(list(terms.values()))
+        values = dict(zip(terms, stacked.detach().tolist(), strict=True))
     if not math.isfinite(sum(values.values())):
         return values
     optimizer.zero_grad(set_to_none=True)
-    scaler.scale(stacked.sum()).backward()
+    if stacked is not None:
+        scaler.scale(stacked.sum()).backward()
+    if share is not None:
+        share.add_up_gradients(list(parser.parameters()))
     if config.clip_norm:
         scaler.unscale_(optimizer)
         torch.nn.utils.clip_grad_norm_(parser.parameters(), config.clip_norm)
     scaler.step(optimizer)
     scaler.update()
     return values
+
+
+def _compute_terms(parser: AVParser, batch: Batch, precision: str, loss: Loss) -> dict[str, Tensor]:
+    """Compute the weighted terms of the loss of a batch. Raises TrainingError if a loss of another package fails."""
+    dtype = ComputePrecision(precision).dtype
+    with torch.autocast(batch.audio.device.type, dtype, precision != "fp32"):
+        output = parser(batch.audio, batch.visual_2d, batch.visual_3d, lengths=batch.lengths)
+    try:
+        return loss(output, batch.targets)
+    except ValueError as error:
+        raise TrainingError(str(error)) from error
 
 
 class _RunningMeans:
@@ -307,6 +336,8 @@ def _save(run: RestoredRun) -> None:
     job, state = run.job, run.state
     spec, latest = job.clips.features.spec, state.log[-1]
     record = {"recipe": job.recipe.to_dict(), **{key: latest[key] for key in ("epoch", "losses", "validation")}}
+    if run.parts.others:
+        record["parts"] = [part.to_dict() for part in run.parts.others]
     if latest["best"]:
         write_parser(job.root / BEST_FILE, run.parser, spec, record)
     write_parser(job.root / LAST_FILE, run.parser, spec, record)
@@ -321,6 +352,7 @@ def _save(run: RestoredRun) -> None:
 
 def check_job(job: TrainingJob) -> None:
     """Check that a recipe can be trained on its data and device. Raises SetupError if not."""
+    check_processes(job.ranks, job.recipe.training.batch_size, len(job.clips))
     if job.recipe.objective.needs_segment_labels and job.clips.labels is None:
         raise SetupError(
             f"recipe {job.recipe.name} needs segment-level pseudo labels: set --pseudo-labels to their folder, or"
@@ -335,13 +367,14 @@ def check_job(job: TrainingJob) -> None:
         )
     if job.recipe.training.precision == "fp16" and job.device.type == "cpu":
         raise SetupError("fp16 needs a GPU; on a CPU use bf16 or fp32")
+    check_parts(job.recipe, job.config, job.label_embeddings)
 
 
 def _describe_bad_loss(
-    job: TrainingJob, state: TrainingState, clips: int, batch: Batch, terms: Mapping[str, float]
+    job: TrainingJob, state: TrainingState, clips: int, batch: Sequence[str], terms: Mapping[str, float]
 ) -> str:
     bad = ", ".join(name for name, value in terms.items() if not math.isfinite(value)) or "total"
-    names = first_few(batch.filenames)
+    names = first_few(batch)
     return _describe_divergence(
         job, state, f"the loss is not finite (term {bad}) after {clips} clips, in the batch of {names}"
     )

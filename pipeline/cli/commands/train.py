@@ -28,7 +28,9 @@ from ..options.command import (
 from ..options.groups import AnnotationOptions, FeatureOptions, RunningOptions, set_torch_threads
 
 if TYPE_CHECKING:
+    from ...training.distributed import Ranks
     from ...training.setup import PlanData, TrainingPlan
+    from ...training.train_parser import RestoredRun, TrainingCallbacks
     from ..console import Console
 
 
@@ -204,54 +206,83 @@ def train(options: TrainOptions) -> int:
     _check_usage(options)
     with contextlib.ExitStack() as lock:  # held from before the run's folder is touched until training ends
         with exit_2_on_error(debug=options.debug):
-            from ...devices import resolve_device
-            from ...training.run_folder import lock_run, note_other_environment, write_config
-            from ...training.setup import check_data, complete_bundle, open_data, prepare_job, start_run
-            from ...training.train_parser import restore_run, train_epochs
+            from ...training.distributed import join_processes
+            from ...training.train_parser import train_epochs
             from ..console import Console
-            from ..training_progress import tensorboard_logger, training_callbacks
+            from ..training_progress import report_errors_once
 
-            console = Console(quiet=options.quiet)
-            root = options.output or Path()
-            if options.resume:
-                lock.enter_context(lock_run(root))
-            plan, is_longer = _make_plan(options)
-            device = resolve_device(options.device)
-            set_torch_threads(options.threads)
-            with console:
-                data = open_data(plan, ("train", "val", "test") if options.check else ("train", "val"))
-                _print_data(data, console)
-                source = options.source()
-                job = prepare_job(plan, data, root, device=device, source=source)
-                if options.check:
-                    check_data(data, lambda split: console.count_progress(f"reading {split}"))
-                    console.info("all files are there and can be used")
-                    return 0
-                log_epoch = tensorboard_logger(root) if options.tensorboard else None
-                callbacks = training_callbacks(job.recipe.training.epochs, console, log_epoch=log_epoch)
-                if options.resume:
-                    if note := note_other_environment(root):
-                        console.info(f"note: {note}")
-                elif missing := lock.enter_context(start_run(job, plan, source)):
-                    names = ", ".join(map(escape, missing))
-                    console.info(
-                        f"note: no known bundle has {names}: the run can be scored, but cannot parse videos; name the"
-                        " bundle with --extractors"
-                    )
-                restored = restore_run(job, callbacks)
-                if options.resume:
-                    complete_bundle(job, plan, source)
-                if is_longer:
-                    write_config(root, plan.to_dict())
+            lock.enter_context(report_errors_once())
+        with exit_2_on_error(debug=options.debug):
+            ranks, device = join_processes(options.device)
+            console = Console(quiet=options.quiet or not ranks.is_first)
+            with ranks.together(SetupError), console:
+                started = _start(options, ranks, device, console, lock)
+        if started is None:
+            return 0
+        restored, callbacks = started
         with exit_1_on_error(debug=options.debug), console:
             try:
                 state = train_epochs(restored, callbacks)
+                ranks.leave()
             except KeyboardInterrupt:
-                threads = f" --threads {options.threads}" if options.threads else ""
-                console.info(f"stopped; resume with: avvp train -o {shlex.quote(str(root))} --resume{threads}")
+                console.info(f"stopped; resume with: {_resume_command(options, ranks)}")
                 raise
-    console.info(f"best epoch {state.best_epoch} of {state.epochs}: {escape(root)}/best.safetensors")
+    console.info(f"best epoch {state.best_epoch} of {state.epochs}: {escape(options.output)}/best.safetensors")
     return 0
+
+
+def _start(
+    options: TrainOptions, ranks: Ranks, device: str, console: Console, lock: contextlib.ExitStack
+) -> tuple[RestoredRun, TrainingCallbacks] | None:
+    """Prepare a run; the first of several processes locks and writes its folder. Returns None after --check."""
+    from ...devices import resolve_device
+    from ...training.run_folder import lock_run, note_other_environment, write_config
+    from ...training.setup import check_data, complete_bundle, open_data, prepare_job, start_run
+    from ...training.train_parser import restore_run
+    from ..training_progress import tensorboard_logger, training_callbacks
+
+    root = options.output or Path()
+    if options.resume and ranks.is_first:
+        lock.enter_context(lock_run(root))
+    plan, is_longer = _make_plan(options)
+    resolved = resolve_device(device)
+    set_torch_threads(options.threads)
+    data = open_data(plan, ("train", "val", "test") if options.check else ("train", "val"))
+    _print_data(data, console)
+    source = options.source()
+    job = prepare_job(plan, data, root, device=resolved, source=source, ranks=ranks)
+    if options.check:
+        check_data(data, lambda split: console.count_progress(f"reading {split}"))
+        console.info("all files are there and can be used")
+        return None
+    if not ranks.is_first:
+        return restore_run(job), training_callbacks(job.recipe.training.epochs, console)
+    if ranks.count > 1:
+        console.info(f"{ranks.count} processes, each with a part of every batch of {job.recipe.training.batch_size}")
+    log_epoch = tensorboard_logger(root) if options.tensorboard else None
+    callbacks = training_callbacks(job.recipe.training.epochs, console, log_epoch=log_epoch)
+    if options.resume:
+        if note := note_other_environment(root, ranks.count):
+            console.info(f"note: {note}")
+    elif missing := lock.enter_context(start_run(job, plan, source)):
+        names = ", ".join(map(escape, missing))
+        console.info(
+            f"note: no known bundle has {names}: the run can be scored, but cannot parse videos; name the"
+            " bundle with --extractors"
+        )
+    restored = restore_run(job, callbacks)
+    if options.resume:
+        complete_bundle(job, plan, source)
+    if is_longer:
+        write_config(root, plan.to_dict())
+    return restored, callbacks
+
+
+def _resume_command(options: TrainOptions, ranks: Ranks) -> str:
+    """Return the command line that resumes a run that is stopped."""
+    program = f"torchrun --nproc-per-node {ranks.count} -m avvp" if ranks.count > 1 else "avvp"
+    threads = f" --threads {options.threads}" if options.threads else ""
+    return f"{program} train -o {shlex.quote(str(options.output))} --resume{threads}"
 
 
 def _check_usage(options: TrainOptions) -> None:

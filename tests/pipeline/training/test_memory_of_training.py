@@ -38,7 +38,7 @@ def test_memory_that_runs_out_names_the_option(
 
     assert run(*train_options(data), "-o", tmp_path / "run", "--epochs", 1, "-q").status == 0
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     with monkeypatch.context() as patch:
@@ -53,7 +53,7 @@ def test_memory_that_runs_out_names_the_option(
 
 
 def test_other_errors_are_not_about_memory(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("shapes differ")
 
     monkeypatch.setattr("avvp.pipeline.training.train_parser.training_step", fail)

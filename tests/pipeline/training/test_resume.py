@@ -36,11 +36,11 @@ def kill_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     """Let training end without a word after some batches."""
     original, left = train_parser.training_step, [steps]
 
-    def step(*arguments: object) -> dict[str, float]:
+    def step(*arguments: object, **options: object) -> dict[str, float]:
         if not left[0]:
             raise Killed
         left[0] -= 1
-        return original(*arguments)  # pyright: ignore[reportArgumentType]
+        return original(*arguments, **options)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(train_parser, "training_step", step)
 
