@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +21,9 @@ from support.media import Clips
 from support.paths import ROOT
 
 COMMANDS = dict(Defaults(avvp).commands())
-# Variables of the program itself, and prefixes of others', which no option may have.
-RESERVED = {"AVVP_CONFIG", "AVVP_WEIGHTS_DIR", "AVVP_FFMPEG", "AVVP_SERVE_TOKEN", "AVVP_DEBUG"}
+SOURCES = [path for folder in ("pipeline", "weights", "extractors", "models") for path in (ROOT / folder).rglob("*.py")]
+# Variables that the program reads by their names.
+RESERVED = {name for path in SOURCES for name in re.findall(r'"(AVVP_[A-Z_]+)"', path.read_text(encoding="utf-8"))}
 
 
 @pytest.fixture
@@ -175,6 +177,9 @@ def test_every_option_has_a_variable_of_its_own() -> None:
     names = [variable_name(path, key) for path, command in COMMANDS.items() for key in settable_options(command)]
     assert len(set(names)) == len(names)
     assert not RESERVED & set(names)
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert RESERVED >= {"AVVP_CONFIG", "AVVP_WEIGHTS_DIR"}
+    assert {name for name in RESERVED if f"| `{name}` |" not in page} == set()
     assert all(option.nargs == 1 for command in COMMANDS.values() for option in settable_options(command).values())
 
 
@@ -292,6 +297,20 @@ def test_a_resumed_run_keeps_its_number_of_epochs(
     run("train", "-o", "run", "--resume")
     run("train", "-o", "run", "--resume", "--epochs", "9")
     assert planned == [7, None, 9]
+
+
+def test_the_page_has_a_valid_file_and_the_options_of_a_working_folder(user_file: Callable[[str], Path]) -> None:
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    example = page.partition("```toml\n")[2].partition("```")[0]
+    user_file(example)
+    defaults = Defaults(avvp)
+    parse = {name: setting.value for name, setting in defaults.of_command(("parse",), COMMANDS["parse",]).items()}
+    assert parse == {
+        "device": "cpu", "weights": "demo", "formats": ["json", "vtt"], "merge_gap": 1, "recursive": True,
+    }  # fmt: skip
+    assert all(defaults.of_command(path, command) is not None for path, command in COMMANDS.items())
+    listed = page.partition("It may set:")[2].partition("that `avvp weights list`")[0]
+    assert set(re.findall(r"`([\w-]+)`", listed)) == FOLDER_OPTIONS
 
 
 def test_no_file_of_this_repository_is_one_of_defaults() -> None:
