@@ -101,7 +101,7 @@ def variable_name(path: Iterable[str], key: str) -> str:
         key: of the option, see `option_key`.
 
     Returns:
-        For example "AVVP_WEIGHTS_FETCH_WEIGHTS_DIR".
+        For example `AVVP_WEIGHTS_FETCH_WEIGHTS_DIR`.
     """
     return "_".join([_PREFIX, *path, key]).replace("-", "_").upper()
 
