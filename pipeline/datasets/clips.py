@@ -212,6 +212,20 @@ def find_name(filename: str, available: Collection[str], with_suffix: Mapping[st
     return next(plain, None) or next(filter(None, map(with_suffix.get, candidates)), None)
 
 
+def name_of_results(base: str, media: str) -> str:
+    """Return what a file of results is called, where clips and data sets are looked for.
+
+    Args:
+        base: name of the file without its suffix.
+        media: name of the media file that it states, without media suffix.
+
+    Returns:
+        The name of the media file, whatever the file of results is called; with its suffix where that is a part of
+        `base`, as --keep-suffix leaves it.
+    """
+    return base if without_media_suffix(base) == media else media
+
+
 def clip_id(filename: str) -> str:
     """Return the id in `<id>_<start>_<end>`; a name of another form is its own id."""
     match = _CLIP_NAME.fullmatch(filename)

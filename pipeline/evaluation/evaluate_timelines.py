@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +14,10 @@ from numpy.typing import NDArray
 from ...weights.messages import first_line
 from ...weights.unicode import decode_unicode
 from ..datasets.annotations import Annotations
-from ..datasets.clips import clip_id, find_name, names_with_suffix
+from ..datasets.clips import clip_id, find_name, name_of_results, names_with_suffix
 from ..errors import DatasetError
 from ..event_limits import parse_event_json, read_event_bytes
-from ..files import list_files
+from ..files import list_files, without_media_suffix
 from ..metrics import score
 from ..text import escape
 from ..timeline import MAX_EVENTS, GroundTruth, SegmentLabels, Timeline, per_second_labels
@@ -30,8 +32,9 @@ def evaluate_timelines(
     """Score the timelines in a folder.
 
     Args:
-        folder: with `<filename>.events.json` or `<id>.events.json` for each clip, see `read_timeline`; the suffix of a
-            media file before `.events.json` is allowed.
+        folder: with a JSON file for each clip, see `read_timeline`: called `<filename>` or `<id>` (the suffix of a
+            media file may follow, then `.events.json` or `.json`), or stating the clip as its media file, by which data
+            sets name it.
         annotations: of the data set; seconds past its last annotated second are not scored.
         split: "val" or "test".
         allow_missing: score only the clips that have a timeline; `notes` states their number.
@@ -47,16 +50,21 @@ def evaluate_timelines(
     decisions: list[SegmentLabels] = []
     missing: list[str] = []
     problems: list[str] = []
-    available = _list_timelines(folder)
-    with_suffix = names_with_suffix(available)
+    found, ambiguous = _find_timelines(folder, clips.filenames)
+    problems += ambiguous
+    clips_by_name = {name: filename for filename in clips.filenames for name in (clip_id(filename), filename)}
     for index, filename in enumerate(clips.filenames):
-        name = find_name(filename, available, with_suffix)
-        if name is None:
+        path = found.get(filename)
+        if path is None:
             missing.append(f"{escape(filename)}{_TIMELINE_SUFFIX}")
             continue
-        path = folder / f"{name}{_TIMELINE_SUFFIX}"
         try:
-            labels = read_timeline(path, annotations.labels, annotations.segments)
+            document = _read_document(path)
+            stated = _stated_name(path, document)
+            other = None if stated is None else clips_by_name.get(stated)
+            if other not in {None, filename} and clip_id(other or "") != clip_id(filename):
+                raise DatasetError(f"{escape(path)}: called like one clip, but states that it is of {escape(stated)}")
+            labels = _read_labels(path, document, annotations.labels, annotations.segments)
         except DatasetError as error:
             problems.append(str(error))
             continue
@@ -79,17 +87,65 @@ def evaluate_timelines(
     )
 
 
-def _list_timelines(folder: Path) -> frozenset[str]:
-    """Return the names of the timelines in a folder and below it, without hidden ones."""
+def _find_timelines(folder: Path, filenames: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
+    """Find the file of each clip: by its name, and where there is none of the clip's name by the media that it states.
+
+    Args:
+        folder: of the files, and of folders with others; hidden ones are left out.
+        filenames: of the clips.
+
+    Returns:
+        Clip -> file, and a line for each clip of which several files state that they are its timeline.
+    """
+    files = _list_timelines(folder)
+    found = _match(filenames, files)
+    rest = [filename for filename in filenames if filename not in found]
+    if not rest:
+        return found, []
+    used = set(found.values())
+    by_media: dict[str, Path] = {}
+    rivals: dict[str, Path] = {}
+    for path in sorted(set(files.values()) - used):
+        with contextlib.suppress(DatasetError):  # JSON of another kind
+            if name := _stated_name(path, _read_document(path)):
+                (rivals if name in by_media else by_media)[name] = path
+    matched = _match(rest, by_media)
+    problems = [
+        f"{escape(by_media[name])} and {escape(rivals[name])}: both state that they are of {escape(name)}"
+        for name in rivals
+        if by_media[name] in matched.values()
+    ]
+    return found | matched, problems
+
+
+def _match(filenames: Sequence[str], files: Mapping[str, Path]) -> dict[str, Path]:
+    with_suffix = names_with_suffix(files)
+    names = {filename: find_name(filename, files.keys(), with_suffix) for filename in filenames}
+    return {filename: files[name] for filename, name in names.items() if name is not None}
+
+
+def _list_timelines(folder: Path) -> dict[str, Path]:
+    """Return name -> file of the JSON files in a folder and below it; `NAME.events.json` goes before `NAME.json`."""
     try:
         files = list_files(folder, recursive=True)
     except OSError as error:
         raise DatasetError(f"{escape(folder)}: cannot be listed: {error.strerror}") from error
-    return frozenset(
-        file.relative_to(folder).as_posix().removesuffix(_TIMELINE_SUFFIX)
-        for file in files
-        if file.name.endswith(_TIMELINE_SUFFIX)
-    )
+    named: dict[str, Path] = {}
+    for suffix in (".json", _TIMELINE_SUFFIX):
+        for file in files:
+            if file.name.endswith(suffix):
+                named[file.relative_to(folder).as_posix().removesuffix(suffix)] = file
+    return named
+
+
+def _stated_name(path: Path, document: Any) -> str | None:
+    """Return the name of the media file that a timeline states, None where it states none."""
+    media = document.get("media")
+    stated = media.get("path") if isinstance(media, dict) and "events" in document else None
+    if not isinstance(stated, str) or not stated:
+        return None
+    base = path.name.removesuffix(_TIMELINE_SUFFIX).removesuffix(".json")
+    return name_of_results(base, without_media_suffix(PurePath(stated).name)) or None
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,9 +248,24 @@ def read_timeline(path: Path, labels: Sequence[str], segments: int) -> SegmentLa
     Raises:
         DatasetError: the file cannot be read or is not a timeline of these classes.
     """
+    return _read_labels(path, _read_document(path), labels, segments)
+
+
+def _read_document(path: Path) -> Any:
+    """Read a JSON object. Raises DatasetError."""
     try:
-        text = decode_unicode(read_event_bytes(path))
-        events = parse_event_json(text, finite=False)["events"]  # an event that is not an interval is named as such
+        # An event that is not an interval is named as such.
+        document = parse_event_json(decode_unicode(read_event_bytes(path)), finite=False)
+        if not isinstance(document, dict):
+            raise TypeError("not a JSON object")
+    except (ValueError, TypeError) as error:
+        raise DatasetError(f"{escape(path)}: not a timeline: {first_line(error)}") from error
+    return document
+
+
+def _read_labels(path: Path, document: Any, labels: Sequence[str], segments: int) -> SegmentLabels:
+    try:
+        events = document["events"]
         if len(events) > MAX_EVENTS:
             raise ValueError(f"more than {MAX_EVENTS:,} events")
         rows = ((e["modality"], e["label"], float(e["onset"]), float(e["offset"])) for e in events)

@@ -44,7 +44,7 @@ class EvaluateOptions(AnnotationOptions, FeatureOptions, TableFileOptions, Downl
         metadata=option(
             "--timelines",
             type=EXISTING_FOLDER,
-            help="Score a folder of NAME.events.json files, by any program, instead of a parser.",
+            help="Score a folder of JSON files of events, by any program, instead of a parser.",
         )
     )
     pseudo_labels: Path | None = field(

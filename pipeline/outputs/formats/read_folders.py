@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...datasets.clips import name_of_results
 from ...errors import FormatError, SetupError
-from ...files import FAILURES_FILE, is_file, list_files, without_media_suffix
+from ...files import FAILURES_FILE, is_file, list_files
 from ...text import escape
 from ...timeline import Timeline
 from .registry import FORMATS, Format, all_files, find_format, read_events
@@ -150,7 +151,5 @@ def _name(path: Path, timelines: Sequence[Timeline], record: EventFiles, done: s
 
 
 def _full_name(path: Path, timeline: Timeline) -> str:
-    """Return the timeline's name, with the suffix of its media file if the event file has it, as --keep-suffix adds."""
     match = find_format(path)
-    base = path.stem if match is None else match[2]
-    return base if without_media_suffix(base) == timeline.name else timeline.name
+    return name_of_results(path.stem if match is None else match[2], timeline.name)

@@ -28,6 +28,7 @@ from avvp.pipeline.inference.bundle import load_parser
 from avvp.pipeline.inference.predict import predict_clips, predict_video
 from avvp.pipeline.inference.thresholds import Thresholds, apply_tables, read_thresholds
 from avvp.pipeline.metrics import score
+from avvp.pipeline.outputs.formats.read_folders import read_event_files
 from avvp.pipeline.timeline import SegmentLabels, SegmentProbabilities
 from avvp.pipeline.training.model_info import count_parts, recipe_parser, unused_when_published
 from rich.console import Console
@@ -144,6 +145,53 @@ def test_timelines_on_disk(data: tuple[Path, dict[str, Truth]], tmp_path: Path, 
     assert result.scores.mean == 100
     assert result.source == "events"
     assert result.notes == ()
+
+
+def stating(folder: Path, name: str, media: str, target: str) -> None:
+    """Rename a timeline, and let it state its media file, as avvp parse does."""
+    path = folder / f"{name}.events.json"
+    document = json.loads(path.read_text())
+    path.unlink()
+    (folder / target).write_text(json.dumps({**document, "media": {"path": media}}))
+
+
+@pytest.mark.parametrize("target", ["{}.mp4.json", "{}.json", "{}.mp4.events.json", "sub/renamed.json"])
+def test_names_of_timelines(data: tuple[Path, dict[str, Truth]], tmp_path: Path, target: str) -> None:
+    root, truths = data
+    folder = perfect(truths["test"], tmp_path / "events")
+    name = truths["test"].filenames[3]
+    (folder / "sub").mkdir()
+    stating(folder, name, f"/videos/{name}.mp4", target.format(name))
+    assert evaluate_timelines(folder, read_annotations(root / "annotations"), "test").scores.mean == 100
+
+
+def test_a_renamed_timeline_is_found_by_the_media_it_states(
+    data: tuple[Path, dict[str, Truth]], tmp_path: Path
+) -> None:
+    """As `convert` names it; JSON of other kinds beside it does not matter."""
+    root, truths = data
+    folder = perfect(truths["test"], tmp_path / "events")
+    name = truths["test"].filenames[3]
+    stating(folder, name, f"{name}.mkv", "take 2.json")
+    (folder / "other.json").write_text("[1, 2]")
+    (folder / "scores.json").write_text('{"media": {"path": "x.mp4"}}')
+    annotations = read_annotations(root / "annotations")
+    assert evaluate_timelines(folder, annotations, "test").scores.mean == 100
+    assert name in read_event_files([folder / "take 2.json"]).timelines
+    (folder / "take 3.json").write_bytes((folder / "take 2.json").read_bytes())
+    with pytest.raises(DatasetError, match=rf"take 2\.json and .*take 3\.json: both state that they are of {name}"):
+        evaluate_timelines(folder, annotations, "test")
+
+
+def test_a_timeline_of_another_clip_is_no_result(data: tuple[Path, dict[str, Truth]], tmp_path: Path) -> None:
+    root, truths = data
+    folder = perfect(truths["test"], tmp_path / "events")
+    first, second = truths["test"].filenames[3:5]
+    stating(folder, first, f"{second}.mp4", f"{first}.json")
+    with pytest.raises(DatasetError, match=f"{first}.json: called like one clip, but states that it is of {second}"):
+        evaluate_timelines(folder, read_annotations(root / "annotations"), "test")
+    (folder / f"{first}.json").write_text('{"events": [], "media": {"path": "upload-17.mp4"}}')
+    assert evaluate_timelines(folder, read_annotations(root / "annotations"), "test").scores.mean < 100
 
 
 def test_missing_timelines_are_listed_or_allowed(data: tuple[Path, dict[str, Truth]], tmp_path: Path) -> None:
