@@ -74,7 +74,7 @@ with avvp.load("demo", precision="bf16", compile=True) as parser:
     assert_type(parser.labels, tuple[str, ...])
 assert_type(Timeline.load("events.json"), Timeline)
 assert_type(avvp.__version__, str)
-picture: bytes = timeline.plot("timeline.png", media="video.mp4").png
+picture: bytes = Timeline.load("events.json").plot("timeline.png", media="video.mp4").png
 """
 
 WRONG = """
