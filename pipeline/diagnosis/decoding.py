@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import re
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ...weights.messages import first_line
 from ..text import escape
 from .section import Section
 
@@ -20,6 +22,7 @@ CODECS = (
 )  # fmt: skip
 _FRAMES = 8  # of the clip, one second
 _SIZE = 64  # pixels
+_SPACE = 1 << 20  # bytes of the folder for temporary files that decoders need at the least
 _TIMEOUT = 20.0  # seconds for a program or a decoder
 # What decides which program is run, in order of precedence.
 _VARIABLES = ("AVVP_FFMPEG", "IMAGEIO_FFMPEG_EXE")
@@ -28,8 +31,19 @@ _VARIABLES = ("AVVP_FFMPEG", "IMAGEIO_FFMPEG_EXE")
 def check_decoding() -> Section:
     """List the decoders with their codecs, and decode a small clip with each."""
     section = Section("Decoding")
-    with tempfile.TemporaryDirectory(prefix="avvp-doctor-") as folder:
-        clip = Path(folder) / "clip.mp4"
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="avvp-doctor-")))
+            (folder / "space").write_bytes(bytes(_SPACE))
+        except OSError as error:
+            section.facts = dict.fromkeys(("pyav", "ffmpeg", "decord"))
+            section.add(
+                f"the folder for temporary files cannot be used: {first_line(error)}",
+                "broken",
+                "set TMPDIR to a folder that can be written to and has space",
+            )
+            return section
+        clip = folder / "clip.mp4"
         made = _try(lambda: _write_clip(clip))
         section.facts["pyav"] = _check_pyav(section, clip, made)
         section.facts["ffmpeg"] = _check_ffmpeg(section, clip, made)
@@ -42,7 +56,7 @@ def _try(step: Callable[[], Any]) -> str:
     try:
         step()
     except Exception as error:  # whatever keeps a decoder from working is a finding
-        return escape(str(error).split("\n", 1)[0]) or type(error).__name__
+        return first_line(error)
     return ""
 
 
@@ -75,7 +89,7 @@ def _check_pyav(section: Section, clip: Path, made: str) -> dict[str, Any]:
     try:
         av: Any = importlib.import_module("av")
     except Exception as error:  # of the dynamic loader
-        cause = escape(str(error).split("\n", 1)[0])
+        cause = first_line(error)
         section.add(f"PyAV does not work: {cause}", "broken", "pip install --force-reinstall av")
         return {"works": False, "error": cause, "version": None, "decodes": {}}
     decodes = {name: not _try(lambda name=name: av.codec.Codec(name, "r")) for name in CODECS}
@@ -98,7 +112,7 @@ def _check_ffmpeg(section: Section, clip: Path, made: str) -> dict[str, Any]:
         head = _run(program, "-version").split("\n", 1)[0]
         listing = _run(program, "-hide_banner", "-codecs")
     except Exception as error:  # there is none, it cannot be run, or PyAV cannot be imported
-        cause = escape(str(error).split("\n", 1)[0])
+        cause = first_line(error)
         section.add(f"the program ffmpeg does not run: {cause}", "broken", advice)
         return {"works": False, "error": cause, "path": None, "version": None, "source": None, "decodes": {}}
     found = set(re.findall(r"^ D[.A-Z]{5} (\S+)", listing, re.MULTILINE))

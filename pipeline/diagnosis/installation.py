@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ...weights.messages import first_line
 from ..memory import available_memory
 from ..text import escape
 from .section import Section
@@ -32,6 +33,7 @@ EXTRAS = {
     "hub": "bundles of a Hugging Face hub",
     "ray": "--engine ray: batch runs on a cluster",
     "table": "Parquet files",
+    "pandas": "Timeline.to_dataframe",
     "otio": "EDL and FCPXML of .otio files",
     "serve": "avvp serve",
     "web": "http addresses as inputs, avvp download",
@@ -128,7 +130,7 @@ def check_machine() -> Section:
         section.facts["devices"] += _list_gpus(torch)
     except Exception as error:  # of the dynamic loader, of CUDA: whatever keeps PyTorch from working
         section.add(
-            f"PyTorch does not work: {escape(str(error).split(chr(10), 1)[0])}",
+            f"PyTorch does not work: {first_line(error)}",
             "broken",
             "pip install --force-reinstall torch",
         )

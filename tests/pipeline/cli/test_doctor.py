@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -183,6 +184,15 @@ def test_a_decoder_that_fails_is_broken_and_decord_is_a_note(monkeypatch: pytest
     assert broken(section) == [text for text in states(section) if "PyAV" in text]
     assert "does not work: 5 of 8 frames were decoded" in broken(section)[0]
     assert any(text.startswith("decord") and state == "note" for text, state in states(section).items())
+
+
+def test_a_full_folder_for_temporary_files_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    section = decoding.check_decoding()
+    assert broken(section) == ["the folder for temporary files cannot be used: No space left on device"]
 
 
 def test_packages_that_are_missing_or_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
