@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -35,6 +36,7 @@ class WorkerPool:
         self._busy: set[DecodeWorker] = set()
         self._lock = threading.Lock()
         self._closed = False
+        self._process = os.getpid()
 
     @contextlib.contextmanager
     def lend(self, profile: str, options: DecodeOptions) -> Iterator[DecodeWorker]:
@@ -49,7 +51,10 @@ class WorkerPool:
 
         Raises:
             ParserClosedError: the pool is closed, or was closed in the meantime.
+            RuntimeError: this process was forked from that of the pool.
         """
+        if os.getpid() != self._process:
+            raise RuntimeError("this parser was loaded before the process forked; load one in each process")
         with self._lock:
             if self._closed:
                 raise ParserClosedError
@@ -71,6 +76,8 @@ class WorkerPool:
 
     def close(self) -> None:
         """End the workers; those that decode stop, and their callers get ParserClosedError."""
+        if os.getpid() != self._process:
+            return  # the workers of a process that forks remain its own
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []

@@ -296,6 +296,20 @@ def test_workers_of_the_pool_stay_and_end() -> None:
     assert first.pid is None
 
 
+def test_a_forked_process_leaves_the_workers_of_its_parent_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = WorkerPool()
+    with pool.lend("clean", DEFAULT_OPTIONS) as worker:
+        worker.start()
+    with monkeypatch.context() as forked:
+        forked.setattr("os.getpid", lambda: -1)
+        pool.close()
+        with pytest.raises(RuntimeError, match="load one in each process"), pool.lend("clean", DEFAULT_OPTIONS):
+            pass
+    assert worker.pid is not None
+    pool.close()
+    assert worker.pid is None
+
+
 @pytest.mark.parametrize("option", ["threads", "batch_size", "workers"])
 def test_numbers_of_nothing_are_an_error(tiny_bundle: Path, option: str) -> None:
     with pytest.raises(ValueError, match=f"{option} is 0"):
