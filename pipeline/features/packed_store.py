@@ -32,7 +32,7 @@ from ...weights.messages import shown
 from ...weights.safe_paths import inside
 from ..durable import PART_PREFIX, sync_folder
 from ..errors import DatasetError, OutputError
-from ..files import check_writable
+from ..files import check_folder_of, make_folder_of
 from ..segments import MAX_MEDIA_SECONDS
 from ..text import escape
 from ..text_files import read_json
@@ -145,11 +145,11 @@ def check_target(target: Path) -> None:
         target: folder of the new store.
 
     Raises:
-        OutputError: the path exists, or its parent folder does not exist or is not writable.
+        OutputError: the path exists, or the nearest folder above it that exists is not writable.
     """
     if os.path.lexists(target):
         raise OutputError(f"{escape(target)}: already exists; remove it or choose another name")
-    check_writable(target.resolve().parent)
+    check_folder_of(target)
 
 
 def pack_features(
@@ -180,6 +180,7 @@ def pack_features(
         OutputError: the target exists or cannot be written.
     """
     check_target(target)
+    make_folder_of(target)
     expected, problems = source.lengths(sorted(source.ids()))
     parent = target.resolve().parent
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ....weights.messages import file_size
 from ...errors import DatasetError
 from ...text import escape
 from ..options.command import ANY_PATH, EXISTING_FOLDER, argument, command, exit_1_on_error, exit_2_on_error, option
@@ -61,5 +62,5 @@ def pack(options: PackOptions) -> int:
         )
     for problem in packed.left_out:
         click.echo(f"left out: {problem}", err=True)
-    console.info(f"{packed.clips} clips, {packed.bytes / 2**20:.1f} MiB: {escape(options.store)}")
+    console.info(f"{packed.clips} clips, {file_size(packed.bytes)}: {escape(options.store)}")
     return 1 if packed.left_out else 0

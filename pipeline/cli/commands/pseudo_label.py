@@ -138,7 +138,10 @@ def pseudo_label(options: PseudoLabelOptions) -> int:
             if options.review is not None:
                 check_review(storage)
             inputs = replace(named, files=videos)
-            status = run_batch(_make_task(config, options), inputs, storage, options, console)
+            with console:
+                console.busy("loading networks")
+                task = _make_task(config, options)
+            status = run_batch(task, inputs, storage, options, console)
             if options.review is not None and not options.plans_only:
                 console.info(_write_review(config.weak, videos, storage, options.output, options.review))
         return status

@@ -60,12 +60,15 @@ class WeightsDirOptions(CommandOptions):
 @command(WeightsDirOptions, name="list", examples=("avvp weights list",))
 def list_command(options: WeightsDirOptions) -> int:
     """List bundles and files, with licence, source, and where they are on this machine."""
+    known = list_files()
     click.echo("Bundles (for --weights):")
     for bundle in list_bundles().values():
         files = ", ".join(bundle.files) or "no files"
-        click.echo(f"  {bundle.name}\n      {bundle.description}\n      {files}")
+        size = sum(known[name].size for name in bundle.files if name in known)
+        total = f" ({file_size(size)})" if size else ""
+        click.echo(f"  {bundle.name}{total}\n      {bundle.description}\n      {files}")
     click.echo("Files:")
-    for file in list_files().values():
+    for file in known.values():
         path = find_file(file, options.weights_dir)
         place = escape(path) if path else "not on this machine"
         click.echo(f"  {file.key}  {file.name}  {file_size(file.size)}  {place}")
@@ -109,7 +112,7 @@ def _fetch(file: WeightFile, weights_dir: Path | None, console: Console) -> str:
         return f"already at {escape(existing)}, sha256 {verify_file(file, existing)}"
     with console:
         path, digest = fetch_file(file, weights_dir, progress=console.download_progress)
-    return f"saved to {escape(path)}, sha256 {digest}"
+    return f"saved to {escape(path)}, {file_size(path.stat().st_size)}, sha256 {digest}"
 
 
 @dataclass(frozen=True, kw_only=True)

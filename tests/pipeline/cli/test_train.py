@@ -237,7 +237,10 @@ def test_pack(run: Run, data: Path, tmp_path: Path) -> None:
     assert again.status == 2
     assert "already exists" in again.err
     assert "is a packed store already" in run("pack", tmp_path / "packed", tmp_path / "other").err
-    assert "no such folder" in run("pack", data / "features", tmp_path / "nowhere" / "x").err
+    deep = run("pack", data / "features", tmp_path / "new" / "deep" / "packed")
+    assert (deep.status, "42 clips, " in deep.err, " kB: " in deep.err) == (0, True, True)
+    (tmp_path / "file").touch()
+    assert "file: is not a folder" in run("pack", data / "features", tmp_path / "file" / "x").err
 
 
 def test_pack_leaves_out_what_is_bad_when_asked(run: Run, data: Path, tmp_path: Path) -> None:

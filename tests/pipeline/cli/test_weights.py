@@ -46,6 +46,7 @@ def test_list_names_everything(run: Run) -> None:
     assert "leap-llp" in result.out
     assert "RANDOM parameters" in result.out
     assert result.out.count("not on this machine") == len(list_files()) - 1
+    assert "leap-llp (871 MB)\n" in result.out
     assert "resnet152-394f9c45.pth  242 MB" in result.out
     assert "llp_glove.safetensors  32 kB" in result.out
     assert "shipped with the program" in result.out
@@ -55,7 +56,7 @@ def test_fetch_verify_path(run: Run, server: Server, tmp_path: Path) -> None:
     assert run("weights", "path", "test", "--weights-dir", tmp_path).status == 1
     fetched = run("weights", "fetch", "test", "--weights-dir", tmp_path)
     assert fetched.status == 0
-    assert DIGEST in fetched.out
+    assert f", 1.0 MB, sha256 {DIGEST}" in fetched.out
     assert (tmp_path / "weights.bin").read_bytes() == CONTENT
     assert "already at" in run("weights", "fetch", "weights.bin", "--weights-dir", tmp_path).out
     assert len(server.requests) == 1
