@@ -7,16 +7,18 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from ...weights.bundles import load_bundle
-from ..errors import AVVPError, MediaError, SetupError
+from ..download.reasons import DownloadError
+from ..errors import AVVPError, MediaError, OutputError, SetupError
 from ..files import make_folder_of
 from ..text import escape
 from .missing_weights import provide_weights
 from .options.batch_options import read_decoding
+from .options.command import given_flags
 from .options.event_outputs import (
     check_outputs,
     check_suffix,
@@ -28,7 +30,9 @@ from .options.event_outputs import (
     write_target,
 )
 from .options.groups import set_torch_threads
-from .parse_options import ParseOptions, make_parse_task, read_decisions
+from .options.media_options import CookieOptions, WebOptions
+from .parse_options import Decisions, ParseOptions, make_parse_task, read_decisions
+from .single_input import SingleInput, is_local, open_input, planned_name
 
 if TYPE_CHECKING:
     from ...weights.manifest import Bundle
@@ -42,7 +46,15 @@ if TYPE_CHECKING:
     from .console import Console
 
 _BATCH_SECONDS = 4  # of video per batch
+_ONE_ADDRESS = "- and addresses are parsed alone; avvp download fetches many"
 _NEXT = "-o events.json writes the events, --html page.html a page that plays them with the video, -f csv a table"
+
+
+class _Results(NamedTuple):
+    """What is written: results in formats, and all files, with plots and pages."""
+
+    targets: list[OutputFiles]
+    files: list[Path]
 
 
 def parse_one(options: ParseOptions) -> int:
@@ -57,20 +69,37 @@ def parse_one(options: ParseOptions) -> int:
     Raises:
         click.UsageError, SetupError, WeightsError: found before decoding starts.
     """
-    path, targets, outputs = _plan_files(options)
+    planned, results = _plan_files(options)
     bundle = load_bundle(options.weights, options.source())
-
-    _decode_ahead(path, bundle, options)
 
     from .console import Console
 
     console = Console(quiet=options.quiet, verbose=options.verbose)
     decisions = read_decisions(bundle, options)
-    clip = _read_annotated_clip(path, options)
+    argument = options.inputs[0]
+    if not is_local(argument):
+        provide_weights(bundle, options, console)  # before a download that they could make useless
+    try:
+        with open_input(argument, planned, options, console) as given:
+            return _parse_input(given, bundle, decisions, results, options)
+    except (DownloadError, MediaError, OutputError) as error:
+        return _report(planned, error, options)
+
+
+def _parse_input(
+    given: SingleInput, bundle: Bundle, decisions: Decisions, results: _Results, options: ParseOptions
+) -> int:
+    """Parse an input that is a file, see `parse_one`."""
+    from .console import Console
+
+    path, console = given.path, Console(quiet=options.quiet, verbose=options.verbose)
+    _check_embeddable(path, options)
+    _decode_ahead(path, bundle, options)
+    clip = _read_annotated_clip(given.shown, options)
     try:
         provide_weights(bundle, options, console, check=lambda: _check_media(path, options))
     except MediaError as error:
-        return _report(path, error, options)
+        return _report(given.shown, error, options)
     with console:
         console.detail("loading networks")
         console.busy("loading networks")
@@ -83,33 +112,34 @@ def parse_one(options: ParseOptions) -> int:
     started = time.monotonic()
     try:
         with console:
-            features, timeline = _parse(path, task, loaded, options, console)
+            features, timeline = _parse(given, task, loaded, options, console)
             written = timeline if options.segments else timeline.without_probabilities()
             console.clear()
-            for target in targets:
+            for target in results.targets:
                 write_target(written, target)
             truth = clip.compare(timeline) if clip else None
             maps = None if options.explain is None else _write_attention(options.explain, timeline, features, loaded)
             write_plots(timeline, options, media=path, truth=truth, attention=maps)
             with contextlib.suppress(OSError):  # a closed terminal must not turn a written result into a failure
-                console.print_result(path, timeline, time.monotonic() - started, truth)
-                print_written(outputs, quiet=options.quiet)
-                if not targets and not outputs:
+                console.print_result(given.shown, timeline, time.monotonic() - started, truth)
+                print_written(results.files, quiet=options.quiet)
+                if not results.targets and not results.files:
                     console.info(_NEXT)
     except Exception as error:
-        return _report(path, error, options)
+        return _report(given.shown, error, options)
     return 0
 
 
 def _report(path: Path, error: Exception, options: ParseOptions) -> int:
     """Print why a file has no result; return the exit status."""
-    cause = str(error).removeprefix(f"{escape(path)}: ")
+    cause = error.cause if isinstance(error, MediaError) else str(error).removeprefix(f"{escape(path)}: ")
     if not isinstance(error, AVVPError):
         text = f"{type(error).__name__}: {escape(error)}"
         cause = f"internal error, please report it: {text} (--debug shows more)"
     if options.debug:
         traceback.print_exception(error)
-    click.echo(f"Error: {escape(path)}: {cause}", err=True)
+    about = "" if isinstance(error, DownloadError) else f"{escape(path)}: "  # it names the address
+    click.echo(f"Error: {about}{cause}", err=True)
     return 1
 
 
@@ -138,23 +168,25 @@ def _decode_ahead(path: Path, bundle: Bundle, options: ParseOptions) -> None:
 
     _, missing = bundle_paths(bundle, options.weights_dir)
     if not missing:
-        decode_ahead(path, STREAMS, bundle.profile, read_decoding(bundle.profile, options, options))
+        decoding = options.select(read_decoding(bundle.profile, options, options))
+        decode_ahead(path, STREAMS, bundle.profile, decoding)
 
 
 def _parse(
-    path: Path, task: ParseTask, loaded: LoadedBundle, options: ParseOptions, console: Console
+    given: SingleInput, task: ParseTask, loaded: LoadedBundle, options: ParseOptions, console: Console
 ) -> tuple[FeatureSet, Timeline]:
     from ..inference.parse_video import extract_with, make_timeline
     from ..outputs.postprocess import refine
 
     features = extract_with(
         loaded,
-        path,
-        decoding=task.settings.decoding,
+        given.path,
+        decoding=options.select(task.settings.decoding),
         batch_size=options.batch_size or _BATCH_SECONDS,
-        progress=console.decode_progress(path),
+        progress=console.decode_progress(given.shown),
     )
-    return features, refine(make_timeline(features, loaded, task.thresholds(loaded)), task.refinement)
+    timeline = given.name_media(make_timeline(features, loaded, task.thresholds(loaded)))
+    return features, refine(timeline, task.refinement)
 
 
 def _write_attention(path: Path, timeline: Timeline, features: FeatureSet, loaded: LoadedBundle) -> AttentionMaps:
@@ -176,17 +208,25 @@ def _read_annotated_clip(path: Path, options: ParseOptions) -> AnnotatedClip | N
     return find_annotated_clip(read_user_annotations(options.annotations, quiet=options.quiet), path.stem)
 
 
-def _plan_files(options: ParseOptions) -> tuple[Path, list[OutputFiles], list[Path]]:
-    """Return the input, the results to write, and all files to write. Raises click.UsageError and SetupError."""
+def _plan_files(options: ParseOptions) -> tuple[Path, _Results]:
+    """Return the input and what is written. Raises click.UsageError and SetupError."""
+    from ..decode.options import DEFAULT_OPTIONS
     from .options.inputs import collect_inputs
 
     if not options.inputs:
         raise click.UsageError("Missing argument 'INPUT...'.")
-    paths, problems = collect_inputs(options.inputs, recursive=options.recursive, quiet=options.quiet)
+    options.select(DEFAULT_OPTIONS)  # refuses what is no part
+    local = [argument for argument in options.inputs if is_local(argument)]
+    paths, problems = collect_inputs(local, recursive=options.recursive, quiet=options.quiet)
+    if len(local) == len(options.inputs) and (flags := given_flags(CookieOptions, WebOptions)):
+        raise click.UsageError(f"{flags[0]} goes with an address")
+    paths += [planned_name(argument) for argument in options.inputs if not is_local(argument)]
     if problems:
         raise click.UsageError("\n  ".join(["some inputs cannot be used:", *problems]))
     if len(paths) > 1:
-        raise click.UsageError(f"{len(paths)} inputs need --output-dir")
+        raise click.UsageError(
+            f"{len(paths)} inputs need --output-dir" if len(local) == len(options.inputs) else _ONE_ADDRESS
+        )
     output = output_path(options.output)
     if output is not None and output.is_dir():
         raise click.UsageError(f"{escape(output)} is a folder; use --output-dir for folders")
@@ -196,17 +236,23 @@ def _plan_files(options: ParseOptions) -> tuple[Path, list[OutputFiles], list[Pa
         from ..outputs.plots.attention_maps import MAP_SUFFIXES
 
         check_suffix("--explain", options.explain, MAP_SUFFIXES)
+        if options.start:
+            raise click.UsageError("--explain is for videos from their beginning; leave out --start")
         outputs.append(options.explain)
     options.check_page_options(pages=options.html is not None)
     check_outputs(outputs)
     refuse_inputs(outputs, paths)
     if options.segments and not any(target.format.name == "json" for target in targets):
         raise click.UsageError("--segments goes into the JSON result, and none is asked for")
+    return paths[0], _Results(targets, outputs)
+
+
+def _check_embeddable(path: Path, options: ParseOptions) -> None:
+    """Raise SetupError or MediaError for a video that is too large for the page."""
     if options.embed_video:
         from ..outputs.html.page import check_embeddable
 
-        check_embeddable(paths[0])
-    return paths[0], targets, outputs
+        check_embeddable(path)
 
 
 def _check_device(device: str) -> None:

@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...weights.manifest import DEFAULT_BUNDLE
 from .options.batch_options import BatchOptions, CompileOptions, DecoderOptions, read_settings
-from .options.command import EXISTING_FILE, EXISTING_FOLDER, OUTPUT_FILE, FiniteRange, argument, option
+from .options.command import EXISTING_FOLDER, OUTPUT_FILE, FiniteRange, argument, option
 from .options.event_outputs import FormatOptions, PlotOptions, PostProcessingOptions
-from .options.groups import DownloadOptions, RunningOptions, VerboseOptions
+from .options.groups import (
+    BUNDLE_OPTION,
+    THRESHOLD_OPTION,
+    THRESHOLDS_OPTION,
+    DownloadOptions,
+    RunningOptions,
+    VerboseOptions,
+)
+from .options.media_options import PartOptions, WebOptions
 
 if TYPE_CHECKING:
     from ...weights.manifest import Bundle
@@ -27,6 +34,8 @@ class ParseOptions(
     FormatOptions,
     PostProcessingOptions,
     PlotOptions,
+    PartOptions,
+    WebOptions,
     DecoderOptions,
     CompileOptions,
     BatchOptions,
@@ -50,22 +59,8 @@ class ParseOptions(
     segments: bool = field(
         metadata=option("--segments", is_flag=True, help="Add the probabilities per second to the JSON result.")
     )
-    weights: str = field(
-        metadata=option(
-            "--weights",
-            default=DEFAULT_BUNDLE,
-            metavar="NAME|FOLDER",
-            help="Bundle of networks; see 'avvp weights list'.",
-        )
-    )
-    threshold: float = field(
-        metadata=option(
-            "--threshold",
-            type=FiniteRange(0, 1),
-            default=0.5,
-            help="Decision threshold of all classes, per second and per video.",
-        )
-    )
+    weights: str = field(metadata=BUNDLE_OPTION)
+    threshold: float = field(metadata=THRESHOLD_OPTION)
     video_threshold: float | None = field(
         metadata=option(
             "--video-threshold",
@@ -74,11 +69,7 @@ class ParseOptions(
             help="Decision threshold per video.",
         )
     )
-    thresholds: Path | None = field(
-        metadata=option(
-            "--thresholds", type=EXISTING_FILE, help="TOML or JSON file with thresholds per class and modality."
-        )
-    )
+    thresholds: Path | None = field(metadata=THRESHOLDS_OPTION)
     annotations: Path | None = field(
         metadata=option(
             "--annotations",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import PurePath
+from typing import NamedTuple
 
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
@@ -35,9 +36,9 @@ def render_timeline(
         Lines for rich; bars have at least 20 columns even if the terminal is narrower.
     """
     columns = max(20, width - _LABEL_WIDTH - 16)
-    per_second = min(_MAX_COLUMNS_PER_SECOND, columns / timeline.segments)
-    length = max(1, round(timeline.segments * per_second))
-    lines: list[Text] = [_title(timeline), _ruler(timeline.segments, length, per_second)]
+    start, end = timeline.parsed
+    scale = _Scale(start, end, min(_MAX_COLUMNS_PER_SECOND, columns / (end - start)))
+    lines: list[Text] = [_title(timeline), _ruler(scale)]
     if not timeline.events:
         lines.append(Text("  no events", style="dim"))
     for modality in MODALITIES:
@@ -46,11 +47,11 @@ def render_timeline(
             events = [event for event in modality_events if event.label == label]
             spans = _true_spans(truth, modality, index)
             if events:
-                lines.append(_row(modality, label, events, length, per_second))
+                lines.append(_row(modality, label, events, scale))
             elif spans:
-                lines.append(_missed(modality, label, length))
+                lines.append(_missed(modality, label, scale))
             if spans:
-                bar = _bar(spans, length, per_second)
+                bar = _bar(spans, scale)
                 lines.append(Text(f"  {'':<{_LABEL_WIDTH}} {'truth':<7}{bar}", style="dim"))
     if truth is not None and truth.agreement:
         lines.append(Text(f"  {truth.agreement}", style="bold"))
@@ -80,25 +81,44 @@ def _title(timeline: Timeline) -> Text:
     return Text(file_name, style="bold").append(facts, style="dim")
 
 
-def _ruler(segments: int, length: int, per_second: float) -> Text:
+class _Scale(NamedTuple):
+    """Seconds [start, end) that the bars show."""
+
+    start: int
+    end: int
+    per_second: float  # columns
+
+    @property
+    def length(self) -> int:
+        """Columns of the bars."""
+        return max(1, round((self.end - self.start) * self.per_second))
+
+
+def _ruler(scale: _Scale) -> Text:
     """Render times above the bars, at the smallest round interval that leaves room for the numbers."""
-    step = next(s for s in (1, 2, 5, 10, 30, 60, 300, 600, 3600, segments + 1) if s * per_second >= 8 or s > segments)
-    marks = [" "] * (length + 8)
-    for second in range(0, segments + 1, step):
-        column = round(second * per_second)
+    segments = scale.end - scale.start
+    intervals = (1, 2, 5, 10, 30, 60, 300, 600, 3600, segments + 1)
+    step = next(s for s in intervals if s * scale.per_second >= 8 or s > segments)
+    marks = [" "] * (scale.length + 8)
+    for second in range(scale.start, scale.end + 1, step):
+        column = round((second - scale.start) * scale.per_second)
         mark = format_clock(second)
         marks[column : column + len(mark)] = mark
     return Text(" " * (_LABEL_WIDTH + 10) + "".join(marks).rstrip(), style="dim")
 
 
-def _row(modality: Modality, label: str, events: Sequence[Event], length: int, per_second: float) -> Text:
-    bar = _bar([(event.onset, event.offset) for event in events], length, per_second)
+def _row(modality: Modality, label: str, events: Sequence[Event], scale: _Scale) -> Text:
+    bar = _bar([(event.onset, event.offset) for event in events], scale)
     text = _row_start(modality, label).append(bar, style=_STYLES[modality])
     return text.append(f" {max(event.score for event in events):.2f}", style="dim")
 
 
-def _missed(modality: Modality, label: str, length: int) -> Text:
-    return _row_start(modality, label).append(_EMPTY * length, style=_STYLES[modality]).append(" missed", style="dim")
+def _missed(modality: Modality, label: str, scale: _Scale) -> Text:
+    return (
+        _row_start(modality, label)
+        .append(_EMPTY * scale.length, style=_STYLES[modality])
+        .append(" missed", style="dim")
+    )
 
 
 def _row_start(modality: Modality, label: str) -> Text:
@@ -107,11 +127,14 @@ def _row_start(modality: Modality, label: str) -> Text:
     return Text(f"  {shown:<{_LABEL_WIDTH}} {MODALITY_WORDS[modality]:<7}")
 
 
-def _bar(spans: Sequence[tuple[float, float]], length: int, per_second: float) -> str:
+def _bar(spans: Sequence[tuple[float, float]], scale: _Scale) -> str:
+    length = scale.length
     bar = [_EMPTY] * length
     for onset, offset in spans:
-        first = min(int(onset * per_second), length - 1)
-        last = max(first + 1, round(offset * per_second))
+        if offset <= scale.start:  # of the truth, before the part
+            continue
+        first = min(int(max(0.0, onset - scale.start) * scale.per_second), length - 1)
+        last = max(first + 1, round((offset - scale.start) * scale.per_second))
         bar[first:last] = _FULL * (min(last, length) - first)
     return "".join(bar)
 

@@ -9,6 +9,7 @@ from ..batch_run import run_batch
 from ..missing_weights import provide_weights
 from ..options.batch_options import BatchOptions, CompileOptions, RayOptions, collect_named_inputs
 from ..options.command import command, exit_2_on_error, given_flags, is_given, version_option
+from ..options.media_options import CookieOptions, PartOptions, WebOptions
 from ..parse_file import parse_one
 from ..parse_options import ParseOptions, make_parse_task, read_decisions
 
@@ -21,6 +22,9 @@ from ..parse_options import ParseOptions, make_parse_task, read_decisions
         "avvp-parse video.mp4 --segments -q | jq .events",
         "avvp-parse video.mp4 -o events.json -f json,csv,vtt --merge-gap 1",
         "avvp-parse video.mp4 -o events.json --plot timeline.png --html report.html",
+        "avvp-parse film.mkv --start 1:02:00 --end 1:03:30 -o events.json",
+        "ssh camera cat today.mkv | avvp-parse - -o today.json",
+        "avvp-parse 'https://www.youtube.com/watch?v=BjCEufrlXm4' --keep-download videos/",
         "avvp-parse clips/ --recursive --output-dir events/",
         'avvp-parse -- "-odd name.mp4"',
     ),
@@ -30,10 +34,11 @@ from ..parse_options import ParseOptions, make_parse_task, read_decisions
 def parse(options: ParseOptions) -> int:
     """Find which events are heard and seen in videos, and when.
 
-    INPUT is a media file; with --output-dir also a folder, a pattern, or several of them. The result is JSON unless
-    --format names another format: events with modality (audio, visual, audio_visual), label, onset, offset and score,
-    facts about the file, and the weights and settings that were used. The timeline of a single file is also printed on
-    the terminal. With --output-dir, a journal records finished videos, so a repeated command skips them.
+    INPUT is a media file, "-" for media on standard input, or an address, which yt-dlp downloads; with --output-dir
+    also a folder, a pattern, or several of them. The result is JSON unless --format names another format: events with
+    modality (audio, visual, audio_visual), label, onset, offset and score, facts about the file, and the weights and
+    settings that were used. The timeline of a single file is also printed on the terminal. With --output-dir, a
+    journal records finished videos, so a repeated command skips them.
     """
     with exit_2_on_error(debug=options.debug):
         if options.output_dir is not None:
@@ -48,6 +53,8 @@ def _parse_batch(output_dir: str, options: ParseOptions) -> int:
         raise click.UsageError("-o and --output-dir exclude each other")
     if options.annotations is not None:
         raise click.UsageError("--annotations is for one file; avvp evaluate --timelines scores a folder of results")
+    if flags := given_flags(PartOptions, CookieOptions, WebOptions):
+        raise click.UsageError(f"{flags[0]} is for one file")
     plots = {
         "--plot": options.plot,
         "--html": options.html,
