@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 from collections import Counter
@@ -80,11 +81,13 @@ def write_failures(storage: Storage, failures: Mapping[str, Failure], inputs: Co
 
 
 def _read_rows(storage: Storage) -> list[list[str]]:
-    """Return the rows of the list that have its columns."""
+    """Return the rows of the list that have its columns; what follows a row that no list has is left out."""
     content = storage.read(FAILURES_FILE)
     if content is None:
         return []
-    rows = csv.reader(io.StringIO(content.decode("utf-8", "replace"), newline=""), strict=False)
+    rows: list[list[str]] = []
+    with contextlib.suppress(csv.Error):
+        rows += csv.reader(io.StringIO(content.decode("utf-8", "replace"), newline=""))
     return [row for row in rows if len(row) == len(_HEADER) and row != _HEADER]
 
 
