@@ -1,15 +1,12 @@
-"""Progress of training: a bar per run, a line per epoch, TensorBoard logs."""
+"""Progress of training: a bar per run, a line per epoch, errors of several processes."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-
-from ..errors import SetupError
 
 if TYPE_CHECKING:
     from ..training.train_parser import TrainingCallbacks
@@ -77,36 +74,3 @@ def report_errors_once() -> Iterator[None]:
         if (rank := process_rank()) == 0:
             raise
         raise type(error)(f"process {rank}: {error.message}") from error.__cause__
-
-
-def tensorboard_logger(root: Path) -> EpochLogger:
-    """Make a logger that writes learning rate, losses and validation scores for TensorBoard.
-
-    Args:
-        root: folder of the run; the logs are in its subfolder tensorboard/.
-
-    Returns:
-        The logger.
-
-    Raises:
-        SetupError: TensorBoard is not installed.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise SetupError("TensorBoard is not installed; pip install 'avvp[tensorboard]'") from error
-    writer: SummaryWriter | None = None
-
-    def write(record: Mapping[str, Any]) -> None:
-        nonlocal writer
-        writer = writer or SummaryWriter(str(root / "tensorboard"))
-        number = record["epoch"]
-        writer.add_scalar("learning_rate", record["learning_rate"], number)
-        for name, value in record["losses"].items():
-            writer.add_scalar(f"loss/{name}", value, number)
-        for level in ("segment", "event") if record["validation"] else ():
-            for name, value in record["validation"][level].items():
-                writer.add_scalar(f"validation {level}/{name}", value, number)
-        writer.flush()
-
-    return write

@@ -7,6 +7,7 @@ state.safetensors   parameters, optimizer and log after the last complete epoch;
 best.safetensors    parser of the best epoch
 last.safetensors    parser of the last epoch
 log.jsonl           a line for each epoch
+tensorboard/, wandb/    logs of trackers, if they are asked for
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ BEST_FILE = "best.safetensors"
 LAST_FILE = "last.safetensors"
 LOG_FILE = "log.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
+WANDB_FOLDER = "wandb"
+_FOLDERS = (TENSORBOARD_FOLDER, WANDB_FOLDER)
 _RESULT_FILES = (STATE_FILE, BEST_FILE, LAST_FILE, LOG_FILE, BUNDLE_FILE)
 _FORMAT_VERSION = 1
 
@@ -99,13 +102,13 @@ def check_files(root: Path, names: Sequence[str] = ()) -> None:
     Raises:
         SetupError: a name is a link that leads out of the folder, or not a regular file.
     """
-    own = (*_RESULT_FILES, CONFIG_FILE, EXTRACTORS_CONFIG_FILE, ENVIRONMENT_FILE, TENSORBOARD_FOLDER)
+    own = (*_RESULT_FILES, CONFIG_FILE, EXTRACTORS_CONFIG_FILE, ENVIRONMENT_FILE, *_FOLDERS)
     for name in (*own, *names):
         try:
             path = inside(root, name)
         except UnsafePathError as error:
             raise SetupError(f"{escape(root)}: {escape(error)}") from error
-        if path.exists() and not (path.is_dir() if name == TENSORBOARD_FOLDER else path.is_file()):
+        if path.exists() and not (path.is_dir() if name in _FOLDERS else path.is_file()):
             raise SetupError(f"{escape(path)}: not something that a run has written; remove it")
 
 

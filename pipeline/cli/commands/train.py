@@ -27,6 +27,8 @@ from ..options.command import (
 )
 from ..options.groups import AnnotationOptions, FeatureOptions, RunningOptions, set_torch_threads
 
+TRACKERS = ("tensorboard", "trackio", "wandb")
+
 if TYPE_CHECKING:
     from ...training.distributed import Ranks
     from ...training.setup import PlanData, TrainingPlan
@@ -164,11 +166,19 @@ class TrainOptions(PlanOptions, SettingOptions, RunningOptions):
             help="training.epochs; with --resume, the new number of epochs in total.",
         )
     )
-    tensorboard: bool = field(
+    tensorboard: bool = field(metadata=option("--tensorboard", is_flag=True, help="The same as --track tensorboard."))
+    track: tuple[str, ...] = field(
         metadata=option(
-            "--tensorboard", is_flag=True, help="Also write TensorBoard logs (needs the extra [tensorboard])."
+            "--track",
+            multiple=True,
+            type=click.Choice(TRACKERS),
+            help="Also log each epoch there; repeatable (needs the extra of that name).",
         )
     )
+
+    def trackers(self) -> tuple[str, ...]:
+        """Return the names of the trackers."""
+        return (*self.track, *(["tensorboard"] if self.tensorboard else []))
 
     def all_changes(self) -> list[str]:
         """Return --set and its shortcuts as "TABLE.KEY=VALUE"."""
@@ -238,8 +248,9 @@ def _start(
     from ...devices import resolve_device
     from ...training.run_folder import lock_run, note_other_environment, write_config
     from ...training.setup import check_data, complete_bundle, open_data, prepare_job, start_run
+    from ...training.trackers import check_trackers, start_trackers
     from ...training.train_parser import restore_run
-    from ..training_progress import tensorboard_logger, training_callbacks
+    from ..training_progress import training_callbacks
 
     root = options.output or Path()
     if options.resume and ranks.is_first:
@@ -259,8 +270,7 @@ def _start(
         return restore_run(job), training_callbacks(job.recipe.training.epochs, console)
     if ranks.count > 1:
         console.info(f"{ranks.count} processes, each with a part of every batch of {job.recipe.training.batch_size}")
-    log_epoch = tensorboard_logger(root) if options.tensorboard else None
-    callbacks = training_callbacks(job.recipe.training.epochs, console, log_epoch=log_epoch)
+    check_trackers(options.trackers())
     if options.resume:
         if note := note_other_environment(root, ranks.count):
             console.info(f"note: {note}")
@@ -270,12 +280,22 @@ def _start(
             f"note: no known bundle has {names}: the run can be scored, but cannot parse videos; name the"
             " bundle with --extractors"
         )
-    restored = restore_run(job, callbacks)
+    restored = restore_run(job, training_callbacks(job.recipe.training.epochs, console))
     if options.resume:
         complete_bundle(job, plan, source)
     if is_longer:
         write_config(root, plan.to_dict())
-    return restored, callbacks
+    config = {**job.recipe.to_dict(), "clips": len(job.clips), "classes": len(job.config.labels)}
+    log_epoch = lock.enter_context(
+        start_trackers(
+            options.trackers(),
+            root,
+            config,
+            warn=lambda text: console.info(f"warning: {text}"),
+            quiet=options.quiet,
+        )
+    )
+    return restored, training_callbacks(job.recipe.training.epochs, console, log_epoch=log_epoch)
 
 
 def _resume_command(options: TrainOptions, ranks: Ranks) -> str:

@@ -204,14 +204,14 @@ def test_other_files_that_are_damaged_do_not_matter(run: Run, copy: Path, conten
 
 
 @pytest.mark.parametrize(
-    "name", [BEST_FILE, LAST_FILE, LOG_FILE, CONFIG_FILE, STATE_FILE, "tensorboard", "bundle.toml"]
+    "name", [BEST_FILE, LAST_FILE, LOG_FILE, CONFIG_FILE, STATE_FILE, "tensorboard", "wandb", "bundle.toml"]
 )
 @pytest.mark.parametrize("precious", [True, False])
 def test_nothing_is_written_through_links_out_of_the_folder(
     run: Run, copy: Path, tmp_path: Path, name: str, precious: bool
 ) -> None:
     target = tmp_path / "precious"
-    if precious and name == "tensorboard":
+    if precious and name in {"tensorboard", "wandb"}:
         target.mkdir()
     elif precious:
         target.write_bytes((copy / name).read_bytes())
