@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -96,7 +97,17 @@ def _bar(files: int | None) -> Iterator[ProgressCallback]:
 
     console = Console(stderr=True, force_jupyter=False)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[unit]}"))
-    with Bar(*columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal) as bar:
+    # Text that the caller prints goes above the bar, unless it goes elsewhere.
+    above = sys.stdout.isatty() and console.is_terminal
+    with Bar(
+        *columns,
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        redirect_stdout=above,
+        redirect_stderr=above,
+    ) as bar:
         task = bar.add_task("loading", total=files if files != 1 else None, unit="")
         finished = 0
 
@@ -105,7 +116,7 @@ def _bar(files: int | None) -> Iterator[ProgressCallback]:
             name = escape(PurePath(report.source).name)
             ended = report.stage in {"done", "failed"}
             finished += ended
-            if report.files == 1:
+            if report.files == 1 and not ended:
                 total = None if report.duration is None else max(report.duration, report.seconds)
                 bar.update(
                     task,
@@ -114,7 +125,7 @@ def _bar(files: int | None) -> Iterator[ProgressCallback]:
                     total=total,
                     unit=f"{report.seconds:.0f} s",
                 )
-            elif ended:
+            elif ended and report.files != 1:
                 count = f"{finished}" if report.files is None else f"{finished}/{report.files}"
                 bar.update(task, description=f"{name}: {report.stage}", completed=finished, unit=f"{count} files")
 
