@@ -48,6 +48,7 @@ _SUMMARIES = {
     "doctor": "Check the installation: versions, devices, decoders, weights, defaults, speed.",
     "download": "Download the clips that annotations name, and cut them out of their videos.",
     "evaluate": "Score a parser, event files or pseudo labels.",
+    "export": "Write networks for torch.export, ONNX Runtime or OpenVINO.",
     "extract": "Extract features of videos, as LLP's .npy files or a packed store.",
     "find": "Search for events in files and folders of events.",
     "model-info": "Print parameters and multiply-adds of a parser, per module.",
