@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from avvp.models import AVParser, ParserConfig, build_parser
 from avvp.models.labels import LLP_LABELS
+from avvp.models.loss_parts import load_loss
 from avvp.models.losses import Objective, Targets, objective_terms
 from avvp.pipeline.datasets.clips import SplitDataset
 from avvp.pipeline.datasets.loader import iterate_batches
@@ -178,6 +179,7 @@ def compare_losses(data: Data, device: torch.device, sizes: Sizes) -> float:
 def measure_steps(data: Data, device: torch.device, sizes: Sizes, precision: str, *, smoke: bool) -> None:
     """Print the median step of both programs, ours in this precision, and our part of the matrix-product rate."""
     recipe = load_recipe("leap-published", [f"training.precision={precision}"])
+    loss, _ = load_loss(recipe.objective)
     parser = build_seeded_parser(device, sizes)
     optimizer, scaler = make_optimizer(recipe.training, parser), GradScaler(device.type, enabled=precision == "fp16")
     plain = PlainProgram(build_seeded_parser(device, sizes), data.root, data.clips.ids, device)
@@ -185,7 +187,7 @@ def measure_steps(data: Data, device: torch.device, sizes: Sizes, precision: str
     batches = iterate_batches(data.packed, order, sizes.batch, pin=device.type == "cuda")
     calls = {
         "plain": lambda step: plain.step(order[step * sizes.batch : (step + 1) * sizes.batch]),
-        "ours": lambda _: training_step(parser, next(batches).to(device), recipe, optimizer, scaler),
+        "ours": lambda _: training_step(parser, next(batches).to(device), recipe, optimizer, scaler, loss=loss),
     }
     times = time_in_turns(calls, sizes.steps, device)
     median = {name: float(np.median(values[1:])) for name, values in times.items()}
