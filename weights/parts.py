@@ -195,6 +195,11 @@ def read_trust(values: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
+def trusted_packages(trust: Iterable[str]) -> tuple[str, ...]:
+    """Return the packages that are trusted: those given, and those in AVVP_TRUST_PARTS."""
+    return read_trust([*trust, os.environ.get(TRUST_VARIABLE, "")])
+
+
 def check_options(name: str, options: object) -> None:
     """Check the settings of a part: plain values that a checkpoint can hold.
 
@@ -241,8 +246,7 @@ def _points(kind: str) -> dict[str, EntryPoint]:
 
 
 def _check_trust(kind: str, name: str, module: str, trust: Iterable[str]) -> None:
-    trusted = read_trust([*trust, os.environ.get(TRUST_VARIABLE, "")])
-    if any(module == name or module.startswith(f"{name}.") for name in trusted):
+    if any(module == trusted or module.startswith(f"{trusted}.") for trusted in trusted_packages(trust)):
         return
     package = module.partition(".")[0]
     raise ValueError(

@@ -58,6 +58,8 @@ class ParseTask(BundleTask[LoadedBundle]):
             "segments": self.segments,
             "schema": SCHEMA_VERSION,
         }
+        if loaded.parts:
+            parameters["parts"] = [part.to_dict() for part in loaded.parts]
         if refinement := self.refinement.to_dict():
             parameters["refinement"] = refinement
         digest = hash_values(parameters)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ...extractors.sampling import FRAMES_PER_SEGMENT, STREAMS, Stream
 from ...weights.manifest import Bundle
+from ...weights.parts import trusted_packages
 from ...weights.source import ANYWHERE, DownloadProgress, WeightSource
 from ..decode.options import DecodeOptions
 from ..decode.process import available_cores
@@ -203,11 +204,12 @@ class BundleTask(Task[Loaded]):
         )
 
     def for_other_machines(self) -> BundleTask[Loaded]:
-        """Return the task with absolute paths of bundle and weights."""
+        """Return the task with absolute paths of bundle and weights, and the packages that are trusted here."""
+        folder, trust = _absolute(self.source.folder), trusted_packages(self.source.trust)
         return replace(
             self,
             bundle=replace(self.bundle, root=_absolute(self.bundle.root)),
-            source=replace(self.source, folder=_absolute(self.source.folder)),
+            source=replace(self.source, folder=folder, trust=trust),
         )
 
     def stream_parameters(self, loaded: LoadedExtractors) -> dict[str, str]:

@@ -239,7 +239,7 @@ def _load_extractors(
     except ValueError as error:
         raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
     weight_ids: dict[Stream, str] = {
-        extractor.stream: _weight_id(bundle, bundle.extractors[name], paths, hashes)
+        extractor.stream: _weight_id(bundle, bundle.extractors[name], paths, hashes, extractor.part)
         for name, extractor in extractors.items()
     }
     networks: tuple[DeviceNetworks, ...] = tuple(
@@ -249,8 +249,12 @@ def _load_extractors(
     return LoadedExtractors(networks, spec, weight_ids, precision)
 
 
-def _weight_id(bundle: Bundle, file: str, paths: Mapping[str, Path], hashes: Mapping[str, str]) -> str:
-    return f"untrained, seed {bundle.seed}" if bundle.seed is not None else hashes[file_name(file, paths[file])]
+def _weight_id(
+    bundle: Bundle, file: str, paths: Mapping[str, Path], hashes: Mapping[str, str], part: Part | None
+) -> str:
+    """Return what identifies the parameters of an extractor and, if it is of another package, its code."""
+    identity = f"untrained, seed {bundle.seed}" if bundle.seed is not None else hashes[file_name(file, paths[file])]
+    return identity if part is None else f"{identity}, {part.name} {part.version} {part.source}"
 
 
 def _arrange(extractor: Extractor, precision: ComputePrecision) -> Extractor:

@@ -221,6 +221,7 @@ def _desk_settings(options: ServeOptions) -> DeskSettings:
         decode_timeout=options.decode_timeout,
         max_media=options.max_hours * 3600,
         debug=options.debug,
+        trust=options.source().trust,
     )
     return DeskSettings(
         results=options.results, media=options.folder, max_upload=options.max_upload << 20, engine=engine

@@ -44,6 +44,7 @@ class EngineSettings:
         decode_timeout: seconds that decoding may take, see `DecodeOptions`.
         max_media: seconds of media that a job may have.
         debug: show tracebacks on standard error.
+        trust: packages whose parts the bundle may name, see `WeightSource`.
     """
 
     weights: str
@@ -55,6 +56,7 @@ class EngineSettings:
     decode_timeout: float
     max_media: float
     debug: bool = False
+    trust: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

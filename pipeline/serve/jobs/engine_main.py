@@ -76,7 +76,9 @@ def _load(options: EngineSettings) -> tuple[LoadedBundle, Thresholds]:
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     folder = None if options.weights_dir is None else Path(options.weights_dir)
-    source = WeightSource(folder, offline=True)  # the command has downloaded what was missing
+    source = WeightSource(
+        folder, offline=True, trust=tuple(options.trust)
+    )  # the command has downloaded what was missing
     bundle = load_networks(options.weights, source=source, device=options.device)
     tables = {} if options.thresholds is None else read_thresholds(Path(options.thresholds))
     levels = {"segment": options.threshold, "video": options.threshold}
