@@ -46,7 +46,7 @@ class CommandGroup(click.Group):
             hint = nearest(name, self.list_commands(ctx))
             if not hint and ctx.parent is None and Path(name).suffix:
                 hint = f"; to parse a file: {ctx.command_path} parse FILE"
-            ctx.fail(f"{shorten(name)} is not a command{hint}")
+            ctx.fail(f"No such command {shorten(name)}{hint}")
         return super().resolve_command(ctx, args)
 
 

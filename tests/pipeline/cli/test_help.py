@@ -56,10 +56,10 @@ def test_long_helps_are_in_groups(path: tuple[str, ...], run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        (("prase", "x.mp4"), "'prase' is not a command; did you mean parse?"),
-        (("weights", "fecth"), "'fecth' is not a command; did you mean fetch?"),
-        (("video.mp4",), "'video.mp4' is not a command; to parse a file: avvp parse FILE"),
-        (("xyzzy",), "'xyzzy' is not a command\n"),
+        (("prase", "x.mp4"), "No such command 'prase'; did you mean parse?"),
+        (("weights", "fecth"), "No such command 'fecth'; did you mean fetch?"),
+        (("video.mp4",), "No such command 'video.mp4'; to parse a file: avvp parse FILE"),
+        (("xyzzy",), "No such command 'xyzzy'\n"),
         (("parse", "x.mp4", "--wieghts", "demo"), "--weights"),
         (("convert", "--fromat", "csv"), "--format"),
         (("parse", "x.mp4", "--decoder", "pyav"), "'auto', 'ffmpeg', 'decord'"),
