@@ -22,7 +22,7 @@ from ..timeline import Timeline
 from .arrays import MediaArrays
 from .parser import Parser, ThresholdChoice
 from .progress import ProgressCallback
-from .session import Errors, FeatureSession, Part, Source, is_single, unchanged
+from .session import Errors, FeatureSession, Part, Source, check_sources, is_single, unchanged
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -119,7 +119,7 @@ def load(
 
     Raises:
         SetupError: the device or the precision is unknown, or weights do not fit their network.
-        ValueError: a number is not positive.
+        ValueError: a number is not positive, or the decoding options do not fit the bundle's profile.
         WeightsError: the bundle is unknown, or files are missing or damaged.
     """
     loading = _Loading(
@@ -214,7 +214,7 @@ def parse(
         ValueError: a threshold, `start`, `end` or `errors` is out of range.
         WeightsError: the bundle is unknown, or files are missing or damaged.
     """
-    _check_file(source)
+    _check_source(source)
     parser = load(weights, **options)
     choices: dict[str, Any] = {"thresholds": thresholds, "start": start, "end": end, "progress": progress}
     if is_single(source):
@@ -291,7 +291,7 @@ def extract(
         ValueError: `start`, `end` or `errors` is out of range.
         WeightsError: the bundle is unknown, or files are missing or damaged.
     """
-    _check_file(source)
+    _check_source(source)
     loading = _Loading(**options)
     extractors = load_extractors(load_bundle(os.fspath(weights), loading.source), **loading.networks)
     session = loading.session(extractors)
@@ -310,7 +310,13 @@ def _closing(resource: Parser | FeatureSession, results: Iterator[Any]) -> Itera
         resource.close()
 
 
-def _check_file(source: Source | Iterable[Source]) -> None:
-    """Raise MediaError for a single file that cannot be opened, before weights are downloaded and loaded."""
+def _check_source(source: Source | Iterable[Source]) -> None:
+    """Check what can be checked before weights are downloaded and loaded.
+
+    Raises:
+        MediaError: a single file cannot be opened.
+        TypeError: the source is of another type.
+    """
+    check_sources(source)
     if isinstance(source, str | os.PathLike) and not isinstance(source, MediaArrays):
         os.close(open_media_file(Path(source)))

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 from weakref import finalize
 
+import numpy as np
 import torch
 
+from ...extractors.profiles import get_profile
 from ..batch.compute_workers import batch_sizes, decode_workers
 from ..decode.container.media_facts import DecodeProgress
-from ..decode.options import DecodeOptions
+from ..decode.options import DEFAULT_OPTIONS, DecodeOptions, check_options
 from ..errors import MediaError, SetupError
 from ..features.extract import FeatureComputation, FeatureSet, decode_inputs
 from ..inference.bundle import LoadedExtractors
@@ -47,9 +49,19 @@ class Part:
         return replace(decoding, start=0.0 if self.start is None else self.start, end=self.end)
 
 
-def is_single(source: Source | Iterable[Source]) -> bool:
+def is_single(source: object) -> bool:
     """Return whether a call has one source, not several."""
     return isinstance(source, str | PathLike | MediaArrays)
+
+
+def check_sources(source: object) -> None:
+    """Raise TypeError for what is neither a path, nor arrays, nor an iterable of them."""
+    if is_single(source) or (isinstance(source, Iterable) and not isinstance(source, bytes | bytearray | np.ndarray)):
+        return
+    raise TypeError(
+        f"{type(source).__name__} is neither a path nor MediaArrays (avvp.MediaArrays(frames, frame_rate)), nor an"
+        " iterable of them"
+    )
 
 
 def source_name(source: Source) -> str:
@@ -81,11 +93,16 @@ class FeatureSession:
 
         Raises:
             SetupError: there are several devices.
-            ValueError: a number is not positive.
+            ValueError: a number is not positive, or the decoding options do not fit the profile.
         """
         for name, number in (("batch_size", batch_size), ("threads", threads), ("workers", workers)):
             if number is not None and number < 1:
                 raise ValueError(f"{name} is {number}, expected at least 1")
+        check_options(get_profile(extractors.spec.profile), decoding)
+        if decoding.decoder != DEFAULT_OPTIONS.decoder:
+            from ..decode.readers import check_decoder
+
+            check_decoder(decoding.decoder)
         if len(extractors.networks) > 1:
             raise SetupError("a parser is on one device; load one for each device, or use avvp parse --output-dir")
         self.extractors, self.decoding = extractors, decoding
@@ -321,6 +338,7 @@ def run(
     errors: Errors,
 ) -> Any:
     """Run one source or many; arguments and results as for `FeatureSession.run` and `FeatureSession.run_many`."""
+    check_sources(source)
     if not is_single(source):
         sources = cast("Iterable[Source]", source)
         return session.run_many(sources, finish, part=part, progress=progress, errors=errors)

@@ -43,6 +43,12 @@ FRAME_READERS: dict[str, type[FrameReader]] = {
 }
 
 
+def check_decoder(name: str) -> None:
+    """Raise ValueError for a name that no frame reader has."""
+    if name not in FRAME_READERS:
+        raise ValueError(f"unknown decoder {name!r}; known: {', '.join(FRAME_READERS)}")
+
+
 def build_reader(
     media: MediaInfo,
     decoder: str = "auto",
@@ -67,6 +73,5 @@ def build_reader(
         ValueError: the name is unknown.
         MediaError: the file has no video stream.
     """
-    if decoder not in FRAME_READERS:
-        raise ValueError(f"unknown decoder {decoder!r}; known: {', '.join(FRAME_READERS)}")
+    check_decoder(decoder)
     return FRAME_READERS[decoder](media, timeout=timeout, part=part, on_skip=on_skip)

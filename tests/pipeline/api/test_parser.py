@@ -116,6 +116,20 @@ def test_sources_of_another_type_are_an_error(parser: avvp.Parser) -> None:
         list(parser.parse([3]))  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
+def test_what_is_no_source_is_an_error_before_networks_are_loaded() -> None:
+    for source in (None, 3, b"video.mp4", np.zeros((8, 4, 4, 3), np.uint8)):
+        for call in (avvp.parse, avvp.extract):
+            with pytest.raises(TypeError, match=r"is neither a path nor MediaArrays .*, nor an iterable of them"):
+                call(source, weights="no such bundle")  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+def test_decoding_options_are_checked_when_networks_are_loaded(tiny_bundle: Path, tiny_llp_bundle: Path) -> None:
+    with pytest.raises(ValueError, match="unknown decoder 'vlc'; known: auto, ffmpeg, decord"):
+        avvp.load(tiny_bundle, device="cpu", decoding=avvp.DecodeOptions("vlc"))
+    with pytest.raises(ValueError, match="decord cannot make"):
+        avvp.load(tiny_llp_bundle, device="cpu", decoding=avvp.DecodeOptions("decord"))
+
+
 def test_files_are_decoded_ahead_of_the_networks(parser: avvp.Parser, files: list[Path]) -> None:
     """Two sources are taken before the first result; a generator is not emptied."""
     taken: list[Path] = []
