@@ -300,7 +300,10 @@ def _expected_type(option: click.Option) -> tuple[str, Any]:
         return "a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool)
     if isinstance(option.type, click.types.FloatParamType):
         return "a number", lambda value: isinstance(value, int | float) and not isinstance(value, bool)
-    return "a text in quotes", lambda value: isinstance(value, str)
+    if isinstance(option.type, click.types.StringParamType | click.Choice | click.Path | click.File):
+        return "a text in quotes", lambda value: isinstance(value, str)
+    # Types of our own, such as times: seconds are a number, 1:30 is a text.
+    return "a number or a text in quotes", lambda value: not isinstance(value, bool | list | dict)
 
 
 def _resolve(file: DefaultsFile, value: Any, option: click.Option) -> Any:

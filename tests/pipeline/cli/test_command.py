@@ -66,7 +66,10 @@ def value_type(parameter: click.Parameter) -> tuple[Any, bool]:
             one: type = python_type
             break
     else:
-        one = {"text": str, "float": float, "integer": int}[parameter.type.name]
+        basic = {"text": str, "float": float, "integer": int}
+        # A type of our own says what it gives; Any stands for the text itself.
+        one = basic.get(parameter.type.name) or get_type_hints(type(parameter.type).convert)["return"]
+        one = str if one is Any else one
     if parameter.multiple or parameter.nargs == -1:
         return tuple[one, ...], False
     return one, not parameter.required and parameter.to_info_dict().get("default") is None

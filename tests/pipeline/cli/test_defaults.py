@@ -102,6 +102,7 @@ WRONG = {
     '[parse]\nsegments = "yes"': "[parse] segments is 'yes'; true or false is expected",
     "[parse]\nweights = 3": "[parse] weights is '3'; a text in quotes is expected",
     "[parse]\nformat = [3]": "[parse] format is '[3]'; a text in quotes, or a list of them, is expected",
+    "[parse]\nstart = true": "[parse] start is 'True'; a number or a text in quotes is expected",
     "[parse]\nthreshold = 3": "--threshold '3' is set by ",
     '[parse]\ndecoder = "vlc"': "--decoder 'vlc' is set by ",
     '[parse]\nweights = "nonsense"': "--weights 'nonsense' is set by ",
@@ -229,6 +230,9 @@ def test_files_are_named_from_the_folder_of_the_toml(
     assert Defaults(avvp).of_command(("parse",), COMMANDS["parse",])["weights"].value == str(folder / "../b")
     user_file('[parse]\nweights = "demo"\n')
     assert Defaults(avvp).of_command(("parse",), COMMANDS["parse",])["weights"].value == "demo"
+    user_file('[parse]\nstart = 1.5\nend = "1:30"\n')  # a type of our own
+    times = Defaults(avvp).of_command(("parse",), COMMANDS["parse",])
+    assert (times["start"].value, times["end"].value) == (1.5, "1:30")
     variables = {"AVVP_FIND_CLASS": "Dog Cat", "AVVP_FIND_ANY": "1"}
     settings = Defaults(avvp, environment={**os.environ, **variables}).of_command(("find",), COMMANDS["find",])
     assert settings["classes"].value == ["Dog", "Cat"]
