@@ -297,13 +297,18 @@ def _expected_type(option: click.Option) -> tuple[str, Any]:
     if option.is_flag:
         return "true or false", lambda value: isinstance(value, bool)
     if isinstance(option.type, click.types.IntParamType):
-        return "a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool)
+        return "a whole number", lambda value: isinstance(value, int) and _is_number(value)
     if isinstance(option.type, click.types.FloatParamType):
-        return "a number", lambda value: isinstance(value, int | float) and not isinstance(value, bool)
+        return "a number", _is_number
     if isinstance(option.type, click.types.StringParamType | click.Choice | click.Path | click.File):
         return "a text in quotes", lambda value: isinstance(value, str)
     # Types of our own, such as times: seconds are a number, 1:30 is a text.
-    return "a number or a text in quotes", lambda value: not isinstance(value, bool | list | dict)
+    return "a number or a text in quotes", lambda value: isinstance(value, str) or _is_number(value)
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a number that can be converted to a float."""
+    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63)
 
 
 def _resolve(file: DefaultsFile, value: Any, option: click.Option) -> Any:
