@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from .durations import describe_duration
+
 if TYPE_CHECKING:
+    from ..training.reproduce import TimeEstimate
+    from ..training.setup import TrainingPlan
     from ..training.train_parser import TrainingCallbacks
     from .console import Console
 
+_LEAST_CHANGE = 60  # seconds of an estimate that are worth a line
 EpochLogger = Callable[[Mapping[str, Any]], None]  # its argument is the epoch's record, as in log.jsonl
 
 
@@ -43,6 +50,45 @@ def training_callbacks(
             log_epoch(record)
 
     return TrainingCallbacks(step=step, epoch=epoch, check=console.count_progress(f"{prefix}comparing features"))
+
+
+def table_callbacks(estimate: TimeEstimate, console: Console) -> Callable[[str, TrainingPlan, Path], TrainingCallbacks]:
+    """Make the callbacks of all runs of a table: those of a run, and a line on the time that is left for all of them.
+
+    The line is printed before each run, and after an epoch that changes the estimate by a fifth and by a minute.
+
+    Args:
+        estimate: of the table; it follows the epochs.
+        console: for the bar and the lines.
+
+    Returns:
+        A function from name, plan and folder of a run to its callbacks.
+    """
+    said = 0.0  # when the table is finished, by the line that was printed last
+
+    def say() -> None:
+        nonlocal said
+        if estimate.seconds is not None:
+            said = time.monotonic() + estimate.seconds
+            steps = f", at the pace of {estimate.steps} steps that were measured" if estimate.epochs == 0 else ""
+            runs = f"{estimate.runs} run{'' if estimate.runs == 1 else 's'}"
+            console.info(f"about {describe_duration(estimate.seconds)} left for {runs}{steps}")
+
+    def start(name: str, plan: TrainingPlan, root: Path) -> TrainingCallbacks:
+        say()
+        began = time.monotonic()
+
+        def finish_epoch(_: Mapping[str, Any]) -> None:
+            nonlocal began
+            now = time.monotonic()
+            estimate.finish_epoch(root, now - began)
+            began = now
+            if estimate.seconds and abs(now + estimate.seconds - said) > max(_LEAST_CHANGE, (said - now) / 5):
+                say()
+
+        return training_callbacks(plan.recipe.training.epochs, console, name=name, log_epoch=finish_epoch)
+
+    return start
 
 
 def _epoch_line(record: Mapping[str, Any], epochs: int) -> str:

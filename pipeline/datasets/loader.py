@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeAlias
 
@@ -17,7 +17,7 @@ Indices: TypeAlias = "Sequence[int] | NDArray[np.int64]"  # of clips
 _PREFETCHED = 4  # batches; bounds the memory of reading ahead
 
 
-def iterate_batches(clips: SplitDataset, order: Indices, batch_size: int, *, pin: bool = False) -> Iterator[Batch]:
+def iterate_batches(clips: SplitDataset, order: Indices, batch_size: int, *, pin: bool = False) -> Generator[Batch]:
     """Iterate over clips in batches; threads read ahead.
 
     Args:
@@ -36,7 +36,7 @@ def iterate_batches(clips: SplitDataset, order: Indices, batch_size: int, *, pin
     return load_batches(clips, chunks, pin=pin)
 
 
-def load_batches(clips: SplitDataset, chunks: Iterable[Indices], *, pin: bool = False) -> Iterator[Batch]:
+def load_batches(clips: SplitDataset, chunks: Iterable[Indices], *, pin: bool = False) -> Generator[Batch]:
     """Load batches of given clips; threads read ahead.
 
     Args:

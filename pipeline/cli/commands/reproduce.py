@@ -88,12 +88,21 @@ def reproduce(options: ReproduceOptions) -> int:
     options.data_folders()
     with exit_2_on_error(debug=options.debug):
         from ...devices import resolve_device
-        from ...training.matmul_rate import matmul_rate
-        from ...training.reproduce import check_experiment, make_experiment, plan_table, result_tables, run_experiment
+        from ...training.distributed import process_count
+        from ...training.reproduce import (
+            check_experiment,
+            estimate_time,
+            make_experiment,
+            plan_table,
+            result_tables,
+            run_experiment,
+        )
         from ...training.setup import open_data
         from ..console import Console
-        from ..training_progress import training_callbacks
+        from ..training_progress import table_callbacks
 
+        if process_count() > 1:
+            raise click.UsageError("a table is trained in one process; start its runs with torchrun and avvp train")
         console = Console(quiet=options.quiet)
         device = resolve_device(options.device)
         set_torch_threads(options.threads)
@@ -106,8 +115,10 @@ def reproduce(options: ReproduceOptions) -> int:
         data = open_data(experiment.plans[0][1], ("train", "val", "test"))
         source = options.source()
         check_experiment(experiment, data, device=device, source=source)
+        with console:
+            estimate = estimate_time(experiment, data, device=device, source=source)
         if options.dry_run:
-            table = plan_table(experiment, data, matmul_rate(device))
+            table = plan_table(experiment, estimate)
             write_result(table.to_dict(), [table], options)
             return 0
     with exit_1_on_error(debug=options.debug), console:
@@ -116,7 +127,7 @@ def reproduce(options: ReproduceOptions) -> int:
             data,
             device=device,
             source=source,
-            callbacks=lambda name, plan: training_callbacks(plan.recipe.training.epochs, console, name=name),
+            callbacks=table_callbacks(estimate, console),
             progress=console.count_progress,
         )
     document = {run.name: {"paper": list(run.paper) or run.paper_parts, **scores.to_dict()} for run, scores in results}

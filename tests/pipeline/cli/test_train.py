@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -348,6 +349,12 @@ def test_recipes(run: Run) -> None:
         assert f"{name}\n    " in result.out
 
 
+@pytest.fixture(autouse=True)
+def _short_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the estimate of `avvp reproduce` measure few steps."""
+    monkeypatch.setattr("avvp.pipeline.training.reproduce._MEASURED_SECONDS", 0.05)
+
+
 def reproduce_options(data: Path, root: Path) -> list[object]:
     return [*data_options(data), "--label-embeddings", data / "vectors.npy", *SMALL, "--epochs", 1, "-o", root]
 
@@ -355,7 +362,7 @@ def reproduce_options(data: Path, root: Path) -> list[object]:
 def test_a_dry_run_shows_plan_and_cost(run: Run, data: Path, tmp_path: Path) -> None:
     result = run("reproduce", "table2", *reproduce_options(data, tmp_path / "runs"), "--dry-run")
     assert result.status == 0, result.err
-    for text in ("HAN + MMIL", "MM-Pyr + LEAP", "0/1", "TFLOP to go"):
+    for text in ("HAN + MMIL", "MM-Pyr + LEAP", "0/1", "TFLOP to go", "steps that were measured"):
         assert text in result.out
     assert not (tmp_path / "runs").exists()
 
@@ -375,6 +382,9 @@ def test_reproduce_resumes_and_shares_runs(run: Run, data: Path, tmp_path: Path)
     assert first.status == 0, first.err
     for text in ("MM-Pyr + LEAP: ours", "MM-Pyr + LEAP: paper", "62.1", "61.5", "Test split, 10 clips"):
         assert text in first.out
+    left = [line for line in first.err.splitlines() if " left for " in line]
+    assert re.fullmatch(r"about \d+ s left for 4 runs, at the pace of \d+ steps that were measured", left[0])
+    assert [line.split(" left for ")[1] for line in left[1:]] == ["3 runs", "2 runs", "1 run"]
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/state.safetensors")}
     assert len(stamps) == 4
     subsets = run("reproduce", "table3", *options)
@@ -382,7 +392,9 @@ def test_reproduce_resumes_and_shares_runs(run: Run, data: Path, tmp_path: Path)
     assert "MM-Pyr + LEAP, overlapping (" in subsets.out
     assert_prints(subsets.out, PAPER_TABLES["table3"])
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/state.safetensors")} == stamps
-    assert "1/1" in run("reproduce", "table2", *options, "--dry-run").out
+    finished = run("reproduce", "table2", *options, "--dry-run").out
+    assert "1/1" in finished
+    assert "All runs are finished." in finished
     classes = run("reproduce", "fig3", *options, "-f", "json")
     leap = json.loads(classes.out)["MM-Pyr + LEAP"]
     assert set(leap["classes"]) == set(LABELS)

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 from avvp.models.labels import LLP_LABELS
 from avvp.pipeline.evaluation.evaluate import Evaluation, Subset
 from avvp.pipeline.metrics import LevelScores, Scores
+from avvp.pipeline.training import reproduce
 from avvp.pipeline.training.paper_tables import PAPER_TABLES, PaperRun
-from avvp.pipeline.training.reproduce import Experiment, result_tables
+from avvp.pipeline.training.recipe import load_recipe
+from avvp.pipeline.training.reproduce import Experiment, TimeEstimate, result_tables
+from avvp.pipeline.training.setup import TrainingPlan, open_data
 from support.paths import SHARED
+from support.training import make_job
 
 RUNS = [run for table in PAPER_TABLES.values() for run in table.runs]
 PAPER = SHARED / "PAPER.md"
@@ -99,3 +106,36 @@ def test_fig3_prints_the_paper_s_classes_beside_ours() -> None:
         ("mean", "46.7", "50.0", "50.0", "46.7", "46.7", "55.5", "56.9"),
     )
     assert mmil.rows[0][-2:] == ("40.7", "70.8")
+
+
+def test_time_of_a_table_follows_what_is_measured(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clip of the second run costs twice as much; 20 training clips, and 6 for validation, which take a third."""
+    monkeypatch.setattr(reproduce, "_clip_flops", lambda plan, _: 300.0 if plan.recipe.name == "one" else 600.0)
+    plan = TrainingPlan(annotations=data / "annotations", features=data / "features", recipe=load_recipe("han"))
+    changed = [replace(plan, recipe=replace(plan.recipe, name=name)) for name in ("one", "two")]
+    roots = [tmp_path / "one", tmp_path / "two"]
+    table = PAPER_TABLES["table2"]
+    plans = tuple(zip(table.runs[:2], changed, roots, strict=True))
+    estimate = TimeEstimate(Experiment("table2", table, plans), open_data(plan))
+    epochs = plan.recipe.training.epochs
+    assert estimate.flops == pytest.approx(22 * 300 * epochs + 22 * 600 * epochs)
+    assert (estimate.seconds, estimate.runs) == (None, 2)
+    estimate.finish_epoch(roots[0], 2.0)  # 3,300 FLOP per second
+    assert estimate.seconds == pytest.approx(2.0 * (epochs - 1) + 4.0 * epochs)
+    estimate.finish_epoch(roots[1], 8.0)  # half as fast as expected
+    assert estimate.seconds == pytest.approx(4.0 * (epochs - 1) + 8.0 * (epochs - 1))
+
+
+def test_measuring_steps_changes_nothing(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reproduce, "_MEASURED_SECONDS", 0.0)
+    job = make_job(data, tmp_path / "run", "training.batch_size=8")
+    plan = TrainingPlan(annotations=data / "annotations", features=data / "features", recipe=job.recipe)
+    table = PAPER_TABLES["table2"]
+    estimate = TimeEstimate(Experiment("table2", table, ((table.runs[0], plan, job.root),)), open_data(plan))
+    state = torch.random.get_rng_state()
+    estimate.measure(job)
+    assert estimate.steps == 3
+    assert estimate.seconds is not None
+    assert estimate.seconds > 0
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert not list(job.root.iterdir())
