@@ -173,7 +173,8 @@ class AnnotatedClip:
             timeline: of the clip; its classes must pass `check`.
 
         Returns:
-            The labels in the timeline's classes, as long as the annotations within it, and the timeline's F-scores.
+            The labels in the timeline's classes, as long as the annotations within it, and the timeline's F-scores;
+            where a part was parsed, both of its seconds only.
 
         Raises:
             DatasetError: the labels per second are too many to be compared.
@@ -181,6 +182,8 @@ class AnnotatedClip:
         places = {label: index for index, label in enumerate(self.labels)}
         columns, length = [places[label] for label in timeline.labels], timeline.segments
         truth = SegmentLabels(self.truth.audio[:length][:, columns], self.truth.visual[:length][:, columns])
+        for table in truth:  # copies, because of the columns
+            table[: timeline.parsed[0]] = False  # seconds that were not parsed are not compared
         predicted, padded = self._active_part(timeline, truth)
         scores = score(*(table[None] for table in (*predicted, *padded)))
         agreement = "; ".join(

@@ -77,7 +77,10 @@ def print_timeline(timeline: Timeline, console: Console, truth: GroundTruth | No
 def _title(timeline: Timeline) -> Text:
     file_name = escape(PurePath(timeline.media.get("path", "video")).name)
     counts = [(sum(e.modality == m for e in timeline.events), MODALITY_WORDS[m]) for m in MODALITIES]
-    facts = f"  {timeline.media['duration']:.1f} s   " + ", ".join(f"{count} {name}" for count, name in counts)
+    length = f"{timeline.media['duration']:.1f} s"
+    if timeline.parsed[0]:
+        length = " to ".join(map(format_clock, timeline.parsed))
+    facts = f"  {length}   " + ", ".join(f"{count} {name}" for count, name in counts)
     return Text(file_name, style="bold").append(facts, style="dim")
 
 

@@ -39,19 +39,21 @@ class PlotBand:
         return self.height + GAP + (NAME_HEIGHT if self.name else 0.0)
 
 
-def draw_time_axis(axes: Axes, end: float, width: float, *, labelled: bool, grid: float) -> None:
+def draw_time_axis(axes: Axes, end: float, width: float, *, start: float = 0.0, labelled: bool, grid: float) -> None:
     """Draw ticks, grid lines and limits of the time axis.
 
     Args:
         axes: of one band.
         end: of the time axis, seconds.
         width: of the time axis, inches.
+        start: of the time axis, seconds.
         labelled: write the times; only below the last band.
         grid: opacity of the grid lines.
     """
-    step = next((s for s in _STEPS if s / end * width >= _TICK_DISTANCE), max(_STEPS[-1], end))
-    ticks = np.arange(0, end + 1e-6, step)
-    axes.set_xlim(0, end)
+    length = end - start
+    step = next((s for s in _STEPS if s / length * width >= _TICK_DISTANCE), max(_STEPS[-1], length))
+    ticks = np.arange(start, end + 1e-6, step)
+    axes.set_xlim(start, end)
     axes.set_xticks(
         ticks, [format_clock(float(tick), hour_digits=int(end >= 3600)) if labelled else "" for tick in ticks]
     )

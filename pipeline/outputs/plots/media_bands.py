@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ....extractors.mel import FRAME_STEP, LOG_OFFSET
 from ....extractors.sampling import SAMPLE_RATE
 from ...decode.open_media import open_media
-from ...decode.options import DecodeOptions
+from ...decode.options import WHOLE, DecodeOptions, Part
 from .figure import DPI, PALE, PlotBand
 from .thumbnails import frames_at, log_mel_spectrogram, waveform_envelope
 
@@ -26,7 +26,7 @@ _MAX_FRAMES = 24
 _WAVEFORM_COLUMNS = 1200
 
 
-def media_bands(media: Path, end: float, width: float, timeout: float) -> Iterator[PlotBand]:
+def media_bands(media: Path, end: float, width: float, timeout: float, *, start: int = 0) -> Iterator[PlotBand]:
     """Yield a band of frames and a band of audio, for the streams that the file has.
 
     Args:
@@ -34,6 +34,7 @@ def media_bands(media: Path, end: float, width: float, timeout: float) -> Iterat
         end: of the time axis, seconds.
         width: of the time axis, inches.
         timeout: seconds without progress after which a decoder is stopped.
+        start: of the time axis, seconds.
 
     Raises:
         MediaError: the file is not media.
@@ -44,46 +45,51 @@ def media_bands(media: Path, end: float, width: float, timeout: float) -> Iterat
     if shown_size is not None:
         frame_width, frame_height = shown_size
         count = min(max(1, round(width / _FRAMES_HEIGHT * frame_height / frame_width)), _MAX_FRAMES)
-        times = (np.arange(count) + 0.5) * end / count
+        times = start + (np.arange(count) + 0.5) * (end - start) / count
         frames = frames_at(media, times.tolist(), height=round(_FRAMES_HEIGHT * DPI), timeout=timeout)
         if any(frame is not None for frame in frames):
-            yield PlotBand(_FRAMES_HEIGHT, lambda axes: _draw_frames(axes, frames, end, width), grid=0.0)
-    mel = log_mel_spectrogram(media, timeout=timeout)
-    envelope = waveform_envelope(media, _WAVEFORM_COLUMNS, duration=end, timeout=timeout) if mel is None else None
+            yield PlotBand(_FRAMES_HEIGHT, lambda axes: _draw_frames(axes, frames, start, end, width), grid=0.0)
+    part = Part(start, math.ceil(end)) if start else WHOLE
+    length = end - start
+    mel = log_mel_spectrogram(media, part=part, timeout=timeout)
     if mel is not None:
-        yield PlotBand(_AUDIO_HEIGHT, lambda axes: _draw_mel(axes, mel), grid=0.35)
-    elif envelope is not None:
-        yield PlotBand(_AUDIO_HEIGHT, lambda axes: _draw_waveform(axes, envelope, end))
+        yield PlotBand(_AUDIO_HEIGHT, lambda axes: _draw_mel(axes, mel, start), grid=0.35)
+        return
+    envelope = waveform_envelope(media, _WAVEFORM_COLUMNS, duration=length, part=part, timeout=timeout)
+    if envelope is not None:
+        yield PlotBand(_AUDIO_HEIGHT, lambda axes: _draw_waveform(axes, envelope, start, end))
 
 
-def _draw_frames(axes: Axes, frames: Sequence[NDArray[np.uint8] | None], end: float, width: float) -> None:
+def _draw_frames(
+    axes: Axes, frames: Sequence[NDArray[np.uint8] | None], start: float, end: float, width: float
+) -> None:
     """Draw each frame in the middle of its time interval, with its sides cropped where the interval is narrower."""
-    interval = end / len(frames)
+    interval = (end - start) / len(frames)
     max_width = width / len(frames) / _FRAMES_HEIGHT * 0.97  # relative to the height; leaves a small gap
     for index, frame in enumerate(frames):
         if frame is None:
             continue
         frame_height, frame_width = frame.shape[:2]
         kept = max(1, min(frame_width, round(max_width * frame_height)))
-        start = (frame_width - kept) // 2
-        half = kept / frame_height * _FRAMES_HEIGHT / width * end / 2
-        middle = (index + 0.5) * interval
-        axes.imshow(frame[:, start : start + kept], extent=(middle - half, middle + half, 0, 1), aspect="auto")
+        left = (frame_width - kept) // 2
+        half = kept / frame_height * _FRAMES_HEIGHT / width * (end - start) / 2
+        middle = start + (index + 0.5) * interval
+        axes.imshow(frame[:, left : left + kept], extent=(middle - half, middle + half, 0, 1), aspect="auto")
     axes.set_ylim(0, 1)
     axes.set_facecolor("white")
     _label_band(axes, "film")
 
 
-def _draw_mel(axes: Axes, mel: NDArray[np.float32]) -> None:
+def _draw_mel(axes: Axes, mel: NDArray[np.float32], start: float) -> None:
     length = len(mel) * FRAME_STEP / SAMPLE_RATE
     low, high = math.log(LOG_OFFSET), max(1.0, float(mel.max()))
-    extent = (0, length, 0, mel.shape[1])
+    extent = (start, start + length, 0, mel.shape[1])
     axes.imshow(mel.T, cmap="magma", vmin=low, vmax=high, aspect="auto", origin="lower", extent=extent)
     _label_band(axes, "log-mel")
 
 
-def _draw_waveform(axes: Axes, envelope: NDArray[np.float32], end: float) -> None:
-    times = (np.arange(len(envelope)) + 0.5) * end / len(envelope)
+def _draw_waveform(axes: Axes, envelope: NDArray[np.float32], start: float, end: float) -> None:
+    times = start + (np.arange(len(envelope)) + 0.5) * (end - start) / len(envelope)
     axes.fill_between(times, envelope[:, 0], envelope[:, 1], color=_WAVEFORM_COLOUR, linewidth=0.3, zorder=3)
     peak = max(0.05, float(np.abs(envelope).max()))  # keeps noise in silent audio small
     axes.set_ylim(-1.05 * peak, 1.05 * peak)

@@ -13,7 +13,7 @@ from ....extractors.sampling import SAMPLE_RATE
 from ...decode.base import read_ppm_frames
 from ...decode.ffmpeg import ffmpeg_input, ppm_command
 from ...decode.open_media import OpenMedia, Second, open_media
-from ...decode.options import DecodeOptions
+from ...decode.options import WHOLE, DecodeOptions, Part
 from ...decode.process import DEFAULT_TIMEOUT, DecoderProcess
 from ...errors import DecodeTimeoutError, MediaError
 from ...segments import segment_count
@@ -86,7 +86,12 @@ def _decode_at(
 
 
 def waveform_envelope(
-    path: Path, columns: int, *, duration: float | None = None, timeout: float = DEFAULT_TIMEOUT
+    path: Path,
+    columns: int,
+    *,
+    duration: float | None = None,
+    part: Part = WHOLE,
+    timeout: float = DEFAULT_TIMEOUT,
 ) -> NDArray[np.float32] | None:
     """Compute the envelope of a waveform in memory that does not grow with the file.
 
@@ -95,6 +100,7 @@ def waveform_envelope(
         columns: number of equal intervals.
         duration: seconds that the columns cover, for example the length of a time axis. By default that of the audio,
             which is then decoded twice.
+        part: the seconds to decode; the columns begin with it.
         timeout: seconds without progress after which the decoder is stopped.
 
     Returns:
@@ -105,35 +111,38 @@ def waveform_envelope(
         MediaError: the file is not media.
         DecodeTimeoutError: the decoder hangs.
     """
-    with _open_audio(path, timeout) as media:
+    with _open_audio(path, timeout, part) as media:
         if not media.has_audio:
             return None
         try:
-            return envelope_of(media, columns, _audio_duration(path, timeout) if duration is None else duration)
+            covered = _audio_duration(path, timeout, part) if duration is None else duration
+            return envelope_of(media, columns, covered, start=part.start)
         except DecodeTimeoutError:
             raise
         except MediaError:  # the video may be intact; a warning of the features describes the error
             return None
 
 
-def _audio_duration(path: Path, timeout: float) -> float:
-    with _open_audio(path, timeout) as media:
+def _audio_duration(path: Path, timeout: float, part: Part) -> float:
+    with _open_audio(path, timeout, part) as media:
         for _ in media:
             pass
-        return media.facts.audio_duration or 1.0
+        return max(1e-3, (media.facts.audio_duration or 1.0) - part.start)
 
 
-def _open_audio(path: Path, timeout: float) -> OpenMedia:
-    return open_media(path, decoding=DecodeOptions(timeout=timeout), streams=["audio"])
+def _open_audio(path: Path, timeout: float, part: Part) -> OpenMedia:
+    decoding = DecodeOptions(timeout=timeout, start=float(part.start), end=part.end)
+    return open_media(path, decoding=decoding, streams=["audio"])
 
 
-def envelope_of(seconds: Iterable[Second], columns: int, duration: float) -> NDArray[np.float32]:
+def envelope_of(seconds: Iterable[Second], columns: int, duration: float, *, start: int = 0) -> NDArray[np.float32]:
     """Compute the envelope of decoded audio.
 
     Args:
         seconds: of one file; those without audio count as silent.
         columns: number of equal intervals.
         duration: seconds that the columns cover.
+        start: the second that they begin with.
 
     Returns:
         (columns, 2): smallest and largest sample of each interval, in [-1, 1].
@@ -143,7 +152,7 @@ def envelope_of(seconds: Iterable[Second], columns: int, duration: float) -> NDA
     for second in seconds:
         if second.audio is None:
             continue
-        positions = ((np.arange(SAMPLE_RATE) + second.index * SAMPLE_RATE) / width).astype(np.intp)
+        positions = ((np.arange(SAMPLE_RATE) + (second.index - start) * SAMPLE_RATE) / width).astype(np.intp)
         starts = np.flatnonzero(np.diff(positions, prepend=-1))
         starts = starts[positions[starts] < columns]
         if not len(starts):
@@ -156,11 +165,14 @@ def envelope_of(seconds: Iterable[Second], columns: int, duration: float) -> NDA
     return np.where(np.isfinite(envelope), envelope, 0.0).clip(-1.0, 1.0).astype(np.float32)
 
 
-def log_mel_spectrogram(path: Path, *, timeout: float = DEFAULT_TIMEOUT) -> NDArray[np.float32] | None:
-    """Compute the log-mel spectrogram of a short media file.
+def log_mel_spectrogram(
+    path: Path, *, part: Part = WHOLE, timeout: float = DEFAULT_TIMEOUT
+) -> NDArray[np.float32] | None:
+    """Compute the log-mel spectrogram of a short media file, or of a short part of one.
 
     Args:
         path: a media file.
+        part: the seconds to decode.
         timeout: seconds without progress after which the decoder is stopped.
 
     Returns:
@@ -172,8 +184,9 @@ def log_mel_spectrogram(path: Path, *, timeout: float = DEFAULT_TIMEOUT) -> NDAr
         DecodeTimeoutError: the decoder hangs.
     """
     seconds: list[NDArray[np.float32]] = []
-    with _open_audio(path, timeout) as media:
-        if not media.has_audio or segment_count(media.duration or 0.0) > SPECTROGRAM_SECONDS:
+    with _open_audio(path, timeout, part) as media:
+        stated = part.cut(media.duration or 0.0) - part.start
+        if not media.has_audio or segment_count(stated) > SPECTROGRAM_SECONDS:
             return None
         try:
             for second in media:
@@ -184,6 +197,6 @@ def log_mel_spectrogram(path: Path, *, timeout: float = DEFAULT_TIMEOUT) -> NDAr
             raise
         except MediaError:
             return None
-        length = media.facts.audio_duration or 0.0
+        length = (media.facts.audio_duration or 0.0) - part.start
     samples = max(FRAME_LENGTH, round(length * SAMPLE_RATE))  # without the padding of the last second
     return log_mel(np.concatenate(seconds).astype(np.float64)[:samples])

@@ -132,12 +132,13 @@ def _draw(timeline: Timeline, media: Path | None, truth: GroundTruth | None, tim
     from matplotlib.figure import Figure
 
     end = max([timeline.segments, timeline.media["duration"], *(event.offset for event in timeline.events)])
+    start = timeline.parsed[0]
     rows: dict[_Modality, list[_Row]] = {modality: _rows(timeline, truth, modality) for modality in _MODALITIES}
     panels: dict[_Modality, list[_Row]] = {name: _join_bars(_longest(panel), end) for name, panel in rows.items()}
     labels = [fit_text(row.label, _LABEL_LIMIT) for panel in panels.values() for row in panel]
     left = _MARGIN + max(text_width(label) for label in (*labels, "waveform")) + 0.08
     width = WIDTH - left - _RIGHT
-    bands = [] if media is None else list(media_bands(media, end, width, timeout))
+    bands = [] if media is None else list(media_bands(media, end, width, timeout, start=start))
     for modality, panel in panels.items():
         bands.append(_panel(modality, panel, timeline.segments, truth, of=len(rows[modality])))
     footer = [] if truth is None else wrap_text(escape(truth.agreement), width)
@@ -151,7 +152,7 @@ def _draw(timeline: Timeline, media: Path | None, truth: GroundTruth | None, tim
         if band.name:
             write_text(figure, left, top + band.height + 0.045, band.name, color=band.colour, weight="bold", size=8)
         band.draw(axes)
-        draw_time_axis(axes, end, width, labelled=number == len(bands), grid=band.grid)
+        draw_time_axis(axes, end, width, start=start, labelled=number == len(bands), grid=band.grid)
         top -= GAP
     _draw_legend(figure, left, top - _TICKS, [*panels["audio"], *panels["visual"]])
     for number, line in enumerate(footer, 1):
@@ -282,6 +283,8 @@ def _write_header(figure: Figure, timeline: Timeline) -> None:
         summary = f"{counts['audio']} audio, {counts['visual']} visual, {counts['audio_visual']} both"
     duration = float(timeline.media["duration"])
     length = f"{duration:.1f} s" if duration < 60 else format_clock(round(duration), hour_digits=int(duration >= 3600))
+    if timeline.parsed[0]:
+        length = " to ".join(map(format_clock, timeline.parsed))
     write_text(figure, _MARGIN, top - 0.43, f"{length}: {summary}", color=PALE)
     if count := len(timeline.warnings):
         text = f"{count} warning{'s' if count > 1 else ''}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from avvp.pipeline.errors import DatasetError, FeatureMismatchError, SetupError
 from avvp.pipeline.evaluation.evaluate import evaluate
 from avvp.pipeline.evaluation.evaluate_parser import ParserEvaluator
 from avvp.pipeline.evaluation.evaluate_pseudo_labels import evaluate_pseudo_labels
-from avvp.pipeline.evaluation.evaluate_timelines import evaluate_timelines, read_timeline
+from avvp.pipeline.evaluation.evaluate_timelines import AnnotatedClip, evaluate_timelines, read_timeline
 from avvp.pipeline.evaluation.tables import Table, class_table, score_table
 from avvp.pipeline.evaluation.tune_thresholds import tune_thresholds
 from avvp.pipeline.features.npy_folders import PUBLISHED_SPEC
@@ -29,7 +30,7 @@ from avvp.pipeline.inference.predict import predict_clips, predict_video
 from avvp.pipeline.inference.thresholds import Thresholds, apply_tables, read_thresholds
 from avvp.pipeline.metrics import score
 from avvp.pipeline.outputs.formats.read_folders import read_event_files
-from avvp.pipeline.timeline import SegmentLabels, SegmentProbabilities
+from avvp.pipeline.timeline import Event, SegmentLabels, SegmentProbabilities, Timeline
 from avvp.pipeline.training.model_info import count_parts, recipe_parser, unused_when_published
 from rich.console import Console
 from support.command import Result
@@ -412,3 +413,18 @@ def test_pooled_probabilities_never_exceed_one(data: tuple[Path, dict[str, Truth
     predictions = predict_clips(parser, clips_of(data[0]), torch.device("cpu"))
     assert predictions.video is not None
     assert predictions.video.max() == 1
+
+
+def test_a_part_is_compared_alone() -> None:
+    """Of four true seconds, two were parsed; both were found."""
+    truth = SegmentLabels(*np.array([[[1], [1], [1], [1]], [[0], [0], [0], [0]]], bool))
+    event = Event("audio", "Dog", 2, 4, 0.9)
+    media = {"path": "a.mp4", "duration": 4.0}
+    whole = Timeline((event,), ("Dog",), None, media, {})
+    part = replace(whole, media={**media, "parsed": [2, 4]})
+    clip = AnnotatedClip(("Dog",), truth)
+    assert clip.compare(whole).agreement.startswith("F-scores per second A 67,")
+    compared = clip.compare(part)
+    assert compared.agreement.startswith("F-scores per second A 100,")
+    assert compared.labels.audio[:, 0].tolist() == [False, False, True, True]
+    assert truth.audio.all()  # the annotations stay as they are

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,6 +34,22 @@ def test_bars_are_aligned_with_the_ruler() -> None:
         "  Dog                      both   ········████···· 0.50",
         r"  ! it is \x1b[31mred\n",
     ]
+
+
+def test_a_part_is_shown_alone() -> None:
+    shown = timeline(8, Event("audio", "Dog", 5, 6, 0.75), Event("audio", "Dog", 7, 8, 0.5))
+    shown = replace(shown, media={**shown.media, "parsed": [4, 8]})
+    assert text(shown)[:3] == [
+        "a.mp4  0:04 to 0:08   2 audio, 0 visual, 0 both",
+        " " * 34 + "0:04    0:06    0:08",
+        "  Dog                      audio  ····████····████ 0.75",
+    ]
+
+
+def test_a_part_that_cannot_be_is_not_used() -> None:
+    shown = replace(timeline(4), media={"path": "a.mp4", "duration": 4.0, "parsed": [7, 9]})
+    assert shown.parsed == (0, 4)
+    assert text(shown)[0].startswith("a.mp4  4.0 s")
 
 
 def test_terminals_without_unicode() -> None:

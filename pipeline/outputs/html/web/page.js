@@ -36,6 +36,7 @@ class Page {
     this.controls();
     this.wire();
     this.recompute();
+    if (this.data.part) this.view.show(this.data.part);
     this.offerDraft();
     this.tick();
   }

@@ -55,6 +55,15 @@ class TimelineView {
     return Math.max(Math.min(MAX_SCALE, MAX_WIDTH / this.data.duration), this.fitScale);
   }
 
+  /** Show the seconds from start to end in the whole width. */
+  show([start, end]) {
+    this.scale = Math.min(Math.max(this.width / (end - start), this.fitScale), this.maxScale);
+    this.isFitted = this.scale === this.fitScale;
+    this.layout();
+    this.scroller.scrollLeft = start * this.scale;
+    this.schedule();
+  }
+
   fitted() {
     if (!this.scale || this.scale < this.fitScale || this.isFitted) this.scale = this.fitScale;
     this.layout();

@@ -202,3 +202,18 @@ def test_narrow_bars_are_a_pixel_at_least(show: Show, tmp_path: Path) -> None:
         true_width = max(1, (offset - onset) / 3600 * width)
         assert columns[first : first + 2].sum() == pytest.approx(true_width, abs=0.2)
     assert opened.page.locator("#events .event").count() == 1  # the longer one
+
+
+def test_a_part_fills_the_timeline_at_first(show: Show, tmp_path: Path) -> None:
+    """Of a hundred seconds, 60 to 80 were parsed: they are in sight alone, until the view is fitted."""
+    timeline = make_timeline(100)
+    write_page(replace(timeline, media={**timeline.media, "parsed": [60, 80]}), tmp_path / "report.html")
+    opened = show(tmp_path / "report.html")
+    scale, left = "document.getElementById('rows').offsetWidth / 100", "document.getElementById('scroller').scrollLeft"
+    seconds = float(opened.page.evaluate(f"({left}) / ({scale})"))
+    width = "document.getElementById('scroller').clientWidth - document.getElementById('corner').offsetWidth"
+    assert seconds == pytest.approx(60, abs=0.5)
+    assert float(opened.page.evaluate(f"({width}) / ({scale})")) == pytest.approx(20, abs=0.5)
+    opened.press("0")
+    assert opened.page.evaluate(left) == 0
+    assert opened.complaints == []

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from avvp.models.labels import LLP_LABELS
 from avvp.pipeline.decode.ffmpeg_reader import FFmpegReader
+from avvp.pipeline.decode.options import Part
 from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.errors import MediaError, OutputError
 from avvp.pipeline.outputs.plots.thumbnails import frames_at, log_mel_spectrogram, waveform_envelope
@@ -86,6 +88,25 @@ def test_svg_has_text(tmp_path: Path) -> None:
     assert found.count("Dog") == 2  # heard, and seen
     assert "Cat" not in found
     assert {"event", "both at once", "probability"} <= {*found}
+
+
+def test_a_part_is_drawn_alone(tmp_path: Path, clips: media.Clips) -> None:
+    """The axis, the film, and the sound: 3 s of 440 Hz."""
+    whole = known(segments=3)
+    part = replace(whole, media={**whole.media, "parsed": [2, 3]})
+    found = drawn(tmp_path, part, media=clips.steady)
+    assert "0:02 to 0:03: 1 audio, 1 visual, 1 both" in found
+    assert {"0:02", "0:03", "film", "log-mel"} <= {*found}
+    assert "0:00" not in found
+    second = Part(2, 3)
+    mel = log_mel_spectrogram(clips.steady)
+    of_part = log_mel_spectrogram(clips.steady, part=second)
+    assert mel is not None
+    assert of_part is not None
+    np.testing.assert_array_equal(of_part[:90], mel[200:290])
+    envelope = waveform_envelope(clips.steady, 6, duration=3.0)
+    assert envelope is not None
+    assert (waveform_envelope(clips.steady, 2, duration=1.0, part=second) == envelope[4:]).all()
 
 
 def test_without_probabilities(tmp_path: Path) -> None:
