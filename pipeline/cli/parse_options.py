@@ -48,7 +48,11 @@ class ParseOptions(
     inputs: tuple[str, ...] = field(metadata=argument(nargs=-1, metavar="INPUT..."))
     output: str | None = field(
         metadata=option(
-            "-o", "--output", metavar="FILE", show_default="-", help="Result of a single input; '-' is standard output."
+            "-o",
+            "--output",
+            metavar="FILE",
+            show_default="-, unless that is a terminal",
+            help="Result of a single input; '-' is standard output.",
         )
     )
     output_dir: str | None = field(

@@ -37,8 +37,9 @@ def parse(options: ParseOptions) -> int:
     INPUT is a media file, "-" for media on standard input, or an address, which yt-dlp downloads; with --output-dir
     also a folder, a pattern, or several of them. The result is JSON unless --format names another format: events with
     modality (audio, visual, audio_visual), label, onset, offset and score, facts about the file, and the weights and
-    settings that were used. The timeline of a single file is also printed on the terminal. With --output-dir, a
-    journal records finished videos, so a repeated command skips them.
+    settings that were used. The timeline of a single file is printed on the terminal, in place of a result that neither
+    a file nor a program is to get. With --output-dir, a journal records finished videos, so a repeated command skips
+    them.
     """
     with exit_2_on_error(debug=options.debug):
         if options.output_dir is not None:

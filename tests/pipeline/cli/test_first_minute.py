@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
@@ -15,9 +16,11 @@ from avvp.pipeline.cli import missing_weights
 from avvp.pipeline.cli.batch_run import ProgressReporter
 from avvp.pipeline.cli.console import Console, TimeLeft
 from avvp.pipeline.cli.options.groups import DownloadOptions
+from avvp.pipeline.cli.options.table_output import render_text
 from avvp.weights import WeightsError, load_bundle
 from avvp.weights import locate as locate_module
 from avvp.weights.manifest import Bundle
+from rich.table import Table as RichTable
 from support.command import Result
 from support.media import Clips
 from support.server import CONTENT, Server, weight_file
@@ -76,6 +79,18 @@ class TestAtTheTerminal:
         assert shown.screen.isascii()
         assert "\\u" not in shown.screen
         assert any(line.startswith("  Dog ") and "####" in line for line in shown.lines)
+
+
+def test_tables_have_lines_that_their_stream_has() -> None:
+    def drawn(stream: io.TextIOWrapper | None) -> str:
+        return render_text(lambda console: console.print(table), stream)
+
+    table = RichTable("label")
+    table.add_row("Hündin")
+    assert "━" in drawn(None)
+    ascii_only = drawn(io.TextIOWrapper(io.BytesIO(), "ascii"))
+    assert ascii_only.isascii()
+    assert ascii_only.splitlines()[-2].strip() == "| H\\xfcndin |"
 
 
 class TestBeforeTorch:

@@ -99,7 +99,7 @@ def test_media_beside_the_events_or_of_the_option_are_opened(
         assert page_data(tmp_path / "x.html")["media"]["url"].startswith("data:video/mp4;base64,")
     shutil.copy(private, stranger / private.name)
     result = run(*common)
-    assert (result.status, result.err) == (0, "")
+    assert (result.status, result.err) == (0, f"wrote {tmp_path / 'x.html'}\n")
     assert page_data(tmp_path / "x.html")["media"]["url"] == "downloads/events/private.mp4"
 
 
