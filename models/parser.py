@@ -45,6 +45,10 @@ class ParserOutput:
         return "\n".join(["ParserOutput", *(f"  {name:<21} {tuple(value.shape)}" for name, value in tensors)])
 
 
+# A parser can be exported as it is: its output is a tree of tensors.
+torch.export.register_dataclass(ParserOutput, serialized_type_name="avvp.ParserOutput")
+
+
 class FeatureStem(nn.Module):
     """Projection of the extractors' features to the width of the encoder; the two visual streams are fused.
 

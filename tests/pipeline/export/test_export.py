@@ -20,7 +20,7 @@ from avvp.extractors.registry import build_extractor, extractor_shapes
 from avvp.models.checkpoint import dump_checkpoint
 from avvp.models.config import ParserConfig
 from avvp.models.labels import LLP_LABELS
-from avvp.models.parser import AVParser, build_parser
+from avvp.models.parser import AVParser, ParserOutput, build_parser
 from avvp.pipeline.export import export as exporting
 from avvp.pipeline.export.formats import EXPORT_FORMATS, ExportFormat
 from avvp.pipeline.export.programs import ExtractorProgram, Program, parser_program
@@ -69,6 +69,20 @@ def formats(*names: str) -> list[object]:
 def test_every_parser_is_exported(encoder: str, decoder: str, name: str, tmp_path: Path) -> None:
     """Another batch size than it was traced with, and videos of other lengths, one of them without padding."""
     check_parser(tiny_parser(encoder, decoder), EXPORT_FORMATS[name], tmp_path)
+
+
+def test_a_parser_is_exported_as_it_is() -> None:
+    """Its output is a ParserOutput, of a batch of any size."""
+    parser = tiny_parser("mmpyr", "leap")
+    batch = torch.export.Dim("batch")
+    examples = [torch.rand(2, rows, width) for rows, width in ((4, 16), (32, 64), (4, 64))]
+    traced = torch.export.export(parser, tuple(examples), dynamic_shapes=({0: batch},) * 3)
+    inputs = [torch.rand(3, *example.shape[1:]) for example in examples]
+    with torch.no_grad():
+        found, expected = traced.module()(*inputs), parser(*inputs)
+    assert isinstance(found, ParserOutput)
+    for name in ("audio_segment_probs", "visual_video_logits", "audio_attention", "valid"):
+        assert torch.equal(getattr(found, name), getattr(expected, name))
 
 
 @pytest.mark.parametrize("name", formats("openvino"))
