@@ -30,6 +30,7 @@ from ..files import is_file
 from ..model_folders import check_model_folder, find_hub_fault
 from ..text import escape
 from ..text_files import stream_lines
+from ..torchaudio_import import import_torchaudio
 
 _TENSOR_SUFFIXES = (".pt", ".pth", ".safetensors")
 _TEXT_SUFFIXES = (".txt", ".vec")
@@ -149,6 +150,7 @@ _ENCODERS: dict[str, Callable[[Any, str, Sequence[str], dict[str, Any]], Tensor]
 
 def _encode(kind: str, model: str, labels: Iterable[str], *, offline: bool) -> Tensor:
     name = f"{kind}:{escape(model)}"
+    import_torchaudio()
     try:
         import transformers
     except ImportError as error:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...extractors.sampling import SAMPLE_RATE
+from ..torchaudio_import import import_torchaudio
 
 PUBLISHED_RATE = 44_100  # Hz; the published path decodes to this rate before it picks samples
 
@@ -140,11 +140,8 @@ def _torchaudio_filter(rate: int) -> Callable[[Any], Any]:
     """Return torchaudio's filter; where torchaudio does not import, the same filter of ours."""
     import torch
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import torchaudio
-    except Exception:  # an ImportError, OSError or RuntimeError: it is not there, or was built for another torch
+    torchaudio = import_torchaudio()
+    if torchaudio is None:
         return _torch_filter(rate)
     return torchaudio.transforms.Resample(
         rate,

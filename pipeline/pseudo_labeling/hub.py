@@ -14,12 +14,14 @@ from ..errors import SetupError
 from ..files import hash_file, list_files
 from ..model_folders import check_model_folder, find_hub_fault
 from ..text import escape
+from ..torchaudio_import import import_torchaudio
 
 _ONLY_DATA = {"trust_remote_code": False}  # without it, transformers asks whether to run a model's own program
 
 
 def import_transformers() -> Any:
     """Return the module transformers. Raises SetupError if it is not installed."""
+    import_torchaudio()
     try:
         import transformers
     except ImportError as error:

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
+from avvp.pipeline.torchaudio_import import import_torchaudio
+
+import_torchaudio()  # before transformers, which fails with it
+import transformers  # noqa: E402
 
 CLASSES = ("Dog", "Speech")
 PROMPTS = """

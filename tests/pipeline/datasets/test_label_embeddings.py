@@ -14,6 +14,7 @@ import torch
 from avvp.models.labels import LLP_LABELS
 from avvp.pipeline.datasets.label_embeddings import label_words, load_label_embeddings
 from avvp.pipeline.errors import SetupError
+from avvp.pipeline.torchaudio_import import import_torchaudio
 from avvp.weights import find_file, list_files
 from safetensors.torch import save_file
 from support.golden import LLP, load_npz, needs_golden
@@ -194,6 +195,7 @@ def tiny_clip(folder: Path) -> None:
 @pytest.mark.parametrize(("kind", "make", "width"), [("bert", tiny_bert, 8), ("clip", tiny_clip, 6)])
 def test_text_encoders(tmp_path: Path, kind: str, make: Callable[[Path], None], width: int) -> None:
     """Models of the real classes, tiny and random, from a folder: nothing is downloaded."""
+    import_torchaudio()
     pytest.importorskip("transformers")
     make(tmp_path / "model")
     vectors = load_label_embeddings(f"{kind}:{tmp_path / 'model'}", LABELS, offline=True)
