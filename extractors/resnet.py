@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .base import Extractor, normalize
 from .inputs import FRAME
@@ -77,6 +78,19 @@ class Bottleneck(nn.Module):
         return torch.relu(self.bn3(self.conv3(x)) + shortcut)
 
 
+class Downsample(nn.Sequential):
+    """A 1 x 1 convolution and its norm, on the pixels that the stride selects.
+
+    PyTorch 2.15 writes out of bounds in the backward pass of a 1 x 1 convolution of 8 channels-last channels with a
+    stride of 2 (oneDNN, on a CPU); selecting the pixels first avoids it.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        conv, norm = self
+        assert isinstance(conv, nn.Conv2d)
+        return norm(F.conv2d(F.avg_pool2d(input, 1, conv.stride[0]), conv.weight))
+
+
 class ResNet(Extractor):
     """Residual network up to its average pooling, (F, 3, 224, 224) -> (F, dim).
 
@@ -114,7 +128,7 @@ class ResNet(Extractor):
         out = planes * block.expansion
         shortcut = None
         if stride != 1 or channels != out:
-            shortcut = nn.Sequential(nn.Conv2d(channels, out, 1, stride=stride, bias=False), nn.BatchNorm2d(out))
+            shortcut = Downsample(nn.Conv2d(channels, out, 1, stride=stride, bias=False), nn.BatchNorm2d(out))
         first = block(channels, planes, stride, shortcut)
         return nn.Sequential(first, *(block(out, planes) for _ in range(depth - 1))), out
 
@@ -124,7 +138,7 @@ class ResNet(Extractor):
 
     def forward(self, x: Tensor) -> Tensor:
         x = torch.relu(self.bn1(self.conv1(x)))
-        x = nn.functional.max_pool2d(x, 3, stride=2, padding=1)
+        x = F.max_pool2d(x, 3, stride=2, padding=1)
         for index in range(self.stages):
             x = self.get_submodule(f"layer{index + 1}")(x)
         return x.mean(dim=(2, 3))

@@ -126,6 +126,20 @@ def test_residual_block_equals_torchvision(name: str, stride: int) -> None:
     compare_blocks(partial(build, ours), partial(build, theirs), (12 if stride == 2 else 5 * ours.expansion, 9, 11))
 
 
+def test_selected_pixels_are_those_of_a_convolution_with_a_stride() -> None:
+    conv, norm = nn.Conv2d(8, 16, 1, stride=2, bias=False), nn.BatchNorm2d(16)
+    x = torch.randn(2, 8, 9, 12).to(memory_format=torch.channels_last)
+    torch.testing.assert_close(resnet.Downsample(conv, norm)(x), norm(conv(x)), rtol=1e-5, atol=1e-6)
+
+
+def test_training_does_not_crash_in_channels_last() -> None:
+    """torch 2.15 crashed here."""
+    network = EXTRACTORS["resnet_tiny"]().train()
+    network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - a gap in torch's stubs
+    for _ in range(5):
+        network(network.prepare(torch.zeros(2, 224, 224, 3, dtype=torch.uint8))).mean().backward()
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_video_block_equals_torchvision(stride: int) -> None:
     video = torchvision.models.video.resnet
