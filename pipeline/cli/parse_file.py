@@ -119,7 +119,7 @@ def _parse_input(
                 write_target(written, target)
             truth = clip.compare(timeline) if clip else None
             maps = None if options.explain is None else _write_attention(options.explain, timeline, features, loaded)
-            write_plots(timeline, options, media=path, truth=truth, attention=maps)
+            write_plots(timeline, options, media=path, truth=truth, attention=maps, kept=given.is_kept, note=given.note)
             with contextlib.suppress(OSError):  # a closed terminal must not turn a written result into a failure
                 console.print_result(given.shown, timeline, time.monotonic() - started, truth)
                 print_written(results.files, quiet=options.quiet)

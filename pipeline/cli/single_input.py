@@ -42,6 +42,20 @@ class SingleInput:
     shown: Path
     address: str = ""
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether the file stays where it is."""
+        return self.path == self.shown
+
+    @property
+    def note(self) -> str:
+        """What a page says in place of a player for a file that does not stay; empty for one that does."""
+        if self.is_kept:
+            return ""
+        if self.address:
+            return "The video was downloaded and is not kept. --keep-download FOLDER keeps it, --embed-video embeds it."
+        return "The video came from standard input and is not kept. --embed-video embeds it."
+
     def name_media(self, timeline: Timeline) -> Timeline:
         """Let a timeline name the input instead of a temporary file, and the address it came from."""
         if self.path == self.shown and not self.address:

@@ -236,7 +236,8 @@ def _explain(lines: list[str], status: int, files: int) -> str:
     """Return the reason in the messages of yt-dlp why there is not exactly one file."""
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     if errors:
-        return re.sub(r"^\[[\w:+-]+\] (\S+: )?", "", errors[-1])
+        cause = re.sub(r"^\[[\w:+-]+\] (\S+: )?", "", errors[-1])
+        return cause.partition(" (caused by ")[0]  # which says the same again
     text = " ".join(lines)
     if "playlist_index" in text:
         return "is a list of videos; give the addresses of its videos"

@@ -262,6 +262,7 @@ def write_plots(
     media: Path | None,
     truth: GroundTruth | None = None,
     attention: AttentionMaps | None = None,
+    kept: bool = True,
     note: str = "",
 ) -> None:
     """Write the files of --plot and --html.
@@ -272,7 +273,8 @@ def write_plots(
         media: file with the frames and the audio; None leaves them out.
         truth: drawn beside the events.
         attention: of the parser, for the page.
-        note: shown on the page where there are no media.
+        kept: whether the file stays where it is, so that a page can play it.
+        note: shown on the page in place of the player.
 
     Raises:
         MediaError: the media cannot be decoded.
@@ -290,5 +292,5 @@ def write_plots(
         make_folder_of(options.html)
         write_page(
             timeline, options.html, media=media, truth=truth, attention=attention, embed=options.embed_video,
-            bands=options.bands, note=note,
+            bands=options.bands, kept=kept, note=note,
         )  # fmt: skip

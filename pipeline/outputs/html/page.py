@@ -53,6 +53,7 @@ def write_page(
     attention: AttentionMaps | None = None,
     embed: bool = False,
     bands: bool = True,
+    kept: bool = True,
     note: str = "",
     shared: SharedProgram | None = None,
 ) -> None:
@@ -66,7 +67,8 @@ def write_page(
         attention: of the parser on this video, shown for a class that the user chooses.
         embed: embed the media in the page; otherwise the page refers to it by a relative path.
         bands: decode `media` for a film, a waveform and a spectrogram above the timeline.
-        note: shown in place of the player where `media` is None: where it was looked for, and how to name it.
+        kept: whether `media` stays where it is; a page without embedded media has no player for a file that is removed.
+        note: shown in place of the player: where the media was looked for, and how to name it.
         shared: program of all pages of the folder; by default the page holds its own.
 
     Raises:
@@ -76,7 +78,7 @@ def write_page(
     """
     page = render_page(
         timeline, folder=path.resolve().parent, media=media, truth=truth, attention=attention, embed=embed,
-        bands=bands, note=note, shared=shared,
+        bands=bands, kept=kept, note=note, shared=shared,
     )  # fmt: skip
     write_atomic(path, page)
 
@@ -92,6 +94,7 @@ def render_page(
     attention: AttentionMaps | None = None,
     embed: bool = False,
     bands: bool | Mapping[str, Any] = True,
+    kept: bool = True,
     note: str = "",
     shared: SharedProgram | None = None,
 ) -> bytes:
@@ -108,7 +111,8 @@ def render_page(
         embed: embed the media in the page.
         bands: decode `media` for a film, a waveform and a spectrogram above the timeline; or what `media_bands` has
             made of them before.
-        note: shown in place of the player where there are no media.
+        kept: whether `media` stays where it is, for the player of a page without embedded media.
+        note: shown in place of the player.
         shared: program of all pages of the folder; by default the page holds its own.
 
     Returns:
@@ -127,7 +131,9 @@ def render_page(
         found, warnings = media_bands(media, data["duration"])
         data |= found
         data["warnings"] += warnings
-    data["media"] = _player_data(timeline, media, media_url, folder or Path.cwd(), embed=embed)
+    data["media"] = _player_data(
+        timeline, media if kept or embed else None, media_url, folder or Path.cwd(), embed=embed
+    )
     data["note"] = escape(note)
     if save is not None:
         data["save"] = {"url": save.url, "version": save.version}

@@ -62,6 +62,13 @@ def test_a_real_pipe(clips: Clips, tiny_bundle: Path, tmp_path: Path, run: Calla
     document = json.loads(parsed.stdout)
     assert document["media"]["path"] == "stdin"
     assert list(tmp_path.iterdir()) == []  # the copy is gone
+    page = tmp_path / "page.html"
+    command = [*PARSE, "-", "--weights", str(tiny_bundle), "--html", str(page), "-q"]
+    subprocess.run(command, input=clips.steady.read_bytes(), check=True, capture_output=True)
+    written = page.read_text()
+    assert "avvp-stdin" not in written  # no link to a file that is gone, but a film of it
+    assert "The video came from standard input and is not kept." in written
+    assert '"film":' in written
     whole = json.loads(run("parse", clips.steady, "--weights", tiny_bundle, "--segments", "-q").out)
     assert document["events"] == whole["events"]
     assert document["segments"] == whole["segments"]
