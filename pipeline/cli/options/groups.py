@@ -24,7 +24,7 @@ from .command import (
 
 # Options of several commands, each of which has them at its own place in its help.
 BUNDLE_OPTION = option(
-    "--weights", default=DEFAULT_BUNDLE, metavar="NAME|FOLDER", help="Bundle of networks; see 'avvp weights list'."
+    X
 )
 THRESHOLD_OPTION = option(
     "--threshold",
