@@ -66,7 +66,7 @@ class TimelineMethods:
     def save(
         self, path: str | PathLike[str], *, format: str | None = None, probabilities: bool = True
     ) -> tuple[Path, ...]:
-        """Write the timeline to a file, atomically.
+        """Write the timeline to a file, atomically; folders are made.
 
         Args:
             path: the file. A format of several files writes them beside it, `events.audio.vtt` and `events.visual.vtt`

@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files import make_folder_of
 from ..outputs.plots.timeline import COLOURS, plot_timeline
 from ..presented import Picture
 from ..text import display_label
@@ -34,6 +35,7 @@ def plot(
         plot_timeline(timeline, preview, media=film)
         picture = Picture(preview.read_bytes())
     if path is not None:
+        make_folder_of(Path(path))
         plot_timeline(timeline, Path(path), media=film)
     return picture
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FormatError, SetupError
+from ..files import make_folder_of
 from ..outputs.formats.events_json import from_document, to_document
-from ..outputs.formats.registry import FORMATS, read_events, write_events
+from ..outputs.formats.registry import read_events, write_events
 from ..outputs.formats.targets import parse_formats, resolve_targets
-from ..text import escape
 from ..timeline import Event, Timeline
 
 if TYPE_CHECKING:
@@ -21,22 +21,13 @@ if TYPE_CHECKING:
 
 def save(timeline: Timeline, path: str | PathLike[str], *, format: str | None, probabilities: bool) -> tuple[Path, ...]:
     """Write a timeline to a file; arguments as for `Timeline.save`."""
-    target = Path(path)
-    formats = parse_formats([] if format is None else [format])
-    if not formats and not any(target.name.lower().endswith(f".{suffix.lower()}") for suffix in _suffixes()):
-        known = ", ".join(f".{suffix}" for suffix in _suffixes())
-        raise SetupError(f"{escape(target)}: no format has this suffix; use one of {known}, or format=")
     kept = timeline if probabilities else timeline.without_probabilities()
-    targets = resolve_targets(target, formats)
+    targets = resolve_targets(Path(path), parse_formats([] if format is None else [format]))
     for files in targets:
+        for file in files.paths:
+            make_folder_of(file)
         write_events(kept, files.format, files.paths)
     return tuple(file for files in targets for file in files.paths)
-
-
-def _suffixes() -> list[str]:
-    """Return the suffixes by which a format is found, without those of one of several files."""
-    ends = [suffix for form in FORMATS.values() for suffix in (*form.suffixes, *(form.aliases or ()))]
-    return sorted({*(end.rsplit(".", 1)[-1] for end in ends)})
 
 
 def load(path: str | PathLike[str]) -> Timeline:

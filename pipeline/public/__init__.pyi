@@ -17,6 +17,7 @@ from .pipeline.inference.parse_video import parse_video
 from .pipeline.inference.thresholds import Thresholds
 from .pipeline.metrics import Scores, score
 from .pipeline.outputs.plots.attention_maps import AttentionMaps
+from .pipeline.presented import Picture
 from .pipeline.timeline import Event, SegmentProbabilities, Timeline
 from .weights.errors import WeightsError
 
@@ -41,6 +42,7 @@ __all__ = [
     "ParserClosedError",
     "ParserConfig",
     "ParserOutput",
+    "Picture",
     "Progress",
     "Scores",
     "Second",
