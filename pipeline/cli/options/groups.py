@@ -24,7 +24,10 @@ from .command import (
 
 # Options of several commands, each of which has them at its own place in its help.
 BUNDLE_OPTION = option(
-    X
+    "--weights",
+    default=DEFAULT_BUNDLE,
+    metavar="NAME|FOLDER",
+    help="Bundle of networks: see 'avvp weights list'; or hf://USER/REPOSITORY.",
 )
 THRESHOLD_OPTION = option(
     "--threshold",
