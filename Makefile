@@ -8,7 +8,7 @@ OUT := demo-output
 # Every editable install warns that it is one; other warnings are shown.
 PIP := PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip
 
-.PHONY: demo test test-fast lint format docs clean
+.PHONY: demo test test-fast lint format docs wheel clean
 
 # A clip that the demo model has never met (seed 2113 was in no training), its timeline beside the ground truth.
 demo: $(RUN)
@@ -41,8 +41,13 @@ format: $(DEV)
 docs: $(DOCS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+# dist/avvp-VERSION-py3-none-any.whl, for `pip install`.
+wheel: $(RUN)
+	rm -rf build dist
+	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
+
 clean:
-	rm -rf .venv $(OUT) build *.egg-info
+	rm -rf .venv $(OUT) build dist *.egg-info
 
 $(RUN): pyproject.toml
 	@echo "== installing avvp and what it needs into .venv: torch and others, some GB, a few minutes the first time"
