@@ -6,7 +6,8 @@ and a method imports it when it is called. `tests/pipeline/api/test_timeline_met
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
@@ -44,17 +45,23 @@ def find_presenter(name: str) -> Any:
 
 
 class Picture:
-    """A picture in PNG format, which a notebook shows.
+    """A picture in PNG format, which a notebook shows."""
 
-    Attributes:
-        png: the bytes of the file.
-    """
+    def __init__(self, render: Callable[[], bytes]) -> None:
+        """Keep what draws the picture.
 
-    def __init__(self, png: bytes) -> None:
-        self.png = png
+        Args:
+            render: returns the bytes of the file; called once, when they are needed.
+        """
+        self._render = render
+
+    @cached_property
+    def png(self) -> bytes:
+        """The bytes of the file."""
+        return self._render()
 
     def __repr__(self) -> str:
-        return f"Picture: PNG, {len(self.png):,} bytes; .png are its bytes"
+        return "Picture in PNG format; .png are its bytes"
 
     def _repr_png_(self) -> bytes:
         return self.png

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,14 +31,20 @@ def plot(
         if path is not None or media is not None:
             raise ValueError("ax is drawn on as it is: it goes with neither path nor media")
         return draw(timeline, ax)
-    with tempfile.TemporaryDirectory(prefix="avvp-plot-") as folder:
-        preview = Path(folder) / "timeline.png"
-        plot_timeline(timeline, preview, media=film)
-        picture = Picture(preview.read_bytes())
-    if path is not None:
-        make_folder_of(Path(path))
-        plot_timeline(timeline, Path(path), media=film)
+    picture = Picture(partial(_render, timeline, film))
+    if path is None:
+        _ = picture.png  # drawn now: what is wrong with the media is an error of this call
+        return picture
+    make_folder_of(Path(path))
+    plot_timeline(timeline, Path(path), media=film)
     return picture
+
+
+def _render(timeline: Timeline, media: Path | None) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="avvp-plot-") as folder:
+        path = Path(folder) / "timeline.png"
+        plot_timeline(timeline, path, media=media)
+        return path.read_bytes()
 
 
 def draw(timeline: Timeline, ax: Axes) -> Axes:

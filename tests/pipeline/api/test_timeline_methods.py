@@ -121,7 +121,9 @@ def test_a_plot_is_a_picture_and_a_file(timeline: avvp.Timeline, tmp_path: Path)
     picture = timeline.plot(tmp_path / "plots" / "timeline.svg")
     assert isinstance(picture, Picture)
     assert picture.png.startswith(b"\x89PNG")
-    assert picture._repr_png_() == picture.png
+    assert picture._repr_png_() is picture.png
+    with pytest.raises(avvp.MediaError, match="no such file"):
+        timeline.plot(media=tmp_path / "missing.mp4")
     assert len(repr(picture)) < 80
     assert "Violin fiddle" in (tmp_path / "plots" / "timeline.svg").read_text()
     with pytest.raises(ValueError, match="unknown plot format"):
