@@ -38,6 +38,8 @@ _SAMPLE_FORMATS = {"int16": ("pcm_s16le", "s16"), "float32": ("pcm_f32le", "flt"
 class MediaArrays:
     """A video as arrays: frames, audio, or both, which begin at the same time. NumPy arrays or torch tensors.
 
+    For the time of a call they are also in the folder for temporary files, uncompressed.
+
     Attributes:
         frames: (F, H, W, 3) uint8 RGB, at an even rate; None without video.
         frame_rate: frames per second.
