@@ -199,6 +199,7 @@ def test_long_windows_need_a_short_clip_only() -> None:
     assert exporting._MOST_SECONDS <= 30
 
 
+@pytest.mark.full_size  # it takes half a minute of CPU time, most of it in PyTorch's exporter
 @pytest.mark.skipif(not PACKAGES["onnx"], reason="its packages are not installed")
 def test_the_page_from_top_to_bottom(
     run: Run, bundle: Path, tmp_path: Path, clips: Clips, monkeypatch: pytest.MonkeyPatch
