@@ -38,16 +38,17 @@ def write_bundle(root: Path, spec: FeatureSpec, extractors: Bundle, source: Weig
     """
     files = {name: extractors.extractors.get(name, "") for name in spec.extractors}
     if extractors.root is not None:
-        paths, _ = gather_files(replace(extractors, parser={}), replace(source, offline=True))
-        for name, file in files.items():
-            if file and file not in list_files():
-                known = part_names("extractor", EXTRACTORS)
-                if name not in known and name not in extractors.parts:
-                    raise SetupError(f"unknown extractor {shown(name)}; known: {', '.join(known)}")
-                # The copy of another package's must not take the name of a file of the run.
-                copy = f"{name if name in EXTRACTORS else f'extractor-{name}'}{paths[file].suffix}"
-                check_files(root, [copy])
-                files[name] = _copy(paths[file], root, copy)
+        own = {name: file for name, file in files.items() if file and file not in list_files()}
+        parts = {name: part for name, part in extractors.parts.items() if name in own}
+        paths, _ = gather_files(replace(extractors, extractors=own, parts=parts, parser={}), source)
+        for name, file in own.items():
+            known = part_names("extractor", EXTRACTORS)
+            if name not in known and name not in extractors.parts:
+                raise SetupError(f"unknown extractor {shown(name)}; known: {', '.join(known)}")
+            # The copy of another package's must not take the name of a file of the run.
+            copy = f"{name if name in EXTRACTORS else f'extractor-{name}'}{paths[file].suffix}"
+            check_files(root, [copy])
+            files[name] = _copy(paths[file], root, copy)
     name = root.resolve().name
     bundle = Bundle(
         name=name,

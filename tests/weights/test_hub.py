@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from avvp.pipeline.inference.bundle import known_labels, load_networks
+from avvp.pipeline.training.run_bundle import write_bundle
 from avvp.weights import Bundle, WeightsError, load_bundle
 from avvp.weights.hub import HubAddress, parse_address
 from avvp.weights.load import gather_files
@@ -310,3 +311,14 @@ def test_the_command_line_parses_with_a_bundle_of_a_hub(
 def test_networks_load_by_address(hub: Hub, tiny_bundle: Path) -> None:
     commit = hub.add("alice/parser", tiny_bundle)
     assert load_networks("hf://alice/parser", device="cpu").name.endswith(commit)
+
+
+def test_a_run_gets_copies_of_the_extractors_of_a_hub(hub: Hub, tiny_bundle: Path, tmp_path: Path) -> None:
+    hub.add("alice/parser", tiny_bundle)
+    spec = load_networks(str(tiny_bundle), device="cpu").extractors.spec
+    assert not write_bundle(tmp_path, spec, load_bundle("hf://alice/parser"), WeightSource())
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "bundle.toml", "r2plus1d_tiny.safetensors", "resnet_tiny.safetensors", "vggish_tiny.safetensors",
+    ]  # fmt: skip
+    copy, original = tmp_path / "vggish_tiny.safetensors", tiny_bundle / "vggish.safetensors"
+    assert copy.read_bytes() == original.read_bytes()
