@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -79,11 +80,14 @@ def test_threads_give_what_each_gives_alone(parser: avvp.Parser, files: list[Pat
 
 def test_a_short_file_first_changes_nothing(tiny_bundle: Path, files: list[Path], alone: list[avvp.Timeline]) -> None:
     """The first batch decides how weights are laid out in memory: batches of a stream always have the same size."""
-    shapes: dict[str, set[tuple[int, ...]]] = {}
+    shapes: dict[str, set[tuple[int, ...]]] = defaultdict(set)
+
+    def note(network: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        shapes[str(id(network))].add(tuple(inputs[0].shape))
+
     with avvp.load(tiny_bundle, device="cpu") as other:
-        for name, network in other._loaded.extractors.by_name.items():
-            seen = shapes.setdefault(name, set())
-            network.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.add(tuple(inputs[0].shape)))
+        for network in other._loaded.extractors.by_name.values():
+            network.register_forward_pre_hook(note)
         assert same(other.parse(files[1], thresholds=0.0), alone[1])
         assert same(other.parse(files[0], thresholds=0.0), alone[0])
     assert [len(seen) for seen in shapes.values()] == [1, 1, 1], shapes
