@@ -24,6 +24,7 @@ COMMANDS = {
     "find": ("find", _EVENTS, "-o", "{}/out/found.csv"),
     "clips": ("clips", _EVENTS, "--media", "{}/clip.mp4", "--no-sheet", "-o", "{}/out/cuts"),
     "parse": ("parse", "{}/clip.mp4", "--weights", "{}/bundle", "-o", "{}/out/events.json"),
+    "download": ("download", "--annotations", "{}/annotations/AVVP_test_pd.csv", "-o", "{}/out/videos", "--dry-run"),
     "synth": ("synth", "{}/out/synth", "--clips", "1", "--shares", "50,50,0", "--sources", "{}/annotations"),
     "train-extractors": ("train-extractors", "{}/empty", "--annotations", "{}/annotations", "-o", "{}/out/bundle"),
     "reproduce": (*_REPRODUCE, "--pseudo-labels", "{}/pseudo_labels", "-o", "{}/out/runs"),
