@@ -29,14 +29,15 @@ class TimeLeft:
     def __init__(self) -> None:
         self._began: float | None = None
         self._at_start = self._done = 0.0
+        self._total: float | None = None
         self._end: float | None = None  # on the clock
 
     def update(self, done: float, total: float | None) -> None:
-        """Note what is done, in any unit; `total` is None if unknown. Less than before is a new beginning."""
+        """Note what is done, in any unit; `total` is None if unknown. Another total, or less done, begins anew."""
         now = time.monotonic()
-        if self._began is None or done < self._done:
+        if self._began is None or done < self._done or total != self._total:
             self._began, self._at_start = now, done
-        self._done, progress = done, done - self._at_start
+        self._done, self._total, progress = done, total, done - self._at_start
         self._end = None if total is None or progress <= 0 else now + (now - self._began) * (total - done) / progress
 
     def __str__(self) -> str:
@@ -68,7 +69,7 @@ class Console:
         hidden = quiet or not self._rich.is_terminal
         self._bars = Progress(*columns, console=self._rich, transient=True, disable=hidden)
         self._task: TaskID | None = None
-        self._left = TimeLeft()
+        self._left = TimeLeft()  # goes on where a line is printed in place of the bar, as one is for each file
 
     def __enter__(self) -> Console:
         if not self._bars.disable:  # rich before 15 prints an empty line at the end of bars that were never shown
@@ -199,10 +200,9 @@ class Console:
             total: items in total; None if unknown.
             unit: text after the bar.
         """
-        if self._task is None:
-            self._left = TimeLeft()
-            self._task = self._bars.add_task(description, total=total, unit=unit, left=self._left)
         self._left.update(done, total)
+        if self._task is None:
+            self._task = self._bars.add_task(description, total=total, completed=int(done), unit=unit, left=self._left)
         self._bars.update(self._task, description=description, completed=done, total=total, unit=unit)
 
     def _remove_bar(self) -> None:

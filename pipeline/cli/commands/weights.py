@@ -112,7 +112,7 @@ def _fetch(file: WeightFile, weights_dir: Path | None, console: Console) -> str:
         return f"already at {escape(existing)}, sha256 {verify_file(file, existing)}"
     with console:
         path, digest = fetch_file(file, weights_dir, progress=console.download_progress)
-    return f"saved to {escape(path)}, {file_size(path.stat().st_size)}, sha256 {digest}"
+    return f"saved to {escape(path)}, {file_size(file.size)}, sha256 {digest}"
 
 
 @dataclass(frozen=True, kw_only=True)

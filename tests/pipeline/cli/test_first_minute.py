@@ -246,6 +246,16 @@ class TestTimeLeft:
         left.update(5, 10)
         assert str(left) == "0:00:01 left"
 
+    def test_lines_between_the_files_of_a_folder_do_not_begin_anew(self, clock: list[float]) -> None:
+        """Each file of a folder has a line, in place of which the bar is drawn again."""
+        console = Console(quiet=True)
+        console.busy("loading networks")
+        console.move_bar("working", 0, 3, "0/3 files")
+        clock[0] += 60
+        console.info("one.mp4: audio: Dog")
+        console.move_bar("working", 1, 3, "1/3 files")
+        assert str(console._left) == "0:02:00 left"
+
     def test_unknown_totals(self, clock: list[float]) -> None:
         left = TimeLeft()
         left.update(0, None)
