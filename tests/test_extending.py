@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import avvp
 import pytest
 import torch
 from avvp.extractors.profiles import feature_spec
@@ -169,6 +170,18 @@ def test_parts_of_trusted_packages_are_imported(
     result = run("parse", "video.mp4", "--weights", "bundle", *options)
     assert result.status == 0, result.err
     assert is_imported()
+
+
+def test_python_says_which_packages_it_trusts(desk: Path, package: Path, tiny_bundle: Path) -> None:
+    assert package.is_dir()
+    write_own_bundle(desk / "bundle", tiny_bundle)
+    forget()
+    with pytest.raises(SetupError, match="--trust-parts mypkg"):
+        avvp.load(desk / "bundle", device="cpu")
+    assert not is_imported()
+    with avvp.load(desk / "bundle", device="cpu", trust_parts=["mypkg"]) as parser:
+        timeline = parser.parse(desk / "video.mp4")
+    assert [part["kind"] for part in timeline.provenance["parts"]] == ["encoder", "decoder"]
 
 
 def test_a_trusted_module_does_not_make_its_package_trusted(desk: Path, package: Path, tiny_bundle: Path) -> None:

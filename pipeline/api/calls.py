@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, overload
@@ -43,6 +43,7 @@ class LoadOptions(TypedDict, total=False):
     weights_dir: str | os.PathLike[str] | None
     offline: bool
     download_progress: DownloadProgress | None
+    trust_parts: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,12 @@ class _Loading:
     weights_dir: str | os.PathLike[str] | None = None
     offline: bool = False
     download_progress: DownloadProgress | None = None
+    trust_parts: Sequence[str] = ()
 
     @property
     def source(self) -> WeightSource:
         folder = None if self.weights_dir is None else Path(self.weights_dir)
-        return WeightSource(folder, self.offline, self.download_progress)
+        return WeightSource(folder, self.offline, self.download_progress, tuple(self.trust_parts))
 
     @property
     def networks(self) -> dict[str, Any]:
@@ -94,6 +96,7 @@ def load(
     weights_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
     download_progress: DownloadProgress | None = None,
+    trust_parts: Sequence[str] = (),
 ) -> Parser:
     """Load the networks of a bundle, to parse many files.
 
@@ -113,6 +116,7 @@ def load(
         weights_dir: folder that is searched for weight files first.
         offline: never download; missing files are an error that lists their addresses.
         download_progress: called with the bytes so far and in total (None if unknown) while weights are downloaded.
+        trust_parts: packages whose code the bundle may name by "module:Name", and so run.
 
     Returns:
         A context manager; `close` releases the networks.
@@ -123,8 +127,9 @@ def load(
         WeightsError: the bundle is unknown, or files are missing or damaged.
     """
     loading = _Loading(
-        device, precision, compile, threads, batch_size, workers, decoding, weights_dir, offline, download_progress
-    )
+        device, precision, compile, threads, batch_size, workers, decoding, weights_dir, offline, download_progress,
+        trust_parts,
+    )  # fmt: skip
     bundle = load_networks(os.fspath(weights), **loading.networks)
     return Parser(bundle, loading.session(bundle.extractors))
 
