@@ -157,7 +157,7 @@ class Console:
         """
 
         def move(done: int, total: int | None) -> None:
-            size = file_size(done) if total is None else f"{done // 10**6}/{file_size(total)}"
+            size = file_size(done) if total is None else f"{file_size(done)} of {file_size(total)}"
             self.move_bar(description, done, total, size)
 
         return move
