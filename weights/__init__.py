@@ -1,25 +1,8 @@
-"""Weight files: the manifest, search folders, downloads and verification."""
+"""Weight files: the manifest, search folders, downloads and verification.
 
-from .bundles import load_bundle
-from .errors import WeightsError
-from .fetch import fetch_file
-from .locate import bundle_paths, find_file, search_folders, verify_file
-from .manifest import DEFAULT_BUNDLE, Bundle, WeightFile, list_bundles, list_files
-from .source import ANYWHERE, WeightSource
+Names are imported on first access: every command imports modules of this package, few need downloads.
+"""
 
-__all__ = [
-    "ANYWHERE",
-    "DEFAULT_BUNDLE",
-    "Bundle",
-    "WeightFile",
-    "WeightSource",
-    "WeightsError",
-    "bundle_paths",
-    "fetch_file",
-    "find_file",
-    "list_bundles",
-    "list_files",
-    "load_bundle",
-    "search_folders",
-    "verify_file",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -6,7 +6,6 @@ over the user's. Inside a file, the table of a command has precedence over [defa
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,8 +18,6 @@ import platformdirs
 
 from ....weights.errors import WeightsError
 from ....weights.safe_paths import is_file
-from ....weights.toml import read_toml
-from ....weights.unicode import TextError
 from ...errors import SetupError
 from ...text import escape, shorten
 
@@ -69,6 +66,9 @@ class DefaultsFile:
     @cached_property
     def tables(self) -> Mapping[str, Mapping[str, Any]]:
         """The tables of the file. Raises SetupError if it is not such a file."""
+        from ....weights.toml import read_toml
+        from ....weights.unicode import TextError
+
         try:
             tables = read_toml(self.path)
         except (TextError, OSError) as error:
@@ -113,6 +113,8 @@ def user_file() -> Path:
 
 def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
     """Return "; did you mean X?" for the most similar known name, else an empty string."""
+    import difflib
+
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f"; did you mean {escape(matches[0])}?" if matches else ""
 
