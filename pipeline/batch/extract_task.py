@@ -12,7 +12,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +96,7 @@ class ExtractTask(BundleTask[LoadedExtractors]):
                 path, lambda file, rows=rows, shape=shape: _write_rows(file, rows, shape, video)
             )
         assert video.summary is not None
-        return VideoOutputs(files, video.summary.warnings, asdict(video.summary.facts))
+        return VideoOutputs(files, video.summary.warnings, video.summary.facts.to_dict())
 
 
 def _template(extractor: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -93,7 +93,7 @@ class ParseTask(BundleTask[LoadedBundle]):
             for output, (_, form, place) in _files(self.formats).items()
             if output in video.job.output_names
         }
-        return VideoOutputs(files, warnings, asdict(facts), _note(timeline))
+        return VideoOutputs(files, warnings, facts.to_dict(), _note(timeline))
 
 
 def _files(formats: Iterable[str]) -> dict[str, tuple[str, Format, int]]:

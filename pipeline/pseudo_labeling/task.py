@@ -14,7 +14,7 @@ weak labels can be changed without decoding again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -116,7 +116,7 @@ class PseudoLabelTask(Task[LoadedTeachers]):
             table = rows[:, :classes] if output.endswith("scores") else rows[:, classes:]
             files[output] = run.storage.store(path, partial(save_table, np.ascontiguousarray(table, np.float32)))
         assert video.summary is not None
-        return VideoOutputs(files, video.summary.warnings, asdict(video.summary.facts))
+        return VideoOutputs(files, video.summary.warnings, video.summary.facts.to_dict())
 
     def finalize(self, run: RunContext[LoadedTeachers], journal: Journal) -> str | None:
         """Make the labels of every video that has scores from these teachers and prompts."""
