@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,7 +130,8 @@ class VerifyOptions(WeightsDirOptions):
 def verify(options: VerifyOptions) -> int:
     """Verify sizes and hashes of weight files.
 
-    A file without a published hash is verified by its content. Without NAME, all files on this machine are verified.
+    A file without a published hash is verified by its content, and those of the visual networks also by the features of
+    torchvision's networks. Without NAME, all files on this machine are verified.
     """
     failed = checked = 0  # checked: of the files that are not shipped
     for file in _named_files(options.names, options.weights_dir) if options.names else list_files().values():
@@ -184,7 +187,32 @@ def _check_leap(path: Path) -> str:
     return "holds every tensor of the published MM-Pyr + LEAP; no hash is published"
 
 
-CONTENT_CHECKS = {"vggish": _check_vggish, "leap_llp": _check_leap}  # of files without a published hash
+def _check_visual(name: str, path: Path) -> str:
+    """Compare rows with those of torchvision's network. Raises WeightsError if they differ."""
+    from ....weights.load import read_state_dict
+    from ...inference.torchvision_check import TOLERANCE, check_visual
+
+    matches = "matches the published hash"
+    try:
+        difference = check_visual(name, read_state_dict(path))
+    except ImportError as error:
+        return f"{matches}; not compared with torchvision's network: {escape(error)}"
+    except ValueError as error:
+        raise WeightsError(f"{escape(path)}: {error}") from error
+    if not difference <= TOLERANCE:
+        raise WeightsError(
+            f"{escape(path)}: {matches}, but on this machine features differ from those of torchvision's network by"
+            f" {difference:.2g} (relative); please report it"
+        )
+    return f"{matches}; features are those of torchvision's network (they differ by {difference:.2g})"
+
+
+CONTENT_CHECKS: dict[str, Callable[[Path], str]] = {
+    "resnet152": partial(_check_visual, "resnet152"),
+    "r2plus1d_18": partial(_check_visual, "r2plus1d_18"),
+    "vggish": _check_vggish,
+    "leap_llp": _check_leap,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
