@@ -240,7 +240,7 @@ class TestBadInput:
         assert result.status == 1
         assert leftovers(out) == ["blink.events.json", "failures.csv", "steady.events.json"]
         last = result.err.splitlines()[-2:]
-        assert last[0] == "2 done, 0 done before, 1 failed"
+        assert last[0] == "2 done, 0 done before, 1 failed; causes: 1 not-media"
         assert last[1].startswith("Error:")
         assert "bad.mp4: is not a media file" in last[1]
 

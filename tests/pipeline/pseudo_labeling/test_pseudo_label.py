@@ -328,7 +328,7 @@ def test_videos_with_suffixes_fit_clips_without(labelled: Callable[..., Result],
 def test_missing_videos_of_a_list_fail_alone(labelled: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("gone.mp4\n")
     result = labelled("--annotations", tmp_path / "weak.csv", "--list", tmp_path / "list.txt")
-    assert (result.status, "3 done, 0 done before, 1 failed\nError: gone.mp4: no such file" in result.err) == (1, True)
+    assert (result.status, "1 failed; causes: 1 missing\nError: gone.mp4: no such file" in result.err) == (1, True)
     assert len(list((tmp_path / "data" / FOLDERS["audio"]).iterdir())) == 3
 
 
