@@ -200,6 +200,7 @@ def test_long_windows_need_a_short_clip_only() -> None:
 
 
 @pytest.mark.full_size  # it takes half a minute of CPU time, most of it in PyTorch's exporter
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not PACKAGES["onnx"], reason="its packages are not installed")
 def test_the_page_from_top_to_bottom(
     run: Run, bundle: Path, tmp_path: Path, clips: Clips, monkeypatch: pytest.MonkeyPatch
@@ -226,6 +227,7 @@ def test_the_page_from_top_to_bottom(
 
 
 @pytest.mark.full_size
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("form", formats("torch", "onnx"))
 @pytest.mark.parametrize("name", ["vggish", "resnet152", "r2plus1d_18"])
 def test_full_size_extractors(name: str, form: str, tmp_path: Path) -> None:
@@ -245,6 +247,7 @@ def test_full_size_extractors(name: str, form: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.full_size
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not PACKAGES["onnx"], reason="its packages are not installed")
 def test_the_full_size_parser(tmp_path: Path) -> None:
     parser = build_parser(ParserConfig(labels=LLP_LABELS), torch.randn(len(LLP_LABELS), 300)).eval()
