@@ -203,9 +203,9 @@ class Timeline(TimelineMethods):
 
     @property
     def parsed(self) -> tuple[int, int]:
-        """The seconds [start, end) that were parsed: all, unless `media` says that it was a part."""
+        """The seconds [start, end) that were parsed: all, unless `media` states a part of them."""
         start, end = self.media.get("parsed") or (0, self.segments)
-        return int(start), int(end)
+        return (int(start), int(end)) if end <= self.segments else (0, self.segments)
 
     @property
     def length(self) -> int:
