@@ -142,7 +142,9 @@ def check_part(kind: str, name: object, options: object, own: Collection[str]) -
     check_part_name(kind, name, own)
     check_options(f"{kind}_options", options)
     if options and name in own:
-        raise ValueError(f"{kind}_options are settings of parts of other packages; the {kind} {name} is of this program")
+        raise ValueError(
+            f"{kind}_options are settings of parts of other packages; the {kind} {name} is of this program"
+        )
 
 
 def load_part(kind: str, name: str, own: Collection[str], trust: Iterable[str] = ()) -> Part:
