@@ -29,7 +29,8 @@ finally:
     found["end"] = sorted(sys.modules)
     open(sys.argv[-1] + ".modules", "w").write(json.dumps(found))
 """
-BEFORE_DECODING = {"PIL", "av", "avvp", "click", "lazy_loader", "numpy", "platformdirs", "rich", "tomli"}
+# attr: rich imports it where it is installed.
+BEFORE_DECODING = {"attr", "PIL", "av", "avvp", "click", "lazy_loader", "numpy", "platformdirs", "rich", "tomli"}
 NEVER = ("decord", "matplotlib", "numba", "requests", "resampy", "scipy", "torch._dynamo", "torchaudio", "torchvision")
 
 
