@@ -13,8 +13,8 @@ import torch
 from avvp.extractors.profiles import FeatureSpec
 from avvp.pipeline.errors import AVVPError, FormatError, OutputError, SetupError
 from avvp.pipeline.features.extract import FeatureSet
-from avvp.pipeline.outputs.plots.attention import MAP_SUFFIXES, explain_features, write_maps
-from avvp.pipeline.outputs.plots.attention_maps import AttentionMaps, read_maps
+from avvp.pipeline.outputs.plots.attention import explain_features, write_maps
+from avvp.pipeline.outputs.plots.attention_maps import MAP_SUFFIXES, AttentionMaps, read_maps
 from PIL import Image
 from support.parsers import inputs, tiny_parser
 
