@@ -19,7 +19,6 @@ demo: $(RUN)
 	  -o $(OUT)/events.json --plot $(OUT)/timeline.png --html $(OUT)/report.html
 	@echo
 	@echo "Open in a browser: $(OUT)/report.html (the clip plays beside its timeline)"
-	@echo "Also written:      $(OUT)/timeline.png, $(OUT)/events.json"
 
 test: $(DEV) lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
