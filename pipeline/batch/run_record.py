@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OutputError
+from .failures import CATEGORIES, UNKNOWN
 from .journal_fields import integer_between, mapping_of, read_fields, read_name, read_number, read_text
-from .storage import JOURNAL_FOLDER, Shard, Storage
+from .storage import JOURNAL_FOLDER, MAX_SHARDS, Shard, Storage
 
 MAX_RECORD_BYTES = 1 << 16
+_OUTCOMES = frozenset({"", "finished", "interrupted", "stopped"})
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,21 @@ def _process_start(process: int) -> str:
 def _shard(value: Any) -> str:
     if read_text(value):
         number, _, count = value.partition("/")
-        if value != str(Shard(int(number), int(count))):
+        if value != str(Shard(int(number), int(count))) or int(count) > MAX_SHARDS:
             raise ValueError("not a shard")
+    return value
+
+
+def _failures(value: Any) -> dict[str, int]:
+    counts = mapping_of(_COUNT)(value)
+    if not counts.keys() <= CATEGORIES | {UNKNOWN}:
+        raise ValueError("not a category")
+    return counts
+
+
+def _outcome(value: Any) -> str:
+    if read_text(value) not in _OUTCOMES:
+        raise ValueError("not an outcome")
     return value
 
 
@@ -138,12 +153,12 @@ _FIELDS = {
     "inputs": _COUNT,
     "todo": _COUNT,
     "done": _COUNT,
-    "failures": mapping_of(_COUNT),
+    "failures": _failures,
     "shard": _shard,
     "machine": read_text,
     "process": _COUNT,
     "process_start": read_text,
     "started": read_number,
     "ended": read_number,
-    "outcome": read_text,
+    "outcome": _outcome,
 }

@@ -94,7 +94,7 @@ class LogReader:
             else:
                 totals.failures[line.category or UNKNOWN] += 1
             totals.recent.append((line.time, line.media_seconds))
-            while totals.recent[0][0] < totals.last - self._window:
+            while totals.recent and totals.recent[0][0] < totals.last - self._window:
                 totals.recent.popleft()
 
 

@@ -114,6 +114,29 @@ def test_shards_are_added_up(tmp_path: Path) -> None:
     assert [shard.shard for shard in status.shards] == ["1/4", "3/4"]
 
 
+@pytest.mark.parametrize(
+    ("shard", "change"),
+    [
+        ("1/1000000", {}),  # more shards than there can be, which would all be listed
+        ("", {"outcome": "\x1b[2J"}),
+        ("", {"failures": {"\x1b[2J": 1}}),
+    ],
+)
+def test_records_of_strangers_are_left_out(tmp_path: Path, shard: str, change: dict[str, object]) -> None:
+    storage = LocalStorage(tmp_path)
+    name = "journal/run" + (f"-{shard.replace('/', '-of-')}" if shard else "") + ".json"
+    record = replace(RECORD, shard=shard)
+    storage.write(name, json.dumps(asdict(record) | change).encode())
+    assert read_records(storage) == []
+
+
+def test_a_clock_that_is_set_back_is_no_error(tmp_path: Path) -> None:
+    lines = [replace(entry("a", status), time=at, run=1, line=1) for status, at in (("started", 5e3), ("done", 1e3))]
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal/run.jsonl").write_bytes(b"".join(line.to_json() for line in lines))
+    assert LogReader(LocalStorage(tmp_path), "run", 300).update().done == 1
+
+
 def test_lines_are_scanned_as_they_are_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entries = [
         entry("a", "started"), entry(ODD, "started"), entry("a", "done"), entry("b", "started"),
