@@ -106,18 +106,18 @@ class DecodeWorker:
         """
         message: dict[str, Any] = {}
         try:
-            self.begin(path, streams, start=start, end=end)
+            with self._noticing_end(path):
+                self.begin(path, streams, start=start, end=end)
             self._begun = None
             while not message.keys() & {"failed", "summary"}:
                 message = self._receive(path)
                 if "slot" in message:
                     for stream, inputs in self._arrays(message["slot"], message["arrays"]):
                         put(stream, inputs)
-                    self._send({"free": message["slot"]})
+                    with self._noticing_end(path):
+                        self._send({"free": message["slot"]})
                 elif "progress" in message and progress is not None:
                     progress(*message["progress"])
-        except (BrokenPipeError, ValueError):  # the process has ended, or `stop` has closed its input
-            raise self._died(path) from None
         except BaseException:
             self.close()  # discards its remaining messages
             raise
@@ -182,7 +182,16 @@ class DecodeWorker:
                 raise self._died(path)
             parts.append(received)
         line, _, self._unread = b"".join(parts).partition(b"\n")
-        return json.loads(line)
+        with self._noticing_end(path):
+            return json.loads(line)
+
+    @contextlib.contextmanager
+    def _noticing_end(self, path: Path) -> Iterator[None]:
+        """Raise MediaError where the process has ended, or `stop` has closed its input. `put` may raise the same."""
+        try:
+            yield
+        except (BrokenPipeError, ValueError):
+            raise self._died(path) from None
 
     def _died(self, path: Path) -> MediaError:
         assert self._process is not None

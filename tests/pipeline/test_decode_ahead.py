@@ -46,6 +46,20 @@ def test_decode_goes_on_with_the_file_that_was_begun(worker: DecodeWorker, clips
     assert worker.pid == pid
 
 
+@pytest.mark.parametrize("error", [ValueError, BrokenPipeError])
+def test_errors_of_the_caller_are_no_errors_of_the_file(
+    worker: DecodeWorker, clips: Clips, error: type[Exception]
+) -> None:
+    expected = decode(worker, clips.steady)
+
+    def fail(*_: object) -> None:
+        raise error("of the caller")
+
+    with pytest.raises(error, match="of the caller"):
+        worker.decode(clips.steady, STREAMS, fail)
+    assert_equal(decode(worker, clips.steady), expected)
+
+
 def test_another_file_is_not_mixed_with_the_one_that_was_begun(worker: DecodeWorker, clips: Clips) -> None:
     expected = decode(worker, clips.blink)
     worker.begin(clips.steady, STREAMS)
