@@ -43,12 +43,16 @@ def open_container(
     # A programme whose streams move to other identifiers in mid-file keeps its streams.
     options |= {"merge_pmt_versions": "1", **(_LONG_LOOK if long_look else {})}
     av.logging.set_level(av.logging.ERROR)
+    messages: list[tuple[int, str, str]] = []
     try:
         with av.logging.Capture() as messages:  # what it says about damage is said again when packets are read
             container = av.open("fd:", options=options, metadata_errors="replace")
         if log is not None:
             log += (message for _, _, message in messages)
     except av.error.FFmpegError as error:
+        if any("moov atom not found" in message for _, _, message in messages):
+            cause = "is incomplete: its index (moov) is missing, as if a copy or a recording had been interrupted"
+            raise MediaError(path, cause, "damaged") from error
         cause = "is not a media file that can be read (no audio or video found)"
         raise MediaError(path, cause, "not-media") from error
     finally:

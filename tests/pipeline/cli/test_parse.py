@@ -172,7 +172,7 @@ class TestBadInput:
         self.fails(parse, tmp_path / "x.mp4", tmp_path, "x.mp4: is not a media file")
 
     def test_without_moov(self, parse: Run, clips: Clips, tmp_path: Path) -> None:
-        self.fails(parse, clips.headless, tmp_path, "headless.mp4: is not a media file")
+        self.fails(parse, clips.headless, tmp_path, "headless.mp4: is incomplete: its index (moov) is missing")
 
     def test_hls_playlist(self, parse: Run, clips: Clips, tmp_path: Path) -> None:
         (tmp_path / "x.m3u8").write_text(f"#EXTM3U\n#EXTINF:3,\n{clips.steady}\n")

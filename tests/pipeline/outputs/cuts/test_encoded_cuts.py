@@ -106,7 +106,7 @@ class TestFailures:
         assert "has nothing between 50 s and 51 s" in str(self.fails(clips.steady, tmp_path, 50))
 
     def test_what_is_no_video(self, clips: Clips, tmp_path: Path) -> None:
-        assert "not a media file" in str(self.fails(clips.headless, tmp_path))
+        assert "is incomplete" in str(self.fails(clips.headless, tmp_path))
 
     def test_too_slow(self, clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         encoder = write_cuts._Encoder(clips.steady, "mp4", 60)
