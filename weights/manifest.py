@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import WeightsError
-from .messages import escape, first_line, shown
+from .messages import MAX_SHOWN, escape, first_line, shown
 from .parts import is_reference
 from .safe_paths import inside, is_file, is_folder
 from .toml import parse_toml, read_toml, toml_string
@@ -97,6 +98,8 @@ class Bundle:
         if self.root is not None:
             for file in self.files:
                 inside(self.root, file)
+        if wrong := [file for file in self.files if not file.isprintable()]:  # a terminal would obey it
+            raise ValueError(f"{shown(wrong[0])} cannot be the name of a file: it has characters that are not printable")
 
     def _check_types(self) -> None:
         """Raise TypeError for a field of another type than it is declared with."""
@@ -169,9 +172,11 @@ def read_named_bundle(name_or_folder: str) -> Bundle:
         return bundles[name_or_folder]
     folder = Path(name_or_folder)
     if not is_folder(folder):
-        known = ", ".join(bundles)
+        close = difflib.get_close_matches(name_or_folder[:MAX_SHOWN], bundles, 1)
+        hint = f"; did you mean {close[0]}?" if close else ""
         raise WeightsError(
-            f"unknown bundle {shown(name_or_folder)}: neither a folder nor one of {known} (avvp weights list)"
+            f"unknown bundle {shown(name_or_folder)}: neither a folder nor one of {', '.join(bundles)}"
+            f" (avvp weights list){hint}"
         )
     if not is_file(folder / BUNDLE_FILE):
         raise WeightsError(f"{escape(folder)}: not a bundle: the folder has no {BUNDLE_FILE}")

@@ -199,6 +199,11 @@ def test_names_that_are_no_bundle(name: str) -> None:
     assert str(error.value).isprintable()
 
 
+def test_a_misspelt_name_is_corrected() -> None:
+    with pytest.raises(WeightsError, match=r"unknown bundle 'dmeo': .*; did you mean demo\?$"):
+        load_bundle("dmeo")
+
+
 READERS = {
     "bundle_paths": bundle_paths,
     "gather_files": lambda bundle: gather_files(bundle, OFFLINE),
