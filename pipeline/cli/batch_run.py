@@ -99,6 +99,8 @@ def run_batch(task: Task[Any], named: NamedInputs, storage: Storage, options: Ba
             task.prepare(run)
             reporter = ProgressReporter(console, len(plan.todo) + len(plan.unusable), options.json_log)
             summary = run_plan(job, plan, journal, executor, reporter)
+        if plan.failed:
+            console.info(f"{len(plan.failed)} of an earlier run's failures not tried again; --retry-failed tries them")
         _print_summary(summary)
         if note := _finalize(task, run, journal, options.shard):
             console.info(note)

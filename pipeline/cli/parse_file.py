@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 _BATCH_SECONDS = 4  # of video per batch
 _ONE_ADDRESS = "- and addresses are parsed alone; avvp download fetches many"
-_NEXT = "-o events.json writes the events, --html page.html a page that plays them with the video, -f csv a table"
+_NEXT = "-o events.json writes the events, --html page.html a page with the video, -f csv a table"
 
 
 class _Results(NamedTuple):
@@ -224,9 +224,8 @@ def _plan_files(options: ParseOptions) -> tuple[Path, _Results]:
     if problems:
         raise click.UsageError("\n  ".join(["some inputs cannot be used:", *problems]))
     if len(paths) > 1:
-        raise click.UsageError(
-            f"{len(paths)} inputs need --output-dir" if len(local) == len(options.inputs) else _ONE_ADDRESS
-        )
+        many = f"{len(paths)} inputs need --output-dir, a folder for their results: --output-dir events/"
+        raise click.UsageError(many if len(local) == len(options.inputs) else _ONE_ADDRESS)
     output = output_path(options.output)
     if output is not None and output.is_dir():
         raise click.UsageError(f"{escape(output)} is a folder; use --output-dir for folders")

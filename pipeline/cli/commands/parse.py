@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from ....weights.bundles import load_bundle
@@ -80,4 +82,10 @@ def _parse_batch(output_dir: str, options: ParseOptions) -> int:
         with console:
             console.busy("loading networks")
             task = make_parse_task(bundle, options, decisions)
-        return run_batch(task, named, storage, options, console)
+        if bundle.warning is not None:
+            console.info(f"! {bundle.warning}")
+        status = run_batch(task, named, storage, options, console)
+        if console.is_terminal and not options.plans_only:
+            folder = shlex.quote(output_dir)
+            console.info(f"next: avvp find {folder}; avvp report {folder} --media VIDEOS/ --output-dir site/")
+        return status

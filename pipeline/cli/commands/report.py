@@ -93,7 +93,9 @@ def report(options: ReportOptions) -> int:
         events = read_timelines(options.inputs, options.post_processing(), quiet=options.quiet)
         timelines = events.timelines
         if folder is None and len(timelines) > 1:
-            raise click.UsageError(f"{len(timelines)} timelines need --output-dir")
+            raise click.UsageError(
+                f"{len(timelines)} timelines need --output-dir, a folder for their pages: --output-dir site/"
+            )
         if options.media is not None and len(timelines) > 1 and not options.media.is_dir():
             raise click.UsageError("--media: several timelines have several videos; name their folder")
         truths = _read_truths(timelines, options.annotations, quiet=options.quiet)

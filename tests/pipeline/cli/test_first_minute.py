@@ -71,6 +71,13 @@ class TestAtTheTerminal:
         piped = run("parse", video, "--weights", "demo")
         assert json.loads(piped.out) == json.loads(result.read_text())
 
+    def test_a_folder_of_results_has_the_warning_and_next_steps(self, video: Path, tmp_path: Path) -> None:
+        out = tmp_path / "events"
+        shown = run_in_terminal("avvp-parse", video, "--weights", "demo", "--output-dir", out, environment=OFFLINE)
+        assert shown.status == 0
+        assert "trained on generated clips only" in shown.screen
+        assert f"next: avvp find {out}; avvp report {out} --media VIDEOS/" in "".join(shown.lines), shown.lines
+
     def test_a_terminal_without_unicode_gets_ascii(self, video: Path) -> None:
         options = ("--weights", "demo", "--threshold", "0", "-f", "csv")
         shown = run_in_terminal("avvp-parse", video, *options, environment=OFFLINE | {"LC_ALL": "C"})
