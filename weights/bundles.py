@@ -10,8 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
-import tempfile
+import secrets
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -95,7 +94,8 @@ def _find_commit(address: HubAddress, folders: list[Path], *, offline: bool) -> 
             raise
         _logger.warning("%s; commit %s from the cache is used", error, commit)
         return commit
-    _write(references[0], commit)
+    if _read_reference(references) != commit:  # a cache that has it already may be read-only
+        _write(references[0], commit)
     return commit
 
 
@@ -157,16 +157,16 @@ def _weight_file(address: HubAddress, place: Path, name: str, file: HubFile) -> 
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a small file atomically. Raises WeightsError."""
+    """Write a small file atomically, readable as the umask says: users share caches. Raises WeightsError."""
+    temporary = path.with_name(f".avvp-{secrets.token_hex(8)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".avvp-", suffix=".part")
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            with temporary.open("x", encoding="utf-8") as stream:
                 stream.write(text)
-            Path(temporary).replace(path)
+            temporary.replace(path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise WeightsError(f"{escape(path)}: cannot be written: {first_line(error)}") from error

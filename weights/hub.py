@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 
 from .errors import WeightsError
 from .messages import escape, first_line, shown
-from .pace import TransferError
+from .pace import RefusedError, TransferError
 from .source import DownloadProgress
 from .transfer import download, is_safe
 
@@ -168,14 +168,23 @@ def download_from_hub(
         progress: callback with the bytes so far and the total.
 
     Raises:
-        TransferError: see `transfer.download`; or huggingface_hub is not installed.
+        TransferError: see `transfer.download`; or HF_HUB_OFFLINE is set, or huggingface_hub is not installed.
         WeightsError: see `endpoint`.
     """
+    if is_offline():
+        raise TransferError("HF_HUB_OFFLINE forbids to download it")
     try:
         token = library().get_token()
     except WeightsError as error:
         raise TransferError(str(error)) from error
-    download(web_address(file), part, size=size, limit=limit, progress=progress, token=token)
+    try:
+        download(web_address(file), part, size=size, limit=limit, progress=progress, token=token)
+    except RefusedError as error:
+        if error.status not in {401, 403}:
+            raise
+        # A hub describes the files of a gated repository to everybody, and refuses their content.
+        page = f"{endpoint()}/{file.removeprefix(SCHEME).partition('@')[0]}"
+        raise TransferError(f"{error}: accept the terms at {page}, if it has any, and {LOG_IN}") from error
 
 
 def library() -> Any:

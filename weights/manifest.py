@@ -99,7 +99,9 @@ class Bundle:
             for file in self.files:
                 inside(self.root, file)
         if wrong := [file for file in self.files if not file.isprintable()]:  # a terminal would obey it
-            raise ValueError(f"{shown(wrong[0])} cannot be the name of a file: it has characters that are not printable")
+            raise ValueError(
+                f"{shown(wrong[0])} cannot be the name of a file: it has characters that are not printable"
+            )
 
     def _check_types(self) -> None:
         """Raise TypeError for a field of another type than it is declared with."""

@@ -14,6 +14,14 @@ class TransferError(Exception):
     """Failure of one address; the next one is tried. The message does not name the address."""
 
 
+class RefusedError(TransferError):
+    """The server answers with a status that is no success."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the server answers with status {status}")
+        self.status = status
+
+
 class TooLargeError(TransferError):
     """More arrives than the file can have; what has arrived is removed."""
 

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from .messages import shown
-from .pace import TIMEOUT, Pace, TooLargeError, TransferError
+from .pace import TIMEOUT, Pace, RefusedError, TooLargeError, TransferError
 from .part_files import open_part
 from .source import DownloadProgress
 
@@ -91,7 +91,7 @@ def _transfer(
         elif response.status_code == 200:
             start = 0  # the server does not resume
         else:
-            raise TransferError(f"the server answers with status {response.status_code}")
+            raise RefusedError(response.status_code)
         total = _total(response, start, expected)
         done, most = start, expected.limit if total is None else total
         file.seek(start)

@@ -22,6 +22,7 @@ class Repository:
 
     private: bool = False
     gated: bool = False
+    gated_content: bool = False  # everybody may ask which files there are
     branches: dict[str, str] = field(default_factory=dict)
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
 
@@ -174,6 +175,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _resolve(self, name: str, revision: str, path: str) -> None:
         repository = self._repository(name)
+        if repository.gated_content and self.headers.get("Authorization") is None:
+            raise _RefusedError(401, "GatedRepo")
         content = repository.commits[self._commit(repository, revision)].get(path)
         if content is None:
             raise _RefusedError(404, "EntryNotFound")

@@ -98,6 +98,14 @@ def test_files_stay_inside(folder: Path, place: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("name", ["a\x1b[31m.safetensors", "a\n.safetensors", "a\u202e.safetensors"])
+def test_names_of_files_are_printable(folder: Path, place: str, name: str) -> None:
+    with pytest.raises(WeightsError, match="cannot be the name of a file") as error:
+        load_bundle(str(write(folder, fields(place, name))))
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("place", PLACES)
 def test_a_link_that_is_made_later_is_refused_where_files_are_found(folder: Path, place: str) -> None:
     (folder / "new.safetensors").write_bytes(b"")
     bundle = load_bundle(str(write(folder, fields(place, "new.safetensors"))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from avvp.pipeline.inference.bundle import known_labels, load_networks
 from avvp.pipeline.training.run_bundle import write_bundle
-from avvp.weights import Bundle, WeightsError, load_bundle
+from avvp.weights import Bundle, WeightsError, bundles, load_bundle
 from avvp.weights.hub import HubAddress, parse_address
 from avvp.weights.load import gather_files
 from avvp.weights.source import WeightSource
@@ -139,6 +140,45 @@ def test_files_not_downloaded_yet_are_named_offline(hub: Hub, tiny_bundle: Path)
         gather_files(load_bundle("hf://alice/parser", OFFLINE), OFFLINE)
     assert f"{hub.url}/alice/parser/resolve/{commit}/vggish.safetensors" in str(caught.value)
     assert "hub/alice--parser" in str(caught.value)
+
+
+def test_offline_mode_of_the_library_forbids_downloads(
+    hub: Hub, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add("alice/parser", tiny_bundle)
+    load_bundle("hf://alice/parser")
+    hub.requests.clear()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(WeightsError, match="HF_HUB_OFFLINE forbids"):
+        gather_files(load_bundle("hf://alice/parser"))
+    assert not hub.requests
+
+
+def test_a_cache_is_read_by_others(hub: Hub, tiny_bundle: Path) -> None:
+    hub.add("alice/parser", tiny_bundle)
+    before = os.umask(0o027)
+    try:
+        root = load_bundle("hf://alice/parser").root
+    finally:
+        os.umask(before)
+    assert root is not None
+    files = [root / "hub.json", root / "bundle.toml", root.parent / "refs" / "main"]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o640}
+
+
+def test_a_cache_that_is_complete_is_not_written(hub: Hub, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.add("alice/parser", tiny_bundle)
+    gather_files(load_bundle("hf://alice/parser"))
+    monkeypatch.setattr(bundles, "_write", pytest.fail)
+    assert len(gather_files(load_bundle("hf://alice/parser"))[0]) == 4
+
+
+def test_content_that_is_gated_names_the_terms(hub: Hub, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.add("alice/parser", tiny_bundle, gated_content=True)
+    with pytest.raises(WeightsError, match=f"status 401: accept the terms at {hub.url}/alice/parser, if it has any"):
+        load_bundle("hf://alice/parser")
+    log_in(monkeypatch)
+    assert load_bundle("hf://alice/parser")
 
 
 def test_subfolder_and_branch(hub: Hub, tiny_bundle: Path) -> None:
