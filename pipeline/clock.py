@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-_SECONDS = re.compile(r"\d+(?:\.\d*)?", re.ASCII)
-_MINUTES = re.compile(r"(\d+):(\d+(?:\.\d*)?)", re.ASCII)
-_CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d*)?)", re.ASCII)
+_SECONDS = re.compile(r"\d{1,15}(?:\.\d*)?", re.ASCII)
+_MINUTES = re.compile(r"(\d{1,15}):(\d{1,15}(?:\.\d*)?)", re.ASCII)
+_CLOCK = re.compile(r"(\d{1,15}):(\d{1,15}):(\d{1,15}(?:\.\d*)?)", re.ASCII)
 
 
 def format_clock(seconds: float, *, hour_digits: int | None = None, decimals: int = 0) -> str:
