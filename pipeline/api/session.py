@@ -133,7 +133,11 @@ class FeatureSession:
 
     @contextlib.contextmanager
     def computing(self) -> Iterator[None]:
-        """Hold the networks, with this session's number of CPU threads, which the caller's thread gets back after."""
+        """Hold the networks, with this session's number of CPU threads, which the caller's thread gets back after.
+
+        Raises RuntimeError in a process that was forked: nobody would release what another thread held at that moment.
+        """
+        self._pool.check_process()
         with self._compute_lock:
             before = torch.get_num_threads()
             if before == self.threads:

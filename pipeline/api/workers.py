@@ -53,8 +53,7 @@ class WorkerPool:
             ParserClosedError: the pool is closed, or was closed in the meantime.
             RuntimeError: this process was forked from that of the pool.
         """
-        if os.getpid() != self._process:
-            raise RuntimeError("this parser was loaded before the process forked; load one in each process")
+        self.check_process()
         with self._lock:
             if self._closed:
                 raise ParserClosedError
@@ -73,6 +72,11 @@ class WorkerPool:
                     self._idle.append(worker)
             if self._closed:
                 worker.close()
+
+    def check_process(self) -> None:
+        """Raise RuntimeError if this process was forked from that of the pool."""
+        if os.getpid() != self._process:
+            raise RuntimeError("this parser was loaded before the process forked; load one in each process")
 
     def close(self) -> None:
         """End the workers; those that decode stop, and their callers get ParserClosedError."""

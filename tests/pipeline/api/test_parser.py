@@ -333,6 +333,18 @@ def test_a_forked_process_leaves_the_workers_of_its_parent_alone(monkeypatch: py
     assert worker.pid is None
 
 
+def test_a_forked_process_does_not_wait_for_a_thread_of_its_parent(
+    parser: avvp.Parser, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = parser.extract(files[0])
+    calls = (lambda: parser.parse(files[0]), lambda: list(parser.parse(files)), lambda: parser.parse_features(features))
+    with ThreadPoolExecutor(len(calls)) as pool, parser._session.computing(), monkeypatch.context() as forked:
+        forked.setattr("os.getpid", lambda: -1)
+        for call in calls:
+            with pytest.raises(RuntimeError, match="load one in each process"):
+                pool.submit(call).result(timeout=20)
+
+
 @pytest.mark.parametrize("option", ["threads", "batch_size", "workers"])
 def test_numbers_of_nothing_are_an_error(tiny_bundle: Path, option: str) -> None:
     with pytest.raises(ValueError, match=f"{option} is 0"):
