@@ -18,7 +18,7 @@ from ..errors import SetupError
 from ..files import FAILURES_FILE, access_problem
 from ..text import escape
 from .failures import UNKNOWN, category_of_input
-from .journal import InputFingerprint, Journal, JournalEntry
+from .journal import InputFingerprint, Journal, JournalEntry, has_journal
 from .storage import OutputFingerprint, Shard, Storage
 
 _MAX_LISTED = 20  # lines of an error message
@@ -142,7 +142,7 @@ def make_plan(job: BatchJob, journal: Journal) -> Plan:
     plan, foreign_files, id_clashes = Plan(), [], []
     with job.storage.cached_listing():
         has_failures = job.storage.exists(FAILURES_FILE)  # looked at in any case: it may be a link that leads out
-        if has_failures and not journal.entries and not job.overwrite:
+        if has_failures and not journal.entries and not job.overwrite and not _is_of_other_shard(job):
             foreign_files.append(FAILURES_FILE)
         for name, path in job.inputs.items():
             if problem := job.problems.get(name) or access_problem(path):
@@ -174,6 +174,11 @@ def make_plan(job: BatchJob, journal: Journal) -> Plan:
             " another folder keeps them"
         )
     return plan
+
+
+def _is_of_other_shard(job: BatchJob) -> bool:
+    """Return whether another shard may have written the list of failures since this one has read the journal."""
+    return job.shard is not None and has_journal(job.storage)
 
 
 def _foreign_files(job: BatchJob, name: str, entry: JournalEntry | None, existing: Iterable[str]) -> list[str]:

@@ -8,11 +8,14 @@ import errno
 import fcntl
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from avvp.pipeline.batch.failures import Failure, category_of_input, count_categories, write_failures
+from avvp.pipeline.batch.journal import InputFingerprint, Journal, JournalEntry
 from avvp.pipeline.batch.local_storage import LocalStorage
+from avvp.pipeline.batch.plan import BatchJob, make_plan
 from avvp.pipeline.batch.remote_storage import RemoteStorage
 from avvp.pipeline.batch.storage import Shard
 from avvp.pipeline.durable import create_part
@@ -186,6 +189,19 @@ def test_failures_of_other_shards_stay(tmp_path: Path) -> None:
         (tmp_path / "failures.csv").write_bytes(b"\xff\x00not,a\nlist\n")  # of somebody else
         write_failures(storage, {}, {"a"})
         assert not (tmp_path / "failures.csv").exists()
+
+
+def test_failures_of_a_shard_that_ends_while_another_begins_are_no_strangers(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    journal = Journal(storage)  # of a shard that loads its networks while the other one works
+    other = Journal(storage)
+    other.append(JournalEntry("b", "failed", InputFingerprint("b.mp4", 1, 1), {}, cause="gone", category="missing"))
+    other.close()
+    write_failures(storage, {"b": Failure(Path("b.mp4"), "gone", "missing")}, {"b"})
+    job = BatchJob({}, storage, {}, shard=Shard(1, 2))
+    make_plan(job, journal)
+    with pytest.raises(SetupError, match="not made by an earlier run"):
+        make_plan(replace(job, shard=None), journal)
 
 
 def test_categories(tmp_path: Path) -> None:
