@@ -6,6 +6,7 @@ import importlib.util
 import re
 from pathlib import Path
 
+from ...weights.addresses import hide_credentials
 from ..errors import SetupError
 
 _UNNAMED = re.compile(r"[^A-Za-z0-9._-]+")
@@ -28,7 +29,7 @@ def check_tool() -> None:
 
 
 def name_of(address: str) -> str:
-    """Return a name for the file of an address: the id of a YouTube video, or the last part of the path.
+    """Return a name for the file of an address: the id of a YouTube video, the last part of the path, or the host.
 
     Args:
         address: of http or https.
@@ -38,6 +39,7 @@ def name_of(address: str) -> str:
     """
     if match := _VIDEO_ID.search(address):
         return match[1]
-    path = re.sub(r"[?#].*", "", address.split("://", 1)[-1]).rstrip("/")
-    last = _UNNAMED.sub("_", path.rpartition("/")[2]).lstrip(".")
+    place = re.sub(r"[?#].*", "", hide_credentials(address).split("://", 1)[-1]).rstrip("/")
+    host, _, path = place.partition("/")
+    last = _UNNAMED.sub("_", path.rpartition("/")[2] or host.rpartition("@")[2]).lstrip(".")
     return (Path(last).stem or "video")[:100]

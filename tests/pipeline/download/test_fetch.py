@@ -157,6 +157,9 @@ def test_addresses() -> None:
         ("http://host/a/My%20clip.mp4?x=1", "My_20clip"),
         ("http://host/../..", "video"),
         ("http://host", "host"),
+        ("https://user:secret@host", "host"),
+        ("https://user:sec/ret@host/", "host"),
+        ("https://user:secret@host/@channel/clip.mp4", "clip"),
         ("http://host/.hidden", "hidden"),
     ],
 )
