@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import avvp
@@ -19,6 +20,7 @@ from avvp.models.config import ParserConfig
 from avvp.models.parser import build_parser
 from avvp.pipeline.errors import SetupError
 from avvp.pipeline.inference.bundle import load_networks, load_parser
+from avvp.pipeline.training.paper_tables import PAPER_TABLES
 from avvp.weights.bundles import load_bundle
 from avvp.weights.parts import installed_parts
 from avvp.weights.source import WeightSource
@@ -205,6 +207,19 @@ def test_a_resumed_run_is_not_trusted(run: Run, desk: Path, package: Path) -> No
     assert "--trust-parts mypkg" in result.err
     assert not is_imported()
     assert run("train", "-o", "run", "--resume", "--epochs", "2", "--trust-parts", "mypkg").status == 0
+
+
+def test_a_table_is_scored_with_the_parts_of_its_recipe(
+    run: Run, desk: Path, package: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As training, without --trust-parts: the user has named the recipe."""
+    assert desk.is_dir()
+    assert package.is_dir()
+    table = PAPER_TABLES["table6"]
+    monkeypatch.setitem(PAPER_TABLES, "table6", replace(table, runs=table.runs[:1]))
+    data = ("--annotations", "llp", "--features", "feats", "--pseudo-labels", "valor", "--extractors", tiny_bundle)
+    result = run("reproduce", "table6", "--recipe", "own.toml", *data, "-o", "runs", "--epochs", "1")
+    assert result.status == 0, result.err
 
 
 def test_an_extractor_of_another_package(desk: Path, package: Path, tiny_bundle: Path) -> None:

@@ -301,7 +301,8 @@ def run_experiment(
             if _epochs_done(root) < plan.recipe.training.epochs:
                 run_callbacks = callbacks(run.name, plan, root)
                 train_epochs(restore_run(job, run_callbacks), run_callbacks)
-        loaded = load_parser(str(root), source=source, device=str(device))
+        trusted = replace(source, trust=(*source.trust, *plan.recipe.trust))  # the run is the user's recipe
+        loaded = load_parser(str(root), source=trusted, device=str(device))
         evaluator = ParserEvaluator(loaded, plan.annotations, plan.features, progress=progress)
         results.append((run, evaluator.evaluate("test", Thresholds.uniform(data.annotations.labels))))
     return results
