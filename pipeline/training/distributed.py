@@ -185,8 +185,11 @@ _MEANS = {"audio_segment": "seconds", "visual_segment": "seconds", "similarity":
 
 
 def process_rank() -> int:
-    """Return the number of this process, from 0; 0 if torchrun has not started it."""
-    return int(os.environ["RANK"]) if process_count() > 1 else 0
+    """Return the number of this process, from 0; 0 if torchrun has not started it, or its variables are no numbers."""
+    try:
+        return int(os.environ["RANK"]) if process_count() > 1 else 0
+    except SetupError:  # which `join_processes` reports
+        return 0
 
 
 def process_count(environment: Mapping[str, str] = os.environ) -> int:

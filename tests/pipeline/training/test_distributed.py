@@ -195,6 +195,18 @@ def test_share_and_seeds() -> None:
     assert Ranks(1, 2).seed_offset > 10_000  # no epoch of the first process has this seed
 
 
+@pytest.mark.parametrize("rank", ["x", "5"])
+def test_variables_that_are_not_torchrun_s_are_reported(
+    run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str
+) -> None:
+    for name, value in {"RANK": rank, "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "x"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MASTER_PORT", "1")
+    result = run(*train_options(data), "-o", tmp_path / "run")
+    assert result.status == 2
+    assert result.err.startswith("Error: RANK")
+
+
 def test_process_count() -> None:
     place = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "x", "MASTER_PORT": "1"}
     assert process_count(place) == 2
