@@ -108,6 +108,11 @@ class AudioReader:
         """Whether the audio decoded so far is silent."""
         return self._blocks.meter.silent
 
+    @property
+    def decoded_to(self) -> int | None:
+        """Second up to which audio is decoded; None is the end of the stream."""
+        return self._part.end if self._filtered else None
+
     def _filtered_seconds(self, blocks: _Buffer) -> Iterator[tuple[int, Samples]]:
         """Yield numbers of seconds, and the seconds from about the start of the part on."""
         first = blocks.read(1)
@@ -147,7 +152,7 @@ class AudioReader:
 
 
 def find_audible_stream(silent: AudioReader, timeout: float, on_second: Callable[[float], None]) -> StreamInfo | None:
-    """Look for another audio stream of the same programme that is not silent.
+    """Look for another audio stream of the same programme that is not silent, as far as the silent one was decoded.
 
     Args:
         silent: an exhausted reader of a silent stream.
@@ -157,10 +162,10 @@ def find_audible_stream(silent: AudioReader, timeout: float, on_second: Callable
     Returns:
         The first such stream, None if there is none.
     """
-    media = silent.media
+    media, end = silent.media, silent.decoded_to
     others = [stream for stream in media.alternatives() if stream != silent.stream]
     for stream in others:
-        reader = AudioReader(replace(media, streams=(stream,)), "filtered", timeout=timeout)
+        reader = AudioReader(replace(media, streams=(stream,)), "filtered", timeout=timeout, part=Part(0, end))
         try:
             for count, _ in enumerate(reader, 1):
                 on_second(float(count))

@@ -213,6 +213,16 @@ def test_damage_outside_the_part_is_not_reported(folder: Path) -> None:
         assert not [text for text in decoded.warnings if "damaged" in text and "the file is" not in text]
 
 
+def test_a_silent_track_is_compared_with_others_up_to_the_end_of_the_part(folder: Path) -> None:
+    path = folder / "silent.mkv"
+    silence = ("-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono:d=8")
+    late = ("-f", "lavfi", "-i", "aevalsrc=gt(t\\,5)*sin(2000*t):s=16000:d=8")
+    ffmpeg(*silence, *late, "-map", 0, "-map", 1, "-c:a", "pcm_s16le", path)
+    warning = "audio stream 0 is silent, but stream 1 is not"
+    for part, is_told in ((Part(), True), (Part(0, 3), False), (Part(2, 7), True), (Part(6, None), True)):
+        assert (warning in decode(path, part)[0].warnings) == is_told, part
+
+
 def test_part_behind_the_end_is_an_error(folder: Path) -> None:
     with pytest.raises(MediaError, match=r"ends at 12\.0\d s, before the part that begins at 20 s"):
         decode(make(folder, "plain.mp4"), Part(20, 30))
