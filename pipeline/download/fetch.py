@@ -74,8 +74,9 @@ def fetch(
 ) -> Path:
     """Download the media of one address.
 
-    yt-dlp reads no configuration, starts no program but ffmpeg, which may open local files only, and writes into
-    `folder` alone. The address is passed on its standard input, so other users of the machine do not see it.
+    yt-dlp reads no configuration, starts no program but ffmpeg, which may open local files only, and a JavaScript
+    runtime, and writes into `folder` alone; it loads the plugins that the user has installed. The address is passed on
+    its standard input, so other users of the machine do not see it.
 
     Args:
         address: http or https; a direct address of media, or a page of a site that yt-dlp knows, with one video.
