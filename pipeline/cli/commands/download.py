@@ -185,9 +185,11 @@ def _plan(clips: Sequence[Clip], journal: Journal, storage: LocalStorage, option
 def _describe(plan: DownloadPlan) -> str:
     videos = f" of {len(plan.todo):,} videos" if len(plan.todo) != plan.clips_todo else ""
     parts = [f"{len(plan.there):,} there", f"{plan.clips_todo:,} to download{videos}"]
-    if plan.missing:
-        reasons = _count_reasons(plan.missing.values())
-        parts.append(f"{len(plan.missing):,} gone ({reasons}; --retry-missing asks again)")
+    unusable = [item for item in plan.missing.values() if item.clip.problem]
+    if gone := [item for item in plan.missing.values() if not item.clip.problem]:
+        parts.append(f"{len(gone):,} gone ({_count_reasons(gone)}; --retry-missing asks again)")
+    if unusable:
+        parts.append(f"{len(unusable):,} with an id that names no video ({unusable[0].cause})")
     return ", ".join(parts)
 
 

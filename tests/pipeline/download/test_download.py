@@ -244,6 +244,8 @@ def test_damaged_ids_are_listed_and_nothing_is_asked(tmp_path: Path, run: Run) -
     annotations = write_list(tmp_path, "P7x4FV4lg_0_10")  # LLP's test annotations hold a few such names
     result = run("download", "--annotations", annotations, "-o", tmp_path / "videos")
     assert result.status == 1
+    assert "1 with an id that names no video ('P7x4FV4lg' is not the id of a YouTube video" in result.err
+    assert "gone" not in result.err
     assert "is not the id of a YouTube video" in (tmp_path / "videos" / "missing.csv").read_text()
 
 
