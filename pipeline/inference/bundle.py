@@ -332,7 +332,7 @@ def _load_extractor(bundle: Bundle, name: str, paths: Mapping[str, Path], trust:
         shapes = extractor_shapes(name, reference=reference, trust=trust)
         return build_extractor(name, untrained_state(shapes, bundle.seed), reference=reference, trust=trust)
     if not file:
-        raise ValueError(f"extractor {name} has no file")
+        raise ValueError(f"extractor {name} has no file: the run was trained without --extractors, which copies it")
     try:
         return build_extractor(name, read_state_dict(paths[file]), reference=reference, trust=trust)
     except ValueError as error:

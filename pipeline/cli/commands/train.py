@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
+from ....weights.manifest import DEFAULT_BUNDLE, list_bundles
 from ...errors import SetupError
 from ...precisions import TRAINING_PRECISIONS
 from ...text import escape
@@ -30,6 +31,7 @@ from ..options.groups import AnnotationOptions, FeatureOptions, RunningOptions, 
 TRACKERS = ("tensorboard", "trackio", "wandb")
 
 if TYPE_CHECKING:
+    from ....extractors.profiles import FeatureSpec
     from ...training.distributed import Ranks
     from ...training.setup import PlanData, TrainingPlan
     from ...training.train_parser import RestoredRun, TrainingCallbacks
@@ -277,8 +279,8 @@ def _start(
     elif missing := lock.enter_context(start_run(job, plan, source)):
         names = ", ".join(map(escape, missing))
         console.info(
-            f"note: no known bundle has {names}: the run can be scored, but cannot parse videos; name the"
-            " bundle with --extractors"
+            f"note: {DEFAULT_BUNDLE} has no {names}: the run can be scored, but cannot parse videos; name the bundle"
+            f" that extracted the features{_similar_bundle(job.clips.features.spec)} with --extractors"
         )
     restored = restore_run(job, training_callbacks(job.recipe.training.epochs, console))
     if options.resume:
@@ -296,6 +298,17 @@ def _start(
         )
     )
     return restored, training_callbacks(job.recipe.training.epochs, console, log_epoch=log_epoch)
+
+
+def _similar_bundle(spec: FeatureSpec) -> str:
+    """Return " (such as NAME)" for a bundle that has extractors of these names: only the user knows their weights."""
+    fitting = (
+        name
+        for name, bundle in list_bundles().items()
+        if bundle.profile == spec.profile and bundle.seed is None and bundle.extractors.keys() >= {*spec.extractors}
+    )
+    name = next(fitting, None)
+    return "" if name is None else f" (such as {name})"
 
 
 def _resume_command(options: TrainOptions, ranks: Ranks) -> str:

@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from avvp.extractors.profiles import FeatureSpec
 from avvp.models.checkpoint import load_checkpoint
+from avvp.pipeline.cli.commands.train import _similar_bundle
 from avvp.pipeline.inference.bundle import load_networks
 from avvp.pipeline.training.paper_tables import PAPER_TABLES, PaperTable
 from avvp.pipeline.training.training_state import load_training_state
@@ -171,10 +173,16 @@ def test_tensorboard(train: Run, tmp_path: Path) -> None:
 
 def test_unknown_extractor_bundle_is_reported(train: Run, tmp_path: Path, run: Run, clips: Clips) -> None:
     result = train("-o", tmp_path / "run", "--epochs", 1)
-    assert "no known bundle has vggish_tiny, resnet_tiny, r2plus1d_tiny" in result.err
+    assert "leap-llp has no vggish_tiny, resnet_tiny, r2plus1d_tiny: the run can be scored" in result.err
     parsed = run("parse", clips.blink, "--weights", tmp_path / "run", "-o", tmp_path / "x.json")
     assert parsed.status == 2
-    assert "extractor vggish_tiny has no file" in parsed.err
+    assert "extractor vggish_tiny has no file: the run was trained without --extractors" in parsed.err
+
+
+def test_a_bundle_that_fits_the_features_is_named() -> None:
+    names, dims = ("vggish_small", "resnet_small", "r2plus1d_small"), (128, 128, 64)
+    assert _similar_bundle(FeatureSpec("clean", 1, names, dims)) == " (such as demo)"
+    assert _similar_bundle(FeatureSpec("llp", 1, names, dims)) == ""
 
 
 @pytest.mark.parametrize(
