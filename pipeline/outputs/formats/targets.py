@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,8 @@ from ...text import escape, shorten
 from .registry import FORMATS, Format
 
 ALL = "all"
+_FORMATS_OF = {"elan": "eaf", "praat": "textgrid", "labelstudio": "label-studio", "opentimelineio": "otio"}  # program
+_COMPARED = 100  # characters of an unknown name
 MAX_FILE_NAME = 255  # bytes of the name of a result, with its suffix
 
 
@@ -39,7 +42,10 @@ def parse_formats(options: Iterable[str]) -> tuple[Format, ...]:
     """
     names = _names(options)
     if unknown := [name for name in names if name not in {*FORMATS, ALL}]:
-        raise SetupError(f"unknown format {unknown[0]!r}; known: {', '.join(FORMATS)}, {ALL}")
+        close = difflib.get_close_matches(unknown[0][:_COMPARED], FORMATS, 1)
+        name = _FORMATS_OF.get(unknown[0].lower(), close[0] if close else None)
+        hint = "" if name is None else f"; did you mean {name}?"
+        raise SetupError(f"unknown format {unknown[0]!r}; known: {', '.join(FORMATS)}, {ALL}{hint}")
     for name in names:
         if name != ALL:
             FORMATS[name].require()

@@ -242,6 +242,8 @@ def test_invalid_data_set_names_are_refused(run: Callable[..., Result], tmp_path
     [
         ([], "Missing argument"),
         (["{source}", "-f", "doc"], "unknown format 'doc'; known: json"),
+        (["{source}", "-f", "ELAN"], "parquet, all; did you mean eaf?"),
+        (["{source}", "-f", "label_studio"], "parquet, all; did you mean label-studio?"),
         (["{source}", "-f", "vtt"], "several files need a name"),
         (["{source}", "-f", "csv,tsv"], "several files need a name"),
         (["{source}", "-o", "{source}"], "is an input"),
