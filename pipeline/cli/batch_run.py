@@ -95,10 +95,14 @@ def run_batch(task: Task[Any], named: NamedInputs, storage: Storage, options: Ba
         shard=str(options.shard or ""),
     )
     with _make_executor(task, run, plan, options) as executor, exit_1_on_error(debug=options.debug):
-        with recorded(storage, record), console, contextlib.closing(journal):
-            task.prepare(run)
-            reporter = ProgressReporter(console, len(plan.todo) + len(plan.unusable), options.json_log)
-            summary = run_plan(job, plan, journal, executor, reporter)
+        try:
+            with recorded(storage, record), console, contextlib.closing(journal):
+                task.prepare(run)
+                reporter = ProgressReporter(console, len(plan.todo) + len(plan.unusable), options.json_log)
+                summary = run_plan(job, plan, journal, executor, reporter)
+        except KeyboardInterrupt:
+            console.info("the same command resumes the run")
+            raise
         if plan.failed:
             console.info(f"{len(plan.failed)} of an earlier run's failures not tried again; --retry-failed tries them")
         _print_summary(summary)

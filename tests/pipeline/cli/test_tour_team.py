@@ -152,6 +152,7 @@ def test_an_interrupted_run_says_so(run: Run, script: Script, videos: Path, tmp_
     running = script("avvp", "extract", videos, "--weights", tiny_bundle, "--threads", "1", "-o", feats)
     wait_for(lambda: list((feats / "journal").glob("*.jsonl")) or running.poll() is not None)
     running.send_signal(signal.SIGTERM)  # as Slurm and Kubernetes do
-    ended = running.wait(DEADLINE)
+    said, ended = running.communicate(timeout=DEADLINE)[1], running.returncode
+    assert "the same command resumes the run" in said
     status = json.loads(run("status", feats, "--json").out)
     assert (ended, status["shards"][0]["state"]) == (130, "interrupted")
