@@ -149,7 +149,9 @@ def verify(options: VerifyOptions) -> int:
             click.echo(f"Error: {error}", err=True)
             failed += 1
     if not checked and not options.names:
-        click.echo("no weight files on this machine; avvp weights fetch leap-llp gets the default ones", err=True)
+        click.echo(
+            "no downloaded weight files on this machine; avvp weights fetch leap-llp gets the default ones", err=True
+        )
     return int(failed > 0)
 
 

@@ -80,7 +80,7 @@ def test_verify_finds_a_wrong_file(run: Run, tmp_path: Path) -> None:
 
 def test_verify_without_downloads(run: Run) -> None:
     result = run("weights", "verify")
-    assert (result.status, "no weight files on this machine" in result.err) == (0, True)
+    assert (result.status, "no downloaded weight files on this machine" in result.err) == (0, True)
     assert result.out.startswith("llp_glove.safetensors: ok, matches the published hash")
     assert run("weights", "verify", "vggish").status == 1
 
