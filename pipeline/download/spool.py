@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,9 +42,18 @@ def spooled(stream: BinaryIO, *, progress: Callable[[int], None] = lambda _: Non
         yield path
 
 
+def _blocks(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield the bytes of a stream; other users of a pipe may have made it one that does not wait for data."""
+    while (block := stream.read(_BLOCK)) != b"":
+        if block is None:
+            select.select([stream], [], [])
+        else:
+            yield block
+
+
 def _copy(stream: BinaryIO, file: BinaryIO, folder: Path, progress: Callable[[int], None]) -> None:
     copied = left = 0
-    while block := stream.read(_BLOCK):
+    for block in _blocks(stream):
         if left < len(block):
             left = min(free_bytes(folder), _CHECKED)
             if left < len(block):

@@ -8,6 +8,8 @@ import os
 import pty
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -92,6 +94,23 @@ def test_terminal_as_standard_input(tiny_bundle: Path) -> None:
     os.close(terminal)
     assert parsed.returncode == 2
     assert b"- is standard input, and that is a terminal; pipe a media file into it" in parsed.stderr
+
+
+def test_a_pipe_that_does_not_wait_is_read_to_its_end() -> None:
+    source, sink = os.pipe()
+    os.set_blocking(source, False)
+
+    def feed() -> None:
+        with os.fdopen(sink, "wb", buffering=0) as pipe:
+            for _ in range(3):
+                pipe.write(bytes(1000))
+                time.sleep(0.05)
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    with os.fdopen(source, "rb") as stream, spool.spooled(stream) as path:
+        assert path.stat().st_size == 3000
+    feeder.join()
 
 
 def test_limits_of_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
