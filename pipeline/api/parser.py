@@ -148,7 +148,7 @@ class Parser:
 
         Args:
             source: a media file or `MediaArrays`; or an iterable of them.
-            thresholds: one number in [0, 1] for all; `Thresholds`; or the path of a file of them.
+            thresholds: one number in [0, 1] for all; `Thresholds` of its classes; or the path of a file of them.
             start: seconds on the file's clock at which to begin, rounded down; None is the start of the file.
             end: seconds at which to stop, rounded up; None is the end of the file.
             progress: True for a bar on standard error; or a function that is called with `Progress`.
@@ -162,7 +162,7 @@ class Parser:
             MediaError: a file cannot be decoded; see `errors`.
             ParserClosedError: the parser is closed.
             SetupError: the thresholds cannot be read, or memory does not suffice.
-            ValueError: a threshold, `start`, `end` or `errors` is out of range.
+            ValueError: a threshold, `start`, `end` or `errors` is out of range, or the thresholds are of other classes.
         """
         finish = self._timelines(self._decide(thresholds))
         return run(self._session, source, finish, part=Part(start, end), progress=progress, errors=errors)
@@ -275,6 +275,7 @@ class Parser:
 
     def _decide(self, choice: ThresholdChoice) -> Thresholds:
         if isinstance(choice, Thresholds):
+            choice.check_labels(self.labels)
             return choice
         if isinstance(choice, str | PathLike):
             return apply_tables(read_thresholds(Path(choice)), self.labels, DEFAULT_THRESHOLD, DEFAULT_THRESHOLD)

@@ -52,13 +52,15 @@ def parse_video(
     Raises:
         MediaError: the file cannot be decoded at all.
         SetupError: the device is unknown, or the weights do not fit.
-        ValueError: a threshold is outside [0, 1].
+        ValueError: a threshold is outside [0, 1], or the thresholds are of other classes than the parser's.
         WeightsError: weight files are missing or damaged.
     """
     bundle = weights if isinstance(weights, LoadedBundle) else load_networks(weights, source=source, device=device)
-    features = extract_with(bundle, path, decoding=decoding, progress=progress)
-    if not isinstance(thresholds, Thresholds):
+    if isinstance(thresholds, Thresholds):
+        thresholds.check_labels(bundle.parser.config.labels)
+    else:
         thresholds = Thresholds.uniform(bundle.parser.config.labels, thresholds, thresholds)
+    features = extract_with(bundle, path, decoding=decoding, progress=progress)
     return make_timeline(features, bundle, thresholds)
 
 

@@ -66,6 +66,14 @@ class Thresholds:
         levels = [np.full(len(labels), float(level)) for level in (segment, segment, video, video, video)]
         return cls(tuple(labels), *levels)
 
+    def check_labels(self, labels: tuple[str, ...]) -> None:
+        """Raise ValueError unless these are the thresholds of a parser with these classes, in this order."""
+        if self.labels != labels:
+            raise ValueError(
+                f"the thresholds are of {len(self.labels)} other classes than the parser's {len(labels)}, or in another"
+                " order"
+            )
+
     def decide(self, probabilities: SegmentProbabilities) -> SegmentLabels:
         """Decide which classes are active in which second.
 

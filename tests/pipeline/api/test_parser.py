@@ -345,6 +345,17 @@ def test_a_forked_process_does_not_wait_for_a_thread_of_its_parent(
                 pool.submit(call).result(timeout=20)
 
 
+@pytest.mark.parametrize("labels", [LABELS[::-1], LABELS[:1]], ids=["another order", "one class"])
+def test_thresholds_of_other_classes_are_an_error(
+    parser: avvp.Parser, tiny_bundle: Path, files: list[Path], labels: tuple[str, ...]
+) -> None:
+    thresholds = avvp.Thresholds.uniform(labels)
+    with pytest.raises(ValueError, match="other classes than the parser's"):
+        parser.parse(files[0], thresholds=thresholds)
+    with pytest.raises(ValueError, match="other classes than the parser's"):
+        avvp.parse_video(files[0], weights=str(tiny_bundle), device="cpu", thresholds=thresholds)
+
+
 @pytest.mark.parametrize("option", ["threads", "batch_size", "workers"])
 def test_numbers_of_nothing_are_an_error(tiny_bundle: Path, option: str) -> None:
     with pytest.raises(ValueError, match=f"{option} is 0"):
