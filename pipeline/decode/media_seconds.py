@@ -184,7 +184,8 @@ class MediaSeconds:
         facts, self.warnings = conclude(self.media, self.audio_report, self.visual_report, self._failures, end=part.end)
         self.segments = segment_count(facts.duration)
         if self.segments <= part.start:
-            cause = f"ends at {facts.duration:.2f} s, before the part that begins at {part.start} s"
+            place = "before" if facts.duration <= part.start else "less than half a second into"
+            cause = f"ends at {facts.duration:.2f} s, {place} the part that begins at {part.start} s"
             raise MediaError(self.media.path, cause)
         if part.is_whole:
             self.facts = facts

@@ -226,6 +226,10 @@ def test_a_silent_track_is_compared_with_others_up_to_the_end_of_the_part(folder
 def test_part_behind_the_end_is_an_error(folder: Path) -> None:
     with pytest.raises(MediaError, match=r"ends at 12\.0\d s, before the part that begins at 20 s"):
         decode(make(folder, "plain.mp4"), Part(20, 30))
+    path = folder / "short.wav"
+    ffmpeg(*tones(0, 2.3), path)
+    with pytest.raises(MediaError, match=r"ends at 2\.30 s, less than half a second into the part that begins at 2 s"):
+        decode(path, Part(2))
 
 
 @pytest.mark.parametrize(("start", "end"), [(-1, None), (5, 5), (5, 4), (0, 1e9), (float("nan"), None), (1e9, None)])
