@@ -235,6 +235,20 @@ def test_an_extractor_of_another_package(desk: Path, package: Path, tiny_bundle:
     assert torch.allclose(extractor(inputs), expected, atol=1e-5)
 
 
+def test_the_parser_of_a_bundle_with_an_own_extractor(run: Run, desk: Path, package: Path, tiny_bundle: Path) -> None:
+    """Its extractors are neither loaded nor downloaded."""
+    assert package.is_dir()
+    folder = add_extractor(copy_bundle(tiny_bundle, desk / "bundle"))
+    assert run("model-info", "--weights", folder, "--trust-parts", "mypkg").status == 0
+    exported = run("export", folder, "--parser-only", "-f", "torch", "-o", "out", "--trust-parts", "mypkg")
+    assert exported.status == 0, exported.err
+    forget()
+    result = run("evaluate", "--weights", folder, "--annotations", "llp", "--features", "feats")
+    assert result.status == 2
+    assert "--trust-parts mypkg" in result.err
+    assert not is_imported()
+
+
 def test_entry_points(run: Run, desk: Path, installed: Path, tiny_bundle: Path) -> None:
     """Plain names need no trust: the user has installed them."""
     assert installed.is_dir()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,10 @@ class Bundle:
         """Names of all files that the bundle needs."""
         parser = (self.parser.get(part, "") for part in _PARSER_FILES)
         return tuple(file for file in (*self.extractors.values(), *parser) if file)
+
+    def without_extractors(self) -> Bundle:
+        """Return the bundle with its parser alone: what scores need, of features that are already extracted."""
+        return replace(self, extractors={}, parts={})
 
 
 _KEYS = {entry.name for entry in fields(Bundle)} - {"name", "root", "downloads"}  # of a bundle.toml

@@ -11,7 +11,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ def load_for_export(bundle: Bundle, *, source: WeightSource = ANYWHERE, parser_o
             f"bundle {shown(bundle.name)}: the parser was trained on other features than these extractors compute"
             f" (parser / extractors): {'; '.join(differences)}"
         )
-    _, hashes = gather_files(replace(bundle, extractors={}) if parser_only else bundle, source)
+    _, hashes = gather_files(bundle.without_extractors() if parser_only else bundle, source)
     parts = [*(extractor.part for extractor in extractors.values()), *loaded.parser.parts]
     return ExportNetworks(
         bundle, loaded.parser, loaded.spec, extractors, hashes, tuple(part for part in parts if part is not None)

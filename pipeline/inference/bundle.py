@@ -288,7 +288,7 @@ def load_parser(
     resolved = resolve_device(device)
     if isinstance(bundle, str):
         bundle = load_bundle(bundle, source)
-    paths, _ = gather_files(replace(bundle, extractors={}), source)
+    paths, _ = gather_files(bundle.without_extractors(), source)
     try:
         known = part_names("extractor", EXTRACTORS)
         extractors = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,7 +116,7 @@ def evaluate(options: EvaluateOptions) -> int:
             check_folder_of(path)
         bundle = None if options.weights is None else load_bundle(options.weights, options.source())
         if bundle is not None:
-            provide_weights(replace(bundle, extractors={}), options, console)
+            provide_weights(bundle.without_extractors(), options, console)
         with console:
             console.busy("reading" if bundle is None else "loading networks")
             set_torch_threads(options.threads)

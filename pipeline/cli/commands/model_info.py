@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import click
 
@@ -56,7 +56,7 @@ def model_info(options: ModelInfoOptions) -> int:
             from ..console import Console
 
             bundle = load_bundle(options.weights, options.source())
-            provide_weights(replace(bundle, extractors={}), options, Console(quiet=False))
+            provide_weights(bundle.without_extractors(), options, Console(quiet=False))
 
         from ...training.model_info import count_parts, info_table, recipe_parser
         from ...training.recipe import DEFAULT_RECIPE
