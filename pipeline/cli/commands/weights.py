@@ -17,7 +17,7 @@ from ....weights.bundles import load_bundle
 from ....weights.errors import WeightsError
 from ....weights.fetch import fetch_file
 from ....weights.hub import is_hub_address, parse_address
-from ....weights.locate import find_file, readable_url, search_folders, verify_file
+from ....weights.locate import bundle_paths, find_file, readable_url, search_folders, verify_file
 from ....weights.manifest import WeightFile, list_bundles, list_files
 from ....weights.messages import file_size
 from ....weights.source import WeightSource
@@ -348,6 +348,7 @@ def _named_files(names: tuple[str, ...], weights_dir: Path | None) -> list[Weigh
         elif is_hub_address(name):
             with exit_2_on_error(debug=False):
                 bundle = load_bundle(name, WeightSource(weights_dir))
+                bundle_paths(bundle, weights_dir)  # refuses one that lacks a file
             published = {key: files[key] for key in bundle.files if key in files}
             named |= published | {f"{bundle.name}/{key}": file for key, file in bundle.downloads.items()}
         elif matches := [file for file in files.values() if name in {file.key, file.name}]:

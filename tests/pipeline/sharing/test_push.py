@@ -237,3 +237,8 @@ def test_fetch_downloads_by_address(hub: Hub, tiny_bundle: Path, run: Run) -> No
     assert result.status == 0, result.err
     assert result.out.count(f"/hub/alice--parser/{commit}/") == 4
     assert "no such repository" in run("weights", "fetch", "hf://alice/none", "-q").err
+    hub.add("alice/lacking", tiny_bundle)
+    del next(iter(hub.repositories["alice/lacking"].commits.values()))["parser.safetensors"]
+    result = run("weights", "fetch", "hf://alice/lacking", "-q")
+    assert result.status == 2
+    assert "needs 'parser.safetensors', which is neither in its folder nor in the manifest" in result.err
