@@ -136,7 +136,8 @@ class StatusReader:
         if not records:
             return self._read_journal()
         last = records[0]
-        runs = [self._progress(record) for record in records if record.shard_count == last.shard_count]
+        kind = (bool(last.shard), last.shard_count)  # a run without shards is not shard 1/1
+        runs = [self._progress(record) for record in records if (bool(record.shard), record.shard_count) == kind]
         runs.sort(key=lambda run: int(run.record.shard.partition("/")[0] or 0))
         known = {run.record.shard for run in runs}
         names = [f"{number}/{last.shard_count}" for number in range(1, last.shard_count + 1)] if last.shard else []

@@ -114,6 +114,14 @@ def test_shards_are_added_up(tmp_path: Path) -> None:
     assert [shard.shard for shard in status.shards] == ["1/4", "3/4"]
 
 
+def test_a_run_without_shards_and_the_only_shard_are_not_added_up(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    for shard in ("", "1/1"):
+        with recorded(storage, RunRecord("extract", "log", 2, 0, 2, {}, shard=shard)):
+            pass
+        assert StatusReader(storage).read().done == 2
+
+
 @pytest.mark.parametrize(
     ("shard", "change"),
     [
