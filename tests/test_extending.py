@@ -222,6 +222,24 @@ def test_a_table_is_scored_with_the_parts_of_its_recipe(
     assert result.status == 0, result.err
 
 
+def test_the_command_that_resumes_a_run_trusts_its_parts(
+    run: Run, desk: Path, package: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert desk.is_dir()
+    assert package.is_dir()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    data = ("--annotations", "llp", "--features", "feats", "--pseudo-labels", "valor", "--extractors", tiny_bundle)
+    with monkeypatch.context() as stopped:
+        stopped.setattr("avvp.pipeline.training.train_parser.train_epochs", interrupt)
+        result = run("train", "--recipe", "own.toml", *data, "-o", "run", "--epochs", "1")
+    (command,) = re.findall("resume with: avvp (.*)", result.err)
+    forget()
+    assert run(*shlex.split(command)).status == 0
+
+
 def test_an_extractor_of_another_package(desk: Path, package: Path, tiny_bundle: Path) -> None:
     assert package.is_dir()
     folder = add_extractor(copy_bundle(tiny_bundle, desk / "bundle"))

@@ -237,7 +237,7 @@ def train(options: TrainOptions) -> int:
                 state = train_epochs(restored, callbacks)
                 ranks.leave()
             except KeyboardInterrupt:
-                console.info(f"stopped; resume with: {_resume_command(options, ranks)}")
+                console.info(f"stopped; resume with: {_resume_command(options, ranks, restored.job.recipe.trust)}")
                 raise
     console.info(f"best epoch {state.best_epoch} of {state.epochs}: {escape(options.output)}/best.safetensors")
     return 0
@@ -311,11 +311,12 @@ def _similar_bundle(spec: FeatureSpec) -> str:
     return "" if name is None else f" (such as {name})"
 
 
-def _resume_command(options: TrainOptions, ranks: Ranks) -> str:
-    """Return the command line that resumes a run that is stopped."""
+def _resume_command(options: TrainOptions, ranks: Ranks, trust: Sequence[str]) -> str:
+    """Return the command line that resumes a run that is stopped, whose recipe may name parts of these packages."""
     program = f"torchrun --nproc-per-node {ranks.count} -m avvp" if ranks.count > 1 else "avvp"
     threads = f" --threads {options.threads}" if options.threads else ""
-    return f"{program} train -o {shlex.quote(str(options.output))} --resume{threads}"
+    parts = "".join(f" --trust-parts {name}" for name in dict.fromkeys(trust))
+    return f"{program} train -o {shlex.quote(str(options.output))} --resume{threads}{parts}"
 
 
 def _check_usage(options: TrainOptions) -> None:
