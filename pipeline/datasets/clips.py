@@ -138,11 +138,14 @@ def load_clips(
     annotated = annotations.split(split)
     if pseudo_labels is not None and split != "train":
         raise ValueError(f"pseudo labels are for training, not for {split}")
-    ids, problems = find_ids(annotated.filenames, features.ids())
+    available = features.ids()
+    ids, problems = find_ids(annotated.filenames, available)
     lengths_by_id, length_problems = features.lengths(ids)
     problems += length_problems
     if problems:
-        raise DatasetError.listing(f"the {split} split cannot be used", problems)
+        lost = sum(name not in available for name in ids)
+        count = f"{lost:,} of {len(ids):,} clips have no features; leave them out of the annotations"
+        raise DatasetError.listing(f"the {split} split cannot be used" + (f" ({count})" if lost else ""), problems)
     lengths = np.array([lengths_by_id[name] for name in ids], np.int64)
     labels: SegmentLabels | None = None
     if pseudo_labels is not None:

@@ -107,8 +107,20 @@ def test_problems_of_a_split_are_listed_together(data: tuple[Path, dict[str, Tru
     np.save(root / "features" / "vggish_tiny" / f"{second}.npy", np.zeros((10, 9), np.float32))
     with pytest.raises(DatasetError) as error:
         clips_of(root, "train")
+    assert str(error.value).startswith("the train split cannot be used:"), "each clip has some features"
     assert f"{first}.npy: no such file" in str(error.value)
     assert f"{second}.npy: shape (10, 9), expected (T, 3)" in str(error.value)
+
+
+def test_clips_without_features_are_counted(data: tuple[Path, dict[str, Truth]]) -> None:
+    root, truths = data
+    for name in truths["val"].filenames[:2]:
+        for path in (root / "features").glob(f"*/{clip_id(name)}.npy"):
+            path.unlink()
+    count = f"(2 of {len(truths['val'].filenames)} clips have no features; leave them out of the annotations):"
+    with pytest.raises(DatasetError) as error:
+        clips_of(root, "val")
+    assert str(error.value).splitlines()[0] == f"the val split cannot be used {count}"
 
 
 @pytest.mark.parametrize(
