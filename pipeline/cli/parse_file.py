@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 _BATCH_SECONDS = 4  # of video per batch
 _ONE_ADDRESS = "- and addresses are parsed alone; avvp download fetches many"
-_NEXT = "-o events.json writes the events, --html page.html a page with the video, -f csv a table"
+_NEXT = "-o events.json writes the events, --html page.html a page, -f csv a table"
 
 
 class _Results(NamedTuple):

@@ -18,6 +18,7 @@ _SHORT = {"audio": "A", "visual": "V", "audio_visual": "AV", "type_av": "Type", 
 _LEVELS = {"segment": "seg", "event": "ev"}
 SCORE_HEADER = (*(f"{_LEVELS[level]} {_SHORT[name]}" for level in LEVELS for name in SCORE_NAMES), "mean")
 _NO_VALUE = "-"
+_PAIR = 2  # columns: the first and one more, which is folded where it is wider than the console
 _PADDING = 3  # spaces between columns
 
 
@@ -47,8 +48,10 @@ class Table:
         for number, columns in enumerate(self._column_groups(console.width)):
             title = None if number else self.title
             part = RichTable(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-            for index in columns:
-                part.add_column(self.header[index], justify="right" if index else "left", no_wrap=index > 0)
+            first = max(len(row[0]) for row in (self.header, *self.rows))
+            part.add_column(self.header[0], min_width=min(first, console.width // 3))
+            for index in columns[1:]:
+                part.add_column(self.header[index], justify="right", no_wrap=len(columns) > _PAIR, overflow="fold")
             for row in self.rows:
                 part.add_row(*(row[index] for index in columns))
             console.print(part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import NamedTuple
@@ -55,7 +56,9 @@ def render_timeline(
                 lines.append(Text(f"  {'':<{_LABEL_WIDTH}} {'truth':<7}{bar}", style="dim"))
     if truth is not None and truth.agreement:
         lines.append(Text(f"  {truth.agreement}", style="bold"))
-    lines += [Text(f"  ! {escape(warning)}", style="yellow") for warning in timeline.warnings]
+    for warning in timeline.warnings:
+        wrapped = textwrap.wrap(escape(warning), max(20, width - 4), break_long_words=False, break_on_hyphens=False)
+        lines += [Text(f"  {' ' if row else '!'} {part}", style="yellow") for row, part in enumerate(wrapped)]
     if ascii_only:
         for line in lines:
             line.plain = line.plain.translate(_ASCII)  # of the same length: styles stay in their places

@@ -354,6 +354,18 @@ def test_wide_table_is_split_to_fit_the_terminal() -> None:
         assert sum("A title" in line for line in lines) == 1
 
 
+def test_a_cell_wider_than_the_terminal_is_folded_beside_a_readable_name() -> None:
+    drawing = io.StringIO()
+    folder = "demo+" + "setting=1+" * 12
+    Table("A title", ("run", "folder", "mean"), (("HAN + MMIL", folder, "61.0"),)).print(
+        Console(file=drawing, width=60)
+    )
+    lines = drawing.getvalue().splitlines()
+    assert sum("HAN + MMIL" in line for line in lines) == 2
+    assert max(map(len, lines)) <= 60
+    assert folder in "".join(line.replace("HAN + MMIL", "").strip() for line in lines)
+
+
 def test_parts_of_the_published_parsers() -> None:
     """Hand-computed: the stem's four projections; LEAP's share as the paper states it, without its dead template."""
     parts = {part.name: part for part in count_parts(recipe_parser("leap-published"))}

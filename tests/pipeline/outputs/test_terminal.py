@@ -69,6 +69,14 @@ def test_no_events() -> None:
     assert "  no events" in text(timeline(4))
 
 
+def test_long_warnings_are_wrapped_between_words() -> None:
+    shown = replace(timeline(4), warnings=("the model was trained on generated clips only: its results mean nothing",))
+    assert text(shown, 40)[-2:] == [
+        "  ! the model was trained on generated",
+        "    clips only: its results mean nothing",
+    ]
+
+
 @pytest.mark.parametrize("width", [20, 80, 200])
 @pytest.mark.parametrize("segments", [1, 9, 61, 3_700, 20_000])
 def test_every_length_fits_and_the_last_second_is_last(segments: int, width: int) -> None:
