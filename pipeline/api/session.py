@@ -105,7 +105,8 @@ class FeatureSession:
             check_decoder(decoding.decoder)
         if len(extractors.networks) > 1:
             raise SetupError("a parser is on one device; load one for each device, or use avvp parse --output-dir")
-        self.extractors, self.decoding = extractors, decoding
+        self._extractors: LoadedExtractors | None = extractors
+        self.decoding = decoding
         self.threads = threads or torch.get_num_threads()
         self._workers = workers or decode_workers(extractors.device, threads)
         self._sizes = batch_sizes(extractors.device, batch_size)
@@ -123,13 +124,21 @@ class FeatureSession:
         self.close()
 
     @property
+    def extractors(self) -> LoadedExtractors:
+        """The extractors. Raises ParserClosedError after `close`."""
+        if (extractors := self._extractors) is None:
+            raise ParserClosedError
+        return extractors
+
+    @property
     def is_closed(self) -> bool:
         """Whether `close` was called."""
         return not self._finalizer.alive
 
     def close(self) -> None:
-        """End the decode workers; calls in progress raise ParserClosedError."""
+        """Release the extractors and end the decode workers; calls in progress raise ParserClosedError."""
         self._finalizer()
+        self._extractors = None
 
     @contextlib.contextmanager
     def computing(self) -> Iterator[None]:

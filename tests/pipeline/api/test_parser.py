@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -304,6 +306,15 @@ def test_an_iteration_that_is_given_up_leaves_a_working_parser(parser: avvp.Pars
     for _ in parser.parse(files * 5):
         break
     assert isinstance(parser.parse(files[0]), avvp.Timeline)
+
+
+def test_a_closed_parser_holds_no_networks(tiny_bundle: Path, files: list[Path]) -> None:
+    parser = avvp.load(tiny_bundle, device="cpu")
+    parser.parse(files[0])
+    networks = [weakref.ref(network) for network in parser._session.extractors.by_name.values()]
+    parser.close()
+    gc.collect()
+    assert [network() for network in networks] == [None] * len(networks)
 
 
 def test_workers_of_the_pool_stay_and_end() -> None:
