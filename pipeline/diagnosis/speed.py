@@ -42,7 +42,7 @@ def check_speed(bundle_name: str, source: WeightSource, device_name: str) -> Sec
         section.add(f"cannot be measured on {device_name}: {first_line(error)}", "broken")
         return section
     threads = f" with {torch.get_num_threads()} threads" if device.type == "cpu" else ""
-    section.facts = {"device": str(device), "gflops": round(rate / 1e9, 1), "estimate": None}
+    section.facts = {"device": str(device), "gflops": float(f"{rate / 1e9:.3g}"), "estimate": None}
     section.add(f"matrix products in float32 on {device}{threads}: {rate / 1e9:.0f} GFLOP/s")
     try:
         bundle = load_bundle(bundle_name, WeightSource(source.folder, True, None))

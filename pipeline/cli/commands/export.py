@@ -55,7 +55,7 @@ class ExportOptions(WeightOptions, MessageOptions):
     " networks cannot be loaded.",
 )
 def export(options: ExportOptions) -> int:
-    """Write the networks of a run or a bundle as files for other programs.
+    """Write networks for torch.export, ONNX Runtime or OpenVINO.
 
     Each file is compared with its original on a generated clip, and is written only if it computes the same. The batch
     can have any size; the parser takes windows of the length that it was trained with. export.json has the names and
