@@ -82,7 +82,7 @@ def _parse_batch(output_dir: str, options: ParseOptions) -> int:
         with console:
             console.busy("loading networks")
             task = make_parse_task(bundle, options, decisions)
-        if bundle.warning is not None:
+        if bundle.warning is not None and not options.plans_only:
             console.info(f"! {bundle.warning}")
         status = run_batch(task, named, storage, options, console)
         if console.is_terminal and not options.plans_only:

@@ -73,6 +73,9 @@ class TestAtTheTerminal:
 
     def test_a_folder_of_results_has_the_warning_and_next_steps(self, video: Path, tmp_path: Path) -> None:
         out = tmp_path / "events"
+        options = ("--weights", "demo", "--output-dir", out, "--dry-run")
+        planned = run_in_terminal("avvp-parse", video, *options, environment=OFFLINE)
+        assert (planned.status, "generated clips" in planned.screen, "next:" in planned.screen) == (0, False, False)
         shown = run_in_terminal("avvp-parse", video, "--weights", "demo", "--output-dir", out, environment=OFFLINE)
         assert shown.status == 0
         assert "trained on generated clips only" in shown.screen
