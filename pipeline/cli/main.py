@@ -63,7 +63,7 @@ _SUMMARIES = {
     "synth": "Generate labelled clips of the 25 LLP classes.",
     "train": "Train a parser on extracted features.",
     "train-extractors": "Train small feature extractors on clips with dense labels.",
-    "weights": "List, download, verify and find weight files and bundles.",
+    "weights": "List, download, verify, find and share weight files and bundles.",
 }
 
 
