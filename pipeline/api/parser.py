@@ -149,8 +149,8 @@ class Parser:
         Args:
             source: a media file or `MediaArrays`; or an iterable of them.
             thresholds: one number in [0, 1] for all; `Thresholds` of its classes; or the path of a file of them.
-            start: seconds on the file's clock at which to begin, rounded down; None is the start of the file.
-            end: seconds at which to stop, rounded up; None is the end of the file.
+            start: seconds on the file's clock, rounded down; None is that of the decoding options, else 0.
+            end: where to stop, rounded up; None is that of the decoding options, else the end.
             progress: True for a bar on standard error; or a function that is called with `Progress`.
             errors: of many sources: `return` yields the MediaError of a file that cannot be decoded in place of its
                 timeline and goes on; `raise` raises it.

@@ -37,7 +37,7 @@ _ERRORS = ("return", "raise")
 
 @dataclass(frozen=True)
 class Part:
-    """The part of every file of a call: seconds on its clock; None for its start or end."""
+    """The part of every file of a call: seconds on its clock; None for that of the parser's own options."""
 
     start: float | None = None
     end: float | None = None
@@ -46,7 +46,8 @@ class Part:
         """Return the options for this part. Raises ValueError if it is not an interval."""
         if self.start is None and self.end is None:
             return decoding
-        return replace(decoding, start=0.0 if self.start is None else self.start, end=self.end)
+        start = decoding.start if self.start is None else self.start
+        return replace(decoding, start=start, end=decoding.end if self.end is None else self.end)
 
 
 def is_single(source: object) -> bool:

@@ -77,7 +77,7 @@ def doctor(options: DoctorOptions) -> int:
     if options.as_json:
         click.echo(json.dumps(_document(sections), indent=2, ensure_ascii=False))
     elif broken:
-        click.echo(f"\n{len(broken)} of these lines keep avvp from parsing videos: those with BROKEN")
+        click.echo("\navvp cannot parse videos: the lines with BROKEN say why")
     else:
         click.echo("\navvp can parse videos")
     return int(bool(broken))

@@ -298,13 +298,15 @@ def push(options: PushOptions) -> int:
             address = parse_address(options.address)
             licence = None if options.licence is None else check_licence(options.licence)
             upload = lock.enter_context(plan_upload(options.run, address, licence=licence, scores=options.scores))
+        if options.dry_run:
+            click.echo(f"would be sent to {escape(address)} (nothing is sent now):")
         if options.dry_run or not options.quiet:
             sizes = {**{name: len(text.encode()) for name, text in upload.texts.items()}}
             sizes |= {name: file.stat().st_size for name, file in upload.files.items()}
             for name, size in sizes.items():
                 click.echo(f"  {escape(address.path(name))}  {file_size(size)}", err=not options.dry_run)
         if options.dry_run:
-            click.echo(f"\n{upload.texts[CARD_FILE]}", nl=False)
+            click.echo(f"\n{CARD_FILE}, the model card:\n\n{upload.texts[CARD_FILE]}", nl=False)
             return 0
         with exit_1_on_error(debug=options.debug):
             pushed = push_upload(

@@ -15,7 +15,7 @@ import avvp
 import numpy as np
 import pytest
 import torch
-from avvp.pipeline.api.session import FeatureSession
+from avvp.pipeline.api.session import FeatureSession, Part
 from avvp.pipeline.api.workers import DecodeAhead, WorkerPool
 from avvp.pipeline.decode.options import DEFAULT_OPTIONS
 from support.bundles import LABELS
@@ -395,3 +395,10 @@ def test_a_missing_file_is_reported_before_networks_are_loaded() -> None:
             call("missing.mp4", weights="no such bundle")
     with pytest.raises(avvp.WeightsError, match="no such bundle"):
         avvp.parse(["missing.mp4"], weights="no such bundle")
+
+
+def test_a_part_of_a_call_keeps_the_other_end_of_the_decoding_options() -> None:
+    options = avvp.DecodeOptions(start=5, end=9)
+    assert Part(end=8).apply(options) == avvp.DecodeOptions(start=5, end=8)
+    assert Part(start=6).apply(options) == avvp.DecodeOptions(start=6, end=9)
+    assert Part().apply(options) == options
