@@ -66,14 +66,19 @@ def compute_parser_outputs(family: str) -> dict[str, np.ndarray]:
 
 
 def compute_training() -> dict[str, np.ndarray]:
-    """Compute the published loss terms, gradient norms by parameter name, and the losses of some Adam steps."""
-    parser = build_golden_parser("leap")
+    """Compute the published loss terms, gradient norms by parameter name, and the losses of some Adam steps.
+
+    In float64, for the reason of `compute_parser_outputs`: where probabilities are close to 0 or 1, the gradients of
+    their logarithms in float32 depend on the last bit of a sigmoid, which differs between versions of torch.
+    """
+    parser = build_golden_parser("leap").double()
     optimizer = torch.optim.Adam(parser.parameters(), lr=1e-4, fused=True)
-    audio, visual = parser_targets(SEED)
+    audio, visual = (target.double() for target in parser_targets(SEED))
+    inputs = [tensor.double() for tensor in parser_inputs(SEED)]
     targets = Targets(torch.maximum(audio.amax(1), visual.amax(1)), audio, visual)
     losses, norms = [], np.empty(0)
     for step in range(ADAM_STEPS):
-        terms = torch.stack(list(objective_terms(parser(*parser_inputs(SEED)), targets, Objective()).values()))
+        terms = torch.stack(list(objective_terms(parser(*inputs), targets, Objective()).values()))
         losses.append([*terms.tolist(), terms.sum().item()])
         optimizer.zero_grad()
         terms.sum().backward()
