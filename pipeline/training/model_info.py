@@ -66,8 +66,9 @@ def count_parts(parser: AVParser, segments: int | None = None) -> list[ModuleSta
     rate = PUBLISHED_SPEC.frames_per_segment
     inputs = [torch.zeros(1, length * rows, dim) for rows, dim in zip((1, rate, 1), dims, strict=True)]
     counter = FlopCounterMode(display=False)
-    # The counter does not count the products of fused attention.
-    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), counter:
+    # Not inference_mode: there a view of a parameter requires a gradient, which the counter follows. The counter does
+    # not count the products of fused attention.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
         parser.eval()(*inputs)
     flops = counter.get_flop_counts()
     unused = unused_when_published(config)
