@@ -13,13 +13,15 @@ from ...weights.messages import file_size
 from ..text import escape
 from .durations import describe_duration
 
+MOST_NAMED = 20  # inputs that cannot be used, without a list of all
+
 if TYPE_CHECKING:
     from ..batch.plan import Plan, PlannedVideo
     from ..batch.storage import Storage
 
 
 def print_plan(plan: Plan, storage: Storage, *, listed: bool) -> None:
-    """Print a plan.
+    """Print a plan; inputs that cannot be used are named on standard error.
 
     Args:
         plan: of a run.
@@ -32,6 +34,11 @@ def print_plan(plan: Plan, storage: Storage, *, listed: bool) -> None:
     if listed:
         for line in _list_inputs(plan):
             click.echo(line)
+        return
+    for planned in plan.unusable[:MOST_NAMED]:
+        click.echo(f"cannot be used: {escape(planned.path)}: {escape(planned.reason)}", err=True)
+    if (more := len(plan.unusable) - MOST_NAMED) > 0:
+        click.echo(f"and {more} more, which --dry-run-list names", err=True)
 
 
 def _summarize(plan: Plan, storage: Storage) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -54,7 +55,7 @@ def count_parts(parser: AVParser, segments: int | None = None) -> list[ModuleSta
     """Count stem, encoder and decoder.
 
     Args:
-        parser: on the CPU; it is set to evaluation mode.
+        parser: on the CPU.
         segments: seconds of the video whose multiply-adds are counted; by default the parser's window.
 
     Returns:
@@ -66,10 +67,11 @@ def count_parts(parser: AVParser, segments: int | None = None) -> list[ModuleSta
     rate = PUBLISHED_SPEC.frames_per_segment
     inputs = [torch.zeros(1, length * rows, dim) for rows, dim in zip((1, rate, 1), dims, strict=True)]
     counter = FlopCounterMode(display=False)
-    # Not inference_mode: there a view of a parameter requires a gradient, which the counter follows. The counter does
-    # not count the products of fused attention.
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
-        parser.eval()(*inputs)
+    # Without gradients the counter fails at a parameter that is an argument of a module, unless it requires none. It
+    # does not count the products of fused attention.
+    copied = copy.deepcopy(parser).eval().requires_grad_(False)
+    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), counter:
+        copied(*inputs)
     flops = counter.get_flop_counts()
     unused = unused_when_published(config)
     return [

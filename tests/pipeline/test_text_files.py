@@ -160,6 +160,10 @@ ROOT = Path(__file__).resolve().parents[2]
 OWN_TEXT = {
     "pipeline/memory.py": "limits that the system states",
     "weights/manifest.py": "its own manifest.toml",
+    "weights/bundles.py": "its own records of a hub",
+    "pipeline/diagnosis/installation.py": "facts that the system states",
+    "pipeline/batch/failures.py": "its own failures.csv",
+    "pipeline/batch/run_record.py": "its own records, and facts that the system states",
     "pipeline/synthetic/render.py": "the log of an encoder it started",
     "pipeline/training/run_folder.py": "config.json of a run",
     "pipeline/inference/vggish_check.py": "shipped answers",
