@@ -113,7 +113,7 @@ def render_text(print_to: Callable[[Console], None], stream: TextIO | None) -> s
 
     terminal = stream is not None and stream.isatty()
     width = shutil.get_terminal_size().columns if terminal else _FILE_WIDTH
-    encoding = "utf-8" if stream is None else stream.encoding
+    encoding = getattr(stream, "encoding", None) or "utf-8"  # a stream in memory has none
     drawing = io.BytesIO()
     text = io.TextIOWrapper(drawing, encoding, errors="backslashreplace", newline="")
     print_to(Console(file=text, width=width, force_terminal=terminal, highlight=False, markup=False, emoji=False))
