@@ -32,13 +32,14 @@ def find_faults(result: Result, names: Collection[str] = ()) -> list[str]:
         result: of the command.
         names: of which the message of a failure must have one.
     """
-    lines = [line for line in result.err.strip().split("\n") if not line.startswith("wrote ")]
+    lines = result.err.strip().split("\n")
+    messages = [line for line in lines if line and not line.startswith("wrote ")]  # one for each file is written
     rules = {
         f"exit status {result.status}": result.status in {0, 1, 2},
         "a traceback": "Traceback" not in result.err and "internal error" not in result.err,
-        "no message": not result.status or any(lines),
-        "too many lines": len(lines) <= _MOST_LINES,
-        "a line that is too long": max(map(len, lines), default=0) <= _MOST_CHARACTERS,
+        "no message": not result.status or bool(messages),
+        "too many lines": len(messages) <= _MOST_LINES,
+        "a line that is too long": max(map(len, lines)) <= _MOST_CHARACTERS,
         "control characters": all(character.isprintable() for line in lines for character in line),
         "the file is not named": not result.status or not names or any(name in result.err for name in names),
     }
