@@ -69,7 +69,7 @@ class Console:
         hidden = quiet or not self._rich.is_terminal
         self._bars = Progress(*columns, console=self._rich, transient=True, disable=hidden)
         self._task: TaskID | None = None
-        self._left = TimeLeft()  # goes on where a line is printed in place of the bar, as one is for each file
+        self._left = TimeLeft()  # kept when a printed line replaces the bar, as after each file
 
     def __enter__(self) -> Console:
         if not self._bars.disable:  # rich before 15 prints an empty line at the end of bars that were never shown

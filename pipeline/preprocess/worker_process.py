@@ -40,7 +40,7 @@ class DecodeWorker:
 
         Args:
             profile: name of the profile that inputs are made for.
-            options: decoder, resampler, time limit, debugging; `decode` is told which part of a file.
+            options: decoder, resampler, time limit, debugging; the part of a file is an argument of `decode`.
             inputs: the inputs to build, a key of `input_kinds.KINDS`.
         """
         self._profile, self._options, self._inputs = profile, options, inputs
@@ -220,7 +220,7 @@ def shared_worker(profile: str, options: DecodeOptions) -> Iterator[DecodeWorker
 
     Args:
         profile: name of the profile that inputs are made for.
-        options: decoder, resampler, time limit, debugging; `DecodeWorker.decode` is told which part of a file.
+        options: decoder, resampler, time limit, debugging; the part is an argument of `DecodeWorker.decode`.
 
     Yields:
         A worker for this caller alone. It is closed when its settings are not the last that were asked for, and at the
