@@ -41,7 +41,7 @@ def test_every_public_name_has_a_section_with_a_description(site: Path) -> None:
     for name in ("Parser.parse", "Timeline.save", "Timeline.plot", "OpenMedia.close"):
         assert f'id="avvp.{name}"' in page, name
     text = re.sub(r"<[^>]+>", "", page)
-    assert "seconds on the file's clock at which to begin, rounded down" in text.replace("&#39;", "'")
+    assert "seconds on the file's clock, rounded down" in text.replace("&#39;", "'")
 
 
 def test_pages_load_nothing_from_other_hosts(site: Path) -> None:
