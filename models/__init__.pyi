@@ -1,8 +1,8 @@
-from .checkpoint import Checkpoint, dump_checkpoint, load_checkpoint
 from .config import ParserConfig
+from .files.checkpoint import Checkpoint, dump_checkpoint, load_checkpoint
+from .files.published import load_published
 from .labels import LABEL_SETS, LLP_LABELS
 from .parser import AVParser, ParserOutput, build_parser
-from .published import load_published
 
 __all__ = [
     "LABEL_SETS",

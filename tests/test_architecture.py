@@ -18,11 +18,14 @@ PACKAGES = ("weights", "models", "extractors", "pipeline")
 # `pipeline` stands for the modules directly in it: data types and pure arithmetic.
 _GROUND = {"pipeline", "extractors"}
 _DECODE = {"pipeline.decode", "pipeline.decode.container"}
-_DATA = {*_GROUND, "models", "weights", "pipeline.features", "pipeline.datasets"}
+_MODELS = {"models", "models.files", "models.localizers"}
+_DATA = {*_GROUND, *_MODELS, "weights", "pipeline.features", "pipeline.datasets"}
 _INFERENCE = {*_DATA, *_DECODE, "pipeline.preprocess", "pipeline.inference"}
 MAY_IMPORT: dict[str, set[str]] = {
     "weights": set(),
     "models": {"weights"},
+    "models.files": {*_MODELS, "weights"},
+    "models.localizers": {"models", "weights"},
     "extractors": {"weights"},
     "pipeline": {"extractors", "weights"},
     "pipeline.decode": {*_GROUND, "pipeline.decode.container"},
@@ -31,8 +34,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline.features": {*_GROUND, *_DECODE, "weights", "pipeline.preprocess"},
     "pipeline.datasets": _DATA,
     "pipeline.inference": _INFERENCE,
-    "pipeline.sharing": {*_GROUND, "models", "weights"},
-    "pipeline.synthetic": {*_GROUND, "models", "weights", "pipeline.datasets", "pipeline.decode"},
+    "pipeline.sharing": {*_GROUND, *_MODELS, "weights"},
+    "pipeline.synthetic": {*_GROUND, *_MODELS, "weights", "pipeline.datasets", "pipeline.decode"},
     "pipeline.outputs": {"pipeline"},
     "pipeline.outputs.formats": {"pipeline", "pipeline.datasets", "pipeline.outputs"},
     "pipeline.outputs.plots": {*_INFERENCE, "pipeline.outputs"},

@@ -15,8 +15,8 @@ import pytest
 import torch
 from avvp.extractors.profiles import feature_spec
 from avvp.extractors.registry import build_extractor
-from avvp.models.checkpoint import dump_checkpoint, load_checkpoint
 from avvp.models.config import ParserConfig
+from avvp.models.files.checkpoint import dump_checkpoint, load_checkpoint
 from avvp.models.parser import build_parser
 from avvp.pipeline.errors import SetupError
 from avvp.pipeline.inference.bundle import load_networks, load_parser

@@ -14,11 +14,11 @@ from ...extractors.parts import CastExtractor
 from ...extractors.profiles import FeatureSpec, feature_spec
 from ...extractors.registry import EXTRACTORS, build_extractor, extractor_shapes, meta_extractor
 from ...extractors.sampling import STREAMS, Stream
-from ...models.checkpoint import load_checkpoint, read_description
 from ...models.config import ParserConfig
+from ...models.files.checkpoint import load_checkpoint, read_description
+from ...models.files.published import load_published
 from ...models.labels import LABEL_SETS, stack_label_embeddings
 from ...models.parser import AVParser, meta_parser, parser_shapes
-from ...models.published import load_published
 from ...weights.bundles import load_bundle
 from ...weights.load import file_name, gather_files, read_state_dict
 from ...weights.locate import bundle_paths

@@ -2,8 +2,8 @@ from .extractors.base import Extractor
 from .extractors.profiles import FeatureSpec
 from .extractors.registry import build_extractor
 from .models.config import ParserConfig
+from .models.files.published import load_published
 from .models.parser import AVParser, ParserOutput, build_parser
-from .models.published import load_published
 from .pipeline.api.arrays import MediaArrays
 from .pipeline.api.calls import extract, load, parse
 from .pipeline.api.parser import Parser

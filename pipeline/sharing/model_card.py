@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...models.checkpoint import Description, read_description
 from ...models.config import PARTS, ParserConfig
+from ...models.files.checkpoint import Description, read_description
 from ...weights.hub import HubAddress
 from ...weights.manifest import Bundle, list_files
 from ...weights.messages import shown

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ...extractors.profiles import FeatureSpec
-from ...models.checkpoint import dump_checkpoint
+from ...models.files.checkpoint import dump_checkpoint
 from ...models.parser import AVParser
 from ...weights.messages import first_line, shown
 from ...weights.parameters import check_parameters

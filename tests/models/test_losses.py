@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from avvp.models import AVParser, load_published
+from avvp.models.files.published import FAMILIES
 from avvp.models.leap import hard_union, soft_union
 from avvp.models.losses import (
     Objective,
@@ -22,7 +23,6 @@ from avvp.models.losses import (
     segment_bce_with_logits,
     smooth,
 )
-from avvp.models.published import FAMILIES
 from support.golden import load_json, load_npz, needs_golden, parser_inputs, parser_targets
 from support.parsers import inputs, published_state, tiny_parser
 from support.training import WEAK

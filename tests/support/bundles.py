@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from avvp.extractors.profiles import feature_spec
 from avvp.extractors.registry import build_extractor, extractor_shapes
-from avvp.models.checkpoint import dump_checkpoint
 from avvp.models.config import ParserConfig
+from avvp.models.files.checkpoint import dump_checkpoint
 from avvp.models.parser import build_parser
 from avvp.weights.untrained import untrained_state
 from safetensors.torch import save_file

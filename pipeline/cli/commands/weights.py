@@ -178,8 +178,8 @@ def _check_leap(path: Path) -> str:
     """Check that the file holds every tensor of the published parser. Raises WeightsError if not."""
     import torch
 
+    from ....models.files.published import load_published
     from ....models.labels import LLP_LABELS
-    from ....models.published import load_published
     from ....weights.load import read_state_dict
 
     try:

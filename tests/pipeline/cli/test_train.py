@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from avvp.extractors.profiles import FeatureSpec
-from avvp.models.checkpoint import load_checkpoint
+from avvp.models.files.checkpoint import load_checkpoint
 from avvp.pipeline.cli.commands.train import _similar_bundle
 from avvp.pipeline.inference.bundle import load_networks
 from avvp.pipeline.training.paper_tables import PAPER_TABLES, PaperTable

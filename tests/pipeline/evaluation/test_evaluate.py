@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from avvp.models.checkpoint import dump_checkpoint
+from avvp.models.files.checkpoint import dump_checkpoint
 from avvp.models.parser import AVParser
 from avvp.pipeline.datasets.annotations import read_annotations
 from avvp.pipeline.datasets.clips import SplitDataset, load_clips

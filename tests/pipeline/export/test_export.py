@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import torch
 from avvp.extractors.registry import build_extractor, extractor_shapes
-from avvp.models.checkpoint import dump_checkpoint
 from avvp.models.config import ParserConfig
+from avvp.models.files.checkpoint import dump_checkpoint
 from avvp.models.labels import LLP_LABELS
 from avvp.models.parser import AVParser, ParserOutput, build_parser
 from avvp.pipeline.export import export as exporting

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from avvp.models.checkpoint import dump_checkpoint, load_checkpoint
+from avvp.models.files.checkpoint import dump_checkpoint, load_checkpoint
 from avvp.pipeline.errors import SetupError
 from avvp.pipeline.files import exclusive_lock
 from avvp.pipeline.metrics import LEVELS, SCORE_NAMES

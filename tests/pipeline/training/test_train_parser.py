@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 import torch
-from avvp.models.checkpoint import load_checkpoint
+from avvp.models.files.checkpoint import load_checkpoint
 from avvp.models.parser import AVParser
 from avvp.pipeline.datasets.annotations import read_annotations
 from avvp.pipeline.datasets.clips import load_clips

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 from avvp.models import dump_checkpoint, load_checkpoint
-from avvp.models.checkpoint import read_description
 from avvp.models.config import MAX_LABEL_CHARACTERS, MAX_LABELS, MAX_LAYERS, MAX_WIDTH, ParserConfig
+from avvp.models.files.checkpoint import read_description
 from avvp.models.parser import parser_shapes
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -113,7 +113,7 @@ def test_settings_that_do_not_fit_are_refused_before_anything_is_built(
     tmp_path: Path, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_changed(tmp_path / "x.safetensors", config)
-    monkeypatch.setattr("avvp.models.checkpoint.check_parameters", None)  # tensors are not read either
+    monkeypatch.setattr("avvp.models.files.checkpoint.check_parameters", None)  # tensors are not read either
     with pytest.raises(ValueError, match=r"x\.safetensors: ") as refused:
         load_checkpoint(path)
     assert len(str(refused.value)) < 500 + len(str(path))

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..weights.messages import shown, shown_name
-from ..weights.parameters import check_parameters
-from .config import ParserConfig
-from .labels import LLP_LABELS
-from .parser import AVParser, parser_shapes, restore_parser
+from ...weights.messages import shown, shown_name
+from ...weights.parameters import check_parameters
+from ..config import ParserConfig
+from ..labels import LLP_LABELS
+from ..parser import AVParser, parser_shapes, restore_parser
 
 Rules = tuple[tuple[str, str], ...]  # (regular expression at the start of a published key, its replacement here)
 

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from ..weights.errors import WeightsError
-from ..weights.messages import first_line, shown
-from ..weights.parameters import check_parameters, check_shapes
-from ..weights.tensor_files import check_safetensors
-from .config import ParserConfig
-from .parser import AVParser, parser_shapes, restore_parser
+from ...weights.errors import WeightsError
+from ...weights.messages import first_line, shown
+from ...weights.parameters import check_parameters, check_shapes
+from ...weights.tensor_files import check_safetensors
+from ..config import ParserConfig
+from ..parser import AVParser, parser_shapes, restore_parser
 
 _METADATA_KEY = "avvp"
 FORMAT_VERSION = 1

@@ -1,0 +1,1 @@
+"""Checkpoints of this program, and weight files published by others."""

@@ -1,0 +1,1 @@
+"""Localizers: networks that find the seconds of the one audio-visual event of a clip."""
