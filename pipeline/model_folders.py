@@ -9,8 +9,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from ..weights.errors import WeightsError
-from ..weights.hub import endpoint, is_offline
 from ..weights.messages import shown, shown_name
+from ..weights.remote.hub import endpoint, is_offline
 from ..weights.safe_paths import inside, is_file, is_folder
 from ..weights.tensor_files import check_tensor_file
 from .errors import SetupError

@@ -20,21 +20,22 @@ _GROUND = {"pipeline", "extractors"}
 _DECODE = {"pipeline.decode", "pipeline.decode.container"}
 _MODELS = {"models", "models.files", "models.localizers"}
 _DATA = {*_GROUND, *_MODELS, "weights", "pipeline.features", "pipeline.datasets"}
-_INFERENCE = {*_DATA, *_DECODE, "pipeline.preprocess", "pipeline.inference"}
+_INFERENCE = {*_DATA, *_DECODE, "weights.remote", "pipeline.preprocess", "pipeline.inference"}
 MAY_IMPORT: dict[str, set[str]] = {
     "weights": set(),
+    "weights.remote": {"weights"},
     "models": {"weights"},
     "models.files": {*_MODELS, "weights"},
     "models.localizers": {"models", "weights"},
     "extractors": {"weights"},
-    "pipeline": {"extractors", "weights"},
+    "pipeline": {"extractors", "weights", "weights.remote"},
     "pipeline.decode": {*_GROUND, "pipeline.decode.container"},
     "pipeline.decode.container": _GROUND,
     "pipeline.preprocess": {*_GROUND, *_DECODE},
     "pipeline.features": {*_GROUND, *_DECODE, "weights", "pipeline.preprocess"},
     "pipeline.datasets": _DATA,
     "pipeline.inference": _INFERENCE,
-    "pipeline.sharing": {*_GROUND, *_MODELS, "weights"},
+    "pipeline.sharing": {*_GROUND, *_MODELS, "weights", "weights.remote"},
     "pipeline.synthetic": {*_GROUND, *_MODELS, "weights", "pipeline.datasets", "pipeline.decode"},
     "pipeline.outputs": {"pipeline"},
     "pipeline.outputs.formats": {"pipeline", "pipeline.datasets", "pipeline.outputs"},
@@ -51,7 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline.export": {*_INFERENCE, "pipeline.synthetic"},
     "pipeline.evaluation": {*_INFERENCE},
     "pipeline.training": {*_INFERENCE, "pipeline.evaluation"},
-    "pipeline.diagnosis": {*_GROUND, *_DECODE, "weights", "pipeline.training"},
+    "pipeline.diagnosis": {*_GROUND, *_DECODE, "weights", "weights.remote", "pipeline.training"},
     "pipeline.batch.monitor": {"pipeline", "pipeline.batch"},
     "pipeline.batch": {*_INFERENCE, "pipeline.outputs", "pipeline.outputs.formats"},
     "pipeline.download": {"pipeline", "pipeline.batch", *_DECODE, "weights"},

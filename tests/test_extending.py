@@ -21,8 +21,8 @@ from avvp.models.parser import build_parser
 from avvp.pipeline.errors import SetupError
 from avvp.pipeline.inference.bundle import load_networks, load_parser
 from avvp.pipeline.training.paper_tables import PAPER_TABLES
-from avvp.weights.bundles import load_bundle
 from avvp.weights.parts import installed_parts
+from avvp.weights.remote.bundles import load_bundle
 from avvp.weights.source import WeightSource
 from safetensors.torch import save_file
 from support.bundles import LABELS, copy_bundle

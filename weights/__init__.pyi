@@ -1,8 +1,8 @@
-from .bundles import load_bundle
 from .errors import WeightsError
-from .fetch import fetch_file
 from .locate import bundle_paths, find_file, search_folders, verify_file
 from .manifest import DEFAULT_BUNDLE, Bundle, WeightFile, list_bundles, list_files
+from .remote.bundles import load_bundle
+from .remote.fetch import fetch_file
 from .source import ANYWHERE, WeightSource
 
 __all__ = [

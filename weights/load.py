@@ -1,4 +1,4 @@
-"""Find, download, verify and read the weight files of a bundle; reading executes no code."""
+"""Read the tensors of a weight file; nothing of it is executed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,8 @@ from safetensors.torch import load
 from torch import Tensor
 
 from .errors import WeightsError
-from .fetch import fetch_file
-from .locate import bundle_paths, missing_message, sha256_of, verify_file
-from .manifest import Bundle, list_files
 from .messages import escape, first_line, shown, shown_name
 from .parameters import MAX_PARAMETERS
-from .source import ANYWHERE, WeightSource
 from .tensor_files import MAX_TENSORS, check_tensor_file
 
 MAX_KEY = 500  # characters of a tensor's name
@@ -40,52 +36,6 @@ class _Number:
 _NUMBERS: list[Any] = [
     (_Number, name) for name in ("numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
 ]
-
-
-def gather_files(bundle: Bundle, source: WeightSource = ANYWHERE) -> tuple[dict[str, Path], dict[str, str]]:
-    """Find, download where missing, and verify the files of a bundle.
-
-    Args:
-        bundle: the bundle.
-        source: search folder, whether to download, progress callback.
-
-    Returns:
-        Path by key of the manifest (or by name, for a file in the bundle's folder), and sha256 by `file_name`.
-
-    Raises:
-        WeightsError: a file is damaged, unknown or cannot be downloaded. For missing files the message lists their
-            addresses and the folder to put them into.
-    """
-    paths, missing = bundle_paths(bundle, source.folder)
-    if missing and source.offline:
-        raise WeightsError(missing_message(missing, source.folder))
-    known, hashes = list_files(), {}
-    for key, path in paths.items():
-        in_bundle = bundle.root is not None and path == bundle.root / key
-        expected = bundle.downloads.get(key) if in_bundle else known[key]
-        hashes[file_name(key, path)] = sha256_of(path) if expected is None else verify_file(expected, path)
-    for file in missing:
-        try:
-            paths[file.key], hashes[file.name] = fetch_file(file, source.folder, progress=source.progress)
-        except WeightsError as error:
-            raise WeightsError(f"{error}\n{missing_message(missing, source.folder)}") from error
-    for key, path in paths.items():
-        if (digest := hashes[file_name(key, path)]) != bundle.sha256.get(key, digest):
-            raise WeightsError(
-                f"{escape(path)}: sha256 {digest[:16]}…, but the bundle states {bundle.sha256[key][:16]}…: the file is"
-                " damaged or a different one"
-            )
-    return paths, hashes
-
-
-def file_name(key: str, path: Path) -> str:
-    """Return the name of a file in results: its path in the bundle's folder, or the name of a file of the manifest.
-
-    Args:
-        key: name of the file in the bundle.
-        path: of the file.
-    """
-    return key if Path(key).name == path.name else path.name
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

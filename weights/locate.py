@@ -13,9 +13,8 @@ from pathlib import Path
 import platformdirs
 
 from .errors import WeightsError
-from .hub import SCHEME, web_address
 from .manifest import DEMO_BUNDLE, WEIGHT_SUFFIXES, Bundle, WeightFile, list_bundles, list_files
-from .messages import escape, file_size, first_line, shown
+from .messages import escape, first_line, shown
 from .safe_paths import inside, is_file
 
 SHIPPED = Path(__file__).resolve().parent
@@ -177,47 +176,6 @@ def bundle_paths(bundle: Bundle, weights_dir: Path | None = None) -> tuple[dict[
     return paths, missing
 
 
-def missing_message(files: list[WeightFile], weights_dir: Path | None = None) -> str:
-    """Describe missing files for the user.
-
-    Args:
-        files: the missing files.
-        weights_dir: as in `search_folders`.
-
-    Returns:
-        Several lines: the bundle that needs none of them, then each file with its addresses, and the folder to put it
-        into.
-    """
-    one = len(files) == 1
-    lines = [
-        f"{len(files)} weight file{' is' if one else 's are'} missing, {file_size(sum(file.size for file in files))}:",
-        f"  without a download: {describe_demo()}",
-    ]
-    if keys := [file.key for file in files if file.folder is None and file.urls]:
-        lines.append(f"  with network access: avvp weights fetch {' '.join(keys)}")
-    folders = dict.fromkeys(escape(file.folder or search_folders(weights_dir)[0]) for file in files)
-    lines.append(f"  or put {'it' if one else 'them'} into {', '.join(folders)}:")
-    for file in files:
-        addresses = ", ".join(map(readable_url, file.urls)) or "shipped with the program; reinstall it"
-        lines.append(f"    {file.name} ({file_size(file.size)}): {addresses}")
-    return "\n".join(lines)
-
-
 def describe_demo() -> str:
     """Return one line on the bundle that is shipped with the program, for users who lack the files of another one."""
     return f"--weights {DEMO_BUNDLE}, {list_bundles()[DEMO_BUNDLE].description}"
-
-
-def readable_url(url: str) -> str:
-    """Return an address that a browser can open.
-
-    Args:
-        url: as in the manifest; "gdrive:ID" is a Google Drive file, "hf://" one of a hub.
-
-    Returns:
-        An http(s) address.
-    """
-    if url.startswith(SCHEME):
-        return web_address(url)
-    drive_id = url.removeprefix("gdrive:")
-    return url if drive_id == url else f"https://drive.google.com/file/d/{drive_id}/view"

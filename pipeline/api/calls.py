@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, overload
 
-from ...weights.bundles import load_bundle
 from ...weights.manifest import DEFAULT_BUNDLE
+from ...weights.remote.bundles import load_bundle
 from ...weights.source import DownloadProgress, WeightSource
 from ..decode.container.media_file import open_media_file
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions

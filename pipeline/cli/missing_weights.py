@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ...weights.errors import WeightsError
-from ...weights.fetch import fetch_file
-from ...weights.locate import bundle_paths, describe_demo, missing_message, search_folders
+from ...weights.locate import bundle_paths, describe_demo, search_folders
 from ...weights.messages import file_size
+from ...weights.remote.fetch import fetch_file
+from ...weights.remote.missing import missing_message
 from ..text import escape
 
 if TYPE_CHECKING:

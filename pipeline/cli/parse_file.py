@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from ...weights.bundles import load_bundle
+from ...weights.remote.bundles import load_bundle
 from ..download.reasons import DownloadError
 from ..errors import AVVPError, MediaError, OutputError, SetupError
 from ..files import make_folder_of

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...extractors.sampling import FRAMES_PER_SEGMENT
-from ...weights.bundles import load_bundle
 from ...weights.errors import WeightsError
 from ...weights.messages import first_line
+from ...weights.remote.bundles import load_bundle
 from ...weights.source import WeightSource
 from ..errors import SetupError
 from .section import Section

@@ -9,11 +9,11 @@ from typing import Any
 
 import platformdirs
 
-from ...weights.bundles import load_bundle
 from ...weights.errors import WeightsError
 from ...weights.locate import bundle_paths, search_folders
 from ...weights.manifest import Bundle, WeightFile, list_bundles
 from ...weights.messages import file_size
+from ...weights.remote.bundles import load_bundle
 from ...weights.source import WeightSource
 from ..text import escape, shorten
 from .section import Section

@@ -24,10 +24,10 @@ from ...extractors.base import Extractor
 from ...extractors.profiles import FeatureSpec, feature_spec
 from ...extractors.sampling import STREAMS, Stream
 from ...models.parser import AVParser
-from ...weights.load import gather_files
 from ...weights.manifest import Bundle
 from ...weights.messages import shown
 from ...weights.parts import Part
+from ...weights.remote.gather import gather_files
 from ...weights.source import ANYWHERE, WeightSource
 from ..errors import FeatureMismatchError, OutputError, SetupError
 from ..files import exclusive_lock, hash_file, make_folder, replacing, write_atomic

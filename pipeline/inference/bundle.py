@@ -19,12 +19,13 @@ from ...models.files.checkpoint import load_checkpoint, read_description
 from ...models.files.published import load_published
 from ...models.labels import LABEL_SETS, stack_label_embeddings
 from ...models.parser import AVParser, meta_parser, parser_shapes
-from ...weights.bundles import load_bundle
-from ...weights.load import file_name, gather_files, read_state_dict
+from ...weights.load import read_state_dict
 from ...weights.locate import bundle_paths
 from ...weights.manifest import Bundle
 from ...weights.messages import shown
 from ...weights.parts import Part, part_names
+from ...weights.remote.bundles import load_bundle
+from ...weights.remote.gather import file_name, gather_files
 from ...weights.source import ANYWHERE, WeightSource
 from ...weights.untrained import untrained_state
 from ..descriptions import describe

@@ -10,9 +10,9 @@ from typing import Any
 
 from ...models.config import PARTS, ParserConfig
 from ...models.files.checkpoint import Description, read_description
-from ...weights.hub import HubAddress
 from ...weights.manifest import Bundle, list_files
 from ...weights.messages import shown
+from ...weights.remote.hub import HubAddress
 from ...weights.toml import toml_string
 from ..errors import SetupError
 from ..metrics import LEVELS, SCORE_NAMES

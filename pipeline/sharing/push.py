@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ...weights.bundles import HUB_SUFFIX
 from ...weights.errors import WeightsError
-from ...weights.hub import DEFAULT_REVISION, LOG_IN, HubAddress, ask, library, list_hub_files, resolve_commit
 from ...weights.locate import sha256_of
 from ...weights.manifest import BUNDLE_FILE, Bundle, format_bundle, list_files, read_named_bundle
 from ...weights.messages import shown
-from ...weights.pace import MAX_SECONDS
+from ...weights.remote.bundles import HUB_SUFFIX
+from ...weights.remote.hub import DEFAULT_REVISION, LOG_IN, HubAddress, ask, library, list_hub_files, resolve_commit
+from ...weights.remote.pace import MAX_SECONDS
 from ...weights.safe_paths import is_file
 from ...weights.tensor_files import check_tensor_file
 from ..errors import SetupError

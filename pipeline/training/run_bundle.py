@@ -8,10 +8,10 @@ from pathlib import Path
 
 from ...extractors.profiles import FeatureSpec
 from ...extractors.registry import EXTRACTORS
-from ...weights.load import gather_files
 from ...weights.manifest import BUNDLE_FILE, Bundle, format_bundle, list_files
 from ...weights.messages import shown
 from ...weights.parts import part_names
+from ...weights.remote.gather import gather_files
 from ...weights.source import WeightSource
 from ..errors import OutputError, SetupError
 from ..files import hash_file, replacing, write_atomic

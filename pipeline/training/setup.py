@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from ...models.labels import LLP_LABELS
-from ...weights.bundles import load_bundle
 from ...weights.errors import WeightsError
-from ...weights.load import gather_files
 from ...weights.manifest import BUNDLE_FILE, DEFAULT_BUNDLE, Bundle
 from ...weights.messages import shown
+from ...weights.remote.bundles import load_bundle
+from ...weights.remote.gather import gather_files
 from ...weights.source import ANYWHERE, WeightSource
 from ..datasets.annotations import Annotations, read_annotations
 from ..datasets.clips import SplitDataset, check_values, load_clips

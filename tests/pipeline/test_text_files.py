@@ -160,7 +160,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OWN_TEXT = {
     "pipeline/memory.py": "limits that the system states",
     "weights/manifest.py": "its own manifest.toml",
-    "weights/bundles.py": "its own records of a hub",
+    "weights/remote/bundles.py": "its own records of a hub",
     "pipeline/diagnosis/installation.py": "facts that the system states",
     "pipeline/batch/failures.py": "its own failures.csv",
     "pipeline/batch/run_record.py": "its own records, and facts that the system states",

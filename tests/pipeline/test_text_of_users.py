@@ -21,8 +21,8 @@ from avvp.pipeline.pseudo_labeling.prompts import read_prompts
 from avvp.pipeline.pseudo_labeling.weak_labels import read_table
 from avvp.pipeline.timeline import per_second_labels
 from avvp.pipeline.training.recipe import load_recipe
-from avvp.weights.bundles import load_bundle
 from avvp.weights.errors import WeightsError
+from avvp.weights.remote.bundles import load_bundle
 from support.command import Result
 
 UNICODE = ("utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-32-be")

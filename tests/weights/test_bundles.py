@@ -9,8 +9,8 @@ import pytest
 from avvp.pipeline.errors import AVVPError
 from avvp.pipeline.inference.bundle import known_labels, load_extractors, load_networks, load_parser
 from avvp.weights import Bundle, WeightsError, bundle_paths, load_bundle
-from avvp.weights.load import gather_files
 from avvp.weights.manifest import MAX_DESCRIPTION, MAX_SEED
+from avvp.weights.remote.gather import gather_files
 from avvp.weights.source import WeightSource
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

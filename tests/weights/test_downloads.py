@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import requests
 from avvp.weights import WeightsError, fetch_file
-from avvp.weights import pace as pace_module
-from avvp.weights.part_files import open_part
+from avvp.weights.remote import pace as pace_module
+from avvp.weights.remote.part_files import open_part
 from requests.adapters import HTTPAdapter
 from support.server import CONTENT, DIGEST, Server, weight_file
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from avvp.pipeline.inference.bundle import known_labels, load_networks
 from avvp.pipeline.training.run_bundle import write_bundle
-from avvp.weights import Bundle, WeightsError, bundles, load_bundle
-from avvp.weights.hub import HubAddress, parse_address
-from avvp.weights.load import gather_files
+from avvp.weights import Bundle, WeightsError, load_bundle
+from avvp.weights.remote import bundles
+from avvp.weights.remote.gather import gather_files
+from avvp.weights.remote.hub import HubAddress, parse_address
 from avvp.weights.source import WeightSource
 from support.bundles import LABELS, TINY
 from support.command import Result

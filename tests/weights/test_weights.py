@@ -21,9 +21,9 @@ from avvp.weights import (
     search_folders,
     verify_file,
 )
-from avvp.weights.locate import missing_message, readable_url
 from avvp.weights.manifest import BUNDLE_FILE, Bundle, format_bundle
 from avvp.weights.messages import file_size
+from avvp.weights.remote.missing import missing_message, readable_url
 from avvp.weights.untrained import untrained_state
 from support.server import CONTENT, DIGEST, Server, weight_file
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ....weights.bundles import load_bundle
+from ....weights.remote.bundles import load_bundle
 from ..missing_weights import provide_weights
 from ..options.command import (
     EXISTING_FILE,

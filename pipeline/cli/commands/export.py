@@ -87,7 +87,7 @@ def export(options: ExportOptions) -> int:
 
 
 def _load(options: ExportOptions, console: Console) -> tuple[ExportNetworks, Thresholds]:
-    from ....weights.bundles import load_bundle
+    from ....weights.remote.bundles import load_bundle
     from ...export.export import load_for_export
     from ...inference.thresholds import apply_tables, read_thresholds
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ....extractors.profiles import PROFILES
-from ....weights.bundles import load_bundle
 from ....weights.manifest import DEFAULT_BUNDLE
+from ....weights.remote.bundles import load_bundle
 from ..batch_run import run_batch
 from ..missing_weights import provide_weights
 from ..options.batch_options import BatchOptions, CompileOptions, DecoderOptions, collect_named_inputs, read_settings

@@ -52,7 +52,7 @@ def model_info(options: ModelInfoOptions) -> int:
     with exit_2_on_error(debug=options.debug):
         bundle = None
         if options.weights:
-            from ....weights.bundles import load_bundle
+            from ....weights.remote.bundles import load_bundle
             from ..console import Console
 
             bundle = load_bundle(options.weights, options.source())

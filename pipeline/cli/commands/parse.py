@@ -6,7 +6,7 @@ import shlex
 
 import click
 
-from ....weights.bundles import load_bundle
+from ....weights.remote.bundles import load_bundle
 from ..batch_run import run_batch
 from ..missing_weights import provide_weights
 from ..options.batch_options import BatchOptions, CompileOptions, RayOptions, collect_named_inputs

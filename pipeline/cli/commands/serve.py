@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from ....weights.bundles import load_bundle
+from ....weights.remote.bundles import load_bundle
 from ...errors import SetupError
 from ...text import escape
 from ..missing_weights import provide_weights

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ....weights.bundles import load_bundle
 from ....weights.errors import WeightsError
-from ....weights.fetch import fetch_file
-from ....weights.hub import is_hub_address, parse_address
-from ....weights.locate import bundle_paths, find_file, readable_url, search_folders, verify_file
+from ....weights.locate import bundle_paths, find_file, search_folders, verify_file
 from ....weights.manifest import WeightFile, list_bundles, list_files
 from ....weights.messages import file_size
+from ....weights.remote.bundles import load_bundle
+from ....weights.remote.fetch import fetch_file
+from ....weights.remote.hub import is_hub_address, parse_address
+from ....weights.remote.missing import readable_url
 from ....weights.source import WeightSource
 from ...text import escape
 from ..options.command import (

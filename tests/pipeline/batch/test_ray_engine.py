@@ -19,7 +19,7 @@ from avvp.pipeline.batch.ray_engine import RayEngine
 from avvp.pipeline.batch.task import ComputeSettings
 from avvp.pipeline.decode.options import DecodeOptions
 from avvp.pipeline.errors import SetupError
-from avvp.weights.bundles import load_bundle
+from avvp.weights.remote.bundles import load_bundle
 from support.command import Result
 from support.media import Clips
 from support.teachers import write_teachers

@@ -16,8 +16,8 @@ from avvp.pipeline.files import exclusive_lock
 from avvp.pipeline.metrics import LEVELS, SCORE_NAMES
 from avvp.pipeline.sharing.model_card import check_licence, format_card
 from avvp.weights import load_bundle
-from avvp.weights.hub import parse_address
-from avvp.weights.load import gather_files
+from avvp.weights.remote.gather import gather_files
+from avvp.weights.remote.hub import parse_address
 from huggingface_hub import constants
 from support.command import Run
 from support.hub import TOKEN, Hub

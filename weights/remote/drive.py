@@ -7,10 +7,10 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from .messages import first_line
+from ..messages import first_line
+from ..source import DownloadProgress
 from .pace import TIMEOUT, Pace, TooLargeError, TransferError
 from .part_files import discard_foreign
-from .source import DownloadProgress
 
 _SUFFIX = ".part"  # gdown writes to OUTPUT, 8 random characters, and this
 _RANDOM = 8

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote, unquote
 
-from .errors import WeightsError
-from .messages import escape, first_line, shown
+from ..errors import WeightsError
+from ..messages import escape, first_line, shown
+from ..source import DownloadProgress
 from .pace import RefusedError, TransferError
-from .source import DownloadProgress
 from .transfer import download, is_safe
 
 if TYPE_CHECKING:

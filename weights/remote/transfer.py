@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
-from .messages import shown
+from ..messages import shown
+from ..source import DownloadProgress
 from .pace import TIMEOUT, Pace, RefusedError, TooLargeError, TransferError
 from .part_files import open_part
-from .source import DownloadProgress
 
 if TYPE_CHECKING:
     import requests

@@ -8,15 +8,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..errors import WeightsError
+from ..locate import MAX_FILE_BYTES, search_folders, verify_file
+from ..manifest import WeightFile
+from ..messages import escape, first_line
+from ..safe_paths import is_file
+from ..source import DownloadProgress
 from .drive import download_from_drive
-from .errors import WeightsError
 from .hub import SCHEME, download_from_hub
-from .locate import MAX_FILE_BYTES, readable_url, search_folders, verify_file
-from .manifest import WeightFile
-from .messages import escape, first_line
+from .missing import readable_url
 from .pace import TransferError
-from .safe_paths import is_file
-from .source import DownloadProgress
 from .transfer import download
 
 _ROUNDING = 2  # a file of approximately known size may have as many times that size

@@ -16,7 +16,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from .errors import WeightsError
+from ..errors import WeightsError
+from ..locate import MAX_FILE_BYTES, SHIPPED, search_folders
+from ..manifest import BUNDLE_FILE, MAX_BUNDLE, Bundle, WeightFile, read_bundle, read_named_bundle
+from ..messages import escape, first_line, shown
+from ..safe_paths import is_file
+from ..source import ANYWHERE, WeightSource
 from .fetch import fetch_file
 from .hub import (
     HubAddress,
@@ -29,11 +34,6 @@ from .hub import (
     parse_address,
     resolve_commit,
 )
-from .locate import MAX_FILE_BYTES, SHIPPED, search_folders
-from .manifest import BUNDLE_FILE, MAX_BUNDLE, Bundle, WeightFile, read_bundle, read_named_bundle
-from .messages import escape, first_line, shown
-from .safe_paths import is_file
-from .source import ANYWHERE, WeightSource
 
 HUB_SUFFIX = ".safetensors"  # of weight files that are read from a hub
 _HUB_FOLDER = "hub"

@@ -1,0 +1,1 @@
+"""Weight files and bundles of other machines: addresses, downloads, the cache of a hub."""
