@@ -34,6 +34,7 @@ class ClipPlan:
     audio: tuple[PlannedEvent, ...]
     visual: tuple[PlannedEvent, ...]
     seed: tuple[int, ...]  # of all that is random in rendering the clip
+    columns: int = 2  # of cells, in two rows, in which objects stand; two are the square that LLP's networks crop
 
     def segment_labels(self, classes: int) -> SegmentLabels:
         """Return which of C classes are present in which second, (T, C)."""

@@ -28,7 +28,8 @@ from .waveforms import RATE, Waveform, noise
 WIDTH, HEIGHT = 320, 240
 FRAME_RATE = 16  # frames per second
 _FADE = 0.02  # seconds over which the audio of an event fades in and out
-_CELL = 104  # pixels of one event's cell; four fill the centre of the frame, the part that the networks crop
+_CELL = 104  # pixels of one event's cell; four fill the centre of the frame, six all of it
+_ROWS = 2  # of cells
 _AUDIO_SEED, _VISUAL_SEED = 1, 2  # appended to the plan's seed; `dataset` has 0 and 3
 
 
@@ -132,7 +133,7 @@ def draw_frames(plan: ClipPlan, labels: Sequence[str], sources: Sources = NO_SOU
     rng = np.random.default_rng([*plan.seed, _VISUAL_SEED])
     background = _background(rng)
     drift = rng.uniform(-0.3, 0.3)  # radians per second of the camera's swing
-    placements = _place_events(plan.visual, rng)
+    placements = _place_events(plan, rng)
     loops = [sources.sample_visual(labels[event.label], rng) for event in plan.visual]
     for number in range(plan.length * FRAME_RATE):
         time = number / FRAME_RATE
@@ -150,20 +151,20 @@ def draw_frames(plan: ClipPlan, labels: Sequence[str], sources: Sources = NO_SOU
         yield np.asarray(image)
 
 
-def _place_events(events: Sequence[PlannedEvent], rng: np.random.Generator) -> list[_Placement]:
-    """Draw a placement for each event; events that overlap in time do not cover each other."""
+def _place_events(plan: ClipPlan, rng: np.random.Generator) -> list[_Placement]:
+    """Draw a placement for each visual event; events that overlap in time do not cover each other."""
     placements = []
-    for cell in _assign_cells(events, rng):
-        x = WIDTH / 2 + (cell % 2 - 0.5) * _CELL + rng.uniform(-5, 5)
-        y = HEIGHT / 2 + (cell // 2 - 0.5) * _CELL + rng.uniform(-5, 5)
+    for cell in _assign_cells(plan.visual, plan.columns * _ROWS, rng):
+        x = WIDTH / 2 + (cell % plan.columns - (plan.columns - 1) / 2) * _CELL + rng.uniform(-5, 5)
+        y = HEIGHT / 2 + (cell // plan.columns - (_ROWS - 1) / 2) * _CELL + rng.uniform(-5, 5)
         appearance = Appearance(rng.uniform(-0.02, 0.02), rng.uniform(0.85, 1.12), rng.uniform(0.8, 1.2), rng.random())
         size, mirrored = _CELL * rng.uniform(0.72, 0.98), bool(rng.random() < 0.5)
         placements.append(_Placement(x, y, size, mirrored, appearance))
     return placements
 
 
-def _assign_cells(events: Sequence[PlannedEvent], rng: np.random.Generator) -> list[int]:
-    """Draw one of four cells for each event; at most three events are visible at once."""
+def _assign_cells(events: Sequence[PlannedEvent], count: int, rng: np.random.Generator) -> list[int]:
+    """Draw one of `count` cells, at least four, for each event; at most three events are visible at once."""
     cells: dict[int, int] = {}
     for order in (range(len(events)), sorted(range(len(events)), key=lambda index: events[index].onset)):
         cells.clear()
@@ -174,9 +175,9 @@ def _assign_cells(events: Sequence[PlannedEvent], rng: np.random.Generator) -> l
                 for other, cell in cells.items()
                 if event.onset < events[other].offset and events[other].onset < event.offset
             }
-            if len(occupied) == 4:  # a long event over four in a row: assigning by onset always succeeds
+            if len(occupied) == count:  # a long event over four in a row: assigning by onset always succeeds
                 break
-            cells[index] = int(rng.choice([cell for cell in range(4) if cell not in occupied]))
+            cells[index] = int(rng.choice([cell for cell in range(count) if cell not in occupied]))
         if len(cells) == len(events):
             break
     return [cells[index] for index in range(len(events))]
