@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -45,6 +45,20 @@ _RATES = ("dropout", "attention_dropout")
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeapConfig:
+    """Sizes of a LEAP decoder, which parsers and localizers share; their configurations check the values."""
+
+    width: int  # D, of the memory and of the label queries
+    feedforward: int  # width between the two linear layers of a block
+    heads: int
+    blocks: int
+    variant: str  # "published" or "paper", see `leap.BLOCKS`
+    prediction: str  # block whose logits predict the segments: first, last or average
+    dropout: float
+    attention_dropout: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class ParserConfig:
     """Architecture of a parser. The defaults are the published MM-Pyr + LEAP on LLP features.
 
@@ -81,31 +95,34 @@ class ParserConfig:
     decision_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        _check_labels(self.labels)
+        check_labels(self.labels)
         for name, known in PARTS.items():
             check_part(name, getattr(self, name), getattr(self, f"{name}_options"), known)
-        for name, choices in CHOICES.items():
-            value = getattr(self, name)
-            if not isinstance(value, str) or value not in choices:
-                raise ValueError(f"{name} is {shown(value)}, not one of {', '.join(choices)}")
-        for name, largest in _LIMITS.items():
-            value = getattr(self, name)
-            if type(value) is not int:
-                raise ValueError(f"{name} is {shown(value)}, expected a whole number")
-            if not 1 <= value <= largest:
-                raise ValueError(f"{name} is {shown(value)}; it must be at least 1 and at most {largest}")
+        check_choices(self, CHOICES)
+        check_sizes(self, _LIMITS)
         used = {"heads": self.encoder in PARTS["encoder"], "leap_heads": self.decoder == "leap"}
         for name in (name for name, is_used in used.items() if is_used):
             if self.hidden_dim % getattr(self, name):
                 raise ValueError(f"{name} {getattr(self, name)} does not divide hidden_dim {self.hidden_dim}")
-        for name in _RATES:
-            value = getattr(self, name)
-            if type(value) not in {int, float} or not 0 <= value < 1:
-                raise ValueError(f"{name} is {shown(value)}; it must be a number of at least 0 and below 1")
+        check_rates(self, _RATES)
         if type(self.swap_modalities) is not bool:
             raise ValueError(f"swap_modalities is {shown(self.swap_modalities)}, expected true or false")
         if self.swap_modalities and self.decoder != "mmil":
             raise ValueError("swap_modalities is for the decoder mmil; leap has a separate decoder for each modality")
+
+    @property
+    def leap(self) -> LeapConfig:
+        """Sizes of the LEAP decoder of a modality."""
+        return LeapConfig(
+            width=self.hidden_dim,
+            feedforward=self.feedforward_dim,
+            heads=self.leap_heads,
+            blocks=self.leap_blocks,
+            variant=self.leap_variant,
+            prediction=self.leap_prediction,
+            dropout=self.dropout,
+            attention_dropout=self.attention_dropout,
+        )
 
     @property
     def has_other_parts(self) -> bool:
@@ -142,18 +159,62 @@ class ParserConfig:
         Raises:
             ValueError: a name is unknown (written by a newer version), or a value is invalid.
         """
-        if not isinstance(mapping, Mapping):
-            raise ValueError(f"parser settings are {shown(mapping)}, expected a mapping")
-        unknown = sorted(map(str, set(mapping) - {entry.name for entry in fields(cls)}))
-        if unknown:
-            raise ValueError(f"unknown parser settings: {escape(', '.join(unknown[:5])[:200])}")
-        labels = mapping.get("labels")
-        if not isinstance(labels, list | tuple):
-            raise ValueError(f"labels are {shown(labels)}, expected a list of names")
-        return cls(**{**mapping, "labels": tuple(labels)})
+        return cls(**read_fields(cls, mapping, "parser"))
 
 
-def _check_labels(labels: object) -> None:
+def read_fields(kind: type[Any], mapping: Mapping[str, Any], network: str) -> dict[str, Any]:
+    """Check the names in a mapping that a configuration is built from.
+
+    Args:
+        kind: dataclass of the configuration.
+        mapping: field name -> value, as it was read from a file.
+        network: "parser" or "localizer", for messages.
+
+    Returns:
+        The mapping with `labels` as a tuple.
+
+    Raises:
+        ValueError: it is no mapping, a name is unknown, or there is no list of labels.
+    """
+    if not isinstance(mapping, Mapping):
+        raise ValueError(f"{network} settings are {shown(mapping)}, expected a mapping")
+    unknown = sorted(map(str, set(mapping) - {entry.name for entry in fields(kind)}))
+    if unknown:
+        raise ValueError(f"unknown {network} settings: {escape(', '.join(unknown[:5])[:200])}")
+    labels = mapping.get("labels")
+    if not isinstance(labels, list | tuple):
+        raise ValueError(f"labels are {shown(labels)}, expected a list of names")
+    return {**mapping, "labels": tuple(labels)}
+
+
+def check_choices(config: object, choices: Mapping[str, tuple[str, ...]]) -> None:
+    """Check fields that name a choice. Raises ValueError for a value that is not one of `choices`."""
+    for name, allowed in choices.items():
+        value = getattr(config, name)
+        if not isinstance(value, str) or value not in allowed:
+            raise ValueError(f"{name} is {shown(value)}, not one of {', '.join(allowed)}")
+
+
+def check_sizes(config: object, limits: Mapping[str, int]) -> None:
+    """Check fields that are whole numbers of at least 1. Raises ValueError for others, and beyond `limits`."""
+    for name, largest in limits.items():
+        value = getattr(config, name)
+        if type(value) is not int:
+            raise ValueError(f"{name} is {shown(value)}, expected a whole number")
+        if not 1 <= value <= largest:
+            raise ValueError(f"{name} is {shown(value)}; it must be at least 1 and at most {largest}")
+
+
+def check_rates(config: object, names: Iterable[str]) -> None:
+    """Check fields that are dropout rates. Raises ValueError unless they are in [0, 1)."""
+    for name in names:
+        value = getattr(config, name)
+        if type(value) not in {int, float} or not 0 <= value < 1:
+            raise ValueError(f"{name} is {shown(value)}; it must be a number of at least 0 and below 1")
+
+
+def check_labels(labels: object) -> None:
+    """Check class names. Raises ValueError unless they are a tuple of different names within the limits."""
     if not isinstance(labels, tuple) or not labels or not all(isinstance(label, str) for label in labels):
         raise ValueError("labels must be a non-empty list of names")
     if len(labels) > MAX_LABELS:

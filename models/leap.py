@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from .config import ParserConfig
+from .config import LeapConfig, ParserConfig
 from .decoder_output import DecoderOutput, ModalityPrediction
 from .layers import AttentionLayer
 
@@ -67,14 +67,14 @@ BLOCKS: dict[str, type[PublishedBlock | PaperBlock]] = {"published": PublishedBl
 class ModalityDecoder(nn.Module):
     """LEAP decoder of one modality: a stack of blocks and a video classifier."""
 
-    def __init__(self, config: ParserConfig) -> None:
+    def __init__(self, config: LeapConfig) -> None:
         super().__init__()
-        block = BLOCKS[config.leap_variant]
-        sizes = (config.hidden_dim, config.feedforward_dim, config.leap_heads)
+        block = BLOCKS[config.variant]
+        sizes = (config.width, config.feedforward, config.heads)
         dropouts = (config.dropout, config.attention_dropout)
-        self.prediction = config.leap_prediction
-        self.blocks = nn.ModuleList(block(*sizes, *dropouts) for _ in range(config.leap_blocks))
-        self.video_head = nn.Linear(config.hidden_dim, 1)
+        self.prediction = config.prediction
+        self.blocks = nn.ModuleList(block(*sizes, *dropouts) for _ in range(config.blocks))
+        self.video_head = nn.Linear(config.width, 1)
 
     def forward(self, labels: Tensor, segments: Tensor, valid: Tensor | None = None) -> ModalityPrediction:
         """Predict the events of one modality.
@@ -133,7 +133,33 @@ class ModalityDecoder(nn.Module):
         return labels, logits
 
 
-class LeapDecoder(nn.Module):
+class LabelQueries(nn.Module):
+    """Queries of LEAP: one vector per label, projected from label embeddings or learned from scratch.
+
+    Args:
+        queries: Q, number of labels.
+        width: D.
+        label_embeddings: (Q, W) float, kept as a buffer and saved in checkpoints; None learns the queries.
+
+    Source:
+        LEAP paper, Eq. 2; learned queries: Table 8.
+    """
+
+    def __init__(self, queries: int, width: int, label_embeddings: Tensor | None) -> None:
+        super().__init__()
+        if label_embeddings is not None:
+            self.register_buffer("label_embeddings", label_embeddings.detach().clone().float())
+            self.label_projection = nn.Linear(label_embeddings.shape[1], width)
+        else:
+            self.label_queries = nn.Parameter(torch.randn(queries, width))
+
+    def queries(self) -> Tensor:
+        """Compute the queries, (Q, D)."""
+        embedded = hasattr(self, "label_embeddings")
+        return self.label_projection(self.label_embeddings) if embedded else self.label_queries
+
+
+class LeapDecoder(LabelQueries):
     """LEAP decoder of both modalities, which share the label queries.
 
     Args:
@@ -148,16 +174,12 @@ class LeapDecoder(nn.Module):
     """
 
     def __init__(self, config: ParserConfig, label_embeddings: Tensor | None) -> None:
-        super().__init__()
+        expected = (len(config.labels), config.label_embedding_dim)
+        given = check_label_embeddings(label_embeddings, expected) if config.needs_label_embeddings else None
+        super().__init__(len(config.labels), config.hidden_dim, given)
         self.variant = config.leap_variant
-        if config.needs_label_embeddings:
-            embeddings = check_label_embeddings(config, label_embeddings)
-            self.register_buffer("label_embeddings", embeddings.detach().clone().float())
-            self.label_projection = nn.Linear(config.label_embedding_dim, config.hidden_dim)
-        else:
-            self.label_queries = nn.Parameter(torch.randn(len(config.labels), config.hidden_dim))
-        self.audio = ModalityDecoder(config)
-        self.visual = ModalityDecoder(config)
+        self.audio = ModalityDecoder(config.leap)
+        self.visual = ModalityDecoder(config.leap)
 
     def forward(self, audio: Tensor, visual: Tensor, valid: Tensor | None = None) -> DecoderOutput:
         """Predict the events of both modalities.
@@ -170,7 +192,7 @@ class LeapDecoder(nn.Module):
         Returns:
             Predictions; the video probabilities are the union of those of the modalities.
         """
-        labels = self._queries()
+        labels = self.queries()
         audio_prediction = self.audio(labels, audio, valid)
         visual_prediction = self.visual(labels, visual, valid)
         union = hard_union if self.variant == "published" else soft_union
@@ -188,17 +210,12 @@ class LeapDecoder(nn.Module):
         Source:
             LEAP paper, Figs. 5 and 6, which show them and their softmax over T.
         """
-        labels = self._queries()
+        labels = self.queries()
         return self.audio.attention_logits(labels, audio, valid), self.visual.attention_logits(labels, visual, valid)
 
-    def _queries(self) -> Tensor:
-        embedded = hasattr(self, "label_embeddings")
-        return self.label_projection(self.label_embeddings) if embedded else self.label_queries
 
-
-def check_label_embeddings(config: ParserConfig, label_embeddings: Tensor | None) -> Tensor:
-    """Return label embeddings. Raises ValueError unless they are (C, label_embedding_dim)."""
-    expected = (len(config.labels), config.label_embedding_dim)
+def check_label_embeddings(label_embeddings: Tensor | None, expected: tuple[int, int]) -> Tensor:
+    """Return label embeddings. Raises ValueError unless they have the expected shape (labels, width)."""
     shape = None if label_embeddings is None else tuple(label_embeddings.shape)
     if label_embeddings is None or shape != expected:
         raise ValueError(f"label embeddings are {shape}, expected {expected}")

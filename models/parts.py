@@ -83,7 +83,8 @@ def build_decoder(
     if config.decoder in DECODERS:
         return DECODERS[config.decoder](config, label_embeddings), None
     part = load_part("decoder", config.decoder, DECODERS, trust)
-    given = check_label_embeddings(config, label_embeddings) if config.needs_label_embeddings else None
+    expected = (len(config.labels), config.label_embedding_dim)
+    given = check_label_embeddings(label_embeddings, expected) if config.needs_label_embeddings else None
     return _module(part, part.call(config, given, **config.decoder_options)), part
 
 
