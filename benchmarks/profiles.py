@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from avvp.extractors.mel import log_mel
-from avvp.extractors.sampling import STREAMS
+from avvp.extractors.sampling import LLP_STREAMS
 from avvp.pipeline import extract_features
 from avvp.pipeline.decode.audio import AudioReader
 from avvp.pipeline.decode.probe import probe
@@ -51,7 +51,7 @@ def compare_features(video: Path, weights: str) -> None:
     llp, clean = (
         extract_features(video, loaded.by_name, profile=profile, device=loaded.device) for profile in ("llp", "clean")
     )
-    for stream in STREAMS:
+    for stream in LLP_STREAMS:
         print(f"{stream}: {relative_distance(getattr(clean, stream), getattr(llp, stream)):.4f}")
 
 

@@ -167,7 +167,7 @@ def compare_losses(data: Data, device: torch.device, sizes: Sizes) -> float:
         indices = np.arange(step * sizes.batch, (step + 1) * sizes.batch) % len(data.clips)
         expected = plain.step(indices)
         batch = data.clips.batch(indices).to(device)
-        output = ours(batch.audio, batch.visual_2d, batch.visual_3d)
+        output = ours(*batch.features)
         terms = torch.stack(list(objective_terms(output, Targets(*batch.targets), Objective()).values()))
         largest = max(largest, ((terms.detach() - expected).abs() / expected).max().item())
         optimizer.zero_grad()

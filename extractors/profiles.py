@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..weights.messages import shown
-from .sampling import FRAMES_PER_SEGMENT, SAMPLE_RATE, STREAMS
+from .sampling import ALL_STREAMS, FRAMES_PER_SEGMENT, LLP_STREAMS, SAMPLE_RATE, Stream, rows_per_segment
 
 if TYPE_CHECKING:
     from .base import Extractor
@@ -32,6 +32,8 @@ class Profile:
     frames: Literal["jpeg", "exact"]  # encoded as JPEG by ffmpeg's defaults and decoded again, or the decoded pixels
     resampling: Literal["nearest", "filtered"]  # to 16 kHz: nearest sample, or resampy's `kaiser_best` filter
     description: str
+    streams: tuple[Stream, ...] = LLP_STREAMS  # of its features, in the order of a network's arguments
+    frames_per_segment: int = FRAMES_PER_SEGMENT  # sampled in each second
 
 
 PROFILES = {
@@ -49,21 +51,33 @@ class FeatureSpec:
 
     profile: str
     profile_version: int
-    extractors: tuple[str, ...]  # names, in the order of `STREAMS`
-    dims: tuple[int, ...]  # widths, in the order of `STREAMS`
+    extractors: tuple[str, ...]  # names, in the order of `streams`
+    dims: tuple[int, ...]  # widths, in the order of `streams`
     frames_per_segment: int = FRAMES_PER_SEGMENT
     sample_rate: int = SAMPLE_RATE  # Hz
+    streams: tuple[Stream, ...] = LLP_STREAMS
+
+    @property
+    def rates(self) -> tuple[int, ...]:
+        """Rows of features for each second, in the order of `streams`: one for each frame in `visual_2d`, else one."""
+        return tuple(rows_per_segment(stream, self.frames_per_segment) for stream in self.streams)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping that `from_dict` reads."""
-        return asdict(self) | {"extractors": list(self.extractors), "dims": list(self.dims)}
+        """Return a JSON-ready mapping that `from_dict` reads.
+
+        LLP's streams are left out: versions of this program that know no others read the rest.
+        """
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        if self.streams == LLP_STREAMS:
+            del values["streams"]
+        return values
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any]) -> FeatureSpec:
         """Rebuild a specification from `to_dict`.
 
         Args:
-            mapping: field name -> value, every field.
+            mapping: field name -> value, every field; without `streams` they are those of LLP.
 
         Returns:
             The specification.
@@ -72,22 +86,24 @@ class FeatureSpec:
             ValueError: a field is missing, unknown, of another type or out of range.
         """
         names = {field.name for field in fields(cls)}
-        if not isinstance(mapping, dict) or set(mapping) != names:
+        if not isinstance(mapping, dict) or set(mapping) | {"streams"} != names:
             found = ", ".join(map(str, mapping)) if isinstance(mapping, dict) else mapping
             raise ValueError(f"not a feature specification: {shown(found)}; expected {', '.join(sorted(names))}")
         _check_name("profile", mapping["profile"])
         for field_name, most in _MOST.items():
             _check_integer(field_name, mapping[field_name], most)
+        streams = _check_streams(mapping.get("streams", LLP_STREAMS))
         lists = {field_name: mapping[field_name] for field_name in ("extractors", "dims")}
         for field_name, values in lists.items():
-            if not isinstance(values, list | tuple) or len(values) != len(STREAMS):
-                raise ValueError(f"{field_name} is {shown(values)}, expected one for each of {', '.join(STREAMS)}")
+            if not isinstance(values, list | tuple) or len(values) != len(streams):
+                raise ValueError(f"{field_name} is {shown(values)}, expected one for each of {', '.join(streams)}")
         for name, width in zip(*lists.values(), strict=True):
             _check_name("an extractor", name)
             _check_integer("a width", width, MAX_FEATURE_WIDTH)
-        if len(set(lists["extractors"])) != len(STREAMS):
+        if len(set(lists["extractors"])) != len(streams):
             raise ValueError("extractors has a name twice")
-        return cls(**{**mapping, **{field_name: tuple(values) for field_name, values in lists.items()}})
+        tuples = {field_name: tuple(values) for field_name, values in lists.items()}
+        return cls(**{**mapping, **tuples, "streams": streams})
 
     def differences(self, other: FeatureSpec) -> list[str]:
         """List the fields that differ.
@@ -98,7 +114,7 @@ class FeatureSpec:
         Returns:
             ``name: own value / value of other`` for each field that differs; empty when they match.
         """
-        left, right = self.to_dict(), other.to_dict()
+        left, right = ({**spec.to_dict(), "streams": list(spec.streams)} for spec in (self, other))
         return [f"{name}: {left[name]} / {right[name]}" for name in left if left[name] != right[name]]
 
 
@@ -108,6 +124,15 @@ _MOST = {"profile_version": 10**6, "frames_per_segment": MAX_FRAMES_PER_SEGMENT,
 def _check_integer(what: str, value: object, most: int) -> None:
     if type(value) is not int or not 1 <= value <= most:
         raise ValueError(f"{what} is {shown(value)}, expected an integer from 1 to {most}")
+
+
+def _check_streams(values: object) -> tuple[Stream, ...]:
+    if not isinstance(values, list | tuple) or not values or len(values) > len(ALL_STREAMS):
+        raise ValueError(f"streams is {shown(values)}, expected some of {', '.join(ALL_STREAMS)}")
+    streams: tuple[Stream, ...] = tuple(stream for value in values for stream in ALL_STREAMS if value == stream)
+    if len(streams) != len(values) or len(set(streams)) != len(streams):
+        raise ValueError(f"streams is {shown(values)}, expected some of {', '.join(ALL_STREAMS)}, each once")
+    return streams
 
 
 def _check_name(what: str, value: object) -> None:
@@ -137,7 +162,7 @@ def feature_spec(profile: str, extractors: Mapping[str, Extractor]) -> FeatureSp
 
     Args:
         profile: key in `PROFILES`.
-        extractors: name -> extractor, one for each stream, in any order.
+        extractors: name -> extractor, one for each stream of the profile, in any order.
 
     Returns:
         The specification.
@@ -145,10 +170,14 @@ def feature_spec(profile: str, extractors: Mapping[str, Extractor]) -> FeatureSp
     Raises:
         ValueError: the profile is unknown, or there is not exactly one extractor for each stream.
     """
-    by_stream = {extractor.stream: (name, extractor.dim) for name, extractor in extractors.items()}
-    if len(by_stream) != len(extractors) or set(by_stream) != set(STREAMS):
-        raise ValueError(f"need one extractor for each of {', '.join(STREAMS)}; got {', '.join(extractors) or 'none'}")
     found = get_profile(profile)
-    names = tuple(by_stream[stream][0] for stream in STREAMS)
-    dims = tuple(by_stream[stream][1] for stream in STREAMS)
-    return FeatureSpec(found.name, found.version, names, dims)
+    streams = found.streams
+    by_stream = {extractor.stream: (name, extractor.dim) for name, extractor in extractors.items()}
+    if len(by_stream) != len(extractors) or set(by_stream) != set(streams):
+        raise ValueError(
+            f"profile {profile} needs one extractor for each of {', '.join(streams)}; got"
+            f" {', '.join(extractors) or 'none'}"
+        )
+    names = tuple(by_stream[stream][0] for stream in streams)
+    dims = tuple(by_stream[stream][1] for stream in streams)
+    return FeatureSpec(found.name, found.version, names, dims, found.frames_per_segment, streams=streams)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...extractors.profiles import FeatureSpec
-from ...extractors.sampling import STREAMS, Stream
+from ...extractors.sampling import Stream
 from ..errors import OutputError, SetupError
 from ..features.npy_folders import SPEC_FILE, folder_name
 from ..features.packed_store import ARRAY_PREFIX, INDEX_FILE, describe_store, write_header
@@ -49,23 +49,23 @@ class ExtractTask(BundleTask[LoadedExtractors]):
 
     def output_specs(self, loaded: LoadedExtractors) -> dict[str, OutputSpec]:
         """Return a file per stream or clip. Raises SetupError for unknown extractors, or too few for the layout."""
-        hashes, names = self.stream_parameters(loaded), loaded.spec.extractors
+        hashes, names, streams = self.stream_parameters(loaded), loaded.spec.extractors, loaded.spec.streams
         if unknown := [name for name in self.extractors or () if name not in names]:
             raise SetupError(f"{self.bundle.name!r} has no extractor {unknown[0]!r}; it has {', '.join(names)}")
         chosen: list[tuple[Stream, str]] = [
             (stream, name)
-            for stream, name in zip(STREAMS, names, strict=True)
+            for stream, name in zip(streams, names, strict=True)
             if self.extractors is None or name in self.extractors
         ]
         if self.layout == "llp":
             return {stream: OutputSpec(_template(name), hashes[stream], (stream,)) for stream, name in chosen}
-        if len(chosen) < len(STREAMS):
+        if len(chosen) < len(streams):
             raise SetupError("a packed store holds all streams; --extractors goes with --layout llp")
-        return {_PACKED: OutputSpec(_CLIPS, hash_values(hashes), STREAMS)}
+        return {_PACKED: OutputSpec(_CLIPS, hash_values(hashes), streams)}
 
     def path_templates(self, loaded: LoadedExtractors) -> dict[str, str]:
         files: dict[str, str] = {
-            stream: _template(name) for stream, name in zip(STREAMS, loaded.spec.extractors, strict=True)
+            stream: _template(name) for stream, name in zip(loaded.spec.streams, loaded.spec.extractors, strict=True)
         }
         return files | {_PACKED: _CLIPS}
 
@@ -89,9 +89,10 @@ class ExtractTask(BundleTask[LoadedExtractors]):
         files = {}
         for output in video.job.output_names:
             path, streams = run.specs[output].path(video.job.id), run.specs[output].streams
-            widths = [width for stream, width in zip(STREAMS, run.loaded.spec.dims, strict=True) if stream in streams]
+            spec = run.loaded.spec
+            widths = [width for stream, width in zip(spec.streams, spec.dims, strict=True) if stream in streams]
             shape = (video.length(streams[0]), sum(widths))
-            rows = _side_by_side(video) if output == _PACKED else video.blocks(streams[0])
+            rows = _side_by_side(video, spec) if output == _PACKED else video.blocks(streams[0])
             files[output] = run.storage.store(
                 path, lambda file, rows=rows, shape=shape: _write_rows(file, rows, shape, video)
             )
@@ -103,8 +104,8 @@ def _template(extractor: str) -> str:
     return f"{folder_name(extractor)}/{{id}}.npy"
 
 
-def _side_by_side(video: PendingVideo) -> Iterator[NDArray[np.float32]]:
-    return (np.concatenate(parts, axis=1) for parts in per_second_features(video))
+def _side_by_side(video: PendingVideo, spec: FeatureSpec) -> Iterator[NDArray[np.float32]]:
+    return (np.concatenate(parts, axis=1) for parts in per_second_features(video, spec))
 
 
 def _write_rows(path: Path, blocks: Iterable[NDArray[np.float32]], shape: tuple[int, int], video: PendingVideo) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ...extractors.sampling import STREAMS
 from ..inference.bundle import LoadedBundle, load_networks
 from ..inference.parse_video import decide_timeline
 from ..inference.predict import predict_video
@@ -62,9 +61,9 @@ class ParseTask(BundleTask[LoadedBundle]):
             parameters["parts"] = [part.to_dict() for part in loaded.parts]
         if refinement := self.refinement.to_dict():
             parameters["refinement"] = refinement
-        digest = hash_values(parameters)
+        digest, streams = hash_values(parameters), loaded.extractors.spec.streams
         files = _files(self.formats)
-        return {name: OutputSpec(_template(suffix), digest, STREAMS) for name, (suffix, _, _) in files.items()}
+        return {name: OutputSpec(_template(suffix), digest, streams) for name, (suffix, _, _) in files.items()}
 
     def path_templates(self, loaded: LoadedBundle) -> dict[str, str]:  # noqa: ARG002 - the same for every bundle
         return {name: _template(suffix) for name, (suffix, _, _) in _files(FORMATS).items()}
@@ -72,8 +71,9 @@ class ParseTask(BundleTask[LoadedBundle]):
     def write_outputs(self, run: RunContext[LoadedBundle], video: PendingVideo) -> VideoOutputs:
         assert video.summary is not None
         facts, warnings = video.summary.facts, video.summary.warnings
-        audio, frames, clips = (np.concatenate(parts) for parts in zip(*per_second_features(video), strict=True))
-        probabilities = predict_video(run.loaded.parser, (audio, frames, clips), run.loaded.device)
+        blocks = per_second_features(video, run.loaded.extractors.spec)
+        streams = [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
+        probabilities = predict_video(run.loaded.parser, streams, run.loaded.device)
         timeline = decide_timeline(
             probabilities,
             run.loaded,

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Protocol
 
-from ...extractors.sampling import STREAMS, Stream
+from ...extractors.sampling import ALL_STREAMS, Stream
 from ...weights.addresses import hide_credentials
 from ..errors import OutputError
 from .failures import UNKNOWN, Failure, write_failures
@@ -143,7 +143,7 @@ def _start_jobs(
         journal.append(*entries)
         for planned in batch:
             needed = {stream for output in planned.output_names for stream in job.specs[output].streams}
-            streams: tuple[Stream, ...] = tuple(stream for stream in STREAMS if stream in needed)
+            streams: tuple[Stream, ...] = tuple(stream for stream in ALL_STREAMS if stream in needed)
             yield VideoJob(planned.id, planned.path, streams, planned.output_names)
 
 

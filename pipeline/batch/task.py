@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...extractors.sampling import FRAMES_PER_SEGMENT, STREAMS, Stream
+from ...extractors.profiles import FeatureSpec
+from ...extractors.sampling import Stream
 from ...weights.manifest import Bundle
 from ...weights.parts import trusted_packages
 from ...weights.source import ANYWHERE, DownloadProgress, WeightSource
@@ -163,7 +164,7 @@ class Task(ABC, Generic[Loaded]):
         """
         settings = self.settings
         needed = {stream for spec in run.specs.values() for stream in spec.streams}
-        networks = [select_streams(one, [s for s in STREAMS if s in needed]) for one in run.loaded.networks]
+        networks = [select_streams(one, [s for s in one[1] if s in needed]) for one in run.loaded.networks]
         sizes = self.batch_sizes(run.loaded.device)
         cores = settings.threads or available_cores()
         if run.loaded.device.type == "cpu":
@@ -228,7 +229,7 @@ class BundleTask(Task[Loaded]):
         of_stream: dict[str, dict[str, Any]] = {
             "audio": {} if resampler == DEFAULT_RESAMPLER else {"resampler": resampler}
         }
-        extractors = dict(zip(STREAMS, spec.extractors, strict=True))
+        extractors = dict[str, str](zip(spec.streams, spec.extractors, strict=True))
         return {
             stream: hash_values(
                 {**common, **of_stream.get(stream, {}), "extractor": extractors[stream], "weights": weights}
@@ -241,18 +242,21 @@ def _absolute(path: Path | None) -> Path | None:
     return None if path is None else path.absolute()
 
 
-def per_second_features(video: PendingVideo) -> Iterator[tuple[Rows, Rows, Rows]]:
-    """Yield blocks of features per second: audio (n, A), visual 2D (n, V), visual 3D (n, S).
+def per_second_features(video: PendingVideo, spec: FeatureSpec) -> Iterator[tuple[Rows, ...]]:
+    """Yield blocks of features per second, (n, width) for each stream of a specification.
 
     The frames of a second are averaged, which does not change what a parser computes. Raises MediaError for NaN and
     infinity.
     """
-    block_rows: dict[Stream, int] = {
-        stream: _BLOCK_SECONDS * (FRAMES_PER_SEGMENT if stream == "visual_2d" else 1) for stream in STREAMS
-    }
-    for audio, frames, clips in zip(*(video.blocks(stream, block_rows[stream]) for stream in STREAMS), strict=True):
-        check_finite(video, audio, frames, clips)
-        yield audio, frames.reshape(len(audio), FRAMES_PER_SEGMENT, -1).mean(axis=1), clips
+    blocks = (
+        video.blocks(stream, _BLOCK_SECONDS * rate) for stream, rate in zip(spec.streams, spec.rates, strict=True)
+    )
+    for rows in zip(*blocks, strict=True):
+        check_finite(video, *rows)
+        yield tuple(
+            part if rate == 1 else part.reshape(len(part) // rate, rate, -1).mean(axis=1)
+            for part, rate in zip(rows, spec.rates, strict=True)
+        )
 
 
 def check_finite(video: PendingVideo, *arrays: Rows) -> None:

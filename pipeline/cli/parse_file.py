@@ -162,14 +162,14 @@ def _wants_document(options: ParseOptions) -> bool:
 
 def _decode_ahead(path: Path, bundle: Bundle, options: ParseOptions) -> None:
     """Begin to decode while torch is imported and networks are loaded, unless their files are to be downloaded."""
-    from ...extractors.sampling import STREAMS
+    from ...extractors.profiles import get_profile
     from ...weights.locate import bundle_paths
     from ..preprocess.worker_process import decode_ahead
 
     _, missing = bundle_paths(bundle, options.weights_dir)
     if not missing:
         decoding = options.select(read_decoding(bundle.profile, options, options))
-        decode_ahead(path, STREAMS, bundle.profile, decoding)
+        decode_ahead(path, get_profile(bundle.profile).streams, bundle.profile, decoding)
 
 
 def _parse(

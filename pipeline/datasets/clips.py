@@ -29,11 +29,11 @@ _CLIP_NAME = re.compile(r"(.+)_\d+_\d+")  # <id>_<start>_<end>
 
 
 class Batch(NamedTuple):
-    """B clips, zero-padded to the longest. Features are float32."""
+    """B clips, zero-padded to the longest."""
 
-    audio: Tensor  # (B, T, A)
-    visual_2d: Tensor  # (B, T, V), mean over the frames of each second
-    visual_3d: Tensor  # (B, T, S)
+    # Float32, in the order of the specification's streams, which is that of a network's arguments: (B, T, width) each,
+    # the mean over the frames of a second where a stream has a row for each frame.
+    features: tuple[Tensor, ...]
     lengths: Tensor | None  # (B,) seconds; None if all are T
     targets: Targets
     filenames: tuple[str, ...]
@@ -45,8 +45,8 @@ class Batch(NamedTuple):
         video, audio, visual = self.targets
         targets = Targets(function(video), *(None if part is None else function(part) for part in (audio, visual)))
         lengths = None if self.lengths is None else function(self.lengths)
-        features = (function(part) for part in (self.audio, self.visual_2d, self.visual_3d))
-        return Batch(*features, lengths=lengths, targets=targets, filenames=self.filenames)
+        features = tuple(function(part) for part in self.features)
+        return Batch(features, lengths, targets, self.filenames)
 
     def to(self, device: torch.device) -> Batch:
         """Copy the batch to a device."""
@@ -101,12 +101,9 @@ class SplitDataset:
         for row, index in zip(rows, indices, strict=True):
             clip_features = self.features.read(self.ids[index])
             row[: len(clip_features)] = clip_features
-        audio, visual_2d, visual_3d = torch.from_numpy(rows).split(list(dims), dim=-1)
         equal_lengths = bool((lengths == longest).all())
         return Batch(
-            audio,
-            visual_2d,
-            visual_3d,
+            torch.from_numpy(rows).split(list(dims), dim=-1),
             None if equal_lengths else torch.from_numpy(lengths),
             Targets(
                 torch.from_numpy(self.video_labels[indices].astype(np.float32)),

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ...extractors.base import Extractor
 from ...extractors.profiles import FeatureSpec, feature_spec
-from ...extractors.sampling import STREAMS, Stream
+from ...extractors.sampling import Stream
 from ...models.parser import AVParser
 from ...weights.manifest import Bundle
 from ...weights.messages import shown
@@ -185,10 +185,10 @@ def _write_all(
 def _random_features(networks: ExportNetworks, seconds: int) -> dict[Stream, NDArray[Any]]:
     """Return features for the comparison of a parser without extractors."""
     rng = np.random.default_rng(CLIP_SEED)
-    rates = (1, networks.spec.frames_per_segment, 1)
+    spec = networks.spec
     return {
         stream: rng.random((rate * seconds, width), np.float32)
-        for stream, rate, width in zip(STREAMS, rates, networks.spec.dims, strict=True)
+        for stream, rate, width in zip(spec.streams, spec.rates, spec.dims, strict=True)
     }
 
 
@@ -207,7 +207,7 @@ def _parse_pairs(
     lengths = [total, max(1, total - _SHORTER), 1]
     window = parser.config.segments
     batch = []
-    for stream in STREAMS:
+    for stream in features:
         rate = len(features[stream]) // total
         padded = np.zeros((len(lengths), rate * window, features[stream].shape[1]), np.float32)
         for index, length in enumerate(lengths):
@@ -216,7 +216,7 @@ def _parse_pairs(
     found = run([*batch, np.array(lengths, np.int64)])
     pairs = []
     for index, length in enumerate(lengths):
-        rates = [len(features[stream]) // total for stream in STREAMS]
+        rates = [len(rows) // total for rows in features.values()]
         rows = [torch.from_numpy(table[index : index + 1, : rate * length])
                 for table, rate in zip(batch, rates, strict=True)]  # fmt: skip
         with torch.inference_mode():
@@ -265,7 +265,7 @@ def _describe(
 ) -> dict[str, Any]:
     """Return what a program needs to know to run the files."""
     bundle, config = networks.bundle, networks.parser.config
-    by_stream: dict[str, str] = dict(zip(STREAMS, networks.spec.extractors, strict=True))
+    by_stream: dict[str, str] = dict(zip(networks.spec.streams, networks.spec.extractors, strict=True))
     described = {
         comparison.name: {
             **({} if comparison.name == PARSER else {"extractor": by_stream[comparison.name]}),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...extractors.base import Extractor
-from ...extractors.sampling import STREAMS, Stream
+from ...extractors.sampling import Stream
 from ...models.layers import segment_mask
 from ...models.parser import AVParser
 from ...weights.messages import first_line
@@ -126,12 +126,12 @@ def extractor_programs(extractors: Mapping[str, Extractor]) -> dict[Stream, Prog
         extractors: name -> plain extractor of each stream, in eval mode, on the CPU.
 
     Returns:
-        Stream -> program, in the order of `STREAMS`.
+        Stream -> program, in the order of the extractors.
     """
-    by_stream = {extractor.stream: extractor for extractor in extractors.values()}
     programs: dict[Stream, Program] = {}
-    for stream in STREAMS:
-        form = by_stream[stream].input_format
+    for extractor in extractors.values():
+        form = extractor.input_format
         example = torch.from_numpy(np.zeros((_EXAMPLES, *form.shape), form.dtype))
-        programs[stream] = Program(stream, ExtractorProgram(by_stream[stream]), {"inputs": example}, ("features",))
+        program = Program(extractor.stream, ExtractorProgram(extractor), {"inputs": example}, ("features",))
+        programs[extractor.stream] = program
     return programs

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ...extractors.base import Extractor
 from ...extractors.inputs import INPUT_FORMATS, InputFormat
 from ...extractors.profiles import FeatureSpec, feature_spec, get_profile
-from ...extractors.sampling import FRAMES_PER_SEGMENT, Stream
+from ...extractors.sampling import ALL_STREAMS, Stream, rows_per_segment
 from ..decode.container.media_facts import DecodeProgress, MediaFacts
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions, check_options
 from ..decode.resampling import DEFAULT_RESAMPLER
@@ -31,12 +31,17 @@ from ..preprocess.worker_process import DecodeWorker, shared_worker
 from ..text import escape
 from .batch_memory import check_batch_memory
 
+NO_ROWS: NDArray[np.float32] = np.zeros((0, 0), np.float32)  # of a stream that features do not have
+NO_ROWS.flags.writeable = False
+
 LendWorker = Callable[[str, DecodeOptions], AbstractContextManager[DecodeWorker]]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FeatureSet:
     """Features of one video of T segments; construction raises ValueError for wrong shapes, types or values.
+
+    It has the streams of its `spec`; the others are `NO_ROWS`, arrays without values.
 
     A stream that the file does not have is represented by the features of silence or of black frames, and `media`
     records that it is missing.
@@ -50,20 +55,29 @@ class FeatureSet:
     media: MediaFacts | None = None  # None for features that were not extracted from a file
     warnings: tuple[str, ...] = field(default=())  # everything that limits the result
     resampler: str = DEFAULT_RESAMPLER  # audio filter of the clean profile, see `DecodeOptions`
+    # (T, M): rows, columns and channels of a map, flattened
+    visual_map: NDArray[np.float32] = field(default_factory=lambda: NO_ROWS)
 
     def __post_init__(self) -> None:
-        segments, frames = len(self.audio), len(self.audio) * self.spec.frames_per_segment
-        shapes = zip((segments, frames, segments), self.spec.dims, strict=True)
-        for name, shape in zip(("audio", "visual_2d", "visual_3d"), shapes, strict=True):
-            array = getattr(self, name)
+        segments = len(self.audio)
+        for name in ALL_STREAMS:
+            if name not in self.spec.streams and getattr(self, name).size:
+                raise ValueError(
+                    f"{name} is not among the streams of the specification, {', '.join(self.spec.streams)}"
+                )
+        for (name, array), rate, width in zip(self.arrays().items(), self.spec.rates, self.spec.dims, strict=True):
+            shape = (segments * rate, width)
             if array.shape != shape or array.dtype != np.float32 or not segments:
                 raise ValueError(f"{name} is {array.dtype} {array.shape}, expected float32 {shape}")
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} contains NaN or infinity")
 
+    def arrays(self) -> dict[Stream, NDArray[np.float32]]:
+        """Return the features by stream, in the order of `spec.streams`, which is that of a network's arguments."""
+        return {stream: getattr(self, stream) for stream in self.spec.streams}
+
     def __repr__(self) -> str:
-        streams = ("audio", "visual_2d", "visual_3d")
-        arrays = {stream: getattr(self, stream) for stream in streams}
+        arrays = self.arrays()
         shapes = zip(arrays, map(str, (array.shape for array in arrays.values())), self.spec.extractors, strict=True)
         name = "features" if self.media is None else escape(self.media.path)
         title = f"FeatureSet of {name}: {self.duration:.1f} s, profile {self.spec.profile}"
@@ -106,11 +120,7 @@ def extract_features(
         ValueError: the profile is unknown, the extractors are not one of each stream, or the decoding options do not
             fit the profile.
     """
-    sizes: dict[Stream, int] = {
-        "audio": batch_size,
-        "visual_2d": FRAMES_PER_SEGMENT * batch_size,
-        "visual_3d": batch_size,
-    }
+    sizes: dict[Stream, int] = {stream: batch_size * rows_per_segment(stream) for stream in ALL_STREAMS}
     computation = FeatureComputation(extractors, profile=profile, device=device, sizes=sizes)
     summary = decode_inputs(
         Path(path),
@@ -190,8 +200,9 @@ class FeatureComputation:
                 raise MediaError(path, cause)
         return FeatureSet(
             audio=rows["audio"],
-            visual_2d=rows["visual_2d"],
-            visual_3d=rows["visual_3d"],
+            visual_2d=rows.get("visual_2d", NO_ROWS),
+            visual_3d=rows.get("visual_3d", NO_ROWS),
+            visual_map=rows.get("visual_map", NO_ROWS),
             spec=self._spec,
             duration=summary.facts.duration,
             media=summary.facts,

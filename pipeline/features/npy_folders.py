@@ -37,7 +37,7 @@ READ_THREADS = 8  # more threads than cores are useful: reading small files is b
 
 
 class FeatureSource(Protocol):
-    """Features of many clips, one row per second: audio, visual 2-d (mean of the frames), visual 3-d, concatenated.
+    """Features of many clips, one row per second: the streams of `spec`, concatenated, frames as their mean.
 
     The mean over the frames of a second does not change a parser's result: its first layer for them is affine and is
     followed by a mean.
@@ -70,7 +70,7 @@ class FeatureSource(Protocol):
             clip_id: a clip that `lengths` found no error in.
 
         Returns:
-            (T, A + V + S).
+            (T, sum of `spec.dims`).
 
         Raises:
             DatasetError: a value is NaN or infinite, or a file cannot be read.
@@ -131,17 +131,12 @@ class FeatureFolders:
             return np.concatenate(
                 [
                     _read_seconds(folder / f"{clip_id}.npy", rate)
-                    for folder, rate in zip(self.folders, self._rates, strict=True)
+                    for folder, rate in zip(self.folders, self.spec.rates, strict=True)
                 ],
                 axis=1,
             )
         except ValueError as error:
             raise DatasetError(f"{escape(clip_id)}: its files do not fit together: {escape(error)}") from error
-
-    @property
-    def _rates(self) -> tuple[int, int, int]:
-        """Rows per second in the folders."""
-        return 1, self.spec.frames_per_segment, 1
 
     def release(self) -> None:
         """Do nothing: no memory is held between reads."""
@@ -152,7 +147,7 @@ class FeatureFolders:
             return [f"{escape(f'{folder}/{clip_id}.npy')}: no such file" for folder in self.folders]
         problems: list[str] = []
         rows: list[int] = []
-        for folder, width, rate in zip(self.folders, self.spec.dims, self._rates, strict=True):
+        for folder, width, rate in zip(self.folders, self.spec.dims, self.spec.rates, strict=True):
             path = folder / f"{clip_id}.npy"
             try:
                 header = read_header(path)

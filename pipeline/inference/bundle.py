@@ -13,7 +13,7 @@ from ...extractors.fused import fuse
 from ...extractors.parts import CastExtractor
 from ...extractors.profiles import FeatureSpec, feature_spec
 from ...extractors.registry import EXTRACTORS, build_extractor, extractor_shapes, meta_extractor
-from ...extractors.sampling import STREAMS, Stream
+from ...extractors.sampling import Stream
 from ...models.config import ParserConfig
 from ...models.files.checkpoint import load_checkpoint, read_description
 from ...models.files.published import load_published
@@ -57,7 +57,7 @@ class LoadedExtractors:
     def by_name(self) -> Mapping[str, Extractor]:
         """Extractors on the first device, by name."""
         by_stream = self.networks[0][1]
-        return {name: by_stream[stream] for name, stream in zip(self.spec.extractors, STREAMS, strict=True)}
+        return {name: by_stream[stream] for name, stream in zip(self.spec.extractors, self.spec.streams, strict=True)}
 
 
 @dataclass(frozen=True, repr=False)

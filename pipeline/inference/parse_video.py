@@ -162,7 +162,7 @@ def _put_at(
 
 def parse_features(features: FeatureSet, parser: AVParser, device: torch.device | str = "cpu") -> SegmentProbabilities:
     """Predict the probabilities of a video of any length, see `predict_video`."""
-    return predict_video(parser, (features.audio, features.visual_2d, features.visual_3d), torch.device(device))
+    return predict_video(parser, list(features.arrays().values()), torch.device(device))
 
 
 def _provenance(bundle: LoadedBundle, thresholds: Thresholds, resampler: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -20,10 +20,9 @@ _WINDOW_BATCH_SIZE = 32
 _CLIP_BATCH_SIZE = 64
 _MAX_BATCH_SEGMENTS = 7200  # seconds in a batch: bounds the memory where windows or clips are an hour long
 
-# Features of a video: audio (T, A), visual 2D (kT, V) with k rows per second, visual 3D (T, S).
-Streams = tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]
-# Audio (B, T, A), visual 2D (B, kT, V), visual 3D (B, T, S) -> P maps of each window, (B, P, T, C).
-PredictWindows = Callable[[Tensor, Tensor, Tensor], NDArray[np.float32]]
+# Features of a video, in the order of a network's arguments: (kT, width) each, k rows per second.
+Streams = Sequence[NDArray[np.floating]]
+PredictWindows = Callable[..., NDArray[np.float32]]  # streams (B, kT, width) -> P maps of each window, (B, P, T, C)
 
 
 def predict_video(parser: AVParser, streams: Streams, device: torch.device) -> SegmentProbabilities:
@@ -75,8 +74,7 @@ def average_windows(
             rate = len(rows) // length
             windows.append(np.stack([rows[rate * start : rate * (start + width)] for start in batch]))
         with torch.inference_mode():
-            audio, visual_2d, visual_3d = (torch.from_numpy(rows).to(device) for rows in windows)
-            predictions = predict(audio, visual_2d, visual_3d)
+            predictions = predict(*(torch.from_numpy(rows).to(device) for rows in windows))
         if sums is None:
             sums = np.zeros((predictions.shape[1], length, predictions.shape[3]))
         for start, values in zip(batch, predictions, strict=True):
@@ -118,7 +116,7 @@ def predict_clips(
     for host_batch in iterate_batches(clips, order, batch_size):
         batch = host_batch.to(device)
         with torch.inference_mode():
-            arrays = _stack(parser(batch.audio, batch.visual_2d, batch.visual_3d, lengths=batch.lengths))
+            arrays = _stack(parser(*batch.features, lengths=batch.lengths))
         if table is None:
             table = np.zeros((arrays.shape[1], *shape), np.float32)
         table[:, order[done : done + len(arrays)], : arrays.shape[2]] = arrays.transpose(1, 0, 2, 3)
@@ -126,11 +124,11 @@ def predict_clips(
         progress(done, len(clips))
     dims = np.cumsum(clips.features.spec.dims)[:-1]
     for index in np.flatnonzero(clips.lengths > parser.config.segments):
-        audio, visual_2d, visual_3d = np.split(clips.features.read(clips.ids[index]).astype(np.float32), dims, axis=1)
-        rows = list(predict_video(parser, (audio, visual_2d, visual_3d), device).arrays().values())
+        streams = np.split(clips.features.read(clips.ids[index]).astype(np.float32), dims, axis=1)
+        rows = list(predict_video(parser, streams, device).arrays().values())
         if table is None:
             table = np.zeros((len(rows), *shape), np.float32)
-        table[:, index, : len(audio)] = rows
+        table[:, index, : len(streams[0])] = rows
         done += 1
         progress(done, len(clips))
     assert table is not None  # a split has clips

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...extractors.inputs import INPUT_FORMATS
-from ...extractors.sampling import FRAMES_PER_SEGMENT, STREAMS, Stream
+from ...extractors.sampling import FRAMES_PER_SEGMENT, LLP_STREAMS, Stream
 from ..datasets.annotations import Annotations
 from ..datasets.clips import clip_id
 from ..errors import DatasetError, OutputError
@@ -77,11 +77,11 @@ def decode_examples(
     labels = {
         modality: np.concatenate([part.of(modality) for part in segment_labels]) for modality in ("audio", "visual")
     }
-    example_labels: dict[Stream, list[NDArray[np.bool_]]] = {stream: [] for stream in STREAMS}
+    example_labels: dict[Stream, list[NDArray[np.bool_]]] = {stream: [] for stream in LLP_STREAMS}
     with contextlib.ExitStack() as open_files, _raise_output_error(folder):
-        hashes = {stream: hashlib.sha256() for stream in STREAMS}
+        hashes = {stream: hashlib.sha256() for stream in LLP_STREAMS}
         files: dict[Stream, Any] = {
-            stream: open_files.enter_context(tempfile.TemporaryFile(dir=folder)) for stream in STREAMS
+            stream: open_files.enter_context(tempfile.TemporaryFile(dir=folder)) for stream in LLP_STREAMS
         }
         for index, inputs in enumerate(_decode_all([videos[clip] for clip in ids], make_decoder, workers)):
             for stream, seconds in inputs.items():
@@ -96,7 +96,7 @@ def decode_examples(
             progress(index + 1, len(ids))
         return {
             stream: _map_examples(files[stream], stream, example_labels[stream], hashes[stream].hexdigest())
-            for stream in STREAMS
+            for stream in LLP_STREAMS
         }
 
 
@@ -148,8 +148,8 @@ def _decode_all(
 
 def _decode(worker: DecodeWorker, path: Path) -> dict[Stream, NDArray[Any]]:
     """Return the network inputs of each stream that the file has, (T, rate, *shape)."""
-    batches: dict[Stream, list[NDArray[Any]]] = {stream: [] for stream in STREAMS}
-    summary = worker.decode(path, STREAMS, lambda stream, inputs: batches[stream].append(inputs.copy()))
+    batches: dict[Stream, list[NDArray[Any]]] = {stream: [] for stream in LLP_STREAMS}
+    summary = worker.decode(path, LLP_STREAMS, lambda stream, inputs: batches[stream].append(inputs.copy()))
     seconds: dict[Stream, NDArray[Any]] = {}
     for stream, inputs in batches.items():
         if not (summary.facts.has_audio if stream == "audio" else summary.facts.has_video):

@@ -296,8 +296,8 @@ def training_step(
 def _compute_terms(parser: AVParser, batch: Batch, precision: str, loss: Loss) -> dict[str, Tensor]:
     """Compute the weighted terms of the loss of a batch. Raises TrainingError if a loss of another package fails."""
     dtype = ComputePrecision(precision).dtype
-    with torch.autocast(batch.audio.device.type, dtype, precision != "fp32"):
-        output = parser(batch.audio, batch.visual_2d, batch.visual_3d, lengths=batch.lengths)
+    with torch.autocast(batch.features[0].device.type, dtype, precision != "fp32"):
+        output = parser(*batch.features, lengths=batch.lengths)
     try:
         return loss(output, batch.targets)
     except ValueError as error:

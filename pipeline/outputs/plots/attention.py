@@ -62,12 +62,12 @@ def explain_features(features: FeatureSet, parser: AVParser, device: torch.devic
     check_explainable(parser)
     parser.eval()
 
-    def attention(audio: Tensor, visual_2d: Tensor, visual_3d: Tensor) -> NDArray[np.float32]:
-        logits = torch.stack(parser.attention_maps(audio, visual_2d, visual_3d), dim=1)
+    def attention(*batch: Tensor) -> NDArray[np.float32]:
+        logits = torch.stack(parser.attention_maps(*batch), dim=1)
         maps = torch.stack([logits, logits.softmax(dim=-1)], dim=1)  # (B, kind, modality, blocks, C, T)
         return to_finite_array(maps.flatten(1, 3).transpose(2, 3))
 
-    streams = (features.audio, features.visual_2d, features.visual_3d)
+    streams = list(features.arrays().values())
     averaged = average_windows(attention, streams, parser.config.segments, torch.device(device))  # (4 blocks, T, C)
     arrays = averaged.reshape(4, -1, *averaged.shape[1:]).swapaxes(2, 3)
     return AttentionMaps(parser.config.labels, *np.ascontiguousarray(arrays))

@@ -66,13 +66,11 @@ def test_pseudo_labels_are_for_training_alone(data: tuple[Path, dict[str, Truth]
 def test_split_dataset_batch(data: tuple[Path, dict[str, Truth]]) -> None:
     clips = clips_of(data[0], "train", pseudo=True)
     batch = clips.batch([3, 0])
-    assert batch.audio.shape == (2, 10, 3)
-    assert batch.visual_2d.shape == (2, 10, 5)
-    assert batch.visual_3d.shape == (2, 10, 4)
+    assert [part.shape for part in batch.features] == [(2, 10, 3), (2, 10, 5), (2, 10, 4)]
     assert batch.lengths is None
     assert batch.filenames == (clips.filenames[3], clips.filenames[0])
     frames = np.load(data[0] / "features" / "resnet_tiny" / f"{clips.ids[3]}.npy")
-    np.testing.assert_allclose(batch.visual_2d[0], frames.reshape(10, 8, 5).mean(1), rtol=1e-6)
+    np.testing.assert_allclose(batch.features[1][0], frames.reshape(10, 8, 5).mean(1), rtol=1e-6)
     assert batch.targets.audio_segments is not None
     assert batch.targets.audio_segments.dtype == torch.float32
 
@@ -92,11 +90,11 @@ def test_clips_of_different_lengths_are_padded(data: tuple[Path, dict[str, Truth
     batch = clips.batch([1, 0])
     assert batch.lengths is not None
     assert batch.lengths.tolist() == [4, 10]
-    assert batch.audio[0, 4:].eq(0).all()
+    assert batch.features[0][0, 4:].eq(0).all()
     audio, _ = clips.segment_labels
     assert not audio[1, 4:].any()  # labels past the end are no labels
     short = clips.batch([1])
-    assert short.audio.shape == (1, 4, 3)
+    assert short.features[0].shape == (1, 4, 3)
     assert short.lengths is None
 
 
@@ -178,7 +176,7 @@ def test_batches_come_in_order_from_any_thread(data: tuple[Path, dict[str, Truth
     batches = list(iterate_batches(clips, order, 3))
     assert [len(batch.filenames) for batch in batches] == [3, 3, 1]
     assert [name for batch in batches for name in batch.filenames] == [clips.filenames[index] for index in order]
-    torch.testing.assert_close(batches[1].audio, clips.batch(order[3:6]).audio)
+    torch.testing.assert_close(batches[1].features[0], clips.batch(order[3:6]).features[0])
 
 
 def test_iterate_batches_stops_reading_when_closed(data: tuple[Path, dict[str, Truth]]) -> None:

@@ -163,7 +163,7 @@ def test_parts_of_a_batch_add_up(data: Path, tmp_path: Path) -> None:
 
     def terms_of(indices: np.ndarray) -> dict[str, torch.Tensor]:
         batch = clips.batch(indices)
-        output = parser(batch.audio, batch.visual_2d, batch.visual_3d, lengths=batch.lengths)
+        output = parser(*batch.features, lengths=batch.lengths)
         return objective_terms(output, batch.targets, job.recipe.objective)
 
     chunk = np.arange(8)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from avvp.extractors.inputs import FRAME, FRAME_CLIP, LOG_MEL
 from avvp.extractors.mel import LOG_OFFSET
-from avvp.extractors.sampling import STREAMS, Stream
+from avvp.extractors.sampling import LLP_STREAMS, Stream
 from avvp.pipeline.datasets.annotations import read_annotations
 from avvp.pipeline.errors import DatasetError
 from avvp.pipeline.preprocess.network_inputs import NetworkInputs
@@ -34,7 +34,7 @@ def test_examples_are_what_extraction_sees_with_the_labels_of_their_second(data:
     annotations = read_annotations(data / "annotations")
     videos = {path.stem: path for path in (data / "videos").iterdir()}
     found = decode_examples(videos, annotations, ["val", "test"], tmp_path, lambda: DecodeWorker("clean"), workers=2)
-    assert {stream: len(found[stream].inputs) for stream in STREAMS} == {
+    assert {stream: len(found[stream].inputs) for stream in LLP_STREAMS} == {
         "audio": 15, "visual_2d": 15 * EXAMPLE_FRAMES_PER_SECOND, "visual_3d": 15,
     }  # fmt: skip
     truth = np.concatenate([annotations.modality_labels(annotations.split(s), "visual", 3) for s in ("val", "test")])
@@ -42,7 +42,7 @@ def test_examples_are_what_extraction_sees_with_the_labels_of_their_second(data:
     np.testing.assert_array_equal(found["visual_2d"].labels[::2], truth.reshape(15, -1))
     first = videos[annotations.split("val").filenames[0].rsplit("_", 2)[0]]
     inputs = NetworkInputs(first, [FRAME, FRAME_CLIP, LOG_MEL], profile="clean")
-    given: dict[str, list[np.ndarray]] = {stream: [] for stream in STREAMS}
+    given: dict[str, list[np.ndarray]] = {stream: [] for stream in LLP_STREAMS}
     for stream, some in inputs:
         given[stream].append(some)
     second: dict[Stream, slice] = {"audio": slice(0, 3), "visual_3d": slice(0, 3), "visual_2d": slice(2, 24, 4)}
