@@ -37,7 +37,39 @@ LLP_LABELS = (
     "Clapping",
 )
 
-LABEL_SETS: dict[str, tuple[str, ...]] = {"llp": LLP_LABELS}
+# The 28 events of AVE (Tian et al., ECCV 2018), in the order of their first rows in Annotations.txt.
+AVE_LABELS = (
+    "Church bell",
+    "Male speech, man speaking",
+    "Bark",
+    "Fixed-wing aircraft, airplane",
+    "Race car, auto racing",
+    "Female speech, woman speaking",
+    "Helicopter",
+    "Violin, fiddle",
+    "Flute",
+    "Ukulele",
+    "Frying (food)",
+    "Truck",
+    "Shofar",
+    "Motorcycle",
+    "Acoustic guitar",
+    "Train horn",
+    "Clock",
+    "Banjo",
+    "Goat",
+    "Baby cry, infant cry",
+    "Bus",
+    "Chainsaw",
+    "Cat",
+    "Horse",
+    "Toilet flush",
+    "Rodents, rats, mice",
+    "Accordion",
+    "Mandolin",
+)
+
+LABEL_SETS: dict[str, tuple[str, ...]] = {"llp": LLP_LABELS, "ave": AVE_LABELS}
 
 
 def stack_label_embeddings(vectors: Mapping[str, Tensor], labels: Sequence[str], *, ordered: bool = True) -> Tensor:
