@@ -21,8 +21,9 @@ from avvp.pipeline.preprocess.network_inputs import NetworkInputs
 from avvp.pipeline.synthetic.class_sounds import AUDIO_GENERATORS, generate_audio
 from avvp.pipeline.synthetic.class_visuals import VISUAL_PAINTERS, Appearance, draw_visual
 from avvp.pipeline.synthetic.clip_plan import MAX_SIMULTANEOUS, ClipPlan, PlannedEvent, plan_clip
-from avvp.pipeline.synthetic.dataset import SynthJob, corrupt_labels
+from avvp.pipeline.synthetic.dataset import SynthJob
 from avvp.pipeline.synthetic.drawing import Drawing
+from avvp.pipeline.synthetic.parsing_set import corrupt_labels
 from avvp.pipeline.synthetic.render import draw_frames, mix_audio
 from avvp.pipeline.synthetic.waveforms import RATE
 from PIL import Image
