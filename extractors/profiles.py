@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..weights.messages import shown
-from .sampling import ALL_STREAMS, FRAMES_PER_SEGMENT, LLP_STREAMS, SAMPLE_RATE, Stream, rows_per_segment
+from .sampling import ALL_STREAMS, AVE_STREAMS, FRAMES_PER_SEGMENT, LLP_STREAMS, SAMPLE_RATE, Stream, rows_per_segment
 
 if TYPE_CHECKING:
     from .base import Extractor
@@ -29,7 +29,9 @@ class Profile:
 
     name: str
     version: int  # incremented when the output changes
-    frames: Literal["jpeg", "exact"]  # encoded as JPEG by ffmpeg's defaults and decoded again, or the decoded pixels
+    # Encoded as JPEG by ffmpeg's defaults and decoded again; the decoded pixels, by presentation time; or the decoded
+    # pixels, chosen by the number of the frame in ten seconds, and squashed to 224 x 224.
+    frames: Literal["jpeg", "exact", "squashed"]
     resampling: Literal["nearest", "filtered"]  # to 16 kHz: nearest sample, or resampy's `kaiser_best` filter
     description: str
     streams: tuple[Stream, ...] = LLP_STREAMS  # of its features, in the order of a network's arguments
@@ -41,6 +43,10 @@ PROFILES = {
     for profile in (
         Profile("llp", 1, "jpeg", "nearest", "the published LLP feature path, JPEG step and aliasing included"),
         Profile("clean", 1, "exact", "filtered", "frames by presentation time, no JPEG, anti-aliased resampling"),
+        Profile(
+            "ave", 1, "squashed", "filtered", "the published AVE feature path: 16 frames a second", AVE_STREAMS, 16
+        ),
+        Profile("ave-4", 1, "squashed", "filtered", "AVE's path with 4 frames a second", AVE_STREAMS, 4),
     )
 }
 
@@ -129,9 +135,10 @@ def _check_integer(what: str, value: object, most: int) -> None:
 def _check_streams(values: object) -> tuple[Stream, ...]:
     if not isinstance(values, list | tuple) or not values or len(values) > len(ALL_STREAMS):
         raise ValueError(f"streams is {shown(values)}, expected some of {', '.join(ALL_STREAMS)}")
-    streams: tuple[Stream, ...] = tuple(stream for value in values for stream in ALL_STREAMS if value == stream)
-    if len(streams) != len(values) or len(set(streams)) != len(streams):
-        raise ValueError(f"streams is {shown(values)}, expected some of {', '.join(ALL_STREAMS)}, each once")
+    streams: tuple[Stream, ...] = tuple(stream for stream in ALL_STREAMS if stream in values)
+    if list(streams) != list(values) or streams[0] != "audio":
+        others = ", ".join(ALL_STREAMS[1:])
+        raise ValueError(f"streams is {shown(values)}, expected audio and some of {others}, in this order")
     return streams
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ...extractors.sampling import ALL_STREAMS
 from ..errors import DatasetError
 from ..features.npy_folders import FeatureSource
 from ..files import without_media_suffix
@@ -29,14 +30,21 @@ _CLIP_NAME = re.compile(r"(.+)_\d+_\d+")  # <id>_<start>_<end>
 
 
 class Batch(NamedTuple):
-    """B clips, zero-padded to the longest."""
+    """B clips, zero-padded to the longest. Features are float32; streams that the clips do not have are None."""
 
-    # Float32, in the order of the specification's streams, which is that of a network's arguments: (B, T, width) each,
-    # the mean over the frames of a second where a stream has a row for each frame.
-    features: tuple[Tensor, ...]
+    audio: Tensor  # (B, T, A)
+    visual_2d: Tensor | None  # (B, T, V), mean over the frames of each second
+    visual_3d: Tensor | None  # (B, T, S)
     lengths: Tensor | None  # (B,) seconds; None if all are T
     targets: Targets
     filenames: tuple[str, ...]
+    visual_map: Tensor | None = None  # (B, T, M)
+
+    @property
+    def features(self) -> tuple[Tensor, ...]:
+        """The streams that the clips have, in the order of a network's arguments."""
+        streams = (getattr(self, stream) for stream in ALL_STREAMS)
+        return tuple(tensor for tensor in streams if tensor is not None)
 
     def map_tensors(self, function: Callable[[Tensor], Tensor]) -> Batch:
         """Apply `function` to every tensor."""
@@ -45,8 +53,8 @@ class Batch(NamedTuple):
         video, audio, visual = self.targets
         targets = Targets(function(video), *(None if part is None else function(part) for part in (audio, visual)))
         lengths = None if self.lengths is None else function(self.lengths)
-        features = tuple(function(part) for part in self.features)
-        return Batch(features, lengths, targets, self.filenames)
+        streams = {name: function(value) for name in ALL_STREAMS if (value := getattr(self, name)) is not None}
+        return self._replace(**streams, lengths=lengths, targets=targets)
 
     def to(self, device: torch.device) -> Batch:
         """Copy the batch to a device."""
@@ -102,14 +110,18 @@ class SplitDataset:
             clip_features = self.features.read(self.ids[index])
             row[: len(clip_features)] = clip_features
         equal_lengths = bool((lengths == longest).all())
+        features = dict(zip(self.features.spec.streams, torch.from_numpy(rows).split(list(dims), dim=-1), strict=True))
         return Batch(
-            torch.from_numpy(rows).split(list(dims), dim=-1),
+            features["audio"],
+            features.get("visual_2d"),
+            features.get("visual_3d"),
             None if equal_lengths else torch.from_numpy(lengths),
             Targets(
                 torch.from_numpy(self.video_labels[indices].astype(np.float32)),
                 *(_label_tensor(table, indices, longest) for table in self.labels or (None, None)),
             ),
             tuple(self.filenames[index] for index in indices),
+            features.get("visual_map"),
         )
 
 
