@@ -52,6 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline.export": {*_INFERENCE, "pipeline.synthetic"},
     "pipeline.evaluation": {*_INFERENCE},
     "pipeline.training": {*_INFERENCE, "pipeline.evaluation"},
+    "pipeline.reproduction": {*_INFERENCE, "pipeline.evaluation", "pipeline.training"},
     "pipeline.diagnosis": {*_GROUND, *_DECODE, "weights", "weights.remote", "pipeline.training"},
     "pipeline.batch.monitor": {"pipeline", "pipeline.batch"},
     "pipeline.batch": {*_INFERENCE, "pipeline.outputs", "pipeline.outputs.formats"},

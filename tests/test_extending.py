@@ -20,7 +20,7 @@ from avvp.models.files.checkpoint import dump_checkpoint, load_checkpoint
 from avvp.models.parser import build_parser
 from avvp.pipeline.errors import SetupError
 from avvp.pipeline.inference.bundle import load_networks, load_parser
-from avvp.pipeline.training.paper_tables import PAPER_TABLES
+from avvp.pipeline.reproduction.paper_tables import PAPER_TABLES
 from avvp.weights.parts import installed_parts
 from avvp.weights.remote.bundles import load_bundle
 from avvp.weights.source import WeightSource

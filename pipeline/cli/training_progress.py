@@ -13,7 +13,7 @@ import click
 from .durations import describe_duration
 
 if TYPE_CHECKING:
-    from ..training.reproduce import TimeEstimate
+    from ..reproduction.time_estimate import TimeEstimate
     from ..training.setup import TrainingPlan
     from ..training.train_parser import TrainingCallbacks
     from .console import Console

@@ -1,1 +1,1 @@
-"""Training of parsers and extractors: recipes, run folders, experiments of the paper."""
+"""Training of parsers, localizers and extractors: recipes and run folders."""

@@ -88,15 +88,10 @@ def reproduce(options: ReproduceOptions) -> int:
     options.data_folders()
     with exit_2_on_error(debug=options.debug):
         from ...devices import resolve_device
+        from ...reproduction.reproduce import check_experiment, make_experiment, run_experiment
+        from ...reproduction.result_tables import result_tables
+        from ...reproduction.time_estimate import estimate_time, plan_table
         from ...training.distributed import process_count
-        from ...training.reproduce import (
-            check_experiment,
-            estimate_time,
-            make_experiment,
-            plan_table,
-            result_tables,
-            run_experiment,
-        )
         from ...training.setup import open_data
         from ..console import Console
         from ..training_progress import table_callbacks

@@ -18,7 +18,7 @@ from avvp.extractors.profiles import FeatureSpec
 from avvp.models.files.checkpoint import load_checkpoint
 from avvp.pipeline.cli.commands.train import _similar_bundle
 from avvp.pipeline.inference.bundle import load_networks
-from avvp.pipeline.training.paper_tables import PAPER_TABLES, PaperTable
+from avvp.pipeline.reproduction.paper_tables import PAPER_TABLES, PaperTable
 from avvp.pipeline.training.training_state import load_training_state
 from support.bundles import LABELS, copy_bundle
 from support.command import Result
@@ -360,7 +360,7 @@ def test_recipes(run: Run) -> None:
 @pytest.fixture(autouse=True)
 def _short_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the estimate of `avvp reproduce` measure few steps."""
-    monkeypatch.setattr("avvp.pipeline.training.reproduce._MEASURED_SECONDS", 0.05)
+    monkeypatch.setattr("avvp.pipeline.reproduction.time_estimate._MEASURED_SECONDS", 0.05)
 
 
 def reproduce_options(data: Path, root: Path) -> list[object]:

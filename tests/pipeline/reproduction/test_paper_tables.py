@@ -12,16 +12,24 @@ import torch
 from avvp.models.labels import LLP_LABELS
 from avvp.pipeline.evaluation.evaluate import Evaluation, Subset
 from avvp.pipeline.metrics import LevelScores, Scores
-from avvp.pipeline.training import reproduce
-from avvp.pipeline.training.paper_tables import PAPER_TABLES, PaperRun
+from avvp.pipeline.reproduction import time_estimate
+from avvp.pipeline.reproduction.paper_tables import PAPER_TABLES, PaperRun
+from avvp.pipeline.reproduction.reproduce import Experiment
+from avvp.pipeline.reproduction.result_tables import result_tables
+from avvp.pipeline.reproduction.time_estimate import TimeEstimate
 from avvp.pipeline.training.recipe import load_recipe
-from avvp.pipeline.training.reproduce import Experiment, TimeEstimate, result_tables
 from avvp.pipeline.training.setup import TrainingPlan, open_data
 from support.paths import SHARED
+from support.run_folders import write_data
 from support.training import make_job
 
 RUNS = [run for table in PAPER_TABLES.values() for run in table.runs]
 PAPER = SHARED / "PAPER.md"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.mark.parametrize("run", [run for run in RUNS if run.paper], ids=lambda run: run.name)
@@ -110,7 +118,7 @@ def test_fig3_prints_the_paper_s_classes_beside_ours() -> None:
 
 def test_time_of_a_table_follows_what_is_measured(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clip of the second run costs twice as much; 20 training clips, and 6 for validation, which take a third."""
-    monkeypatch.setattr(reproduce, "_clip_flops", lambda plan, _: 300.0 if plan.recipe.name == "one" else 600.0)
+    monkeypatch.setattr(time_estimate, "_clip_flops", lambda plan, _: 300.0 if plan.recipe.name == "one" else 600.0)
     plan = TrainingPlan(annotations=data / "annotations", features=data / "features", recipe=load_recipe("han"))
     changed = [replace(plan, recipe=replace(plan.recipe, name=name)) for name in ("one", "two")]
     roots = [tmp_path / "one", tmp_path / "two"]
@@ -127,7 +135,7 @@ def test_time_of_a_table_follows_what_is_measured(tmp_path: Path, data: Path, mo
 
 
 def test_measuring_steps_changes_nothing(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reproduce, "_MEASURED_SECONDS", 0.0)
+    monkeypatch.setattr(time_estimate, "_MEASURED_SECONDS", 0.0)
     job = make_job(data, tmp_path / "run", "training.batch_size=8")
     plan = TrainingPlan(annotations=data / "annotations", features=data / "features", recipe=job.recipe)
     table = PAPER_TABLES["table2"]

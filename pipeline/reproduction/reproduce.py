@@ -1,0 +1,147 @@
+"""Experiments of the LEAP paper: train the runs of a table and score them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from ...weights.source import ANYWHERE, WeightSource
+from ..errors import SetupError
+from ..evaluation.evaluate import Evaluation
+from ..evaluation.evaluate_parser import ParserEvaluator
+from ..inference.bundle import load_parser
+from ..inference.thresholds import Thresholds
+from ..training.recipe import load_recipe
+from ..training.run_folder import CONFIG_FILE, STATE_FILE, lock_run, read_config
+from ..training.setup import PlanData, TrainingPlan, complete_bundle, prepare_job, start_run
+from ..training.train_parser import TrainingCallbacks, restore_run, train_epochs
+from ..training.training_state import load_training_state
+from .paper_tables import PAPER_TABLES, PaperRun, PaperTable
+
+_NOT_COMPARED = {"model.heads", "model.dropout"}  # settings that differ between encoders; users may set them
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A table of the paper with a user's data: a plan and a folder for every run.
+
+    A folder is named after the settings that its run changes, so that tables that share a run train it once.
+    """
+
+    name: str
+    table: PaperTable
+    plans: tuple[tuple[PaperRun, TrainingPlan, Path], ...]
+
+
+def make_experiment(
+    name: str,
+    plan: TrainingPlan,
+    recipe: str,
+    root: Path,
+    *,
+    changes: tuple[str, ...] = (),
+    encoders: Mapping[str, str] | None = None,
+) -> Experiment:
+    """Plan the runs of a table.
+
+    Args:
+        name: key of `PAPER_TABLES`.
+        plan: the data, and the label embeddings of all runs that do not name others.
+        recipe: name or file of the recipe that all runs start from.
+        root: folder for the runs.
+        changes: settings of the recipe to change in all runs, "table.key=value".
+        encoders: "bert" and "clip" -> sources of label embeddings, see `load_label_embeddings`.
+
+    Returns:
+        The experiment; nothing is written.
+
+    Raises:
+        SetupError: the table or a setting is unknown, or a change sets what the table compares.
+    """
+    if name not in PAPER_TABLES:
+        raise SetupError(f"unknown table {name!r}; known: {', '.join(PAPER_TABLES)}")
+    compared = {change.partition("=")[0] for run in PAPER_TABLES[name].runs for change in run.changes}
+    if clash := sorted((compared - _NOT_COMPARED) & {change.partition("=")[0].strip() for change in changes}):
+        raise SetupError(f"{name} compares {', '.join(clash)}; it cannot be set for every run")
+    plans = []
+    for run in PAPER_TABLES[name].runs:
+        embeddings = plan.label_embeddings if run.embeddings is None else (encoders or {})[run.embeddings]
+        settings = [change.partition(".")[2] for change in (*run.changes, *changes)]
+        folder = "+".join([Path(recipe).stem, *settings, *([run.embeddings] if run.embeddings else [])])
+        run_plan = replace(plan, recipe=load_recipe(recipe, (*run.changes, *changes)), label_embeddings=embeddings)
+        plans.append((run, run_plan, root / folder))
+    return Experiment(name, PAPER_TABLES[name], tuple(plans))
+
+
+def check_experiment(
+    experiment: Experiment, data: PlanData, *, device: torch.device, source: WeightSource = ANYWHERE
+) -> None:
+    """Check everything that could fail in any of the runs, before the first is trained.
+
+    Args:
+        experiment: of `make_experiment`.
+        data: of its plans.
+        device: for training.
+        source: of the published label embeddings.
+
+    Raises:
+        DatasetError: the val or test split is missing.
+        SetupError: label embeddings cannot be loaded, or a folder holds a run of another plan.
+    """
+    for split in ("val", "test"):
+        data.annotations.split(split)
+    for _, plan, root in experiment.plans:
+        prepare_job(plan, data, root, device=device, source=source)
+        if (root / CONFIG_FILE).exists() and TrainingPlan.from_dict(read_config(root)) != plan:
+            raise SetupError(f"{root}: holds a run of another plan; remove it or choose another --output")
+
+
+def epochs_done(root: Path) -> int:
+    """Return how many epochs of a run are complete. Raises SetupError if its state cannot be read."""
+    return load_training_state(root).epochs if (root / STATE_FILE).exists() else 0
+
+
+def run_experiment(
+    experiment: Experiment,
+    data: PlanData,
+    *,
+    device: torch.device,
+    source: WeightSource = ANYWHERE,
+    callbacks: Callable[[str, TrainingPlan, Path], TrainingCallbacks],
+    progress: Callable[[str], Callable[[int, int], None]],
+) -> list[tuple[PaperRun, Evaluation]]:
+    """Train the runs that are not finished, and score the best epoch of each on the test split.
+
+    Args:
+        experiment: of `make_experiment`, checked by `check_experiment`.
+        data: of its plans.
+        device: for training and scoring.
+        source: of weight files.
+        callbacks: called with name, plan and folder of a run; returns the callbacks of its training.
+        progress: of scoring, see `ParserEvaluator`.
+
+    Returns:
+        Every run with its scores; all thresholds are 0.5.
+
+    Raises:
+        SetupError: a run cannot be started or resumed.
+        TrainingError: training diverged.
+        OutputError: a folder cannot be written.
+    """
+    results = []
+    for run, plan, root in experiment.plans:
+        job = prepare_job(plan, data, root, device=device, source=source)
+        lock = lock_run(root) if (root / CONFIG_FILE).exists() else start_run(job, plan, source)
+        with lock:
+            complete_bundle(job, plan, source)
+            if epochs_done(root) < plan.recipe.training.epochs:
+                run_callbacks = callbacks(run.name, plan, root)
+                train_epochs(restore_run(job, run_callbacks), run_callbacks)
+        trusted = replace(source, trust=(*source.trust, *plan.recipe.trust))  # the run is the user's recipe
+        loaded = load_parser(str(root), source=trusted, device=str(device))
+        evaluator = ParserEvaluator(loaded, plan.annotations, plan.features, progress=progress)
+        results.append((run, evaluator.evaluate("test", Thresholds.uniform(data.annotations.labels))))
+    return results

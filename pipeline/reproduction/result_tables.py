@@ -1,0 +1,90 @@
+"""Tables of our scores beside the paper's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from ..evaluation.evaluate import Evaluation
+from ..evaluation.tables import SCORE_HEADER, Table, class_table, score_cells
+from ..metrics import SCORE_NAMES
+from .paper_tables import PaperRun
+from .reproduce import Experiment
+
+_NO_SCORE = "-"
+
+
+def result_tables(experiment: Experiment, results: list[tuple[PaperRun, Evaluation]]) -> list[Table]:
+    """Make tables of our scores beside the paper's.
+
+    Args:
+        experiment: of `make_experiment`.
+        results: of `run_experiment`.
+
+    Returns:
+        One table; for Fig. 3, one for each run.
+    """
+    if experiment.table.rows == "classes":
+        return [_class_table(f"{experiment.name}: {run.name}", run, evaluation) for run, evaluation in results]
+    header: tuple[str, ...] = ("run", *SCORE_HEADER)
+    rows: list[tuple[str, ...]] = []
+    for run, evaluation in results:
+        if experiment.table.rows == "subsets":
+            rows += _subset_rows(run, evaluation)
+        else:
+            rows.append((f"{run.name}: ours", *score_cells(evaluation.scores)))
+            rows.append((f"{run.name}: paper", *_format(run.paper, len(SCORE_HEADER))))
+    clips = results[0][1].whole.clips
+    notes = [f"Test split, {clips} clips, every threshold at 0.5, best epoch by the validation split's Type@AV."]
+    if experiment.table.rows == "subsets":
+        header = (*header, "ev mean")
+        notes.append("The paper prints event-level scores only; 'ev mean' is the mean of the five.")
+    return [Table(f"{experiment.name}: {experiment.table.title}", header, tuple(rows), tuple(notes))]
+
+
+def _subset_rows(run: PaperRun, evaluation: Evaluation) -> list[tuple[str, ...]]:
+    """Return the rows of a run in Table 3: ours and the paper's of each subset, with the mean of the event level."""
+    levels = len(SCORE_NAMES)
+    rows: list[tuple[str, ...]] = []
+    subsets = (
+        ("overlapping", "overlapping", evaluation.overlapping),
+        ("non-overlapping", "non_overlapping", evaluation.non_overlapping),
+    )
+    for title, key, subset in subsets:
+        paper = _format(run.paper_parts[key], levels + 1)
+        event_scores = [] if subset.scores is None else [getattr(subset.scores.event, name) for name in SCORE_NAMES]
+        rows.append(
+            (
+                f"{run.name}, {title} ({subset.clips}): ours",
+                *score_cells(subset.scores),
+                *_format(_mean(event_scores), 1),
+            )
+        )
+        rows.append((f"{run.name}, {title}: paper", *[_NO_SCORE] * levels, *paper[:levels], _NO_SCORE, paper[levels]))
+    return rows
+
+
+def _mean(scores: Iterable[float]) -> tuple[float, ...]:
+    """Return the mean of the scores that are not NaN; nothing if there are none."""
+    known = [score for score in scores if not math.isnan(score)]
+    return (sum(known) / len(known),) if known else ()
+
+
+def _class_table(title: str, run: PaperRun, evaluation: Evaluation) -> Table:
+    """Return the class table with the paper's audio and visual scores, and a row of means over the classes."""
+    table = class_table(evaluation)
+    rows = [
+        (*row, *_format(run.paper_parts.get(label, ()), 2))
+        for label, row in zip(evaluation.classes, table.rows, strict=True)
+    ]
+    present = [scores.event for scores in evaluation.classes.values() if scores is not None]
+    means = [_format(_mean(getattr(scores, name) for scores in present), 1)[0] for name in SCORE_NAMES]
+    rows.append(("mean", *means, *_format(run.paper_parts["mean"], 2)))
+    note = "The paper's mean is over the 25 classes of LLP, ours over the classes that occur."
+    header = (*table.header, "A paper", "V paper")
+    return Table(title, header, tuple(rows), (*table.notes, note))
+
+
+def _format(scores: tuple[float, ...], columns: int) -> tuple[str, ...]:
+    """Format scores with one decimal, and fill the row with dashes."""
+    return (*(f"{score:.1f}" for score in scores), *[_NO_SCORE] * (columns - len(scores)))
