@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from avvp.extractors.profiles import FeatureSpec
 from avvp.extractors.sampling import LLP_STREAMS
 from avvp.pipeline.features.extract import FeatureSet
