@@ -23,6 +23,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from .base import Extractor
 from .r2plus1d import R2Plus1D, VideoBlock
 from .resnet import BasicBlock, Bottleneck, ResNet
+from .vgg19 import VGG19, flatten_maps, shrink_pictures
 from .vggish import VGGish
 
 _CHANNEL_BLOCK = 16  # float32 values in a vector register: channels between two convolutions are padded to a multiple
@@ -39,7 +40,7 @@ def fuse(
     """Build a faster extractor that computes the same rows within rounding.
 
     Args:
-        extractor: a plain `ResNet`, `R2Plus1D` or `VGGish`; it is not changed.
+        extractor: a plain `ResNet`, `R2Plus1D`, `VGGish` or `VGG19`; it is not changed.
         dtype: of weights and computation; rows stay float32.
         onednn: whether to call oneDNN directly. None: when the extractor is on a CPU, PyTorch has oneDNN and
             `compiled` is off.
@@ -300,6 +301,22 @@ class _FusedVGGish(nn.Module):
         return x
 
 
+class _FusedVGG19(nn.Module):
+    """Fused `VGG19`."""
+
+    def __init__(self, plain: VGG19) -> None:
+        super().__init__()
+        layers = [layer for layer in plain.features if not isinstance(layer, nn.ReLU)]
+        self.layers = nn.ModuleList(FusedConv(layer) if isinstance(layer, nn.Conv2d) else layer for layer in layers)
+        self.shrink, self.scale = plain.shrink, plain.scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = shrink_pictures(x, self.shrink, self.scale)
+        for layer in self.layers:
+            x = layer(x)
+        return flatten_maps(x.float())
+
+
 def _copy(layer: nn.Linear) -> nn.Linear:
     copied = nn.Linear(layer.in_features, layer.out_features, device="meta")
     copied.weight, copied.bias = nn.Parameter(layer.weight.detach()), nn.Parameter(layer.bias.detach())
@@ -310,4 +327,5 @@ _FUSED_NETWORKS: dict[type[Extractor], Callable[[Any], nn.Module]] = {
     ResNet: _FusedResNet,
     R2Plus1D: _FusedR2Plus1D,
     VGGish: _FusedVGGish,
+    VGG19: _FusedVGG19,
 }

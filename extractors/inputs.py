@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .mel import EXAMPLE_FRAMES, MEL_BANDS, log_mel
+from .opencv_resize import opencv_resize
 from .resize import resize, resize_and_crop
 from .sampling import FRAMES_PER_SEGMENT, Stream
 
@@ -26,6 +27,7 @@ class InputFormat:
         stream: of the features made from it; it fixes the decoded media that `reduce` takes:
             visual_2d: frames (N, H, W, 3) uint8 RGB;
             visual_3d: frames (8N, H, W, 3) uint8 RGB;
+            visual_map: frames (N, H, W, 3) uint8 RGB;
             audio: seconds of mono waveform (N, 16000) float in [-1, 1].
         shape: of one input.
         dtype: of one input.
@@ -52,6 +54,10 @@ def _reduce_to_clips(frames: NDArray[Any]) -> NDArray[np.uint8]:
     return resize(cast("NDArray[np.uint8]", frames), 112, 112).reshape(-1, FRAMES_PER_SEGMENT, 112, 112, 3)
 
 
+def _reduce_to_pictures(frames: NDArray[Any]) -> NDArray[np.uint8]:
+    return opencv_resize(cast("NDArray[np.uint8]", frames), 224, 224)
+
+
 def _reduce_to_log_mel(seconds: NDArray[Any]) -> NDArray[np.float32]:
     return log_mel(seconds)[:, :EXAMPLE_FRAMES]
 
@@ -60,7 +66,9 @@ def _reduce_to_log_mel(seconds: NDArray[Any]) -> NDArray[np.float32]:
 FRAME = InputFormat("frame", "visual_2d", (224, 224, 3), np.uint8, _reduce_to_frames)
 # 8 consecutive frames, squashed to 112 x 112 without a crop: LLP's published features were made so, torchvision crops.
 FRAME_CLIP = InputFormat("frame_clip", "visual_3d", (FRAMES_PER_SEGMENT, 112, 112, 3), np.uint8, _reduce_to_clips)
+# One frame, squashed by OpenCV's arithmetic without a crop. The maps of a second's pictures are averaged.
+MAP_PICTURE = InputFormat("map_picture", "visual_map", (224, 224, 3), np.uint8, _reduce_to_pictures)
 # The first 96 of the 98 log-mel frames of one second, as VGGish frames its examples.
 LOG_MEL = InputFormat("log_mel", "audio", (EXAMPLE_FRAMES, MEL_BANDS), np.float32, _reduce_to_log_mel)
 
-INPUT_FORMATS = {input_format.name: input_format for input_format in (LOG_MEL, FRAME, FRAME_CLIP)}
+INPUT_FORMATS = {input_format.name: input_format for input_format in (LOG_MEL, FRAME, FRAME_CLIP, MAP_PICTURE)}

@@ -14,18 +14,22 @@ from .base import Extractor
 from .parts import build_part, extractor_part, try_part
 from .r2plus1d import r2plus1d_18, r2plus1d_small, r2plus1d_tiny
 from .resnet import resnet152, resnet_small, resnet_tiny
+from .vgg19 import vgg19, vgg19_small, vgg19_tiny
 from .vggish import vggish, vggish_small, vggish_tiny
 
 EXTRACTORS: dict[str, Callable[[], Extractor]] = {
     "vggish": vggish,
     "resnet152": resnet152,
     "r2plus1d_18": r2plus1d_18,
+    "vgg19": vgg19,
     "vggish_small": vggish_small,
     "resnet_small": resnet_small,
     "r2plus1d_small": r2plus1d_small,
+    "vgg19_small": vgg19_small,
     "vggish_tiny": vggish_tiny,
     "resnet_tiny": resnet_tiny,
     "r2plus1d_tiny": r2plus1d_tiny,
+    "vgg19_tiny": vgg19_tiny,
 }
 
 
