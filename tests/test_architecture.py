@@ -56,7 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline.diagnosis": {*_GROUND, *_DECODE, "weights", "weights.remote", "pipeline.training"},
     "pipeline.batch.monitor": {"pipeline", "pipeline.batch"},
     "pipeline.batch": {*_INFERENCE, "pipeline.outputs", "pipeline.outputs.formats"},
-    "pipeline.download": {"pipeline", "pipeline.batch", *_DECODE, "weights"},
+    "pipeline.download": {"pipeline", "pipeline.batch", "pipeline.datasets", *_DECODE, "weights"},
     "pipeline.serve.jobs": {*_INFERENCE, "pipeline.batch", "pipeline.outputs.formats", "pipeline.outputs.html"},
     "pipeline.serve": {
         "pipeline",

@@ -1,4 +1,4 @@
-"""Read the annotations of a data set in the tab-separated format of LLP.
+"""Read the annotations of a data set, in the tab-separated format of LLP or in AVE's (`ave_annotations`).
 
 AVVP_train.csv, AVVP_val_pd.csv, AVVP_test_pd.csv   filename, event_labels: classes of the video, comma separated
 AVVP_eval_audio.csv, AVVP_eval_visual.csv           filename, onset, offset, event_labels: one class, whole seconds;
@@ -8,63 +8,41 @@ labels.txt                                          class names, one per line; w
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...models.config import MAX_LABEL_CHARACTERS, MAX_LABELS
+from ...models.config import MAX_LABELS
 from ...models.labels import LLP_LABELS
 from ..errors import DatasetError
-from ..segments import MAX_MEDIA_SECONDS
-from ..tables import NumberReader, parse_table
+from ..tables import NumberReader
 from ..text import count_of, escape, shorten
 from ..text_files import decode_text, read_text
 from ..timeline import SegmentLabels
+from .annotation_cells import MAX_PROBLEMS, class_finder, label_name_error, read_table, split_labels, whole_seconds
+from .ave_annotations import (
+    AVE_FILE,
+    NOISY,
+    NOISY_LABELS,
+    NOISY_TEXT,
+    ORDER_FILES,
+    TEXT_FILES,
+    AveAnnotations,
+    read_ave,
+)
 
 SPLIT_FILES = {"train": "AVVP_train.csv", "val": "AVVP_val_pd.csv", "test": "AVVP_test_pd.csv"}
 EVENT_FILES = {"audio": "AVVP_eval_audio.csv", "visual": "AVVP_eval_visual.csv"}
 LABEL_FILE = "labels.txt"
 MAX_LABEL_CELLS = 1 << 30  # clips x seconds x classes of a split, a byte each and modality
-MAX_PROBLEMS = 1_000  # lines of the annotations with a fault, after which no more are read
-_MAX_HINTS = 20  # unknown classes for which a similar one is looked for; no more problems are listed
-_MAX_HINT_LENGTH = 100  # characters of an unknown class for which a similar one is looked for
 CLIP_COLUMNS = ("filename", "event_labels")
 EVENT_COLUMNS = ("filename", "onset", "offset", "event_labels")
-
-
-def label_name_error(name: str) -> str:
-    """Check a class name.
-
-    Args:
-        name: of a class.
-
-    Returns:
-        Why the files of a data set cannot hold it; empty if they can.
-    """
-    if len(name) > MAX_LABEL_CHARACTERS:
-        return f"it is longer than {MAX_LABEL_CHARACTERS:,} characters"
-    if set(name) & set(",\t\r\n"):
-        return "it contains a comma, a tab or a newline"
-    if any(character < " " or "\x7f" <= character < "\xa0" for character in name):
-        return "it contains a control character"
-    if any("\ud800" <= character <= "\udfff" for character in name):
-        return "it contains half of a character (a surrogate), which UTF-8 cannot hold"
-    if not name or name != name.strip():
-        return "it is empty, or begins or ends with whitespace"
-    return "it stands for all classes in a thresholds file" if name == "default" else ""
-
-
-def usable_clip_name(name: str) -> bool:
-    """Return whether the files of a data set, in UTF-8, can hold a clip of this name."""
-    utf8 = name.encode(errors="ignore").decode()  # without surrogates, which stand for bytes that are not UTF-8
-    return bool(name) and name == name.strip() == utf8 and not set(name) & set("\t\r\n")
 
 
 class EventRow(NamedTuple):
@@ -97,12 +75,17 @@ class Annotations:
     splits: dict[str, DatasetSplit]  # split name -> clips
     events: dict[str, tuple[EventRow, ...]]  # modality -> rows of all splits
     notes: tuple[str, ...] = field(default=())  # irregularities that are not errors, one line for each kind
-    notices: tuple[str, ...] = field(default=())  # files in encodings that are not Unicode
+    notices: tuple[str, ...] = field(default=())  # files in encodings that are not Unicode, and those not read
+    # "avvp": classes heard, and classes seen. "avel": in each clip one event that is heard and seen; a split "noisy"
+    # has clips without one, and events are those of train, too.
+    task: Literal["avvp", "avel"] = "avvp"
 
     def split(self, name: str) -> DatasetSplit:
         """Return a split. Raises DatasetError if the folder has no file of it."""
         if name not in self.splits:
-            raise DatasetError(f"{escape(self.folder / SPLIT_FILES[name])}: no such file, so there is no {name} split")
+            files = " or ".join(escape(self.folder / file) for file in _split_files(self.task, name))
+            missing = f"{files}: no such file, so there is" if files else f"{escape(self.folder)}: there is"
+            raise DatasetError(f"{missing} no {name} split")
         return self.splits[name]
 
     @cached_property
@@ -170,16 +153,21 @@ def read_annotations(folder: Path) -> Annotations:
     """Read the annotations of a data set.
 
     Args:
-        folder: with at least one file of a split; the others may be absent.
+        folder: in LLP's form with at least one file of a split, or in AVE's with `AVE_FILE`; the others may be absent.
 
     Returns:
         The annotations. Irregularities that the published scorer tolerates are in their `notes`.
 
     Raises:
         DatasetError: the folder has no split, or invalid lines; the message lists all of them.
+        SetupError: the files are HDF5 files, and h5py is not installed.
     """
     if not folder.is_dir():
         raise DatasetError(f"{escape(folder)}: no such folder of annotations")
+    if (folder / AVE_FILE).exists():
+        if others := [file for file in SPLIT_FILES.values() if (folder / file).exists()]:
+            raise DatasetError(f"{escape(folder)}: holds {AVE_FILE} and {others[0]}: two data sets; move one of them")
+        return _convert_ave(folder, read_ave(folder))
     notices: list[str] = []
     labels = read_labels(folder / LABEL_FILE, notices) if (folder / LABEL_FILE).exists() else LLP_LABELS
     problems: list[str] = []
@@ -195,10 +183,35 @@ def read_annotations(folder: Path) -> Annotations:
     }
     problems += _shared_clips(splits)
     if not splits and not problems:
-        problems.append(f"{escape(folder)}: holds none of {', '.join(SPLIT_FILES.values())}")
+        problems.append(f"{escape(folder)}: holds none of {', '.join([*SPLIT_FILES.values(), AVE_FILE])}")
     if problems:
         raise DatasetError.listing(f"the annotations in {escape(folder)} cannot be used", problems)
     return Annotations(folder, labels, splits, events, tuple(_irregularities(splits, events)), tuple(notices))
+
+
+def _split_files(task: str, name: str) -> list[str]:
+    """Return the names of the files in which a split may be."""
+    if task == "avvp":
+        return [SPLIT_FILES[name]] if name in SPLIT_FILES else []
+    return [NOISY_TEXT, NOISY_LABELS] if name == NOISY else [TEXT_FILES[name], ORDER_FILES[name]]
+
+
+def _convert_ave(folder: Path, ave: AveAnnotations) -> Annotations:
+    """Return annotations in which the one event of each clip is heard and seen."""
+    splits: dict[str, DatasetSplit] = {}
+    for name, order in ave.splits.items():
+        clips = [ave.clips[index] for index in order]
+        present = empty_labels(len(clips), 1, len(ave.labels))[:, 0]
+        for index, clip in enumerate(clips):
+            present[index, clip.label] = clip.start < clip.end
+        splits[name] = DatasetSplit(name, tuple(clip.filename for clip in clips), present)
+    if ave.noisy:
+        splits[NOISY] = DatasetSplit(NOISY, ave.noisy, empty_labels(len(ave.noisy), 1, len(ave.labels))[:, 0])
+    events = tuple(
+        EventRow(clip.filename, clip.start, clip.end, clip.label) for clip in ave.clips if clip.start < clip.end
+    )
+    both = dict.fromkeys(EVENT_FILES, events)
+    return Annotations(folder, ave.labels, splits, both, ave.notes, ave.notices, "avel")
 
 
 def read_labels(path: Path, notices: list[str] | None = None) -> tuple[str, ...]:
@@ -240,7 +253,7 @@ class _Rows:
 
 
 def _read_split(name: str, table: _Rows, labels: Sequence[str], problems: list[str]) -> DatasetSplit:
-    find = _class_finder(labels)
+    find = class_finder(labels)
     clips: dict[str, list[int]] = {}
     for line, (filename, names) in table.rows:
         if len(problems) > MAX_PROBLEMS:
@@ -262,19 +275,14 @@ def _read_split(name: str, table: _Rows, labels: Sequence[str], problems: list[s
     return DatasetSplit(name, tuple(clips), present)
 
 
-def split_labels(cell: str) -> list[str]:
-    """Split a comma-separated list of classes, which may be empty."""
-    return [label.strip() for label in cell.split(",") if label.strip()]
-
-
 def _read_events(table: _Rows, labels: Sequence[str], problems: list[str]) -> tuple[EventRow, ...]:
-    find, numbers = _class_finder(labels), NumberReader(decimal_comma=True)
+    find, numbers = class_finder(labels), NumberReader(decimal_comma=True)
     rows: list[EventRow] = []
     for line, (filename, onset, offset, label) in table.rows:
         if len(problems) > MAX_PROBLEMS:
             break
         try:
-            rows.append(EventRow(filename, _whole(onset, numbers), _whole(offset, numbers), find(label)))
+            rows.append(EventRow(filename, whole_seconds(onset, numbers), whole_seconds(offset, numbers), find(label)))
         except ValueError as error:
             problems.append(f"{table.file}:{line}: {error}")
     return tuple(rows)
@@ -315,57 +323,6 @@ def _read_rows(path: Path, columns: Sequence[str], problems: list[str], notices:
     except ValueError as error:
         problems.append(f"{path.name}: {error}")
         return _Rows(path.name, ())
-
-
-def read_table(text: str, name: str, columns: Sequence[str], problems: list[str]) -> list[tuple[int, list[str]]]:
-    """Read a table whose columns are separated by tabs, or by semicolons as spreadsheets write them.
-
-    Commas do not separate columns: they separate the classes of a clip, usually without quotes.
-
-    Args:
-        text: of the file.
-        name: of the file, for the problems.
-        columns: names of the columns to return; the table may have others.
-        problems: a line is appended for each row that cannot be read.
-
-    Returns:
-        For each row, the number of its line and the values of `columns` in that order.
-
-    Raises:
-        ValueError: the header lacks a column, or a quote is not closed. The message does not name the file.
-    """
-    table = parse_table(text, columns, delimiters="\t;")
-    table.require(columns, separated="tab-separated")
-    problems += [f"{name}:{problem.line}: {problem.cause}" for problem in table.problems]
-    return [(row.line, [row.cells[column] for column in columns]) for row in table.rows]
-
-
-def _class_finder(labels: Sequence[str]) -> Callable[[str], int]:
-    indices = {label: index for index, label in enumerate(labels)}
-    unknown: list[str] = []
-
-    def find(label: str) -> int:
-        if label in indices:
-            return indices[label]
-        unknown.append(label)
-        searched = len(unknown) <= _MAX_HINTS and len(label) <= _MAX_HINT_LENGTH
-        close = difflib.get_close_matches(label, labels, 1) if searched else []
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise ValueError(f"unknown class {shorten(label)}{hint}")
-
-    return find
-
-
-def _whole(text: str, numbers: NumberReader) -> int:
-    try:
-        number = numbers.parse(text)
-        if number != int(number):
-            raise ValueError
-    except ValueError:
-        raise ValueError(f"{shorten(text)} is not a whole number of seconds") from None
-    if abs(number) > MAX_MEDIA_SECONDS:
-        raise ValueError(f"{escape(text)} seconds are more than {MAX_MEDIA_SECONDS // 3600} hours")
-    return int(number)
 
 
 def _shared_clips(splits: dict[str, DatasetSplit]) -> list[str]:

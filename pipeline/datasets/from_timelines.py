@@ -10,14 +10,9 @@ from ..errors import SetupError
 from ..files import make_folder
 from ..text import escape
 from ..timeline import Timeline
-from .annotations import (
-    LABEL_FILE,
-    SPLIT_FILES,
-    label_name_error,
-    read_annotations,
-    read_labels,
-    usable_clip_name,
-)
+from .annotation_cells import label_name_error, usable_clip_name
+from .annotations import LABEL_FILE, SPLIT_FILES, read_annotations, read_labels
+from .ave_annotations import AVE_FILE
 from .clips import clip_id
 from .pseudo_labels import write_pseudo_labels
 from .write_annotations import write_annotations
@@ -78,6 +73,8 @@ def write_data_set(
 
 
 def _check_split(folder: Path, clips: Mapping[str, Timeline], split: str, *, overwrite: bool) -> None:
+    if (folder / AVE_FILE).exists():
+        raise SetupError(f"{escape(folder)}: holds a data set in AVE's form ({AVE_FILE}); use another folder")
     if (folder / SPLIT_FILES[split]).exists() and not overwrite:
         raise SetupError(f"{escape(folder / SPLIT_FILES[split])}: already exists; --overwrite replaces it")
     if split != "train" and any((folder / SPLIT_FILES[other]).exists() for other in {"val", "test"} - {split}):

@@ -33,6 +33,7 @@ EXTRAS = {
     "hub": "bundles of a Hugging Face hub",
     "ray": "--engine ray: batch runs on a cluster",
     "table": "Parquet files",
+    "avel": "published HDF5 files of AVE",
     "pandas": "Timeline.to_dataframe",
     "otio": "EDL and FCPXML of .otio files",
     "serve": "avvp serve",

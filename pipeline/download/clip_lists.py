@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...weights.unicode import TextError
+from ..datasets.ave_rows import split_ave_row
 from ..errors import DatasetError, SetupError
 from ..segments import MAX_MEDIA_SECONDS
 from ..tables import parse_table
@@ -22,7 +23,6 @@ _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 _YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 _CUT_NAME = re.compile(r"(?P<video>.+)_(?P<start>\d{1,6}(?:\.\d{1,6})?)_(?P<end>\d{1,6}(?:\.\d{1,6})?)", re.ASCII)
 _NAME_COLUMN = "filename"
-_AVE_CELLS = 5  # class & id & quality & start & end
 _AUDIOSET_CELLS = 3  # id, start, end, and labels
 
 
@@ -130,12 +130,12 @@ def _names(path: Path) -> Iterator[tuple[int, str, bool]]:
         yield from ((row.line, row.cells[_NAME_COLUMN], False) for row in table.rows)
         return
     for line, text in lines:
-        cells = text.split("&")
+        row = split_ave_row(text)
         if is_address(text):
             yield line, text, False
-        elif len(cells) == _AVE_CELLS:
-            if cells[1] != "VideoID":  # the header
-                yield line, cells[1], True
+        elif row is not None:
+            if not row.is_header:
+                yield line, row.video, True
         elif (segment := _audioset(text)) is not None:
             video, start, end = segment
             yield line, f"{video}_{start:g}_{end:g}", False

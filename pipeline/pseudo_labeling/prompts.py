@@ -11,7 +11,7 @@ from typing import Any
 from ...models.config import MAX_LABELS
 from ...weights.messages import shown
 from ...weights.toml import parse_toml, toml_string
-from ..datasets.annotations import label_name_error
+from ..datasets.annotation_cells import label_name_error
 from ..errors import SetupError
 from ..text import escape
 from ..text_files import read_bytes

@@ -9,7 +9,8 @@ from pathlib import Path, PurePath
 import numpy as np
 from numpy.typing import NDArray
 
-from ..datasets.annotations import CLIP_COLUMNS, EVENT_COLUMNS, MAX_PROBLEMS, SPLIT_FILES, Annotations, split_labels
+from ..datasets.annotation_cells import MAX_PROBLEMS, split_labels
+from ..datasets.annotations import CLIP_COLUMNS, EVENT_COLUMNS, SPLIT_FILES, Annotations
 from ..datasets.clips import clip_id
 from ..errors import DatasetError
 from ..files import MEDIA_SUFFIXES

@@ -211,7 +211,7 @@ def _select_videos(
     named: Mapping[str, Path], scored: Collection[str], labels: _KnownLabels, options: PseudoLabelOptions
 ) -> tuple[dict[str, Path], LabelingConfig]:
     """Select the annotated videos and build the labelling configuration. scored: videos with scores in the output."""
-    from ...datasets.annotations import usable_clip_name
+    from ...datasets.annotation_cells import usable_clip_name
     from ...pseudo_labeling.threshold_scores import LabelingConfig
 
     weak, dense, notes, videos = labels.weak, labels.dense, list(labels.notes), dict(named)
