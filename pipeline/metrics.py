@@ -1,14 +1,16 @@
-"""The ten F-scores of audio-visual video parsing, vectorised.
+"""The ten F-scores of audio-visual video parsing, and the accuracy of event localization, vectorised.
 
 For each video and class, F = 2 TP / (2 TP + FP + FN). At the segment level TP, FP and FN count segments; at the event
 level they count events, the maximal runs of a class, and events match from an intersection over union of 0.5 on. F is
 averaged over the classes present in ground truth or prediction (1 if there is none), then over videos. Audio-visual is
 audio AND visual; Type@AV is the mean of audio, visual and audio-visual; Event@AV pools the counts of audio and visual.
 
+Event localization has one class a second, the background included; its score is the share of right seconds.
+
 Source:
     Tian, Li, Xu: Unified Multisensory Perception: Weakly-Supervised Audio-Visual Video Parsing, ECCV 2020, and LLP's
     scorer, github.com/YapengTian/AVVP-ECCV20: `segment_level` and `event_level` in utils/eval_metrics.py, Type@AV in
-    main_avvp.py. The scores are equal; the tests compare them.
+    main_avvp.py. The scores are equal; the tests compare them. Accuracy: `compute_acc` of AVE, PSP and CMBS.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from .descriptions import describe, describe_columns
 _MATCH_IOU = 0.5  # least intersection over union of matching events
 SCORE_NAMES = ("audio", "visual", "audio_visual", "type_av", "event_av")
 LEVELS = ("segment", "event")
+NO_SECOND = -1  # in place of a true class: past the end of a clip
 
 
 @dataclass(frozen=True)
@@ -191,6 +194,59 @@ def _find_runs(active: NDArray[np.bool_]) -> _Runs:
     lengths = np.bincount(ids[rows], minlength=int(starts.sum()))
     owners = np.flatnonzero(starts) // rows.shape[2]
     return _Runs(ids, lengths, owners)
+
+
+def segment_accuracy(predicted: ArrayLike, truth: ArrayLike) -> float:
+    """Compute the share of seconds whose class is right; the background is a class as any other.
+
+    Args:
+        predicted: (N, T) int, class of each second of N clips.
+        truth: (N, T) int, from 0 on; `NO_SECOND` past the end of a clip: these seconds do not count.
+
+    Returns:
+        Percent of the seconds of all clips together.
+
+    Raises:
+        ValueError: the arrays are not integers of one shape (N, T), or no second counts.
+    """
+    predicted, truth, counts = _check_classes(predicted, truth)
+    return float(100 * (predicted == truth)[counts].mean())
+
+
+def class_confusion(predicted: ArrayLike, truth: ArrayLike, classes: int) -> NDArray[np.int64]:
+    """Count the seconds of each pair of true and predicted class.
+
+    Args:
+        predicted: (N, T) int, from 0 to K - 1.
+        truth: (N, T) int, from 0 to K - 1; `NO_SECOND` past the end of a clip.
+        classes: K, the background included.
+
+    Returns:
+        (K, K) seconds: a row for each true, a column for each predicted class.
+
+    Raises:
+        ValueError: as for `segment_accuracy`, or a class is not below K.
+    """
+    predicted, truth, counts = _check_classes(predicted, truth)
+    pairs = truth[counts].astype(np.int64), predicted[counts].astype(np.int64)
+    if any(part.min() < 0 or part.max() >= classes for part in pairs):
+        raise ValueError(f"expected classes from 0 to {classes - 1}")
+    return np.bincount(pairs[0] * classes + pairs[1], minlength=classes**2).reshape(classes, classes)
+
+
+def _check_classes(
+    predicted: ArrayLike, truth: ArrayLike
+) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.bool_]]:
+    """Return two arrays of classes, and which seconds count. Raises ValueError."""
+    arrays = np.asarray(predicted), np.asarray(truth)
+    if arrays[0].shape != arrays[1].shape or arrays[0].ndim != 2:
+        raise ValueError(f"expected two arrays of one shape (N, T), got {[array.shape for array in arrays]}")
+    if any(array.dtype.kind not in "iu" for array in arrays):
+        raise ValueError(f"expected integers, got {[str(array.dtype) for array in arrays]}")
+    counts = arrays[1] != NO_SECOND
+    if not counts.any():
+        raise ValueError("there is no second to score")
+    return *arrays, counts
 
 
 _LEVEL_COUNTS = {"segment": segment_counts, "event": event_counts}
