@@ -10,19 +10,13 @@ where a disk breaks or the file shrinks, a map would end the process.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import itertools
 import json
 import os
-import secrets
-import shutil
-import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,24 +24,18 @@ from numpy.typing import NDArray
 from ...extractors.profiles import FeatureSpec
 from ...weights.messages import shown
 from ...weights.safe_paths import inside
-from ..durable import PART_PREFIX, sync_folder
-from ..errors import DatasetError, OutputError
-from ..files import check_folder_of, make_folder_of
+from ..errors import DatasetError
 from ..segments import MAX_MEDIA_SECONDS
 from ..text import escape
 from ..text_files import read_json
 from .npy_files import ArrayHeader, open_array_file, read_header_of, read_values
-from .npy_folders import READ_THREADS, FeatureFolders, FeatureSource
+from .npy_folders import FeatureFolders, FeatureSource
 
 INDEX_FILE = "index.json"
 ARRAY_FILE = "features.npy"
 ARRAY_PREFIX = "features-"
 FORMAT_VERSION = 2
 DTYPES = {"float32": np.float32, "float16": np.float16}
-_TEMPORARY = f"{PART_PREFIX}pack-"  # of folders that are renamed when a store is complete
-_ABANDONED = 60.0  # seconds without a change
-_READ_AHEAD_BYTES = 256 << 20  # of clips in memory while packing
-_READ_AHEAD = 64  # clips, at most
 
 
 class FeatureStore:
@@ -130,156 +118,6 @@ def open_features(path: Path) -> FeatureSource:
     return FeatureStore(path) if (path / INDEX_FILE).exists() else FeatureFolders(path)
 
 
-class PackResult(NamedTuple):
-    """Result of packing."""
-
-    clips: int  # in the store
-    bytes: int  # size of the store
-    left_out: tuple[str, ...]  # problems of clips that are not in the store, one message each
-
-
-def check_target(target: Path) -> None:
-    """Check that a store can be created.
-
-    Args:
-        target: folder of the new store.
-
-    Raises:
-        OutputError: the path exists, or the nearest folder above it that exists is not writable.
-    """
-    if os.path.lexists(target):
-        raise OutputError(f"{escape(target)}: already exists; remove it or choose another name")
-    check_folder_of(target)
-
-
-def pack_features(
-    source: FeatureFolders,
-    target: Path,
-    *,
-    dtype: str = "float32",
-    skip_bad: bool = False,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
-) -> PackResult:
-    """Write a store of all clips of a feature folder. If anything fails, no store is created.
-
-    It is written to a folder beside the target, locked meanwhile, and renamed at the end. What killed runs have left
-    there is removed.
-
-    Args:
-        source: the feature folder.
-        target: folder of the new store.
-        dtype: key in `DTYPES`.
-        skip_bad: omit clips with errors instead of failing.
-        progress: called with the number of clips done and in total.
-
-    Returns:
-        Number of clips, size, and problems of the clips that were omitted.
-
-    Raises:
-        DatasetError: clips have errors, all listed; with `skip_bad`, only if no clip is left.
-        OutputError: the target exists or cannot be written.
-    """
-    check_target(target)
-    make_folder_of(target)
-    expected, problems = source.lengths(sorted(source.ids()))
-    parent = target.resolve().parent
-    try:
-        _remove_abandoned(parent)
-        with _locked_folder(parent) as temporary:
-            lengths: dict[str, int] = {}
-            with (temporary / ARRAY_FILE).open("wb") as file:
-                write_header(file, dtype, 0, sum(source.spec.dims))
-                for done, (clip_id, rows) in enumerate(_read_all(source, expected), 1):
-                    problem = rows if isinstance(rows, str) else _too_large(clip_id, rows, dtype)
-                    if isinstance(rows, str) or problem:
-                        problems.append(problem)
-                    else:
-                        file.write(rows.astype(DTYPES[dtype], copy=False).tobytes())
-                        lengths[clip_id] = len(rows)
-                    progress(done, len(expected))
-                if not lengths or (problems and not skip_bad):
-                    empty = f"{escape(source.root)}: contains no features"
-                    raise DatasetError.listing("nothing was packed", problems or [empty])
-                file.seek(0)
-                write_header(file, dtype, sum(lengths.values()), sum(source.spec.dims))
-                size = _flush(file)
-            with (temporary / INDEX_FILE).open("wb") as file:
-                file.write(describe_store(source.spec, lengths, ARRAY_FILE))
-                size += _flush(file)
-            sync_folder(temporary)
-            temporary.rename(target)
-            sync_folder(parent)
-    except OSError as error:
-        raise OutputError(f"{escape(target)}: cannot be written: {error.strerror or error}") from error
-    return PackResult(len(lengths), size, tuple(problems))
-
-
-@contextlib.contextmanager
-def _locked_folder(parent: Path) -> Iterator[Path]:
-    """Create a temporary folder, locked as long as the context lasts, and remove it where it is still there."""
-    folder = parent / f"{_TEMPORARY}{secrets.token_hex(8)}.part"
-    folder.mkdir()
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems have no locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
-
-
-def _remove_abandoned(parent: Path) -> None:
-    """Remove the temporary folders of killed runs: old enough to be locked by now, and not locked."""
-    for folder in parent.glob(f"{_TEMPORARY}*.part"):
-        with contextlib.suppress(OSError):
-            if time.time() - folder.lstat().st_mtime < _ABANDONED or not folder.is_dir() or folder.is_symlink():
-                continue
-            descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(descriptor)
-
-
-def _read_all(source: FeatureFolders, lengths: Mapping[str, int]) -> Iterator[tuple[str, NDArray[np.floating] | str]]:
-    """Read clips in threads, ahead of the caller; yield each clip's id with its rows or the error message."""
-
-    def attempt(clip_id: str) -> NDArray[np.floating] | str:
-        try:
-            return source.read(clip_id)
-        except DatasetError as error:
-            return str(error)
-
-    most_seconds = _READ_AHEAD_BYTES // (4 * sum(source.spec.dims))
-    with ThreadPoolExecutor(READ_THREADS) as readers:
-        for block in _blocks(lengths, most_seconds):
-            yield from zip(block, readers.map(attempt, block), strict=True)
-
-
-def _blocks(lengths: Mapping[str, int], most_seconds: int) -> Iterator[list[str]]:
-    """Divide clips into blocks of at most `_READ_AHEAD` clips and, unless it is a single clip, so many seconds."""
-    block: list[str] = []
-    seconds = 0
-    for clip_id, length in lengths.items():
-        if block and (len(block) == _READ_AHEAD or seconds + length > most_seconds):
-            yield block
-            block, seconds = [], 0
-        block.append(clip_id)
-        seconds += length
-    if block:
-        yield block
-
-
-def _too_large(clip_id: str, rows: NDArray[np.floating], dtype: str) -> str:
-    """Return an error message if the type cannot represent the values, else an empty string."""
-    largest = float(np.abs(rows).max())
-    if largest <= float(np.finfo(DTYPES[dtype]).max):
-        return ""
-    return f"{escape(clip_id)}: value {largest:g} exceeds the range of {dtype}; pack it as float32"
-
-
 def describe_store(spec: FeatureSpec, lengths: Mapping[str, int], array: str) -> bytes:
     """Encode the index of a store.
 
@@ -314,13 +152,6 @@ def write_header(file: IO[bytes], dtype: str, rows: int, width: int) -> None:
     """
     description = {"descr": np.dtype(DTYPES[dtype]).str, "fortran_order": False, "shape": (rows, width)}
     np.lib.format.write_array_header_1_0(file, description)
-
-
-def _flush(file: IO[Any]) -> int:
-    """Flush and fsync a file, return its size in bytes."""
-    file.flush()
-    os.fsync(file.fileno())
-    return os.fstat(file.fileno()).st_size
 
 
 def _read_index(root: Path) -> dict[str, Any]:

@@ -44,7 +44,8 @@ def pack(options: PackOptions) -> int:
     """
     with exit_2_on_error(debug=options.debug):
         from ...features.npy_folders import FeatureFolders
-        from ...features.packed_store import INDEX_FILE, check_target, pack_features
+        from ...features.packed_store import INDEX_FILE
+        from ...features.packing import check_target, pack_features
         from ..console import Console
 
         if (options.features / INDEX_FILE).exists():

@@ -19,10 +19,11 @@ import pytest
 from avvp.extractors.profiles import FeatureSpec
 from avvp.pipeline.datasets.pseudo_labels import FOLDERS, read_pseudo_labels, write_pseudo_labels
 from avvp.pipeline.errors import AVVPError, DatasetError, OutputError
-from avvp.pipeline.features import packed_store
+from avvp.pipeline.features import packing
 from avvp.pipeline.features.npy_files import parse_array, read_array, read_header
 from avvp.pipeline.features.npy_folders import PUBLISHED_SPEC, FeatureFolders
-from avvp.pipeline.features.packed_store import FeatureStore, open_features, pack_features
+from avvp.pipeline.features.packed_store import FeatureStore, open_features
+from avvp.pipeline.features.packing import pack_features
 from support.command import Run
 from support.hostile_values import join_npy
 
@@ -296,7 +297,7 @@ class TestPacking:
         program = (
             "import os, signal, sys; from pathlib import Path\n"
             "from avvp.pipeline.features.npy_folders import FeatureFolders\n"
-            "from avvp.pipeline.features.packed_store import pack_features\n"
+            "from avvp.pipeline.features.packing import pack_features\n"
             "kill = lambda done, total: os.kill(os.getpid(), signal.SIGKILL)\n"
             "pack_features(FeatureFolders(Path(sys.argv[1])), Path(sys.argv[2]), progress=kill)\n"
         )
@@ -352,7 +353,7 @@ def test_a_disk_that_is_full_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     targets = {"mkdir": (Path, "mkdir"), "fsync": (os, "fsync"), "rename": (Path, "rename")}
-    owner, name = targets.get(broken, (packed_store, "write_header"))
+    owner, name = targets.get(broken, (packing, "write_header"))
     monkeypatch.setattr(owner, name, refuse)
     with pytest.raises(OutputError, match="store: cannot be written: No space left on device"):
         pack_features(FeatureFolders(feats), tmp_path / "store")

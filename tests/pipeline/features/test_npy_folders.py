@@ -17,7 +17,8 @@ from avvp.extractors.profiles import FeatureSpec
 from avvp.pipeline.errors import DatasetError, OutputError
 from avvp.pipeline.features.npy_files import read_header
 from avvp.pipeline.features.npy_folders import PUBLISHED_SPEC, FeatureFolders, FeatureSource
-from avvp.pipeline.features.packed_store import INDEX_FILE, FeatureStore, open_features, pack_features
+from avvp.pipeline.features.packed_store import INDEX_FILE, FeatureStore, open_features
+from avvp.pipeline.features.packing import pack_features
 
 SPEC = FeatureSpec("clean", 1, ("vggish_tiny", "resnet152", "r2plus1d_tiny"), (3, 5, 4), frames_per_segment=2)
 FOLDERS = ("vggish_tiny", "res152", "r2plus1d_tiny")

@@ -23,7 +23,8 @@ from avvp.pipeline.datasets.clips import load_clips
 from avvp.pipeline.errors import OutputError, SetupError, TrainingError
 from avvp.pipeline.evaluation.evaluate import score_clips
 from avvp.pipeline.features.npy_folders import FeatureFolders
-from avvp.pipeline.features.packed_store import open_features, pack_features
+from avvp.pipeline.features.packed_store import open_features
+from avvp.pipeline.features.packing import pack_features
 from avvp.pipeline.files import exclusive_lock
 from avvp.pipeline.inference.predict import predict_clips
 from avvp.pipeline.inference.thresholds import Thresholds
