@@ -32,7 +32,8 @@ from avvp.pipeline.datasets.clips import SplitDataset
 from avvp.pipeline.datasets.loader import iterate_batches
 from avvp.pipeline.devices import resolve_device
 from avvp.pipeline.features.npy_folders import PUBLISHED_SPEC, FeatureFolders
-from avvp.pipeline.features.packed_store import FeatureStore, pack_features
+from avvp.pipeline.features.packed_store import FeatureStore
+from avvp.pipeline.features.packing import pack_features
 from avvp.pipeline.metrics import score
 from avvp.pipeline.timeline import SegmentLabels
 from avvp.pipeline.training.model_info import count_parts

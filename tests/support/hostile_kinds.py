@@ -13,7 +13,7 @@ import numpy as np
 from avvp.pipeline.batch.journal import InputFingerprint, Journal, JournalEntry, hash_values
 from avvp.pipeline.batch.local_storage import LocalStorage
 from avvp.pipeline.features.npy_folders import FeatureFolders
-from avvp.pipeline.features.packed_store import pack_features
+from avvp.pipeline.features.packing import pack_features
 from avvp.pipeline.inference.bundle import load_networks
 from avvp.pipeline.inference.thresholds import Thresholds
 from avvp.pipeline.outputs.formats.registry import FORMATS, write_events

@@ -13,7 +13,8 @@ from avvp.pipeline.datasets.clips import SplitDataset, check_values, clip_id, fi
 from avvp.pipeline.datasets.loader import iterate_batches, shuffled
 from avvp.pipeline.errors import DatasetError
 from avvp.pipeline.features.npy_folders import FeatureFolders
-from avvp.pipeline.features.packed_store import open_features, pack_features
+from avvp.pipeline.features.packed_store import open_features
+from avvp.pipeline.features.packing import pack_features
 from support.llp_like import Recipe, Truth, generate
 
 LABELS = ("Dog", "Speech", "Car")
