@@ -4,6 +4,7 @@ from .files.published import load_published
 from .labels import AVE_LABELS, LABEL_SETS, LLP_LABELS
 from .localizers.config import LocalizerConfig
 from .localizers.localizer import EventLocalizer, build_localizer
+from .localizers.losses import LocalizationObjective, LocalizationTargets, localization_terms
 from .localizers.output import LocalizerOutput
 from .parser import AVParser, ParserOutput, build_parser
 
@@ -14,6 +15,8 @@ __all__ = [
     "AVParser",
     "Checkpoint",
     "EventLocalizer",
+    "LocalizationObjective",
+    "LocalizationTargets",
     "LocalizerConfig",
     "LocalizerOutput",
     "ParserConfig",
@@ -23,4 +26,5 @@ __all__ = [
     "dump_checkpoint",
     "load_checkpoint",
     "load_published",
+    "localization_terms",
 ]

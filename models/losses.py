@@ -154,7 +154,7 @@ def segment_bce(probs: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
     Returns:
         Scalar, at least float32.
     """
-    return _mean_over_segments(_elementwise_bce(probs, targets), valid)
+    return mean_over_segments(_elementwise_bce(probs, targets), valid)
 
 
 def segment_bce_with_logits(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
@@ -171,9 +171,9 @@ def segment_bce_with_logits(logits: Tensor, targets: Tensor, valid: Tensor) -> T
     Source:
         github.com/Franklin905/VALOR.
     """
-    dtype = _loss_dtype(logits)
+    dtype = loss_dtype(logits)
     losses = F.binary_cross_entropy_with_logits(logits.to(dtype), targets.to(dtype), reduction="none")
-    return _mean_over_segments(losses, valid)
+    return mean_over_segments(losses, valid)
 
 
 def smooth(targets: Tensor, amount: float) -> Tensor:
@@ -250,7 +250,7 @@ def cosine_similarities(audio: Tensor, visual: Tensor) -> Tensor:
     Source:
         github.com/jasongief/LEAP.
     """
-    dtype = _loss_dtype(audio)
+    dtype = loss_dtype(audio)
     audio, visual = F.normalize(audio.to(dtype), dim=-1), F.normalize(visual.to(dtype), dim=-1)
     return F.relu(audio @ visual.transpose(1, 2))
 
@@ -263,14 +263,32 @@ SIMILARITIES = {
 }
 
 
+def similarity_loss(audio: Tensor, visual: Tensor, expected: Tensor, valid: Tensor) -> Tensor:
+    """Compute the mean squared error of the similarities over pairs of real segments.
+
+    Args:
+        audio: (B, T, D).
+        visual: (B, T, D).
+        expected: (B, T, T), target of `cosine_similarities`.
+        valid: (B, T) bool, True on real segments.
+
+    Returns:
+        Scalar, at least float32.
+
+    Source:
+        LEAP paper, Eq. 11.
+    """
+    predicted = cosine_similarities(audio, visual)
+    pairs = valid[:, :, None] & valid[:, None, :]
+    return ((predicted - expected.to(predicted.dtype)).square() * pairs).sum() / pairs.sum()
+
+
 def _similarity_loss(output: ParserOutput, targets: Targets, objective: Objective) -> Tensor:
-    """Compute the mean squared error of the similarities over pairs of real segments (LEAP paper, Eq. 11)."""
+    """Compute the similarity loss with the target that the objective names."""
     assert targets.audio_segments is not None
     assert targets.visual_segments is not None
     expected = SIMILARITIES[objective.similarity](targets.audio_segments, targets.visual_segments, objective)
-    predicted = cosine_similarities(output.audio_hidden, output.visual_hidden)
-    pairs = output.valid[:, :, None] & output.valid[:, None, :]
-    return ((predicted - expected.to(predicted.dtype)).square() * pairs).sum() / pairs.sum()
+    return similarity_loss(output.audio_hidden, output.visual_hidden, expected, output.valid)
 
 
 def _video_targets(targets: Targets, objective: Objective) -> tuple[Tensor, Tensor, Tensor]:
@@ -295,7 +313,8 @@ def _video_probs(output: ParserOutput, objective: Objective) -> Tensor:
     return UNIONS[objective.union](output.audio_video_probs, output.visual_video_probs)
 
 
-def _mean_over_segments(losses: Tensor, valid: Tensor) -> Tensor:
+def mean_over_segments(losses: Tensor, valid: Tensor) -> Tensor:
+    """Compute the mean of losses (B, T, C) over the real segments, where valid (B, T) is True."""
     return (losses * valid[:, :, None]).sum() / (valid.sum() * losses.shape[-1])
 
 
@@ -304,10 +323,10 @@ def _elementwise_bce(probs: Tensor, targets: Tensor) -> Tensor:
 
     NaN gives NaN; torch's own function raises an error instead, which on a GPU aborts the process's CUDA context.
     """
-    probs = probs.to(_loss_dtype(probs)).clamp(_PROB_MARGIN, 1 - _PROB_MARGIN)
+    probs = probs.to(loss_dtype(probs)).clamp(_PROB_MARGIN, 1 - _PROB_MARGIN)
     return -(targets * probs.log() + (1 - targets) * torch.log1p(-probs))
 
 
-def _loss_dtype(tensor: Tensor) -> torch.dtype:
+def loss_dtype(tensor: Tensor) -> torch.dtype:
     """Return the dtype of the losses: at least float32, whatever precision the parser ran in."""
     return torch.promote_types(tensor.dtype, torch.float32)

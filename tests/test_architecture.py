@@ -83,7 +83,18 @@ PUBLIC = {
     "avvp": ["parse_video", "extract_features", "Timeline", "Event", "FeatureSet", "__version__"],
     "avvp.pipeline": ["parse_video", "extract_features", "Event", "Timeline", "FeatureSet"],
     "avvp.extractors": ["build_extractor"],
-    "avvp.models": ["ParserConfig", "build_parser", "load_published"],
+    "avvp.models": [
+        "ParserConfig",
+        "build_parser",
+        "load_published",
+        "LocalizerConfig",
+        "EventLocalizer",
+        "LocalizerOutput",
+        "LocalizationTargets",
+        "LocalizationObjective",
+        "localization_terms",
+        "build_localizer",
+    ],
     "avvp.weights": ["WeightsError", "load_bundle", "fetch_file"],
 }
 

@@ -89,14 +89,15 @@ class PostNormLayer(nn.Module):
     """Attention layer with post-norm: ``x = LN(q + drop(MHA(q, m, m))); LN(x + drop(FF(x)))``.
 
     Args:
-        config: width D, width of FF, heads, dropouts.
+        config: width D, heads, dropouts.
+        inner_dim: width inside FF.
     """
 
-    def __init__(self, config: LocalizerConfig) -> None:
+    def __init__(self, config: LocalizerConfig, inner_dim: int) -> None:
         super().__init__()
         dim = config.hidden_dim
         self.attention = _attention(dim, config.heads, config.attention_dropout)
-        self.feedforward = FeedForward(dim, config.feedforward_dim, config.dropout)
+        self.feedforward = FeedForward(dim, inner_dim, config.dropout)
         self.attention_norm = nn.LayerNorm(dim)
         self.feedforward_norm = nn.LayerNorm(dim)
         self.dropout = Dropout(config.dropout)
@@ -118,7 +119,7 @@ class SequenceEncoder(nn.Module):
     def __init__(self, config: LocalizerConfig, dim: int) -> None:
         super().__init__()
         self.projection = nn.Linear(dim, config.hidden_dim)
-        self.layers = nn.ModuleList(PostNormLayer(config) for _ in range(config.layers))
+        self.layers = nn.ModuleList(PostNormLayer(config, config.feedforward_dim) for _ in range(config.layers))
         for layer in self.layers[1:]:
             layer.load_state_dict(self.layers[0].state_dict())
 
@@ -142,7 +143,7 @@ class SequenceDecoder(nn.Module):
     def __init__(self, config: LocalizerConfig, dim: int) -> None:
         super().__init__()
         self.projection = nn.Linear(dim, config.hidden_dim)
-        self.layer = PostNormLayer(config)
+        self.layer = PostNormLayer(config, config.decoder_feedforward_dim)
 
     def forward(self, query: Tensor, memory: Tensor, valid: Tensor | None) -> Tensor:
         """Decode the query (B, T, dim) from the memory (B, T, D) -> (B, T, D)."""

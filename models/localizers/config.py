@@ -53,7 +53,8 @@ _CMBS_WEAK = {
     "beta": 0.5,
     "gamma": 0.5,
 }
-_NUMBERS = {("psp", "weak"): {"threshold": 0.095}, ("cmbs", "weak"): _CMBS_WEAK}
+_PSP_WEAK = {"threshold": 0.095}
+_NUMBERS = {("psp", "weak"): _PSP_WEAK, ("cpsp", "weak"): _PSP_WEAK, ("cmbs", "weak"): _CMBS_WEAK}
 
 _CHOICES = {
     "system": tuple(SYSTEMS),
@@ -71,6 +72,7 @@ _LIMITS = {
     "hidden_dim": MAX_WIDTH,
     "classifier_dim": MAX_WIDTH,
     "feedforward_dim": MAX_WIDTH,
+    "decoder_feedforward_dim": MAX_WIDTH,
     "layers": MAX_LAYERS,
     "heads": MAX_WIDTH,
     "interaction_heads": MAX_WIDTH,
@@ -110,7 +112,8 @@ class LocalizerConfig:
     attention_dim: int = 512  # AVE, DMRN, PSP, CPSP: width inside the attention over positions
     hidden_dim: int = 256  # of each modality; each direction of an LSTM has half of it
     classifier_dim: int = 64  # AVE, PSP: width inside the classifier
-    feedforward_dim: int = PUBLISHED  # CMBS: width inside the feed-forward parts
+    feedforward_dim: int = PUBLISHED  # CMBS: width inside the feed-forward parts of encoders
+    decoder_feedforward_dim: int = 1024  # CMBS: of decoders
     layers: int = 2  # CMBS: layers of an encoder
     heads: int = 4  # CMBS: attention heads of encoders and decoders
     interaction_heads: int = PUBLISHED  # CMBS: attention heads between the modalities

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from avvp.models import AVParser, load_published
-from avvp.models.files.published import FAMILIES
+from avvp.models.files.published_parsers import FAMILIES
 from avvp.models.leap import hard_union, soft_union
 from avvp.models.losses import (
     Objective,

@@ -46,7 +46,9 @@ def load_scores() -> dict[str, dict[str, float]]:
 def build_golden_parser(family: str) -> AVParser:
     """Build a published parser whose parameters follow from their key names."""
     if family != "leap":
-        return load_published(family_state(family, SEED), family=family)
+        parser = load_published(family_state(family, SEED), family=family)
+        assert isinstance(parser, AVParser)
+        return parser
     embeddings = np.random.default_rng(SEED).standard_normal((25, 300)).astype(np.float32)
     return load_published(published_state(seed=SEED), family="leap", label_embeddings=torch.from_numpy(embeddings))
 

@@ -1,0 +1,144 @@
+"""Keys of published files: how they map to this program's, and the tensors under them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...weights.messages import shown, shown_name
+from ...weights.parameters import check_parameters
+
+Rules = tuple[tuple[str, str], ...]  # (regular expression in a published key, its replacement here)
+
+_PACKED_QKV = re.compile(r"(.*\.)in_proj_(weight|bias)")  # query, key and value in one tensor
+
+
+@dataclass(frozen=True)
+class Family:
+    """A published program: how its keys map to this program's, and settings that its files do not hold.
+
+    Attributes:
+        name: for messages.
+        rules: key mapping; the first rule that matches at the start of a key applies.
+        unused: keys that the published forward pass never reads.
+        settings: fields of the network's configuration.
+        inner: names inside of modules, replaced wherever they occur.
+    """
+
+    name: str
+    rules: Rules
+    unused: re.Pattern[str]
+    settings: dict[str, Any] = field(default_factory=dict)
+    inner: Rules = ()
+
+    def map_key(self, key: str) -> str | None:
+        """Return this program's name of a published key.
+
+        Args:
+            key: as published, without a ``module.`` prefix.
+
+        Returns:
+            The name, or None for a key that the published forward pass never reads.
+
+        Raises:
+            ValueError: the key does not occur in the published program.
+        """
+        if self.unused.match(key):
+            return None
+        for pattern, replacement in self.rules:
+            mapped, matches = re.subn(f"^{pattern}", replacement, key)
+            if matches:
+                for inner_pattern, inner_replacement in self.inner:
+                    mapped = re.sub(inner_pattern, inner_replacement, mapped)
+                return mapped
+        raise ValueError(f"not a key of the published {self.name}: {shown_name(key)}")
+
+    def map_state(self, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+        """Rename the tensors of a file; query, key and value in one tensor are split.
+
+        Args:
+            state: published key -> tensor, without ``module.`` prefixes.
+
+        Returns:
+            This program's name -> tensor, and the keys that the published forward pass never reads.
+
+        Raises:
+            ValueError: a key does not occur in the published program, or a tensor cannot be split.
+        """
+        mapped: dict[str, Tensor] = {}
+        unused: list[str] = []
+        for key, tensor in state.items():
+            name = self.map_key(key)
+            if name is None:
+                unused.append(key)
+            else:
+                # Convolutions along time are linear layers here: (out, in, kernel) -> (out, kernel * in).
+                mapped[name] = tensor.permute(0, 2, 1).flatten(1) if tensor.ndim == 3 else tensor
+        return _unpack(mapped), tuple(unused)
+
+    def check(
+        self,
+        tensors: Mapping[str, Tensor],
+        shapes: Mapping[str, tuple[int, ...]],
+        *,
+        dtypes: Collection[torch.dtype] = (torch.float32,),
+    ) -> None:
+        """Check the tensors of a file.
+
+        Args:
+            tensors: this program's name -> tensor.
+            shapes: name -> shape of each tensor of the network.
+            dtypes: of the parameters.
+
+        Raises:
+            ValueError: a tensor is missing, unknown, or of another shape or type, or has values that are not finite.
+        """
+        missing, unexpected = (
+            sorted(map(shown_name, keys)) for keys in (shapes.keys() - tensors, tensors.keys() - shapes)
+        )
+        if missing or unexpected:
+            raise ValueError(
+                f"the file is not a published {self.name}: missing {shown(missing)}, unexpected {shown(unexpected)}"
+            )
+        for key, shape in shapes.items():
+            if tuple(tensors[key].shape) != shape:
+                found = tuple(tensors[key].shape)
+                raise ValueError(
+                    f"tensors of the file have the wrong shape: size mismatch for {key}: {found}, not {shape}"
+                )
+        check_parameters(tensors, shapes, dtypes=dtypes)
+
+
+def read_matrix(tensors: Mapping[str, Tensor], key: str) -> tuple[int, int]:
+    """Return the shape of a matrix. Raises KeyError where it is missing, ValueError where it is none."""
+    shape = tuple(tensors[key].shape)
+    if len(shape) != 2:
+        raise ValueError(f"tensors of the file have the wrong shape: size mismatch for {key}: {shape} is not a matrix")
+    return shape
+
+
+def count_modules(tensors: Mapping[str, Tensor], pattern: str) -> int:
+    """Return how many modules are numbered by the pattern's group: the largest number plus one."""
+    return 1 + max((int(match[1]) for key in tensors if (match := re.match(pattern, key))), default=0)
+
+
+def _unpack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Split the query, key and value that torch's own attention stores in one tensor."""
+    unpacked: dict[str, Tensor] = {}
+    for key, tensor in state.items():
+        packed = _PACKED_QKV.fullmatch(key)
+        if packed is None:
+            unpacked[key] = tensor
+        elif tensor.ndim == 0 or len(tensor) % 3:
+            raise ValueError(
+                f"{shown_name(key)} is {tuple(tensor.shape)}, which cannot be split into query, key and value"
+            )
+        else:
+            names = (f"{packed[1]}{part}.{packed[2]}" for part in ("query", "key", "value"))
+            unpacked |= dict(zip(names, tensor.chunk(3), strict=True))
+    return unpacked
