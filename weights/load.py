@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ from safetensors.torch import load
 from torch import Tensor
 
 from .errors import WeightsError
+from .locate import verify_file
+from .manifest import WeightFile, list_files
 from .messages import escape, first_line, shown, shown_name
+from .module_process import read_module_file
 from .parameters import MAX_PARAMETERS
-from .tensor_files import MAX_TENSORS, check_tensor_file
+from .tensor_files import MAX_KEY, MAX_TENSORS, check_tensor_file
+from .vgg19 import read_keras
 
-MAX_KEY = 500  # characters of a tensor's name
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
 
@@ -38,26 +42,31 @@ _NUMBERS: list[Any] = [
 ]
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
+def read_state_dict(path: Path, *, rounded: bool = False) -> dict[str, Tensor]:
     """Read the tensors of a weight file; the `state_dict` entry of a training run's file is read as well.
 
-    Only tensors are unpickled; NumPy numbers, which training runs store beside the tensors, are skipped.
+    Only tensors are unpickled; NumPy numbers, which training runs store beside the tensors, are skipped. A file that
+    has the name of one of the manifest, and its hash, is read as that one has to be, see `manifest.FORMS`.
 
     Args:
-        path: a .safetensors, .pt or .pth file.
+        path: a .safetensors, .pt or .pth file, or Keras' of the manifest.
+        rounded: accept float64 numbers that float32 does not hold, and round them.
 
     Returns:
-        Key -> tensor on the CPU; floating-point tensors are float32, which holds each number of the file exactly.
+        Key -> tensor on the CPU; floating-point tensors are float32, which holds each number of the file exactly unless
+        they are `rounded`, or the manifest says that they are.
 
     Raises:
         WeightsError: the file is damaged, is too large, is not a dictionary of dense tensors, or holds numbers that are
             not finite or that float32 does not hold.
     """
-    check_tensor_file(path)
-    try:
-        content = _read(path)
-    except _DAMAGED as error:
-        raise WeightsError(f"{escape(path)}: damaged, or not a weight file: {first_line(error)}") from error
+    known = _known_file(path)
+    if known is not None and known.form in _READERS:
+        verify_file(known, path)
+        content = _READERS[known.form](path)
+    else:
+        content = _read_tensors(path)
+    rounded = rounded or (known is not None and known.form == "float64")
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):  # file of a training run
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(
@@ -66,7 +75,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{escape(path)}: not a plain dictionary of tensors")
     try:
         _check_sizes(content)
-        return {key: _to_float32(key, value) for key, value in content.items()}
+        return {key: _to_float32(key, value, rounded=rounded) for key, value in content.items()}
     except ValueError as error:
         raise WeightsError(f"{escape(path)}: {error}") from error
 
@@ -75,6 +84,23 @@ _DAMAGED = (
     SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, TypeError, KeyError,
     IndexError, AttributeError, AssertionError, OverflowError, MemoryError,
 )  # fmt: skip
+
+
+def _known_file(path: Path) -> WeightFile | None:
+    """Return the file of the manifest that has this name and is not read like all others."""
+    files = (file for file in list_files().values() if file.form != "tensors")
+    return next((file for file in files if file.name == path.name), None)
+
+
+_READERS: dict[str, Callable[[Path], dict[str, Tensor]]] = {"module": read_module_file, "keras": read_keras}
+
+
+def _read_tensors(path: Path) -> Any:
+    check_tensor_file(path)
+    try:
+        return _read(path)
+    except _DAMAGED as error:
+        raise WeightsError(f"{escape(path)}: damaged, or not a weight file: {first_line(error)}") from error
 
 
 def _read(path: Path) -> Any:
@@ -108,14 +134,16 @@ def _check_sizes(tensors: dict[str, Tensor]) -> None:
         raise ValueError(f"{count:,} numbers, more than {MAX_PARAMETERS:,}, the most that a network may have")
 
 
-def _to_float32(key: str, value: Tensor) -> Tensor:
-    """Convert to float32 without rounding; refuse NaN and infinity here rather than in the first result."""
+def _to_float32(key: str, value: Tensor, *, rounded: bool) -> Tensor:
+    """Convert to float32; refuse NaN and infinity, and rounding, here rather than in the first result."""
     value = value.detach()
     if not value.is_floating_point():
         return value
     if value.numel() and not all(bool(bound.isfinite()) for bound in torch.aminmax(value)):  # NaN if one value is
         raise ValueError(f"{shown_name(key)} holds values that are not finite")
     converted = value.float()
-    if value.dtype == torch.float64 and not torch.equal(converted.double(), value):
+    if rounded and not bool(converted.isfinite().all()):
+        raise ValueError(f"{shown_name(key)} holds float64 numbers that are too large for float32")
+    if value.dtype == torch.float64 and not rounded and not torch.equal(converted.double(), value):
         raise ValueError(f"{shown_name(key)} holds float64 numbers that float32 rounds; save them as float32")
     return converted

@@ -63,13 +63,18 @@ def sha256_of(path: Path) -> str:
     Raises:
         WeightsError: the file cannot be read, or has more than `MAX_FILE_BYTES`.
     """
-    digest = hashlib.sha256()
+    return _digest(path, hashlib.sha256())
+
+
+def _digest(path: Path, *digests: hashlib._Hash) -> str:
+    """Feed a weight file to hashes; return the digits of the first."""
     read = 0
     try:
         with path.open("rb") as stream:
             too_large = os.fstat(stream.fileno()).st_size > MAX_FILE_BYTES
             while not too_large and (block := stream.read(_BLOCK)):
-                digest.update(block)
+                for digest in digests:
+                    digest.update(block)
                 read += len(block)
                 too_large = read > MAX_FILE_BYTES
     except (OSError, ValueError) as error:
@@ -78,7 +83,7 @@ def sha256_of(path: Path) -> str:
         raise WeightsError(
             f"{escape(path)}: larger than {MAX_FILE_BYTES >> 30} GiB, the most that a weight file may have"
         )
-    return digest.hexdigest()
+    return digests[0].hexdigest()
 
 
 def _looks_like_tensors(path: Path) -> bool:
@@ -112,26 +117,24 @@ def verify_file(file: WeightFile, path: Path) -> str:
         raise WeightsError(f"{where}: cannot be read: {first_line(error)}") from error
     if file.bytes is not None and size != file.bytes:
         raise WeightsError(f"{where}: {size} bytes, expected {file.bytes}: {advice}")
-    if not file.sha256 and not file.git_hash and not _looks_like_tensors(path):
+    if not file.is_hashed and not _looks_like_tensors(path):
         raise WeightsError(f"{where}: not a PyTorch file (perhaps a web page): {advice}")
-    digest = sha256_of(path)
-    if file.git_hash and _git_hash_of(path, size) != file.git_hash:
-        raise WeightsError(f"{where}: wrong hash: the file is damaged or a different one; {advice}")
-    if not digest.startswith(file.sha256):
-        raise WeightsError(
-            f"{where}: wrong hash: sha256 {digest[:16]}…, expected {file.sha256[:16]}"
-            f": the file is damaged or a different one; {advice}"
-        )
-    return digest
-
-
-def _git_hash_of(path: Path, size: int) -> str:
-    """Return the hash that git gives a file, which `sha256_of` has read: of a header and the content."""
-    digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+    # git hashes a header and the content. Neither it nor md5 is asked for by choice: nothing better is published.
+    expected = {
+        "sha256": (hashlib.sha256(), file.sha256),
+        "git's hash": (hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False), file.git_hash),
+        "md5": (hashlib.md5(usedforsecurity=False), file.md5),
+    }
+    used = {name: (digest, digits) for name, (digest, digits) in expected.items() if name == "sha256" or digits}
+    _digest(path, *(digest for digest, _ in used.values()))
+    for name, (digest, digits) in used.items():
+        found = digest.hexdigest()
+        if not found.startswith(digits):
+            raise WeightsError(
+                f"{where}: wrong hash: {name} {found[:16]}…, expected {digits[:16]}"
+                f": the file is damaged or a different one; {advice}"
+            )
+    return used["sha256"][0].hexdigest()
 
 
 def bundle_paths(bundle: Bundle, weights_dir: Path | None = None) -> tuple[dict[str, Path], list[WeightFile]]:

@@ -23,12 +23,19 @@ MAX_BUNDLE = 64 << 10  # characters of a bundle.toml
 MAX_DESCRIPTION = 1000  # characters
 MAX_EXTRACTORS = 16
 MAX_SEED = 2**32 - 1  # of random parameters
-WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".h5")
+FORMS = {
+    "tensors": "tensors by name",
+    "float64": "tensors by name, trained in float64 and rounded to float32",
+    "module": "a whole pickled module, of which the tensors are read in a process of its own",
+    "keras": "Keras' weights of VGG19",
+}
+SUPERVISIONS = ("full", "weak")  # of localizers
 # Extractors give files and folders their names: no separators, no hidden files, at most 64 characters.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .+-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PARSER_FILES = ("checkpoint", "file", "label_embeddings")
-_PARSER_KEYS = ("family", "decision", *_PARSER_FILES)
+_PARSER_KEYS = ("family", "supervision", "decision", *_PARSER_FILES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +49,34 @@ class WeightFile:
     source: str  # publisher
     mib: float  # approximate size
     sha256: str = ""  # or the prefix that the publisher gives; empty when none is published
+    md5: str = ""  # where the publisher gives no other hash
     bytes: int | None = None  # exact size; None when unknown
-    git_hash: str = ""  # git's hash of the content, where a hub gives no sha256
+    git_hash: str = ""  # git's hash of the content, or its first digits, where there is no sha256
+    form: str = "tensors"  # what it holds, see `FORMS`
     folder: Path | None = None  # where it belongs; None: the folders that are searched for weight files
+
+    def __post_init__(self) -> None:
+        if self.form not in FORMS:
+            raise ValueError(f"form is {shown(self.form)}; known: {', '.join(FORMS)}")
+
+    @property
+    def is_hashed(self) -> bool:
+        """Whether a hash is published, so that the file can be told from any other."""
+        return bool(self.sha256 or self.git_hash or self.md5)
 
     @property
     def size(self) -> int:
         """Bytes, approximate where the exact size is not known."""
         return round(self.mib * (1 << 20)) if self.bytes is None else self.bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefusedFile:
+    """Weight file that fits a network of ours, but gives other results than the published ones."""
+
+    name: str  # file name
+    sha256: str  # its first digits
+    reason: str  # and what to use
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +95,7 @@ class Bundle:
     profile: str  # key in `PROFILES`
     extractors: Mapping[str, str]  # extractor name -> file
     parser: Mapping[str, str]  # "checkpoint" -> file; or "family" -> name, "file" and "label_embeddings" -> files;
-    # and "decision" -> part in place of the checkpoint's
+    # with "supervision" -> "full" or "weak" for localizers; and "decision" -> part in place of the checkpoint's
     parts: Mapping[str, str] = field(default_factory=dict)  # extractor name -> "module:Name" of another package
     labels: str | None = None  # name of the label set, when the parser's file does not hold its labels
     seed: int | None = None  # of random parameters; there are no files then
@@ -93,6 +120,9 @@ class Bundle:
         self._check_parts()
         if unknown := sorted(set(self.parser) - set(_PARSER_KEYS)):
             raise ValueError(f"parser has an unknown key {shown(unknown[0])}; known: {', '.join(_PARSER_KEYS)}")
+        supervision = self.parser.get("supervision", SUPERVISIONS[0])
+        if supervision not in SUPERVISIONS:
+            raise ValueError(f"supervision is {shown(supervision)}, expected {' or '.join(SUPERVISIONS)}")
         if wrong := [digest for digest in self.sha256.values() if not _SHA256.fullmatch(digest)]:
             raise ValueError(f"{shown(wrong[0])} is no sha256: 64 hexadecimal digits in lower case")
         if self.root is not None:
@@ -152,6 +182,11 @@ def list_files() -> dict[str, WeightFile]:
     """Return every file of the manifest by key."""
     files = _manifest()["files"].items()
     return {key: WeightFile(key=key, **{**entry, "urls": tuple(entry["urls"])}) for key, entry in files}
+
+
+def list_refused() -> dict[str, RefusedFile]:
+    """Return the files that are not used in place of one that they resemble, by key."""
+    return {key: RefusedFile(**entry) for key, entry in _manifest()["refused"].items()}
 
 
 def list_bundles() -> dict[str, Bundle]:

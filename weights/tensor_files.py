@@ -20,6 +20,7 @@ from .locate import MAX_FILE_BYTES
 from .messages import escape, first_line, shown
 
 MAX_TENSORS = 20_000  # in one file
+MAX_KEY = 500  # characters of a tensor's name
 MAX_HEADER_BYTES = 16 << 20  # of the header of a safetensors file, and of the pickle of a PyTorch file
 _RECORDS_BESIDE_TENSORS = 16  # version, byte order and the like
 _LEGACY_PICKLES = 5  # magic number, version, platform, content, keys; the numbers follow
@@ -36,6 +37,7 @@ _GLOBALS = {
     "numpy._core.multiarray scalar",
     *(f"torch {kind}Storage" for kind in _STORAGES),
 }
+_MODULE_TABLES = {"_parameters", "_modules"}  # attributes of every module
 _DAMAGED = (
     OSError, ValueError, zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, EOFError, IndexError,
     KeyError, OverflowError, RuntimeError, MemoryError,
@@ -53,6 +55,8 @@ def check_tensor_file(path: Path) -> None:
     """
     if path.suffix == ".safetensors":
         check_safetensors(path)
+    elif path.suffix.lower() == ".h5":
+        raise WeightsError(f"{escape(path)}: of Keras' files, only the published one of VGG19 is read, under its name")
     else:
         _check(path, _check_pytorch)
 
@@ -105,9 +109,16 @@ def _check_archive(file: io.BufferedReader, size: int) -> None:
 
 def _check_pickles(stream: io.BytesIO, count: int) -> None:
     """Raise ValueError unless the pickles one after another name only what weight files need. Nothing is executed."""
+    problem, texts = "", set[object]()
     for _ in range(count):
         for operation, value, _ in pickletools.genops(stream):
             if operation.name in {"STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"}:
                 raise ValueError(f"its pickle has the operation {operation.name}, which weight files do not need")
             if operation.name == "GLOBAL" and value not in _GLOBALS:
-                raise ValueError(f"its pickle names {shown(value)}, which weight files do not need")
+                problem = problem or f"its pickle names {shown(value)}, which weight files do not need"
+            if problem and value in _MODULE_TABLES:
+                texts.add(value)
+        if texts == _MODULE_TABLES:
+            problem = f"a whole pickled module ({problem}); where it is from, save its state_dict() instead"
+        if problem:
+            raise ValueError(problem)

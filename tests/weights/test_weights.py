@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -23,6 +27,7 @@ from avvp.weights import (
 )
 from avvp.weights.manifest import BUNDLE_FILE, Bundle, format_bundle
 from avvp.weights.messages import file_size
+from avvp.weights.remote import drive
 from avvp.weights.remote.missing import missing_message, readable_url
 from avvp.weights.untrained import untrained_state
 from support.server import CONTENT, DIGEST, Server, weight_file
@@ -150,6 +155,52 @@ def test_fetch_file_refused_by_google_drive(server: Server, tmp_path: Path, monk
         fetch_file(weight_file(server, urls=("gdrive:abc",)), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("listed", "message"),
+    [
+        (["other.bin", "sub/weights.bin"], ""),
+        (["other.bin"], r"the folder has 0 files called weights\.bin"),
+        (["weights.bin", "sub/weights.bin"], r"has 2 files called"),
+        (None, r"does not list the folder \(quota\)"),
+        (30.0, r"does not list the folder within 0\.1 s"),
+    ],
+)
+def test_fetch_file_of_a_folder_of_google_drive(
+    listed: Any, message: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gdown
+
+    asked: list[dict[str, Any]] = []
+
+    def list_folder(**options: Any) -> list[SimpleNamespace]:
+        asked.append(options)
+        if not isinstance(listed, list):
+            time.sleep(listed or 0)
+            raise RuntimeError("quota")
+        return [SimpleNamespace(id=f"id{place}", path=path) for place, path in enumerate(listed)]
+
+    def download(*, id: str, output: str, **_: object) -> None:
+        asked.append({"id": id})
+        Path(output).write_bytes(CONTENT)
+
+    monkeypatch.setattr(gdown, "download_folder", list_folder)
+    monkeypatch.setattr(gdown, "download", download)
+    monkeypatch.setattr(drive, "LIST_SECONDS", 60 if isinstance(listed, list) else 0.1)
+    file = weight_file(server, urls=("gdrive-folder:abc/weights.bin",))
+    if message:
+        with pytest.raises(WeightsError, match=r"https://drive\.google\.com/drive/folders/abc: .*" + message):
+            fetch_file(file, tmp_path)
+    else:
+        assert fetch_file(file, tmp_path)[0].read_bytes() == CONTENT
+        assert asked[-1] == {"id": "id1"}
+    assert (asked[0]["id"], asked[0]["skip_download"], asked[0]["use_cookies"]) == ("abc", True, False)
+
+
+def test_a_file_of_a_folder_without_a_published_name(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"folders/abc: the name of the file in this folder is not published"):
+        fetch_file(weight_file(server, urls=("gdrive-folder:abc",)), tmp_path)
+
+
 def test_gdown_accepts_our_arguments() -> None:
     import inspect
 
@@ -157,6 +208,8 @@ def test_gdown_accepts_our_arguments() -> None:
 
     names = set(inspect.signature(gdown.download).parameters)
     assert {"id", "output", "quiet", "resume", "timeout", "progress"} <= names
+    names = set(inspect.signature(gdown.download_folder).parameters)
+    assert {"id", "quiet", "use_cookies", "timeout", "skip_download"} <= names
 
 
 def test_fetch_file_on_a_full_disk(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,6 +234,23 @@ def test_verification(server: Server, tmp_path: Path, content: bytes, message: s
     assert verify_file(weight_file(server, sha256=DIGEST[:8]), path) == DIGEST
 
 
+@pytest.mark.parametrize("kind", ["md5", "git_hash"])
+def test_other_hashes_than_sha256(server: Server, tmp_path: Path, kind: str) -> None:
+    """git hashes "blob", the size, a zero byte, and the content."""
+    path = tmp_path / "weights.bin"
+    path.write_bytes(CONTENT)
+    hashes = {"md5": ("md5", CONTENT), "git_hash": ("sha1", b"blob 1024000\0" + CONTENT)}
+    digest = hashlib.new(*hashes[kind], usedforsecurity=False).hexdigest()
+    other = f"{'0' if digest[0] != '0' else '1'}{digest[1:]}"
+    for digits in (digest, digest[:8]):
+        assert verify_file(weight_file(server, sha256="", **{kind: digits}), path) == DIGEST
+    for digits in (other, other[:8]):
+        with pytest.raises(
+            WeightsError, match=f"wrong hash: {'md5' if kind == 'md5' else 'git.s hash'} {digest[:16]}…"
+        ):
+            verify_file(weight_file(server, sha256="", **{kind: digits}), path)
+
+
 def test_order_of_the_folders(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given, variable = tmp_path / "given", tmp_path / "variable"
     monkeypatch.setenv("AVVP_WEIGHTS_DIR", str(variable))
@@ -200,7 +270,13 @@ def test_order_of_the_folders(server: Server, tmp_path: Path, monkeypatch: pytes
 
 def test_manifest_is_complete() -> None:
     files, bundles = list_files(), list_bundles()
-    assert set(bundles) == {"leap-llp", "untrained", "untrained-clean", "demo"}
+    localizers = {f"{name}{weak}" for name in ("ave", "psp", "cmbs", "cpsp") for weak in ("", "-weak")} | {"dmrn"}
+    assert set(bundles) == {"leap-llp", "untrained", "untrained-clean", "untrained-ave", "demo", *localizers}
+    for name in localizers:
+        assert (bundles[name].profile, bundles[name].labels) == ("ave", "ave")
+        assert bundles[name].parser["supervision"] == ("weak" if name.endswith("-weak") else "full")
+        assert files[bundles[name].parser["file"]].form in {"module", "float64"}
+    assert not {*files} & {*bundles}, "a name is either a file or a bundle"
     for bundle in bundles.values():
         if bundle.root is None:
             assert set(bundle.files) <= set(files)
@@ -210,8 +286,11 @@ def test_manifest_is_complete() -> None:
         assert file.urls or find_file(file, Path("/nowhere")), "a file without an address is shipped"
         assert file.licence
         assert re.fullmatch(r"[0-9a-f]{8}|[0-9a-f]{64}|", file.sha256)
-        assert all(url.startswith(("https://", "gdrive:")) for url in file.urls)
+        assert re.fullmatch(r"[0-9a-f]{8}|[0-9a-f]{40}|", file.git_hash)
+        assert re.fullmatch(r"[0-9a-f]{32}|", file.md5)
+        assert all(url.startswith(("https://", "gdrive:", "gdrive-folder:")) for url in file.urls)
         assert file.bytes is None or file.mib == pytest.approx(file.bytes / 2**20, abs=0.1)
+        assert all(readable_url(url).startswith("https://") for url in file.urls)
     assert files["leap_llp"].urls == ("gdrive:1u2RtsCgS0iafyPB3RRO6h-hrG54_EzLO",)
 
 

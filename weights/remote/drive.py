@@ -6,21 +6,24 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ..messages import first_line
 from ..source import DownloadProgress
 from .pace import TIMEOUT, Pace, TooLargeError, TransferError
 from .part_files import discard_foreign
 
+DRIVE_FILE, DRIVE_FOLDER = "gdrive", "gdrive-folder"  # kinds of addresses
+LIST_SECONDS = 60  # for the names of the files of a folder
 _SUFFIX = ".part"  # gdown writes to OUTPUT, 8 random characters, and this
 _RANDOM = 8
 
 
-def download_from_drive(identifier: str, part: Path, *, limit: int, progress: DownloadProgress | None) -> None:
+def download_from_drive(url: str, part: Path, *, limit: int, progress: DownloadProgress | None) -> None:
     """Download a file of Google Drive. gdown speaks https with Google only.
 
     Args:
-        identifier: of the file.
+        url: "gdrive:ID" of the file, or "gdrive-folder:ID/NAME" of one in a folder.
         part: the file to write; gdown keeps interrupted downloads beside it.
         limit: bytes, the most that are accepted.
         progress: callback with the bytes so far and the total.
@@ -33,6 +36,9 @@ def download_from_drive(identifier: str, part: Path, *, limit: int, progress: Do
     from gdown.exceptions import DownloadError
     from urllib3.exceptions import HTTPError
 
+    kind, _, identifier = url.partition(":")
+    if kind == DRIVE_FOLDER:
+        identifier = _find_in_folder(*identifier.partition("/")[::2])
     pace, done = Pace(), 0
 
     def advance(received: int, total: int | None) -> None:
@@ -76,6 +82,36 @@ def download_from_drive(identifier: str, part: Path, *, limit: int, progress: Do
         AssertionError,
     ) as error:
         raise TransferError(f"Google Drive refused the download ({first_line(error)}); try a browser") from error
+
+
+def _find_in_folder(folder: str, name: str) -> str:
+    """Ask Google for the identifier of a file of a folder. Raises TransferError."""
+    import gdown
+
+    if not name:
+        raise TransferError("the name of the file in this folder is not published; open it in a browser")
+    found: list[Any] = []
+    errors: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            found.extend(
+                gdown.download_folder(id=folder, quiet=True, use_cookies=False, timeout=TIMEOUT, skip_download=True)
+            )
+        except Exception as error:  # gdown parses a web page: whatever is wrong with it
+            errors.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(LIST_SECONDS)
+    if errors:
+        raise TransferError(f"Google Drive does not list the folder ({first_line(errors[0])})") from errors[0]
+    if thread.is_alive():
+        raise TransferError(f"Google Drive does not list the folder within {LIST_SECONDS} s")
+    identifiers = [file.id for file in found if Path(file.path).name == name]
+    if len(identifiers) != 1:
+        raise TransferError(f"the folder has {len(identifiers)} files called {name}")
+    return identifiers[0]
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from ..manifest import WeightFile
 from ..messages import escape, first_line
 from ..safe_paths import is_file
 from ..source import DownloadProgress
-from .drive import download_from_drive
+from .drive import DRIVE_FILE, DRIVE_FOLDER, download_from_drive
 from .hub import SCHEME, download_from_hub
 from .missing import readable_url
 from .pace import TransferError
@@ -60,8 +60,8 @@ def _fetch_to(file: WeightFile, target: Path, progress: DownloadProgress | None)
     failures: list[str] = []
     for url in file.urls:
         try:
-            if url.startswith("gdrive:"):
-                download_from_drive(url.removeprefix("gdrive:"), part, limit=limit, progress=progress)
+            if url.startswith((f"{DRIVE_FILE}:", f"{DRIVE_FOLDER}:")):
+                download_from_drive(url, part, limit=limit, progress=progress)
             elif url.startswith(SCHEME):
                 download_from_hub(url, part, size=file.bytes, limit=limit, progress=progress)
             else:

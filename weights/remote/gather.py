@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import WeightsError
 from ..locate import bundle_paths, sha256_of, verify_file
-from ..manifest import Bundle, list_files
+from ..manifest import Bundle, list_files, list_refused
 from ..messages import escape
 from ..source import ANYWHERE, WeightSource
 from .fetch import fetch_file
@@ -41,6 +41,9 @@ def gather_files(bundle: Bundle, source: WeightSource = ANYWHERE) -> tuple[dict[
         except WeightsError as error:
             raise WeightsError(f"{error}\n{missing_message(missing, source.folder)}") from error
     for key, path in paths.items():
+        for refused in list_refused().values():
+            if path.name == refused.name or hashes[file_name(key, path)].startswith(refused.sha256):
+                raise WeightsError(f"{escape(path)}: {refused.reason}")
         if (digest := hashes[file_name(key, path)]) != bundle.sha256.get(key, digest):
             raise WeightsError(
                 f"{escape(path)}: sha256 {digest[:16]}…, but the bundle states {bundle.sha256[key][:16]}…: the file is"

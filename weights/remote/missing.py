@@ -7,6 +7,7 @@ from pathlib import Path
 from ..locate import describe_demo, search_folders
 from ..manifest import WeightFile
 from ..messages import escape, file_size
+from .drive import DRIVE_FILE, DRIVE_FOLDER
 from .hub import SCHEME, web_address
 
 
@@ -40,12 +41,15 @@ def readable_url(url: str) -> str:
     """Return an address that a browser can open.
 
     Args:
-        url: as in the manifest; "gdrive:ID" is a Google Drive file, "hf://" one of a hub.
+        url: as in the manifest; "gdrive:ID" is a Google Drive file, "gdrive-folder:ID/NAME" one in a folder there,
+            "hf://" one of a hub.
 
     Returns:
         An http(s) address.
     """
     if url.startswith(SCHEME):
         return web_address(url)
-    drive_id = url.removeprefix("gdrive:")
-    return url if drive_id == url else f"https://drive.google.com/file/d/{drive_id}/view"
+    kind, _, identifier = url.partition(":")
+    if kind == DRIVE_FOLDER:
+        return f"https://drive.google.com/drive/folders/{identifier.partition('/')[0]}"
+    return f"https://drive.google.com/file/d/{identifier}/view" if kind == DRIVE_FILE else url
