@@ -17,12 +17,13 @@ from typing import Any
 
 from ...models.labels import LLP_LABELS
 from ...weights.unicode import TextError, read_bytes
+from ..datasets.ave_annotations import AVE_FILE
 from ..durable import PART_PREFIX
 from ..errors import OutputError, SetupError
 from ..files import exclusive_lock, write_atomic
 from ..text import escape
 from .clip_plan import ClipPlan, plan_clip
-from .localization_set import EVENT_FILE, SET_FILES, TRUTH, plan_localization_clip, write_localization_labels
+from .localization_set import SET_FILES, TRUTH, plan_localization_clip, write_localization_labels
 from .parsing_set import ANNOTATIONS, PSEUDO_LABELS, write_parsing_labels
 from .render import end_with_parent, render
 from .user_sources import NO_SOURCES, Sources
@@ -58,7 +59,7 @@ FORMS = {
         splits=tuple(SET_FILES),
         videos="AVE",
         folders=(TRUTH,),
-        files=(EVENT_FILE, *SET_FILES.values()),
+        files=(AVE_FILE, *SET_FILES.values()),
         plan=plan_localization_clip,
         write_labels=write_localization_labels,
     ),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ...models.labels import LLP_LABELS
 from ..datasets.annotations import EVENT_FILES
+from ..datasets.ave_annotations import AVE_FILE, NOISY, NOISY_TEXT, TEXT_FILES
 from ..datasets.write_annotations import format_events, write_annotations
 from ..files import write_atomic
 from ..timeline import SegmentLabels
@@ -29,9 +30,7 @@ EVENT_LABELS = (  # classes that AVE has too, most of them under other names
     "Cat",
     "Baby_cry_infant_cry",
 )
-NOISY = "noisy"
-EVENT_FILE = "Annotations.txt"
-SET_FILES = {"train": "trainSet.txt", "val": "valSet.txt", "test": "testSet.txt", NOISY: "noisySet.txt"}
+SET_FILES = {**TEXT_FILES, NOISY: NOISY_TEXT}
 TRUTH = "heard_and_seen"
 _CLASSES = tuple(map(LLP_LABELS.index, EVENT_LABELS))
 _OTHER_CLASSES = tuple(index for index in range(len(LLP_LABELS)) if index not in _CLASSES)
@@ -69,7 +68,7 @@ def write_localization_labels(folder: Path, plans: Mapping[str, Sequence[ClipPla
     rows = {split: _event_rows(part) for split, part in plans.items() if split != NOISY}
     for split, lines in rows.items():
         _write_lines(folder / SET_FILES[split], lines)
-    _write_lines(folder / EVENT_FILE, [_HEADER, *_sort_by_class(row for lines in rows.values() for row in lines)])
+    _write_lines(folder / AVE_FILE, [_HEADER, *_sort_by_class(row for lines in rows.values() for row in lines)])
     if NOISY in plans:
         _write_lines(folder / SET_FILES[NOISY], [plan.name for plan in plans[NOISY]])
     truth = {split: {plan.name: _own_classes(plan) for plan in part} for split, part in plans.items() if split != NOISY}

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from avvp.extractors.profiles import FeatureSpec
 from avvp.models.labels import LLP_LABELS
+from avvp.pipeline.datasets.ave_annotations import AVE_FILE, NOISY, NOISY_TEXT, TEXT_FILES
 from avvp.pipeline.features.packed_store import ARRAY_FILE, INDEX_FILE, describe_store, write_header
 from avvp.pipeline.synthetic.clip_plan import ClipPlan
 from avvp.pipeline.synthetic.event_plan import find_event, plan_event_clip, plan_noisy_clip
@@ -25,7 +26,7 @@ from avvp.pipeline.synthetic.event_plan import find_event, plan_event_clip, plan
 SEGMENTS = 10
 SIDE = 7  # of the maps
 AUDIO_DIM = 128
-SPLIT_FILES = {"train": "trainSet.txt", "val": "valSet.txt", "test": "testSet.txt", "noisy": "noisySet.txt"}
+SPLIT_FILES = {**TEXT_FILES, NOISY: NOISY_TEXT}
 EXTRACTORS = ("vggish_small", "vgg19_small")
 _NOISE = 0.5
 _OTHERS = 4  # classes of noisy clips, which the data set has no name for
@@ -92,7 +93,7 @@ def write_ave_like(
 def _plan(split: str, number: int, classes: int, seed: int, segments: int) -> ClipPlan:
     place = list(SPLIT_FILES).index(split)
     name, key = f"a{seed:04d}{place}{number:05d}", (seed, place, number)
-    if split == "noisy":
+    if split == NOISY:
         return plan_noisy_clip(name, key, segments, range(classes, classes + _OTHERS))
     return plan_event_clip(name, key, segments, number % classes, range(classes))
 
@@ -118,15 +119,15 @@ def _write_annotations(folder: Path, plans: Mapping[str, list[ClipPlan]], labels
         lines = []
         for plan in part:
             event = find_event(plan)
-            if split == "noisy":
+            if split == NOISY:
                 lines.append(plan.name)
             elif event is not None:
                 lines.append(f"{labels[event.label]}&{plan.name}&good&{event.onset}&{event.offset}")
         (folder / SPLIT_FILES[split]).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        rows += [] if split == "noisy" else lines
+        rows += [] if split == NOISY else lines
     rows.sort(key=lambda row: labels.index(row.split("&")[0]))
     header = "Category&VideoID&Quality&StartTime&EndTime"
-    (folder / "Annotations.txt").write_text("".join(f"{row}\n" for row in [header, *rows]), encoding="utf-8")
+    (folder / AVE_FILE).write_text("".join(f"{row}\n" for row in [header, *rows]), encoding="utf-8")
 
 
 def _write_store(folder: Path, plans: list[ClipPlan], prototypes: _Prototypes, dtype: str) -> None:

@@ -120,6 +120,18 @@ class TestFiles:
         noisy = (made / "noisySet.txt").read_text(encoding="utf-8").split()
         assert sorted(path.stem for path in (made / "AVE").iterdir()) == sorted([*rows, *noisy])
 
+    def test_they_are_read_as_a_data_set_of_the_task(self, made: Path, truth: Annotations) -> None:
+        annotations = read_annotations(made)
+        assert (annotations.task, annotations.labels, annotations.segments) == ("avel", EVENT_LABELS, 4)
+        for split in ("train", "val", "test"):
+            clips = annotations.split(split)
+            assert clips.filenames == truth.split(split).filenames
+            both = truth.segment_labels(truth.split(split), 4).audio_visual
+            for labels in annotations.segment_labels(clips, 4):
+                np.testing.assert_array_equal(labels, both)
+        assert annotations.split("noisy").filenames == ("s0010300000", "s0010300001")
+        assert not annotations.split("noisy").labels.any()
+
     def test_events_are_what_is_both_heard_and_seen(self, made: Path, truth: Annotations) -> None:
         rows = events_in(made / "Annotations.txt")
         assert truth.labels == EVENT_LABELS
