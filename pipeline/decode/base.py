@@ -96,11 +96,12 @@ def read_ppm_frames(process: DecoderProcess) -> Iterator[Frames]:
         yield frame
 
 
-def repeated_chunks(frames: Iterable[tuple[Frames, int]]) -> Iterator[Frames]:
-    """Stack frames into chunks of 8; the last chunk may be shorter.
+def repeated_chunks(frames: Iterable[tuple[Frames, int]], size: int = FRAMES_PER_SEGMENT) -> Iterator[Frames]:
+    """Stack frames into chunks of a size; the last chunk may be shorter.
 
     Args:
         frames: frames (H, W, 3), and how many times each is shown.
+        size: F, frames of a chunk.
 
     Yields:
         Chunks (F, H, W, 3). A chunk of a single frame is a view of it.
@@ -111,15 +112,15 @@ def repeated_chunks(frames: Iterable[tuple[Frames, int]]) -> Iterator[Frames]:
     for frame, count in frames:
         missing = count
         while missing:
-            taken = min(missing, FRAMES_PER_SEGMENT - filled)
+            taken = min(missing, size - filled)
             if chunk is None and only is not None and only is not frame:
-                chunk = np.empty((FRAMES_PER_SEGMENT, *frame.shape), np.uint8)
+                chunk = np.empty((size, *frame.shape), np.uint8)
                 chunk[:filled] = only
             # Copied at once: eight large frames that are all kept until then take new memory for every second.
             if chunk is not None:
                 chunk[filled : filled + taken] = frame
             only, filled, missing = frame, filled + taken, missing - taken
-            if filled == FRAMES_PER_SEGMENT:
+            if filled == size:
                 yield chunk if chunk is not None else np.broadcast_to(frame, (filled, *frame.shape))
                 chunk, only, filled = None, None, 0
     if only is not None:

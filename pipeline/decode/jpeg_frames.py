@@ -14,14 +14,13 @@ from PIL import Image
 from ...extractors.sampling import FRAMES_PER_SEGMENT
 from ..errors import MediaError
 from .base import Frames, stack_frames
-from .constant_rate import ConstantRate
 from .container.media_info import MediaInfo
 from .container.opened import library_errors
 from .container.outcome import finish_report
 from .container.report import DecodeReport
 from .mjpeg_encoder import MjpegEncoder, find_images
 from .process import DEFAULT_TIMEOUT
-from .video_frames import VideoFrames
+from .video_frames import ConstantRate, VideoFrames
 
 _MAX_REPEATS = 10 * FRAMES_PER_SEGMENT  # of a frame that are encoded; further ones reuse the last
 

@@ -38,7 +38,7 @@ class DecodedSecond:
 
     Attributes:
         index: number of the second.
-        frames: (8, H, W, 3) uint8 RGB.
+        frames: (F, H, W, 3) uint8 RGB, as many as the profile samples.
         audio: (16000,) float64 in [-1, 1].
     """
 
@@ -95,6 +95,7 @@ class MediaSeconds:
         self._part = options.part
         self._held_frames: Frames | None = None  # of video that ends before the part
         self._audio_ended = False  # before the part
+        self._done = 0.0  # seconds of the part
 
     def __iter__(self) -> Iterator[DecodedSecond]:
         with contextlib.ExitStack() as stack:
@@ -110,7 +111,8 @@ class MediaSeconds:
                 if previous is not None:
                     yield previous
                 previous, index = second, index + 1
-                self._report("video" if self._decodes_video else "audio", float(index - self._part.start))
+                self._done = float(index - self._part.start)
+                self._report("video" if self._decodes_video else "audio", self._done)
             self._conclude()
             # The last second may be a remainder of less than half a second, which is dropped.
             if previous is not None and previous.index < self.segments:
@@ -160,7 +162,7 @@ class MediaSeconds:
                 self._options,
                 audio_end=audio_end,
                 report_progress=self._report,
-                on_skip=lambda: self._report("video", 0.0),
+                on_skip=lambda: self._report("video", self._done),
             )
             stack.callback(opened.close)
             yield from opened
@@ -172,8 +174,8 @@ class MediaSeconds:
 
     @property
     def _spools_audio(self) -> bool:
-        """Whether the audio is decoded first: LLP's frames are spaced over the longer stream."""
-        return self._profile.frames == "jpeg" and self._decodes_video
+        """Whether the audio is decoded first: frames chosen by their number are spaced over the longer stream."""
+        return self._profile.frames != "exact" and self._decodes_video
 
     @property
     def _decodes_video(self) -> bool:

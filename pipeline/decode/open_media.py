@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...extractors.profiles import get_profile
-from ...extractors.sampling import FRAMES_PER_SEGMENT, SAMPLE_RATE
+from ...extractors.sampling import SAMPLE_RATE
 from ..errors import MediaError
 from .base import Frames, stack_frames
 from .container.media_facts import MediaFacts
@@ -30,8 +30,9 @@ class Second:
 
     Attributes:
         index: number of the second, from 0.
-        frames: (8, H, W, 3) uint8 RGB, the frames shown at 1/16, 3/16, ... of the second; None where the file has no
-            video that can be decoded. A second of one repeated frame is a read-only view.
+        frames: (8, H, W, 3) uint8 RGB, the frames shown at 1/16, 3/16, ... of the second, or those that the profile
+            chooses; None where the file has no video that can be decoded. A second of one repeated frame is a read-only
+            view.
         audio: (16000,) float32 in [-1, 1], mono; None where the file has no audio that can be decoded.
     """
 
@@ -62,6 +63,7 @@ class OpenMedia:
     ) -> None:
         """Start the decoder and read the headers; the arguments are those of `open_media`."""
         self.path, self._start = path, options.part.start
+        self._frames_per_segment = get_profile(profile).frames_per_segment
         self._facts: MediaFacts | None = None
         self._warnings: tuple[str, ...] | None = None
         self._iterated = False
@@ -114,7 +116,7 @@ class OpenMedia:
         while "facts" not in (message := self._read()):
             frames = self._read_frames(message, last.frames)
             audio = self._read_audio() if message["audio"] else None
-            last = Second(message["second"], *_filled(frames, audio, last))
+            last = Second(message["second"], *_filled(frames, audio, last, self._frames_per_segment))
             if last.index >= self._start:  # else what is held in the part
                 yield last
         self._facts = MediaFacts(**message["facts"] | {"path": str(self.path)})
@@ -155,11 +157,11 @@ class OpenMedia:
 
 
 def _filled(
-    frames: Frames | None, audio: NDArray[np.float32] | None, last: Second
+    frames: Frames | None, audio: NDArray[np.float32] | None, last: Second, count: int
 ) -> tuple[Frames | None, NDArray[np.float32] | None]:
-    """Hold the last frame, and add silence, where one stream has ended before the other."""
+    """Hold the last frame `count` times, and add silence, where one stream has ended before the other."""
     if frames is None and last.frames is not None:
-        frames = stack_frames([last.frames[-1]] * FRAMES_PER_SEGMENT)
+        frames = stack_frames([last.frames[-1]] * count)
     if audio is None and last.audio is not None:
         audio = np.zeros(SAMPLE_RATE, np.float32)
     return frames, audio
@@ -172,7 +174,7 @@ def open_media(
     decoding: DecodeOptions = DEFAULT_OPTIONS,
     streams: Sequence[Literal["audio", "video"]] = ("audio", "video"),
 ) -> OpenMedia:
-    """Open a media file to read its seconds: 8 frames and 16,000 samples each, on one clock.
+    """Open a media file to read its seconds: frames, 8 by default, and 16,000 samples each, on one clock.
 
     The file is decoded in a process of its own while it is iterated, so a damaged file can neither crash nor stop the
     caller, and memory does not grow with the file::
@@ -186,8 +188,9 @@ def open_media(
 
     Args:
         path: a media file with audio, video or both.
-        profile: key in `PROFILES`: `clean`, frames by presentation time and filtered audio, or `llp`, the frames and
-            samples of the published features; for `llp` the whole file is decoded before the first second.
+        profile: key in `PROFILES`: `clean`, frames by presentation time and filtered audio; `llp`, the frames and
+            samples of the published features, for which the whole file is decoded before the first second; or `ave`,
+            16 pictures of 224 x 224 pixels (`ave-4`: 4), for which the whole audio is decoded before.
         decoding: decoder, resampler, time limit, and `start` and `end` of a part of the file.
         streams: the streams to decode.
 

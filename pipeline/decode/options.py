@@ -95,9 +95,10 @@ def check_options(profile: Profile, options: DecodeOptions) -> None:
             is unknown.
     """
     get_resampler(options.resampler)
-    if profile.frames == "jpeg" and options.decoder == "decord":
+    if profile.frames != "exact" and options.decoder == "decord":
+        kind = "JPEG frames" if profile.frames == "jpeg" else "constant frame rate"
         raise ValueError(
-            f"profile {profile.name!r} uses ffmpeg's JPEG frames, which decord cannot make; use --decoder ffmpeg"
+            f"profile {profile.name!r} uses ffmpeg's {kind}, which decord cannot make; use --decoder ffmpeg"
         )
     if profile.resampling == "nearest" and options.resampler != DEFAULT_RESAMPLER:
         raise ValueError(

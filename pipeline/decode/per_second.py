@@ -17,10 +17,11 @@ from .container.report import DecodeReport
 from .jpeg_frames import JpegFrames
 from .options import DecodeOptions, Part
 from .readers import build_reader
+from .squashed_frames import SquashedFrames
 
 
 class FramesPerSecond(Protocol):
-    """Iterable of (8, H, W, 3) uint8 RGB, one array per second of the part that is decoded.
+    """Iterable of (F, H, W, 3) uint8 RGB, one array per second of the part that is decoded; F is the profile's.
 
     `report` is complete after the iteration. So is `held`, the last second of video that ends before the part.
     """
@@ -113,9 +114,9 @@ def open_seconds(
 
     Args:
         media: the probed file; it has a video stream.
-        profile: `exact` frames or LLP's JPEG frames.
+        profile: `exact` frames, LLP's JPEG frames, or squashed pictures.
         options: decoder, time limit and part of the file.
-        audio_end: seconds of decoded audio, 0 without audio; LLP's frames are spaced evenly over them.
+        audio_end: seconds of decoded audio, 0 without audio; frames that are not `exact` are spaced evenly over them.
         report_progress: called with a stage and the seconds of it that are done.
         on_skip: called often while what lies before the part is skipped.
 
@@ -123,11 +124,20 @@ def open_seconds(
         An iterable of frames, to be closed.
 
     Raises:
-        MediaError: the JPEG frames cannot be decoded; for `exact` frames, the iteration raises it.
+        MediaError: the JPEG frames cannot be decoded; for other frames, the iteration raises it.
         ValueError: the decoder is unknown.
     """
     if profile.frames == "exact":
         reader = build_reader(media, options.decoder, timeout=options.timeout, part=options.part, on_skip=on_skip)
         return ExactFrames(reader)
+    if profile.frames == "squashed":
+        return SquashedFrames(
+            media,
+            count=profile.frames_per_segment,
+            audio_end=audio_end,
+            timeout=options.timeout,
+            part=options.part,
+            on_skip=on_skip,
+        )
     frames = JpegFrames(media, timeout=options.timeout, progress=lambda seconds: report_progress("frames", seconds))
     return LlpFrames(frames, audio_end, options.part)

@@ -1,8 +1,10 @@
-"""Decoded frames of a video with their times, and their conversion to RGB as a player shows them."""
+"""Decoded frames of a video with their times, at a constant rate, and converted to RGB as a player shows them."""
 
 from __future__ import annotations
 
+import math
 import struct
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +20,10 @@ from .container.demux import StreamFrames
 from .container.media_info import MediaInfo, StreamInfo
 from .container.report import DecodeReport, check_length
 
+_EXTRA_BITS = 16  # below a tick of the output, which ffmpeg keeps of a time stamp
+_NUDGE = 1 / 2**17  # ticks by which ffmpeg moves time stamps off exact midpoints
 _HOLE = 0.5  # seconds without a frame after the end of the one before
+_DEFAULT_RATE = 25.0  # frames per second that ffmpeg writes where a file states none
 _DISPLAY_MATRIX = struct.Struct("=9i")
 
 
@@ -42,6 +47,8 @@ class VideoFrames:
 
     Attributes:
         report: outcome; `decoded`, `end` and `holes` grow during the iteration.
+        rate: frames per second that ffmpeg writes by default; known from the first frame on.
+        latest: seconds at which the latest frame appears.
     """
 
     def __init__(
@@ -60,6 +67,7 @@ class VideoFrames:
         self._media, self._stream = media, stream
         self._decoded = StreamFrames(media, stream, report, timeout, on_skip)
         self.report = report
+        self.rate, self.latest = _DEFAULT_RATE, 0.0
 
     @property
     def first_error(self) -> str:
@@ -71,7 +79,9 @@ class VideoFrames:
         previous = None
         for image in self._decoded:
             time = report.end if image.time is None else image.time
-            if previous is not None:
+            if previous is None:
+                self.rate = float(self._decoded.opened.guessed_rate or _DEFAULT_RATE)
+            else:
                 if time < previous.time - _HOLE:  # arrives when its moment has passed
                     report.damaged += time >= report.start
                     continue
@@ -84,8 +94,61 @@ class VideoFrames:
             report.decoded += 1
             report.end = max(report.end, time + length)
             check_length(self._media, report.end)
-            previous = TimedFrame(time, length, image)
+            previous, self.latest = TimedFrame(time, length, image), time
             yield previous
+
+
+class ConstantRate:
+    """Which frames a constant rate shows: each frame gives repetitions of the one before and of itself.
+
+    Source:
+        ``video_sync_process`` of ffmpeg's command line program.
+    """
+
+    def __init__(self, rate: float) -> None:
+        """Start before the first frame.
+
+        Args:
+            rate: frames per second of the output.
+        """
+        self._rate = rate
+        self._next = 0  # number of the next frame of the output
+        self._repeats: deque[int] = deque([0, 0, 0], maxlen=3)  # of the frame before, at the last three frames
+
+    def add(self, time: float, length: float) -> tuple[int, int]:
+        """Take the next frame.
+
+        Args:
+            time: seconds at which it appears.
+            length: seconds that it lasts.
+
+        Returns:
+            How often the frame before and this frame are shown now.
+        """
+        ticks = round(time * self._rate * 2**_EXTRA_BITS) / 2**_EXTRA_BITS
+        if ticks != round(ticks):
+            ticks += math.copysign(_NUDGE, ticks)
+        duration = length * self._rate
+        early = ticks - self._next
+        late = early + duration
+        if early < 0 < late:  # it has begun already
+            late = duration + early
+            early = 0.0
+        before, count = 0, 1
+        if late < -1.1:
+            count = 0
+        elif late > 1.1:
+            count = round(late)
+            if early > 1.1:
+                before = round(early - 0.6)
+        before = min(before, count)
+        self._repeats.append(before)
+        self._next += count
+        return before, count - before
+
+    def finish(self) -> int:
+        """Return how often the last frame is repeated at the end: the median of the last three repetitions."""
+        return sorted(self._repeats)[1]
 
 
 class RgbConverter:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ...extractors.inputs import InputFormat
@@ -16,9 +17,20 @@ from ..decode.container.media_facts import DecodeProgress
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions, check_options
 from .media_summary import MediaSummary
 
+GROUPS = np.dtype(np.int64)  # type of arrays of groups; no inputs have it
+
+
+def is_groups(array: NDArray[Any]) -> bool:
+    """Return whether an array of an `InputReader` holds groups of inputs, and not inputs."""
+    return array.dtype == GROUPS
+
 
 class InputReader(ABC):
     """Reader of one media file: iteration decodes it and gives (stream, inputs), inputs (n, *shape) of the format.
+
+    A row of a stream of `sampling.POOLED_STREAMS` is the mean over some inputs, with repetitions. Which these are comes
+    in between, as soon as it is known, so that nobody has to keep all inputs: as (stream, groups), (n, F) int64, the
+    numbers of the inputs of n rows, counted from 0. Later groups have no input before the last of an earlier one.
 
     One reader is iterated once. Iteration raises MediaError where nothing can be decoded.
 

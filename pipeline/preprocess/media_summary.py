@@ -14,7 +14,8 @@ class MediaSummary:
 
     Attributes:
         rows: stream -> for each row of its features, the number of the input that the row is computed from, counted
-            from 0 in the order in which the inputs came; T rows, 8T for visual_2d.
+            from 0 in the order in which the inputs came; T rows, 8T for visual_2d. Of a stream of
+            `sampling.POOLED_STREAMS` the number of the group of inputs.
         facts: of the file.
         warnings: everything that limits the result.
     """

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...extractors.sampling import FRAMES_PER_SEGMENT, SAMPLE_RATE, Stream
+from ...extractors.sampling import FRAMES_PER_SEGMENT, SAMPLE_RATE, Stream, rows_per_segment
 from ..decode.base import Frames, is_same_view
 from ..decode.container.report import DecodeReport
 from ..decode.media_seconds import MediaSeconds
 from ..segments import pad_or_trim
-from .base import InputReader
+from .base import GROUPS, InputReader
 from .media_summary import MediaSummary
 
 _BLACK = np.zeros((FRAMES_PER_SEGMENT, 112, 112, 3), np.uint8)
@@ -30,7 +30,7 @@ class NetworkInputs(InputReader):
     """Reader of the extractors' inputs: each iteration step gives new inputs of one stream, at most one second's.
 
     An input that equals the one before (a still image, slow video, digital silence) is omitted; `summary.rows` then
-    refers to the earlier one.
+    refers to the earlier one. So is a group that equals the one before.
     """
 
     def __iter__(self) -> StreamInputs:
@@ -39,6 +39,8 @@ class NetworkInputs(InputReader):
         self._last_audio: NDArray[np.float64] | None = None
         self._last_frame: Frames | None = None
         self._last_second_still = False
+        self._last_group: list[int] | None = None
+        self._groups = 0
         start = self._options.part.start
         first: dict[Stream, int] = dict.fromkeys(self._formats, start)  # second of the first row
         seconds = MediaSeconds(self._path, self.profile, self._options, progress=self._progress)
@@ -52,7 +54,7 @@ class NetworkInputs(InputReader):
         yield from self._pad(seconds.segments, first, seconds.audio_report, seconds.visual_report)
         for stream, rows in self._rows.items():
             held = start - first[stream]  # seconds before the part
-            self._rows[stream] = rows[held * (FRAMES_PER_SEGMENT if stream == "visual_2d" else 1) :]
+            self._rows[stream] = rows[held * rows_per_segment(stream) :]
         self.summary = MediaSummary(self._rows, seconds.facts, seconds.warnings)
 
     def _audio_inputs(self, second: NDArray[np.float64]) -> StreamInputs:
@@ -77,7 +79,21 @@ class NetworkInputs(InputReader):
             if changed or not self._last_second_still:
                 yield self._build("visual_3d", frames)
             self._rows["visual_3d"].append(self._counts["visual_3d"] - 1)
+        if "visual_map" in self._rows:
+            first = self._counts["visual_map"]
+            if changed:
+                yield self._build("visual_map", frames[changed])
+            shown = np.searchsorted(changed, range(len(frames)), side="right")
+            yield from self._group([first + int(index) - 1 for index in shown])
+            self._rows["visual_map"].append(self._groups - 1)
         self._last_second_still = not any(changed)  # no frame changed but, possibly, the first (index 0)
+
+    def _group(self, inputs: list[int]) -> StreamInputs:
+        """Let the next row of visual_map be the mean over these inputs."""
+        if inputs != self._last_group:
+            self._last_group = inputs
+            self._groups += 1
+            yield "visual_map", np.array([inputs], GROUPS)
 
     def _pad(
         self,
@@ -98,12 +114,24 @@ class NetworkInputs(InputReader):
                     yield self._build("audio", _SILENCE[None])
                     rows = rows + [self._counts["audio"] - 1] * (segments - len(rows))
                 self._rows["audio"] = rows[:segments]
+            elif stream == "visual_map":
+                yield from self._pad_maps(segments, failed=visual_report is None)
             else:
                 if visual_report is None:
                     yield self._build(stream, _BLACK[:1] if stream == "visual_2d" else _BLACK)
                     self._rows[stream] = [self._counts[stream] - 1]
-                length = segments * (FRAMES_PER_SEGMENT if stream == "visual_2d" else 1)
+                length = segments * rows_per_segment(stream)
                 self._rows[stream] = pad_or_trim(np.array(self._rows[stream]), length).tolist()
+
+    def _pad_maps(self, segments: int, *, failed: bool) -> StreamInputs:
+        """Pad or trim the rows of visual_map; the rows that are added are of the last picture alone."""
+        rows = [] if failed else self._rows["visual_map"]
+        if failed:
+            yield self._build("visual_map", _BLACK[:1])
+        if len(rows) < segments:
+            yield from self._group([self._counts["visual_map"] - 1] * self.profile.frames_per_segment)
+            rows = rows + [self._groups - 1] * (segments - len(rows))
+        self._rows["visual_map"] = rows[:segments]
 
     def _build(self, stream: Stream, media: NDArray[Any]) -> tuple[Stream, NDArray[Any]]:
         inputs = self._formats[stream].reduce(media)

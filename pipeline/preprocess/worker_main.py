@@ -2,9 +2,10 @@
 
 It reads commands from standard input, one JSON object per line: ``{"file": path, "streams": [...], "start": 0.0, "end":
 null}`` to decode a file or a part of it, ``{"free": slot}`` when the client has copied a slot of the shared memory. It
-writes messages to standard output in the same format: ``{"slot": k, "arrays": [[stream, count], ...]}`` for inputs
-stored contiguously in slot k, at the end of a file ``{"summary": ...}`` or ``{"failed": cause, "timeout": false}``, and
-``{"progress": [stage, done, total]}`` in between. When standard input ends, the worker exits and kills its decoder.
+writes messages to standard output in the same format: ``{"slot": k, "arrays": [[stream, count], ...], "groups":
+{stream: [[number, ...], ...]}}`` for inputs stored contiguously in slot k, and groups of inputs (each of the two may be
+missing), at the end of a file ``{"summary": ...}`` or ``{"failed": cause, "timeout": false}``, and ``{"progress":
+[stage, done, total]}`` in between. When standard input ends, the worker exits and kills its decoder.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from ..decode.options import DecodeOptions
 from ..decode.process import failure_message, kill_all
+from .base import is_groups
 from .input_kinds import KINDS
 
 _PROGRESS_INTERVAL = 0.3  # seconds
@@ -39,9 +41,13 @@ class _Slots:
         self._slot: int | None = None
         self._filled = 0
         self._arrays: list[tuple[str, int]] = []
+        self._groups: dict[str, list[list[int]]] = {}
 
     def put(self, stream: str, inputs: NDArray[Any]) -> None:
-        """Copy inputs to the shared memory; send a slot when it is full, wait when no slot is free."""
+        """Copy inputs to the shared memory; send a slot when it is full, wait when no slot is free. Keep groups."""
+        if is_groups(inputs):
+            self._groups.setdefault(stream, []).extend(inputs.tolist())
+            return
         for array in inputs:
             if self._filled + array.nbytes > self._size:
                 self.flush()
@@ -56,10 +62,12 @@ class _Slots:
                 self._arrays.append((stream, 1))
 
     def flush(self) -> None:
-        """Send the current slot, if it holds anything."""
-        if self._slot is not None:
-            _send({"slot": self._slot, "arrays": self._arrays})
-        self._slot, self._filled, self._arrays = None, 0, []
+        """Send the current slot and the groups, if there are any."""
+        message: dict[str, Any] = {} if self._slot is None else {"slot": self._slot, "arrays": self._arrays}
+        message |= {"groups": self._groups} if self._groups else {}
+        if message:
+            _send(message)
+        self._slot, self._filled, self._arrays, self._groups = None, 0, [], {}
 
 
 def main(descriptor: str, size: str, count: str, settings: str) -> None:

@@ -24,6 +24,7 @@ from ..decode.container.media_facts import DecodeProgress, MediaFacts
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
 from ..decode.process import describe_exit, end_worker, python_program, read_failure
 from ..errors import DecodeTimeoutError, MediaError
+from .base import GROUPS
 from .input_kinds import KINDS
 from .media_summary import MediaSummary
 
@@ -92,7 +93,8 @@ class DecodeWorker:
         Args:
             path: a media file.
             streams: the streams to build inputs of.
-            put: called with the stream and each array of inputs (n, *shape), which it must copy.
+            put: called with the stream and each array of inputs (n, *shape), which it must copy, or of groups, see
+                `InputReader`.
             start: seconds on the file's clock, see `DecodeOptions`.
             end: the same; None is the end of the file.
             progress: called with the stage, seconds done and seconds in total (None if unknown).
@@ -111,6 +113,8 @@ class DecodeWorker:
             self._begun = None
             while not message.keys() & {"failed", "summary"}:
                 message = self._receive(path)
+                for stream, groups in message.get("groups", {}).items():
+                    put(stream, np.array(groups, GROUPS))
                 if "slot" in message:
                     for stream, inputs in self._arrays(message["slot"], message["arrays"]):
                         put(stream, inputs)

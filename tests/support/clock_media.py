@@ -28,7 +28,8 @@ _AUDIBLE = 0.02  # root mean square of a block
 TOLERANCE = 1 / 8  # seconds
 # ffmpeg's constant rate accepts frames that come up to 1.1 intervals early, and `llp` spreads its frames evenly, which
 # moves them by one interval at most. A sample lies in the middle of its interval.
-PICTURE_TOLERANCE = {"clean": TOLERANCE, "llp": (1.1 + 1 + 0.5) / 8}
+# `ave` omits fractions of a frame of each second, up to 10 s long, and spreads what is left of the last one.
+PICTURE_TOLERANCE = {"clean": TOLERANCE, "llp": (1.1 + 1 + 0.5) / 8, "ave": 10 / RATE + 0.25}
 _ALL = ((0.0, 6.0),)
 _BASE = 10.0  # seconds; so no time stamp of an encoder's delay is negative, which a container would shift
 
@@ -108,9 +109,10 @@ class Content:
             assert all(second.frames is None for second in seconds)
             return
         shown: list[int] = []
+        count = get_profile(profile).frames_per_segment
         for second in seconds:
-            shown += [shown[-1]] * 8 if second.frames is None else read_numbers(second.frames).tolist()
-        self.check_numbers(np.array(shown), PICTURE_TOLERANCE[profile])
+            shown += [shown[-1]] * count if second.frames is None else read_numbers(second.frames).tolist()
+        self.check_numbers(np.array(shown), PICTURE_TOLERANCE[profile], count)
 
     def check_tones(self, samples: NDArray[np.floating]) -> None:
         """Compare the tones with what is heard then. Where a cut is near, a frame of the encoder may be torn."""
@@ -121,9 +123,9 @@ class Content:
         wrong = ~np.any(near == tones, axis=0) & ~at_cut
         assert not wrong.any(), f"tones {tones[wrong]} at {starts[wrong]} s"
 
-    def check_numbers(self, numbers: NDArray[np.int_], tolerance: float) -> None:
-        """Compare the numbers of frames, eight a second, with what the file shows at that time."""
-        times = (np.arange(len(numbers)) + 0.5) / 8
+    def check_numbers(self, numbers: NDArray[np.int_], tolerance: float, count: int = 8) -> None:
+        """Compare the numbers of frames, `count` a second, with what the file shows at that time."""
+        times = (np.arange(len(numbers)) + 0.5) / count
         held = np.minimum(times, self.video[-1][1])  # the last frame that was sampled is held
         earliest, latest = self.shown(held - tolerance) - 1, self.shown(times + tolerance) + 1
         wrong = (numbers < earliest) | (numbers > latest)

@@ -86,7 +86,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
     return make
 
 
-@pytest.mark.parametrize("profile", ["clean", "llp"])
+@pytest.mark.parametrize("profile", ["clean", "llp", "ave"])
 @pytest.mark.parametrize(("name", "fault"), cases())
 def test_each_time_holds_what_it_held_when_it_was_recorded(clip: Clip, name: str, fault: str, profile: str) -> None:
     pictures = bool(CONTAINERS[name].video)

@@ -33,7 +33,7 @@ from support.clock_media import (
 )
 from support.media import ffmpeg
 
-PROFILES = pytest.mark.parametrize("profile", ["clean", "llp"])
+PROFILES = pytest.mark.parametrize("profile", ["clean", "llp", "ave"])
 AAC = ("-c:a", "aac")
 WRAP = 2**33 / 90_000  # seconds; of the time stamps of MPEG
 JOIN = r"time stamps start anew at {}"

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from avvp.pipeline.decode.constant_rate import ConstantRate
 from avvp.pipeline.decode.container.media_clock import MediaClock
 from avvp.pipeline.decode.container.report import DecodeReport
 from avvp.pipeline.decode.ffmpeg import ffmpeg_binary
 from avvp.pipeline.decode.probe import probe
-from avvp.pipeline.decode.video_frames import VideoFrames
+from avvp.pipeline.decode.video_frames import ConstantRate, VideoFrames
 from support.clock_media import BARS, HEIGHT, WIDTH, frames, numbered
 from support.media import ffmpeg
 

@@ -18,7 +18,7 @@ from avvp.pipeline.errors import MediaError
 from support.media import Clips, read_number
 
 
-@pytest.mark.parametrize("profile", ["clean", "llp"])
+@pytest.mark.parametrize("profile", ["clean", "llp", "ave-4"])
 def test_seconds_are_those_of_the_pipeline(clips: Clips, profile: str) -> None:
     inside = list(MediaSeconds(clips.steady, get_profile(profile), DecodeOptions()))
     with avvp.open_media(clips.steady, profile) as media:
@@ -29,7 +29,8 @@ def test_seconds_are_those_of_the_pipeline(clips: Clips, profile: str) -> None:
         assert own.audio is not None
         assert other.frames is not None
         assert other.audio is not None
-        assert (other.frames.shape, other.frames.dtype) == ((8, 48, 64, 3), np.uint8)
+        shape = (4, 224, 224, 3) if profile == "ave-4" else (8, 48, 64, 3)
+        assert (other.frames.shape, other.frames.dtype) == (shape, np.uint8)
         assert (other.audio.shape, other.audio.dtype) == ((16_000,), np.float32)
         np.testing.assert_array_equal(other.frames, own.frames)
         np.testing.assert_array_equal(other.audio, own.audio.astype(np.float32))

@@ -17,6 +17,7 @@ from avvp.pipeline.decode.container.clean_starts import is_clean_start
 from avvp.pipeline.decode.media_seconds import DecodedSecond, MediaSeconds
 from avvp.pipeline.decode.options import DecodeOptions, Part
 from avvp.pipeline.errors import MediaError
+from avvp.pipeline.preprocess.base import is_groups
 from avvp.pipeline.preprocess.network_inputs import NetworkInputs
 from support.clock_media import frames, numbered, tones
 from support.media import ffmpeg
@@ -93,11 +94,12 @@ def test_seconds_of_a_part_are_those_of_the_whole_file(folder: Path, name: str) 
         assert not [text for text in decoded.warnings if "damaged" in text or "video ends at" in text], decoded.warnings
 
 
-@pytest.mark.parametrize("name", ["plain.mp4", "odd-start.ts", "variable.mkv"])
-def test_profile_llp_takes_the_frames_of_the_whole_file(folder: Path, name: str) -> None:
+@pytest.mark.parametrize("profile", ["llp", "ave"])
+@pytest.mark.parametrize("name", ["plain.mp4", "odd-start.ts", "variable.mkv", "screen.mkv"])
+def test_frames_chosen_by_their_number_are_those_of_the_whole_file(folder: Path, name: str, profile: str) -> None:
     path = make(folder, name)
-    for part in PARTS[:2]:
-        assert_equal(decode(path, part, "llp")[1], whole(path, "llp")[part.start : part.end])
+    for part in [*PARTS[:3], Part(11)]:
+        assert_equal(decode(path, part, profile)[1], whole(path, profile)[part.start : part.end])
 
 
 def test_decord_reads_the_same_part(folder: Path) -> None:
@@ -136,7 +138,7 @@ def test_packets_that_are_too_many_to_keep_are_decoded(folder: Path, monkeypatch
 @pytest.mark.parametrize(
     ("audio", "video"), [(12.0, 3.4), (12.0, 0.3), (3.4, 12.0), (12.0, 4.96)], ids=["video", "still", "audio", "late"]
 )
-@pytest.mark.parametrize("profile", ["clean", "llp"])
+@pytest.mark.parametrize("profile", ["clean", "llp", "ave"])
 def test_streams_that_end_before_the_part(folder: Path, audio: float, video: float, profile: str) -> None:
     path = folder / f"ends-{audio}-{video}.mkv"
     if not path.exists():
@@ -146,24 +148,24 @@ def test_streams_that_end_before_the_part(folder: Path, audio: float, video: flo
     for start in (5, 7, 11):
         rows = {}
         for options in (DecodeOptions(), DecodeOptions(start=float(start), end=start + 2.0)):
-            reader = NetworkInputs(path, _formats(), profile=profile, options=options)
+            reader = NetworkInputs(path, _formats(profile), profile=profile, options=options)
             given: dict[str, list[np.ndarray]] = {}
+            groups: list[np.ndarray] = []
             for stream, inputs in reader:
-                given.setdefault(stream, []).append(inputs)
-            rows[options.start] = {
-                stream: np.concatenate(given[stream])[numbers] for stream, numbers in reader.summary.rows.items()
-            }
+                (groups if is_groups(inputs) else given.setdefault(stream, [])).append(inputs)
+            inputs = {stream: np.concatenate(parts) for stream, parts in given.items()}
+            if groups:
+                inputs["visual_map"] = inputs["visual_map"][np.concatenate(groups)]
+            rows[options.start] = {stream: inputs[stream][numbers] for stream, numbers in reader.summary.rows.items()}
         for stream, found in rows[float(start)].items():
             width = 8 if stream == "visual_2d" else 1
             stop = min(start + 2, SECONDS)
             np.testing.assert_array_equal(found, rows[0.0][stream][start * width : stop * width], err_msg=stream)
 
 
-def _formats() -> list[Any]:
-    chosen: dict[str, Any] = {}
-    for input_format in INPUT_FORMATS.values():
-        chosen.setdefault(input_format.stream, input_format)
-    return list(chosen.values())
+def _formats(profile: str) -> list[Any]:
+    by_stream = {input_format.stream: input_format for input_format in INPUT_FORMATS.values()}
+    return [by_stream[stream] for stream in get_profile(profile).streams]
 
 
 @pytest.mark.parametrize(("audio", "video"), [(9.0, 3.4), (3.4, 9.0)])
