@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...extractors.inputs import InputFormat
 from ...extractors.sampling import Stream
+from ..preprocess.base import is_groups
 from .work import PendingVideo
 
 
@@ -54,7 +55,10 @@ class BatchFiller:
         self._lock = threading.Lock()
 
     def add(self, video: PendingVideo, stream: Stream, inputs: NDArray[Any]) -> None:
-        """Copy inputs (n, *shape) of a video into batches; emit those that become full."""
+        """Copy inputs (n, *shape) of a video into batches; emit those that become full. Groups go to the video."""
+        if is_groups(inputs):
+            video.add_groups(stream, inputs)
+            return
         first = video.expect(stream, len(inputs))
         with self._lock:
             for position, one_input in enumerate(inputs, first):

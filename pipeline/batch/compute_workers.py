@@ -13,7 +13,7 @@ from ..decode.process import available_cores
 from ..inference.bundle import DeviceNetworks
 
 # Inputs in a batch per second of `--batch-size`. VGGish is nearly all weights, so its batch must be larger.
-_PER_SECOND: dict[Stream, int] = {"audio": 4, "visual_2d": 8, "visual_3d": 1, "visual_map": 1}
+_PER_SECOND: dict[Stream, int] = {"audio": 4, "visual_2d": 8, "visual_3d": 1, "visual_map": 4}
 _MIN_AUDIO_BATCH = 32
 _CPU_SECONDS, _GPU_SECONDS = 1, 32  # eight frames of ResNet-152 still fit a core's cache
 _MAX_CPU_THREADS = 16

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK_ROWS = 4096  # rows read at a time
+from ..features.row_pool import RowPool
+
+_BLOCK_BYTES = 32 << 20  # of rows read at a time
 
 
 class FeatureSpool:
@@ -28,8 +31,12 @@ class FeatureSpool:
             written = os.pwrite(self._file.fileno(), content, offset)
             content, offset = content[written:], offset + written
 
-    def blocks(self, order: Sequence[int], block_rows: int = BLOCK_ROWS) -> Iterator[NDArray[np.float32]]:
-        """Yield the stored rows in an order, up to `block_rows` at a time. Raises ValueError for rows never stored."""
+    def blocks(self, order: Sequence[int], block_rows: int | None = None) -> Iterator[NDArray[np.float32]]:
+        """Yield the stored rows in an order, up to `block_rows` at a time, or as many as suit the memory.
+
+        Raises ValueError for rows never stored.
+        """
+        block_rows = block_rows or max(1, _BLOCK_BYTES // (4 * self.width))
         for first in range(0, len(order), block_rows):
             positions = np.asarray(order[first : first + block_rows], np.intp)
             start, stop = int(positions.min()), int(positions.max()) + 1
@@ -45,3 +52,28 @@ class FeatureSpool:
     def close(self) -> None:
         """Remove the file."""
         self._file.close()
+
+
+class PooledSpool(FeatureSpool):
+    """Means of groups of rows; the rows themselves are kept in memory until their group is complete. Thread-safe."""
+
+    def __init__(self, width: int) -> None:
+        """Create the file; width: values per row."""
+        super().__init__(width)
+        self._pool = RowPool(self._store)
+        self._stored = 0
+        self._lock = threading.Lock()
+
+    def add_groups(self, groups: NDArray[np.int64]) -> None:
+        """Add groups (n, F) of positions of rows, see `RowPool`; `blocks` gives their means, numbered from 0."""
+        with self._lock:
+            self._pool.add_groups(groups)
+
+    def put(self, position: int, rows: NDArray[np.float32]) -> None:
+        """Add rows from a position on."""
+        with self._lock:
+            self._pool.add_rows(position, rows)
+
+    def _store(self, row: NDArray[np.float32]) -> None:
+        super().put(self._stored, row[None])
+        self._stored += 1

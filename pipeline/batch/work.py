@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...extractors.sampling import Stream
+from ...extractors.sampling import POOLED_STREAMS, Stream
 from ..errors import MediaError
 from ..preprocess.media_summary import MediaSummary
-from .feature_spool import BLOCK_ROWS, FeatureSpool
+from .feature_spool import FeatureSpool, PooledSpool
 from .storage import OutputFingerprint
 
 
@@ -82,7 +82,10 @@ class PendingVideo:
         self.summary: MediaSummary | None = None
         self.failure: MediaError | None = None
         self._decoded = False
-        self._spools = {stream: FeatureSpool(widths[stream]) for stream in job.streams}
+        self._spools = {
+            stream: PooledSpool(widths[stream]) if stream in POOLED_STREAMS else FeatureSpool(widths[stream])
+            for stream in job.streams
+        }
         self._input_counts = dict.fromkeys(job.streams, 0)
         self._missing_rows = 0
         self._lock = threading.Lock()
@@ -95,8 +98,14 @@ class PendingVideo:
             self._missing_rows += count
             return first
 
+    def add_groups(self, stream: Stream, groups: NDArray[np.int64]) -> None:
+        """Add groups (n, F) of inputs of a stream whose rows are averaged."""
+        spool = self._spools[stream]
+        assert isinstance(spool, PooledSpool)
+        spool.add_groups(groups)
+
     def put(self, stream: Stream, position: int, rows: NDArray[np.float32]) -> bool:
-        """Store computed rows from a position on; return whether the video is now complete."""
+        """Store the computed rows of inputs from a position on; return whether the video is now complete."""
         self._spools[stream].put(position, rows)
         with self._lock:
             self._missing_rows -= len(rows)
@@ -108,8 +117,8 @@ class PendingVideo:
             self.summary, self.failure, self._decoded = summary, failure, True
             return self._complete()
 
-    def blocks(self, stream: Stream, block_rows: int = BLOCK_ROWS) -> Iterator[NDArray[np.float32]]:
-        """Yield the features of a stream in order of time, up to `block_rows` rows at a time."""
+    def blocks(self, stream: Stream, block_rows: int | None = None) -> Iterator[NDArray[np.float32]]:
+        """Yield the features of a stream in order of time, up to `block_rows` rows at a time, see `FeatureSpool`."""
         assert self.summary is not None
         return self._spools[stream].blocks(self.summary.rows[stream], block_rows)
 

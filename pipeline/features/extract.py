@@ -18,21 +18,25 @@ from numpy.typing import NDArray
 from ...extractors.base import Extractor
 from ...extractors.inputs import INPUT_FORMATS, InputFormat
 from ...extractors.profiles import FeatureSpec, feature_spec, get_profile
-from ...extractors.sampling import ALL_STREAMS, Stream, rows_per_segment
+from ...extractors.sampling import ALL_STREAMS, POOLED_STREAMS, Stream, rows_per_segment
 from ..decode.container.media_facts import DecodeProgress, MediaFacts
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions, check_options
 from ..decode.resampling import DEFAULT_RESAMPLER
 from ..descriptions import describe, describe_columns
 from ..errors import MediaError
 from ..memory import name_option_when_out_of_memory
+from ..preprocess.base import is_groups
 from ..preprocess.media_summary import MediaSummary
 from ..preprocess.network_inputs import NetworkInputs
 from ..preprocess.worker_process import DecodeWorker, shared_worker
 from ..text import escape
 from .batch_memory import check_batch_memory
+from .row_pool import RowPool
 
 NO_ROWS: NDArray[np.float32] = np.zeros((0, 0), np.float32)  # of a stream that features do not have
 NO_ROWS.flags.writeable = False
+
+_POOLED_BATCH = 4  # of 16 pictures of a second: those of VGG19 take eight times the memory of ResNet-152's
 
 LendWorker = Callable[[str, DecodeOptions], AbstractContextManager[DecodeWorker]]
 
@@ -108,7 +112,8 @@ def extract_features(
         decoding: decoder, resampler, time limit, and `start` and `end` of a part of the file: the features are then
             those of its seconds.
         device: the device of the extractors.
-        batch_size: seconds of media in one batch. Memory grows with it and not with the video.
+        batch_size: seconds of media in one batch, a quarter of those of maps. Memory grows with it and not with the
+            video.
         progress: called with the stage, seconds done and seconds in total (None if the container does not state it).
 
     Returns:
@@ -120,7 +125,10 @@ def extract_features(
         ValueError: the profile is unknown, the extractors are not one of each stream, or the decoding options do not
             fit the profile.
     """
-    sizes: dict[Stream, int] = {stream: batch_size * rows_per_segment(stream) for stream in ALL_STREAMS}
+    sizes: dict[Stream, int] = {
+        stream: batch_size * (_POOLED_BATCH if stream in POOLED_STREAMS else rows_per_segment(stream))
+        for stream in ALL_STREAMS
+    }
     computation = FeatureComputation(extractors, profile=profile, device=device, sizes=sizes)
     summary = decode_inputs(
         Path(path),
@@ -173,8 +181,14 @@ class FeatureComputation:
         self.formats: tuple[InputFormat, ...] = tuple(extractor.input_format for extractor in extractors.values())
 
     def add(self, stream: Stream, inputs: NDArray[Any]) -> None:
-        """Add inputs (n, *shape) of a stream, which may not change afterwards; compute every batch that is full."""
-        self._networks[stream].add(inputs)
+        """Add inputs (n, *shape) of a stream, which may not change afterwards; compute every batch that is full.
+
+        Groups of inputs, see `InputReader`, are added like inputs.
+        """
+        if is_groups(inputs):
+            self._networks[stream].add_groups(inputs)
+        else:
+            self._networks[stream].add(inputs)
 
     def finish(self, path: Path, summary: MediaSummary, *, resampler: str = DEFAULT_RESAMPLER) -> FeatureSet:
         """Compute the last batches and put the rows into the order of time.
@@ -229,7 +243,8 @@ def decode_inputs(
     Args:
         path: a media file.
         formats: of the inputs, one of each stream.
-        put: called with the stream and each array of inputs (n, *shape), which it must copy.
+        put: called with the stream and each array of inputs (n, *shape), which it must copy, or of groups, see
+            `InputReader`.
         profile: key in `PROFILES`.
         decoding: decoder, resampler and time limit.
         progress: called with the stage, seconds done and seconds in total.
@@ -268,6 +283,15 @@ class _BatchedExtractor:
         self._computing = computing
         self._pending: list[NDArray[np.generic]] = []
         self._rows: list[NDArray[np.float32]] = []
+        self._computed = 0  # inputs
+        self._pool: RowPool | None = None
+        if extractor.stream in POOLED_STREAMS:
+            self._pool = RowPool(lambda row: self._rows.append(row[None]))
+
+    def add_groups(self, groups: NDArray[np.int64]) -> None:
+        """Add groups (n, F) of inputs, whose rows are averaged."""
+        assert self._pool is not None
+        self._pool.add_groups(groups)
 
     def add(self, inputs: NDArray[np.generic]) -> None:
         """Add inputs (n, *shape); compute every batch that is full."""
@@ -277,7 +301,7 @@ class _BatchedExtractor:
             del self._pending[: self._size]
 
     def finish(self) -> NDArray[np.float32]:
-        """Compute the last batch; return the rows of all inputs, in their order."""
+        """Compute the last batch; return the rows of all inputs, or of all groups, in their order."""
         if self._pending:
             self._compute(self._pending)
         return np.concatenate(self._rows)
@@ -290,4 +314,9 @@ class _BatchedExtractor:
                     [stacked, np.zeros((self._size - len(stacked), *stacked.shape[1:]), stacked.dtype)]
                 )
             batch = self._extractor.prepare(torch.from_numpy(stacked).to(self._device))
-            self._rows.append(self._extractor(batch)[: len(inputs)].float().cpu().numpy())
+            rows = self._extractor(batch)[: len(inputs)].float().cpu().numpy()
+        if self._pool is None:
+            self._rows.append(rows)
+        else:
+            self._pool.add_rows(self._computed, rows)
+            self._computed += len(rows)
