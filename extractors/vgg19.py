@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..weights.vgg19 import check_caffe_weights
 from .base import Extractor
 from .inputs import MAP_PICTURE
 
@@ -46,6 +47,11 @@ class VGG19(Extractor):
                 channels = out
             layers.append(nn.MaxPool2d(2, 2))
         self.features = nn.Sequential(*layers)
+
+    def load_published(self, state_dict: Mapping[str, Tensor]) -> tuple[str, ...]:
+        """Replace the parameters, as `Extractor.load_published` does, by others than torchvision's."""
+        check_caffe_weights(state_dict)
+        return super().load_published(state_dict)
 
     def prepare(self, reduced: Tensor) -> Tensor:
         """Subtract the means of Caffe's model: RGB (N, 224, 224, 3) -> BGR (N, 3, 224, 224), channels-last."""

@@ -61,9 +61,9 @@ def read_module(content: bytes) -> dict[str, NDArray[Any]]:
             raise ModuleFileError("its numbers are not little-endian")
         module = machine.load(stream)
         views = dict(_named_views(module))
+        storages = _find_storages(machine.storages, machine.load(stream), stream.tell(), content)
         if sum(math.prod(view.shape) * view.storage.dtype.itemsize for view in views.values()) > len(content):
             raise ModuleFileError("its tensors have more numbers than the file: they repeat them")
-        storages = _find_storages(machine.storages, machine.load(stream), stream.tell(), content)
         return {name: _cut(view, storages) for name, view in views.items()}
     except InertPickleError as error:
         raise ModuleFileError(str(error)) from error

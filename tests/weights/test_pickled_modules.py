@@ -165,7 +165,6 @@ def test_transposed_and_empty_and_single_numbers() -> None:
     assert (found["empty"].shape, found["one"].shape, found["one"].item()) == ((0, 3), (), 5)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_modules_of_this_torch_are_read_exactly(tmp_path: Path) -> None:
     network = Net().double()
     (tmp_path / "x.pt").write_bytes(saved(network))
@@ -403,7 +402,6 @@ def test_calls_beside_the_parameters_are_not_made(what: str) -> None:
 
 @pytest.mark.usefixtures("_nothing_happens")
 @pytest.mark.parametrize("reduced", [(os.mkdir, ("owned",)), (OrderedDict, (), Evil(os.mkdir, ("owned",)))])
-@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_calls_in_a_real_module_are_not_made(reduced: tuple[Any, ...], tmp_path: Path) -> None:
     """The tensors are read, for the call is nothing that they need; torch's own reader would have made it."""
     network = Net()
@@ -413,7 +411,6 @@ def test_calls_in_a_real_module_are_not_made(reduced: tuple[Any, ...], tmp_path:
 
 
 @pytest.mark.usefixtures("_nothing_happens")
-@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_files_that_are_cut_off_are_refused() -> None:
     for content in (saved(Net()), with_tensor(tensor(WHOLE, (6,), (1,)))):
         assert read_module(content)
@@ -425,7 +422,6 @@ def test_files_that_are_cut_off_are_refused() -> None:
 
 
 @pytest.mark.usefixtures("_nothing_happens")
-@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_damaged_files_are_read_or_refused() -> None:
     content = saved(Net())
     generator = np.random.default_rng(20240)
@@ -490,7 +486,6 @@ def test_files_that_are_too_large_or_no_files(tmp_path: Path) -> None:
         read_module_file(tmp_path / "pipe.pt")
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_only_files_of_the_manifest_are_read_in_this_way(tmp_path: Path) -> None:
     content = saved(Net())
     for file in ("DMRN.pt", "PSP_fully.pt", "PSP_weakly.pt"):  # those without a published hash

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from avvp.extractors.registry import extractor_shapes
+from avvp.extractors.registry import build_extractor, extractor_shapes
 from avvp.weights import Bundle, WeightsError, list_files
 from avvp.weights.load import read_state_dict
 from avvp.weights.manifest import list_refused
@@ -162,6 +162,8 @@ def test_torchvisions_weights_are_recognized_by_their_values() -> None:
     for dtype in (torch.float32, torch.float16):
         with pytest.raises(ValueError, match="torchvision's weights of VGG19"):
             check_caffe_weights({key: value.to(dtype) for key, value in state.items()})
+    with pytest.raises(ValueError, match=r"torchvision's weights of VGG19.*avvp weights fetch vgg19"):
+        build_extractor("vgg19", state)
     state["features.0.weight"][0, 0, 0, 0] *= 1.01
     check_caffe_weights(state)
     check_caffe_weights({"features.0.weight": torch.zeros(4, 3, 3, 3)})

@@ -197,7 +197,7 @@ def test_fetch_file_of_a_folder_of_google_drive(
 
 
 def test_a_file_of_a_folder_without_a_published_name(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"folders/abc: the name of the file in this folder is not published"):
+    with pytest.raises(WeightsError, match=r"folders/abc: its name .* save it as /.*/weights\.bin$"):
         fetch_file(weight_file(server, urls=("gdrive-folder:abc",)), tmp_path)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..messages import first_line
+from ..messages import escape, first_line
 from ..source import DownloadProgress
 from .pace import TIMEOUT, Pace, TooLargeError, TransferError
 from .part_files import discard_foreign
@@ -38,7 +38,11 @@ def download_from_drive(url: str, part: Path, *, limit: int, progress: DownloadP
 
     kind, _, identifier = url.partition(":")
     if kind == DRIVE_FOLDER:
-        identifier = _find_in_folder(*identifier.partition("/")[::2])
+        folder, _, name = identifier.partition("/")
+        if not name:
+            wanted = escape(part.with_name(part.name.removesuffix(".part")))
+            raise TransferError(f"its name in this folder is not published: by a browser, save it as {wanted}")
+        identifier = _find_in_folder(folder, name)
     pace, done = Pace(), 0
 
     def advance(received: int, total: int | None) -> None:
@@ -88,8 +92,6 @@ def _find_in_folder(folder: str, name: str) -> str:
     """Ask Google for the identifier of a file of a folder. Raises TransferError."""
     import gdown
 
-    if not name:
-        raise TransferError("the name of the file in this folder is not published; open it in a browser")
     found: list[Any] = []
     errors: list[Exception] = []
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +20,7 @@ from ....weights.remote.fetch import fetch_file
 from ....weights.remote.hub import is_hub_address, parse_address
 from ....weights.remote.missing import readable_url
 from ....weights.source import WeightSource
+from ...inference.content_checks import check_content
 from ...text import escape
 from ..options.command import (
     ANY_PATH,
@@ -75,8 +74,7 @@ def list_command(options: WeightsDirOptions) -> int:
         path = find_file(file, options.weights_dir)
         place = escape(path) if path else "not on this machine"
         click.echo(f"  {file.key}  {file.name}  {file_size(file.size)}  {place}")
-        addresses = ", ".join(map(readable_url, file.urls)) or "shipped with the program"
-        click.echo(f"      {file.source}\n      licence: {file.licence}\n      {addresses}")
+        click.echo(f"      {file.source}\n      licence: {file.licence}\n      {_addresses(file)}")
     return 0
 
 
@@ -87,10 +85,20 @@ class FetchOptions(WeightsDirOptions):
     names: tuple[str, ...] = field(
         metadata=argument(nargs=-1, required=True, metavar="NAME...", shell_complete=complete_weight_files)
     )
+    dry_run: bool = field(
+        metadata=option("--dry-run", is_flag=True, help="Print what would be downloaded; download nothing.")
+    )
     quiet: bool = field(metadata=option("-q", "--quiet", is_flag=True, help="No progress bar."))
 
 
-@command(FetchOptions, examples=("avvp weights fetch leap-llp", "avvp weights fetch resnet152 --weights-dir weights/"))
+@command(
+    FetchOptions,
+    examples=(
+        "avvp weights fetch leap-llp",
+        "avvp weights fetch cmbs --dry-run",
+        "avvp weights fetch resnet152 --weights-dir weights/",
+    ),
+)
 def fetch(options: FetchOptions) -> int:
     """Download and verify bundles or single files.
 
@@ -99,15 +107,37 @@ def fetch(options: FetchOptions) -> int:
     """
     from ..console import Console
 
+    files = _named_files(options.names, options.weights_dir)
+    if options.dry_run:
+        _print_downloads(files, options.weights_dir)
+        return 0
     console = Console(quiet=options.quiet)
     failed = False
-    for file in _named_files(options.names, options.weights_dir):
+    for file in files:
         try:
             click.echo(f"{file.name}: {_fetch(file, options.weights_dir, console)}")
         except WeightsError as error:
             click.echo(f"Error: {error}", err=True)
             failed = True
     return int(failed)
+
+
+def _print_downloads(files: list[WeightFile], weights_dir: Path | None) -> None:
+    """Print where files are, or would come from, and how much would be downloaded."""
+    missing = [file for file in files if find_file(file, weights_dir) is None]
+    for file in files:
+        path = find_file(file, weights_dir)
+        place = f"already at {escape(path)}" if path else f"{file_size(file.size)} from {_addresses(file)}"
+        click.echo(f"{file.name}: {place}")
+        if path is None:
+            click.echo(f"  licence: {file.licence}")
+    folders = dict.fromkeys(escape(file.folder or search_folders(weights_dir)[0]) for file in missing)
+    into = f" into {', '.join(folders)}" if folders else ""
+    click.echo(f"would download {file_size(sum(file.size for file in missing))}{into} (nothing is downloaded now)")
+
+
+def _addresses(file: WeightFile) -> str:
+    return ", ".join(map(readable_url, file.urls)) or "shipped with the program"
 
 
 def _fetch(file: WeightFile, weights_dir: Path | None, console: Console) -> str:
@@ -131,8 +161,8 @@ class VerifyOptions(WeightsDirOptions):
 def verify(options: VerifyOptions) -> int:
     """Verify sizes and hashes of weight files.
 
-    A file without a published hash is verified by its content, and those of the visual networks also by the features of
-    torchvision's networks. Without NAME, all files on this machine are verified.
+    Files of parsers, of localizers and without a published hash are also verified by their content, those of the visual
+    networks by the features of torchvision's networks. Without NAME, all files on this machine are verified.
     """
     failed = checked = 0  # checked: of the files that are not shipped
     for file in _named_files(options.names, options.weights_dir) if options.names else list_files().values():
@@ -144,7 +174,7 @@ def verify(options: VerifyOptions) -> int:
         checked += bool(file.urls)
         try:
             digest = verify_file(file, path)
-            proof = CONTENT_CHECKS[file.key](path) if file.key in CONTENT_CHECKS else "matches the published hash"
+            proof = check_content(file, path)
             click.echo(f"{file.name}: ok, {proof} (sha256 {digest})")
         except WeightsError as error:
             click.echo(f"Error: {error}", err=True)
@@ -154,68 +184,6 @@ def verify(options: VerifyOptions) -> int:
             "no downloaded weight files on this machine; avvp weights fetch leap-llp gets the default ones", err=True
         )
     return int(failed > 0)
-
-
-def _check_vggish(path: Path) -> str:
-    """Compare VGGish's outputs with published ones. Raises WeightsError if they differ."""
-    from ....extractors.registry import build_extractor
-    from ....weights.load import read_state_dict
-    from ...inference.vggish_check import TOLERANCES, check_vggish
-
-    try:
-        differences = check_vggish(build_extractor("vggish", read_state_dict(path)))
-    except ValueError as error:
-        raise WeightsError(f"{escape(path)}: {error}") from error
-    wrong = [name for name, difference in differences.items() if not difference <= TOLERANCES[name]]
-    shown = ", ".join(f"{name} differs by {difference:.2g}" for name, difference in differences.items())
-    if wrong:
-        raise WeightsError(
-            f"{escape(path)}: does not give the published answers ({shown}): it is not the pretrained VGGish"
-        )
-    return f"gives the published answers ({shown})"
-
-
-def _check_leap(path: Path) -> str:
-    """Check that the file holds every tensor of the published parser. Raises WeightsError if not."""
-    import torch
-
-    from ....models.files.published import load_published
-    from ....models.labels import LLP_LABELS
-    from ....weights.load import read_state_dict
-
-    try:
-        load_published(read_state_dict(path), family="leap", label_embeddings=torch.zeros(len(LLP_LABELS), 300))
-    except ValueError as error:
-        raise WeightsError(f"{escape(path)}: {error}") from error
-    return "holds every tensor of the published MM-Pyr + LEAP; no hash is published"
-
-
-def _check_visual(name: str, path: Path) -> str:
-    """Compare rows with those of torchvision's network. Raises WeightsError if they differ."""
-    from ....weights.load import read_state_dict
-    from ...inference.torchvision_check import TOLERANCE, check_visual
-
-    matches = "matches the published hash"
-    try:
-        difference = check_visual(name, read_state_dict(path))
-    except ImportError as error:
-        return f"{matches}; not compared with torchvision's network: {escape(error)}"
-    except ValueError as error:
-        raise WeightsError(f"{escape(path)}: {error}") from error
-    if not difference <= TOLERANCE:
-        raise WeightsError(
-            f"{escape(path)}: {matches}, but on this machine features differ from those of torchvision's network by"
-            f" {difference:.2g} (relative); please report it"
-        )
-    return f"{matches}; features are those of torchvision's network (they differ by {difference:.2g})"
-
-
-CONTENT_CHECKS: dict[str, Callable[[Path], str]] = {
-    "resnet152": partial(_check_visual, "resnet152"),
-    "r2plus1d_18": partial(_check_visual, "r2plus1d_18"),
-    "vggish": _check_vggish,
-    "leap_llp": _check_leap,
-}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,6 +49,9 @@ def test_list_names_everything(run: Run) -> None:
     assert "leap-llp (871 MB)\n" in result.out
     assert "resnet152-394f9c45.pth  242 MB" in result.out
     assert "llp_glove.safetensors  32 kB" in result.out
+    assert "psp (376 MB)\n" in result.out
+    assert "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5  80 MB" in result.out
+    assert "https://drive.google.com/drive/folders/1YEyEH6e988v1NUwwVYohrwY2DSpVtVoT" in result.out
     assert "shipped with the program" in result.out
 
 
@@ -63,6 +66,23 @@ def test_fetch_verify_path(run: Run, server: Server, tmp_path: Path) -> None:
     assert run("weights", "path", "test", "--weights-dir", tmp_path).out == f"{tmp_path / 'weights.bin'}\n"
     verified = run("weights", "verify", "--weights-dir", tmp_path)
     assert (verified.status, "matches the published hash" in verified.out) == (0, True)
+
+
+def test_a_dry_run_of_fetch_downloads_nothing(run: Run, server: Server, tmp_path: Path) -> None:
+    folder = tmp_path / "weights"
+    result = run("weights", "fetch", "test", "--dry-run", "--weights-dir", folder)
+    assert (result.status, result.err) == (0, "")
+    assert result.out.splitlines() == [
+        f"weights.bin: 1.0 MB from {server.url}", "  licence: ",
+        f"would download 1.0 MB into {folder} (nothing is downloaded now)",
+    ]  # fmt: skip
+    assert (server.requests, folder.exists()) == ([], False)
+    folder.mkdir()
+    (folder / "weights.bin").write_bytes(CONTENT)
+    result = run("weights", "fetch", "test", "--dry-run", "--weights-dir", folder)
+    assert result.out.splitlines() == [
+        f"weights.bin: already at {folder / 'weights.bin'}", "would download 0 bytes (nothing is downloaded now)",
+    ]  # fmt: skip
 
 
 def test_fetch_that_fails(run: Run, server: Server, tmp_path: Path) -> None:

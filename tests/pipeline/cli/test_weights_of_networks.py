@@ -62,3 +62,23 @@ def test_another_file_is_an_error(run: Run, file: Path) -> None:
     result = run("weights", "verify", "r2plus1d_18", "--weights-dir", file.parent)
     assert result.status == 1
     assert "the weights do not fit R2Plus1D: missing: " in result.err
+
+
+@pytest.mark.full_size
+def test_maps_of_vgg19_are_those_of_torchvision(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the classifier that the file has, and maps that ours has with their channels last."""
+    monkeypatch.setattr(cli_weights, "verify_file", lambda *_: "0" * 64)
+    state = untrained_state(extractor_shapes("vgg19"), 1)
+    torch.save(state | {"classifier.6.bias": torch.zeros(1000)}, tmp_path / list_files()["vgg19_caffe"].name)
+    result = run("weights", "verify", "vgg19_caffe", "--weights-dir", tmp_path)
+    assert (result.status, result.err) == (0, "")
+    assert "features are those of torchvision's network (they differ by" in result.out
+
+    def shifted(extractor: nn.Module) -> nn.Module:
+        layer = extractor.get_submodule("features.34")
+        layer.register_parameter("bias", nn.Parameter(layer.get_parameter("bias") + 1.0))
+        return extractor
+
+    monkeypatch.setattr(torchvision_check, "fuse", shifted)
+    result = run("weights", "verify", "vgg19_caffe", "--weights-dir", tmp_path)
+    assert (result.status, "features differ from those of torchvision's network by" in result.err) == (1, True)
