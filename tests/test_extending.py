@@ -127,6 +127,7 @@ def test_the_page_from_top_to_bottom(run: Run, desk: Path, package: Path, tiny_b
     ]
     assert all(len(part["source"]) == 64 for part in parts)
     checkpoint = load_checkpoint(desk / "runs" / "own" / "best.safetensors", ("mypkg",))
+    assert isinstance(checkpoint.parser.config, ParserConfig)
     assert checkpoint.parser.config.encoder_options == {"kernel": 5}
     assert checkpoint.parser.state_dict()["encoder.audio.weight"].shape == (32, 32, 5)
     assert [part["name"] for part in checkpoint.record["parts"]] == [

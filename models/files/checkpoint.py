@@ -1,9 +1,9 @@
-"""Checkpoints of this program: one safetensors file that holds a parser and everything needed to rebuild it.
+"""Checkpoints of this program: one safetensors file that holds a network and everything needed to rebuild it.
 
-The tensors include the label embeddings. The file's metadata holds, as JSON, the parser's configuration, the
-specification of the features it was trained on, a record of the training, and which parts are of other packages.
-Loading executes no code, unless the configuration names a part of another package that the user trusts or has
-installed, see `weights/parts.py`.
+The network is a parser or a localizer. The tensors include the label embeddings. The file's metadata holds, as JSON,
+the network's configuration, the specification of the features it was trained on, a record of the training, and which
+parts are of other packages. Loading executes no code, unless the configuration names a part of another package that the
+user trusts or has installed, see `weights/parts.py`.
 """
 
 from __future__ import annotations
@@ -16,22 +16,26 @@ from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from ...weights.errors import WeightsError
 from ...weights.messages import first_line, shown
 from ...weights.parameters import check_parameters, check_shapes
 from ...weights.tensor_files import check_safetensors
 from ..config import ParserConfig
+from ..localizers.config import LocalizerConfig
+from ..localizers.localizer import EventLocalizer, localizer_shapes, restore_localizer
 from ..parser import AVParser, parser_shapes, restore_parser
 
 _METADATA_KEY = "avvp"
 FORMAT_VERSION = 1
+_LOCALIZER = "localizer"  # kind of network in a description; parsers have none, as in files of earlier versions
 
 
 class Checkpoint(NamedTuple):
-    """A parser read from a checkpoint, with the metadata stored beside it."""
+    """A network read from a checkpoint, with the metadata stored beside it."""
 
-    parser: AVParser  # in eval mode, on the CPU
+    parser: AVParser | EventLocalizer  # in eval mode, on the CPU
     feature_spec: dict[str, Any]  # `FeatureSpec.to_dict` of the features it was trained on
     record: dict[str, Any]  # of the training: plain JSON
 
@@ -39,13 +43,15 @@ class Checkpoint(NamedTuple):
 class Description(NamedTuple):
     """The metadata of a checkpoint, without its tensors."""
 
-    config: ParserConfig
+    config: ParserConfig | LocalizerConfig
     feature_spec: dict[str, Any]  # `FeatureSpec.to_dict` of the features it was trained on
     record: dict[str, Any]  # of the training: plain JSON
 
 
-def dump_checkpoint(parser: AVParser, feature_spec: Mapping[str, Any], record: Mapping[str, Any]) -> bytes:
-    """Serialize a parser as the content of a checkpoint file.
+def dump_checkpoint(
+    parser: AVParser | EventLocalizer, feature_spec: Mapping[str, Any], record: Mapping[str, Any]
+) -> bytes:
+    """Serialize a parser or a localizer as the content of a checkpoint file.
 
     Args:
         parser: on any device.
@@ -61,6 +67,8 @@ def dump_checkpoint(parser: AVParser, feature_spec: Mapping[str, Any], record: M
         "feature_spec": dict(feature_spec),
         "record": dict(record),
     }
+    if isinstance(parser, EventLocalizer):
+        description["kind"] = _LOCALIZER
     if parser.parts:
         description["parts"] = [part.to_dict() for part in parser.parts]
     tensors = {key: tensor.detach().cpu().float().contiguous() for key, tensor in parser.state_dict().items()}
@@ -74,7 +82,7 @@ def read_description(path: Path) -> Description:
         path: a file written from `dump_checkpoint`.
 
     Returns:
-        The parser's configuration, the feature specification and the training record.
+        The network's configuration, the feature specification and the training record.
 
     Raises:
         ValueError: the file is damaged, not a checkpoint of this program, or of a newer format. The message names it.
@@ -106,7 +114,10 @@ def _description(metadata: Mapping[str, str] | None) -> Description:
         description = json.loads(text)
         if description["format"] != FORMAT_VERSION:
             raise ValueError(f"format {shown(description['format'])}, this program reads {FORMAT_VERSION}")
-        config = ParserConfig.from_dict(description["config"])
+        kind = description.get("kind")
+        if kind not in {None, _LOCALIZER}:
+            raise ValueError(f"it describes a {shown(kind)}, this program reads parsers and localizers")
+        config = (LocalizerConfig if kind else ParserConfig).from_dict(description["config"])
         parts = (description["feature_spec"], description["record"])
         if not all(isinstance(part, dict) for part in parts):
             raise ValueError("feature_spec and record must be mappings")
@@ -118,7 +129,7 @@ def _description(metadata: Mapping[str, str] | None) -> Description:
 
 
 def load_checkpoint(path: Path, trust: Iterable[str] = ()) -> Checkpoint:
-    """Load a parser and its metadata from a checkpoint.
+    """Load a parser or a localizer and its metadata from a checkpoint.
 
     The shapes in the file's header are compared with those that its description leads to before anything is read or
     built.
@@ -128,7 +139,7 @@ def load_checkpoint(path: Path, trust: Iterable[str] = ()) -> Checkpoint:
         trust: packages whose encoders and decoders the file may name by "module:Name".
 
     Returns:
-        The parser in eval mode on the CPU, the feature specification and the training record.
+        The network in eval mode on the CPU, the feature specification and the training record.
 
     Raises:
         ValueError: the file is damaged, not a checkpoint of this program, or of a newer format; or its tensors are not
@@ -138,7 +149,7 @@ def load_checkpoint(path: Path, trust: Iterable[str] = ()) -> Checkpoint:
     with _open(path) as file:
         try:
             description = _description(file.metadata())
-            shapes = parser_shapes(description.config, trust)
+            shapes = _shapes(description.config, trust)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         try:
@@ -149,7 +160,21 @@ def load_checkpoint(path: Path, trust: Iterable[str] = ()) -> Checkpoint:
         except ValueError as error:
             raise ValueError(f"{path}: its tensors do not match its description: {error}") from error
         try:
-            parser = restore_parser(description.config, tensors, trust)
+            parser = _restore(description.config, tensors, trust)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
     return Checkpoint(parser, description.feature_spec, description.record)
+
+
+def _shapes(config: ParserConfig | LocalizerConfig, trust: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor of a network."""
+    return localizer_shapes(config) if isinstance(config, LocalizerConfig) else parser_shapes(config, trust)
+
+
+def _restore(
+    config: ParserConfig | LocalizerConfig, tensors: Mapping[str, Tensor], trust: Iterable[str]
+) -> AVParser | EventLocalizer:
+    """Build a network with the parameters of a file."""
+    if isinstance(config, LocalizerConfig):
+        return restore_localizer(config, tensors)
+    return restore_parser(config, tensors, trust)
