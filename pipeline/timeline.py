@@ -20,6 +20,7 @@ from .text import display_label, escape, shorten
 Modality = Literal["audio", "visual", "audio_visual"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 SINGLE_MODALITIES: tuple[Modality, Modality] = ("audio", "visual")
+AVEL = "avel"  # `task` in the provenance of localizers: one class a second, heard and seen
 # What people read, in the terminal, plots, pages and docs alike.
 MODALITY_WORDS: dict[Modality, str] = {"audio": "audio", "visual": "visual", "audio_visual": "both"}
 MAX_COMMENT = 1_000  # characters of a comment on an event
@@ -161,7 +162,7 @@ class Timeline(TimelineMethods):
     media_is_known: bool = True  # False if `media` is what a file says: its path is shown, and never opened
 
     def __repr__(self) -> str:
-        counts = [f"{sum(e.modality == name for e in self.events)} {word}" for name, word in MODALITY_WORDS.items()]
+        counts = [f"{sum(e.modality == m for e in self.events)} {MODALITY_WORDS[m]}" for m in self.modalities]
         with_probabilities = "" if self.probabilities is None else f", probabilities {self.probabilities.audio.shape}"
         title = f"Timeline of {escape(self.name)}: {self.media['duration']:.1f} s, {', '.join(counts)}"
         shown = (
@@ -170,6 +171,17 @@ class Timeline(TimelineMethods):
         )
         lines = describe_columns(shown)
         return describe(title + with_probabilities, lines, of=len(self.events), more="events", warnings=self.warnings)
+
+    @property
+    def lanes(self) -> tuple[Modality, ...]:
+        """The modalities that are decided and corrected: audio and visual; of a localizer, audio-visual alone."""
+        alone = self.provenance.get("task") == AVEL and all(event.modality == "audio_visual" for event in self.events)
+        return ("audio_visual",) if alone else SINGLE_MODALITIES
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """The modalities of its events: those of `lanes`, and audio-visual."""
+        return MODALITIES if self.lanes == SINGLE_MODALITIES else self.lanes
 
     @property
     def segments(self) -> int:
@@ -245,7 +257,8 @@ class Timeline(TimelineMethods):
                 has more events or classes, or a longer path, than the limits of this module.
         """
         events = tuple(events)
-        _check_path(path)
+        if len(path) > MAX_PATH or len(PurePath(path).name) > MAX_NAME:
+            raise ValueError(f"the name of the media, {shorten(path)}, is longer than systems allow")
         end = max([event.offset for event in events] + [duration or 0.0])
         if end > MAX_MEDIA_SECONDS:
             raise ValueError(f"{end:g} seconds are more than {MAX_MEDIA_SECONDS // 3600} hours")
@@ -262,12 +275,6 @@ class Timeline(TimelineMethods):
         media = {"path": path, "duration": end if duration is None else duration}
         ordered, length_known = sort_events(events, classes), duration is not None
         return cls(ordered, classes, None, media, {}, length_known=length_known, media_is_known=False)
-
-
-def _check_path(path: str) -> None:
-    """Raise ValueError for the path of a media file that no system allows."""
-    if len(path) > MAX_PATH or len(PurePath(path).name) > MAX_NAME:
-        raise ValueError(f"the name of the media, {shorten(path)}, is longer than systems allow")
 
 
 def find_events(
@@ -294,29 +301,26 @@ def find_events(
 
 
 def all_events(
-    active: SegmentLabels,
-    probabilities: SegmentProbabilities,
-    labels: Sequence[str],
+    active: SegmentLabels, probabilities: SegmentProbabilities, labels: Sequence[str], task: str = ""
 ) -> tuple[Event, ...]:
-    """Find the audio, visual and audio-visual events of one video.
+    """Find the events of one video.
 
-    A class is audio-visual in the seconds in which it is active in both modalities; its probability there is the
-    smaller of the two.
+    A class is audio-visual where it is active in both modalities; its probability there is the smaller of the two.
 
     Args:
         active: (T, C) labels.
         probabilities: (T, C), of the same video.
         labels: C class names.
+        task: `AVEL` for the audio-visual events alone.
 
     Returns:
         The events in the order of `sort_events`.
     """
     both = np.minimum(probabilities.audio, probabilities.visual)
-    events = [
-        *find_events(active.audio, probabilities.audio, labels, "audio"),
-        *find_events(active.visual, probabilities.visual, labels, "visual"),
-        *find_events(active.audio_visual, both, labels, "audio_visual"),
-    ]
+    events = find_events(active.audio_visual, both, labels, "audio_visual")
+    if task != AVEL:
+        events += find_events(active.audio, probabilities.audio, labels, "audio")
+        events += find_events(active.visual, probabilities.visual, labels, "visual")
     return sort_events(events, labels)
 
 

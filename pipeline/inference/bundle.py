@@ -14,11 +14,8 @@ from ...extractors.parts import CastExtractor
 from ...extractors.profiles import FeatureSpec, feature_spec
 from ...extractors.registry import EXTRACTORS, build_extractor, extractor_shapes, meta_extractor
 from ...extractors.sampling import Stream
-from ...models.config import ParserConfig
-from ...models.files.checkpoint import load_checkpoint, read_description
-from ...models.files.published import load_published
-from ...models.labels import LABEL_SETS, stack_label_embeddings
-from ...models.parser import AVParser, meta_parser, parser_shapes
+from ...models.files.checkpoint import read_description
+from ...models.labels import LABEL_SETS
 from ...weights.load import read_state_dict
 from ...weights.locate import bundle_paths
 from ...weights.manifest import Bundle
@@ -33,6 +30,8 @@ from ..devices import FP32, ComputePrecision, resolve_device, resolve_devices
 from ..errors import FeatureMismatchError, SetupError
 from ..text import escape
 from .decisions import Decision, decide_by_thresholds, load_decision
+from .networks import Network, check_network_features, describe_network
+from .read_network import read_network
 
 UNTRAINED_WARNING = "UNTRAINED weights: the parameters are random and these events mean nothing"
 
@@ -66,7 +65,7 @@ class LoadedBundle:
 
     name: str
     extractors: LoadedExtractors
-    parser: AVParser  # on the extractors' first device
+    parser: Network  # or the localizer, on the extractors' first device
     hashes: Mapping[str, str]  # file name -> sha256, of all files of the bundle
     untrained: bool  # True if the parameters are random
     warning: str | None = None  # what users of its results have to know
@@ -78,7 +77,7 @@ class LoadedBundle:
         lines = [
             f"device {self.device}, precision {self.extractors.precision.name}",
             f"features {', '.join(spec.extractors)}, profile {spec.profile}",
-            f"parser {config.encoder}, {config.decoder}: {len(config.labels)} classes, windows of {config.segments} s",
+            describe_network(config),
         ]
         return describe(f"LoadedBundle {escape(self.name)}", lines, warnings=[self.warning] if self.warning else [])
 
@@ -98,7 +97,7 @@ class LoadedParser:
     """A parser without extractors."""
 
     name: str  # of its bundle
-    parser: AVParser
+    parser: Network  # or the localizer
     spec: FeatureSpec  # of the features that it was trained on
     device: torch.device
     decision: Decision = decide_by_thresholds
@@ -157,7 +156,7 @@ def load_networks(
     paths, hashes = gather_files(bundle, source)
     extractors = _load_extractors(bundle, paths, hashes, devices, precision, trust=source.trust)
     try:
-        parser, trained_on = _load_parser(bundle, extractors.spec, paths, source.trust)
+        parser, trained_on = read_network(bundle, extractors.spec, paths, source.trust)
         decision, decision_part = load_decision(parser.config, source.trust)
     except (ValueError, SetupError) as error:
         raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
@@ -299,13 +298,14 @@ def load_parser(
         }
         all_known = len(extractors) == len(bundle.extractors)
         computed = feature_spec(bundle.profile, extractors) if all_known else None
-        parser, trained_on = _load_parser(bundle, computed, paths, source.trust)
+        parser, trained_on = read_network(bundle, computed, paths, source.trust)
         decision, _ = load_decision(parser.config, source.trust)
     except (ValueError, SetupError) as error:
         raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
     spec = trained_on or computed
     if spec is None:
         raise SetupError(f"bundle {shown(bundle.name)}: it does not name the features that its parser was trained on")
+    check_network_features(parser.config, spec, bundle.name)
     return LoadedParser(bundle.name, parser.to(resolved), spec, resolved, decision)
 
 
@@ -340,55 +340,10 @@ def _load_extractor(bundle: Bundle, name: str, paths: Mapping[str, Path], trust:
         raise ValueError(f"{escape(paths[file])}: {error}") from error
 
 
-def _load_parser(
-    bundle: Bundle, spec: FeatureSpec | None, paths: Mapping[str, Path], trust: Sequence[str]
-) -> tuple[AVParser, FeatureSpec | None]:
-    """Return the parser and the specification of its features; None if its file has none."""
-    parser, trained_on = _read_parser(bundle, spec, paths, trust)
-    if decision := bundle.parser.get("decision"):
-        options = parser.config.decision_options if decision == parser.config.decision else {}
-        parser.config = replace(parser.config, decision=decision, decision_options=options)
-    return parser, trained_on
-
-
-def _read_parser(
-    bundle: Bundle, spec: FeatureSpec | None, paths: Mapping[str, Path], trust: Sequence[str]
-) -> tuple[AVParser, FeatureSpec | None]:
-    entry = bundle.parser
-    if entry.get("checkpoint"):
-        checkpoint = load_checkpoint(paths[entry["checkpoint"]], trust)
-        return checkpoint.parser, FeatureSpec.from_dict(checkpoint.feature_spec)
-    if bundle.labels not in LABEL_SETS:
-        raise ValueError(f"unknown label set {shown(bundle.labels)}; known: {', '.join(LABEL_SETS)}")
-    labels = LABEL_SETS[bundle.labels]
-    if bundle.seed is not None and spec is not None:
-        return _untrained_parser(labels, spec, bundle.seed), None
-    if not entry.get("family") or not entry.get("file"):
-        raise ValueError("its parser needs either `checkpoint` or `family` and `file` (for leap, `label_embeddings`)")
-    embeddings_file = entry.get("label_embeddings")
-    embeddings = None
-    if embeddings_file:
-        vectors, ordered = read_state_dict(paths[embeddings_file]), paths[embeddings_file].suffix != ".safetensors"
-        embeddings = stack_label_embeddings(vectors, labels, ordered=ordered)
-    state = read_state_dict(paths[entry["file"]])
-    return load_published(state, family=entry["family"], label_embeddings=embeddings, labels=labels), None
-
-
-def _untrained_parser(labels: tuple[str, ...], spec: FeatureSpec, seed: int) -> AVParser:
-    audio, visual_2d, visual_3d = spec.dims
-    config = ParserConfig(labels=labels, audio_dim=audio, visual_2d_dim=visual_2d, visual_3d_dim=visual_3d)
-    parser = meta_parser(config)
-    parser.load_state_dict(untrained_state(parser_shapes(config), seed), assign=True)
-    return parser.eval()
-
-
-def _check_fit(bundle: Bundle, spec: FeatureSpec, parser: AVParser, trained_on: FeatureSpec | None) -> None:
+def _check_fit(bundle: Bundle, spec: FeatureSpec, network: Network, trained_on: FeatureSpec | None) -> None:
     if trained_on is not None and (differences := trained_on.differences(spec)):
         raise FeatureMismatchError(
             f"bundle {shown(bundle.name)}: the parser was trained on other features than these extractors compute"
             f" (parser / extractors): {'; '.join(differences)}"
         )
-    config = parser.config
-    expected = (config.audio_dim, config.visual_2d_dim, config.visual_3d_dim)
-    if expected != spec.dims:
-        raise FeatureMismatchError(f"bundle {shown(bundle.name)}: the parser reads widths {expected}, not {spec.dims}")
+    check_network_features(network.config, spec, bundle.name)

@@ -2,7 +2,8 @@
 
 A decision of another package is a function ``part(probabilities, thresholds, **decision_options)`` of the
 `SegmentProbabilities` of one video, (T, C) each, or of N clips, (N, T, C) each, and the `Thresholds` in effect. It
-returns `SegmentLabels` of the same shape, bool. `thresholds.decide(probabilities)` is the decision of this program.
+returns `SegmentLabels` of the same shape, bool. `thresholds.decide(probabilities)` is the decision of this program for
+parsers, `decide_one_class(probabilities, thresholds)` that for localizers, of whose labels the audio-visual ones count.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from ...models.config import PARTS, ParserConfig
+from ...models.localizers.config import DECISIONS
 from ...weights.parts import Part, load_part
 from ..errors import SetupError
 from ..timeline import SegmentLabels, SegmentProbabilities
+from .localize import decide_one_class
+from .networks import NetworkConfig, is_localizer
 from .thresholds import Thresholds
 
 Decision = Callable[[SegmentProbabilities, Thresholds], SegmentLabels]
@@ -26,11 +30,11 @@ def decide_by_thresholds(probabilities: SegmentProbabilities, thresholds: Thresh
     return thresholds.decide(probabilities)
 
 
-def load_decision(config: ParserConfig, trust: Iterable[str] = ()) -> tuple[Decision, Part | None]:
-    """Load the decision that a parser's configuration names, and try it with small inputs.
+def load_decision(config: NetworkConfig, trust: Iterable[str] = ()) -> tuple[Decision, Part | None]:
+    """Load the decision that the configuration of a parser or a localizer names, and try it with small inputs.
 
     Args:
-        config: of the parser.
+        config: of the parser or the localizer.
         trust: packages that "module:Name" may name, see `load_part`.
 
     Returns:
@@ -40,10 +44,11 @@ def load_decision(config: ParserConfig, trust: Iterable[str] = ()) -> tuple[Deci
     Raises:
         SetupError: the part is not trusted, cannot be loaded, fails or returns something else than labels.
     """
-    if config.decision in PARTS["decision"]:
-        return decide_by_thresholds, None
+    known = DECISIONS if is_localizer(config) else PARTS["decision"]
+    if config.decision in known:
+        return decide_one_class if is_localizer(config) else decide_by_thresholds, None
     try:
-        part = load_part("decision", config.decision, PARTS["decision"], trust)
+        part = load_part("decision", config.decision, known, trust)
     except ValueError as error:
         raise SetupError(str(error)) from error
 
@@ -60,7 +65,8 @@ def load_decision(config: ParserConfig, trust: Iterable[str] = ()) -> tuple[Deci
         return labels
 
     for shape in ((_SEGMENTS, len(config.labels)), (1, _SEGMENTS, len(config.labels))):
-        tables = [np.full(shape, 0.5, np.float32)] * (5 if config.decoder == "mmil" else 4)
+        pools = isinstance(config, ParserConfig) and config.decoder == "mmil"
+        tables = [np.full(shape, 0.5, np.float32)] * (5 if pools else 4)
         decide(SegmentProbabilities(*tables), Thresholds.uniform(config.labels))
     return decide, part
 

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...models.parser import AVParser
 from ...weights.manifest import DEFAULT_BUNDLE
 from ...weights.source import ANYWHERE, WeightSource
 from ..decode.container.media_facts import DecodeProgress, MediaFacts
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
 from ..decode.resampling import DEFAULT_RESAMPLER
 from ..features.extract import FeatureSet, extract_features
-from ..timeline import SegmentLabels, SegmentProbabilities, Timeline, all_events
+from ..timeline import AVEL, SegmentLabels, SegmentProbabilities, Timeline, all_events
 from .bundle import UNTRAINED_WARNING, LoadedBundle, load_networks
+from .networks import Network, is_localizer
 from .predict import predict_video
 from .thresholds import DEFAULT_THRESHOLD, Thresholds
 
@@ -122,6 +122,8 @@ def decide_timeline(
 ) -> Timeline:
     """Decide the events of one video. A stream that the file lacks has no events.
 
+    Timelines of localizers have audio-visual events only, so that there are none where a stream is missing.
+
     Args:
         probabilities: (T, C), of the seconds that `media` says were decoded, or of all.
         bundle: the networks that computed them, for labels and provenance.
@@ -140,15 +142,25 @@ def decide_timeline(
         if media.parsed is not None:
             active, probabilities = _put_at(media.parsed[0], active, probabilities)
     about_bundle = (UNTRAINED_WARNING if bundle.untrained else None, bundle.warning)
-    warnings = (*filter(None, about_bundle), *warnings)
+    config = bundle.parser.config
+    about_streams = _missing_for_both(media) if is_localizer(config) else ()
+    warnings = (*filter(None, about_bundle), *warnings, *about_streams)
     return Timeline(
-        events=all_events(active, probabilities, bundle.parser.config.labels),
-        labels=bundle.parser.config.labels,
+        events=all_events(active, probabilities, config.labels, task=AVEL if is_localizer(config) else ""),
+        labels=config.labels,
         probabilities=probabilities,
         media=media.to_dict() if media is not None else {"duration": duration},
         provenance=_provenance(bundle, thresholds, resampler),
         warnings=warnings,
     )
+
+
+def _missing_for_both(media: MediaFacts | None) -> tuple[str, ...]:
+    """Return a warning where a file cannot have audio-visual events."""
+    if media is None or (media.has_audio and media.has_video):
+        return ()
+    missing = "picture" if media.has_audio else "sound"
+    return (f"no events: the weights find what is heard and seen at once, and there is no {missing}",)
 
 
 def _put_at(
@@ -160,7 +172,7 @@ def _put_at(
     return SegmentLabels(*(np.pad(rows, before) for rows in active)), SegmentProbabilities(**shifted)
 
 
-def parse_features(features: FeatureSet, parser: AVParser, device: torch.device | str = "cpu") -> SegmentProbabilities:
+def parse_features(features: FeatureSet, parser: Network, device: torch.device | str = "cpu") -> SegmentProbabilities:
     """Predict the probabilities of a video of any length, see `predict_video`."""
     return predict_video(parser, list(features.arrays().values()), torch.device(device))
 
@@ -180,6 +192,8 @@ def _provenance(bundle: LoadedBundle, thresholds: Thresholds, resampler: str) ->
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
+    if is_localizer(bundle.parser.config):
+        provenance["task"] = AVEL
     if bundle.parts:
         provenance["parts"] = [part.to_dict() for part in bundle.parts]
     return provenance if resampler == DEFAULT_RESAMPLER else provenance | {"resampler": resampler}

@@ -1,4 +1,4 @@
-"""Run a parser on features: one video of any length, or all clips of a split."""
+"""Run a parser or a localizer on features: one video of any length, or all clips of a split."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...models.parser import AVParser, ParserOutput
+from ...models.localizers.localizer import EventLocalizer
+from ...models.localizers.output import LocalizerOutput
 from ..datasets.clips import SplitDataset
 from ..datasets.loader import iterate_batches
 from ..errors import SetupError
 from ..segments import window_starts
 from ..timeline import SegmentProbabilities
+from .localize import join_windows, stack_localized, to_probabilities
+from .networks import Network, NetworkOutput
 
 _WINDOW_BATCH_SIZE = 32
 _CLIP_BATCH_SIZE = 64
@@ -25,13 +28,13 @@ Streams = Sequence[NDArray[np.floating]]
 PredictWindows = Callable[..., NDArray[np.float32]]  # streams (B, kT, width) -> P maps of each window, (B, P, T, C)
 
 
-def predict_video(parser: AVParser, streams: Streams, device: torch.device) -> SegmentProbabilities:
+def predict_video(parser: Network, streams: Streams, device: torch.device) -> SegmentProbabilities:
     """Predict the probabilities of a video of T segments, any T.
 
     Up to the length that the parser was trained on, this is one forward pass; see `average_windows` for longer videos.
 
     Args:
-        parser: in evaluation mode, on `device`.
+        parser: or a localizer, in evaluation mode, on `device`.
         streams: features of the video.
         device: where the features are moved to.
 
@@ -42,6 +45,8 @@ def predict_video(parser: AVParser, streams: Streams, device: torch.device) -> S
         SetupError: the probabilities are not finite.
     """
     averaged = average_windows(lambda *batch: _stack(parser(*batch)), streams, parser.config.segments, device)
+    if isinstance(parser, EventLocalizer):
+        return to_probabilities(join_windows(averaged[0], parser.config))
     return SegmentProbabilities(*averaged)
 
 
@@ -85,7 +90,7 @@ def average_windows(
 
 
 def predict_clips(
-    parser: AVParser,
+    parser: Network,
     clips: SplitDataset,
     device: torch.device,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
@@ -93,7 +98,7 @@ def predict_clips(
     """Predict the probabilities of every clip of a split.
 
     Args:
-        parser: on `device`; it is set to evaluation mode.
+        parser: or a localizer, on `device`; it is set to evaluation mode.
         clips: clips up to the parser's window are predicted in batches, longer ones as by `predict_video`.
         device: where the features are moved to.
         progress: called with the number of clips done and the total.
@@ -125,14 +130,15 @@ def predict_clips(
     dims = np.cumsum(clips.features.spec.dims)[:-1]
     for index in np.flatnonzero(clips.lengths > parser.config.segments):
         streams = np.split(clips.features.read(clips.ids[index]).astype(np.float32), dims, axis=1)
-        rows = list(predict_video(parser, streams, device).arrays().values())
+        found = list(predict_video(parser, streams, device).arrays().values())
+        rows = found[:1] if isinstance(parser, EventLocalizer) else found
         if table is None:
             table = np.zeros((len(rows), *shape), np.float32)
         table[:, index, : len(streams[0])] = rows
         done += 1
         progress(done, len(clips))
     assert table is not None  # a split has clips
-    return SegmentProbabilities(*table)
+    return to_probabilities(table[0]) if isinstance(parser, EventLocalizer) else SegmentProbabilities(*table)
 
 
 def _limit_batch(most: int, segments: int) -> int:
@@ -140,8 +146,13 @@ def _limit_batch(most: int, segments: int) -> int:
     return max(1, min(most, _MAX_BATCH_SEGMENTS // segments))
 
 
-def _stack(output: ParserOutput) -> NDArray[np.float32]:
-    """Return (B, 4 or 5, T, C): audio, visual, and the video-level probabilities repeated for every second."""
+def _stack(output: NetworkOutput) -> NDArray[np.float32]:
+    """Return (B, P, T, C): audio, visual, and the video-level probabilities repeated for every second.
+
+    P is 4, or 5 of decoders that pool the video, and 1 of localizers.
+    """
+    if isinstance(output, LocalizerOutput):
+        return to_finite_array(stack_localized(output))
     segments = output.audio_segment_probs.shape[1]
     videos = [output.audio_video_probs, output.visual_video_probs]
     if output.audio_video_logits is None:  # MMIL pools the video separately; LEAP takes the union of the modalities

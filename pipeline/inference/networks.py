@@ -1,0 +1,70 @@
+"""The networks that read features: parsers, and localizers of one audio-visual event a clip."""
+
+from __future__ import annotations
+
+from ...extractors.profiles import FeatureSpec
+from ...extractors.sampling import AVE_STREAMS, LLP_STREAMS, Stream
+from ...models.config import ParserConfig
+from ...models.localizers.config import LocalizerConfig
+from ...models.localizers.localizer import EventLocalizer
+from ...models.localizers.output import LocalizerOutput
+from ...models.parser import AVParser, ParserOutput
+from ...weights.messages import shown
+from ..errors import FeatureMismatchError
+
+Network = AVParser | EventLocalizer
+NetworkConfig = ParserConfig | LocalizerConfig
+NetworkOutput = ParserOutput | LocalizerOutput
+
+
+def is_localizer(config: NetworkConfig) -> bool:
+    """Return whether a network is a localizer: timelines have audio-visual events only, and one class a second."""
+    return isinstance(config, LocalizerConfig)
+
+
+def network_features(config: NetworkConfig) -> dict[Stream, int]:
+    """Return the streams that a network reads and their widths, in the order of its arguments."""
+    if isinstance(config, LocalizerConfig):
+        widths = (config.audio_dim, config.positions * config.visual_dim)
+        return dict(zip(AVE_STREAMS, widths, strict=True))
+    widths = (config.audio_dim, config.visual_2d_dim, config.visual_3d_dim)
+    return dict(zip(LLP_STREAMS, widths, strict=True))
+
+
+def describe_network(config: NetworkConfig) -> str:
+    """Describe an architecture in a few words."""
+    if isinstance(config, LocalizerConfig):
+        kind = f"localizer {config.system}, {config.supervision} supervision, {config.decoder}"
+    else:
+        kind = f"parser {config.encoder}, {config.decoder}"
+    return f"{kind}: {len(config.labels)} classes, windows of {config.segments} s"
+
+
+def check_network_features(config: NetworkConfig, spec: FeatureSpec, bundle: str) -> None:
+    """Check that a network reads features of this specification.
+
+    Args:
+        config: of the network.
+        spec: of the features.
+        bundle: name of the network's bundle, for the message.
+
+    Raises:
+        FeatureMismatchError: it reads other streams, or other widths; the message names both.
+    """
+    expected = network_features(config)
+    found = dict(zip(spec.streams, spec.dims, strict=True))
+    if list(expected.items()) == list(found.items()):
+        return
+    kind = "localizer" if isinstance(config, LocalizerConfig) else "parser"
+    if list(expected) == list(found):
+        raise FeatureMismatchError(
+            f"bundle {shown(bundle)}: the {kind} reads widths {tuple(expected.values())}, not {spec.dims}"
+        )
+    raise FeatureMismatchError(
+        f"bundle {shown(bundle)}: the {kind} reads {_listed(expected)}, but the features of profile"
+        f" {shown(spec.profile)} have {_listed(found)}"
+    )
+
+
+def _listed(widths: dict[Stream, int]) -> str:
+    return ", ".join(f"{stream} ({width})" for stream, width in widths.items())
