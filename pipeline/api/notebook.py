@@ -7,13 +7,13 @@ from html import escape as escape_html
 
 from ..clock import format_clock
 from ..text import display_label, escape
-from ..timeline import MODALITY_WORDS, SINGLE_MODALITIES, Event, Timeline
+from ..timeline import MODALITIES, MODALITY_WORDS, Event, Modality, Timeline
 
 MAX_ROWS = 40  # classes that are drawn; of more, the first ones
 MAX_BARS = 2_000  # of a drawing; of more, the first ones
 MAX_WARNINGS = 5
 _MAX_NAME = 60  # characters of a name
-_COLOURS = {"audio": "#2aa7d8", "visual": "#a3195b"}
+_COLOURS: dict[Modality, str] = {"audio": "#2aa7d8", "visual": "#a3195b", "audio_visual": "#37701b"}
 _ROW, _LEFT, _WIDTH = 16, 190, 520  # pixels: height of a row, width of the names and of the time axis
 
 
@@ -26,7 +26,7 @@ def timeline_html(timeline: Timeline) -> str:
     Returns:
         A fragment of at most some 100 kB.
     """
-    counts = (f"{sum(e.modality == name for e in timeline.events)} {word}" for name, word in MODALITY_WORDS.items())
+    counts = (f"{sum(e.modality == m for e in timeline.events)} {MODALITY_WORDS[m]}" for m in timeline.modalities)
     title = f"<b>{_text(timeline.name)}</b>: {timeline.media['duration']:.1f} s, {', '.join(counts)}"
     warnings = [f'<div style="color:#9a5b00">{_text(w, 500)}</div>' for w in timeline.warnings[:MAX_WARNINGS]]
     if (hidden := len(timeline.warnings) - MAX_WARNINGS) > 0:
@@ -35,14 +35,14 @@ def timeline_html(timeline: Timeline) -> str:
 
 
 def _drawing(timeline: Timeline) -> str:
-    rows: dict[tuple[str, str], list[Event]] = {}
+    rows: dict[tuple[Modality, str], list[Event]] = {}
     for event in timeline.events[:MAX_BARS]:
-        for modality in SINGLE_MODALITIES if event.modality == "audio_visual" else (event.modality,):
+        for modality in timeline.lanes if event.modality == "audio_visual" else (event.modality,):
             rows.setdefault((modality, event.label), []).append(event)
     if not rows:
         return "<div>no events</div>"
     order = {label: place for place, label in enumerate(timeline.labels)}
-    ordered = sorted(rows, key=lambda row: (row[0], order[row[1]]))
+    ordered = sorted(rows, key=lambda row: (MODALITIES.index(row[0]), order[row[1]]))
     shown = ordered[:MAX_ROWS]
     scale = _WIDTH / max(timeline.length, 1)
     parts = [_row(place, row, rows[row], scale) for place, row in enumerate(shown)]
@@ -62,10 +62,11 @@ def _drawing(timeline: Timeline) -> str:
     return f'<svg {size} role="img" aria-label="timeline" style="font:11px sans-serif">{"".join(parts)}</svg>{note}'
 
 
-def _row(place: int, row: tuple[str, str], events: Sequence[Event], scale: float) -> str:
+def _row(place: int, row: tuple[Modality, str], events: Sequence[Event], scale: float) -> str:
     modality, label = row
     top = place * _ROW
-    name = f'<text x="0" y="{top + 12}" fill="currentColor">{_text(display_label(label), 24)} ({modality})</text>'
+    words = f"{_text(display_label(label), 24)} ({MODALITY_WORDS[modality]})"
+    name = f'<text x="0" y="{top + 12}" fill="currentColor">{words}</text>'
     back = f'<rect x="{_LEFT}" y="{top + 1}" width="{_WIDTH}" height="{_ROW - 2}" fill="#8883" />'
     bars = (
         f'<rect x="{_LEFT + event.onset * scale:.1f}" y="{top + 3}" width="{max(1.0, event.duration * scale):.1f}"'

@@ -12,7 +12,7 @@ from ..files import make_folder_of
 from ..outputs.plots.timeline import COLOURS, plot_timeline
 from ..presented import Picture
 from ..text import display_label
-from ..timeline import SINGLE_MODALITIES, Timeline
+from ..timeline import MODALITIES, MODALITY_WORDS, Modality, Timeline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,22 +51,22 @@ def draw(timeline: Timeline, ax: Axes) -> Axes:
     """Draw the events on axes, one row for each modality and class that has any.
 
     Args:
-        timeline: the events; audio-visual ones are in the rows of both modalities.
+        timeline: the events; audio-visual ones are in the rows of both modalities, those of a localizer in their own.
         ax: axes of any size; their limits and ticks are set.
 
     Returns:
         The axes.
     """
-    spans: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    spans: dict[tuple[Modality, str], list[tuple[float, float]]] = {}
     for event in timeline.events:
-        for modality in SINGLE_MODALITIES if event.modality == "audio_visual" else (event.modality,):
+        for modality in timeline.lanes if event.modality == "audio_visual" else (event.modality,):
             spans.setdefault((modality, event.label), []).append((event.onset, event.duration))
     order = {label: place for place, label in enumerate(timeline.labels)}
-    rows = sorted(spans, key=lambda row: (SINGLE_MODALITIES.index(row[0]), order[row[1]]))[:_MAX_ROWS]  # pyright: ignore[reportArgumentType]
+    rows = sorted(spans, key=lambda row: (MODALITIES.index(row[0]), order[row[1]]))[:_MAX_ROWS]
     for place, (modality, label) in enumerate(rows):
-        colour = COLOURS["audio" if modality == "audio" else "visual"]
+        colour = COLOURS[modality]
         ax.broken_barh(spans[modality, label], (place - _BAR / 2, _BAR), facecolor=colour, edgecolor=colour)
-    names = [f"{display_label(label)[:_MAX_NAME]} ({modality})" for modality, label in rows]
+    names = [f"{display_label(label)[:_MAX_NAME]} ({MODALITY_WORDS[modality]})" for modality, label in rows]
     ax.set_yticks(range(len(rows)), names, parse_math=False)
     ax.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     ax.set_xlim(0, max(timeline.length, 1))

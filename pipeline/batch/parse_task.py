@@ -16,7 +16,7 @@ from ..inference.thresholds import Thresholds, ThresholdTables, apply_tables
 from ..outputs.formats.events_json import SCHEMA_VERSION
 from ..outputs.formats.registry import FORMATS, Format
 from ..outputs.postprocess import NO_REFINEMENT, PostProcessing, refine
-from ..timeline import SINGLE_MODALITIES, Timeline
+from ..timeline import MODALITY_WORDS, Timeline
 from .journal import hash_values
 from .plan import OutputSpec
 from .task import BundleTask, RunContext, per_second_features
@@ -116,7 +116,7 @@ def _write_bytes(content: bytes, path: Path) -> None:
 def _note(timeline: Timeline) -> str:
     """Return one line with the classes that were found."""
     classes = {
-        modality: sorted({event.label for event in timeline.events if event.modality == modality})
-        for modality in SINGLE_MODALITIES
+        MODALITY_WORDS[modality]: sorted({event.label for event in timeline.events if event.modality == modality})
+        for modality in timeline.lanes
     }
-    return "; ".join(f"{modality}: {', '.join(labels) or 'nothing'}" for modality, labels in classes.items())
+    return "; ".join(f"{word}: {', '.join(labels) or 'nothing'}" for word, labels in classes.items())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -55,6 +55,9 @@ def refine(timeline: Timeline, refinement: PostProcessing) -> Timeline:
     Audio-visual events are computed anew from the processed audio and visual ones; one with the same class and times
     as before keeps its score and comment. A merged event has the mean score, weighted by duration.
 
+    The audio-visual events of a localizer are processed themselves. Gaps in which there is another class stay, so that
+    each second has at most one class.
+
     Args:
         timeline: its order of labels and its other fields are kept.
         refinement: the steps to apply.
@@ -69,6 +72,10 @@ def refine(timeline: Timeline, refinement: PostProcessing) -> Timeline:
     if not options:
         return timeline
     refinement.check(timeline.labels)
+    if timeline.lanes == ("audio_visual",):
+        return replace(
+            timeline, events=_refine_localized(timeline, refinement), processing=_with_step(timeline, options)
+        )
     events = [e for e in timeline.events if refinement.classes is None or e.label in refinement.classes]
     processed = split_modalities(events)
     if refinement.merge_gap is not None:
@@ -81,11 +88,31 @@ def refine(timeline: Timeline, refinement: PostProcessing) -> Timeline:
         if event.modality == "audio_visual"
     ]
     processed += [event for event in audio_visual if _is_kept(event, refinement)]
-    return replace(
-        timeline,
-        events=sort_events(processed, timeline.labels),
-        processing=(*timeline.processing, {"step": "refine", **options}),
-    )
+    return replace(timeline, events=sort_events(processed, timeline.labels), processing=_with_step(timeline, options))
+
+
+def _with_step(timeline: Timeline, options: dict[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    return (*timeline.processing, {"step": "refine", **options})
+
+
+def _refine_localized(timeline: Timeline, refinement: PostProcessing) -> tuple[Event, ...]:
+    """Post-process the events of a localizer. Classes that are not kept do not separate events of the others."""
+    events = [e for e in timeline.events if refinement.classes is None or e.label in refinement.classes]
+    if refinement.merge_gap is not None:
+        events = _merge_neighbours(events, refinement.merge_gap)
+    return sort_events((event for event in events if _is_kept(event, refinement)), timeline.labels)
+
+
+def _merge_neighbours(events: Iterable[Event], gap: float) -> list[Event]:
+    """Merge events that follow one another, without an event of another class between them; as `merge_events`."""
+    merged: list[Event] = []
+    for event in events:
+        joined = merge_events([merged[-1], event], gap) if merged and merged[-1].label == event.label else ()
+        if len(joined) == 1:
+            merged[-1:] = joined
+        else:
+            merged.append(event)
+    return merged
 
 
 def _is_kept(event: Event, refinement: PostProcessing) -> bool:

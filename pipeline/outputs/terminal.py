@@ -13,7 +13,7 @@ from rich.text import Text
 from ..clock import format_clock
 from ..segments import runs
 from ..text import display_label, escape
-from ..timeline import MODALITIES, MODALITY_WORDS, Event, GroundTruth, Modality, Timeline
+from ..timeline import MODALITY_WORDS, Event, GroundTruth, Modality, Timeline
 
 _STYLES: dict[Modality, str] = {"audio": "cyan", "visual": "magenta", "audio_visual": "green"}
 _MAX_COLUMNS_PER_SECOND = 4
@@ -42,7 +42,7 @@ def render_timeline(
     lines: list[Text] = [_title(timeline), _ruler(scale)]
     if not timeline.events:
         lines.append(Text("  no events", style="dim"))
-    for modality in MODALITIES:
+    for modality in timeline.modalities:
         modality_events = [event for event in timeline.events if event.modality == modality]
         for index, label in enumerate(timeline.labels):
             events = [event for event in modality_events if event.label == label]
@@ -79,7 +79,7 @@ def print_timeline(timeline: Timeline, console: Console, truth: GroundTruth | No
 
 def _title(timeline: Timeline) -> Text:
     file_name = escape(PurePath(timeline.media.get("path", "video")).name)
-    counts = [(sum(e.modality == m for e in timeline.events), MODALITY_WORDS[m]) for m in MODALITIES]
+    counts = [(sum(e.modality == m for e in timeline.events), MODALITY_WORDS[m]) for m in timeline.modalities]
     length = f"{timeline.media['duration']:.1f} s"
     if timeline.parsed[0]:
         length = " to ".join(map(format_clock, timeline.parsed))

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 
 from ...segments import runs
 from ...text import display_label, escape
-from ...timeline import MODALITIES, SINGLE_MODALITIES, Event, GroundTruth, Timeline, sort_events
+from ...timeline import MODALITIES, SINGLE_MODALITIES, Event, GroundTruth, Modality, Timeline, sort_events
 from ..formats.events_json import to_document
 from ..postprocess import PostProcessing, split_modalities
 from .summary import common_threshold, summarize
@@ -41,6 +41,7 @@ def page_data(timeline: Timeline, truth: GroundTruth | None = None) -> dict[str,
         "clip": timeline.name,
         "duration": max(timeline.segments, float(media["duration"]), *(e.offset for e in timeline.events), 0.1),
         "segments": timeline.segments,
+        "lanes": list(timeline.lanes),
         "part": list(timeline.parsed) if timeline.parsed[0] else None,
         "labels": list(timeline.labels),
         "classes": classes,
@@ -52,7 +53,7 @@ def page_data(timeline: Timeline, truth: GroundTruth | None = None) -> dict[str,
         "events": [_compact(event, label_indices) for event in displayed_events(timeline)],
         "probabilities": None if tables is None else {name: _base64(table) for name, table in tables.items()},
         "refinements": [dict(step) for step in timeline.processing if _is_refinement(step)],
-        "truth": None if truth is None else {"spans": _spans(truth), "agreement": truth.agreement},
+        "truth": None if truth is None else {"spans": _spans(truth, timeline.lanes), "agreement": truth.agreement},
         "warnings": [escape(warning) for warning in timeline.warnings],
         "document": {key: value for key, value in document.items() if key != "events"},
     }
@@ -68,7 +69,12 @@ def _is_refinement(step: Mapping[str, Any]) -> bool:
 
 
 def displayed_events(timeline: Timeline) -> list[Event]:
-    """Return the events, with audio and visual ones added where other programs wrote only audio-visual ones."""
+    """Return the events, with audio and visual ones added where other programs wrote only audio-visual ones.
+
+    Those of a localizer stay as they are.
+    """
+    if timeline.lanes != SINGLE_MODALITIES:
+        return list(timeline.events)
     audio_visual = [event for event in timeline.events if event.modality == "audio_visual"]
     return list(sort_events([*split_modalities(timeline.events), *audio_visual], timeline.labels))
 
@@ -94,10 +100,11 @@ def _base64(table: Any) -> str:
     return base64.b64encode(np.ascontiguousarray(table, "<f4").tobytes()).decode()
 
 
-def _spans(truth: GroundTruth) -> list[tuple[str, int, int, int]]:
+def _spans(truth: GroundTruth, lanes: Sequence[Modality]) -> list[tuple[str, int, int, int]]:
+    tables = {modality: truth.labels.of(modality) for modality in lanes}
     return [
         (modality, index, start, stop)
-        for modality, table in zip(SINGLE_MODALITIES, truth.labels, strict=True)
+        for modality, table in tables.items()
         for index in range(table.shape[1])
         for start, stop in runs(table[:, index])
     ]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from ...decode.process import DEFAULT_TIMEOUT
 from ...files import write_atomic
 from ...segments import runs
 from ...text import display_label, escape
-from ...timeline import MODALITY_WORDS, GroundTruth, Timeline
+from ...timeline import MODALITY_WORDS, GroundTruth, Modality, Timeline
 from .figure import (
     BACKGROUND,
     DPI,
@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
-_Modality = Literal["audio", "visual"]
-_MODALITIES: tuple[_Modality, _Modality] = ("audio", "visual")
+_MOST_PANELS = 2
 # Cyan and magenta with different lightness, which colour-blind readers can distinguish, too. The tints stand for
-# probability 1.
-COLOURS: dict[_Modality, str] = {"audio": "#2aa7d8", "visual": "#a3195b"}
-_TINTS: dict[_Modality, str] = {"audio": "#a9dcf2", "visual": "#e3a9c6"}
+# probability 1. Audio-visual events have a colour of their own where there are no others, in timelines of localizers.
+COLOURS: dict[Modality, str] = {"audio": "#2aa7d8", "visual": "#a3195b", "audio_visual": "#37701b"}
+_TINTS: dict[Modality, str] = {"audio": "#a9dcf2", "visual": "#e3a9c6", "audio_visual": "#c0dcae"}
+_EVENTS: dict[Modality, str] = {"audio": "audio events", "visual": "visual events", "audio_visual": "events"}
 _AMBER = "#9a5b00"
 _FONTS = ("Arial", "Liberation Sans", "DejaVu Sans")  # the last comes with matplotlib
 _METADATA_WITHOUT_DATE = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
@@ -87,7 +87,7 @@ def plot_timeline(
     truth: GroundTruth | None = None,
     timeout: float = DEFAULT_TIMEOUT,
 ) -> None:
-    """Plot audio and visual events over one time axis.
+    """Plot audio and visual events over one time axis; the audio-visual ones of a localizer in one panel.
 
     Every class with an event has a row of bars in the panel of its modality, with its probabilities, if the timeline
     has them, as shading behind the bars.
@@ -133,8 +133,8 @@ def _draw(timeline: Timeline, media: Path | None, truth: GroundTruth | None, tim
 
     end = max([timeline.segments, timeline.media["duration"], *(event.offset for event in timeline.events)])
     start = timeline.parsed[0]
-    rows: dict[_Modality, list[_Row]] = {modality: _rows(timeline, truth, modality) for modality in _MODALITIES}
-    panels: dict[_Modality, list[_Row]] = {name: _join_bars(_longest(panel), end) for name, panel in rows.items()}
+    rows: dict[Modality, list[_Row]] = {modality: _rows(timeline, truth, modality) for modality in timeline.lanes}
+    panels: dict[Modality, list[_Row]] = {name: _join_bars(_longest(panel), end) for name, panel in rows.items()}
     labels = [fit_text(row.label, _LABEL_LIMIT) for panel in panels.values() for row in panel]
     left = _MARGIN + max(text_width(label) for label in (*labels, "waveform")) + 0.08
     width = WIDTH - left - _RIGHT
@@ -154,22 +154,23 @@ def _draw(timeline: Timeline, media: Path | None, truth: GroundTruth | None, tim
         band.draw(axes)
         draw_time_axis(axes, end, width, start=start, labelled=number == len(bands), grid=band.grid)
         top -= GAP
-    _draw_legend(figure, left, top - _TICKS, [*panels["audio"], *panels["visual"]])
+    _draw_legend(figure, left, top - _TICKS, panels)
     for number, line in enumerate(footer, 1):
         write_text(figure, left, top - _TICKS - _LEGEND - _LINE * number + 0.06, line, weight="bold")
     return figure
 
 
-def _rows(timeline: Timeline, truth: GroundTruth | None, modality: _Modality) -> list[_Row]:
-    """Return the rows of a panel in the order of the labels; audio-visual events belong to both panels."""
+def _rows(timeline: Timeline, truth: GroundTruth | None, modality: Modality) -> list[_Row]:
+    """Return the rows of a panel in the order of the labels; audio-visual events belong to all panels."""
     event_spans: dict[str, _Spans] = {}
     audio_visual_spans: dict[str, _Spans] = {}
     for event in timeline.events:
         if event.modality in {modality, "audio_visual"}:
             event_spans.setdefault(event.label, []).append((event.onset, event.duration))
-        if event.modality == "audio_visual":
+        if event.modality == "audio_visual" != modality:
             audio_visual_spans.setdefault(event.label, []).append((event.onset, event.duration))
-    table = None if timeline.probabilities is None else timeline.probabilities.arrays()[modality]
+    tables = {} if timeline.probabilities is None else timeline.probabilities.arrays()
+    table = tables.get("audio" if modality == "audio_visual" else modality)  # of localizers they are equal
     true_labels = None if truth is None else truth.labels.of(modality)
     rows = []
     for index, label in enumerate(timeline.labels):
@@ -192,9 +193,9 @@ def _longest(rows: Sequence[_Row]) -> list[_Row]:
 def _join_bars(rows: Sequence[_Row], end: float) -> list[_Row]:
     """Join bars that cannot be told apart where a panel has too many of them. end: of the time axis, in seconds."""
     lists = 3 * len(rows)
-    if sum(len(row.events) + len(row.audio_visual) + len(row.truth) for row in rows) <= MAX_BARS / len(_MODALITIES):
+    if sum(len(row.events) + len(row.audio_visual) + len(row.truth) for row in rows) <= MAX_BARS / _MOST_PANELS:
         return list(rows)
-    gap = end * lists * len(_MODALITIES) / MAX_BARS  # then each list has at most MAX_BARS / lists / panels
+    gap = end * lists * _MOST_PANELS / MAX_BARS  # then each list has at most MAX_BARS / lists / panels
     return [
         replace(
             row,
@@ -218,9 +219,7 @@ def _join(spans: _Spans, gap: float) -> _Spans:
     return joined
 
 
-def _panel(
-    modality: _Modality, shown: Sequence[_Row], segments: int, truth: GroundTruth | None, *, of: int
-) -> PlotBand:
+def _panel(modality: Modality, shown: Sequence[_Row], segments: int, truth: GroundTruth | None, *, of: int) -> PlotBand:
     """Build the panel of a modality with its rows from top to bottom, or a text where it has none."""
     name = MODALITY_WORDS[modality]
     if of > len(shown):
@@ -231,7 +230,7 @@ def _panel(
         axes.set_yticks([])
         if not shown:
             style: dict[str, Any] = {"ha": "center", "va": "center_baseline", "color": PALE, "style": "italic"}
-            axes.text(0.5, 0.5, f"no {modality} events", transform=axes.transAxes, **style)
+            axes.text(0.5, 0.5, f"no {_EVENTS[modality]}", transform=axes.transAxes, **style)
         _shade(axes, [row.probabilities for row in shown], segments, _TINTS[modality])
         for position, row in enumerate(shown):
             _draw_row(axes, position, row, COLOURS[modality], with_truth=truth is not None)
@@ -277,10 +276,12 @@ def _write_header(figure: Figure, timeline: Timeline) -> None:
     name = escape(PurePath(str(timeline.media.get("path", "video"))).name)
     name = fit_text(name, (WIDTH - 2 * _MARGIN) / 1.1, _TITLE_SIZE)  # bold is 1.1 times as wide
     write_text(figure, _MARGIN, top - 0.25, name, size=_TITLE_SIZE, weight="bold")
-    counts = {m: sum(event.modality == m for event in timeline.events) for m in ("audio", "visual", "audio_visual")}
     summary = "no events"
     if timeline.events:
-        summary = f"{counts['audio']} audio, {counts['visual']} visual, {counts['audio_visual']} both"
+        counts = [
+            (sum(event.modality == m for event in timeline.events), MODALITY_WORDS[m]) for m in timeline.modalities
+        ]
+        summary = ", ".join(f"{count} {word}" for count, word in counts)
     duration = float(timeline.media["duration"])
     length = f"{duration:.1f} s" if duration < 60 else format_clock(round(duration), hour_digits=int(duration >= 3600))
     if timeline.parsed[0]:
@@ -291,13 +292,14 @@ def _write_header(figure: Figure, timeline: Timeline) -> None:
         write_text(figure, WIDTH - _RIGHT, top - 0.43, text, color=_AMBER, ha="right")
 
 
-def _draw_legend(figure: Figure, left: float, top: float, rows: Sequence[_Row]) -> None:
+def _draw_legend(figure: Figure, left: float, top: float, panels: Mapping[Modality, Sequence[_Row]]) -> None:
     """Draw a legend of the marks that the rows contain. left, top: inches."""
     from matplotlib.legend_handler import HandlerTuple
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    bars = tuple(Patch(color=colour) for colour in COLOURS.values())
+    rows = [row for panel in panels.values() for row in panel]
+    bars = tuple(Patch(color=COLOURS[modality]) for modality in panels)
     core = Line2D([], [], color="white", linewidth=1.4)
     entries: list[tuple[str, Any, int | None]] = []  # text, handles, number of parts that the handles share
     if any(row.events for row in rows):
@@ -307,7 +309,7 @@ def _draw_legend(figure: Figure, left: float, top: float, rows: Sequence[_Row]) 
     if any(row.truth for row in rows):
         entries.append(("truth", Line2D([], [], color=INK, linewidth=2.4, solid_capstyle="butt"), None))
     if any(row.probabilities is not None for row in rows):
-        entries.append(("probability", tuple(Patch(color=tint) for tint in _TINTS.values()), None))
+        entries.append(("probability", tuple(Patch(color=_TINTS[modality]) for modality in panels), None))
     handlers = {handle: HandlerTuple(ndivide=parts, pad=0) for _, handle, parts in entries if isinstance(handle, tuple)}
     figure.legend(
         [handle for _, handle, _ in entries], [text for text, _, _ in entries], handler_map=handlers, ncols=4,

@@ -50,7 +50,8 @@ def find_moments(timeline: Timeline, query: Query) -> list[Moment]:
     """Find what fits a query.
 
     Several conditions give the time that one event of each shares. Audio-visual events without an audio or a visual
-    event of their class count as these, too, and audio and visual events that overlap as audio-visual ones.
+    event of their class count as these, too, and audio and visual events that overlap as audio-visual ones. Events of
+    a localizer are found in every modality.
 
     Args:
         timeline: the events.
@@ -63,16 +64,16 @@ def find_moments(timeline: Timeline, query: Query) -> list[Moment]:
         TooManyEventsError: events overlap so often that more than `MAX_DERIVED_EVENTS` moments follow from them.
     """
     if query.any_of or len(query.conditions) <= 1:
-        fitting = [event for event in _candidates(timeline, query) if _fits_one(event, query)]
+        fitting = [event for event in _candidates(timeline, query) if _fits_one(event, query, timeline.lanes)]
         moments = [Moment(event.onset, event.offset, event.score, (event,)) for event in fitting]
     else:
-        moments = _common_moments(_candidates(timeline, query), query)
+        moments = _common_moments(_candidates(timeline, query), query, timeline.lanes)
     shortest = query.min_duration - _ROUNDING
     return [moment for moment in moments if moment.duration >= shortest and moment.score >= query.min_score]
 
 
-def _fits_one(event: Event, query: Query) -> bool:
-    return not query.conditions or any(condition.fits(event) for condition in query.conditions)
+def _fits_one(event: Event, query: Query, lanes: Sequence[Modality]) -> bool:
+    return not query.conditions or any(condition.fits(event, lanes) for condition in query.conditions)
 
 
 def _candidates(timeline: Timeline, query: Query) -> Sequence[Event]:
@@ -83,13 +84,13 @@ def _candidates(timeline: Timeline, query: Query) -> Sequence[Event]:
     return refine(timeline, PostProcessing(classes=labels)).events if labels else ()
 
 
-def _common_moments(events: Sequence[Event], query: Query) -> list[Moment]:
+def _common_moments(events: Sequence[Event], query: Query, lanes: Sequence[Modality]) -> list[Moment]:
     moments: list[Moment] = []
     for number, condition in enumerate(query.conditions):
         fitting = [
             Moment(event.onset, event.offset, event.score, (event,))
             for event in events
-            if event.score >= query.min_score and condition.fits(event)
+            if event.score >= query.min_score and condition.fits(event, lanes)
         ]
         moments = _overlaps(moments, fitting) if number else fitting
     return sorted(moments, key=lambda moment: (moment.onset, moment.offset))

@@ -33,11 +33,18 @@ class Condition:
     label: str | None
     modality: Modality | None = None
 
-    def fits(self, event: Event) -> bool:
+    def fits(self, event: Event, lanes: Sequence[Modality] = SINGLE_MODALITIES) -> bool:
         """Return whether an event has the class and the modality.
 
         A class in any modality is that of audio and visual events: an audio-visual one is the part that both share.
+        The audio-visual events of a localizer have every modality, as there are no others.
+
+        Args:
+            event: of a timeline.
+            lanes: of the timeline, `Timeline.lanes`.
         """
+        if "audio_visual" in lanes:
+            return self.has_class(event.label)
         modalities = SINGLE_MODALITIES if self.modality is None else (self.modality,)
         return event.modality in modalities and self.has_class(event.label)
 

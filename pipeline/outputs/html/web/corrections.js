@@ -4,13 +4,13 @@
 const SNAP = 10; // steps per second
 const DRAFT = "avvp-draft:"; // of the names in the browser's storage, before the hash of the timeline
 
-/** Return whether a draft is what `Corrections.keepDraft` writes. known: labels of the file. */
-function isDraft({ events, labels, edits, threshold }, known) {
+/** Return whether a draft is what `Corrections.keepDraft` writes. known: labels of the file; lanes: its modalities. */
+function isDraft({ events, labels, edits, threshold }, known, lanes) {
   const isShare = (value) => Number.isFinite(value) && value >= 0 && value <= 1;
   if (!Array.isArray(events) || !Array.isArray(labels) || !Number.isInteger(edits) || edits < 1) return false;
   const names = new Set(labels);
   const isEvent = (event) =>
-    event && ["audio", "visual"].includes(event.modality) && names.has(event.label) && isShare(event.score) &&
+    event && lanes.includes(event.modality) && names.has(event.label) && isShare(event.score) &&
     Number.isFinite(event.onset) && Number.isFinite(event.offset) && event.onset >= 0 && event.onset < event.offset &&
     typeof (event.comment ?? "") === "string";
   const areLabels = labels.every((label) => typeof label === "string") && known.every((label, at) => labels[at] === label);
@@ -27,8 +27,8 @@ class Corrections {
   /** Start from these events, without corrections. */
   reset(events) {
     this.original = events;
-    const single = events.filter((event) => event.modality !== "audio_visual");
-    this.first = { events: single, labels: this.data.document.labels, edits: 0 };
+    const edited = events.filter((event) => this.data.lanes.includes(event.modality));
+    this.first = { events: edited, labels: this.data.document.labels, edits: 0 };
     Object.assign(this, { past: [], future: [], saved: true });
     this.enter(this.first);
   }
@@ -47,6 +47,7 @@ class Corrections {
    * corrections. */
   all() {
     if (!this.count) return this.original;
+    if (this.data.lanes.includes("audio_visual")) return sortEvents(this.state.events, this.data.labels);
     return sortEvents(keepAudioVisual(this.state.events, this.original), this.data.labels);
   }
 
@@ -145,7 +146,7 @@ class Corrections {
   readDraft() {
     try {
       const draft = JSON.parse(localStorage.getItem(this.draftName));
-      return draft && isDraft(draft, this.data.document.labels) ? draft : null;
+      return draft && isDraft(draft, this.data.document.labels, this.data.lanes) ? draft : null;
     } catch {
       return null;
     }

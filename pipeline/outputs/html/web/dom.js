@@ -13,6 +13,9 @@ function icon(name) {
   return svg;
 }
 
+/** Create the icons of a modality: a loudspeaker, an eye, or both. */
+const icons = (modality) => (modality === "audio_visual" ? ["audio", "visual"] : [modality]).map(icon);
+
 /** Write a count with its noun: "1 edit", "2 edits". */
 const countOf = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 

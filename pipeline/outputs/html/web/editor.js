@@ -38,6 +38,8 @@ class Editor {
         this.show();
       });
     }
+    byId("edit-modality").replaceChildren(...this.data.lanes.map((lane) => make("option", { value: lane, textContent: MODALITY_WORDS[lane] })));
+    byId("edit-modality").parentElement.hidden = this.data.lanes.length < 2;
     byId("edit-by").value = remembered();
     on("edit-by", "change", () => remember(byId("edit-by").value.trim()));
     on("editor", "submit", (submitted) => submitted.preventDefault());
@@ -55,7 +57,7 @@ class Editor {
   /** The selected event if it can be changed, else null. */
   get event() {
     const { chosen } = this.page;
-    return chosen && chosen.modality !== "audio_visual" ? chosen : null;
+    return chosen && this.data.lanes.includes(chosen.modality) ? chosen : null;
   }
 
   toggle(on) {
@@ -132,7 +134,7 @@ class Editor {
   }
 
   swapModality() {
-    if (this.corrections.on) this.change({ modality: this.event?.modality === "audio" ? "visual" : "audio" });
+    if (this.corrections.on && this.data.lanes.length > 1) this.change({ modality: this.event?.modality === "audio" ? "visual" : "audio" });
   }
 
   addAtPlayhead() {
@@ -214,7 +216,7 @@ class Editor {
   }
 
   saveAnnotations() {
-    const [audio, visual] = toAnnotationFiles(this.data.clip, this.page.events, this.data.labels, this.data.segments);
+    const [audio, visual] = toAnnotationFiles(this.data.clip, this.page.events, this.data.labels, this.data.segments, this.data.lanes);
     this.save(`${this.data.stem}.eval_audio.csv`, audio, "text/csv");
     this.save(`${this.data.stem}.eval_visual.csv`, visual, "text/csv");
   }

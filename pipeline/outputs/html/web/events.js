@@ -3,6 +3,7 @@
 "use strict";
 
 const MODALITIES = ["audio", "visual", "audio_visual"];
+const SINGLE_MODALITIES = ["audio", "visual"]; // lanes of a parser; a localizer has the one lane audio_visual
 const MAX_COMMENT = 1000; // characters
 
 /** Find the maximal runs of true as half-open intervals [onset, offset). */
@@ -22,7 +23,8 @@ function findRuns(length, isActive) {
 
 /** Apply the published decision rule with one threshold for all classes. tables: arrays of segments x classes; the
  * labels of the classes come first, those that people added have no probabilities. */
-function decideEvents({ tables, segments, labels, classes, has }, threshold) {
+function decideEvents({ tables, segments, labels, classes, has, lanes }, threshold) {
+  if (lanes?.includes("audio_visual")) return decideLocalized({ tables, segments, labels, classes, has }, threshold);
   const events = [];
   labels.slice(0, classes).forEach((label, index) => {
     const at = (name, second) => tables[name][second * classes + index];
@@ -50,14 +52,39 @@ function decideEvents({ tables, segments, labels, classes, has }, threshold) {
   return sortEvents(events, labels);
 }
 
+/** Decide the events of a localizer: in each second the most probable class, of equals the first, if it and its video
+ * reach the threshold. Its tables are equal for both modalities. */
+function decideLocalized({ tables, segments, labels, classes, has }, threshold) {
+  const best = Array.from({ length: has.audio && has.visual ? segments : 0 }, (_, second) => {
+    let found = -1;
+    for (let index = 0; index < classes; index++) {
+      const at = second * classes + index;
+      const reaches = tables.audio[at] >= threshold && tables.audio_video[at] >= threshold;
+      if (reaches && (found < 0 || tables.audio[at] > tables.audio[second * classes + found])) found = index;
+    }
+    return found;
+  });
+  const events = [];
+  labels.slice(0, classes).forEach((label, index) => {
+    for (const [onset, offset] of findRuns(best.length, (second) => best[second] === index)) {
+      let sum = 0;
+      for (let second = onset; second < offset; second++) sum += tables.audio[second * classes + index];
+      events.push({ modality: "audio_visual", label, onset, offset, score: sum / (offset - onset) });
+    }
+  });
+  return sortEvents(events, labels);
+}
+
 /** Find the second and class that come closest to an event: the largest of the smaller one of a second's probability
  * and its video's. Returns {label, modality, second, probability}, or null without probabilities. */
-function closestMiss({ tables, segments, labels, classes, has }) {
+function closestMiss({ tables, segments, labels, classes, has, lanes = SINGLE_MODALITIES }) {
   let best = null;
-  for (const modality of ["audio", "visual"].filter((name) => tables && has[name])) {
+  const isThere = { ...has, audio_visual: has.audio && has.visual };
+  for (const modality of lanes.filter((name) => tables && isThere[name])) {
+    const table = tables[tableOf(modality)];
     for (let at = 0; at < segments * classes; at++) {
       const video = tables.video ? tables.video[at] : Math.max(tables.audio_video[at], tables.visual_video[at]);
-      const probability = Math.min(tables[modality][at], video);
+      const probability = Math.min(table[at], video);
       if (!best || probability > best.probability) best = { modality, at, probability };
     }
   }
@@ -65,6 +92,9 @@ function closestMiss({ tables, segments, labels, classes, has }) {
   const { modality, at, probability } = best;
   return { modality, label: labels[at % classes], second: Math.floor(at / classes), probability };
 }
+
+/** Return the name of the table with the probabilities of a lane. */
+const tableOf = (modality) => (modality === "audio_visual" ? "audio" : modality);
 
 /** Sort by onset, offset, modality and class. */
 function sortEvents(events, labels) {
@@ -97,6 +127,18 @@ function mergeEvents(events, gap) {
     last.offset = Math.max(last.offset, event.offset);
     const comments = [...new Set([last.comment, event.comment].filter(Boolean))];
     if (comments.length) last.comment = comments.join("; ").slice(0, MAX_COMMENT);
+  }
+  return merged;
+}
+
+/** Merge events that follow one another, without an event of another class between them: of a localizer. */
+function mergeNeighbours(events, gap) {
+  const merged = [];
+  for (const event of events) {
+    const last = merged[merged.length - 1];
+    const joined = last?.label === event.label ? mergeEvents([last, event], gap) : [];
+    if (joined.length === 1) merged[merged.length - 1] = joined[0];
+    else merged.push(event);
   }
   return merged;
 }
@@ -135,27 +177,32 @@ function keepAudioVisual(events, earlier) {
 }
 
 /** Apply the steps of `avvp parse --classes --merge-gap --min-duration --min-score`; see refine() in postprocess.py. */
-function refineEvents(events, options, labels) {
+function refineEvents(events, options, labels, lanes = SINGLE_MODALITIES) {
   const isSet = (key) => options[key] !== undefined && options[key] !== null;
   if (!["classes", "merge_gap", "min_duration", "min_score"].some(isSet)) return events;
   const isKept = (event) =>
     (!isSet("min_duration") || event.offset - event.onset >= options.min_duration) &&
     (!isSet("min_score") || event.score >= options.min_score);
   const kept = events.filter((event) => !isSet("classes") || options.classes.includes(event.label));
+  if (lanes.includes("audio_visual")) {
+    const merged = isSet("merge_gap") ? mergeNeighbours(kept, options.merge_gap) : kept;
+    return sortEvents(merged.filter(isKept), labels);
+  }
   let single = kept.filter((event) => event.modality !== "audio_visual");
   if (isSet("merge_gap")) single = mergeEvents(single, options.merge_gap);
   single = single.filter(isKept);
   return sortEvents(keepAudioVisual(single, kept).filter(isKept), labels);
 }
 
-/** Write the two annotation files of LLP: a second is active where events of the class cover at least half of it. */
-function toAnnotationFiles(name, events, labels, segments) {
+/** Write the two annotation files of LLP: a second is active where events of the class cover at least half of it. The
+ * events of a localizer are in both. */
+function toAnnotationFiles(name, events, labels, segments, lanes = SINGLE_MODALITIES) {
   // A cell that begins with a double quote is quoted, as format_cells() in tables.py does.
   const cell = (text) => text.replace(/[\t\n\r]/g, " ").replace(/^ *".*$/, (all) => `"${all.replaceAll('"', '""')}"`);
   const length = events.reduce((most, event) => Math.max(most, Math.ceil(event.offset)), segments);
   return ["audio", "visual"].map((modality) => {
     const covered = new Map(labels.map((label) => [label, new Map()])); // class -> second -> share of it
-    for (const { label, onset, offset } of mergeEvents(events.filter((e) => e.modality === modality), 0)) {
+    for (const { label, onset, offset } of mergeEvents(events.filter((e) => e.modality === (lanes.includes(modality) ? modality : "audio_visual")), 0)) {
       const seconds = covered.get(label);
       for (let second = Math.floor(onset); second < offset; second++) {
         seconds.set(second, (seconds.get(second) ?? 0) + Math.min(second + 1, offset) - Math.max(second, onset));

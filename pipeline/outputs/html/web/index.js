@@ -4,7 +4,6 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const PAGE = 60; // rows that are added at once
 const [AUDIO, VISUAL, BOTH, ANY_SECONDS] = [1, 2, 3, 7]; // places in a row of a class; 4 to 6 are seconds
-const MODALITIES = [["audio", AUDIO], ["visual", VISUAL], ["both", BOTH]];
 const SHOWN_CLASSES = 4; // of a file in the list
 
 /** Make an element with attributes; strings become text, never HTML. */
@@ -33,13 +32,15 @@ const classes = data.classes.map(([label, words], index) => {
   const having = files.filter((file) => file.byClass.has(index));
   return { label, words, index, files: having.length, seconds: having.reduce((sum, file) => sum + file.byClass.get(index)[ANY_SECONDS], 0) };
 });
+// Events of localizers are audio-visual only: numbers of audio and of visual events would be columns of zeros.
+const localized = files.some((file) => file.both) && files.every((file) => !file.audio && !file.visual);
+const MODALITIES = localized ? ["both"] : ["audio", "visual", "both"];
 const byName = new Intl.Collator("en", { numeric: true });
 [...files].sort((a, b) => byName.compare(a.name, b.name)).forEach((file, rank) => (file.rank = rank)); // names compare slowly
 const SORTS = {
   name: ["Name", (a, b) => a.rank - b.rank],
   duration: ["Length", (a, b) => a.duration - b.duration],
-  audio: ["Audio events", (a, b) => a.audio - b.audio],
-  visual: ["Visual events", (a, b) => a.visual - b.visual],
+  ...(localized ? {} : { audio: ["Audio events", (a, b) => a.audio - b.audio], visual: ["Visual events", (a, b) => a.visual - b.visual] }),
   both: ["Events in both", (a, b) => a.both - b.both],
   warnings: ["Warnings", (a, b) => a.warnings - b.warnings],
 };
@@ -119,7 +120,7 @@ function listHead() {
     "tr", {},
     ...(pictures ? [build("td", { class: "picture" })] : []),
     heading("name", "File"), heading("duration", "Length", { class: "number" }),
-    ...MODALITIES.map(([word]) => heading(word, word, { class: `number ${word === "both" ? "audio_visual" : word}` })),
+    ...MODALITIES.map((word) => heading(word, word, { class: `number ${word === "both" ? "audio_visual" : word}` })),
     build("th", { scope: "col", class: "classes" }, "Classes"),
     ...(warned ? [heading("warnings", "Warnings", { class: "number" })] : []),
   );
@@ -143,7 +144,7 @@ function listRow(file) {
     "tr", {},
     ...(pictures ? [thumbnail(file)] : []),
     build("th", { scope: "row" }, link(file)), number("length", clock(file.duration)),
-    ...MODALITIES.map(([word]) => number(word, file[word].toLocaleString("en"))),
+    ...MODALITIES.map((word) => number(word, file[word].toLocaleString("en"))),
     build("td", { class: "classes" }, file.longest.length ? build("ul", { class: "chips" }, ...chips) : build("span", { class: "soft" }, "no events")),
     ...(warned ? [number("warnings", file.warnings ? file.warnings.toLocaleString("en") : "")] : []),
   );
@@ -238,8 +239,9 @@ document.addEventListener("keydown", (event) => {
 
 byId("title").textContent = data.title;
 const seconds = files.reduce((sum, file) => sum + file.duration, 0);
-const events = files.reduce((sum, file) => sum + file.audio + file.visual, 0);
+const events = files.reduce((sum, file) => sum + (localized ? file.both : file.audio + file.visual), 0);
 byId("facts").textContent = `${plural(files.length, "file")}, ${clock(seconds)} in all · ${plural(events, "event")} of ${plural(classes.length, "class")}`;
+if (localized) for (const option of [...byId("measure").options]) option.hidden = option.disabled = ![ANY_SECONDS, BOTH].includes(Number(option.value));
 byId("sort").append(...Object.entries(SORTS).map(([key, [text]]) => build("option", { value: key }, text)));
 byId("sort").addEventListener("change", () => sortedBy(byId("sort").value, byId("sort").value !== "name"));
 byId("direction").addEventListener("click", () => sortedBy(state.sort, !state.down));

@@ -21,8 +21,7 @@ class EventList {
 
   line(event) {
     const jump = make("button", { type: "button", textContent: classWords(event.label, this.words) });
-    const modality = event.modality === "audio_visual" ? [icon("audio"), icon("visual")] : [icon(event.modality)];
-    const cells = [clock(event.onset, 1), clock(event.offset, 1), jump, make("span", { className: event.modality }, ...modality, ` ${MODALITY_WORDS[event.modality]}`), event.score.toFixed(2)];
+    const cells = [clock(event.onset, 1), clock(event.offset, 1), jump, make("span", { className: event.modality }, ...icons(event.modality), ` ${MODALITY_WORDS[event.modality]}`), event.score.toFixed(2)];
     const row = make("tr", {}, ...cells.map((cell) => make("td", {}, cell)));
     for (const number of [0, 1, 4]) row.cells[number].className = "number";
     if (event.comment) row.cells[2].append(make("small", { className: "comment", textContent: event.comment }));

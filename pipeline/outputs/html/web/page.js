@@ -57,6 +57,13 @@ class Page {
     const { bands } = this.view;
     byId("threshold-part").hidden = !data.tables;
     byId("threshold").value = data.threshold ?? 0.5;
+    document.documentElement.dataset.lanes = data.lanes.join(" ");
+    for (const part of document.querySelectorAll("input[data-modality], #legend .audio, #legend .visual, #legend .audio_visual")) {
+      const modality = part.dataset.modality ?? part.className;
+      (part.closest("label") ?? part).hidden = !this.modalities().includes(modality);
+    }
+    const single = document.querySelector("input[data-modality=audio_visual]").closest("label");
+    if (data.lanes.length < 2) single.hidden = true; // there is nothing to choose
     byId("truth-part").hidden = document.querySelector("#legend .truth").hidden = !data.truth;
     document.querySelector("#legend .shade").hidden = !data.tables;
     for (const [id, step] of [["edit-onset", 0], ["edit-offset", 0.1]]) Object.assign(byId(id), { min: step, max: data.duration });
@@ -153,7 +160,7 @@ class Page {
   recompute() {
     const decided = this.threshold === null ? this.base : decideEvents(this.data, this.threshold);
     const steps = this.threshold === null ? [] : this.data.refinements;
-    this.events = steps.reduce((events, step) => refineEvents(events, step, this.data.labels), decided);
+    this.events = steps.reduce((events, step) => refineEvents(events, step, this.data.labels, this.data.lanes), decided);
     this.corrections.reset(this.events);
     this.chosen = null;
     this.refresh();
@@ -208,6 +215,11 @@ class Page {
     return { events, rows: this.data.labels.filter((label) => named(label) && (all || present.has(label))) };
   }
 
+  /** Return the modalities of the events: the lanes, and both at once. */
+  modalities() {
+    return this.data.lanes.length > 1 ? MODALITIES : this.data.lanes;
+  }
+
   /** Return whether the events are unchanged from the file. */
   unchanged() {
     return this.threshold === null && !this.corrections.count;
@@ -227,10 +239,10 @@ class Page {
       : this.threshold === null ? "The events of the file; move it to decide anew." : "Decided anew by this one threshold.";
     byId("scroller").hidden = rows.length === 0;
     this.explainNothing(rows.length === 0);
-    const count = (modality) => this.events.filter((event) => event.modality === modality).length;
+    const counts = this.modalities().map((modality) => `${this.events.filter((event) => event.modality === modality).length} ${MODALITY_WORDS[modality]}`);
     const made = edits ? ` · ${countOf(edits, "edit")}${this.corrections.saved ? "" : ", not saved"}` : "";
     const agreement = this.unchanged() && this.data.truth?.agreement ? ` · ${this.data.truth.agreement}` : "";
-    byId("facts").textContent = `${clock(this.data.duration, 1)} · ${count("audio")} audio, ${count("visual")} visual, ${count("audio_visual")} both${made}${agreement}`;
+    byId("facts").textContent = `${clock(this.data.duration, 1)} · ${counts.join(", ")}${made}${agreement}`;
     this.view.update(events, rows, byId("show-truth").checked);
     this.view.choose(this.chosen, false);
     this.eventList.show(events, this.chosen);
@@ -255,7 +267,7 @@ class Page {
       button.onclick = () => this.showAll() ?? this.refresh();
     } else if (best) {
       const reached = threshold === null ? "its threshold" : threshold.toFixed(2);
-      text.textContent = `Nothing reaches ${reached}; closest: ${classWords(best.label, this.data.words)}, ${best.modality} ${best.probability.toFixed(2)} at ${clock(best.second)}.`;
+      text.textContent = `Nothing reaches ${reached}; closest: ${classWords(best.label, this.data.words)}, ${MODALITY_WORDS[best.modality]} ${best.probability.toFixed(2)} at ${clock(best.second)}.`;
       button.textContent = `Go to ${clock(best.second)}`;
       button.onclick = () => this.seek(best.second);
     } else {
@@ -290,14 +302,14 @@ class Page {
   /** Select the event whose score is next nearest to its threshold. */
   stepUnsure(by) {
     const unsure = (event) => Math.abs(event.score - this.thresholdOf(event));
-    const ordered = this.listed.filter((event) => event.modality !== "audio_visual").sort((a, b) => unsure(a) - unsure(b));
+    const ordered = this.listed.filter((event) => this.data.lanes.includes(event.modality)).sort((a, b) => unsure(a) - unsure(b));
     if (!ordered.length) return;
     const index = ordered.indexOf(this.chosen) + by;
     this.choose(ordered[Math.min(Math.max(index, 0), ordered.length - 1)], true);
   }
 
   thresholdOf(event) {
-    const table = this.data.document.provenance?.thresholds?.[`${event.modality}_segment`];
+    const table = this.data.document.provenance?.thresholds?.[`${tableOf(event.modality)}_segment`];
     const known = this.threshold ?? (typeof table === "object" ? table?.[event.label] : table);
     return typeof known === "number" ? known : 0.5;
   }
@@ -334,12 +346,12 @@ class Page {
   now() {
     const { time } = this.player;
     byId("clock").textContent = clock(time, 1);
-    const current = this.listed.filter((e) => e.modality !== "audio_visual" && e.onset <= time && time < e.offset);
+    const current = this.listed.filter((e) => this.data.lanes.includes(e.modality) && e.onset <= time && time < e.offset);
     const text = current.map((event) => `${event.modality} ${event.label}`).join("\n");
     if (text === this.nowText) return;
     this.nowText = text;
     byId("now").replaceChildren(...current.map((e) =>
-      make("span", { className: `chip ${e.modality}`, title: MODALITY_WORDS[e.modality] }, icon(e.modality), make("span", { className: "visually-hidden", textContent: `${MODALITY_WORDS[e.modality]}: ` }), classWords(e.label, this.data.words)),
+      make("span", { className: `chip ${e.modality}`, title: MODALITY_WORDS[e.modality] }, ...icons(e.modality), make("span", { className: "visually-hidden", textContent: `${MODALITY_WORDS[e.modality]}: ` }), classWords(e.label, this.data.words)),
     ));
   }
 
@@ -360,7 +372,7 @@ class Page {
   }
 
   press(event, pointer) {
-    if (this.corrections.on && event.modality !== "audio_visual" && pointer.button === 0) dragEvent(event, pointer, this.view, this.corrections);
+    if (this.corrections.on && this.data.lanes.includes(event.modality) && pointer.button === 0) dragEvent(event, pointer, this.view, this.corrections);
   }
 }
 

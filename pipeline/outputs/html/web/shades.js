@@ -31,8 +31,8 @@ class Shades {
   draw(context, label, top, { from, to, left, scale }) {
     const index = this.data.tables ? this.data.labels.indexOf(label) : -1;
     if (index < 0 || index >= this.data.classes) return;
-    for (const modality of ["audio", "visual"]) {
-      const [offset, height] = LANES[modality];
+    for (const modality of this.data.lanes) {
+      const [offset, height] = lanesOf(this.data)[modality];
       for (let first = Math.floor(from / CHUNK) * CHUNK; first < to; first += CHUNK) {
         const strip = this.strip(index, modality, first);
         context.drawImage(strip, first * scale - left, top + offset, strip.width * scale, height);
@@ -49,7 +49,7 @@ class Shades {
       const context = canvas.getContext("2d");
       context.fillStyle = colour(`${modality}-tint`);
       for (let second = 0; second < width; second++) {
-        context.globalAlpha = this.data.tables[modality][(first + second) * this.data.classes + index] ?? 0;
+        context.globalAlpha = this.data.tables[tableOf(modality)][(first + second) * this.data.classes + index] ?? 0;
         context.fillRect(second, 0, 1, 1);
       }
       this.strips.set(key, canvas);

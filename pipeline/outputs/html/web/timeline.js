@@ -1,8 +1,10 @@
 // Timeline view: rows of classes over a time axis; only the visible seconds and rows are drawn.
 
 const LANES = { audio: [2, 14], audio_visual: [16, 4], visual: [20, 14] }; // top and height within a row, pixels
-const TRUTH = { audio: 1, visual: 33 }; // top of the annotations: beside the bars, away from those of both
+const ALONE = { audio_visual: [4, 28] }; // of a localizer, whose rows have one lane
+const TRUTH = { audio: 1, visual: 33, audio_visual: 33 }; // top of the annotations: beside the bars, away from those of both
 const BAR = 10; // height of audio and visual events; the edges of their lane show the probabilities
+const ALONE_BAR = 18;
 const ROW = 36;
 const RULER = 20;
 const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200];
@@ -11,6 +13,9 @@ const MAX_WIDTH = 16e6; // pixels; browsers place nothing beyond some more
 const SCORE_WIDTH = 30; // pixels that a score needs
 const NARROW = 3; // pixels; shorter events are drawn, longer ones are elements
 const REACH = 4; // pixels beside an event in which a click still chooses it
+
+/** Return the lanes of a row: modality -> top and height. */
+const lanesOf = (data) => (data.lanes.length > 1 ? LANES : ALONE);
 
 class TimelineView {
   /** data: written by page.py; on: callbacks choose(event), seek(seconds), hover(text or null, x, y), press(event, pointer). */
@@ -94,7 +99,8 @@ class TimelineView {
     const y = pointer.clientY - this.body.getBoundingClientRect().top;
     const label = this.rows[Math.floor(y / ROW)];
     if (y < 0 || label === undefined) return null;
-    return { label, modality: y % ROW < LANES.visual[0] - 2 ? "audio" : "visual" };
+    const [first, last = first] = this.data.lanes;
+    return { label, modality: y % ROW < LANES.visual[0] - 2 ? first : last };
   }
 
   click(pointer) {
@@ -121,10 +127,10 @@ class TimelineView {
 
   name(label, row) {
     const words = classWords(label, this.data.words);
-    const lane = (modality) => make("span", { className: `lane ${modality}`, title: modality }, icon(modality), make("span", { textContent: modality }));
+    const lane = (modality) => make("span", { className: `lane ${modality}`, title: MODALITY_WORDS[modality] }, ...icons(modality), make("span", { textContent: MODALITY_WORDS[modality] }));
     const text = make("span", { className: "class", textContent: words });
     if (this.numbered && row < 9) text.prepend(make("kbd", { textContent: row + 1 }));
-    const element = make("div", { className: "name", title: words }, text, make("span", { className: "lanes" }, lane("audio"), lane("visual")));
+    const element = make("div", { className: "name", title: words }, text, make("span", { className: "lanes" }, ...this.data.lanes.map(lane)));
     element.style.height = `${ROW}px`;
     return element;
   }
@@ -243,10 +249,15 @@ class TimelineView {
     this.drawTruth(from, to, firstRow, lastRow);
   }
 
+  /** Return top and height of a lane, and the height of its bars. */
+  lane(modality) {
+    const [top, height] = lanesOf(this.data)[modality];
+    return [top, height, Math.min(height, this.data.lanes.length > 1 ? BAR : ALONE_BAR)];
+  }
+
   /** Add a bar that is too narrow for an element: pages of hours have thousands of them. */
   addNarrow(path, event, row) {
-    const [top, height] = LANES[event.modality];
-    const bar = Math.min(height, BAR);
+    const [top, height, bar] = this.lane(event.modality);
     const width = Math.max(1, this.x(event.offset - event.onset));
     path.rect(this.x(event.onset) - this.left, row * ROW + top + (height - bar) / 2 - this.above, width, bar);
   }
@@ -287,8 +298,7 @@ class TimelineView {
   }
 
   position(event, element, row) {
-    const [top, height] = LANES[event.modality];
-    const bar = Math.min(height, BAR);
+    const [top, height, bar] = this.lane(event.modality);
     element.style.top = `${row * ROW + top + (height - bar) / 2}px`;
     element.style.height = `${bar}px`;
     this.place(event, element);
@@ -300,7 +310,7 @@ class TimelineView {
     const width = Math.max(1, this.x(event.offset - event.onset));
     element.style.left = `${this.x(event.onset)}px`;
     element.style.width = `${width}px`;
-    const score = event.modality !== "audio_visual" && width >= SCORE_WIDTH ? event.score.toFixed(2) : "";
+    const score = this.data.lanes.includes(event.modality) && width >= SCORE_WIDTH ? event.score.toFixed(2) : "";
     if (element.textContent !== score) element.textContent = score;
   }
 
@@ -345,8 +355,9 @@ class TimelineView {
     const lines = [event ? describe(event, this.data.words) : `${classWords(lane.label, this.data.words)}, ${clock(this.timeAt(pointer), 1)}`];
     const index = this.data.labels.indexOf(lane.label);
     if (this.data.tables && index < this.data.classes) {
-      const at = (name) => this.data.tables[name][second * this.data.classes + index].toFixed(2);
-      lines.push(`probability in second ${second}: audio ${at("audio")}, visual ${at("visual")}`);
+      const at = (name) => this.data.tables[tableOf(name)][second * this.data.classes + index].toFixed(2);
+      const words = this.data.lanes.map((name) => (this.data.lanes.length > 1 ? `${name} ${at(name)}` : at(name)));
+      lines.push(`probability in second ${second}: ${words.join(", ")}`);
     }
     return this.on.hover(lines.join("\n"), pointer.clientX, pointer.clientY);
   }
