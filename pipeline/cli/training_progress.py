@@ -94,7 +94,10 @@ def table_callbacks(estimate: TimeEstimate, console: Console) -> Callable[[str, 
 def _epoch_line(record: Mapping[str, Any], epochs: int) -> str:
     validation = record["validation"]
     scores = ""
-    if validation is not None:
+    if validation is not None and "accuracy" in validation:
+        parts = ("accuracy", "events", "background")
+        scores = "  " + " ".join(f"{part} {validation[part]:.1f}" for part in parts if validation[part] is not None)
+    elif validation is not None:
         segment, event = validation["segment"]["type_av"], validation["event"]["type_av"]
         scores = f"  Type@AV segment {segment:.1f} event {event:.1f}  mean of ten {validation['mean']:.1f}"
     best = "  best" if record["best"] else ""

@@ -18,15 +18,19 @@ from ..files import without_media_suffix
 from ..text import escape
 from ..timeline import SegmentLabels
 from .annotations import Annotations, DatasetSplit
+from .ave_annotations import NOISY
+from .localization import EventTargets, annotated_targets
 from .pseudo_labels import check_record, read_pseudo_labels
 
 if TYPE_CHECKING:  # scoring files of events needs no torch, whose import takes seconds
     import torch
     from torch import Tensor
 
+    from ...models.localizers.losses import LocalizationTargets
     from ...models.losses import Targets
 
 _CLIP_NAME = re.compile(r"(.+)_\d+_\d+")  # <id>_<start>_<end>
+_LATER_ROW = re.compile(r"(.+)\.\d+")  # <id>.2, the second clip of a video in AVE's form
 
 
 class Batch(NamedTuple):
@@ -36,7 +40,7 @@ class Batch(NamedTuple):
     visual_2d: Tensor | None  # (B, T, V), mean over the frames of each second
     visual_3d: Tensor | None  # (B, T, S)
     lengths: Tensor | None  # (B,) seconds; None if all are T
-    targets: Targets
+    targets: Targets | LocalizationTargets
     filenames: tuple[str, ...]
     visual_map: Tensor | None = None  # (B, T, M)
 
@@ -48,10 +52,8 @@ class Batch(NamedTuple):
 
     def map_tensors(self, function: Callable[[Tensor], Tensor]) -> Batch:
         """Apply `function` to every tensor."""
-        from ...models.losses import Targets
-
-        video, audio, visual = self.targets
-        targets = Targets(function(video), *(None if part is None else function(part) for part in (audio, visual)))
+        parts = self.targets._asdict().items()
+        targets = self.targets._replace(**{name: None if part is None else function(part) for name, part in parts})
         lengths = None if self.lengths is None else function(self.lengths)
         streams = {name: function(value) for name in ALL_STREAMS if (value := getattr(self, name)) is not None}
         return self._replace(**streams, lengths=lengths, targets=targets)
@@ -74,6 +76,7 @@ class SplitDataset:
     labels: SegmentLabels | None = (
         None  # (N, T, C), padded with False: annotations of val and test, pseudo labels of train
     )
+    events: EventTargets | None = None  # of the task avel, in all splits
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -84,6 +87,13 @@ class SplitDataset:
         if self.labels is None:
             raise ValueError(f"the clips of {self.split} have no labels per second")
         return self.labels
+
+    @property
+    def event_targets(self) -> EventTargets:
+        """Targets of event localization. Raises ValueError if the clips have none."""
+        if self.events is None:
+            raise ValueError(f"the clips of {self.split} were not loaded for event localization")
+        return self.events
 
     def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Batch:
         """Read the clips of these indices.
@@ -98,8 +108,6 @@ class SplitDataset:
             DatasetError: features cannot be read.
         """
         import torch
-
-        from ...models.losses import Targets
 
         lengths = self.lengths[np.asarray(indices)]
         longest = int(lengths.max())
@@ -116,12 +124,27 @@ class SplitDataset:
             features.get("visual_2d"),
             features.get("visual_3d"),
             None if equal_lengths else torch.from_numpy(lengths),
-            Targets(
-                torch.from_numpy(self.video_labels[indices].astype(np.float32)),
-                *(_label_tensor(table, indices, longest) for table in self.labels or (None, None)),
-            ),
+            self._targets(indices, longest),
             tuple(self.filenames[index] for index in indices),
             features.get("visual_map"),
+        )
+
+    def _targets(self, indices: Sequence[int] | NDArray[np.int64], longest: int) -> Targets | LocalizationTargets:
+        """Return the targets of the clips of these indices, the longest of which has `longest` seconds."""
+        import torch
+
+        if self.events is None:
+            from ...models.losses import Targets
+
+            return Targets(
+                torch.from_numpy(self.video_labels[indices].astype(np.float32)),
+                *(_label_tensor(table, indices, longest) for table in self.labels or (None, None)),
+            )
+        from ...models.localizers.losses import LocalizationTargets
+
+        segments, video, shares, _ = self.events
+        return LocalizationTargets(
+            *map(torch.from_numpy, (segments[indices, :longest], video[indices], shares[indices]))
         )
 
 
@@ -147,15 +170,8 @@ def load_clips(
     annotated = annotations.split(split)
     if pseudo_labels is not None and split != "train":
         raise ValueError(f"pseudo labels are for training, not for {split}")
-    available = features.ids()
-    ids, problems = find_ids(annotated.filenames, available)
-    lengths_by_id, length_problems = features.lengths(ids)
-    problems += length_problems
-    if problems:
-        lost = sum(name not in available for name in ids)
-        count = f"{lost:,} of {len(ids):,} clips have no features; leave them out of the annotations"
-        raise DatasetError.listing(f"the {split} split cannot be used" + (f" ({count})" if lost else ""), problems)
-    lengths = np.array([lengths_by_id[name] for name in ids], np.int64)
+    ids, lengths = _find_features(annotated, features)
+    problems: list[str] = []
     labels: SegmentLabels | None = None
     if pseudo_labels is not None:
         problems += check_record(pseudo_labels, annotations.labels)
@@ -171,15 +187,76 @@ def load_clips(
         labels = _annotated_labels(annotations, annotated, lengths)
     if problems:
         raise DatasetError.listing(f"the pseudo labels of the {split} split cannot be used", problems)
-    return SplitDataset(split, annotated.filenames, tuple(ids), lengths, annotated.labels, features, labels)
+    return SplitDataset(split, annotated.filenames, ids, lengths, annotated.labels, features, labels)
 
 
-def find_ids(filenames: Iterable[str], available: frozenset[str]) -> tuple[list[str], list[str]]:
+def load_event_clips(
+    annotations: Annotations, split: str, features: FeatureSource, *, with_noisy: bool = False
+) -> SplitDataset:
+    """Load a split for event localization: in each second one class, or background.
+
+    Args:
+        annotations: of the data set, in AVE's form or in LLP's, see `localization.annotated_targets`.
+        split: "train", "val" or "test".
+        features: of all clips of the split. Clips of one video may share the features of the video.
+        with_noisy: add the clips without an event that are listed for weak training.
+
+    Returns:
+        The clips; their features are read by `SplitDataset.batch`.
+
+    Raises:
+        DatasetError: files are missing or have the wrong shape; the message lists all of them. Or there are no noisy
+            clips.
+    """
+    annotated = annotations.split(split)
+    if with_noisy:
+        annotated = _with_noisy(annotated, annotations)
+    ids, lengths = _find_features(annotated, features, share=annotations.task == "avel")
+    return SplitDataset(
+        split, annotated.filenames, ids, lengths, annotated.labels, features,
+        events=annotated_targets(annotations, annotated, lengths),
+    )  # fmt: skip
+
+
+def _with_noisy(split: DatasetSplit, annotations: Annotations) -> DatasetSplit:
+    """Add the noisy clips to a split. Raises DatasetError if there are none."""
+    try:
+        noisy = annotations.split(NOISY)
+    except DatasetError as error:
+        raise DatasetError(
+            f"weak recipe without noisy clips: the published programs also train on clips without an event, and there"
+            f" are none ({error}); list their names in noisySet.txt, a line each, and extract their features, or train"
+            " without them: --set training.noisy_clips=false"
+        ) from error
+    labels = np.concatenate([split.labels, noisy.labels])
+    return DatasetSplit(split.name, (*split.filenames, *noisy.filenames), labels)
+
+
+def _find_features(
+    split: DatasetSplit, features: FeatureSource, *, share: bool = False
+) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Return the names of the clips' features and their lengths. Raises DatasetError that lists what is missing."""
+    available = features.ids()
+    ids, problems = find_ids(split.filenames, available, share=share)
+    lengths, length_problems = features.lengths(ids)
+    problems += length_problems
+    if problems:
+        lost = sum(name not in available for name in ids)
+        count = f"{lost:,} of {len(ids):,} clips have no features; leave them out of the annotations"
+        raise DatasetError.listing(f"the {split.name} split cannot be used" + (f" ({count})" if lost else ""), problems)
+    return tuple(ids), np.array([lengths[name] for name in ids], np.int64)
+
+
+def find_ids(
+    filenames: Iterable[str], available: frozenset[str], *, share: bool = False
+) -> tuple[list[str], list[str]]:
     """Find the name of each clip's features, see `find_name`.
 
     Args:
         filenames: of the clips.
         available: names of features.
+        share: a clip called `<id>.2` that has no features takes those of `<id>`, and no two clips are a problem: in
+            AVE's form, the rows of one video are clips.
 
     Returns:
         A name for each clip, whether or not it is available, and a line for every two clips with the same name.
@@ -189,8 +266,11 @@ def find_ids(filenames: Iterable[str], available: frozenset[str]) -> tuple[list[
     problems: list[str] = []
     with_suffix = names_with_suffix(available)
     for filename in filenames:
-        name = find_name(filename, available, with_suffix) or clip_id(filename)
-        if name in owners:
+        name = find_name(filename, available, with_suffix)
+        if name is None and share and (later := _LATER_ROW.fullmatch(filename)):
+            name = find_name(later[1], available, with_suffix)
+        name = name or clip_id(filename)
+        if name in owners and not share:
             clips = f"{escape(owners[name])} and {escape(filename)}"
             problems.append(f"{clips} would share the features {escape(name)}; name the features like the clips")
         owners[name] = filename

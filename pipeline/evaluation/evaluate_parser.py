@@ -1,4 +1,4 @@
-"""Evaluate a parser on the features and annotations of a split."""
+"""Evaluate a parser or a localizer on the features and annotations of a split."""
 
 from __future__ import annotations
 
@@ -6,23 +6,25 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..datasets.annotations import Annotations, read_annotations
-from ..datasets.clips import SplitDataset, load_clips
+from ..datasets.clips import SplitDataset, load_clips, load_event_clips
 from ..errors import FeatureMismatchError
 from ..features.packed_store import open_features
 from ..inference.bundle import LoadedParser, check_features
+from ..inference.networks import is_localizer
 from ..inference.predict import predict_clips
 from ..inference.thresholds import Thresholds
 from ..text import escape
 from ..timeline import SegmentProbabilities
 from .evaluate import Evaluation, evaluate
-from .tune_thresholds import tune_thresholds
+from .localization import LocalizationEvaluation, classes_of_seconds, evaluate_localization
+from .tune_thresholds import tune_localization_thresholds, tune_thresholds
 
 
 class ParserEvaluator:
-    """A parser with the data to score it on.
+    """A parser or a localizer with the data to score it on.
 
     Args:
-        loaded: the parser.
+        loaded: the parser or the localizer.
         annotations: folder of the annotations; their classes must be the parser's.
         features: folder or packed store; as the parser was trained on.
         progress: called with a description; returns a callback for the number of steps done and the total.
@@ -47,7 +49,9 @@ class ParserEvaluator:
         check_features(loaded, self.features.spec, features)
         check_labels(loaded, self.annotations)
 
-    def evaluate(self, split: str, thresholds: Thresholds, notes: Sequence[str] = ()) -> Evaluation:
+    def evaluate(
+        self, split: str, thresholds: Thresholds, notes: Sequence[str] = ()
+    ) -> Evaluation | LocalizationEvaluation:
         """Score the parser on a split.
 
         Args:
@@ -56,25 +60,34 @@ class ParserEvaluator:
             notes: for the reader of the scores.
 
         Returns:
-            The scores.
+            The scores: of a localizer its accuracy.
 
         Raises:
             DatasetError: the split or features of it are missing.
             SetupError: the parser's probabilities are not finite.
         """
-        clips = load_clips(self.annotations, split, self.features)
+        clips = self._load(split)
+        decisions = self.loaded.decision(self._predict(clips), thresholds)
+        if clips.events is not None:
+            truth = classes_of_seconds(clips.events, clips.lengths)
+            return evaluate_localization(
+                decisions, truth, self.annotations, split=split, source=self.loaded.name, notes=notes
+            )
         return evaluate(
-            self.loaded.decision(self._predict(clips), thresholds), clips.segment_labels, split=split,
-            source=self.loaded.name, labels=self.annotations.labels, notes=notes,
+            decisions, clips.segment_labels, split=split, source=self.loaded.name, labels=self.annotations.labels,
+            notes=notes,
         )  # fmt: skip
 
     def tune(self) -> Thresholds:
         """Choose thresholds on the validation split, see `tune_thresholds`."""
-        clips = load_clips(self.annotations, "val", self.features)
+        clips = self._load("val")
         progress = self.progress("tuning thresholds")
-        return tune_thresholds(
-            self._predict(clips), clips, self.annotations.labels, progress, decision=self.loaded.decision
-        )
+        tune = tune_thresholds if clips.events is None else tune_localization_thresholds
+        return tune(self._predict(clips), clips, self.annotations.labels, progress, decision=self.loaded.decision)
+
+    def _load(self, split: str) -> SplitDataset:
+        load = load_event_clips if is_localizer(self.loaded.parser.config) else load_clips
+        return load(self.annotations, split, self.features)
 
     def _predict(self, clips: SplitDataset) -> SegmentProbabilities:
         return predict_clips(self.loaded.parser, clips, self.loaded.device, self.progress(f"parsing {clips.split}"))

@@ -15,6 +15,7 @@ from ...weights.messages import first_line
 from ...weights.unicode import decode_unicode
 from ..datasets.annotations import Annotations
 from ..datasets.clips import clip_id, find_name, name_of_results, names_with_suffix
+from ..datasets.localization import find_event_targets
 from ..errors import DatasetError
 from ..event_limits import parse_event_json, read_event_bytes
 from ..files import list_files, without_media_suffix
@@ -22,14 +23,15 @@ from ..metrics import score
 from ..text import escape
 from ..timeline import MAX_EVENTS, GroundTruth, SegmentLabels, Timeline, per_second_labels
 from .evaluate import Evaluation, evaluate
+from .localization import LocalizationEvaluation, classes_of_seconds, evaluate_localization
 
 _TIMELINE_SUFFIX = ".events.json"
 
 
 def evaluate_timelines(
     folder: Path, annotations: Annotations, split: str, *, allow_missing: bool = False
-) -> Evaluation:
-    """Score the timelines in a folder.
+) -> Evaluation | LocalizationEvaluation:
+    """Score the timelines in a folder: by accuracy where the data set has one audio-visual event a clip.
 
     Args:
         folder: with a JSON file for each clip, see `read_timeline`: called `<filename>` or `<id>` (the suffix of a
@@ -77,14 +79,13 @@ def evaluate_timelines(
         raise DatasetError.listing(f"the timelines in {escape(folder)} cannot be scored{hint}", problems)
     notes = [f"{len(rows)} of {len(clips)} clips: the others have no timeline"] if missing else []
     truth = annotations.segment_labels(clips, annotations.segments).select(rows)
-    return evaluate(
-        SegmentLabels(*map(np.stack, zip(*decisions, strict=True))),
-        truth,
-        split=split,
-        source=escape(folder.resolve().name),
-        labels=annotations.labels,
-        notes=notes,
-    )
+    predicted = SegmentLabels(*map(np.stack, zip(*decisions, strict=True)))
+    source = escape(folder.resolve().name)
+    if annotations.task == "avel":
+        lengths = np.full(len(rows), annotations.segments)
+        classes = classes_of_seconds(find_event_targets(truth, lengths), lengths)
+        return evaluate_localization(predicted, classes, annotations, split=split, source=source, notes=notes)
+    return evaluate(predicted, truth, split=split, source=source, labels=annotations.labels, notes=notes)
 
 
 def _find_timelines(folder: Path, filenames: Sequence[str]) -> tuple[dict[str, Path], list[str]]:

@@ -83,7 +83,7 @@ def score_cells(scores: Scores | None) -> tuple[str, ...]:
     if scores is None:
         return (_NO_VALUE,) * len(SCORE_HEADER)
     values = [getattr(getattr(scores, level), name) for level in LEVELS for name in SCORE_NAMES]
-    return tuple(_number(value) for value in (*values, scores.mean))
+    return tuple(number_cell(value) for value in (*values, scores.mean))
 
 
 def score_table(evaluation: Evaluation) -> Table:
@@ -129,7 +129,7 @@ def class_table(evaluation: Evaluation) -> Table:
     """
     rows = []
     for label, scores in evaluation.classes.items():
-        values = [_number(getattr(scores.event, name)) for name in SCORE_NAMES] if scores else [_NO_VALUE] * 5
+        values = [number_cell(getattr(scores.event, name)) for name in SCORE_NAMES] if scores else [_NO_VALUE] * 5
         rows.append((escape(label), *values))
     note = (
         "Event level: F-score of the class, averaged over the clips with the class in their annotations or predictions."
@@ -138,7 +138,8 @@ def class_table(evaluation: Evaluation) -> Table:
     return Table(f"{evaluation.source}, {evaluation.split} split, by class", header, tuple(rows), (note,))
 
 
-def _number(value: float) -> str:
+def number_cell(value: float) -> str:
+    """Format a score with one decimal, NaN as a dash."""
     return _NO_VALUE if math.isnan(value) else f"{value:.1f}"
 
 

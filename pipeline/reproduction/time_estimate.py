@@ -15,8 +15,9 @@ from ..clock import format_clock
 from ..datasets.loader import iterate_batches, shuffled
 from ..evaluation.tables import Table
 from ..training.model_info import count_parts
-from ..training.recipe_parts import build_recipe_parser, load_parts
+from ..training.recipe_parts import build_recipe_network, embedding_labels, load_parts
 from ..training.setup import PlanData, TrainingPlan, prepare_job
+from ..training.tasks import network_config
 from ..training.train_parser import TrainingJob, make_optimizer, training_step
 from .reproduce import Experiment, epochs_done
 
@@ -66,7 +67,7 @@ class TimeEstimate:
         size = min(config.batch_size, len(job.clips))
         order = np.resize(shuffled(len(job.clips), config.seed, 0), size * _MOST_STEPS)
         with torch.random.fork_rng(devices=[job.device] if job.device.type == "cuda" else []):
-            parser = build_recipe_parser(job.recipe, job.config, job.label_embeddings).to(job.device).train()
+            parser = build_recipe_network(job.recipe, job.config, job.label_embeddings).to(job.device).train()
             loss, optimizer = load_parts(job.recipe, job.config).loss, make_optimizer(config, parser)
             scaler = GradScaler(job.device.type, enabled=config.precision == "fp16")
             step, started, now = 0, 0.0, 0.0
@@ -168,8 +169,9 @@ def plan_table(experiment: Experiment, estimate: TimeEstimate) -> Table:
 def _clip_flops(plan: TrainingPlan, data: PlanData) -> float:
     """Return the FLOP of a training step for one clip; the backward pass counts twice the forward pass."""
     clips = data.clips["train"]
-    labels, dims, longest = data.annotations.labels, clips.features.spec.dims, int(clips.lengths.max())
-    config = plan.recipe.parser_config(labels, dims, longest, None)
-    embeddings = torch.zeros(len(labels), config.label_embedding_dim) if config.needs_label_embeddings else None
-    parts = count_parts(build_recipe_parser(plan.recipe, config, embeddings))
+    labels, longest = data.annotations.labels, int(clips.lengths.max())
+    config = network_config(plan.recipe, labels, clips.features.spec, longest, None)
+    shape = len(embedding_labels(config)), config.label_embedding_dim
+    embeddings = torch.zeros(shape) if config.needs_label_embeddings else None
+    parts = count_parts(build_recipe_network(plan.recipe, config, embeddings))
     return 3.0 * 2 * sum(part.multiply_adds for part in parts)

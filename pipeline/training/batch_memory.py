@@ -14,8 +14,11 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...models.config import ParserConfig
+from ...models.localizers.config import LocalizerConfig
+from ...models.localizers.localizer import meta_localizer
 from ...models.parser import meta_parser
 from ..errors import SetupError
+from ..inference.networks import NetworkConfig, network_features
 from ..memory import available_memory
 
 _FLOAT = 4  # bytes
@@ -23,24 +26,24 @@ _COPIES = 4  # of the parameters: themselves, gradients, two moments
 _BATCHES_AHEAD = 5  # of features that are read while one is trained on
 
 
-def check_batch_memory(config: ParserConfig, batch_size: int, clips: int) -> None:
+def check_batch_memory(config: NetworkConfig, batch_size: int, clips: int) -> None:
     """Check that the memory that is left can hold a batch of the longest clips.
 
     What encoders and decoders of other packages need is not known: nothing is checked then.
 
     Args:
-        config: of the parser.
+        config: of the network.
         batch_size: clips in a batch.
         clips: number of training clips.
 
     Raises:
         SetupError: it cannot; the message names what to lower.
     """
-    if config.has_other_parts:
+    if isinstance(config, ParserConfig) and config.has_other_parts:
         return
     available = available_memory()
     size = min(batch_size, clips)
-    if available is None or _most_bytes(config, size) < available:
+    if available is None or (isinstance(config, ParserConfig) and _most_bytes(config, size) < available):
         return
     needed = batch_bytes(config, size)
     if needed > available:
@@ -51,11 +54,11 @@ def check_batch_memory(config: ParserConfig, batch_size: int, clips: int) -> Non
         )
 
 
-def batch_bytes(config: ParserConfig, batch_size: int) -> int:
+def batch_bytes(config: NetworkConfig, batch_size: int) -> int:
     """Count the least memory that a training step needs on a CPU, without allocating it.
 
     Args:
-        config: of the parser; its clips have `segments` seconds.
+        config: of the network; its clips have `segments` seconds.
         batch_size: clips in a batch.
 
     Returns:
@@ -68,16 +71,15 @@ def batch_bytes(config: ParserConfig, batch_size: int) -> int:
         kept[storage._cdata] = storage  # meta tensors have no address
         return tensor
 
-    widths = (config.audio_dim, config.visual_2d_dim, config.visual_3d_dim)
-    parser = meta_parser(config)
+    network = meta_localizer(config) if isinstance(config, LocalizerConfig) else meta_parser(config)
     with torch.device("meta"):
-        features = [torch.empty(batch_size, config.segments, width) for width in widths]
+        features = [torch.empty(batch_size, config.segments, width) for width in network_features(config).values()]
         # Dropout of attention needs the whole matrix of weights; without it, attention is fused.
         attention = sdpa_kernel(SDPBackend.MATH) if config.attention_dropout else contextlib.nullcontext()
         with attention, saved_tensors_hooks(keep, lambda tensor: tensor):
-            parser(*features)
-    parameters = sum(parameter.numel() for parameter in parser.parameters())
-    for parameter in parser.parameters():
+            network(*features)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    for parameter in network.parameters():
         kept.pop(parameter.untyped_storage()._cdata, None)
     activations = sum(storage.nbytes() for storage in kept.values())
     return _FLOAT * _COPIES * parameters + activations

@@ -118,14 +118,18 @@ ALONE = Ranks()
 class BatchShare:
     """The part of a batch that one process computes, and what it takes to add the parts up."""
 
-    def __init__(self, ranks: Ranks, lengths: NDArray[np.int64], names: Iterable[str]) -> None:
+    def __init__(
+        self, ranks: Ranks, lengths: NDArray[np.int64], names: Iterable[str], means: Mapping[str, str]
+    ) -> None:
         """Describe the part of a process.
 
         Args:
             ranks: of the run.
             lengths: (B,) seconds of the clips of the whole batch.
             names: of the terms of the loss, for a process without a clip; it had one in an earlier batch.
+            means: term -> "seconds" or "pairs" where it is no mean over clips, see `tasks.Task.means`.
         """
+        self._means = means
         self._names = list(names)
         own = ranks.share(lengths)
         # Terms of the loss are means: over clips, over seconds, or over pairs of seconds of the same clip.
@@ -145,7 +149,7 @@ class BatchShare:
             return None
         self._names = list(terms)
         stacked = torch.stack(list(terms.values()))
-        weights = [self._parts[_MEANS.get(name, "clips")] for name in terms]
+        weights = [self._parts[self._means.get(name, "clips")] for name in terms]
         return stacked * torch.tensor(weights, dtype=stacked.dtype, device=stacked.device)
 
     def add_up(self, terms: Tensor | None) -> dict[str, float]:
@@ -178,10 +182,6 @@ class BatchShare:
         parts = rest.split([parameter.numel() for parameter in parameters])
         for parameter, count, part in zip(parameters, counts, parts, strict=True):
             parameter.grad = part.view_as(parameter) if count else None
-
-
-# Terms that are no means over the clips; see `models/losses.py:objective_terms`.
-_MEANS = {"audio_segment": "seconds", "visual_segment": "seconds", "similarity": "pairs"}
 
 
 def process_rank() -> int:

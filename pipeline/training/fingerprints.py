@@ -150,13 +150,19 @@ def hash_data(
         "feature specifications": _hash_json(clips.features.spec.to_dict()),
         "label embeddings": _hash_arrays(None if label_embeddings is None else label_embeddings.numpy()),
         "training clips": _hash_clips(clips),
-        "video labels of the training clips": _hash_arrays(clips.video_labels),
-        "pseudo labels of the training clips": _hash_arrays(*(clips.labels or (None,))),
     }
+    if clips.events is not None:
+        hashes["events of the training clips"] = _hash_arrays(*clips.events)
+    else:
+        hashes |= {
+            "video labels of the training clips": _hash_arrays(clips.video_labels),
+            "pseudo labels of the training clips": _hash_arrays(*(clips.labels or (None,))),
+        }
     if validation is not None:
+        annotated = validation.events or (validation.video_labels, *(validation.labels or (None,)))
         hashes |= {
             "validation clips": _hash_clips(validation),
-            "labels of the validation clips": _hash_arrays(validation.video_labels, *(validation.labels or (None,))),
+            "labels of the validation clips": _hash_arrays(*annotated),
         }
     return hashes
 
@@ -171,9 +177,11 @@ def hash_recipe(recipe: Recipe) -> str:
         32 hexadecimal digits.
     """
     settings: dict[str, Any] = recipe.to_dict()
-    if recipe.training.schedule == "step":
+    if recipe.training.schedule != "cosine":
         del settings["training"]["epochs"]
-    return _hash_json({table: settings[table] for table in ("model", "objective", "training")})
+    return _hash_json(
+        {table: settings[table] for table in ("task", "model", "objective", "training") if table in settings}
+    )
 
 
 def _hash_clips(clips: SplitDataset) -> str:

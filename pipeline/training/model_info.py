@@ -1,9 +1,10 @@
-"""Count the parameters and multiply-adds of a parser's modules."""
+"""Count the parameters and multiply-adds of a network's modules."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -11,21 +12,34 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from ...models.config import ParserConfig
-from ...models.labels import LLP_LABELS
-from ...models.parser import AVParser
+from ...extractors.profiles import FeatureSpec
+from ...extractors.sampling import AVE_STREAMS
+from ...models.labels import AVE_LABELS, LLP_LABELS
+from ...models.localizers.config import LocalizerConfig
 from ..evaluation.tables import Table
 from ..features.npy_folders import PUBLISHED_SPEC
+from ..inference.networks import Network, NetworkConfig, network_features
 from .recipe import load_recipe
-from .recipe_parts import build_recipe_parser
+from .recipe_parts import build_recipe_network, embedding_labels
+from .tasks import network_config
 
-_PARTS = ("stem", "encoder", "decoder")
 _GLOVE_DIM = 300
-_LLP_SEGMENTS = 10
+_SEGMENTS = 10  # of a clip in LLP and in AVE
+_AVE_SPEC = FeatureSpec("ave", 1, ("vggish", "vgg19"), (128, 7 * 7 * 512), frames_per_segment=16, streams=AVE_STREAMS)
+# Parameters that the published programs of localizers store and never read, with their own sizes and classes: extra
+# classifiers and projections (PSP), templates of layers, unused attention and norms (CMBS).
+_UNUSED_OF_LOCALIZERS = {
+    ("psp", "full"): 118_594,
+    ("psp", "weak"): 349,
+    ("cmbs", "full"): 4_344_064,
+    ("cmbs", "weak"): 5_393_921,
+    ("cpsp", "full"): 120_192,
+    ("cpsp", "weak"): 120_192,
+}
 
 
 class ModuleStats(NamedTuple):
-    """Size of one module of a parser."""
+    """Size of one module of a network."""
 
     name: str
     parameters: int
@@ -33,43 +47,48 @@ class ModuleStats(NamedTuple):
     multiply_adds: int  # for one video
 
 
-def recipe_parser(recipe: str, changes: Iterable[str] = ()) -> AVParser:
-    """Build the parser that a recipe trains on LLP.
+def recipe_network(recipe: str, changes: Iterable[str] = ()) -> Network:
+    """Build the network that a recipe trains on LLP or, for the task avel, on AVE.
 
     Args:
         recipe: name or file.
         changes: settings to change, "table.key=value".
 
     Returns:
-        The parser, untrained.
+        The parser or the localizer, untrained.
 
     Raises:
         SetupError: the recipe is unknown or invalid, or a part of another package cannot be built.
     """
     loaded = load_recipe(recipe, changes)
-    config = loaded.parser_config(LLP_LABELS, PUBLISHED_SPEC.dims, _LLP_SEGMENTS, _GLOVE_DIM)
-    return build_recipe_parser(loaded, config, torch.zeros(len(LLP_LABELS), _GLOVE_DIM))
+    labels, spec = (AVE_LABELS, _AVE_SPEC) if loaded.task == "avel" else (LLP_LABELS, PUBLISHED_SPEC)
+    config = network_config(loaded, labels, spec, _SEGMENTS, _GLOVE_DIM)
+    return build_recipe_network(loaded, config, torch.zeros(len(embedding_labels(config)), _GLOVE_DIM))
 
 
-def count_parts(parser: AVParser, segments: int | None = None) -> list[ModuleStats]:
-    """Count stem, encoder and decoder.
+def count_parts(network: Network, segments: int | None = None) -> list[ModuleStats]:
+    """Count the modules of a parser (stem, encoder, decoder) or a localizer (encoder, decoder, readout).
 
     Args:
-        parser: on the CPU.
-        segments: seconds of the video whose multiply-adds are counted; by default the parser's window.
+        network: on the CPU.
+        segments: seconds of the video whose multiply-adds are counted; by default the network's window.
 
     Returns:
         The three modules.
     """
-    config = parser.config
+    config = network.config
     length = segments or config.segments
-    dims = (config.audio_dim, config.visual_2d_dim, config.visual_3d_dim)
-    rate = PUBLISHED_SPEC.frames_per_segment
-    inputs = [torch.zeros(1, length * rows, dim) for rows, dim in zip((1, rate, 1), dims, strict=True)]
+    rates = {"visual_2d": PUBLISHED_SPEC.frames_per_segment}
+    # The counter does not see into the LSTMs of oneDNN, which float64 does not use.
+    dtype = torch.float64 if isinstance(config, LocalizerConfig) else torch.float32
+    inputs = [
+        torch.zeros(1, length * rates.get(stream, 1), width, dtype=dtype)
+        for stream, width in network_features(config).items()
+    ]
     counter = FlopCounterMode(display=False)
     # Without gradients the counter fails at a parameter that is an argument of a module, unless it requires none. It
     # does not count the products of fused attention.
-    copied = copy.deepcopy(parser).eval().requires_grad_(False)
+    copied = copy.deepcopy(network).to(dtype).eval().requires_grad_(False)
     with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), counter:
         copied(*inputs)
     flops = counter.get_flop_counts()
@@ -77,26 +96,31 @@ def count_parts(parser: AVParser, segments: int | None = None) -> list[ModuleSta
     return [
         ModuleStats(
             name,
-            _parameters(getattr(parser, name)),
+            _parameters(module),
             unused.get(name, 0),
-            sum(flops.get(f"{type(parser).__name__}.{name}", {}).values()) // 2,
+            sum(flops.get(f"{type(network).__name__}.{name}", {}).values()) // 2,
         )
-        for name in _PARTS
+        for name, module in network.named_children()
     ]
 
 
-def unused_when_published(config: ParserConfig) -> dict[str, int]:
+def unused_when_published(config: NetworkConfig) -> dict[str, int]:
     """Count the parameters that the published programs store but never use in a forward pass.
 
     MM-Pyr and LEAP: one template of attention and feed-forward each for the pyramid, its fusion and LEAP, from which
     layers are copied; and a norm inside each attention. HAN: three further encoders and two norms. VALOR: two norms.
+    Localizers: known for the published sizes and AVE's classes.
 
     Args:
-        config: of the parser.
+        config: of the network.
 
     Returns:
         Module name -> number of parameters.
     """
+    if isinstance(config, LocalizerConfig):
+        published = LocalizerConfig(labels=AVE_LABELS, system=config.system, supervision=config.supervision)
+        is_published = replace(config, labels=AVE_LABELS, segments=published.segments) == published
+        return {"encoder": _UNUSED_OF_LOCALIZERS.get((config.system, config.supervision), 0)} if is_published else {}
     dim, inner = config.hidden_dim, config.feedforward_dim
     linear, norm = dim * dim + dim, 2 * dim
     feedforward = 2 * dim * inner + dim + inner
@@ -112,12 +136,12 @@ def unused_when_published(config: ParserConfig) -> dict[str, int]:
     return unused
 
 
-def info_table(name: str, parser: AVParser, parts: list[ModuleStats], segments: int | None) -> Table:
+def info_table(name: str, network: Network, parts: list[ModuleStats], segments: int | None) -> Table:
     """Make a table of the modules and their sum.
 
     Args:
-        name: of the parser, for the title.
-        parser: the parser.
+        name: of the network, for the title.
+        network: the parser or the localizer.
         parts: of `count_parts`.
         segments: that they were counted with.
 
@@ -137,14 +161,16 @@ def info_table(name: str, parser: AVParser, parts: list[ModuleStats], segments: 
         for part in (*parts, total)
     ]
     header = ("part", "parameters", "as published", "multiply-adds")
-    config = parser.config
+    config = network.config
+    is_localizer = isinstance(config, LocalizerConfig)
+    kind = f"{config.system} ({config.supervision})" if is_localizer else config.encoder
     notes = [
-        f"{config.encoder} + {config.decoder}, {len(config.labels)} classes; for a video of"
+        f"{kind} + {config.decoder}, {len(config.labels)} classes; for a video of"
         f" {segments or config.segments} seconds. 'As published' adds parameters that the published program stores and"
         " never reads; they are left out when its weights are loaded.",
     ]
-    notes += [f"The {part} is of {part.package} {part.version}." for part in parser.parts]
-    if config.encoder == "mmpyr" and config.decoder == "leap":
+    notes += [f"The {part} is of {part.package} {part.version}." for part in network.parts]
+    if not is_localizer and config.encoder == "mmpyr" and config.decoder == "leap":
         notes.append(
             "The LEAP paper states 52.01M parameters, 7.89M of them LEAP (without label projection and video heads),"
             " and 791M multiply-adds, 146M of them LEAP. The stem needs fewer here: frames are averaged before they"

@@ -1,18 +1,21 @@
-"""Recipes: settings of a parser, its objective and its training, as TOML files in `recipes/`."""
+"""Recipes: settings of a network, its objective and its training, as TOML files in `recipes/`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_origin, get_type_hints
 
 import torch
 
 from ...models.config import PARTS, ParserConfig
+from ...models.localizers.config import LocalizerConfig
+from ...models.localizers.losses import LocalizationObjective
 from ...models.losses import Objective
-from ...models.parser import parser_shapes
 from ...weights.messages import shown
 from ...weights.parts import is_reference, module_of
 from ...weights.toml import parse_toml, read_toml
@@ -24,18 +27,38 @@ from ..text import escape
 RECIPES_FOLDER = Path(__file__).with_name("recipes")
 DEFAULT_RECIPE = "leap-published"
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-LR_SCHEDULES = ("step", "cosine")
+LR_SCHEDULES = ("step", "milestones", "cosine")
 MAX_SEED = 2**32 - 1
 MAX_EPOCHS = 10_000  # the log of all epochs is in each state file, a kilobyte for an epoch
 MAX_BATCH_SIZE = 1 << 16  # clips in a batch
 MAX_LEARNING_RATE = 100.0  # far above what any optimizer here survives
 MAX_FACTOR = 1e6  # weight decay, clip_norm, step_factor
+MAX_MILESTONES = 100
 _MAX_NAME = 200  # characters of a recipe's name
 _MAX_DESCRIPTION = 2_000  # characters of its description
 _TABLES = ("model", "objective", "training")
 _OPTIONS = "_options"  # end of the names of tables with the settings of a part
-# Settings that follow from the data.
-_FROM_DATA = {"labels", "audio_dim", "visual_2d_dim", "visual_3d_dim", "label_embedding_dim", "segments"}
+_FROM_DATA = {"labels", "audio_dim", "label_embedding_dim", "segments"}  # settings that follow from the data
+
+
+class _Task(NamedTuple):
+    """What the tables of a task's recipes set.
+
+    Attributes:
+        model: the configuration of its networks.
+        objective: the choice and the weights of its losses.
+        from_data: settings of the model that follow from the data.
+    """
+
+    model: type[ParserConfig | LocalizerConfig]
+    objective: type[Objective | LocalizationObjective]
+    from_data: set[str]
+
+
+_TASKS = {
+    "avvp": _Task(ParserConfig, Objective, {*_FROM_DATA, "visual_2d_dim", "visual_3d_dim"}),
+    "avel": _Task(LocalizerConfig, LocalizationObjective, {*_FROM_DATA, "visual_dim"}),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +78,14 @@ class TrainingConfig:
     weight_decay: float = 0.0
     schedule: str = "step"  # of the learning rate
     step_epochs: int = 10  # step: every so many epochs the rate is multiplied by step_factor
+    step_at: tuple[int, ...] = ()  # milestones: after these numbers of epochs
     step_factor: float = 0.1
     warmup_epochs: int = 0  # cosine: epochs of linear growth
     final_learning_rate: float = 1e-6  # cosine: rate of the last epoch
     clip_norm: float = 0.0  # maximum norm of all gradients together; 0: no clipping
     precision: str = "fp32"  # of the forward pass; losses, parameters and optimizer stay in float32
     seed: int = 1
+    noisy_clips: bool = False  # avel: train on the clips of the split "noisy", which have no event, too
 
     def __post_init__(self) -> None:
         choices = {"optimizer": OPTIMIZERS, "schedule": LR_SCHEDULES, "precision": TRAINING_PRECISIONS}
@@ -84,6 +109,7 @@ class TrainingConfig:
                 )
         if self.learning_rate == 0 or max(self.beta1, self.beta2) >= 1:
             raise ValueError("learning_rate must be above 0, beta1 and beta2 below 1")
+        _check_milestones(self.step_at, is_used=self.schedule == "milestones")
 
     def rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch.
@@ -92,14 +118,16 @@ class TrainingConfig:
             epoch: from 0.
 
         Returns:
-            The rate. "step" is PyTorch's StepLR. "cosine" grows linearly to learning_rate until `warmup_epochs`, then
-            falls along half a cosine to final_learning_rate in the last epoch.
+            The rate. "step" is PyTorch's StepLR, "milestones" its MultiStepLR. "cosine" grows linearly to learning_rate
+            until `warmup_epochs`, then falls along half a cosine to final_learning_rate in the last epoch.
 
         Source:
             "cosine": the published program of VALOR.
         """
         if self.schedule == "step":
             return self.learning_rate * self.step_factor ** (epoch // self.step_epochs)
+        if self.schedule == "milestones":
+            return self.learning_rate * self.step_factor ** sum(epoch >= milestone for milestone in self.step_at)
         current = epoch + 1  # VALOR counts from 1
         if current < self.warmup_epochs:
             return self.learning_rate * current / self.warmup_epochs
@@ -107,57 +135,51 @@ class TrainingConfig:
         span = self.learning_rate - self.final_learning_rate
         return self.final_learning_rate + 0.5 * span * (1 + math.cos(math.pi * progress))
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready mapping. Settings that older versions lack are left out where they have no effect."""
+        added = {"step_at": (), "noisy_clips": False}
+        return {name: value for name, value in asdict(self).items() if name not in added or value != added[name]}
+
+
+def _check_milestones(step_at: Sequence[int], *, is_used: bool) -> None:
+    """Raise ValueError unless epochs are in ascending order, and there are some where the schedule uses them."""
+    if bool(step_at) != is_used:
+        raise ValueError(
+            'schedule = "milestones" needs step_at, such as step_at = [10, 20]'
+            if is_used
+            else 'step_at is for schedule = "milestones"'
+        )
+    ascending = all(first < second for first, second in pairwise(step_at))
+    if not ascending or len(step_at) > MAX_MILESTONES or any(not 1 <= epoch <= MAX_EPOCHS for epoch in step_at):
+        raise ValueError(
+            f"step_at is {shown(list(step_at))}; expected at most {MAX_MILESTONES} numbers of epochs, from 1 to"
+            f" {MAX_EPOCHS}, in ascending order"
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Settings of a parser and of its training."""
+    """Settings of a network and of its training."""
 
     name: str
     description: str = ""  # one line for the list of recipes
-    model: Mapping[str, Any] = field(default_factory=dict)  # fields of ParserConfig that do not follow from the data
-    objective: Objective = field(default_factory=Objective)
+    task: str = "avvp"  # video parsing; or "avel": localization of one audio-visual event a clip
+    # Fields of ParserConfig or LocalizerConfig that do not follow from the data.
+    model: Mapping[str, Any] = field(default_factory=dict)
+    objective: Objective | LocalizationObjective = field(default_factory=Objective)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     # Packages whose parts it may name by "module:Name"; not in its file.
     trust: tuple[str, ...] = field(default=(), compare=False)
-
-    def parser_config(
-        self, labels: Iterable[str], dims: Iterable[int], segments: int, width: int | None
-    ) -> ParserConfig:
-        """Make the parser's configuration for a data set.
-
-        Args:
-            labels: C class names.
-            dims: widths of the audio, visual 2D and visual 3D features.
-            segments: T, seconds of the longest clip.
-            width: W of the label embeddings; None for the default.
-
-        Returns:
-            The configuration.
-
-        Raises:
-            SetupError: settings of the recipe contradict each other, a part of another package is not trusted or cannot
-                be built, or the parser would be larger than a network may be.
-        """
-        audio, visual_2d, visual_3d = dims
-        embedding_width = {} if width is None else {"label_embedding_dim": width}
-        try:
-            config = ParserConfig(
-                labels=tuple(labels), audio_dim=audio, visual_2d_dim=visual_2d, visual_3d_dim=visual_3d,
-                segments=segments, **embedding_width, **self.model,
-            )  # fmt: skip
-            parser_shapes(config, self.trust)  # refuses what is too large, before it is allocated
-        except (TypeError, ValueError) as error:
-            raise SetupError(f"recipe {escape(self.name)}: {error}") from error
-        return config
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready mapping; `make_recipe` reverses it."""
         return {
             "name": self.name,
             "description": self.description,
+            **({} if self.task == "avvp" else {"task": self.task}),
             "model": dict(self.model),
             "objective": self.objective.to_dict(),
-            "training": asdict(self.training),
+            "training": self.training.to_dict(),
         }
 
 
@@ -190,7 +212,8 @@ def load_recipe(name_or_file: str, changes: Iterable[str] = ()) -> Recipe:
     for change in changes:
         _apply(document, change)
     recipe = make_recipe({"name": path.stem, **document})
-    named = [recipe.objective.loss, *(recipe.model.get(part, "") for part in PARTS)]
+    losses = [recipe.objective.loss] if isinstance(recipe.objective, Objective) else []
+    named = [*losses, *(recipe.model.get(part, "") for part in PARTS)]
     return replace(recipe, trust=tuple(module_of(name) for name in named if is_reference(name)))
 
 
@@ -214,15 +237,26 @@ def make_recipe(document: Mapping[str, Any], trust: tuple[str, ...] = ()) -> Rec
                 raise ValueError(f"{entry} is {shown(document[entry])}, expected text")
             if len(document.get(entry, "")) > longest:
                 raise ValueError(f"{entry} has {len(document[entry])} characters, more than {longest}")
-        unknown = set(document) - {"name", "description", *_TABLES}
+        unknown = set(document) - {"name", "description", "task", *_TABLES}
         if unknown:
             raise ValueError(f"unknown table {escape(', '.join(sorted(unknown))[:_MAX_NAME])}")
+        name_of_task = document.get("task", "avvp")
+        if not isinstance(name_of_task, str) or name_of_task not in _TASKS:
+            raise ValueError(f"task is {shown(name_of_task)}, not one of {', '.join(_TASKS)}")
+        task = _TASKS[name_of_task]
+        model = _checked_settings(task.model, "model", document, task.from_data)
+        if missing := [name for name in _required(task.model, task.from_data) if name not in model]:
+            raise ValueError(f"model.{missing[0]} is missing")
+        training = TrainingConfig(**_checked_settings(TrainingConfig, "training", document))
+        if training.noisy_clips and name_of_task != "avel":
+            raise ValueError("training.noisy_clips is for task avel")
         return Recipe(
             name=name,
             description=document.get("description", ""),
-            model=_checked_settings(ParserConfig, "model", document, _FROM_DATA),
-            objective=Objective(**_checked_settings(Objective, "objective", document)),
-            training=TrainingConfig(**_checked_settings(TrainingConfig, "training", document)),
+            task=name_of_task,
+            model=model,
+            objective=task.objective(**_checked_settings(task.objective, "objective", document)),
+            training=training,
             trust=trust,
         )
     except (TypeError, ValueError, OverflowError) as error:
@@ -230,32 +264,49 @@ def make_recipe(document: Mapping[str, Any], trust: tuple[str, ...] = ()) -> Rec
         raise SetupError(f"recipe {escape(known)}: {error}") from error
 
 
+_NO_SETTINGS: frozenset[str] = frozenset()
+
+
+def _required(kind: type[ParserConfig | LocalizerConfig], excluded: set[str]) -> list[str]:
+    """Return the names of settings without a default."""
+    entries = (entry for entry in fields(kind) if entry.name not in excluded)
+    return [entry.name for entry in entries if entry.default is MISSING and entry.default_factory is MISSING]
+
+
 def _checked_settings(
-    kind: type[Objective | TrainingConfig | ParserConfig],
+    kind: type[Objective | LocalizationObjective | TrainingConfig | ParserConfig | LocalizerConfig],
     table: str,
     document: Mapping[str, Any],
-    excluded: Collection[str] = (),
+    excluded: AbstractSet[str] = _NO_SETTINGS,
 ) -> dict[str, Any]:
-    """Return the entries of a table. Raises ValueError unless each has the type of its field's default."""
-    # Tables of settings of parts have a factory in place of a default.
-    defaults = {
-        entry.name: {} if entry.default is MISSING else entry.default
-        for entry in fields(kind)
-        if entry.name not in excluded
-    }
+    """Return the entries of a table. Raises ValueError unless each has the type of its field."""
+    hints = get_type_hints(kind)
+    types = {entry.name: hints[entry.name] for entry in fields(kind) if entry.name not in excluded}
     values = document.get(table, {})
     if not isinstance(values, Mapping):
         raise ValueError(f"{table} is {shown(values)}, expected a table")
     values = dict(values)
     for name, value in values.items():
-        if name not in defaults:
-            raise ValueError(f"unknown setting {table}.{escape(name[:_MAX_NAME])}; known: {', '.join(defaults)}")
-        if isinstance(defaults[name], float) and type(value) is int:
+        if name not in types:
+            raise ValueError(f"unknown setting {table}.{escape(name[:_MAX_NAME])}; known: {', '.join(types)}")
+        if types[name] is float and type(value) is int:
             values[name] = float(value)
-        elif type(value) is not type(defaults[name]):
-            expected = type(defaults[name]).__name__
-            raise ValueError(f"{table}.{name} is {shown(value)}, expected {expected}")
+        elif get_origin(types[name]) is tuple:
+            if not isinstance(value, list | tuple) or any(type(number) is not int for number in value):
+                raise ValueError(f"{table}.{name} is {shown(value)}, expected a list of whole numbers")
+            values[name] = tuple(value)
+        elif not _is_of(types[name], value):
+            raise ValueError(f"{table}.{name} is {shown(value)}, expected {_type_name(types[name])}")
     return values
+
+
+def _is_of(kind: Any, value: object) -> bool:
+    """Return whether a value has the type of a field; tables are dictionaries."""
+    return type(value) is (dict if get_origin(kind) is not None else kind)
+
+
+def _type_name(kind: Any) -> str:
+    return "dict" if get_origin(kind) is not None else kind.__name__
 
 
 def _apply(document: dict[str, Any], change: str) -> None:

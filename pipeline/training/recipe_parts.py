@@ -1,4 +1,4 @@
-"""Build what a recipe names: the parser, the loss and the decision, of this program or of other packages."""
+"""Build what a recipe names: the network, the loss and the decision, of this program or of other packages."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ...models.config import ParserConfig
-from ...models.loss_parts import Loss, load_loss, try_loss
-from ...models.parser import AVParser, build_parser
+from ...models.localizers.config import LocalizerConfig
 from ...weights.parts import Part
 from ..errors import SetupError
 from ..inference.decisions import Decision, load_decision
+from ..inference.networks import Network, NetworkConfig
 from ..text import escape
 from .recipe import Recipe
+from .tasks import Loss, task_of
 
 
 class RecipeParts(NamedTuple):
@@ -24,12 +25,12 @@ class RecipeParts(NamedTuple):
     others: tuple[Part, ...]  # those that are of other packages
 
 
-def load_parts(recipe: Recipe, config: ParserConfig) -> RecipeParts:
+def load_parts(recipe: Recipe, config: NetworkConfig) -> RecipeParts:
     """Load the loss and the decision of a recipe, and try those of other packages.
 
     Args:
         recipe: with the packages that it may name.
-        config: of its parser.
+        config: of its network.
 
     Returns:
         The loss and the decision.
@@ -38,37 +39,41 @@ def load_parts(recipe: Recipe, config: ParserConfig) -> RecipeParts:
         SetupError: a part cannot be loaded, or does not do what it must.
     """
     try:
-        loss, loss_part = load_loss(recipe.objective, recipe.trust)
-        if loss_part is not None:
-            try_loss(loss, recipe.objective, config)
+        loss, loss_part = task_of(recipe).load_loss(recipe, config)
         decision, decision_part = load_decision(config, recipe.trust)
     except (ValueError, SetupError) as error:
         raise SetupError(f"recipe {escape(recipe.name)}: {error}") from error
     return RecipeParts(loss, decision, tuple(part for part in (loss_part, decision_part) if part is not None))
 
 
-def build_recipe_parser(recipe: Recipe, config: ParserConfig, label_embeddings: Tensor | None) -> AVParser:
-    """Build the parser of a recipe, see `build_parser`.
+def build_recipe_network(recipe: Recipe, config: NetworkConfig, label_embeddings: Tensor | None) -> Network:
+    """Build the parser or the localizer of a recipe, see `build_parser` and `build_localizer`.
 
     Args:
         recipe: with the packages that it may name.
-        config: of its parser.
-        label_embeddings: (C, W) float, required when `config.needs_label_embeddings`.
+        config: of its network.
+        label_embeddings: float, required when `config.needs_label_embeddings`: (C, W), for localizers a row for each
+            of `config.embedding_labels`.
 
     Returns:
-        The parser, in training mode on the CPU.
+        The network, in training mode on the CPU.
 
     Raises:
         SetupError: a part of another package cannot be built, or does not do what it must.
     """
     try:
-        return build_parser(config, label_embeddings, trust=recipe.trust)
+        return task_of(recipe).build(recipe, config, label_embeddings)
     except ValueError as error:
         raise SetupError(f"recipe {escape(recipe.name)}: {error}") from error
 
 
-def check_parts(recipe: Recipe, config: ParserConfig, label_embeddings: Tensor | None) -> None:
-    """Check all parts of other packages that a recipe names; arguments and errors as for `build_recipe_parser`."""
+def check_parts(recipe: Recipe, config: NetworkConfig, label_embeddings: Tensor | None) -> None:
+    """Check all parts of other packages that a recipe names; arguments and errors as for `build_recipe_network`."""
     load_parts(recipe, config)
-    if config.has_other_parts:
-        build_recipe_parser(recipe, config, label_embeddings)
+    if isinstance(config, ParserConfig) and config.has_other_parts:
+        build_recipe_network(recipe, config, label_embeddings)
+
+
+def embedding_labels(config: NetworkConfig) -> tuple[str, ...]:
+    """Return the names of a network's label embeddings: its classes, for localizers also the background."""
+    return config.embedding_labels if isinstance(config, LocalizerConfig) else config.labels

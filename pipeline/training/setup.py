@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...extractors.profiles import PROFILES
 from ...models.labels import LLP_LABELS
 from ...weights.errors import WeightsError
 from ...weights.manifest import BUNDLE_FILE, DEFAULT_BUNDLE, Bundle
@@ -19,21 +20,27 @@ from ...weights.remote.bundles import load_bundle
 from ...weights.remote.gather import gather_files
 from ...weights.source import ANYWHERE, WeightSource
 from ..datasets.annotations import Annotations, read_annotations
-from ..datasets.clips import SplitDataset, check_values, load_clips
+from ..datasets.clips import SplitDataset, check_values
 from ..datasets.label_embeddings import load_label_embeddings
-from ..errors import DatasetError, SetupError
+from ..errors import DatasetError, FeatureMismatchError, SetupError
+from ..features.npy_folders import FeatureSource
 from ..features.packed_store import open_features
 from ..files import access_problem
+from ..inference.networks import NetworkConfig
 from ..text import escape
 from .batch_memory import check_batch_memory
 from .distributed import ALONE, Ranks
 from .recipe import Recipe, make_recipe
+from .recipe_parts import embedding_labels
 from .run_bundle import write_bundle
 from .run_folder import CONFIG_FILE, lock_new_folder, write_config, write_environment
+from .tasks import network_config, task_of
 from .train_parser import TrainingJob, check_job
 
 PUBLISHED_EMBEDDINGS = "published"  # GloVe vectors that the authors of LEAP publish for LLP
 _EMBEDDINGS_FILE = "llp_glove"
+VALIDATION = "val"
+SELECTIONS = (VALIDATION, "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +53,13 @@ class TrainingPlan:
     pseudo_labels: Path | None = None
     label_embeddings: str = PUBLISHED_EMBEDDINGS  # or a source of `load_label_embeddings`
     extractors: str | None = None  # bundle of the features' extractors; None: the default bundle, as far as it has them
+    select: str = VALIDATION  # split that chooses the best epoch; "test" only where a published program does so
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready mapping; `from_dict` reverses it."""
         paths = {name: None if value is None else str(value) for name, value in vars(self).items() if name != "recipe"}
+        if self.select == VALIDATION:
+            del paths["select"]
         return {**paths, "recipe": self.recipe.to_dict()}
 
     @classmethod
@@ -68,7 +78,11 @@ class TrainingPlan:
         """
         known = {"annotations", "features", "pseudo_labels", "label_embeddings", "extractors", "recipe"}
         optional = {"pseudo_labels", "extractors"}
+        select = mapping.get("select", VALIDATION)
+        mapping = {name: value for name, value in mapping.items() if name != "select"}
         try:
+            if select not in SELECTIONS:
+                raise ValueError(f"select is {shown(select)}, not one of {', '.join(SELECTIONS)}")
             if wrong := sorted(known ^ set(mapping)):
                 raise ValueError(f"{shown(wrong[0])} is missing or unknown")
             for name in known - {"recipe"}:
@@ -89,7 +103,13 @@ class TrainingPlan:
             pseudo_labels=None if pseudo_labels is None else Path(pseudo_labels),
             label_embeddings=mapping["label_embeddings"],
             extractors=mapping["extractors"],
+            select=select,
         )
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that training reads."""
+        return ("train", self.select)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +133,7 @@ def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
     Raises:
         SetupError: the learning rates of earlier epochs depend on the number of epochs, or it is out of range.
     """
-    if recipe.training.schedule != "step" and epochs != recipe.training.epochs:
+    if recipe.training.schedule == "cosine" and epochs != recipe.training.epochs:
         raise SetupError(f"a {recipe.training.schedule} schedule depends on the number of epochs; start a new run")
     try:
         return replace(recipe, training=replace(recipe.training, epochs=epochs))
@@ -121,38 +141,53 @@ def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
         raise SetupError(f"recipe {escape(recipe.name)}: {error}") from error
 
 
-def open_data(plan: TrainingPlan, splits: tuple[str, ...] = ("train", "val")) -> PlanData:
+def open_data(plan: TrainingPlan, splits: tuple[str, ...] | None = None) -> PlanData:
     """Read annotations and labels, and check that all features exist.
 
     Args:
         plan: with the paths.
-        splits: to open; those other than train may be absent.
+        splits: to open, by default those of the plan; those other than train may be absent.
 
     Returns:
         The data.
 
     Raises:
         DatasetError: files are missing or invalid; the message lists all of them.
+        FeatureMismatchError: the features are not those that networks of the recipe read.
     """
     paths = {"annotations": plan.annotations, "features": plan.features, "pseudo labels": plan.pseudo_labels}
     for what, path in paths.items():
         if path is not None and (problem := access_problem(path)):
             raise DatasetError(f"{escape(path)}: the {what} cannot be read: {problem}")
-    annotations = read_annotations(plan.annotations)
     features = open_features(plan.features)
+    _check_streams(plan, features)
+    annotations = read_annotations(plan.annotations)
+    task = task_of(plan.recipe)
     clips: dict[str, SplitDataset] = {}
     problems: list[str] = []
-    for split in splits:
+    for split in splits or plan.splits:
         if split != "train" and split not in annotations.splits:
             continue
-        pseudo_labels = plan.pseudo_labels if split == "train" and plan.recipe.objective.needs_segment_labels else None
         try:
-            clips[split] = load_clips(annotations, split, features, pseudo_labels=pseudo_labels)
+            clips[split] = task.load_clips(annotations, split, features, plan.pseudo_labels, plan.recipe)
         except DatasetError as error:
             problems.append(str(error))
     if problems:
         raise DatasetError("\n".join(problems))
     return PlanData(annotations, clips)
+
+
+def _check_streams(plan: TrainingPlan, features: FeatureSource) -> None:
+    """Raise FeatureMismatchError unless the features have the streams that networks of the recipe read."""
+    expected, spec = task_of(plan.recipe).streams, features.spec
+    if spec.streams == expected:
+        return
+    profiles = ", ".join(name for name, profile in PROFILES.items() if profile.streams == expected)
+    raise FeatureMismatchError(
+        f"recipe {escape(plan.recipe.name)} reads the streams {', '.join(expected)} (profiles {profiles}), but"
+        f" {escape(plan.features)} holds {', '.join(spec.streams)} of profile {escape(spec.profile)}: choose other"
+        " features or another recipe (avvp recipes)"
+    )
 
 
 def check_data(data: PlanData, progress: Callable[[str], Callable[[int, int], None]]) -> None:
@@ -179,7 +214,7 @@ def prepare_job(
     source: WeightSource = ANYWHERE,
     ranks: Ranks = ALONE,
 ) -> TrainingJob:
-    """Configure the parser and load its label embeddings; write nothing.
+    """Configure the network and load its label embeddings; write nothing.
 
     Args:
         plan: what to train.
@@ -199,12 +234,12 @@ def prepare_job(
     labels, clips = data.annotations.labels, data.clips["train"]
     recipe, spec = plan.recipe, clips.features.spec
     segments = int(clips.lengths.max())
-    config = recipe.parser_config(labels, spec.dims, segments, None)
+    config = network_config(recipe, labels, spec, segments, None)
     embeddings = None
     if config.needs_label_embeddings:
-        embeddings = _embeddings(plan, labels, source)
-        config = recipe.parser_config(labels, spec.dims, segments, embeddings.shape[1])
-    job = TrainingJob(recipe, config, embeddings, clips, data.clips.get("val"), root, device, ranks)
+        embeddings = _embeddings(plan, config, source)
+        config = network_config(recipe, labels, spec, segments, embeddings.shape[1])
+    job = TrainingJob(recipe, config, embeddings, clips, data.clips.get(plan.select), root, device, ranks)
     check_job(job)
     if device.type == "cpu":
         check_batch_memory(config, recipe.training.batch_size, len(clips))
@@ -261,13 +296,23 @@ def complete_bundle(job: TrainingJob, plan: TrainingPlan, source: WeightSource =
         write_bundle(job.root, job.clips.features.spec, load_bundle(plan.extractors or DEFAULT_BUNDLE, source), source)
 
 
-def _embeddings(plan: TrainingPlan, labels: tuple[str, ...], source: WeightSource) -> Tensor:
+def _embeddings(plan: TrainingPlan, config: NetworkConfig, source: WeightSource) -> Tensor:
+    labels = embedding_labels(config)
     if plan.label_embeddings != PUBLISHED_EMBEDDINGS:
-        return load_label_embeddings(plan.label_embeddings, labels, offline=source.offline)
+        try:
+            return load_label_embeddings(plan.label_embeddings, labels, offline=source.offline)
+        except SetupError as error:
+            if labels == config.labels:
+                raise
+            raise SetupError(
+                f"{error}\n{len(labels)} vectors are needed: of the {len(config.labels)} classes and, last, of"
+                f" {labels[-1]!r}, which can be learned instead: --set model.background_query=learned"
+            ) from error
     if labels != LLP_LABELS:
         raise SetupError(
             "the published label embeddings are for the classes of LLP; for other classes set --label-embeddings to a"
-            " file, bert:MODEL or clip:MODEL, or learn queries with --set model.label_queries=learned"
+            " file (such as GloVe's vectors of words, .txt), bert:MODEL or clip:MODEL, or learn queries with --set"
+            " model.label_queries=learned"
         )
     bundle = Bundle(
         name="label embeddings",

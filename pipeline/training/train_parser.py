@@ -1,4 +1,4 @@
-"""Train a parser on extracted features."""
+"""Train a parser or a localizer on extracted features."""
 
 from __future__ import annotations
 
@@ -13,22 +13,20 @@ import torch
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
-from ...models.config import ParserConfig
-from ...models.loss_parts import Loss
-from ...models.parser import AVParser
 from ..datasets.clips import Batch, SplitDataset
 from ..datasets.loader import epoch_seed, load_batches, shuffled
 from ..devices import ComputePrecision
 from ..errors import SetupError, TrainingError
-from ..evaluation.evaluate import score_clips
 from ..files import exclusive_lock
+from ..inference.networks import Network, NetworkConfig
 from ..memory import converting_out_of_memory, name_option_when_out_of_memory
 from ..text import escape, first_few
 from .distributed import ALONE, BatchShare, Ranks, check_processes, copy_parameters
 from .fingerprints import ADVICE, HashedFeatures, check_features, gather_hashes, hash_data, hash_recipe
 from .recipe import OPTIMIZERS, Recipe, TrainingConfig
-from .recipe_parts import RecipeParts, build_recipe_parser, check_parts, load_parts
+from .recipe_parts import RecipeParts, build_recipe_network, check_parts, load_parts
 from .run_folder import BEST_FILE, LAST_FILE
+from .tasks import Loss, task_of
 from .training_state import TrainingState, load_state, save_state, write_log, write_parser
 
 
@@ -53,10 +51,10 @@ class TrainingJob:
     """What to train on what."""
 
     recipe: Recipe
-    config: ParserConfig
-    label_embeddings: Tensor | None  # (C, W); None if the parser needs none
+    config: NetworkConfig
+    label_embeddings: Tensor | None  # (C, W), see `build_recipe_network`; None if the network needs none
     clips: SplitDataset  # training clips
-    validation: SplitDataset | None
+    validation: SplitDataset | None  # clips that choose the best epoch
     root: Path  # folder of the run, see `run_folder`
     device: torch.device
     ranks: Ranks = ALONE  # the processes that train together
@@ -67,7 +65,7 @@ class RestoredRun:
     """A run after its last complete epoch, or before its first."""
 
     job: TrainingJob
-    parser: AVParser
+    parser: Network  # or the localizer
     optimizer: torch.optim.Optimizer
     scaler: GradScaler
     state: TrainingState
@@ -77,9 +75,10 @@ class RestoredRun:
 def train(job: TrainingJob, callbacks: TrainingCallbacks | None = None) -> TrainingState:
     """Lock the folder of a run and train from its last complete epoch to the last epoch of the recipe.
 
-    The best epoch has the highest segment-level Type@AV on the validation clips; of equal ones, the later. Without
-    validation clips it is the last. On a CPU, a run that was stopped and resumed ends with the same parameters, bit for
-    bit, as one that was not: the order of the clips and the dropout of an epoch depend on the seed and its number only.
+    The best epoch has the highest score on the validation clips: of parsers the segment-level Type@AV, of localizers
+    the accuracy; of equal ones, the later. Without validation clips it is the last. On a CPU, a run that was stopped
+    and resumed ends with the same parameters, bit for bit, as one that was not: the order of the clips and the dropout
+    of an epoch depend on the seed and its number only.
 
     Args:
         job: of `prepare_job`; the folder of the run exists.
@@ -102,7 +101,7 @@ def train(job: TrainingJob, callbacks: TrainingCallbacks | None = None) -> Train
 
 
 def restore_run(job: TrainingJob, callbacks: TrainingCallbacks | None = None) -> RestoredRun:
-    """Build the parser and restore the last complete epoch of a run.
+    """Build the network and restore the last complete epoch of a run.
 
     Args:
         job: of `prepare_job`; the caller holds the lock of its folder.
@@ -125,8 +124,8 @@ def restore_run(job: TrainingJob, callbacks: TrainingCallbacks | None = None) ->
     job = replace(job, clips=clips, validation=validation)
     parts = load_parts(job.recipe, job.config)
     torch.manual_seed(config.seed)
-    with name_option_when_out_of_memory("parser (--set model.hidden_dim)"):
-        parser = build_recipe_parser(job.recipe, job.config, job.label_embeddings).to(job.device)
+    with name_option_when_out_of_memory("network (--set model.hidden_dim)"):
+        parser = build_recipe_network(job.recipe, job.config, job.label_embeddings).to(job.device)
         optimizer = make_optimizer(config, parser)
         scaler = GradScaler(job.device.type, enabled=config.precision == "fp16")
         state, hashes = load_state(job.root, parser, optimizer)
@@ -193,14 +192,14 @@ def _finish_epoch(run: RestoredRun, epoch: int, record: dict[str, Any]) -> None:
         scores = None
         with converting_out_of_memory(lambda error: TrainingError(_describe_memory(job, state, error))):
             if job.validation is not None:
-                scores = score_clips(run.parser, job.validation, job.device, run.parts.decision)
-        epoch_score = float(epoch) if scores is None else scores.segment.type_av
+                scores = task_of(job.recipe).score(run.parser, job.validation, job.device, run.parts.decision)
+        epoch_score = float(epoch) if scores is None else scores.best_by
         is_best = epoch_score >= state.best_score
         if is_best:
             state.best_score, state.best_epoch = epoch_score, epoch + 1
         state.epochs = epoch + 1
         state.scaler = run.scaler.state_dict()
-        record |= {"validation": scores.to_dict() if scores is not None else None, "best": is_best}
+        record |= {"validation": None if scores is None else scores.document, "best": is_best}
         state.log.append(record)
         _save(run)
     state.epochs = epoch + 1
@@ -220,9 +219,11 @@ def _train_epoch(run: RestoredRun, epoch: int, callbacks: TrainingCallbacks) -> 
     own = [job.ranks.share(chunk) for chunk in chunks]  # the whole batch if there is one process
     batches = load_batches(job.clips, [part for part in own if len(part)], pin=job.device.type == "cuda")
     terms: dict[str, float] = {}
+    term_means = task_of(job.recipe).means(job.config)
     for chunk, part in zip(chunks, own, strict=True):
         batch = next(batches).to(job.device) if len(part) else None
-        share = BatchShare(job.ranks, job.clips.lengths[chunk], terms) if job.ranks.count > 1 else None
+        lengths = job.clips.lengths[chunk]
+        share = BatchShare(job.ranks, lengths, terms, term_means) if job.ranks.count > 1 else None
         terms = training_step(parser, batch, job.recipe, run.optimizer, run.scaler, loss=run.parts.loss, share=share)
         if not math.isfinite(sum(terms.values())):
             names = [job.clips.filenames[index] for index in chunk]
@@ -243,7 +244,7 @@ def _train_epoch(run: RestoredRun, epoch: int, callbacks: TrainingCallbacks) -> 
 
 
 def training_step(
-    parser: AVParser,
+    parser: Network,
     batch: Batch | None,
     recipe: Recipe,
     optimizer: torch.optim.Optimizer,
@@ -255,10 +256,10 @@ def training_step(
     """Update the parameters once, unless the loss is NaN or infinite.
 
     Args:
-        parser: in training mode.
-        batch: on the parser's device; None for a process that has none of a batch that others compute.
+        parser: or a localizer, in training mode.
+        batch: on its device; None for a process that has none of a batch that others compute.
         recipe: for the precision and gradient clipping.
-        optimizer: of the parser's parameters.
+        optimizer: of its parameters.
         scaler: of gradients in fp16; disabled for other precisions.
         loss: of the recipe's objective.
         share: if several processes compute a batch; all of them take the same step.
@@ -293,7 +294,7 @@ def training_step(
     return values
 
 
-def _compute_terms(parser: AVParser, batch: Batch, precision: str, loss: Loss) -> dict[str, Tensor]:
+def _compute_terms(parser: Network, batch: Batch, precision: str, loss: Loss) -> dict[str, Tensor]:
     """Compute the weighted terms of the loss of a batch. Raises TrainingError if a loss of another package fails."""
     dtype = ComputePrecision(precision).dtype
     with torch.autocast(batch.features[0].device.type, dtype, precision != "fp32"):
@@ -320,8 +321,8 @@ class _RunningMeans:
         return {name: value / self.clips for name, value in self._sums.items()}
 
 
-def make_optimizer(config: TrainingConfig, parser: AVParser) -> torch.optim.Optimizer:
-    """Make the optimizer of a parser's parameters, one of `OPTIMIZERS`."""
+def make_optimizer(config: TrainingConfig, parser: Network) -> torch.optim.Optimizer:
+    """Make the optimizer of a network's parameters, one of `OPTIMIZERS`."""
     return OPTIMIZERS[config.optimizer](
         parser.parameters(),
         lr=config.learning_rate,
@@ -336,6 +337,8 @@ def _save(run: RestoredRun) -> None:
     job, state = run.job, run.state
     spec, latest = job.clips.features.spec, state.log[-1]
     record = {"recipe": job.recipe.to_dict(), **{key: latest[key] for key in ("epoch", "losses", "validation")}}
+    if job.validation is not None and job.validation.split != "val":
+        record["selected_on"] = job.validation.split  # not a split to report scores of
     if run.parts.others:
         record["parts"] = [part.to_dict() for part in run.parts.others]
     if latest["best"]:
@@ -353,18 +356,7 @@ def _save(run: RestoredRun) -> None:
 def check_job(job: TrainingJob) -> None:
     """Check that a recipe can be trained on its data and device. Raises SetupError if not."""
     check_processes(job.ranks, job.recipe.training.batch_size, len(job.clips))
-    if job.recipe.objective.needs_segment_labels and job.clips.labels is None:
-        raise SetupError(
-            f"recipe {job.recipe.name} needs segment-level pseudo labels: set --pseudo-labels to their folder, or"
-            " choose a recipe for weak labels (han, mmpyr)"
-        )
-    objective = job.recipe.objective
-    other_weights = (objective.audio_weight, objective.visual_weight, objective.audio_segment_weight,
-              objective.visual_segment_weight, objective.similarity_weight)  # fmt: skip
-    if job.config.decoder == "leap" and objective.union == "published" and not any(other_weights):
-        raise SetupError(
-            "LEAP's published union has no gradient, and every other loss has weight 0: set union = 'soft'"
-        )
+    task_of(job.recipe).check(job.recipe, job.config, job.clips)
     if job.recipe.training.precision == "fp16" and job.device.type == "cpu":
         raise SetupError("fp16 needs a GPU; on a CPU use bf16 or fp32")
     check_parts(job.recipe, job.config, job.label_embeddings)

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from ...extractors.profiles import FeatureSpec
 from ...models.files.checkpoint import dump_checkpoint
-from ...models.parser import AVParser
 from ...weights.messages import first_line, shown
 from ...weights.parameters import check_parameters
 from ..errors import SetupError
 from ..files import write_atomic
+from ..inference.networks import Network
 from ..text import escape
 from .recipe import MAX_EPOCHS
 from .run_folder import LOG_FILE, STATE_FILE
@@ -81,8 +81,8 @@ def _is_finite(value: object) -> bool:
     return type(value) in {int, float} and math.isfinite(value)  # pyright: ignore[reportArgumentType] - checked
 
 
-def write_parser(path: Path, parser: AVParser, spec: FeatureSpec, record: Mapping[str, Any]) -> None:
-    """Write a checkpoint of a parser atomically.
+def write_parser(path: Path, parser: Network, spec: FeatureSpec, record: Mapping[str, Any]) -> None:
+    """Write a checkpoint of a parser or a localizer atomically.
 
     Args:
         path: the file.

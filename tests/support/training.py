@@ -10,6 +10,7 @@ from avvp.pipeline.datasets.annotations import read_annotations
 from avvp.pipeline.datasets.clips import SplitDataset, load_clips
 from avvp.pipeline.features.packed_store import open_features
 from avvp.pipeline.training.recipe import load_recipe
+from avvp.pipeline.training.tasks import network_config
 from avvp.pipeline.training.train_parser import TrainingJob
 
 CPU = torch.device("cpu")
@@ -35,5 +36,5 @@ def make_job(
     clips = clips_of(data, "train", features)
     labels = read_annotations(data / "annotations").labels
     embeddings = torch.randn(len(labels), 12, generator=torch.Generator().manual_seed(5))
-    config = chosen.parser_config(labels, clips.features.spec.dims, 10, 12)
+    config = network_config(chosen, labels, clips.features.spec, 10, 12)
     return TrainingJob(chosen, config, embeddings, clips, clips_of(data, "val", features) if val else None, root, CPU)

@@ -1,4 +1,4 @@
-"""Command avvp evaluate: score a parser, event files or pseudo labels."""
+"""Command avvp evaluate: score a parser, a localizer, event files or pseudo labels."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from ..options.table_output import TableFileOptions, write_result
 if TYPE_CHECKING:
     from ....weights.manifest import Bundle
     from ...evaluation.evaluate import Evaluation
+    from ...evaluation.localization import LocalizationEvaluation
     from ..console import Console
 
 
@@ -37,7 +38,7 @@ class EvaluateOptions(AnnotationOptions, FeatureOptions, TableFileOptions, Downl
 
     weights: str | None = field(
         metadata=option(
-            "--weights", metavar="NAME|FOLDER", help="Bundle with the parser to score, such as the folder of a run."
+            "--weights", metavar="NAME|FOLDER", help="Bundle with the network to score, such as the folder of a run."
         )
     )
     timelines: Path | None = field(
@@ -59,7 +60,7 @@ class EvaluateOptions(AnnotationOptions, FeatureOptions, TableFileOptions, Downl
         metadata=option("--split", type=click.Choice(["val", "test"]), default="test", help="Split to score.")
     )
     per_class: bool = field(
-        metadata=option("--per-class", is_flag=True, help="Add the event-level scores of each class.")
+        metadata=option("--per-class", is_flag=True, help="Add the scores of each class: of a parser those of events.")
     )
     allow_missing: bool = field(
         metadata=option(
@@ -99,10 +100,14 @@ class EvaluateOptions(AnnotationOptions, FeatureOptions, TableFileOptions, Downl
     notes="Exit status: 0 success; 1 the result cannot be written; 2 wrong usage, or unusable data.",
 )
 def evaluate(options: EvaluateOptions) -> int:
-    """Score a parser, event files or pseudo labels.
+    """Score a parser, a localizer, event files or pseudo labels.
 
     Prints the ten F-scores of the published protocol and their mean, for all clips, and separately for clips with and
     without overlap: a clip is overlapping if two or more events of one modality are active in one of its seconds.
+
+    Of a localizer, and where the annotations are in AVE's form: the percentage of seconds whose class is right, beside
+    that of simple rules; events found and missed; the most frequent confusions of classes; videos that are in other
+    splits, too.
     """
     options = _without_unfit_defaults(options)
     annotations = _check_usage(options)
@@ -124,9 +129,14 @@ def evaluate(options: EvaluateOptions) -> int:
                 result = _evaluate_parser(bundle, annotations, options.features, options, console)
             else:
                 result = _evaluate_files(annotations, options)
+    from ...evaluation.localization import LocalizationEvaluation
+    from ...evaluation.localization_tables import localization_tables
     from ...evaluation.tables import class_table, score_table
 
-    tables = [score_table(result), *([class_table(result)] if options.per_class else [])]
+    if isinstance(result, LocalizationEvaluation):
+        tables = localization_tables(result, per_class=options.per_class)
+    else:
+        tables = [score_table(result), *([class_table(result)] if options.per_class else [])]
     document = result.to_dict()
     if not options.per_class:
         del document["classes"]
@@ -190,7 +200,7 @@ def _given(values: dict[str, object]) -> list[str]:
     return [flag for flag, value in values.items() if value is not None]
 
 
-def _evaluate_files(folder: Path, options: EvaluateOptions) -> Evaluation:
+def _evaluate_files(folder: Path, options: EvaluateOptions) -> Evaluation | LocalizationEvaluation:
     from ...evaluation.evaluate_pseudo_labels import evaluate_pseudo_labels
     from ...evaluation.evaluate_timelines import evaluate_timelines
     from ..options.user_annotations import read_user_annotations
@@ -199,12 +209,14 @@ def _evaluate_files(folder: Path, options: EvaluateOptions) -> Evaluation:
     if options.timelines is not None:
         return evaluate_timelines(options.timelines, annotations, split, allow_missing=options.allow_missing)
     assert options.pseudo_labels is not None
+    if annotations.task == "avel":
+        raise click.UsageError("--pseudo-labels are scored against annotations of what is heard and what is seen")
     return evaluate_pseudo_labels(options.pseudo_labels, annotations, split, allow_missing=options.allow_missing)
 
 
 def _evaluate_parser(
     bundle: Bundle, annotations: Path, features: Path, options: EvaluateOptions, console: Console
-) -> Evaluation:
+) -> Evaluation | LocalizationEvaluation:
     from ...evaluation.evaluate_parser import ParserEvaluator
     from ...files import make_folder_of, write_atomic
     from ...inference.bundle import load_parser

@@ -1,4 +1,4 @@
-"""Command avvp model-info: modules, parameters and FLOPs of a parser."""
+"""Command avvp model-info: modules, parameters and FLOPs of a parser or a localizer."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ class ModelInfoOptions(TableFileOptions, DownloadOptions):
 
     recipe: str | None = field(
         metadata=option(
-            "--recipe", metavar="NAME|FILE", show_default="leap-published", help="Recipe, with the classes of LLP."
+            "--recipe",
+            metavar="NAME|FILE",
+            show_default="leap-published",
+            help="Recipe, for the classes of LLP or AVE.",
         )
     )
     changes: tuple[str, ...] = field(
         metadata=option("--set", multiple=True, metavar="TABLE.KEY=VALUE", help="Change a setting of the recipe.")
     )
     weights: str | None = field(
-        metadata=option("--weights", metavar="NAME|FOLDER", help="Bundle with the parser, instead of a recipe.")
+        metadata=option("--weights", metavar="NAME|FOLDER", help="Bundle with the network, instead of a recipe.")
     )
     segments: int | None = field(
         metadata=option(
@@ -40,15 +43,16 @@ class ModelInfoOptions(TableFileOptions, DownloadOptions):
     examples=(
         "avvp model-info",
         "avvp model-info --recipe leap-paper --set model.leap_blocks=4",
+        "avvp model-info --recipe psp-leap",
         "avvp model-info --weights runs/leap -f markdown",
     ),
 )
 def model_info(options: ModelInfoOptions) -> int:
-    """Print parameters and multiply-adds of a parser, per module."""
+    """Print parameters and multiply-adds of a parser or a localizer, per module."""
     if options.recipe or options.changes:
         options = drop_defaults(options, "weights")
     if options.weights and (options.recipe or options.changes):
-        raise click.UsageError("--weights names a finished parser; leave out --recipe and --set")
+        raise click.UsageError("--weights names a finished network; leave out --recipe and --set")
     with exit_2_on_error(debug=options.debug):
         bundle = None
         if options.weights:
@@ -58,19 +62,19 @@ def model_info(options: ModelInfoOptions) -> int:
             bundle = load_bundle(options.weights, options.source())
             provide_weights(bundle.without_extractors(), options, Console(quiet=False))
 
-        from ...training.model_info import count_parts, info_table, recipe_parser
+        from ...training.model_info import count_parts, info_table, recipe_network
         from ...training.recipe import DEFAULT_RECIPE
 
         if options.weights and bundle is not None:
             from ...inference.bundle import load_parser
 
             name = options.weights
-            parser = load_parser(bundle, source=options.source(), device="cpu").parser
+            network = load_parser(bundle, source=options.source(), device="cpu").parser
         else:
             name = options.recipe or DEFAULT_RECIPE
-            parser = recipe_parser(name, options.changes)
-        modules = count_parts(parser, options.segments)
-        table = info_table(name, parser, modules, options.segments)
+            network = recipe_network(name, options.changes)
+        modules = count_parts(network, options.segments)
+        table = info_table(name, network, modules, options.segments)
     write_result({"name": name, "parts": [module._asdict() for module in modules]}, [table], options, options.output)
     print_written([] if options.output is None else [options.output], quiet=False)
     return 0

@@ -13,11 +13,11 @@ import pytest
 import torch
 from avvp.models.files.checkpoint import dump_checkpoint
 from avvp.models.parser import AVParser
-from avvp.pipeline.datasets.annotations import read_annotations
+from avvp.pipeline.datasets.annotations import Annotations, read_annotations
 from avvp.pipeline.datasets.clips import SplitDataset, load_clips
 from avvp.pipeline.datasets.pseudo_labels import write_pseudo_labels
 from avvp.pipeline.errors import DatasetError, FeatureMismatchError, SetupError
-from avvp.pipeline.evaluation.evaluate import evaluate
+from avvp.pipeline.evaluation.evaluate import Evaluation, evaluate
 from avvp.pipeline.evaluation.evaluate_parser import ParserEvaluator
 from avvp.pipeline.evaluation.evaluate_pseudo_labels import evaluate_pseudo_labels
 from avvp.pipeline.evaluation.evaluate_timelines import AnnotatedClip, evaluate_timelines, read_timeline
@@ -31,7 +31,7 @@ from avvp.pipeline.inference.thresholds import Thresholds, apply_tables, read_th
 from avvp.pipeline.metrics import score
 from avvp.pipeline.outputs.formats.read_folders import read_event_files
 from avvp.pipeline.timeline import Event, SegmentLabels, SegmentProbabilities, Timeline
-from avvp.pipeline.training.model_info import count_parts, recipe_parser, unused_when_published
+from avvp.pipeline.training.model_info import count_parts, recipe_network, unused_when_published
 from rich.console import Console
 from support.command import Result
 from support.golden import load_json, needs_golden
@@ -138,11 +138,17 @@ def test_a_subset_without_clips_has_no_scores() -> None:
     assert class_table(result).rows == (("a", *["100.0"] * 5), ("b", *["-"] * 5))
 
 
+def score_timelines(folder: Path, annotations: Annotations, split: str, *, allow_missing: bool = False) -> Evaluation:
+    result = evaluate_timelines(folder, annotations, split, allow_missing=allow_missing)
+    assert isinstance(result, Evaluation)
+    return result
+
+
 @pytest.mark.parametrize("by_id", [False, True])
 def test_timelines_on_disk(data: tuple[Path, dict[str, Truth]], tmp_path: Path, by_id: bool) -> None:
     root, truths = data
     folder = perfect(truths["test"], tmp_path / "events", by_id=by_id)
-    result = evaluate_timelines(folder, read_annotations(root / "annotations"), "test")
+    result = score_timelines(folder, read_annotations(root / "annotations"), "test")
     assert result.scores.mean == 100
     assert result.source == "events"
     assert result.notes == ()
@@ -163,7 +169,7 @@ def test_names_of_timelines(data: tuple[Path, dict[str, Truth]], tmp_path: Path,
     name = truths["test"].filenames[3]
     (folder / "sub").mkdir()
     stating(folder, name, f"/videos/{name}.mp4", target.format(name))
-    assert evaluate_timelines(folder, read_annotations(root / "annotations"), "test").scores.mean == 100
+    assert score_timelines(folder, read_annotations(root / "annotations"), "test").scores.mean == 100
 
 
 def test_a_renamed_timeline_is_found_by_the_media_it_states(
@@ -177,7 +183,7 @@ def test_a_renamed_timeline_is_found_by_the_media_it_states(
     (folder / "other.json").write_text("[1, 2]")
     (folder / "scores.json").write_text('{"media": {"path": "x.mp4"}}')
     annotations = read_annotations(root / "annotations")
-    assert evaluate_timelines(folder, annotations, "test").scores.mean == 100
+    assert score_timelines(folder, annotations, "test").scores.mean == 100
     assert name in read_event_files([folder / "take 2.json"]).timelines
     (folder / "take 3.json").write_bytes((folder / "take 2.json").read_bytes())
     with pytest.raises(DatasetError, match=rf"take 2\.json and .*take 3\.json: both state that they are of {name}"):
@@ -192,7 +198,7 @@ def test_a_timeline_of_another_clip_is_no_result(data: tuple[Path, dict[str, Tru
     with pytest.raises(DatasetError, match=f"{first}.json: called like one clip, but states that it is of {second}"):
         evaluate_timelines(folder, read_annotations(root / "annotations"), "test")
     (folder / f"{first}.json").write_text('{"events": [], "media": {"path": "upload-17.mp4"}}')
-    assert evaluate_timelines(folder, read_annotations(root / "annotations"), "test").scores.mean < 100
+    assert score_timelines(folder, read_annotations(root / "annotations"), "test").scores.mean < 100
 
 
 def test_missing_timelines_are_listed_or_allowed(data: tuple[Path, dict[str, Truth]], tmp_path: Path) -> None:
@@ -203,7 +209,7 @@ def test_missing_timelines_are_listed_or_allowed(data: tuple[Path, dict[str, Tru
     annotations = read_annotations(root / "annotations")
     with pytest.raises(DatasetError, match=rf"--allow-missing(.|\n)*missing: {name}\.events\.json"):
         evaluate_timelines(folder, annotations, "test")
-    result = evaluate_timelines(folder, annotations, "test", allow_missing=True)
+    result = score_timelines(folder, annotations, "test", allow_missing=True)
     assert result.whole.clips == 11
     assert result.notes == ("11 of 12 clips: the others have no timeline",)
     (tmp_path / "empty").mkdir()
@@ -368,7 +374,7 @@ def test_a_cell_wider_than_the_terminal_is_folded_beside_a_readable_name() -> No
 
 def test_parts_of_the_published_parsers() -> None:
     """Hand-computed: the stem's four projections; LEAP's share as the paper states it, without its dead template."""
-    parts = {part.name: part for part in count_parts(recipe_parser("leap-published"))}
+    parts = {part.name: part for part in count_parts(recipe_network("leap-published"))}
     stem = 128 * 512 + 2048 * 512 + 512 * 512 + 1024 * 512
     assert parts["stem"].parameters == stem + 4 * 512
     assert parts["stem"].multiply_adds == 10 * stem
@@ -386,7 +392,7 @@ def test_parts_of_the_published_parsers() -> None:
 @needs_golden
 @pytest.mark.parametrize("recipe", ["han", "mmpyr", "valor"])
 def test_unused_parameters_of_other_programs(recipe: str) -> None:
-    parser = recipe_parser(recipe)
+    parser = recipe_network(recipe)
     own = sum(parameter.numel() for parameter in parser.parameters())
     unused = sum(unused_when_published(parser.config).values())
     assert own + unused == load_json(f"{recipe}_official.json")["parameters"]
@@ -404,6 +410,7 @@ def test_a_published_file_as_a_bundle(tmp_path: Path, family: str) -> None:
     loaded = load_parser(str(tmp_path))
     assert loaded.spec == PUBLISHED_SPEC
     assert loaded.parser.config.decoder == "mmil"
+    assert isinstance(loaded.parser, AVParser)
     assert loaded.parser.config.swap_modalities == (family == "mmpyr")
 
 

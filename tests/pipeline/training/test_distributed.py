@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from avvp.models.losses import objective_terms
+from avvp.models.losses import Objective, Targets, objective_terms
 from avvp.pipeline.errors import SetupError
 from avvp.pipeline.files import exclusive_lock
 from avvp.pipeline.training.distributed import (
@@ -26,6 +26,7 @@ from avvp.pipeline.training.distributed import (
     join_processes,
     process_count,
 )
+from avvp.pipeline.training.tasks import task_of
 from avvp.pipeline.training.train_parser import restore_run
 from safetensors.torch import load_file
 from support.command import Run
@@ -159,14 +160,16 @@ def test_parts_of_a_batch_add_up(data: Path, tmp_path: Path) -> None:
             return job.clips.features.read(name)[: lengths[job.clips.ids.index(name)]]
 
     clips = replace(job.clips, lengths=lengths, features=Shorter())  # pyright: ignore[reportArgumentType]
-    parser = restore_run(job).parser.train()
+    parser, objective = restore_run(job).parser.train(), job.recipe.objective
+    assert isinstance(objective, Objective)
 
     def terms_of(indices: np.ndarray) -> dict[str, torch.Tensor]:
         batch = clips.batch(indices)
         output = parser(*batch.features, lengths=batch.lengths)
-        return objective_terms(output, batch.targets, job.recipe.objective)
+        assert isinstance(batch.targets, Targets)
+        return objective_terms(output, batch.targets, objective)
 
-    chunk = np.arange(8)
+    chunk, means = np.arange(8), task_of(job.recipe).means(job.config)
     whole = terms_of(chunk)
     assert {"similarity", "audio_segment", "video"} <= whole.keys()
     sum(whole.values(), torch.zeros(())).backward()
@@ -175,7 +178,7 @@ def test_parts_of_a_batch_add_up(data: Path, tmp_path: Path) -> None:
     total = torch.zeros(len(whole))
     for rank in range(3):
         ranks = Ranks(rank, 3)
-        weighed = BatchShare(ranks, lengths[chunk], ()).weigh(terms_of(ranks.share(chunk)))
+        weighed = BatchShare(ranks, lengths[chunk], (), means).weigh(terms_of(ranks.share(chunk)))
         assert weighed is not None
         weighed.sum().backward()
         total += weighed.detach()

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from avvp.models.config import ParserConfig
 from avvp.models.labels import LLP_LABELS
+from avvp.models.losses import Objective
 from avvp.pipeline.errors import SetupError
-from avvp.pipeline.training.recipe import DEFAULT_RECIPE, TrainingConfig, list_recipes, load_recipe, make_recipe
+from avvp.pipeline.features.npy_folders import PUBLISHED_SPEC
+from avvp.pipeline.training.recipe import (
+    DEFAULT_RECIPE,
+    Recipe,
+    TrainingConfig,
+    list_recipes,
+    load_recipe,
+    make_recipe,
+)
+from avvp.pipeline.training.tasks import network_config
 
 # Encoder, decoder, epochs, batch size, learning rate, seed: as published.
 SHIPPED = {
@@ -21,10 +33,21 @@ SHIPPED = {
 }
 
 
+def configure(recipe: Recipe, dims: tuple[int, ...], segments: int, width: int | None) -> ParserConfig:
+    config = network_config(recipe, LLP_LABELS, replace(PUBLISHED_SPEC, dims=dims), segments, width)
+    assert isinstance(config, ParserConfig)
+    return config
+
+
+def losses_of(recipe: Recipe) -> tuple[str, str]:
+    assert isinstance(recipe.objective, Objective)
+    return recipe.objective.union, recipe.objective.similarity
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_recipes(name: str) -> None:
     recipe = load_recipe(name)
-    config = recipe.parser_config(LLP_LABELS, (128, 2048, 512), 10, 300)
+    config = configure(recipe, (128, 2048, 512), 10, 300)
     training = recipe.training
     found = (
         config.encoder,
@@ -40,20 +63,21 @@ def test_shipped_recipes(name: str) -> None:
 
 
 def test_all_shipped_recipes_are_known_here() -> None:
-    assert list_recipes() == sorted(SHIPPED)
+    parsers = [name for name in list_recipes() if load_recipe(name).task == "avvp"]
+    assert parsers == sorted(SHIPPED)
     assert DEFAULT_RECIPE in SHIPPED
 
 
 def test_leap_paper_and_leap_published_differ_in_known_settings() -> None:
     paper, published = load_recipe("leap-paper"), load_recipe("leap-published")
-    assert (paper.objective.union, paper.objective.similarity) == ("soft", "eiou")
-    assert (published.objective.union, published.objective.similarity) == ("published", "published")
+    assert losses_of(paper) == ("soft", "eiou")
+    assert losses_of(published) == ("published", "published")
     assert (paper.model["leap_variant"], published.model["leap_variant"]) == ("paper", "published")
 
 
 def test_valor_s_configuration() -> None:
     recipe = load_recipe("valor")
-    config = recipe.parser_config(LLP_LABELS, (128, 2048, 512), 10, None)
+    config = configure(recipe, (128, 2048, 512), 10, None)
     assert (config.han_order, config.heads, config.feedforward_dim, config.dropout) == ("sequential", 8, 1024, 0.1)
     training = recipe.training
     assert (training.optimizer, training.weight_decay, training.beta1, training.clip_norm) == ("adamw", 1e-3, 0.5, 1.0)
@@ -83,7 +107,7 @@ def test_changes(tmp_path: Path) -> None:
     recipe = load_recipe("leap-published", [*changes, "training.learning_rate=1"])
     assert recipe.training.epochs == 5
     assert recipe.model["leap_blocks"] == 4
-    assert (recipe.objective.union, recipe.objective.similarity) == ("soft", "eiou")
+    assert losses_of(recipe) == ("soft", "eiou")
     assert recipe.training.learning_rate == 1.0
     own = tmp_path / "own.toml"
     own.write_text('[model]\nencoder = "han"\nheads = 2\n')
@@ -132,7 +156,7 @@ def test_invalid_changes_are_refused(change: str, message: str) -> None:
 )  # fmt: skip
 def test_absurd_values_are_refused_in_one_line(name: str, value: str) -> None:
     with pytest.raises(SetupError) as error:
-        load_recipe("leap-published", [f"{name}={value}"]).parser_config(LLP_LABELS, (1, 1, 1), 10, 300)
+        configure(load_recipe("leap-published", [f"{name}={value}"]), (1, 1, 1), 10, 300)
     assert len(str(error.value)) < 600
     assert "\n" not in str(error.value)
 
@@ -147,22 +171,22 @@ def test_absurd_values_are_refused_in_one_line(name: str, value: str) -> None:
 )  # fmt: skip
 def test_absurd_sizes_are_refused_before_anything_is_allocated(change: str) -> None:
     with pytest.raises(SetupError, match=r"at most|more than|divide"):
-        load_recipe("leap-published", [change]).parser_config(LLP_LABELS, (1, 1, 1), 10, 300)
+        configure(load_recipe("leap-published", [change]), (1, 1, 1), 10, 300)
 
 
 @pytest.mark.parametrize(("segments", "width"), [(10**7, 300), (10, 10**7), (0, 300), (10, 0)])
 def test_sizes_of_the_data_are_bounded_too(segments: int, width: int) -> None:
     with pytest.raises(SetupError, match="at most"):
-        load_recipe("leap-published").parser_config(LLP_LABELS, (1, 1, 1), segments, width)
+        configure(load_recipe("leap-published"), (1, 1, 1), segments, width)
 
 
 def test_model_settings_are_checked_with_the_data() -> None:
     with pytest.raises(SetupError, match="recipe leap-published: heads 7 does not divide"):
-        load_recipe("leap-published", ["model.heads=7"]).parser_config(LLP_LABELS, (1, 1, 1), 10, 300)
+        configure(load_recipe("leap-published", ["model.heads=7"]), (1, 1, 1), 10, 300)
 
 
 def test_invalid_recipes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match="neither a file nor one of demo, han, leap-paper"):
+    with pytest.raises(SetupError, match=r"neither a file nor one of ave, .*demo, dmrn, dmrn-leap, han, leap-paper"):
         load_recipe("nonsense")
     (tmp_path / "x.toml").write_text("[model")
     with pytest.raises(SetupError, match="not a readable recipe"):
