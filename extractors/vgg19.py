@@ -13,7 +13,8 @@ from .base import Extractor
 from .inputs import MAP_PICTURE
 
 CAFFE_MEANS = (103.939, 116.779, 123.68)  # of blue, green and red, in levels of 0 to 255
-_POOLED_SIZE = 7  # rows and columns of the maps
+_SIDE = 7  # rows and columns of the maps
+POSITIONS = _SIDE**2
 
 
 class VGG19(Extractor):
@@ -37,7 +38,7 @@ class VGG19(Extractor):
     unused_prefixes = ("classifier.",)
 
     def __init__(self, blocks: Sequence[Sequence[int]], *, shrink: int = 1, scale: float = 1.0) -> None:
-        super().__init__(dim=_POOLED_SIZE**2 * blocks[-1][-1])
+        super().__init__(dim=POSITIONS * blocks[-1][-1])
         self.shrink, self.scale = shrink, scale
         layers: list[nn.Module] = []
         channels = 3

@@ -16,16 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...extractors.inputs import INPUT_FORMATS
-from ...extractors.sampling import FRAMES_PER_SEGMENT, LLP_STREAMS, Stream
+from ...extractors.sampling import FRAMES_PER_SEGMENT, LLP_STREAMS, POOLED_STREAMS, Stream
 from ..datasets.annotations import Annotations
 from ..datasets.clips import clip_id
 from ..errors import DatasetError, OutputError
+from ..preprocess.base import is_groups
 from ..preprocess.worker_process import DecodeWorker
 from ..text import escape
 
 _FORMATS = {form.stream: form for form in INPUT_FORMATS.values()}
 _DECODED_AHEAD = 16  # files per round of decoding, which bounds the memory
-EXAMPLE_FRAMES_PER_SECOND = 2  # of eight, because neighbouring frames are very similar
+EXAMPLE_FRAMES_PER_SECOND = 2  # of those that a profile samples, because neighbouring frames are very similar
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +46,13 @@ def decode_examples(
     make_decoder: Callable[[], DecodeWorker],
     *,
     workers: int,
+    streams: Sequence[Stream] = LLP_STREAMS,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> dict[Stream, Examples]:
     """Decode annotated clips.
 
     Every second is one example of audio, with its audio labels, one of visual 3D and `EXAMPLE_FRAMES_PER_SECOND` of
-    visual 2D, with its visual labels. A file without a stream has no examples of it.
+    visual 2D and of visual maps, with its visual labels. A file without a stream has no examples of it.
 
     Args:
         videos: clip id -> file.
@@ -59,6 +61,7 @@ def decode_examples(
         folder: for temporary files, which hold the inputs.
         make_decoder: starts a decode worker.
         workers: number of decode workers.
+        streams: to make examples of, those of the profile that the workers decode for.
         progress: called with the number of clips done and the total.
 
     Returns:
@@ -77,13 +80,13 @@ def decode_examples(
     labels = {
         modality: np.concatenate([part.of(modality) for part in segment_labels]) for modality in ("audio", "visual")
     }
-    example_labels: dict[Stream, list[NDArray[np.bool_]]] = {stream: [] for stream in LLP_STREAMS}
+    example_labels: dict[Stream, list[NDArray[np.bool_]]] = {stream: [] for stream in streams}
     with contextlib.ExitStack() as open_files, _raise_output_error(folder):
-        hashes = {stream: hashlib.sha256() for stream in LLP_STREAMS}
+        hashes = {stream: hashlib.sha256() for stream in streams}
         files: dict[Stream, Any] = {
-            stream: open_files.enter_context(tempfile.TemporaryFile(dir=folder)) for stream in LLP_STREAMS
+            stream: open_files.enter_context(tempfile.TemporaryFile(dir=folder)) for stream in streams
         }
-        for index, inputs in enumerate(_decode_all([videos[clip] for clip in ids], make_decoder, workers)):
+        for index, inputs in enumerate(_decode_all([videos[clip] for clip in ids], streams, make_decoder, workers)):
             for stream, seconds in inputs.items():
                 if len(seconds) != length:
                     path = escape(videos[ids[index]])
@@ -96,7 +99,7 @@ def decode_examples(
             progress(index + 1, len(ids))
         return {
             stream: _map_examples(files[stream], stream, example_labels[stream], hashes[stream].hexdigest())
-            for stream in LLP_STREAMS
+            for stream in streams
         }
 
 
@@ -123,7 +126,7 @@ def _raise_output_error(folder: Path) -> Iterator[None]:
 
 
 def _decode_all(
-    paths: Sequence[Path], make_decoder: Callable[[], DecodeWorker], workers: int
+    paths: Sequence[Path], streams: Sequence[Stream], make_decoder: Callable[[], DecodeWorker], workers: int
 ) -> Iterator[dict[Stream, NDArray[Any]]]:
     """Yield the inputs of each file, in their order."""
     idle: Queue[DecodeWorker] = Queue()
@@ -133,7 +136,7 @@ def _decode_all(
     def decode(path: Path) -> dict[Stream, NDArray[Any]]:
         worker = idle.get()
         try:
-            return _decode(worker, path)
+            return _decode(worker, path, streams)
         finally:
             idle.put(worker)
 
@@ -146,18 +149,31 @@ def _decode_all(
             idle.get().close()
 
 
-def _decode(worker: DecodeWorker, path: Path) -> dict[Stream, NDArray[Any]]:
-    """Return the network inputs of each stream that the file has, (T, rate, *shape)."""
-    batches: dict[Stream, list[NDArray[Any]]] = {stream: [] for stream in LLP_STREAMS}
-    summary = worker.decode(path, LLP_STREAMS, lambda stream, inputs: batches[stream].append(inputs.copy()))
+def _decode(worker: DecodeWorker, path: Path, streams: Sequence[Stream]) -> dict[Stream, NDArray[Any]]:
+    """Return the examples of each stream that the file has, (T, examples of a second, *shape)."""
+    batches: dict[Stream, list[NDArray[Any]]] = {stream: [] for stream in streams}
+    groups: list[NDArray[np.int64]] = []
+
+    def put(stream: Stream, inputs: NDArray[Any]) -> None:
+        (groups if is_groups(inputs) else batches[stream]).append(inputs.copy())
+
+    summary = worker.decode(path, streams, put)
     seconds: dict[Stream, NDArray[Any]] = {}
     for stream, inputs in batches.items():
         if not (summary.facts.has_audio if stream == "audio" else summary.facts.has_video):
             continue
-        rows = np.concatenate(inputs)[summary.rows[stream]]
-        if stream == "visual_2d":
-            step = FRAMES_PER_SEGMENT // EXAMPLE_FRAMES_PER_SECOND
-            seconds[stream] = rows.reshape(-1, FRAMES_PER_SEGMENT, *rows.shape[1:])[:, step // 2 :: step]
+        numbers = np.array(summary.rows[stream])  # of the inputs of each second
+        if stream in POOLED_STREAMS:
+            numbers = _spread(np.concatenate(groups)[numbers])
+        elif stream == "visual_2d":
+            numbers = _spread(numbers.reshape(-1, FRAMES_PER_SEGMENT))
         else:
-            seconds[stream] = rows[:, None]
+            numbers = numbers[:, None]
+        seconds[stream] = np.concatenate(inputs)[numbers]
     return seconds
+
+
+def _spread(frames: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Choose `EXAMPLE_FRAMES_PER_SECOND` frames of each second (T, F), evenly spaced."""
+    step = frames.shape[1] // EXAMPLE_FRAMES_PER_SECOND
+    return frames[:, step // 2 :: step]

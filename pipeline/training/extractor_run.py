@@ -21,7 +21,7 @@ from ...weights.messages import shown
 from ..errors import SetupError
 from ..text import escape
 from .extractor_examples import Examples
-from .extractor_settings import EXTRACTOR_CONFIGS, SMALL, ExtractorTrainingConfig
+from .extractor_settings import EXTRACTOR_CONFIGS, SMALL, ExtractorTrainingConfig, small_networks
 from .extractor_state import check_state
 from .run_folder import EXTRACTORS_CONFIG_FILE, lock_new_folder, lock_run, read_config, write_config, write_environment
 
@@ -50,14 +50,19 @@ class ExtractorPlan:
             raise ValueError(f"splits must be among {', '.join(SPLITS)}")
         if self.profile not in PROFILES:
             raise ValueError(f"profile is {shown(self.profile)}, not one of {', '.join(PROFILES)}")
-        if set(self.epochs) != set(SMALL.values()):
-            raise ValueError(f"epochs must be those of {', '.join(SMALL.values())}")
-        for stream in SMALL:
+        if set(self.epochs) != set(self.networks.values()):
+            raise ValueError(f"epochs must be those of {', '.join(self.networks.values())}")
+        for stream in self.networks:
             self.config(stream)
+
+    @property
+    def networks(self) -> Mapping[Stream, str]:
+        """The extractors, by stream."""
+        return small_networks(self.profile)
 
     def config(self, stream: Stream) -> ExtractorTrainingConfig:
         """Return the settings of a stream's extractor."""
-        return replace(EXTRACTOR_CONFIGS[stream], seed=self.seed, epochs=self.epochs[SMALL[stream]])
+        return replace(EXTRACTOR_CONFIGS[stream], seed=self.seed, epochs=self.epochs[self.networks[stream]])
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready mapping; `from_dict` reverses it."""
@@ -163,7 +168,7 @@ def check_states(root: Path, plan: ExtractorPlan, examples: Mapping[Stream, Exam
     """
     return [
         name
-        for stream, name in SMALL.items()
+        for stream, name in plan.networks.items()
         if check_state(state_file(root, name), name, examples[stream], plan.config(stream))
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...extractors.profiles import get_profile
 from ...extractors.sampling import Stream
 from .recipe import MAX_EPOCHS, MAX_SEED
 
@@ -33,5 +34,16 @@ EXTRACTOR_CONFIGS: dict[Stream, ExtractorTrainingConfig] = {
     "audio": ExtractorTrainingConfig(epochs=15, learning_rate=1e-3, mixed=0.5),
     "visual_2d": ExtractorTrainingConfig(epochs=5, per_epoch=12_000),
     "visual_3d": ExtractorTrainingConfig(epochs=5, per_epoch=4_000),
+    "visual_map": ExtractorTrainingConfig(epochs=5, per_epoch=6_000),
 }
-SMALL: dict[Stream, str] = {"audio": "vggish_small", "visual_2d": "resnet_small", "visual_3d": "r2plus1d_small"}
+SMALL: dict[Stream, str] = {
+    "audio": "vggish_small",
+    "visual_2d": "resnet_small",
+    "visual_3d": "r2plus1d_small",
+    "visual_map": "vgg19_small",
+}
+
+
+def small_networks(profile: str) -> dict[Stream, str]:
+    """Return the extractors that are trained for a profile, a key of `PROFILES`: stream -> name."""
+    return {stream: SMALL[stream] for stream in get_profile(profile).streams}

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from ...extractors.base import Extractor
 from ...extractors.mel import LOG_OFFSET
 from ...extractors.registry import EXTRACTORS
+from ...extractors.vgg19 import POSITIONS, VGG19
 from ...extractors.vggish import VGGish
 from ...weights.manifest import BUNDLE_FILE, Bundle, format_bundle
 from ..errors import TrainingError
@@ -84,7 +85,7 @@ def train_extractor(
             write_state_file(state_file, training.tensors(), content)
         on_epoch(epoch + 1, config.epochs, total / count)
     network = training.network
-    if isinstance(network, VGGish):
+    if isinstance(network, VGGish | VGG19):
         _scale_to_unit(network, _load(network, examples, np.arange(min(count, _BATCH_SIZE)), device))
     return {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
 
@@ -98,7 +99,8 @@ def _start(
     if network.memory_format is torch.channels_last:  # 3-d convolutions train twice as fast in the default layout
         network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - a gap in torch's stubs
     _initialize(network)
-    head = nn.Linear(network.dim, examples.labels.shape[1]).to(device)
+    width = network.dim // POSITIONS if isinstance(network, VGG19) else network.dim
+    head = nn.Linear(width, examples.labels.shape[1]).to(device)
     parameters = [*network.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
     return ExtractorTraining(network, head, optimizer, rng)
@@ -123,7 +125,9 @@ def _train_epoch(
         labels = torch.from_numpy(examples.labels[indices]).to(device)
         if config.mixed:
             x, labels = mix_examples(x, labels, config.mixed, rng)
-        loss = F.binary_cross_entropy_with_logits(head(network(x)), labels.float(), pos_weight=positive_weights)
+        loss = F.binary_cross_entropy_with_logits(
+            head(_features(network, x)), labels.float(), pos_weight=positive_weights
+        )
         if not torch.isfinite(loss):
             raise TrainingError(f"{name}: the loss of epoch {epoch + 1} is not finite; lower the learning rate")
         optimizer.zero_grad(set_to_none=True)
@@ -164,17 +168,24 @@ def mix_examples(x: Tensor, labels: Tensor, share: float, rng: np.random.Generat
     return (power.sqrt() + LOG_OFFSET).log(), labels | (labels[other] & (gains > 0)[:, None])
 
 
-def _scale_to_unit(network: VGGish, x: Tensor) -> None:
+def _features(network: Extractor, x: Tensor) -> Tensor:
+    """Return what is classified: the rows, or the mean over the positions of maps."""
+    rows = network(x)
+    return rows.unflatten(1, (POSITIONS, -1)).mean(dim=1) if isinstance(network, VGG19) else rows
+
+
+def _scale_to_unit(network: VGGish | VGG19, x: Tensor) -> None:
     """Scale the features to a root mean square near 1.
 
-    Without batch norm their scale is arbitrary, and parsers do not learn from values around 20. The last layer ends in
-    ReLU, so a factor on its parameters is a factor on the features; a power of two causes no rounding.
+    Without batch norm their scale is arbitrary, and parsers do not learn from values around 20. After the last layer
+    come ReLU and pooling, so a factor on its parameters is a factor on the features; a power of two causes no rounding.
     """
     with torch.inference_mode():
         rms = float(network(x).square().mean().sqrt())
-    last = [layer for layer in network.embeddings if isinstance(layer, nn.Linear)][-1]
+    layers = network.embeddings if isinstance(network, VGGish) else network.features
+    last = [layer for layer in layers if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
     with torch.no_grad():
-        for parameter in (last.weight, last.bias):
+        for parameter in last.parameters():
             parameter.mul_(2.0 ** -round(math.log2(max(rms, 1e-6))))
 
 

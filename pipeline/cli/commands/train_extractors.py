@@ -100,8 +100,8 @@ def train_extractors(options: TrainExtractorsOptions) -> int:
     """Train small feature extractors on clips with dense labels.
 
     VIDEOS holds <id>.mp4 (or another suffix) for each clip of the annotations' val and test splits. vggish_small,
-    resnet_small and r2plus1d_small learn to classify single seconds. Their classifiers are then removed; the rest is a
-    bundle of extractors.
+    resnet_small and r2plus1d_small learn to classify single seconds; under the profiles ave and ave-4 vggish_small and
+    vgg19_small do. Their classifiers are then removed; the rest is a bundle of extractors.
     """
     if options.resume:
         options = drop_defaults(options, "annotations", "epochs")  # the run keeps them
@@ -152,7 +152,7 @@ _FIXED = {"--split", "--profile", "--seed"}  # options that a resumed run keeps
 
 def _new_plan(options: TrainExtractorsOptions) -> ExtractorPlan:
     from ...training.extractor_run import ExtractorPlan
-    from ...training.extractor_settings import EXTRACTOR_CONFIGS, SMALL
+    from ...training.extractor_settings import EXTRACTOR_CONFIGS, small_networks
 
     if options.videos is None or options.annotations is None:
         missing = {"VIDEOS": options.videos, "--annotations: the folder with the labels": options.annotations}
@@ -163,7 +163,10 @@ def _new_plan(options: TrainExtractorsOptions) -> ExtractorPlan:
             annotations=options.annotations.resolve(),
             splits=tuple(dict.fromkeys(options.splits)) or ("val",),
             profile=options.profile,
-            epochs={name: options.epochs or EXTRACTOR_CONFIGS[stream].epochs for stream, name in SMALL.items()},
+            epochs={
+                name: options.epochs or EXTRACTOR_CONFIGS[stream].epochs
+                for stream, name in small_networks(options.profile).items()
+            },
             seed=options.seed,
         )
     except ValueError as error:
@@ -214,7 +217,6 @@ def _train(
     from ...preprocess.worker_process import DecodeWorker
     from ...training.extractor_examples import decode_examples
     from ...training.extractor_run import EXAMPLES_PREFIX, check_states, save_plan, state_file
-    from ...training.extractor_settings import SMALL
     from ...training.train_extractors import train_extractor, write_extractors
 
     root = options.output
@@ -228,6 +230,7 @@ def _train(
             Path(folder),
             partial(DecodeWorker, plan.profile, decoding),
             workers=options.workers or available_cores(),
+            streams=list(plan.networks),
             progress=console.count_progress("decoding"),
         )
         if options.resume:
@@ -238,7 +241,7 @@ def _train(
                         " the number of epochs"
                     )
             save_plan(root, plan, complete=False)
-        for stream, name in SMALL.items():
+        for stream, name in plan.networks.items():
 
             def on_epoch(epoch: int, epochs: int, loss: float, name: str = name) -> None:
                 console.info(f"{name}: epoch {epoch}/{epochs}, loss {loss:.4f}")
