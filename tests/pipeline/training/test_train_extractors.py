@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+import avvp
 import numpy as np
 import pytest
 import torch
 from avvp.extractors.inputs import FRAME, FRAME_CLIP, LOG_MEL
 from avvp.extractors.mel import LOG_OFFSET
+from avvp.extractors.registry import build_extractor
 from avvp.extractors.sampling import LLP_STREAMS, Stream
 from avvp.pipeline.datasets.annotations import read_annotations
 from avvp.pipeline.errors import DatasetError
@@ -66,6 +68,41 @@ def test_a_network_learns_what_its_labels_say() -> None:
     assert all((first[key] == again[key]).all() for key in first)
 
 
+def test_maps_learn_what_is_anywhere_in_a_picture() -> None:
+    """A bright square in a corner is one class; its maps are near a root mean square of 1."""
+    rng = np.random.default_rng(0)
+    shown = np.arange(16) % 2 == 0
+    inputs = rng.integers(0, 60, (16, 224, 224, 3), np.uint8)
+    corners = rng.integers(0, 2, (16, 2)) * 160
+    for picture, (top, left), bright in zip(inputs, corners, shown, strict=True):
+        picture[top : top + 64, left : left + 64] += np.uint8(180) * bright
+    examples, losses = Examples(inputs, shown[:, None]), []
+    schedule = ExtractorTrainingConfig(epochs=20, learning_rate=3e-3)
+    state = train_extractor("vgg19_small", examples, schedule, on_epoch=lambda *epoch: losses.append(epoch[2]))
+    assert losses[-1] < 0.3 * losses[0]
+    network = build_extractor("vgg19_small", state)
+    maps = network(network.prepare(torch.from_numpy(inputs[:1]))).reshape(7, 7, 32)
+    assert 0.3 < float(maps.square().mean().sqrt()) < 3
+    top, left = corners[0] // 160 * 5  # the square covers rows 0 and 1, or 5 and 6, of the map
+    gap = maps - maps.mean(dim=(0, 1))
+    assert gap[top : top + 2, left : left + 2].abs().mean() > 2 * gap.abs().mean()
+
+
+def test_profile_ave_has_examples_of_audio_and_pictures(data: Path, tmp_path: Path) -> None:
+    annotations = read_annotations(data / "annotations")
+    videos = {path.stem: path for path in (data / "videos").iterdir()}
+    streams: list[Stream] = ["audio", "visual_map"]
+    found = decode_examples(
+        videos, annotations, ["val"], tmp_path, lambda: DecodeWorker("ave-4"), workers=1, streams=streams
+    )
+    assert {stream: one.inputs.shape for stream, one in found.items()} == {
+        "audio": (6, 96, 64), "visual_map": (12, 224, 224, 3),
+    }  # fmt: skip
+    with avvp.open_media(videos[annotations.split("val").filenames[0].rsplit("_", 2)[0]], "ave-4") as media:
+        expected = [second.frames[index] for second in media if second.frames is not None for index in (1, 3)]
+    np.testing.assert_array_equal(found["visual_map"].inputs[:6], expected)
+
+
 class _Dice:
     """Draws the next example for each, 0 dB, and lays over the first alone."""
 
@@ -87,6 +124,18 @@ def test_sounds_that_are_laid_over_each_other_add_their_power() -> None:
     mixed, audio = mix_examples(x, labels, 0.4, cast("np.random.Generator", _Dice()))
     torch.testing.assert_close(mixed.exp()[:, 0, 0] - LOG_OFFSET, torch.tensor([5.0, 4.0, 7.0]))
     assert audio.int().tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
+
+
+def test_profile_ave_trains_a_bundle_for_maps(run: Callable[..., Result], data: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    common = ("train-extractors", data / "videos", "--annotations", data / "annotations", "-o", bundle)
+    result = run(*common, "--epochs", 1, "--profile", "ave-4")
+    assert result.status == 0, result.err
+    assert "vgg19_small: epoch 1/1, loss" in result.err
+    assert "resnet_small" not in result.err
+    video = next((data / "videos").iterdir())
+    assert run("extract", video, "-o", tmp_path / "features", "--weights", bundle).status == 0
+    assert np.load(tmp_path / f"features/vgg19_small/{video.stem}.npy").shape == (3, 7 * 7 * 32)
 
 
 def test_from_generated_clips_to_features(run: Callable[..., Result], data: Path, tmp_path: Path) -> None:
