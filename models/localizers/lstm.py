@@ -31,6 +31,7 @@ class BidirectionalLSTM(nn.Module):
             index = torch.arange(x.shape[1], device=x.device)
             last = valid.sum(dim=1, keepdim=True) - 1
             order = torch.where(valid, last - index, index).unsqueeze(-1)
-            reverse, _ = self.reverse(x.take_along_dim(order, dim=1))
-            reverse = reverse.take_along_dim(order, dim=1)
+            # `take_along_dim` would fix the size of the batch in exported programs.
+            reverse, _ = self.reverse(x.gather(1, order.expand(-1, -1, x.shape[-1])))
+            reverse = reverse.gather(1, order.expand(-1, -1, reverse.shape[-1]))
         return torch.cat([onward, reverse], dim=-1)

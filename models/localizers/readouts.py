@@ -103,8 +103,9 @@ class EventReadout(nn.Module):
             found = {"gate": encoded.gate, "modality_logits": modality}
         if events is None:
             assert classified.segment_logits is not None
-            largest = category.argmax(dim=-1)[:, None, None]
-            events = classified.segment_logits.take_along_dim(largest, dim=-1).squeeze(-1)
+            largest = category.argmax(dim=-1)[:, None, None].expand(-1, classified.segment_logits.shape[1], -1)
+            # `take_along_dim` would fix the size of the batch in exported programs.
+            events = classified.segment_logits.gather(-1, largest).squeeze(-1)
         if self.has_probs:
             by_second = events.sigmoid()[..., None] * category[:, None]
             found["video_probs"] = masked_max(by_second, valid).softmax(dim=-1)
