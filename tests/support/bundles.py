@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from avvp.extractors.profiles import feature_spec
 from avvp.extractors.registry import build_extractor, extractor_shapes
 from avvp.models.config import ParserConfig
 from avvp.models.files.checkpoint import dump_checkpoint
+from avvp.models.localizers.config import LocalizerConfig
+from avvp.models.localizers.localizer import build_localizer
 from avvp.models.parser import build_parser
 from avvp.weights.untrained import untrained_state
 from safetensors.torch import save_file
 
 TINY = {"vggish_tiny": "vggish", "resnet_tiny": "resnet", "r2plus1d_tiny": "r2plus1d"}
 LABELS = ("Dog", "Speech", "Violin_fiddle")
+TINY_AVE = {"vggish_tiny": "vggish", "vgg19_tiny": "vgg19"}
+AVE_LABELS = ("Church bell", "Male speech, man speaking", "Bark")
 
 
 def write_tiny_bundle(folder: Path, profile: str, *, seed: int = 7) -> Path:
@@ -34,6 +39,30 @@ def write_tiny_bundle(folder: Path, profile: str, *, seed: int = 7) -> Path:
         save_file(states[name], folder / f"{file}.safetensors")
     (folder / "parser.safetensors").write_bytes(dump_checkpoint(parser, spec.to_dict(), {"made_by": "tests"}))
     entries = ", ".join(f'{name} = "{file}.safetensors"' for name, file in TINY.items())
+    (folder / "bundle.toml").write_text(
+        f'profile = "{profile}"\nextractors = {{ {entries} }}\nparser = {{ checkpoint = "parser.safetensors" }}\n'
+    )
+    return folder
+
+
+def write_tiny_localizer(folder: Path, *, profile: str = "ave", seed: int = 7, **settings: Any) -> Path:
+    """Write a complete bundle of a small random localizer; settings are fields of `LocalizerConfig`."""
+    states = {name: untrained_state(extractor_shapes(name), seed) for name in TINY_AVE}
+    spec = feature_spec(profile, {name: build_extractor(name, state) for name, state in states.items()})
+    audio, visual_map = spec.dims
+    sizes = {
+        "attention_dim": 8, "hidden_dim": 16, "classifier_dim": 5, "feedforward_dim": 12, "heads": 4, "leap_heads": 4,
+        "interaction_heads": 2, "label_embedding_dim": 5, "leap_feedforward_dim": 8,
+    }  # fmt: skip
+    given = {"labels": AVE_LABELS, "system": "ave", "audio_dim": audio, "visual_dim": visual_map // 49}
+    config = LocalizerConfig(**{**given, **sizes, **settings})
+    torch.manual_seed(seed)
+    localizer = build_localizer(config, torch.randn(len(config.embedding_labels), 5))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, file in TINY_AVE.items():
+        save_file(states[name], folder / f"{file}.safetensors")
+    (folder / "parser.safetensors").write_bytes(dump_checkpoint(localizer, spec.to_dict(), {"made_by": "tests"}))
+    entries = ", ".join(f'{name} = "{file}.safetensors"' for name, file in TINY_AVE.items())
     (folder / "bundle.toml").write_text(
         f'profile = "{profile}"\nextractors = {{ {entries} }}\nparser = {{ checkpoint = "parser.safetensors" }}\n'
     )

@@ -48,7 +48,7 @@ def rounded(timeline: Timeline) -> Timeline:
     """Probabilities in tenths: many equal ones."""
     assert timeline.probabilities is not None
     tables = {
-        name: np.round(10 * rows).astype(np.float32) / 10 for name, rows in timeline.probabilities.arrays().items()
+        name: (np.round(10 * rows) / 10).astype(np.float32) for name, rows in timeline.probabilities.arrays().items()
     }
     return replace(timeline, probabilities=SegmentProbabilities(**tables))
 
