@@ -67,6 +67,10 @@ class H5Rows:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process that reads the file."""
         self._process.close()
 
     def blocks(self) -> Iterator[NDArray[Any]]:

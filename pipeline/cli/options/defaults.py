@@ -88,9 +88,12 @@ def option_key(option: click.Option) -> str:
 
 
 def settable_options(command: click.Command) -> dict[str, click.Option]:
-    """Return the options of a command that have defaults, by their name in avvp.toml."""
+    """Return the options of a command that have defaults, by their name in avvp.toml.
+
+    Those that take several values, as the files of `avvp pack --from-h5`, have none.
+    """
     options = (item for item in command.params if isinstance(item, click.Option) and not item.is_eager)
-    return {option_key(option): option for option in options}
+    return {option_key(option): option for option in options if option.nargs == 1}
 
 
 def variable_name(path: Iterable[str], key: str) -> str:

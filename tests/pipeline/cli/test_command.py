@@ -72,6 +72,8 @@ def value_type(parameter: click.Parameter) -> tuple[Any, bool]:
         one = str if one is Any else one
     if parameter.multiple or parameter.nargs == -1:
         return tuple[one, ...], False
+    if parameter.nargs > 1:
+        one = tuple[(one,) * parameter.nargs]
     return one, not parameter.required and parameter.to_info_dict().get("default") is None
 
 
