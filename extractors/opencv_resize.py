@@ -36,11 +36,10 @@ def opencv_resize(frames: NDArray[np.uint8], width: int, height: int) -> NDArray
         (F, height, width, 3) uint8.
 
     Source:
-        OpenCV's ``resize(..., interpolation=INTER_LINEAR)`` of 8-bit pictures: weights of 11 bits, rows first
-        interpolated horizontally, then vertically with 16 bits left. At sizes whose ratio is odd, one pixel in 500
-        differs by one level from builds of OpenCV that use other instructions.
+        OpenCV's ``resize(..., interpolation=INTER_LINEAR)`` of 8-bit pictures: weights of 11 bits, interpolated
+        horizontally first, then vertically, where intermediate results lose 4 and 16 bits.
     """
-    across, down = _taps(frames.shape[2], width), _taps(frames.shape[1], height)
+    across, down = _taps(frames.shape[2], width, columns=True), _taps(frames.shape[1], height, columns=False)
     needed = np.unique(np.concatenate([down.first, down.second]))  # of a large frame, most rows are not read
     upper, lower = np.searchsorted(needed, down.first), np.searchsorted(needed, down.second)
     resized = np.empty((len(frames), height, width, frames.shape[3]), np.uint8)
@@ -56,12 +55,12 @@ def opencv_resize(frames: NDArray[np.uint8], width: int, height: int) -> NDArray
 
 
 @lru_cache(maxsize=32)
-def _taps(length: int, size: int) -> _Taps:
+def _taps(length: int, size: int, *, columns: bool) -> _Taps:
     """Return the neighbours and weights for `size` pixels made of `length`."""
     positions = ((np.arange(size) + 0.5) * (length / size) - 0.5).astype(np.float32)  # OpenCV computes them in float
     first = np.floor(positions).astype(np.intp)
     shares = positions - first.astype(np.float32)
-    shares[(first < 0) | (first >= length - 1)] = 0
-    first = first.clip(0, length - 1)
+    if columns:  # at an edge, a column has one neighbour; a row has the same one twice, which may round otherwise
+        shares[(first < 0) | (first >= length - 1)] = 0
     weights = [np.rint(share * np.float32(_UNIT)).astype(np.int32) for share in (1 - shares, shares)]
-    return _Taps(first, np.minimum(first + 1, length - 1), *weights)
+    return _Taps(first.clip(0, length - 1), (first + 1).clip(0, length - 1), *weights)

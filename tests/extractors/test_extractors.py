@@ -24,7 +24,7 @@ from torchvision import transforms
 RNG = np.random.default_rng(3)
 
 
-@pytest.mark.parametrize("name", ["resnet_tiny", "r2plus1d_tiny", "vggish_tiny"])
+@pytest.mark.parametrize("name", ["resnet_tiny", "r2plus1d_tiny", "vggish_tiny", "vgg19_tiny"])
 class TestContract:
     def media(self, name: str) -> np.ndarray:
         if name == "vggish_tiny":
@@ -34,7 +34,7 @@ class TestContract:
     def test_extractor_rows_have_their_shape_and_type(self, name: str) -> None:
         extractor = build_extractor(name)
         rows = extractor(extractor.preprocess(self.media(name)))
-        assert rows.shape == (16 if extractor.stream == "visual_2d" else 2, extractor.dim)
+        assert rows.shape == (16 if extractor.stream in {"visual_2d", "visual_map"} else 2, extractor.dim)
         assert rows.dtype == torch.float32
         assert not rows.requires_grad
         assert not extractor.training
@@ -73,7 +73,7 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize("kind", UNUSABLE)
-@pytest.mark.parametrize("name", ["resnet_tiny", "r2plus1d_tiny", "vggish_tiny"])
+@pytest.mark.parametrize("name", ["resnet_tiny", "r2plus1d_tiny", "vggish_tiny", "vgg19_tiny"])
 def test_build_extractor_refuses_what_cannot_be_parameters(name: str, kind: str) -> None:
     state = build_extractor(name).state_dict()
     spoil, message = UNUSABLE[kind]

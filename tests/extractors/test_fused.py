@@ -10,8 +10,8 @@ from avvp.extractors.registry import build_extractor, extractor_shapes
 from avvp.weights.untrained import untrained_state
 from torch import Tensor, nn
 
-TINY = ("vggish_tiny", "resnet_tiny", "r2plus1d_tiny")
-FULL = ("vggish", "resnet152", "r2plus1d_18")
+TINY = ("vggish_tiny", "resnet_tiny", "r2plus1d_tiny", "vgg19_tiny")
+FULL = ("vggish", "resnet152", "r2plus1d_18", "vgg19")
 
 
 def make(name: str) -> tuple[Extractor, Tensor]:
@@ -83,5 +83,5 @@ def test_fuse_rejects_other_networks() -> None:
     class Other(Extractor):
         pass
 
-    with pytest.raises(ValueError, match="no fused form of Other; known: ResNet, R2Plus1D, VGGish"):
+    with pytest.raises(ValueError, match="no fused form of Other; known: ResNet, R2Plus1D, VGGish, VGG19"):
         fuse(Other(4))
