@@ -51,9 +51,9 @@ class VGG19(Extractor):
 
     def load_published(self, state_dict: Mapping[str, Tensor]) -> tuple[str, ...]:
         """Replace the parameters, as `Extractor.load_published` does, by others than torchvision's."""
-        unused = super().load_published(state_dict)
-        check_caffe_weights(state_dict)
-        return unused
+        comparable = (key for key, value in state_dict.items() if value.is_floating_point() and not value.is_sparse)
+        check_caffe_weights({key: state_dict[key] for key in comparable})
+        return super().load_published(state_dict)
 
     def prepare(self, reduced: Tensor) -> Tensor:
         """Subtract the means of Caffe's model: RGB (N, 224, 224, 3) -> BGR (N, 3, 224, 224), channels-last."""
