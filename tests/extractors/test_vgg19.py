@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+import avvp
 import numpy as np
 import pytest
 import torch
@@ -95,21 +96,10 @@ def test_resize_is_near_bilinear_interpolation_in_floating_point(size: tuple[int
 
 
 @needs_golden
-@pytest.mark.full_size
-def test_maps_of_a_picture_are_the_published_ones() -> None:
-    """The first second of the real clip, whose pictures tests/pipeline/decode/test_squashed_frames.py compares."""
-    import avvp
-    from support.golden import fill
-
+def test_inputs_of_a_real_clip_are_the_published_ones() -> None:
     golden = load_npz("ave_features_BjCEufrlXm4.npz")
     with avvp.open_media(MEDIA / "BjCEufrlXm4.mp4", "ave", streams=("video",)) as media:
-        frames = next(iter(media)).frames
-    assert frames is not None
-    network = build_extractor("vgg19", fill(extractor_shapes("vgg19")))
-    prepared = network.preprocess(frames)
+        frames = [second.frames for second in media if second.frames is not None]
+    prepared = build_extractor("vgg19_tiny").preprocess(np.concatenate(frames))
     np.testing.assert_allclose(prepared[0].permute(1, 2, 0), golden["input_first"], atol=1e-4)
-    np.testing.assert_allclose(prepared.mean(dim=(1, 2, 3)), golden["input_mean"][:16], atol=1e-3)
-    with torch.inference_mode():
-        maps = torch.cat([network(part) for part in prepared.split(4)]).mean(dim=0).reshape(7, 7, 512).numpy()
-    spread = np.linalg.norm(golden["visual"] - golden["visual"].mean(axis=0))
-    assert np.linalg.norm(maps - golden["visual"][0]) / spread < 1e-4
+    np.testing.assert_allclose(prepared.mean(dim=(1, 2, 3)), golden["input_mean"], atol=1e-3)
