@@ -4,6 +4,7 @@ AVVP_train.csv, AVVP_val_pd.csv, AVVP_test_pd.csv   filename, event_labels: clas
 AVVP_eval_audio.csv, AVVP_eval_visual.csv           filename, onset, offset, event_labels: one class, whole seconds;
                                                     for the clips of val and test
 labels.txt                                          class names, one per line; without it, the classes are LLP's
+noisySet.txt                                        names of clips without an event, for weak training of localizers
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from .ave_annotations import (
     TEXT_FILES,
     AveAnnotations,
     read_ave,
+    read_noisy_names,
 )
 
 SPLIT_FILES = {"train": "AVVP_train.csv", "val": "AVVP_val_pd.csv", "test": "AVVP_test_pd.csv"}
@@ -76,16 +78,14 @@ class Annotations:
     events: dict[str, tuple[EventRow, ...]]  # modality -> rows of all splits
     notes: tuple[str, ...] = field(default=())  # irregularities that are not errors, one line for each kind
     notices: tuple[str, ...] = field(default=())  # files in encodings that are not Unicode, and those not read
-    # "avvp": classes heard, and classes seen. "avel": in each clip one event that is heard and seen; a split "noisy"
-    # has clips without one, and events are those of train, too.
+    # "avvp": classes heard, and classes seen. "avel": in each clip one event that is heard and seen, also of train.
     task: Literal["avvp", "avel"] = "avvp"
 
     def split(self, name: str) -> DatasetSplit:
         """Return a split. Raises DatasetError if the folder has no file of it."""
         if name not in self.splits:
             files = " or ".join(escape(self.folder / file) for file in _split_files(self.task, name))
-            missing = f"{files}: no such file, so there is" if files else f"{escape(self.folder)}: there is"
-            raise DatasetError(f"{missing} no {name} split")
+            raise DatasetError(f"{files}: no such file, so there is no {name} split")
         return self.splits[name]
 
     @cached_property
@@ -181,9 +181,11 @@ def read_annotations(folder: Path) -> Annotations:
         for modality, file in EVENT_FILES.items()
         if (folder / file).exists()
     }
-    problems += _shared_clips(splits)
     if not splits and not problems:
         problems.append(f"{escape(folder)}: holds none of {', '.join([*SPLIT_FILES.values(), AVE_FILE])}")
+    if (folder / NOISY_TEXT).exists():
+        splits |= _noisy_split(read_noisy_names(folder / NOISY_TEXT, problems, notices), len(labels))
+    problems += _shared_clips(splits)
     if problems:
         raise DatasetError.listing(f"the annotations in {escape(folder)} cannot be used", problems)
     return Annotations(folder, labels, splits, events, tuple(_irregularities(splits, events)), tuple(notices))
@@ -191,9 +193,14 @@ def read_annotations(folder: Path) -> Annotations:
 
 def _split_files(task: str, name: str) -> list[str]:
     """Return the names of the files in which a split may be."""
-    if task == "avvp":
-        return [SPLIT_FILES[name]] if name in SPLIT_FILES else []
-    return [NOISY_TEXT, NOISY_LABELS] if name == NOISY else [TEXT_FILES[name], ORDER_FILES[name]]
+    if name == NOISY:
+        return [NOISY_TEXT] if task == "avvp" else [NOISY_TEXT, NOISY_LABELS]
+    return [SPLIT_FILES[name]] if task == "avvp" else [TEXT_FILES[name], ORDER_FILES[name]]
+
+
+def _noisy_split(names: tuple[str, ...], classes: int) -> dict[str, DatasetSplit]:
+    """Return the split of the clips without an event, empty where there are none."""
+    return {NOISY: DatasetSplit(NOISY, names, empty_labels(len(names), 1, classes)[:, 0])} if names else {}
 
 
 def _convert_ave(folder: Path, ave: AveAnnotations) -> Annotations:
@@ -205,8 +212,7 @@ def _convert_ave(folder: Path, ave: AveAnnotations) -> Annotations:
         for index, clip in enumerate(clips):
             present[index, clip.label] = clip.start < clip.end
         splits[name] = DatasetSplit(name, tuple(clip.filename for clip in clips), present)
-    if ave.noisy:
-        splits[NOISY] = DatasetSplit(NOISY, ave.noisy, empty_labels(len(ave.noisy), 1, len(ave.labels))[:, 0])
+    splits |= _noisy_split(ave.noisy, len(ave.labels))
     events = tuple(
         EventRow(clip.filename, clip.start, clip.end, clip.label) for clip in ave.clips if clip.start < clip.end
     )

@@ -231,15 +231,29 @@ def _pairs(splits: Iterable[str]) -> Iterator[tuple[str, str]]:
     return ((name, other) for place, name in enumerate(names) for other in names[place + 1 :])
 
 
+def read_noisy_names(path: Path, problems: list[str], notices: list[str]) -> tuple[str, ...]:
+    """Read the names of clips without an event, one a line.
+
+    Args:
+        path: `NOISY_TEXT` of a folder.
+        problems: a line is appended for each fault.
+        notices: a line is appended if the file is in an encoding that is not Unicode.
+
+    Returns:
+        The names.
+    """
+    names = [line for _, line in _lines(path, problems, notices)]
+    problems += [f"{path.name}: {shorten(name)} is not a name" for name in names if not usable_clip_name(name)]
+    problems += [f"{path.name}: lists {escape(name)} twice" for name, count in Counter(names).items() if count > 1]
+    return tuple(names)
+
+
 def _read_noisy(folder: Path, classes: int, problems: list[str], notices: list[str]) -> tuple[str, ...]:
     """Return the names of the noisy clips; none where there is no list of them."""
     text, labels = folder / NOISY_TEXT, folder / NOISY_LABELS
     if text.exists():
-        names = [line for _, line in _lines(text, problems, notices)]
-        problems += [f"{text.name}: {shorten(name)} is not a name" for name in names if not usable_clip_name(name)]
-        problems += [f"{text.name}: lists {escape(name)} twice" for name, count in Counter(names).items() if count > 1]
         notices += [f"{labels.name}: not read, because there is {text.name}"] if labels.exists() else []
-        return tuple(names)
+        return read_noisy_names(text, problems, notices)
     if not labels.exists():
         return ()
     if not has_h5py():

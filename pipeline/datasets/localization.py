@@ -98,8 +98,8 @@ def describe_targets(targets: EventTargets, filenames: Sequence[str]) -> Iterato
     """
     if several := [name for name, seconds in zip(filenames, targets.ambiguous, strict=True) if seconds]:
         yield (
-            f"{count_of(several, 'clip')} with several classes heard and seen at once: in these"
-            f" {int(targets.ambiguous.sum()):,} seconds, the class with more seconds in the clip counts"
+            f"{count_of(several, 'clip')} with several classes heard and seen at once,"
+            f" {int(targets.ambiguous.sum()):,} s in all: the class with more seconds in the clip counts"
         )
     classes = targets.video.shape[1] - 1
     mixed = [

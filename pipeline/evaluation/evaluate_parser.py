@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..datasets.annotations import Annotations, read_annotations
 from ..datasets.clips import SplitDataset, load_clips, load_event_clips
+from ..datasets.localization import describe_targets
 from ..errors import FeatureMismatchError
 from ..features.packed_store import open_features
 from ..inference.bundle import LoadedParser, check_features
@@ -70,6 +71,7 @@ class ParserEvaluator:
         decisions = self.loaded.decision(self._predict(clips), thresholds)
         if clips.events is not None:
             truth = classes_of_seconds(clips.events, clips.lengths)
+            notes = [*notes, *describe_targets(clips.events, clips.filenames)]
             return evaluate_localization(
                 decisions, truth, self.annotations, split=split, source=self.loaded.name, notes=notes
             )

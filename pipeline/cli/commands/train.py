@@ -260,7 +260,7 @@ def _start(
     plan, is_longer = _make_plan(options)
     resolved = resolve_device(device)
     set_torch_threads(options.threads)
-    data = open_data(plan, ("train", "val", "test") if options.check else ("train", "val"))
+    data = open_data(plan, ("train", "val", "test") if options.check else None)
     _print_data(data, console)
     source = options.source()
     job = prepare_job(plan, data, root, device=resolved, source=source, ranks=ranks)
@@ -350,8 +350,13 @@ def _make_plan(options: TrainOptions) -> tuple[TrainingPlan, bool]:
 
 
 def _print_data(data: PlanData, console: Console) -> None:
+    from ...datasets.localization import describe_targets
+
     for note in (*data.annotations.notices, *data.annotations.notes):
         console.info(f"note: {note}")
+    for split, clips in data.clips.items():
+        for note in () if clips.events is None else describe_targets(clips.events, clips.filenames):
+            console.info(f"note: {split}: {note}")
     counts = ", ".join(f"{split} {len(clips)} clips" for split, clips in data.clips.items())
     spec = data.clips["train"].features.spec
     console.info(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -267,3 +268,42 @@ def test_the_published_annotations() -> None:
     for part in ("45 videos", "1 clip (VWi2ENBuTbw)", "10 videos (-GJvu5hr6w4, ", "8 videos (-9_5_2i4igQ, "):
         assert part in notes
     assert "in no split" not in notes
+
+
+def test_texts_that_are_changed_end_in_annotations_or_in_an_error(folder: Path) -> None:
+    rng = random.Random(0)  # noqa: S311 - edits of a test
+    pieces = [
+        "&",
+        "\n",
+        "\r",
+        "\t",
+        "\0",
+        "9" * 30,
+        "-1",
+        "1e400",
+        "1,5",
+        "\ufeff",
+        "\x1b[2J",
+        "\u2028",
+        "VideoID",
+        ROWS[0],
+    ]
+    contents = {name: (folder / name).read_text() for name in ("Annotations.txt", "trainSet.txt", "testSet.txt")}
+    outcomes = {True: 0, False: 0}
+    for _ in range(150):
+        name = rng.choice(list(contents))
+        text = contents[name]
+        for _ in range(rng.randint(1, 3)):
+            start = rng.randrange(len(text) + 1)
+            text = text[:start] + rng.choice(pieces) + text[start + rng.choice([0, 0, 1, 5]) :]
+        (folder / name).write_text(text, newline="")
+        try:
+            annotations = read_annotations(folder)
+        except DatasetError as error:
+            assert str(folder) in str(error) or name in str(error)
+            outcomes[False] += 1
+        else:
+            assert all(0 <= row.onset < row.offset for row in annotations.events["audio"])
+            outcomes[True] += 1
+        (folder / name).write_text(contents[name])
+    assert min(outcomes.values()) > 5, outcomes
