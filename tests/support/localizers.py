@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from avvp.models import EventLocalizer, LocalizationTargets, LocalizerConfig, build_localizer
+from avvp.models import EventLocalizer, LocalizationTargets, LocalizerConfig, LocalizerOutput, build_localizer
 from avvp.models.localizers.config import SYSTEMS
 
 from support.golden import SEED, fill, load_json
@@ -61,12 +61,13 @@ def clip_inputs(batch: int, segments: int, seed: int = 2) -> tuple[torch.Tensor,
 
 
 def clip_targets(events: list[tuple[int, int, int]], segments: int, classes: int = CLASSES) -> LocalizationTargets:
-    """Targets of clips with one event each: class, first second, second after the last."""
+    """Targets of clips: class of the event, its first second, the second after its last; background where none is."""
     labels = torch.full((len(events), segments), classes)
     for row, (label, start, end) in enumerate(events):
         labels[row, start:end] = label
     one_hot = torch.nn.functional.one_hot(labels, classes + 1).float()
-    video = torch.nn.functional.one_hot(torch.tensor([label for label, _, _ in events]), classes + 1).float()
+    found = torch.tensor([label if start < end else classes for label, start, end in events])
+    video = torch.nn.functional.one_hot(found, classes + 1).float()
     return LocalizationTargets(labels, video, one_hot.mean(dim=1))
 
 
@@ -86,3 +87,19 @@ def golden_state(family: str, variant: str) -> dict[str, torch.Tensor]:
     """The published state dict of a variant, filled by key name."""
     shapes = load_json(f"{family}_official.json")["state_dict"][variant]
     return fill({key: tuple(shape) for key, shape in shapes.items()})
+
+
+def make_output(valid: torch.Tensor | None = None, **values: torch.Tensor) -> LocalizerOutput:
+    """An output that holds these values; what they do not determine is 0. `valid` is True everywhere by default."""
+    first = values.get("segment_logits", values.get("event_logits", values.get("gate")))
+    assert first is not None
+    batch, length = first.shape[:2]
+    zeros = torch.zeros(batch, length, 2)
+    return LocalizerOutput(
+        valid=torch.ones(batch, length, dtype=torch.bool) if valid is None else valid,
+        audio_hidden=values.pop("audio_hidden", zeros),
+        visual_hidden=values.pop("visual_hidden", zeros),
+        fused=zeros,
+        spatial_attention=torch.zeros(batch, length, 1, 1),
+        **values,
+    )
