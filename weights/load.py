@@ -54,19 +54,18 @@ def read_state_dict(path: Path, *, rounded: bool = False) -> dict[str, Tensor]:
 
     Returns:
         Key -> tensor on the CPU; floating-point tensors are float32, which holds each number of the file exactly unless
-        they are `rounded`, or the manifest says that they are.
+        they are `rounded`.
 
     Raises:
         WeightsError: the file is damaged, is too large, is not a dictionary of dense tensors, or holds numbers that are
             not finite or that float32 does not hold.
     """
     known = _known_file(path)
-    if known is not None and known.form in _READERS:
+    if known is not None:
         verify_file(known, path)
         content = _READERS[known.form](path)
     else:
         content = _read_tensors(path)
-    rounded = rounded or (known is not None and known.form == "float64")
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):  # file of a training run
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(

@@ -26,7 +26,6 @@ MAX_SEED = 2**32 - 1  # of random parameters
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".h5")
 FORMS = {
     "tensors": "tensors by name",
-    "float64": "tensors by name, trained in float64 and rounded to float32",
     "module": "a whole pickled module, of which the tensors are read in a process of its own",
     "keras": "Keras' weights of VGG19",
 }

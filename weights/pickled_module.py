@@ -135,7 +135,7 @@ def _limit(size: int) -> None:
     _lower(resource.RLIMIT_CPU, CPU_SECONDS)
     status = Path("/proc/self/statm")
     if status.is_file():
-        used = int(status.read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+        used = int(status.read_bytes().split()[0]) * resource.getpagesize()
         _lower(resource.RLIMIT_AS, used + _MEMORY + 3 * size)
 
 

@@ -47,11 +47,16 @@ def check_weights(name: str, source: WeightSource) -> Section:
     bundles = list(list_bundles().values())
     if chosen is not None and chosen.name not in {bundle.name for bundle in bundles}:
         bundles.append(chosen)
-    for bundle in bundles:
+    absent: list[str] = []
+    for bundle in sorted(bundles, key=lambda bundle: chosen is None or bundle.name != chosen.name):
         is_chosen = chosen is not None and bundle.name == chosen.name
         section.facts["bundles"][bundle.name] = facts = _check_bundle(section, bundle, source, is_chosen=is_chosen)
         if is_chosen:
             section.facts["complete"] = facts["complete"]
+        elif bundle.files and len(facts["missing"]) == len(bundle.files):
+            absent.append(f"{escape(bundle.name)} ({file_size(facts['download_bytes'])})")
+    if absent:
+        section.add(f"not downloaded: {', '.join(absent)}", "note", "avvp weights fetch NAME")
     section.add(f"downloads go to {escape(folders[0])}{_describe_disk(folders[0])}")
     section.add(f"the cache {escape(cache)} has {file_size(size)}")
     return section
@@ -65,10 +70,12 @@ def _check_bundle(section: Section, bundle: Bundle, source: WeightSource, *, is_
         section.add(f"{shorten(bundle.name)}{use}: {error}", "broken" if is_chosen else "note")
         return {"complete": False, "missing": [], "download_bytes": 0}
     wrong = _wrong_sizes(bundle, paths)
+    reported = {finding.text for finding in section.findings}  # bundles share files; the one in use comes first
     for text in wrong:
-        section.add(text, "broken" if is_chosen else "note", "delete it and run avvp weights fetch")
+        if text not in reported:
+            section.add(text, "broken" if is_chosen else "note", "delete it and run avvp weights fetch")
     total = sum(map(_bytes_of, missing))
-    if missing:
+    if missing and (is_chosen or len(missing) < len(bundle.files)):
         files = ", ".join(f"{file.name} ({file_size(_bytes_of(file))})" for file in missing)
         section.add(
             f"{escape(bundle.name)}{use}: {len(missing)} of {len(bundle.files)} files are missing, {file_size(total)}:"
@@ -76,7 +83,7 @@ def _check_bundle(section: Section, bundle: Bundle, source: WeightSource, *, is_
             "broken" if is_chosen and source.offline else "note",
             f"avvp weights fetch {escape(bundle.name)}",
         )
-    elif not wrong:
+    elif not missing and not wrong:
         section.add(f"{escape(bundle.name)}{use}: complete")
     return {
         "complete": not missing and not wrong,

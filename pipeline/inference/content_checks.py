@@ -73,7 +73,7 @@ def _check_localizer(family: str, supervision: str, path: Path) -> str:
     from ...weights.load import read_state_dict
 
     try:
-        load_published(read_state_dict(path), family=family, supervision=supervision)
+        load_published(read_state_dict(path, rounded=True), family=family, supervision=supervision)
     except ValueError as error:
         raise WeightsError(f"{escape(path)}: {error}") from error
     return f"holds every tensor of the published {family}, supervision {supervision}"

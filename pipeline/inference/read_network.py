@@ -75,7 +75,7 @@ def _read(
         vectors, ordered = read_state_dict(paths[embeddings_file]), paths[embeddings_file].suffix != ".safetensors"
         embeddings = stack_label_embeddings(vectors, labels, ordered=ordered)
     network = load_published(
-        read_state_dict(paths[entry["file"]]),
+        read_state_dict(paths[entry["file"]], rounded=entry["family"] in SYSTEMS),  # CMBS and CPSP are saved in float64
         family=entry["family"],
         supervision=entry.get("supervision"),
         label_embeddings=embeddings,

@@ -253,6 +253,19 @@ def test_a_weight_file_of_another_size_is_broken(tmp_path: Path) -> None:
     assert broken(weight_files.check_weights("untrained", WeightSource(tmp_path))) == []
 
 
+def test_bundles_that_are_not_in_use_share_a_line(tmp_path: Path) -> None:
+    (tmp_path / list_files()["vggish"].name).write_bytes(b"PK")
+    texts = [finding.text for finding in weight_files.check_weights("ave", WeightSource(tmp_path)).findings]
+    assert texts[0].endswith("vggish-10086976.pth has 2 bytes, expected 288567937")
+    assert texts[1].startswith("ave (in use): 2 of 3 files are missing, 86 MB: vgg19_weights_tf_dim")
+    assert sum("has 2 bytes" in text for text in texts) == 1, "once for all bundles that share the file"
+    (tmp_path / list_files()["vggish"].name).unlink()
+    texts = [finding.text for finding in weight_files.check_weights("demo", WeightSource(tmp_path)).findings]
+    partly, none = (text for text in texts if "missing" in text or "not downloaded" in text)
+    assert partly.startswith("leap-llp: 4 of 5 files are missing, 871 MB")
+    assert none.startswith("not downloaded: ave (374 MB), ave-weak (374 MB), dmrn (375 MB), psp (376 MB)")
+
+
 def test_multiply_adds_of_vggish_computed_by_hand() -> None:
     pooled = [
         (96, 64, 1, 64),

@@ -11,6 +11,8 @@ import torch
 from avvp.models.files.published import load_published
 from avvp.pipeline.cli.commands import weights as cli_weights
 from avvp.pipeline.inference.bundle import load_parser
+from avvp.weights.errors import WeightsError
+from avvp.weights.load import read_state_dict
 from avvp.weights.source import WeightSource
 from support.command import Result
 from torch import nn
@@ -105,19 +107,20 @@ def test_a_module_of_another_system_is_refused(run: Run, tmp_path: Path) -> None
     assert "PSP_fully.pt: " in result.err
 
 
-def test_numbers_of_float64_files_are_rounded(tmp_path: Path) -> None:
-    """CMBS and CPSP are trained and saved in float64; other files with such numbers are refused."""
-    from avvp.weights.errors import WeightsError
-    from avvp.weights.load import read_state_dict
-
-    values = torch.tensor([0.1, 1.0], dtype=torch.float64)
-    for name in ("cmbs_full.pt", "cpsp_weak.pt", "mine.pt"):
-        torch.save({"module.a": values}, tmp_path / name)
-    assert torch.equal(read_state_dict(tmp_path / "cmbs_full.pt")["module.a"], values.float())
-    assert torch.equal(read_state_dict(tmp_path / "cpsp_weak.pt")["module.a"], values.float())
-    assert torch.equal(read_state_dict(tmp_path / "mine.pt", rounded=True)["module.a"], values.float())
+def test_localizers_that_were_saved_in_float64_are_rounded(dmrn: DualResidual, tmp_path: Path) -> None:
+    """As CMBS and CPSP are; numbers of other networks are rounded by nobody without a word."""
+    state = {f"module.{key}": tensor.double() + 1e-12 for key, tensor in dmrn.state_dict().items()}
+    torch.save(state, tmp_path / "mine.pt")
+    (tmp_path / "bundle.toml").write_text(
+        'profile = "ave"\nlabels = "ave"\nextractors = { vggish = "vggish", vgg19 = "vgg19" }\n'
+        'parser = { family = "dmrn", file = "mine.pt" }\n'
+    )
+    loaded = load_parser(str(tmp_path), source=WeightSource(tmp_path, offline=True), device="cpu").parser
+    assert {tensor.dtype for tensor in loaded.state_dict().values()} == {torch.float32}
     with pytest.raises(WeightsError, match="float64 numbers that float32 rounds"):
         read_state_dict(tmp_path / "mine.pt")
-    torch.save({"a": values * 1e300}, tmp_path / "cmbs_full.pt")
+    found = read_state_dict(tmp_path / "mine.pt", rounded=True)
+    assert all(torch.equal(found[key], tensor.float()) for key, tensor in state.items())
+    torch.save({"a": torch.tensor([1e300], dtype=torch.float64)}, tmp_path / "mine.pt")
     with pytest.raises(WeightsError, match="too large for float32"):
-        read_state_dict(tmp_path / "cmbs_full.pt")
+        read_state_dict(tmp_path / "mine.pt", rounded=True)
