@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...extractors.sampling import FRAMES_PER_SEGMENT
+from ...extractors.profiles import get_profile
+from ...extractors.sampling import POOLED_STREAMS
 from ...weights.errors import WeightsError
 from ...weights.messages import first_line
 from ...weights.remote.bundles import load_bundle
@@ -46,7 +47,7 @@ def check_speed(bundle_name: str, source: WeightSource, device_name: str) -> Sec
     section.add(f"matrix products in float32 on {device}{threads}: {rate / 1e9:.0f} GFLOP/s")
     try:
         bundle = load_bundle(bundle_name, WeightSource(source.folder, True, None))
-        multiply_adds = CLIP_SECONDS * count_multiply_adds(bundle.extractors)
+        multiply_adds = CLIP_SECONDS * count_multiply_adds(bundle.extractors, bundle.profile)
     except (WeightsError, ValueError, RuntimeError, NotImplementedError) as error:
         section.add(f"no estimate for {bundle_name}: {first_line(error)}", "note")
         return section
@@ -66,17 +67,18 @@ def check_speed(bundle_name: str, source: WeightSource, device_name: str) -> Sec
     return section
 
 
-def count_multiply_adds(extractors: Iterable[str]) -> int:
+def count_multiply_adds(extractors: Iterable[str], profile: str) -> int:
     """Count the multiply-adds of feature extractors for a second of video, without computing anything.
 
     Args:
         extractors: names, as in `extractors.registry`.
+        profile: key in `PROFILES`, for the number of frames.
 
     Returns:
         Multiply-adds of convolutions and matrix products.
 
     Raises:
-        ValueError: a name is unknown, or of another package.
+        ValueError: a name is unknown, or an extractor's is of another package.
     """
     import numpy as np
     import torch
@@ -84,12 +86,12 @@ def count_multiply_adds(extractors: Iterable[str]) -> int:
 
     from ...extractors.registry import meta_extractor
 
-    total = 0
+    total, frames = 0, get_profile(profile).frames_per_segment
     for name in extractors:
         extractor = meta_extractor(name).eval()
         form = extractor.input_format
         dtype = torch.from_numpy(np.zeros(0, form.dtype)).dtype
-        count = FRAMES_PER_SEGMENT if form.stream == "visual_2d" else 1
+        count = frames if form.stream == "visual_2d" or form.stream in POOLED_STREAMS else 1
         counter = FlopCounterMode(display=False)
         with torch.inference_mode(), counter:
             extractor(extractor.prepare(torch.zeros((1, *form.shape), dtype=dtype, device="meta")))

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...extractors.base import Extractor
-from ...extractors.sampling import Stream
+from ...extractors.sampling import POOLED_STREAMS, Stream
 from ...models.labels import LLP_LABELS
 from ..decode.options import DEFAULT_OPTIONS
 from ..features.extract import decode_inputs
+from ..preprocess.base import is_groups
 from ..synthetic.clip_plan import plan_clip
 from ..synthetic.render import render
 
@@ -30,21 +31,28 @@ def clip_inputs(seconds: int, extractors: Mapping[str, Extractor], profile: str)
         profile: key in `PROFILES`.
 
     Returns:
-        Stream -> inputs (N, *shape) in the order of time.
+        Stream -> inputs (N, *shape) in the order of time; of streams whose rows are means, the first of each second.
 
     Raises:
         MediaError: the clip cannot be decoded.
         OutputError: the clip cannot be written to the folder for temporary files.
     """
     collected: dict[Stream, list[NDArray[Any]]] = {extractor.stream: [] for extractor in extractors.values()}
+    groups: dict[Stream, list[NDArray[np.int64]]] = {stream: [] for stream in POOLED_STREAMS}
+
+    def put(stream: Stream, inputs: NDArray[Any]) -> None:
+        (groups if is_groups(inputs) else collected)[stream].append(inputs.copy())
+
     with tempfile.TemporaryDirectory(prefix="avvp-export-") as folder:
         path = Path(folder) / "clip.mp4"
         render(plan_clip("clip", (CLIP_SEED,), seconds, len(LLP_LABELS)), path, LLP_LABELS)
         summary = decode_inputs(
             path,
             [extractor.input_format for extractor in extractors.values()],
-            lambda stream, inputs: collected[stream].append(inputs.copy()),
+            put,
             profile=profile,
             decoding=DEFAULT_OPTIONS,
         )
-    return {stream: np.concatenate(parts)[summary.rows[stream]] for stream, parts in collected.items()}
+    numbers = {stream: np.array(rows) for stream, rows in summary.rows.items()}
+    numbers |= {stream: np.concatenate(parts)[numbers[stream], 0] for stream, parts in groups.items() if parts}
+    return {stream: np.concatenate(parts)[numbers[stream]] for stream, parts in collected.items()}

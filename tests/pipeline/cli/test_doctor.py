@@ -277,7 +277,7 @@ def test_multiply_adds_of_vggish_computed_by_hand() -> None:
     ]  # height, width, channels in and out of the 3 x 3 convolutions
     convolutions = sum(9 * height * width * read * written for height, width, read, written in pooled)
     dense = 12288 * 4096 + 4096 * 4096 + 4096 * 128
-    assert speed.count_multiply_adds(["vggish"]) == convolutions + dense == 863_895_552
+    assert speed.count_multiply_adds(["vggish"], "llp") == convolutions + dense == 863_895_552
 
 
 def test_an_estimate_needs_networks_that_are_known(
