@@ -169,7 +169,8 @@ def compare_losses(data: Data, device: torch.device, sizes: Sizes) -> float:
         expected = plain.step(indices)
         batch = data.clips.batch(indices).to(device)
         output = ours(*batch.features)
-        terms = torch.stack(list(objective_terms(output, Targets(*batch.targets), Objective()).values()))
+        assert isinstance(batch.targets, Targets)
+        terms = torch.stack(list(objective_terms(output, batch.targets, Objective()).values()))
         largest = max(largest, ((terms.detach() - expected).abs() / expected).max().item())
         optimizer.zero_grad()
         terms.sum().backward()
@@ -180,6 +181,7 @@ def compare_losses(data: Data, device: torch.device, sizes: Sizes) -> float:
 def measure_steps(data: Data, device: torch.device, sizes: Sizes, precision: str, *, smoke: bool) -> None:
     """Print the median step of both programs, ours in this precision, and our part of the matrix-product rate."""
     recipe = load_recipe("leap-published", [f"training.precision={precision}"])
+    assert isinstance(recipe.objective, Objective)
     loss, _ = load_loss(recipe.objective)
     parser = build_seeded_parser(device, sizes)
     optimizer, scaler = make_optimizer(recipe.training, parser), GradScaler(device.type, enabled=precision == "fp16")

@@ -12,16 +12,30 @@ from ...weights.source import ANYWHERE, WeightSource
 from ..errors import SetupError
 from ..evaluation.evaluate import Evaluation
 from ..evaluation.evaluate_parser import ParserEvaluator
+from ..evaluation.localization import LocalizationEvaluation
 from ..inference.bundle import load_parser
 from ..inference.thresholds import Thresholds
 from ..training.recipe import load_recipe
 from ..training.run_folder import CONFIG_FILE, STATE_FILE, lock_run, read_config
-from ..training.setup import PlanData, TrainingPlan, complete_bundle, prepare_job, start_run
+from ..training.setup import (
+    VALIDATION,
+    PlanData,
+    TrainingPlan,
+    complete_bundle,
+    open_data,
+    prepare_job,
+    start_run,
+)
 from ..training.train_parser import TrainingCallbacks, restore_run, train_epochs
 from ..training.training_state import load_training_state
 from .paper_tables import PAPER_TABLES, PaperRun, PaperTable
 
+_TEST = "test"  # split that is scored
+_SYSTEM = ("model.system", "model.supervision", "model.decoder")  # what the recipes of a table differ in
 _NOT_COMPARED = {"model.heads", "model.dropout"}  # settings that differ between encoders; users may set them
+
+
+ExperimentData = dict[Path, PlanData]  # folder of a run -> its data
 
 
 @dataclass(frozen=True)
@@ -35,6 +49,11 @@ class Experiment:
     table: PaperTable
     plans: tuple[tuple[PaperRun, TrainingPlan, Path], ...]
 
+    @property
+    def select(self) -> str:
+        """The split that chooses the best epoch of each run."""
+        return self.plans[0][1].select
+
 
 def make_experiment(
     name: str,
@@ -44,16 +63,18 @@ def make_experiment(
     *,
     changes: tuple[str, ...] = (),
     encoders: Mapping[str, str] | None = None,
+    supervision: str | None = None,
 ) -> Experiment:
     """Plan the runs of a table.
 
     Args:
         name: key of `PAPER_TABLES`.
         plan: the data, and the label embeddings of all runs that do not name others.
-        recipe: name or file of the recipe that all runs start from.
+        recipe: name or file of the recipe that runs start from, unless the table names theirs.
         root: folder for the runs.
         changes: settings of the recipe to change in all runs, "table.key=value".
         encoders: "bert" and "clip" -> sources of label embeddings, see `load_label_embeddings`.
+        supervision: "full" or "weak" for the runs with it; None for all runs.
 
     Returns:
         The experiment; nothing is written.
@@ -63,27 +84,54 @@ def make_experiment(
     """
     if name not in PAPER_TABLES:
         raise SetupError(f"unknown table {name!r}; known: {', '.join(PAPER_TABLES)}")
-    compared = {change.partition("=")[0] for run in PAPER_TABLES[name].runs for change in run.changes}
+    chosen = [run for run in PAPER_TABLES[name].runs if supervision is None or run.supervision == supervision]
+    compared = {change.partition("=")[0] for run in chosen for change in run.changes}
+    compared.update(_SYSTEM if any(run.recipe for run in chosen) else ())
     if clash := sorted((compared - _NOT_COMPARED) & {change.partition("=")[0].strip() for change in changes}):
         raise SetupError(f"{name} compares {', '.join(clash)}; it cannot be set for every run")
     plans = []
-    for run in PAPER_TABLES[name].runs:
+    for run in chosen:
+        start = run.recipe or recipe
         embeddings = plan.label_embeddings if run.embeddings is None else (encoders or {})[run.embeddings]
         settings = [change.partition(".")[2] for change in (*run.changes, *changes)]
-        folder = "+".join([Path(recipe).stem, *settings, *([run.embeddings] if run.embeddings else [])])
-        run_plan = replace(plan, recipe=load_recipe(recipe, (*run.changes, *changes)), label_embeddings=embeddings)
+        selection = [] if plan.select == VALIDATION else [f"select-{plan.select}"]
+        folder = "+".join([Path(start).stem, *settings, *([run.embeddings] if run.embeddings else []), *selection])
+        run_plan = replace(plan, recipe=load_recipe(start, (*run.changes, *changes)), label_embeddings=embeddings)
         plans.append((run, run_plan, root / folder))
     return Experiment(name, PAPER_TABLES[name], tuple(plans))
 
 
+def open_experiment(experiment: Experiment) -> ExperimentData:
+    """Read the data of all runs, see `open_data`; those that train on the same clips share it.
+
+    Args:
+        experiment: of `make_experiment`.
+
+    Returns:
+        Folder of each run -> its data.
+
+    Raises:
+        DatasetError: files are missing or invalid.
+        FeatureMismatchError: the features are not those that networks of a recipe read.
+    """
+    opened: dict[bool, PlanData] = {}
+    data: ExperimentData = {}
+    for _, plan, root in experiment.plans:
+        with_noisy = plan.recipe.training.noisy_clips
+        if with_noisy not in opened:
+            opened[with_noisy] = open_data(plan, tuple(dict.fromkeys((*plan.splits, _TEST))))
+        data[root] = opened[with_noisy]
+    return data
+
+
 def check_experiment(
-    experiment: Experiment, data: PlanData, *, device: torch.device, source: WeightSource = ANYWHERE
+    experiment: Experiment, data: ExperimentData, *, device: torch.device, source: WeightSource = ANYWHERE
 ) -> None:
     """Check everything that could fail in any of the runs, before the first is trained.
 
     Args:
         experiment: of `make_experiment`.
-        data: of its plans.
+        data: of `open_experiment`.
         device: for training.
         source: of the published label embeddings.
 
@@ -91,10 +139,10 @@ def check_experiment(
         DatasetError: the val or test split is missing.
         SetupError: label embeddings cannot be loaded, or a folder holds a run of another plan.
     """
-    for split in ("val", "test"):
-        data.annotations.split(split)
     for _, plan, root in experiment.plans:
-        prepare_job(plan, data, root, device=device, source=source)
+        for split in (plan.select, _TEST):
+            data[root].annotations.split(split)
+        prepare_job(plan, data[root], root, device=device, source=source)
         if (root / CONFIG_FILE).exists() and TrainingPlan.from_dict(read_config(root)) != plan:
             raise SetupError(f"{root}: holds a run of another plan; remove it or choose another --output")
 
@@ -106,18 +154,18 @@ def epochs_done(root: Path) -> int:
 
 def run_experiment(
     experiment: Experiment,
-    data: PlanData,
+    data: ExperimentData,
     *,
     device: torch.device,
     source: WeightSource = ANYWHERE,
     callbacks: Callable[[str, TrainingPlan, Path], TrainingCallbacks],
     progress: Callable[[str], Callable[[int, int], None]],
-) -> list[tuple[PaperRun, Evaluation]]:
+) -> list[tuple[PaperRun, Evaluation | LocalizationEvaluation]]:
     """Train the runs that are not finished, and score the best epoch of each on the test split.
 
     Args:
         experiment: of `make_experiment`, checked by `check_experiment`.
-        data: of its plans.
+        data: of `open_experiment`.
         device: for training and scoring.
         source: of weight files.
         callbacks: called with name, plan and folder of a run; returns the callbacks of its training.
@@ -131,9 +179,9 @@ def run_experiment(
         TrainingError: training diverged.
         OutputError: a folder cannot be written.
     """
-    results = []
+    results: list[tuple[PaperRun, Evaluation | LocalizationEvaluation]] = []
     for run, plan, root in experiment.plans:
-        job = prepare_job(plan, data, root, device=device, source=source)
+        job = prepare_job(plan, data[root], root, device=device, source=source)
         lock = lock_run(root) if (root / CONFIG_FILE).exists() else start_run(job, plan, source)
         with lock:
             complete_bundle(job, plan, source)
@@ -143,5 +191,5 @@ def run_experiment(
         trusted = replace(source, trust=(*source.trust, *plan.recipe.trust))  # the run is the user's recipe
         loaded = load_parser(str(root), source=trusted, device=str(device))
         evaluator = ParserEvaluator(loaded, plan.annotations, plan.features, progress=progress)
-        results.append((run, evaluator.evaluate("test", Thresholds.uniform(data.annotations.labels))))
+        results.append((run, evaluator.evaluate(_TEST, Thresholds.uniform(data[root].annotations.labels))))
     return results

@@ -19,7 +19,7 @@ from ..training.recipe_parts import build_recipe_network, embedding_labels, load
 from ..training.setup import PlanData, TrainingPlan, prepare_job
 from ..training.tasks import network_config
 from ..training.train_parser import TrainingJob, make_optimizer, training_step
-from .reproduce import Experiment, epochs_done
+from .reproduce import Experiment, ExperimentData, epochs_done
 
 _LEAST_STEPS = 3  # that are measured, after one that warms up
 _MOST_STEPS = 200
@@ -33,21 +33,23 @@ class TimeEstimate:
     are taken to compute as many FLOP per second as the one that was measured last.
     """
 
-    def __init__(self, experiment: Experiment, data: PlanData) -> None:
+    def __init__(self, experiment: Experiment, data: ExperimentData) -> None:
         """Count the FLOP of an epoch of each run: training, and scoring of the validation clips.
 
         Args:
             experiment: of `make_experiment`.
-            data: of its plans.
+            data: of `open_experiment`.
 
         Raises:
             SetupError: the state of a run cannot be read.
         """
         self.steps = self.epochs = 0  # that were measured, and that were trained since
-        self._clip_flops = {root: _clip_flops(plan, data) for _, plan, root in experiment.plans}
+        self._clip_flops = {root: _clip_flops(plan, data[root]) for _, plan, root in experiment.plans}
         # The backward pass counts twice the forward pass, which is all that a validation clip takes.
-        clips = len(data.clips["train"]) + len(data.clips.get("val", ())) / 3
-        self._flops = {root: clips * flops for root, flops in self._clip_flops.items()}
+        splits = {root: (data[root].clips["train"], data[root].clips.get(experiment.select, ())) for root in data}
+        self._flops = {
+            root: (len(train) + len(chosen) / 3) * self._clip_flops[root] for root, (train, chosen) in splits.items()
+        }
         self._left = {
             root: max(plan.recipe.training.epochs - epochs_done(root), 0) for _, plan, root in experiment.plans
         }
@@ -113,13 +115,13 @@ class TimeEstimate:
 
 
 def estimate_time(
-    experiment: Experiment, data: PlanData, *, device: torch.device, source: WeightSource = ANYWHERE
+    experiment: Experiment, data: ExperimentData, *, device: torch.device, source: WeightSource = ANYWHERE
 ) -> TimeEstimate:
     """Measure some steps of the first run that is not finished.
 
     Args:
         experiment: of `make_experiment`, checked by `check_experiment`.
-        data: of its plans.
+        data: of `open_experiment`.
         device: for training.
         source: of the published label embeddings.
 
@@ -133,7 +135,7 @@ def estimate_time(
     estimate = TimeEstimate(experiment, data)
     for _, plan, root in experiment.plans:
         if estimate.remaining_of(root):
-            estimate.measure(prepare_job(plan, data, root, device=device, source=source))
+            estimate.measure(prepare_job(plan, data[root], root, device=device, source=source))
             break
     return estimate
 

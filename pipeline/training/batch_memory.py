@@ -43,7 +43,7 @@ def check_batch_memory(config: NetworkConfig, batch_size: int, clips: int) -> No
         return
     available = available_memory()
     size = min(batch_size, clips)
-    if available is None or (isinstance(config, ParserConfig) and _most_bytes(config, size) < available):
+    if available is None or _most_bytes(config, size) < available:
         return
     needed = batch_bytes(config, size)
     if needed > available:
@@ -85,11 +85,19 @@ def batch_bytes(config: NetworkConfig, batch_size: int) -> int:
     return _FLOAT * _COPIES * parameters + activations
 
 
-def _most_bytes(config: ParserConfig, batch_size: int) -> int:
+def _most_bytes(config: NetworkConfig, batch_size: int) -> int:
     """Return more than `batch_bytes` does, in no time."""
-    layers = 3 * config.levels + 2 if config.encoder == "mmpyr" else 4 * config.layers
-    layers += 2 * config.leap_blocks if config.decoder == "leap" else 0
-    width = max(config.hidden_dim, config.feedforward_dim)
-    features = _BATCHES_AHEAD * (config.audio_dim + config.visual_2d_dim + config.visual_3d_dim)
-    per_second = layers * (40 * width + 4 * config.heads * config.segments) + features
+    features = _BATCHES_AHEAD * sum(network_features(config).values())
+    if isinstance(config, LocalizerConfig):
+        is_cmbs = config.system == "cmbs"
+        layers = (8 + 4 * config.layers if is_cmbs else 6) + (2 * config.leap_blocks if config.decoder == "leap" else 0)
+        widths = (config.hidden_dim, config.attention_dim, config.visual_dim, config.audio_dim)
+        width = max(*widths, config.feedforward_dim if is_cmbs else 0, config.leap_feedforward_dim)
+        heads = max(config.heads, config.interaction_heads, config.leap_heads)
+        maps = config.positions * (24 * config.visual_dim + 12 * config.attention_dim + 8 * config.positions)
+    else:
+        layers = 3 * config.levels + 2 if config.encoder == "mmpyr" else 4 * config.layers
+        layers += 2 * config.leap_blocks if config.decoder == "leap" else 0
+        width, heads, maps = max(config.hidden_dim, config.feedforward_dim), config.heads, 0
+    per_second = layers * (40 * width + 4 * heads * config.segments) + features + maps
     return _FLOAT * (batch_size * config.segments * per_second + _COPIES * layers * 12 * width**2)

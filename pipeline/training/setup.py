@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...extractors.profiles import PROFILES
 from ...models.labels import LLP_LABELS
+from ...models.localizers.config import BACKGROUND, LocalizerConfig
 from ...weights.errors import WeightsError
 from ...weights.manifest import BUNDLE_FILE, DEFAULT_BUNDLE, Bundle
 from ...weights.messages import shown
@@ -296,11 +297,23 @@ def complete_bundle(job: TrainingJob, plan: TrainingPlan, source: WeightSource =
         write_bundle(job.root, job.clips.features.spec, load_bundle(plan.extractors or DEFAULT_BUNDLE, source), source)
 
 
+def _load_embeddings(file: str, config: NetworkConfig, labels: tuple[str, ...], source: WeightSource) -> Tensor:
+    """Load label embeddings; one file may serve localizers that embed the background, and those that do not."""
+    try:
+        return load_label_embeddings(file, labels, offline=source.offline)
+    except SetupError:
+        if not isinstance(config, LocalizerConfig) or BACKGROUND in labels or not Path(file).is_file():
+            raise
+        with contextlib.suppress(SetupError):
+            return load_label_embeddings(file, (*labels, BACKGROUND))[: len(labels)]
+        raise
+
+
 def _embeddings(plan: TrainingPlan, config: NetworkConfig, source: WeightSource) -> Tensor:
     labels = embedding_labels(config)
     if plan.label_embeddings != PUBLISHED_EMBEDDINGS:
         try:
-            return load_label_embeddings(plan.label_embeddings, labels, offline=source.offline)
+            return _load_embeddings(plan.label_embeddings, config, labels, source)
         except SetupError as error:
             if labels == config.labels:
                 raise

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from avvp.models.losses import Targets
 from avvp.pipeline.datasets.annotations import read_annotations
 from avvp.pipeline.datasets.clips import SplitDataset, check_values, clip_id, find_ids, load_clips
 from avvp.pipeline.datasets.loader import iterate_batches, shuffled
@@ -72,6 +73,7 @@ def test_split_dataset_batch(data: tuple[Path, dict[str, Truth]]) -> None:
     assert batch.filenames == (clips.filenames[3], clips.filenames[0])
     frames = np.load(data[0] / "features" / "resnet_tiny" / f"{clips.ids[3]}.npy")
     np.testing.assert_allclose(batch.features[1][0], frames.reshape(10, 8, 5).mean(1), rtol=1e-6)
+    assert isinstance(batch.targets, Targets)
     assert batch.targets.audio_segments is not None
     assert batch.targets.audio_segments.dtype == torch.float32
 

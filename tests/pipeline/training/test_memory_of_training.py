@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from avvp.models.config import ParserConfig
+from avvp.models.localizers.config import LocalizerConfig
 from avvp.pipeline.errors import SetupError
 from avvp.pipeline.evaluation.evaluate import score_clips
 from avvp.pipeline.inference import predict
@@ -95,6 +96,16 @@ def test_the_quick_estimate_is_above_the_exact_one(changes: dict[str, Any]) -> N
         assert batch_bytes(config, size) < batch_memory._most_bytes(config, size)
 
 
+@pytest.mark.parametrize(("system", "supervision"), [("ave", "full"), ("psp", "weak"), ("cmbs", "weak")])
+@pytest.mark.parametrize("changes", [{}, {"visual_dim": 4, "hidden_dim": 16, "attention_dim": 8, "segments": 60}])
+def test_the_quick_estimate_of_localizers_is_above_the_exact_one(
+    system: str, supervision: str, changes: dict[str, Any]
+) -> None:
+    labels = tuple(map(str, range(28)))
+    config = LocalizerConfig(labels=labels, system=system, supervision=supervision, decoder="leap", **changes)
+    assert batch_bytes(config, 8) < batch_memory._most_bytes(config, 8)
+
+
 def test_attention_without_dropout_needs_much_less(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measured for this parser, a batch of 2: 6.4 GB with, 3.1 GB without."""
     sizes: dict[str, Any] = {"hidden_dim": 16, "feedforward_dim": 16, "heads": 2, "leap_heads": 2, "levels": 2}
@@ -152,6 +163,7 @@ def test_clips_longer_than_the_window_are_scored(hour: Path, tmp_path: Path, mon
     from avvp.models.parser import build_parser
 
     torch.manual_seed(1)
+    assert isinstance(job.config, ParserConfig)
     parser = build_parser(job.config, job.label_embeddings)
     assert job.validation is not None
     assert parser.config.segments == 10

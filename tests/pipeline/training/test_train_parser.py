@@ -394,6 +394,7 @@ def test_training_beats_a_frequency_baseline(many: Path, tmp_path: Path, encoder
     frequent = np.broadcast_to(job.clips.video_labels.mean(0) >= 0.3, audio.shape)
     baseline = score(frequent, frequent, audio, visual)
     parser = load_checkpoint(tmp_path / "run" / BEST_FILE).parser
+    assert isinstance(parser, AVParser)
     scores = score_clips(parser, test, CPU)
     assert scores.segment.type_av > baseline.segment.type_av + 20
     assert scores.event.type_av > baseline.event.type_av + 15
