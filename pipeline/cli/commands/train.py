@@ -1,4 +1,4 @@
-"""Command avvp train: train a parser on extracted features."""
+"""Command avvp train: train a parser or a localizer on extracted features."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class PlanOptions(AnnotationOptions, FeatureOptions, TrainingDataOptions):
             "--recipe",
             default="leap-published",
             metavar="NAME|FILE",
-            help="Settings of the parser and of training; see 'avvp recipes'.",
+            help="Settings of the network and of training; see 'avvp recipes'.",
         )
     )
     changes: tuple[str, ...] = field(
@@ -201,13 +201,14 @@ class TrainOptions(PlanOptions, SettingOptions, RunningOptions):
         "avvp train --annotations llp/ --features feats/ --pseudo-labels valor/ --check",
         "avvp train --annotations llp/ --features feats/ --pseudo-labels valor/ -o runs/leap",
         "avvp train --annotations llp/ --features feats.packed --recipe han -o runs/han",
+        "avvp train --annotations AVE/ --features ave.packed --recipe psp -o runs/psp",
         "avvp train -o runs/leap --resume",
         "avvp-parse --weights runs/leap video.mp4",
     ),
     notes="Exit status: 0 success; 1 training failed; 2 wrong usage, or the run cannot start; 130 interrupted.",
 )
 def train(options: TrainOptions) -> int:
-    """Train a parser on extracted features.
+    """Train a parser or a localizer on extracted features.
 
     The epoch with the best scores on the validation split is kept. The folder of the run holds config, environment,
     log.jsonl, best and last weights, and can be used as a bundle. A run can be stopped at any time and resumed with
