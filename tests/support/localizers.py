@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,13 @@ import torch
 from avvp.models import EventLocalizer, LocalizationTargets, LocalizerConfig, LocalizerOutput, build_localizer
 from avvp.models.localizers.config import SYSTEMS
 
-from support.golden import SEED, fill, load_json
+from support.golden import SEED, fill
+from support.paths import ROOT
+
+# Published keys with their shapes, by system and supervision.
+PUBLISHED_KEYS: dict[str, dict[str, list[int]]] = json.loads(
+    (ROOT / "tests" / "golden" / "published_localizer_keys.json").read_text(encoding="utf-8")
+)
 
 CLASSES = 3
 TINY_SIZES: dict[str, Any] = {
@@ -83,10 +91,14 @@ def golden_targets() -> LocalizationTargets:
     return clip_targets([(3, 2, 7), (0, 0, 10), (27, 9, 10), (14, 0, 0)], segments=10, classes=28)
 
 
-def golden_state(family: str, variant: str) -> dict[str, torch.Tensor]:
-    """The published state dict of a variant, filled by key name."""
-    shapes = load_json(f"{family}_official.json")["state_dict"][variant]
-    return fill({key: tuple(shape) for key, shape in shapes.items()})
+def golden_state(system: str, supervision: str) -> dict[str, torch.Tensor]:
+    """The published state dict of a system, filled by key name."""
+    return {key: value.clone() for key, value in _filled(system, supervision).items()}
+
+
+@lru_cache(maxsize=2)  # up to 60 MB each
+def _filled(system: str, supervision: str) -> dict[str, torch.Tensor]:
+    return fill({key: tuple(shape) for key, shape in PUBLISHED_KEYS[f"{system}/{supervision}"].items()})
 
 
 def make_output(valid: torch.Tensor | None = None, **values: torch.Tensor) -> LocalizerOutput:

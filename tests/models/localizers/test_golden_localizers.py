@@ -11,7 +11,7 @@ import torch
 from avvp.models import EventLocalizer, LocalizationObjective, LocalizerOutput, load_published, localization_terms
 from avvp.models.files.published_localizers import FAMILIES
 from support.golden import SEED, load_json, load_npz, needs_golden
-from support.localizers import golden_inputs, golden_state, golden_targets, make_output
+from support.localizers import PUBLISHED_KEYS, golden_inputs, golden_state, golden_targets, make_output
 
 VARIANTS = [
     ("ave", "full"), ("ave", "dmrn"), ("ave", "weak"), ("psp", "full"), ("psp", "weak"),
@@ -51,9 +51,8 @@ CLIPPED = 0.5  # norm of CMBS's gradients
 
 
 def load(family: str, variant: str, **settings: Any) -> EventLocalizer:
-    localizer = load_published(
-        golden_state(family, variant), family=family, supervision="weak" if variant == "weak" else "full", **settings
-    )
+    system, supervision = (variant, "full") if variant == "dmrn" else (family, variant)
+    localizer = load_published(golden_state(system, supervision), family=family, supervision=supervision, **settings)
     assert isinstance(localizer, EventLocalizer)
     return localizer.double() if family in {"cmbs", "cpsp"} else localizer
 
@@ -155,12 +154,13 @@ def test_the_published_decision_of_weak_cmbs_finds_events_everywhere() -> None:
 @every_variant
 def test_unused_keys_are_those_without_a_gradient(family: str, variant: str) -> None:
     localizer, facts = load(family, variant), load_json(f"{family}_official.json")
+    keys = PUBLISHED_KEYS[f"{localizer.config.system}/{localizer.config.supervision}"]
+    assert keys == facts["state_dict"][variant]
     if family != "cpsp":
         without = {key for key, norm in facts["gradient_norms"][variant].items() if norm is None}
         assert set(localizer.unused_keys) == without
-    state = golden_state(family, variant)
     used = sum(parameter.numel() for parameter in localizer.parameters())
-    assert used + sum(state[key].numel() for key in localizer.unused_keys) == facts["parameters"][variant]
+    assert used + sum(math.prod(keys[key]) for key in localizer.unused_keys) == facts["parameters"][variant]
 
 
 def without_dropout(localizer: EventLocalizer) -> bool:
@@ -174,14 +174,12 @@ def without_dropout(localizer: EventLocalizer) -> bool:
     return changed
 
 
-def by_published_key(localizer: EventLocalizer, family: str, values: dict[str, torch.Tensor]) -> dict[str, float]:
+def by_published_key(localizer: EventLocalizer, values: dict[str, torch.Tensor]) -> dict[str, float]:
     """Norms of values of parameters, under the keys of the published file."""
     config = localizer.config
     published = FAMILIES[config.system, config.supervision]
     norms = {}
-    for key in load_json(f"{family}_official.json")["state_dict"][
-        "dmrn" if config.system == "dmrn" else config.supervision
-    ]:
+    for key in PUBLISHED_KEYS[f"{config.system}/{config.supervision}"]:
         name = published.map_key(key)
         if name is None:
             continue
@@ -214,7 +212,7 @@ def test_losses_gradients_and_six_steps(family: str, variant: str) -> None:
                 name: parameter.grad for name, parameter in localizer.named_parameters() if parameter.grad is not None
             }
             assert gradients.keys() == start.keys()
-            compare(by_published_key(localizer, family, gradients), facts["gradient_norms"][variant])
+            compare(by_published_key(localizer, gradients), facts["gradient_norms"][variant])
         if family == "cmbs":
             norms.append(float(torch.nn.utils.clip_grad_norm_(localizer.parameters(), CLIPPED)))
         optimizer.step()
@@ -223,7 +221,7 @@ def test_losses_gradients_and_six_steps(family: str, variant: str) -> None:
     if family == "cmbs":
         np.testing.assert_allclose(norms, expected["norms"], rtol=1e-3)
     moved = {name: parameter.detach() - start[name] for name, parameter in localizer.named_parameters()}
-    compare(by_published_key(localizer, family, moved), facts["moved"][variant])
+    compare(by_published_key(localizer, moved), facts["moved"][variant])
 
 
 def compare(found: dict[str, float], expected: dict[str, float | None]) -> None:
