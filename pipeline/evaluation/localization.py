@@ -192,7 +192,7 @@ def evaluate_localization(
     if ambiguous := int(predicted.ambiguous.sum()):
         notes = (
             *notes,
-            f"In {ambiguous:,} seconds several classes are predicted: the one with most seconds in the clip counts.",
+            f"Seconds with several predicted classes: {ambiguous:,}; the one with most seconds in the clip counts.",
         )
     return LocalizationEvaluation(
         split=split,

@@ -16,7 +16,11 @@ import numpy as np
 import pytest
 import torch
 from avvp.models.losses import Objective, Targets, objective_terms
+from avvp.pipeline.datasets.annotations import read_annotations
+from avvp.pipeline.datasets.localization import annotated_targets
 from avvp.pipeline.errors import SetupError
+from avvp.pipeline.features.npy_folders import FeatureSource
+from avvp.pipeline.features.packed_store import open_features
 from avvp.pipeline.files import exclusive_lock
 from avvp.pipeline.training.distributed import (
     BatchShare,
@@ -26,10 +30,14 @@ from avvp.pipeline.training.distributed import (
     join_processes,
     process_count,
 )
-from avvp.pipeline.training.tasks import task_of
+from avvp.pipeline.training.recipe import load_recipe
+from avvp.pipeline.training.recipe_parts import build_recipe_network, embedding_labels, load_parts
+from avvp.pipeline.training.tasks import network_config, task_of
 from avvp.pipeline.training.train_parser import restore_run
 from safetensors.torch import load_file
+from support.ave_like import AveLike
 from support.command import Run
+from support.event_runs import CMBS_SETTINGS, SETTINGS, event_options, write_event_data
 from support.processes import Started, start_two
 from support.run_folders import train_options
 from support.training import make_job
@@ -60,6 +68,23 @@ class Processes:
         for one in self._all:
             one.kill()
             one.process.join()
+
+
+class Cut:
+    """Features of which the first seconds are left."""
+
+    def __init__(self, source: FeatureSource, lengths: dict[str, int]) -> None:
+        self.spec = source.spec
+        self.ids, self.lengths, self.release = source.ids, source.lengths, source.release
+        self._source, self._lengths = source, lengths
+
+    def read(self, clip_id: str) -> np.ndarray:
+        return self._source.read(clip_id)[: self._lengths[clip_id]]
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> AveLike:
+    return write_event_data(tmp_path_factory.mktemp("events"))
 
 
 @pytest.fixture
@@ -187,6 +212,43 @@ def test_parts_of_a_batch_add_up(data: Path, tmp_path: Path) -> None:
         if name in expected:
             assert parameter.grad is not None
             assert torch.allclose(parameter.grad, expected[name], atol=1e-5), name
+
+
+@pytest.mark.parametrize("name", ["psp-leap", "cmbs", "cmbs-leap", "ave-weak-leap", "psp-weak"])
+def test_terms_of_localizers_add_up_for_clips_of_any_length(events: AveLike, name: str) -> None:
+    """Terms over seconds and over pairs of seconds, of which the processes have different numbers."""
+    recipe = load_recipe(name, [*map("model.{}".format, (*SETTINGS, *CMBS_SETTINGS)), "training.noisy_clips=false"])
+    annotations, features = read_annotations(events.annotations), open_features(events.features)
+    clips = task_of(recipe).load_clips(annotations, "train", features, None, recipe)
+    lengths = np.array([10, 3, 7, 1, 10, 2, 9, 5, *[10] * (len(clips) - 8)])
+    targets = annotated_targets(annotations, annotations.split("train"), lengths)
+    clips = replace(
+        clips, lengths=lengths, events=targets, features=Cut(features, dict(zip(clips.ids, lengths, strict=True)))
+    )
+    config = network_config(recipe, annotations.labels, features.spec, 10, 6)
+    torch.manual_seed(0)
+    network = build_recipe_network(recipe, config, torch.randn(len(embedding_labels(config)), 6)).eval()
+    loss, means = load_parts(recipe, config).loss, task_of(recipe).means(config)
+
+    def terms_of(indices: np.ndarray) -> dict[str, torch.Tensor]:
+        batch = clips.batch(indices)
+        return loss(network(*batch.features, lengths=batch.lengths), batch.targets)
+
+    chunk = np.arange(8)
+    whole = terms_of(chunk)
+    parts = [BatchShare(Ranks(rank, 3), lengths[chunk], (), means).weigh(terms_of(chunk[rank::3])) for rank in range(3)]
+    total = torch.stack([part for part in parts if part is not None]).sum(0)
+    assert torch.allclose(total, torch.stack(list(whole.values())), rtol=1e-5), (name, list(whole))
+
+
+def test_two_processes_train_a_localizer_as_one_does(
+    processes: Processes, run: Run, events: AveLike, tmp_path: Path
+) -> None:
+    options = ["train", "--recipe", "psp", *event_options(events), *NO_DROPOUT, "--batch-size", 11, "--epochs", 2, "-q"]
+    assert run(*options, "-o", tmp_path / "one").status == 0
+    assert [status for status, _ in processes.run(*options, "-o", tmp_path / "two")] == [0, 0]
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-4)  # of 100 times a mean
+    assert differences(tmp_path / "one" / "last.safetensors", tmp_path / "two" / "last.safetensors").max() < LARGEST
 
 
 def test_share_and_seeds() -> None:
