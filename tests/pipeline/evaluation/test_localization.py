@@ -85,7 +85,7 @@ def test_several_classes_in_a_second() -> None:
     table = np.array([[[True, True], [False, True], [False, False]]])
     found = evaluate_localization(SegmentLabels(table, table), truth, ANNOTATIONS, split="test", source="x")
     assert found.scores.accuracy == 100
-    assert "In 1 seconds several classes are predicted" in found.notes[0]
+    assert "Seconds with several predicted classes: 1;" in found.notes[0]
 
 
 def test_a_class_heard_and_not_seen_is_background() -> None:
