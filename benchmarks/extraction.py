@@ -1,13 +1,15 @@
 """Time feature extraction against a plain implementation of the published scripts.
 
-    python benchmarks/extraction.py [CLIP...] [--copies N] [--precision fp32|bf16|fp16] [--rounds N] [--compile]
+    python benchmarks/extraction.py [CLIP...] [--profile llp|ave|ave-4] [--copies N] [--precision fp32|bf16|fp16]
+        [--rounds N] [--compile]
 
 The plain implementation does what the published scripts do: ffmpeg writes JPEG files, PIL reads them, ResNet-152 and
 R(2+1)D-18 run eagerly in PyTorch's default memory format in two passes over the frames, VGGish in a third pass over the
-audio. Ours is `avvp extract`: decoding, resizing and writing are timed, loading the networks is timed in neither. Both
-have the same random parameters, so their features must be equal.
+audio. Under the profiles ave and ave-4 it runs VGG19 on the frames that it takes of those of a pipe. Ours is `avvp
+extract`: decoding, resizing and writing are timed, loading the networks is timed in neither. Both have the same random
+parameters, so their features must be equal.
 
-Efficiency is useful FLOP / (time x rate of large fp32 matrix specs measured in the same run, before and after).
+Efficiency is useful FLOP / (time x rate of large fp32 matrix products measured in the same run, before and after).
 Without clips, three of ten seconds are generated.
 """
 
@@ -25,9 +27,9 @@ import numpy as np
 import torch
 from avvp.extractors.base import Extractor
 from avvp.extractors.fused import fuse
-from avvp.extractors.profiles import feature_spec
+from avvp.extractors.profiles import PROFILES, Profile, feature_spec, get_profile
 from avvp.extractors.registry import EXTRACTORS, build_extractor, extractor_shapes
-from avvp.extractors.sampling import FRAMES_PER_SEGMENT, Stream
+from avvp.extractors.sampling import Stream
 from avvp.pipeline.batch.compute_workers import batch_sizes, warm_up
 from avvp.pipeline.batch.extract_task import ExtractTask
 from avvp.pipeline.batch.task import ComputeSettings
@@ -40,15 +42,16 @@ from avvp.pipeline.precisions import PRECISIONS
 from avvp.weights.manifest import Bundle
 from avvp.weights.untrained import untrained_state
 from measure.batch import time_batch
-from measure.inputs import TINY_NETWORKS, generate_clip
+from measure.inputs import generate_clip
 from measure.options import make_parser
 from measure.precisions import is_supported
 from measure.timing import CPU, mean_matmul_rate, time_call
 from numpy.typing import NDArray
-from reference.extraction import extract_plainly
+from reference.extraction import extract_maps_plainly, extract_plainly
 from torch.utils.flop_counter import FlopCounterMode
 
-NETWORKS = ("vggish", "resnet152", "r2plus1d_18")
+NETWORKS = {"audio": "vggish", "visual_2d": "resnet152", "visual_3d": "r2plus1d_18", "visual_map": "vgg19"}
+TINY = {"audio": "vggish_tiny", "visual_2d": "resnet_tiny", "visual_3d": "r2plus1d_tiny", "visual_map": "vgg19_tiny"}
 MAX_FP32_ERROR = 1e-3  # relative; larger is a defect of one of the two
 
 Features = dict[Stream, NDArray[np.float32]]
@@ -58,6 +61,7 @@ Features = dict[Stream, NDArray[np.float32]]
 class Networks:
     """The same parameters twice, and what a second of video costs."""
 
+    profile: Profile
     names: Sequence[str]  # of the extractors
     ours: Mapping[Stream, Extractor]
     eager: Mapping[Stream, Extractor]  # in PyTorch's default memory format
@@ -67,12 +71,15 @@ class Networks:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__)
     parser.add_argument("clips", nargs="*", type=Path)
+    parser.add_argument("--profile", choices=list(PROFILES), default="llp")
     parser.add_argument("--copies", type=int, default=1, help="how often ours extracts each clip: a longer run")
     parser.add_argument("--precision", choices=list(PRECISIONS), nargs="+", default=["fp32", "bf16"])
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--compile", action="store_true", help="run our networks through torch.compile")
     options = parser.parse_args(argv)
-    networks = build_networks(TINY_NETWORKS if options.smoke else NETWORKS)
+    profile = get_profile(options.profile)
+    chosen = TINY if options.smoke else NETWORKS
+    networks = build_networks(profile, [chosen[stream] for stream in profile.streams])
     print(f"{available_cores()} cores; {networks.flop / 1e9:.4g} GFLOP per second of video")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -85,25 +92,26 @@ def main(argv: Sequence[str] | None = None) -> None:
             measure_round(clips, networks, options, folder / str(number))
 
 
-def build_networks(names: Sequence[str]) -> Networks:
+def build_networks(profile: Profile, names: Sequence[str]) -> Networks:
     """Build extractors with seeded random parameters, once for each of the two programs."""
     ours, eager = (
         [build_extractor(name, untrained_state(extractor_shapes(name), 1)) for name in names] for _ in range(2)
     )
     plain = [network.to(memory_format=torch.contiguous_format) for network in eager]  # pyright: ignore[reportCallIssue] - a gap in torch's stubs
     return Networks(
+        profile,
         names,
         {network.stream: network for network in ours},
         {network.stream: network for network in plain},
-        sum(map(count_flop, names)),
+        sum(count_flop(name, profile.frames_per_segment) for name in names),
     )
 
 
-def count_flop(name: str) -> int:
-    """Count the FLOP of an extractor for one second of video."""
+def count_flop(name: str, frames: int) -> int:
+    """Count the FLOP of an extractor for one second of video, of which so many frames are sampled."""
     with torch.device("meta"):
         network = EXTRACTORS[name]().eval()
-    inputs = FRAMES_PER_SEGMENT if network.stream == "visual_2d" else 1
+    inputs = frames if network.stream in {"visual_2d", "visual_map"} else 1
     one = torch.from_numpy(np.zeros((inputs, *network.input_format.shape), network.input_format.dtype))
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(network.prepare(one.to("meta")))
@@ -121,11 +129,16 @@ def measure_round(clips: Sequence[Path], networks: Networks, options: argparse.N
 
     def extract_all() -> None:
         for clip in clips:
-            expected[clip.stem] = extract_plainly(clip, networks.eager, folder / clip.stem)
+            target = folder / clip.stem
+            if networks.profile.frames == "squashed":
+                frames = networks.profile.frames_per_segment
+                expected[clip.stem] = extract_maps_plainly(clip, networks.eager, target, frames=frames)
+            else:
+                expected[clip.stem] = extract_plainly(clip, networks.eager, target)
 
     plain = time_call(extract_all) / len(clips)
     rates.append(mean_matmul_rate(smoke=options.smoke))
-    seconds = sum(len(rows["visual_3d"]) for rows in expected.values()) / len(clips)
+    seconds = sum(len(rows["audio"]) for rows in expected.values()) / len(clips)
     flop = seconds * networks.flop
     print(f"plain: {plain:.2f} s for {seconds:.1f} s of video; efficiency {flop / plain / np.mean(rates):.3g}")
     for precision in options.precision:
@@ -154,12 +167,13 @@ def time_ours(clips: Sequence[Path], networks: Networks, precision: ComputePreci
     }
     loaded = LoadedExtractors(
         networks=((CPU, fused),),
-        spec=feature_spec("llp", dict(zip(networks.names, networks.ours.values(), strict=True))),
+        spec=feature_spec(networks.profile.name, dict(zip(networks.names, networks.ours.values(), strict=True))),
         weight_ids=dict.fromkeys(fused, "random"),
         precision=precision,
     )
+    extractors = dict.fromkeys(networks.names, "")
     bundle = Bundle(
-        name="random", description="", profile="llp", extractors=dict.fromkeys(networks.names, ""), parser={}, seed=1
+        name="random", description="", profile=networks.profile.name, extractors=extractors, parser={}, seed=1
     )
     task = ExtractTask(bundle=bundle, settings=ComputeSettings(DecodeOptions(), precision=precision))
     warm_up(loaded.networks, batch_sizes(CPU))  # weights are packed at the first batch

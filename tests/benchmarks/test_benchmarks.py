@@ -84,6 +84,12 @@ def test_memory_of_batch_runs(mode: str, load_main: Callable[[str], Main], capsy
     check_figures(run(load_main("memory"), capsys, mode))
 
 
+def test_extraction_of_maps(load_main: Callable[[str], Main], capsys: pytest.CaptureFixture[str]) -> None:
+    printed = run(load_main("extraction"), capsys, "--profile", "ave-4", "--precision", "fp32")
+    check_figures(printed)
+    assert "visual_map" in printed
+
+
 def test_documented_commands_have_options_that_exist() -> None:
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "weights").rglob("*.md")]
     text = " ".join(" ".join(page.read_text(encoding="utf-8").split()) for page in pages)
