@@ -10,7 +10,7 @@ noisySet.txt                                        names of clips without an ev
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -80,6 +80,7 @@ class Annotations:
     notices: tuple[str, ...] = field(default=())  # files in encodings that are not Unicode, and those not read
     # "avvp": classes heard, and classes seen. "avel": in each clip one event that is heard and seen, also of train.
     task: Literal["avvp", "avel"] = "avvp"
+    videos: Mapping[str, str] = field(default_factory=dict)  # `<id>.2`, a further clip of a video -> `<id>`
 
     def split(self, name: str) -> DatasetSplit:
         """Return a split. Raises DatasetError if the folder has no file of it."""
@@ -217,7 +218,8 @@ def _convert_ave(folder: Path, ave: AveAnnotations) -> Annotations:
         EventRow(clip.filename, clip.start, clip.end, clip.label) for clip in ave.clips if clip.start < clip.end
     )
     both = dict.fromkeys(EVENT_FILES, events)
-    return Annotations(folder, ave.labels, splits, both, ave.notes, ave.notices, "avel")
+    videos = {clip.filename: clip.video for clip in ave.clips if clip.filename != clip.video}
+    return Annotations(folder, ave.labels, splits, both, ave.notes, ave.notices, "avel", videos)
 
 
 def read_labels(path: Path, notices: list[str] | None = None) -> tuple[str, ...]:

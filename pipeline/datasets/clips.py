@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -29,8 +30,8 @@ if TYPE_CHECKING:  # scoring files of events needs no torch, whose import takes 
     from ...models.localizers.losses import LocalizationTargets
     from ...models.losses import Targets
 
+NO_VIDEOS: Mapping[str, str] = MappingProxyType({})
 _CLIP_NAME = re.compile(r"(.+)_\d+_\d+")  # <id>_<start>_<end>
-_LATER_ROW = re.compile(r"(.+)\.\d+")  # <id>.2, the second clip of a video in AVE's form
 
 
 class Batch(NamedTuple):
@@ -211,7 +212,7 @@ def load_event_clips(
     annotated = annotations.split(split)
     if with_noisy:
         annotated = _with_noisy(annotated, annotations)
-    ids, lengths = _find_features(annotated, features, share=annotations.task == "avel")
+    ids, lengths = _find_features(annotated, features, annotations.videos)
     return SplitDataset(
         split, annotated.filenames, ids, lengths, annotated.labels, features,
         events=annotated_targets(annotations, annotated, lengths),
@@ -233,11 +234,11 @@ def _with_noisy(split: DatasetSplit, annotations: Annotations) -> DatasetSplit:
 
 
 def _find_features(
-    split: DatasetSplit, features: FeatureSource, *, share: bool = False
+    split: DatasetSplit, features: FeatureSource, videos: Mapping[str, str] = NO_VIDEOS
 ) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """Return the names of the clips' features and their lengths. Raises DatasetError that lists what is missing."""
     available = features.ids()
-    ids, problems = find_ids(split.filenames, available, share=share)
+    ids, problems = find_ids(split.filenames, available, videos)
     lengths, length_problems = features.lengths(ids)
     problems += length_problems
     if problems:
@@ -248,29 +249,25 @@ def _find_features(
 
 
 def find_ids(
-    filenames: Iterable[str], available: frozenset[str], *, share: bool = False
+    filenames: Iterable[str], available: frozenset[str], videos: Mapping[str, str] = NO_VIDEOS
 ) -> tuple[list[str], list[str]]:
     """Find the name of each clip's features, see `find_name`.
 
     Args:
         filenames: of the clips.
         available: names of features.
-        share: a clip called `<id>.2` that has no features takes those of `<id>`, and no two clips are a problem: in
-            AVE's form, the rows of one video are clips.
+        videos: of `Annotations`. Clips of one video may have the same name.
 
     Returns:
-        A name for each clip, whether or not it is available, and a line for every two clips with the same name.
+        A name for each clip, whether or not it is available, and a line for every two other clips with the same name.
     """
     ids: list[str] = []
     owners: dict[str, str] = {}
     problems: list[str] = []
     with_suffix = names_with_suffix(available)
     for filename in filenames:
-        name = find_name(filename, available, with_suffix)
-        if name is None and share and (later := _LATER_ROW.fullmatch(filename)):
-            name = find_name(later[1], available, with_suffix)
-        name = name or clip_id(filename)
-        if name in owners and not share:
+        name = find_name(filename, available, with_suffix, videos) or clip_id(filename)
+        if name in owners and video_of(filename, videos) != video_of(owners[name], videos):
             clips = f"{escape(owners[name])} and {escape(filename)}"
             problems.append(f"{clips} would share the features {escape(name)}; name the features like the clips")
         owners[name] = filename
@@ -287,21 +284,37 @@ def names_with_suffix(available: Iterable[str]) -> dict[str, str]:
     return {base: found[0] for base, found in names.items() if len(found) == 1}
 
 
-def find_name(filename: str, available: Collection[str], with_suffix: Mapping[str, str]) -> str | None:
+def find_name(
+    filename: str,
+    available: Collection[str],
+    with_suffix: Mapping[str, str],
+    videos: Mapping[str, str] = NO_VIDEOS,
+) -> str | None:
     """Find the name under which the results of a clip are stored.
 
     Args:
         filename: of the clip.
         available: names that exist.
         with_suffix: of `names_with_suffix`, for these names.
+        videos: of `Annotations`: a further clip of a video may have the video's results.
 
     Returns:
-        The clip's name or, as in LLP, the id in `<id>_<start>_<end>`; else one of these with the suffix of a media
-        file; None if there is none of them.
+        The clip's name or, as in LLP, the id in `<id>_<start>_<end>`, or the name of its video; else one of these with
+        the suffix of a media file; None if there is none of them.
     """
-    candidates = (filename, clip_id(filename))
+    candidates = (filename, clip_id(filename), video_of(filename, videos))
     plain = (name for name in candidates if name in available)
     return next(plain, None) or next(filter(None, map(with_suffix.get, candidates)), None)
+
+
+def video_of(filename: str, videos: Mapping[str, str]) -> str:
+    """Return the name of a clip's video: of a first clip its own.
+
+    Args:
+        filename: of the clip.
+        videos: of `Annotations`.
+    """
+    return videos.get(filename, filename)
 
 
 def name_of_results(base: str, media: str) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ...weights.messages import first_line
 from ...weights.unicode import decode_unicode
 from ..datasets.annotations import Annotations
-from ..datasets.clips import clip_id, find_name, name_of_results, names_with_suffix
+from ..datasets.clips import clip_id, find_name, name_of_results, names_with_suffix, video_of
 from ..datasets.localization import find_event_targets
 from ..errors import DatasetError
 from ..event_limits import parse_event_json, read_event_bytes
@@ -52,9 +52,13 @@ def evaluate_timelines(
     decisions: list[SegmentLabels] = []
     missing: list[str] = []
     problems: list[str] = []
-    found, ambiguous = _find_timelines(folder, clips.filenames)
+    found, ambiguous = _find_timelines(folder, clips.filenames, annotations.videos)
     problems += ambiguous
     clips_by_name = {name: filename for filename in clips.filenames for name in (clip_id(filename), filename)}
+
+    def of_video(filename: str) -> str:
+        return clip_id(video_of(filename, annotations.videos))
+
     for index, filename in enumerate(clips.filenames):
         path = found.get(filename)
         if path is None:
@@ -64,7 +68,7 @@ def evaluate_timelines(
             document = _read_document(path)
             stated = _stated_name(path, document)
             other = None if stated is None else clips_by_name.get(stated)
-            if other not in {None, filename} and clip_id(other or "") != clip_id(filename):
+            if other is not None and of_video(other) != of_video(filename):
                 raise DatasetError(f"{escape(path)}: called like one clip, but states that it is of {escape(stated)}")
             labels = _read_labels(path, document, annotations.labels, annotations.segments)
         except DatasetError as error:
@@ -88,18 +92,21 @@ def evaluate_timelines(
     return evaluate(predicted, truth, split=split, source=source, labels=annotations.labels, notes=notes)
 
 
-def _find_timelines(folder: Path, filenames: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
+def _find_timelines(
+    folder: Path, filenames: Sequence[str], videos: Mapping[str, str]
+) -> tuple[dict[str, Path], list[str]]:
     """Find the file of each clip: by its name, and where there is none of the clip's name by the media that it states.
 
     Args:
         folder: of the files, and of folders with others; hidden ones are left out.
         filenames: of the clips.
+        videos: of `Annotations`.
 
     Returns:
         Clip -> file, and a line for each clip of which several files state that they are its timeline.
     """
     files = _list_timelines(folder)
-    found = _match(filenames, files)
+    found = _match(filenames, files, videos)
     rest = [filename for filename in filenames if filename not in found]
     if not rest:
         return found, []
@@ -110,7 +117,7 @@ def _find_timelines(folder: Path, filenames: Sequence[str]) -> tuple[dict[str, P
         with contextlib.suppress(DatasetError):  # JSON of another kind
             if name := _stated_name(path, _read_document(path)):
                 (rivals if name in by_media else by_media)[name] = path
-    matched = _match(rest, by_media)
+    matched = _match(rest, by_media, videos)
     problems = [
         f"{escape(by_media[name])} and {escape(rivals[name])}: both state that they are of {escape(name)}"
         for name in rivals
@@ -119,9 +126,9 @@ def _find_timelines(folder: Path, filenames: Sequence[str]) -> tuple[dict[str, P
     return found | matched, problems
 
 
-def _match(filenames: Sequence[str], files: Mapping[str, Path]) -> dict[str, Path]:
+def _match(filenames: Sequence[str], files: Mapping[str, Path], videos: Mapping[str, str]) -> dict[str, Path]:
     with_suffix = names_with_suffix(files)
-    names = {filename: find_name(filename, files.keys(), with_suffix) for filename in filenames}
+    names = {filename: find_name(filename, files.keys(), with_suffix, videos) for filename in filenames}
     return {filename: files[name] for filename, name in names.items() if name is not None}
 
 

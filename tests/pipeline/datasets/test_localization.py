@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -207,3 +208,19 @@ def find_tables(data: AveLike, split: str) -> dict[str, np.ndarray]:
     """Clip -> (T, C), whether the class is the event of the second."""
     classes = np.arange(len(data.labels))
     return {name: row[:, None] == classes for name, row in zip(data.names[split], data.truth[split], strict=True)}
+
+
+def test_timelines_of_a_video_with_two_clips(run: Run, tmp_path: Path) -> None:
+    rows = "Dog&one&good&0&2\nCat&one&good&0&4\nCat&two&good&1&4\n"
+    (tmp_path / "ave").mkdir()
+    (tmp_path / "events").mkdir()
+    (tmp_path / "ave" / "Annotations.txt").write_text(rows)
+    (tmp_path / "ave" / "testSet.txt").write_text(rows)
+    for name, label, onset in (("one", "Dog", 0), ("two", "Cat", 2)):
+        event = {"label": label, "modality": "audio_visual", "onset": onset, "offset": 4}
+        document = {"media": {"path": f"{name}.mp4"}, "events": [event]}
+        (tmp_path / "events" / f"{name}.events.json").write_text(json.dumps(document))
+    result = run("evaluate", "--timelines", tmp_path / "events", "--annotations", tmp_path / "ave", "-f", "json")
+    assert result.status == 0, result.err
+    # Of one, two seconds are wrong; of its second clip, all; of two, a second of its event is missing.
+    assert json.loads(result.out)["scores"]["accuracy"] == pytest.approx(100 * (2 + 0 + 3) / 12)
