@@ -86,7 +86,7 @@ class SquashedFrames:
     def __iter__(self) -> Iterator[Frames]:
         first = self._part.start // WINDOW_SECONDS
         start = float(first * WINDOW_SECONDS)
-        counted = _CountedFrames(self._open(DecodeReport("ffmpeg", start=start)), self._audio_end)
+        counted = _CountedFrames(self._open(DecodeReport("ffmpeg", start=start)), self._audio_end, self._on_skip)
         self.report = DecodeReport("ffmpeg", start=start)
         with library_errors(self._media.path):
             chunks = repeated_chunks(self._chosen(first, counted), self._size)
@@ -177,8 +177,8 @@ class _CountedFrames:
         seconds: of the video, T by the rule of `SquashedFrames`; known when its end has been reached, else None.
     """
 
-    def __init__(self, frames: VideoFrames, audio_end: float) -> None:
-        self._frames, self._iterator, self._audio_end = frames, iter(frames), audio_end
+    def __init__(self, frames: VideoFrames, audio_end: float, on_frame: Callable[[], None]) -> None:
+        self._frames, self._iterator, self._audio_end, self._on_frame = frames, iter(frames), audio_end, on_frame
         self._ahead: list[tuple[float, float]] = []  # time and length of the frames of the window, and behind
         self._latest: tuple[int, _Window] | None = None
         self.seconds: int | None = None
@@ -201,6 +201,7 @@ class _CountedFrames:
                 self.seconds = self._total()
             else:
                 self._ahead.append((frame.time, frame.length))
+                self._on_frame()  # ten seconds of large frames take longer than a hung process is waited for
         self._ahead = [frame for frame in self._ahead if frame[0] >= start or not start]
         if self.seconds is None or self.seconds > end:
             return _Window(max(1, round(self._frames.rate * WINDOW_SECONDS)), WINDOW_SECONDS, is_last=False)
