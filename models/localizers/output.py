@@ -55,8 +55,8 @@ class LocalizerOutput:
         """
         classes, events, probs = self._decide()
         is_class = classes[..., None] == torch.arange(self._count, device=classes.device)
-        below = torch.nextafter(torch.full_like(probs, 0.5), torch.zeros_like(probs))
-        probs = torch.where(is_class & events[..., None], probs.clamp(min=0.5), torch.minimum(probs, below))
+        below = 0.5 - torch.finfo(probs.dtype).eps / 4  # the largest number below 0.5
+        probs = torch.where(is_class & events[..., None], probs.clamp(min=0.5), probs.clamp(max=below))
         return probs * self.valid[..., None]
 
     @property
