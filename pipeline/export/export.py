@@ -1,7 +1,7 @@
 """Export the networks of a bundle and compare each file with its original.
 
-FOLDER/parser.SUFFIX                              the parser
-FOLDER/audio.SUFFIX, visual_2d.…, visual_3d.…     the extractors
+FOLDER/parser.SUFFIX                              the parser or the localizer
+FOLDER/audio.SUFFIX, visual_2d.…, …               the extractors, called by their streams
 FOLDER/export.json                                names, shapes, labels, features, thresholds, hashes; written last
 """
 
@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from ...extractors.base import Extractor
 from ...extractors.profiles import FeatureSpec, feature_spec
 from ...extractors.sampling import Stream
-from ...models.parser import AVParser
 from ...weights.manifest import Bundle
 from ...weights.messages import shown
 from ...weights.parts import Part
@@ -32,11 +31,13 @@ from ...weights.source import ANYWHERE, WeightSource
 from ..errors import FeatureMismatchError, OutputError, SetupError
 from ..files import exclusive_lock, hash_file, make_folder, replacing, write_atomic
 from ..inference.bundle import load_parser, plain_extractors
+from ..inference.networks import Network, is_localizer
 from ..inference.thresholds import Thresholds
 from ..text import escape
+from ..timeline import AVEL
 from .clip import CLIP_SEED, clip_inputs
 from .formats import ExportFormat, Run
-from .programs import PARSER, Program, extractor_programs, parser_program
+from .programs import OUTPUTS_PER_SECOND, PARSER, Program, extractor_programs, parser_program
 
 EXPORT_FILE = "export.json"
 FORMAT_VERSION = 1
@@ -52,8 +53,8 @@ class ExportNetworks:
     """Plain networks of a bundle, on the CPU."""
 
     bundle: Bundle
-    parser: AVParser
-    spec: FeatureSpec  # of the features that the parser reads
+    parser: Network  # or localizer
+    spec: FeatureSpec  # of the features that it reads
     extractors: Mapping[str, Extractor]  # empty if only the parser is exported
     hashes: Mapping[str, str]  # file name -> sha256
     parts: tuple[Part, ...]  # of other packages
@@ -178,7 +179,9 @@ def _write_all(
     progress(f"exporting {PARSER}")
     program = parser_program(networks.parser, networks.spec.frames_per_segment)
     run = export_format.write(program, folder / f"{PARSER}{export_format.suffixes[0]}")
-    comparisons.append(_compare(program, _parse_pairs(networks.parser, run, features), folder, export_format))
+    comparisons.append(
+        _compare(program, _parse_pairs(networks.parser, program.outputs, run, features), folder, export_format)
+    )
     return comparisons, [*programs, program]
 
 
@@ -197,7 +200,7 @@ def _run_in_batches(run: Run, inputs: NDArray[Any]) -> list[NDArray[np.float32]]
 
 
 def _parse_pairs(
-    parser: AVParser, run: Run, features: Mapping[Stream, NDArray[Any]]
+    parser: Network, outputs: Sequence[str], run: Run, features: Mapping[Stream, NDArray[Any]]
 ) -> list[tuple[Sequence[NDArray[Any]], Sequence[NDArray[Any]]]]:
     """Return outputs of the original and of the exported parser, for windows of three lengths in one batch.
 
@@ -221,10 +224,12 @@ def _parse_pairs(
                 for table, rate in zip(batch, rates, strict=True)]  # fmt: skip
         with torch.inference_mode():
             output = parser(*rows)
-        expected = [output.audio_segment_probs, output.visual_segment_probs, output.audio_video_probs,
-                    output.visual_video_probs, output.video_probs][: len(found)]  # fmt: skip
-        exported = [found[0][index, :length], found[1][index, :length], *(table[index] for table in found[2:])]
-        pairs.append(([tensor[0].numpy() for tensor in expected], exported))
+        expected = [getattr(output, name)[0].float().numpy() for name in outputs]
+        exported = [
+            table[index, :length] if name in OUTPUTS_PER_SECOND else table[index]
+            for name, table in zip(outputs, found, strict=True)
+        ]
+        pairs.append((expected, exported))
     return pairs
 
 
@@ -287,6 +292,7 @@ def _describe(
         "untrained": bundle.seed is not None,
         "weights": dict(networks.hashes),
         "parts": [part.to_dict() for part in networks.parts],
+        **({"task": AVEL} if is_localizer(config) else {}),
         "labels": list(config.labels),
         "window": config.segments,
         "features": networks.spec.to_dict(),

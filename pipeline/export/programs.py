@@ -11,17 +11,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...extractors.base import Extractor
-from ...extractors.sampling import Stream
+from ...extractors.sampling import Stream, rows_per_segment
 from ...models.layers import segment_mask
+from ...models.localizers.localizer import EventLocalizer
 from ...models.parser import AVParser
 from ...weights.messages import first_line
 from ..errors import SetupError
+from ..inference.networks import Network, network_features
 
 PARSER = "parser"
 _EXAMPLES = 2  # inputs in the batch that a network is traced with
 
 _OUTPUTS = ("audio_segment_probs", "visual_segment_probs", "audio_video_probs", "visual_video_probs")
 _POOLED = "video_probs"
+_LOCALIZER_OUTPUTS = ("segment_probs", "spatial_attention")
+OUTPUTS_PER_SECOND = ("audio_segment_probs", "visual_segment_probs", *_LOCALIZER_OUTPUTS)  # (B, T, ...)
 
 
 class ParserProgram(nn.Module):
@@ -41,6 +45,22 @@ class ParserProgram(nn.Module):
         # Decoders that pool give sums of weighted probabilities, which rounding can take beyond 1.
         videos = (*found[2:], *((output.video_probs,) if output.audio_video_logits is None else ()))
         return (*found[:2], *(probs.clamp(0, 1) for probs in videos))
+
+
+class LocalizerProgram(nn.Module):
+    """A localizer of windows of T segments, (B, T, ...), that takes the number of real segments of each.
+
+    Args:
+        localizer: in eval mode, on the CPU.
+    """
+
+    def __init__(self, localizer: EventLocalizer) -> None:
+        super().__init__()
+        self.localizer = localizer
+
+    def forward(self, audio: Tensor, visual_map: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        output = self.localizer.predict(audio, visual_map, segment_mask(lengths, audio.shape[1]))
+        return tuple(getattr(output, name).to(audio.dtype) for name in _LOCALIZER_OUTPUTS)
 
 
 class ExtractorProgram(nn.Module):
@@ -98,8 +118,8 @@ class Program:
             return [tensor.numpy() for tensor in self.module(*map(torch.from_numpy, arrays))]
 
 
-def parser_program(parser: AVParser, frames_per_segment: int) -> Program:
-    """Make the program of a parser.
+def parser_program(parser: Network, frames_per_segment: int) -> Program:
+    """Make the program of a parser or a localizer.
 
     Args:
         parser: in eval mode, on the CPU.
@@ -108,15 +128,20 @@ def parser_program(parser: AVParser, frames_per_segment: int) -> Program:
     Returns:
         The program, for windows of `config.segments` seconds.
     """
-    config = parser.config
-    length = config.segments
-    rows = {"audio": (length, config.audio_dim), "visual_2d": (frames_per_segment * length, config.visual_2d_dim),
-            "visual_3d": (length, config.visual_3d_dim)}  # fmt: skip
-    examples = {name: torch.zeros(_EXAMPLES, *shape) for name, shape in rows.items()}
-    with torch.inference_mode():
-        pooled = parser(*examples.values()).audio_video_logits is None
+    length = parser.config.segments
+    rows = {
+        stream: (length * rows_per_segment(stream, frames_per_segment), width)
+        for stream, width in network_features(parser.config).items()
+    }
+    examples: dict[str, Tensor] = {stream: torch.zeros(_EXAMPLES, *shape) for stream, shape in rows.items()}
+    if isinstance(parser, EventLocalizer):
+        module, outputs = LocalizerProgram(parser), _LOCALIZER_OUTPUTS
+    else:
+        with torch.inference_mode():
+            pooled = parser(*examples.values()).audio_video_logits is None
+        module, outputs = ParserProgram(parser), (*_OUTPUTS, *([_POOLED] if pooled else []))
     examples["lengths"] = torch.full((_EXAMPLES,), length, dtype=torch.int64)
-    return Program(PARSER, ParserProgram(parser), examples, (*_OUTPUTS, *([_POOLED] if pooled else [])))
+    return Program(PARSER, module, examples, outputs)
 
 
 def extractor_programs(extractors: Mapping[str, Extractor]) -> dict[Stream, Program]:

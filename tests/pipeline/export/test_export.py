@@ -26,8 +26,9 @@ from avvp.pipeline.export.formats import EXPORT_FORMATS, ExportFormat
 from avvp.pipeline.export.programs import ExtractorProgram, Program, parser_program
 from avvp.pipeline.inference.bundle import load_parser
 from avvp.weights.untrained import untrained_state
-from support.bundles import LABELS, copy_bundle
+from support.bundles import LABELS, copy_bundle, write_tiny_localizer
 from support.command import Result
+from support.localizers import clip_inputs, tiny_localizer
 from support.media import Clips
 from support.paths import ROOT
 
@@ -115,6 +116,49 @@ def check_parser(parser: AVParser, form: ExportFormat, folder: Path) -> None:
             np.testing.assert_allclose(found[4][index], expected.video_probs[0], atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *[("torch", kind) for kind in (("ave", "full", "dch"), ("psp", "weak", "leap"))],
+        pytest.param("onnx", ("cmbs", "full", "dch"), marks=formats("onnx")[0].marks),  # type: ignore[attr-defined]
+    ],
+)
+def test_localizers_are_exported(name: str, kind: tuple[str, str, str], tmp_path: Path) -> None:
+    """Their own probabilities and attention, of clips of several lengths in one batch, and of any size of it."""
+    system, supervision, decoder = kind
+    localizer = tiny_localizer(system=system, supervision=supervision, decoder=decoder).float()
+    program = parser_program(localizer, 16)
+    assert {stream: tuple(one.shape[1:]) for stream, one in program.examples.items()} == {
+        "audio": (5, 6), "visual_map": (5, 40), "lengths": (),
+    }  # fmt: skip
+    run = EXPORT_FORMATS[name].write(program, tmp_path / f"parser{EXPORT_FORMATS[name].suffixes[0]}")
+    audio, maps = (rows.float().flatten(2).numpy() for rows in clip_inputs(3, 5))
+    lengths = [5, 2, 1]
+    probs, attention = run([audio, maps, np.array(lengths)])
+    for index, length in enumerate(lengths):
+        with torch.inference_mode():
+            output = localizer(*(torch.from_numpy(rows[index : index + 1, :length]) for rows in (audio, maps)))
+        np.testing.assert_allclose(probs[index, :length], output.segment_probs[0], atol=1e-5)
+        np.testing.assert_allclose(attention[index, :length], output.spatial_attention[0], atol=1e-5)
+        assert not probs[index, length:].any()
+
+
+def test_a_localizer_by_the_command(run: Run, tmp_path: Path) -> None:
+    bundle = write_tiny_localizer(tmp_path / "bundle", segments=4)
+    result = run("export", bundle, "-f", "torch", "-o", tmp_path / "exported")
+    assert result.status == 0, result.err
+    about = json.loads((tmp_path / "exported" / "export.json").read_text())
+    assert list(about["networks"]) == ["audio", "visual_map", "parser"]
+    parser = about["networks"]["parser"]
+    assert [(one["name"], one["shape"]) for one in parser["inputs"]] == [
+        ("audio", ["batch", 4, 16]), ("visual_map", ["batch", 4, 392]), ("lengths", ["batch"]),
+    ]  # fmt: skip
+    assert [(one["name"], one["shape"]) for one in parser["outputs"]] == [
+        ("segment_probs", ["batch", 4, 3]), ("spatial_attention", ["batch", 4, 7, 7]),
+    ]  # fmt: skip
+    assert (about["task"], about["decision"]) == ("avel", "thresholds")
+
+
 def test_parser_and_extractors_by_the_command(run: Run, bundle: Path, tmp_path: Path) -> None:
     folder = tmp_path / "exported"
     result = run("export", bundle, "-f", "torch", "-o", folder, "--threshold", "0.4")
@@ -126,6 +170,7 @@ def test_parser_and_extractors_by_the_command(run: Run, bundle: Path, tmp_path: 
     about = json.loads((folder / "export.json").read_text())
     assert about["labels"] == list(LABELS)
     assert (about["window"], about["thresholds"]["audio_segment"], about["decision"]) == (4, 0.4, "thresholds")
+    assert "task" not in about
     assert about["features"]["extractors"] == ["vggish_tiny", "resnet_tiny", "r2plus1d_tiny"]
     assert about["networks"]["visual_2d"]["inputs"] == [
         {"name": "inputs", "shape": ["batch", 224, 224, 3], "type": "uint8"}
