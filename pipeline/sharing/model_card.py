@@ -10,6 +10,7 @@ from typing import Any
 
 from ...models.config import PARTS, ParserConfig
 from ...models.files.checkpoint import Description, read_description
+from ...models.localizers.config import DECISIONS, LocalizerConfig
 from ...weights.manifest import Bundle, list_files
 from ...weights.messages import shown
 from ...weights.remote.hub import HubAddress
@@ -22,16 +23,22 @@ from ..text_files import read_json
 CARD_FILE = "README.md"
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,60}")  # as hubs name licences: "mit", "cc-by-4.0"
 _SHORT_NAMES = ("A", "V", "AV", "Type@AV", "Event@AV")
+_ACCURACIES = {"accuracy": "all seconds", "events": "seconds with an event", "background": "seconds without"}
+_TAGS = {False: "audio-visual-video-parsing", True: "audio-visual-event-localization"}  # by whether it is a localizer
+_DESCRIPTIONS = {
+    False: "A model for audio-visual video parsing.",
+    True: "A model for audio-visual event localization.",
+}
 _SETTINGS = ("model", "objective", "training")  # tables of a recipe
 
 
 @dataclass(frozen=True)
 class MeasuredScores:
-    """Scores of a bundle's parser, as `avvp evaluate -f json` writes them."""
+    """Scores of a bundle's parser or localizer, as `avvp evaluate -f json` writes them."""
 
     split: str
     clips: int
-    scores: Mapping[str, Mapping[str, float | None]]  # level -> name -> percent
+    scores: Mapping[str, Mapping[str, float | None]]  # level, or "" for accuracies -> name -> percent
     notes: tuple[str, ...]  # about the data and the thresholds
 
 
@@ -61,8 +68,13 @@ def read_scores(path: Path, bundle: Bundle) -> MeasuredScores:
             raise ValueError("no scores in it; write them by avvp evaluate -f json -o FILE")
         if document["source"] != bundle.name:
             raise ValueError(f"scores of {shown(document['source'])}, not of {shown(bundle.name)}")
-        scores = {level: {name: _number(document["scores"][level][name]) for name in SCORE_NAMES} for level in LEVELS}
-        split, notes, clips = document["split"], document["notes"], document["subsets"]["whole"]["clips"]
+        found = document["scores"]
+        if document.get("task") == "avel":
+            scores, clips = {"": {name: _number(found[name]) for name in _ACCURACIES}}, document["clips"]
+        else:
+            scores = {level: {name: _number(found[level][name]) for name in SCORE_NAMES} for level in LEVELS}
+            clips = document["subsets"]["whole"]["clips"]
+        split, notes = document["split"], document["notes"]
         if not isinstance(split, str) or type(clips) is not int or not isinstance(notes, list):
             raise ValueError("no split or no number of clips in it")
         return MeasuredScores(split, clips, scores, tuple(map(str, notes)))
@@ -103,17 +115,18 @@ def format_card(
         SetupError: the parser's file is not a checkpoint.
     """
     about = _read_parser(bundle)
+    localizes = about is not None and isinstance(about.config, LocalizerConfig)
     title = address.subfolder.rpartition("/")[2] or address.repo.partition("/")[2]
     sections = [
-        _metadata(licence),
-        f"# {_text(title)}\n\n{_text(bundle.description or 'A model for audio-visual video parsing.')}",
+        _metadata(licence, tag=_TAGS[localizes]),
+        f"# {_text(title)}\n\n{_text(bundle.description or _DESCRIPTIONS[localizes])}",
     ]
     if bundle.warning:
         sections.append(f"> **Warning:** {_text(bundle.warning)}")
     sections.append("## The model\n\n" + _facts(bundle, about, size))
     if about is not None:
         sections.append("## Classes\n\n" + ", ".join(map(_text, about.config.labels)))
-        sections.append("## Scores\n\n" + _scores(about.record, scores))
+        sections.append("## Scores\n\n" + _scores(about, scores))
         sections.append("## Training\n\n" + _training(about.record))
     sections.append("## Use\n\n" + _usage(address, has_parser=about is not None))
     sections.append("## Licence\n\n" + _licences(bundle, licence))
@@ -132,15 +145,15 @@ def _read_parser(bundle: Bundle) -> Description | None:
         raise SetupError(escape(error)) from error
 
 
-def _metadata(licence: str | None) -> str:
-    lines = ["---", "library_name: avvp", "tags:", "- audio-visual-video-parsing", "- event-detection"]
+def _metadata(licence: str | None, *, tag: str) -> str:
+    lines = ["---", "library_name: avvp", "tags:", f"- {tag}", "- event-detection"]
     return "\n".join([*lines, *([f"license: {licence}"] if licence else []), "---"])
 
 
 def _facts(bundle: Bundle, about: Description | None, size: int) -> str:
     rows = []
     if about is not None:
-        rows.append(("parser", _parser(about.config)))
+        rows.append(_network(about.config))
         rows.append(("window", f"{about.config.segments} seconds; longer videos are parsed in overlapping windows"))
     rows.append(("extractors", ", ".join(_extractors(bundle)) or "none"))
     rows.append(("profile of the features", bundle.profile))
@@ -148,13 +161,17 @@ def _facts(bundle: Bundle, about: Description | None, size: int) -> str:
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {_text(value)} |" for name, value in rows)])
 
 
-def _parser(config: ParserConfig) -> str:
-    facts = [f"encoder {config.encoder}", f"decoder {config.decoder}", f"width {config.hidden_dim}"]
-    facts.append(f"{len(config.labels)} classes")
-    others = [name for name, known in PARTS.items() if getattr(config, name) not in known]
-    return ", ".join(facts) + (
-        f"; {', '.join(others)}: of another package, which has to be installed" if others else ""
-    )
+def _network(config: ParserConfig | LocalizerConfig) -> tuple[str, str]:
+    """Return what kind of network it is, and its facts."""
+    size = f"width {config.hidden_dim}, {len(config.labels)} classes"
+    if isinstance(config, LocalizerConfig):
+        others = [] if config.decision in DECISIONS else ["decision"]
+        kind = "localizer: one class a second, both heard and seen"
+        facts = f"system {config.system}, {config.supervision} supervision, classifier {config.decoder}, {size}"
+    else:
+        others = [name for name, known in PARTS.items() if getattr(config, name) not in known]
+        kind, facts = "parser", f"encoder {config.encoder}, decoder {config.decoder}, {size}"
+    return kind, facts + (f"; {', '.join(others)}: of another package, which has to be installed" if others else "")
 
 
 def _extractors(bundle: Bundle) -> list[str]:
@@ -165,26 +182,34 @@ def _extractors(bundle: Bundle) -> list[str]:
     ]
 
 
-def _scores(record: Mapping[str, Any], measured: Sequence[MeasuredScores]) -> str:
+def _scores(about: Description, measured: Sequence[MeasuredScores]) -> str:
+    """Return a table of what was measured: F-scores of a parser, accuracies of a localizer."""
+    is_localizer = isinstance(about.config, LocalizerConfig)
+    columns = _ACCURACIES if is_localizer else dict(zip(SCORE_NAMES, _SHORT_NAMES, strict=True))
+    levels = {"": ""} if is_localizer else {level: f": {level} level" for level in LEVELS}
     rows: list[tuple[str, Mapping[str, Any]]] = []
     notes: list[str] = []
     for part in measured:
         where = f"{_text(part.split)}, {part.clips} clips"
-        rows += [(f"{where}: {level} level", part.scores[level]) for level in LEVELS]
+        rows += [(where + words, part.scores[level]) for level, words in levels.items()]
         notes += [_text(note) for note in part.notes]
-    validation = record.get("validation")
-    if isinstance(validation, dict) and all(isinstance(validation.get(level), dict) for level in LEVELS):
-        rows += [(f"validation clips: {level} level", validation[level]) for level in LEVELS]
+    validation = about.record.get("validation")
+    tables: Any = {"": validation} if is_localizer else validation
+    if isinstance(tables, dict) and all(isinstance(tables.get(level), dict) for level in levels):
+        rows += [(f"validation clips{words}", tables[level]) for level, words in levels.items()]
     if not rows:
         return "None were measured."
-    lines = ["F-scores in percent.", "", f"| | {' | '.join(_SHORT_NAMES)} |", f"|---|{'---:|' * len(_SHORT_NAMES)}"]
-    lines += [f"| {name} | {' | '.join(_score(scores.get(key)) for key in SCORE_NAMES)} |" for name, scores in rows]
+    title = (
+        "Seconds with the right class, the background included, in percent." if is_localizer else "F-scores in percent."
+    )
+    lines = [title, "", f"| | {' | '.join(columns.values())} |", f"|---|{'---:|' * len(columns)}"]
+    lines += [f"| {name} | {' | '.join(_score(scores.get(key)) for key in columns)} |" for name, scores in rows]
     if measured:
         lines += [
             "",
             "Measured by `avvp evaluate --weights RUN --annotations FOLDER --features FEATURES --split SPLIT`.",
         ]
-    if len(rows) > len(LEVELS) * len(measured):
+    if len(rows) > len(levels) * len(measured):
         lines += ["", "The scores on the validation clips are those by which `avvp train` chose the epoch."]
     return "\n".join([*lines, *(f"\n{note}" for note in dict.fromkeys(notes))])
 

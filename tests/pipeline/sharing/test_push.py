@@ -19,6 +19,7 @@ from avvp.weights import load_bundle
 from avvp.weights.remote.gather import gather_files
 from avvp.weights.remote.hub import parse_address
 from huggingface_hub import constants
+from support.bundles import write_tiny_localizer
 from support.command import Run
 from support.hub import TOKEN, Hub
 
@@ -111,6 +112,40 @@ def test_the_card_states_what_the_files_say(trained: Path, tmp_path: Path, run: 
     ):
         assert expected in card, expected
     assert "secret" not in card
+
+
+def test_the_card_of_a_localizer_has_accuracies(tmp_path: Path, run: Run) -> None:
+    folder = write_tiny_localizer(tmp_path / "psp", system="psp", supervision="weak", decoder="leap")
+    checkpoint = load_checkpoint(folder / "parser.safetensors")
+    record = {**RECORD, "validation": {"accuracy": 61.25, "events": 70.0, "background": None}}
+    (folder / "parser.safetensors").write_bytes(dump_checkpoint(checkpoint.parser, checkpoint.feature_spec, record))
+    found = {"accuracy": 55.5, "events": 60.04, "background": 20}
+    document = {"task": "avel", "split": "test", "source": "psp", "notes": [], "clips": 402, "scores": found}
+    (tmp_path / "scores.json").write_text(json.dumps(document))
+    result = run(
+        "weights", "push", folder, "hf://alice/psp", "--scores", tmp_path / "scores.json", "--dry-run"
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    for expected in (
+        "- audio-visual-event-localization\n",
+        "A model for audio-visual event localization.",
+        "| localizer: one class a second, both heard and seen | system psp, weak supervision, classifier leap, width"
+        " 16, 3 classes |",
+        "Church bell, Male speech, man speaking, Bark",
+        "| | all seconds | seconds with an event | seconds without |",
+        "| test, 402 clips | 55.5 | 60.0 | 20.0 |",
+        "| validation clips | 61.2 | 70.0 | - |",
+        "after epoch 5.",
+    ):
+        assert expected in result.out, expected
+    assert "F-scores" not in result.out
+    del found["accuracy"]
+    (tmp_path / "scores.json").write_text(json.dumps(document))
+    result = run(
+        "weights", "push", folder, "hf://alice/psp", "--scores", tmp_path / "scores.json", "--dry-run"
+    )  # fmt: skip
+    assert result.status == 2
+    assert "cannot be put on a model card: no 'accuracy' in it" in result.err
 
 
 def test_a_card_claims_nothing_that_was_not_measured(tiny_bundle: Path) -> None:
