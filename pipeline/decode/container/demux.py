@@ -93,7 +93,11 @@ class StreamPackets:
                     packet = next(packets, None)
                 except av.error.FFmpegError as error:
                     packet = error
-            self._account(started, log)
+                except IndexError:  # PyAV's answer to a packet of a stream that was not there when the file was opened
+                    packets = container.demux(selected)
+                    continue
+                finally:
+                    self._account(started, log)
             for _, name, message in log:
                 if name == container.format.name:
                     self._note_error(message)

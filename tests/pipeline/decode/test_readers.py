@@ -8,13 +8,17 @@ import os
 import resource
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from avvp.pipeline.decode import decord_reader, ffmpeg_reader
 from avvp.pipeline.decode.base import FrameReader
+from avvp.pipeline.decode.container.demux import StreamPackets
+from avvp.pipeline.decode.container.report import DecodeReport
 from avvp.pipeline.decode.jpeg_frames import JpegFrames
 from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.decode.process import DecoderProcess
@@ -122,6 +126,26 @@ def test_damaged_frames_are_counted(clips: Clips) -> None:
     _, reader = read(clips.damaged, "ffmpeg")
     assert reader.report.damaged > 0
     assert any("damaged" in warning for warning in reader.report.warnings)
+
+
+def test_packets_of_streams_that_appear_later_are_left_out(clips: Clips) -> None:
+    """In a damaged FLV file; PyAV raises IndexError for each of them."""
+    media = probe(clips.steady)
+    assert media.video is not None
+    packets = [SimpleNamespace(size=1, dts=number) if number % 3 else None for number in range(90)]
+    waiting = iter(packets)
+
+    def demux(_: object) -> Iterator[object]:
+        for packet in waiting:
+            if packet is None:
+                raise IndexError("list index out of range")
+            yield packet
+
+    container: Any = SimpleNamespace(demux=demux, format=SimpleNamespace(name="flv"))
+    report = DecodeReport("ffmpeg")
+    found = list(StreamPackets(media, media.video, report, 60.0)._packets(container, []))
+    assert found == [packet for packet in packets if packet is not None]
+    assert not report.stopped
 
 
 def test_changing_frame_size_keeps_time_and_first_size(clips: Clips) -> None:
