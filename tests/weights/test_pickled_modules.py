@@ -233,6 +233,7 @@ CALLS: dict[str, bytes] = {
     "stack that is empty": b"a",
     "mark that is missing": b"t",
     "mark that is used": b"(R",
+    "mark as a value": b"](a",
     "memo that is not there": b"h\x01",
     "items of a tuple": b")(NNu",
     "an odd number of items": b"}(Nu",
@@ -308,11 +309,11 @@ FILES: dict[str, Callable[[], bytes]] = {
     "lists that nest deeply": lambda: file_of(b"]" * 50_000 + b"a" * 49_999),
     "tuples that nest deeply": lambda: file_of(b")" + b"\x85" * 100_000),
     "tuples that nest deeply, as a key": lambda: file_of(b"})" + b"\x85" * 100_000 + b"Ns"),
-    "more operations than there are": lambda: file_of(b"N0" * MAX_OPERATIONS),
-    "many dictionaries": lambda: file_of(b"}0" * MAX_OPERATIONS),
+    "more operations than there are": lambda: file_of(b"N0" * (MAX_OPERATIONS // 2) + module()),
+    "many dictionaries": lambda: file_of(b"}0" * (MAX_OPERATIONS // 2) + module()),
     "lists that are copied": lambda: file_of(
-        b"](" + b"]q\x02(K\x01K\x02e0" * 10 + b"".join(b"h\x02" for _ in range(1000)) + b"eq\x01"
-        + (name("collections", "OrderedDict") + b"h\x01\x85R0") * 1000
+        b"](" + b"]q\x02(K\x01K\x02e0" * 10 + b"".join(b"h\x02" for _ in range(1000)) + b"eq\x010"
+        + (name("collections", "OrderedDict") + b"h\x01\x85R0") * 1000 + module()
     ),
     "tensors that repeat the numbers": lambda: file_of(
         module(ordered({f"w{index}": tensor(storage(5000), (5000,), (1,)) for index in range(30)})),

@@ -74,12 +74,12 @@ def test_names_and_shapes_are_those_of_the_extractor(monkeypatch: pytest.MonkeyP
 
 def _external(file: Any) -> None:
     del file["block1_conv1"]
-    file["block1_conv1"] = h5py.ExternalLink("secret.h5", "/")
+    file["block1_conv1"] = h5py.ExternalLink("secret.h5", "/block1_conv1")
 
 
 def _soft(file: Any) -> None:
-    del file["block1_conv1"]
-    file["block1_conv1"] = h5py.SoftLink("/block1_conv2")
+    file.move("block1_conv1", "elsewhere")
+    file["block1_conv1"] = h5py.SoftLink("/elsewhere")
 
 
 def _replace(name: str, data: Any, **options: Any) -> Any:
@@ -115,6 +115,7 @@ SPOILT = {
 def test_other_files_are_refused(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "secret.bin").write_bytes(bytes(216))
+    write_keras(tmp_path / "secret.h5")
     write_keras(tmp_path / "x.h5", SPOILT[what])
     with pytest.raises(WeightsError, match=r"x\.h5: not Keras' weights of VGG19: ") as error:
         read_keras(tmp_path / "x.h5", SMALL)

@@ -271,7 +271,15 @@ def test_order_of_the_folders(server: Server, tmp_path: Path, monkeypatch: pytes
 def test_manifest_is_complete() -> None:
     files, bundles = list_files(), list_bundles()
     localizers = {f"{name}{weak}" for name in ("ave", "psp", "cmbs", "cpsp") for weak in ("", "-weak")} | {"dmrn"}
-    assert set(bundles) == {"leap-llp", "untrained", "untrained-clean", "untrained-ave", "demo", *localizers}
+    assert set(bundles) == {
+        "leap-llp",
+        "untrained",
+        "untrained-clean",
+        "untrained-ave",
+        "demo",
+        "demo-avel",
+        *localizers,
+    }
     for name in localizers:
         assert (bundles[name].profile, bundles[name].labels) == ("ave", "ave")
         assert bundles[name].parser["supervision"] == ("weak" if name.endswith("-weak") else "full")
