@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -12,13 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...models.localizers.config import BACKGROUND
 from ..datasets.annotations import Annotations
-from ..datasets.clips import SplitDataset, clip_id
+from ..datasets.clips import SplitDataset, clip_id, video_of
 from ..datasets.localization import EventTargets, annotated_targets, find_event_targets
 from ..metrics import NO_SECOND, class_confusion
 from ..timeline import SegmentLabels
 
 MOST_CONFUSIONS = 10  # pairs of classes in a report
-_LATER_ROW = re.compile(r"(.+)\.\d+")  # <id>.2, the second clip of a video in AVE's form
 
 
 class LocalizationScores(NamedTuple):
@@ -250,20 +248,13 @@ def count_overlap(annotations: Annotations, split: str) -> dict[str, int]:
     Returns:
         Other split -> number of videos, without splits that share none.
     """
-    names = {name for part in annotations.splits.values() for name in part.filenames}
 
     def videos(part: str) -> set[str]:
-        return {_video(name, names) for name in annotations.splits[part].filenames}
+        return {clip_id(video_of(name, annotations.videos)) for name in annotations.splits[part].filenames}
 
     own = videos(split)
     shared = {other: len(own & videos(other)) for other in annotations.splits if other != split}
     return {other: count for other, count in shared.items() if count}
-
-
-def _video(name: str, names: set[str]) -> str:
-    """Return the video of a clip: `<id>` of `<id>.2`, and of `<id>_<start>_<end>`."""
-    later = _LATER_ROW.fullmatch(name)
-    return later[1] if later and later[1] in names else clip_id(name)
 
 
 def describe_overlap(evaluation: LocalizationEvaluation) -> str:

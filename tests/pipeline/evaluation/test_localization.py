@@ -33,7 +33,7 @@ def annotations_of(splits: dict[str, dict[str, tuple[int, int, int]]]) -> Annota
         split: DatasetSplit(split, tuple(part), np.eye(2, dtype=bool)[[label for label, _, _ in part.values()]])
         for split, part in splits.items()
     }
-    return Annotations(Path("x"), LABELS, parts, {"audio": events, "visual": events}, task="avel")
+    return Annotations(Path("x"), LABELS, parts, {"audio": events, "visual": events}, task="avel", videos={"a.2": "a"})
 
 
 ANNOTATIONS = annotations_of(
