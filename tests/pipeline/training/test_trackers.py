@@ -135,6 +135,12 @@ def test_epoch_values() -> None:
     assert values["validation event/type_av"] == 40.0
     assert "validation event/audio" not in values  # not defined
     assert set(epoch_values({**RECORD, "validation": None})) == {"learning_rate", "loss/audio", "loss/total"}
+    scores = {"accuracy": 60.0, "events": 70.0, "background": None}  # of a localizer
+    localized = epoch_values({**RECORD, "validation": scores})
+    assert {name: value for name, value in localized.items() if name.startswith("validation")} == {
+        "validation/accuracy": 60.0,
+        "validation/events": 70.0,
+    }
 
 
 def test_a_run_has_its_id_until_it_is_started_anew(tmp_path: Path) -> None:
