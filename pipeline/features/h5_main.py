@@ -67,7 +67,7 @@ def main(descriptor: str, name: str, kind: str) -> None:
 
 def _limit_resources() -> None:
     """Allow no more memory than `MAX_MEMORY`, and no other file."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    pages = int(Path("/proc/self/statm").read_bytes().split()[0])
     most = pages * resource.getpagesize() + MAX_MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))  # files that are open stay open
