@@ -10,6 +10,7 @@ import pytest
 import torch
 from avvp.models import EventLocalizer, LocalizationObjective, LocalizerOutput, load_published, localization_terms
 from avvp.models.files.published_localizers import FAMILIES
+from avvp.models.localizers.losses import similarity_shares
 from support.golden import SEED, load_json, load_npz, needs_golden
 from support.localizers import PUBLISHED_KEYS, golden_inputs, golden_state, golden_targets, make_output
 
@@ -148,6 +149,16 @@ def test_the_published_decision_of_weak_cmbs_finds_events_everywhere() -> None:
     output, _ = run(load("cmbs", "weak", decision="published"))
     categories = torch.from_numpy(golden("cmbs", "weak")["video_probs"]).argmax(-1, keepdim=True)
     torch.testing.assert_close(output.predictions, categories.expand(-1, 10))
+
+
+@needs_golden
+def test_targets_of_psp() -> None:
+    targets = golden_targets()
+    assert targets.segments is not None
+    events = targets.segments < 28
+    shares = similarity_shares(events, torch.ones_like(events))
+    np.testing.assert_allclose(shares, golden("psp", "full")["avps_target"], atol=1e-7, rtol=0)
+    np.testing.assert_allclose(targets.shares, golden("psp", "weak")["target"], atol=1e-7, rtol=0)
 
 
 @needs_golden
