@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -67,3 +69,18 @@ class LeapClassifier(LabelQueries):
             label_video_logits=video,
             attention=torch.stack([prediction.attention for prediction in found]).mean(dim=0),
         )
+
+    def attention_logits(
+        self, audio: Tensor, visual: Tensor, fused: Tensor, valid: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Compute the label-to-segment logits of every block; arguments as in `forward`.
+
+        Returns:
+            "fused", or "audio" and "visual" -> (B, blocks, Q, T), -inf at padded segments.
+        """
+        memories = {"audio": audio, "visual": visual, "fused": fused}
+        queries = self.queries()
+        return {
+            name: cast("ModalityDecoder", decoder).attention_logits(queries, memories[name], valid)
+            for name, decoder in self.decoders.items()
+        }

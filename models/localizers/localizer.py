@@ -14,6 +14,7 @@ from .ave import AVEEncoder, DMRNEncoder
 from .cmbs import CMBSEncoder
 from .config import LocalizerConfig
 from .dch import EventClassifier, SegmentClassifier
+from .encoded import Encoded
 from .leap_head import LeapClassifier
 from .output import LocalizerOutput
 from .psp import PSPEncoder
@@ -88,9 +89,7 @@ class EventLocalizer(nn.Module):
         Returns:
             As `forward`.
         """
-        dtype = next(self.parameters()).dtype
-        maps = visual.flatten(2).unflatten(2, (self.config.positions, self.config.visual_dim))
-        encoded = self.encoder(audio.to(dtype), maps.to(dtype), valid)
+        encoded = self._encode(audio, visual, valid)
         classified = self.decoder(encoded.audio, encoded.visual, encoded.fused, valid)
         weights = encoded.attention
         if valid is None:
@@ -110,6 +109,34 @@ class EventLocalizer(nn.Module):
             attention=classified.attention,
             **self.readout(encoded, classified, mask),
         )
+
+    def attention_maps(self, audio: Tensor, visual: Tensor, *, lengths: Tensor | None = None) -> dict[str, Tensor]:
+        """Compute the label-to-segment logits of every LEAP block; arguments as in `forward`.
+
+        The softmax over T of a block's logits is its attention.
+
+        Returns:
+            Name in `attention_memories` -> logits (B, blocks, Q, T), -inf at padded segments.
+
+        Raises:
+            ValueError: the shapes are wrong or disagree, or the decoder is not LEAP and has no such attention.
+        """
+        if not isinstance(self.decoder, LeapClassifier):
+            raise ValueError(f"the decoder {self.config.decoder!r} has no label-to-segment attention; leap has")
+        self._check(audio, visual, lengths)
+        valid = None if lengths is None else segment_mask(lengths, audio.shape[1])
+        encoded = self._encode(audio, visual, valid)
+        return self.decoder.attention_logits(encoded.audio, encoded.visual, encoded.fused, valid)
+
+    @property
+    def attention_memories(self) -> tuple[str, ...]:
+        """Names of what LEAP's decoders read: "fused", or "audio" and "visual"; empty without LEAP."""
+        return tuple(self.decoder.decoders) if isinstance(self.decoder, LeapClassifier) else ()
+
+    def _encode(self, audio: Tensor, visual: Tensor, valid: Tensor | None) -> Encoded:
+        dtype = next(self.parameters()).dtype
+        maps = visual.flatten(2).unflatten(2, (self.config.positions, self.config.visual_dim))
+        return self.encoder(audio.to(dtype), maps.to(dtype), valid)
 
     def _check(self, audio: Tensor, visual: Tensor, lengths: Tensor | None) -> None:
         config = self.config

@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ....models.parser import AVParser
+from ....models.localizers.localizer import EventLocalizer
 from ...errors import SetupError
 from ...features.extract import FeatureSet
 from ...files import write_atomic
+from ...inference.networks import Network
 from ...inference.predict import average_windows, to_finite_array
 from ...text import escape
 from .attention_maps import MAP_SUFFIXES, AttentionMaps, maps_to_npz
@@ -32,6 +33,7 @@ _DEFAULT_CLASSES = 8  # number of classes in a plot without a choice of classes
 _MAX_COLUMNS = 600  # of a heat map; a panel has fewer pixels than that
 _MAX_LOGIT = 6.0  # end of the colour scale: beyond it the probability is within 0.3 % of 0 or 1
 _MAX_NAME_LENGTH = 32  # characters of a class name
+_MEMORIES = {"audio": "audio", "visual": "visual", "fused": "both"}  # what people read
 _FONT = "DejaVu Sans"  # comes with matplotlib
 _DPI = 150
 _CELL = 0.24  # inches: height of a class's row, width of a second of a short video
@@ -39,21 +41,27 @@ _COLOUR_BAR_HEIGHT = 0.12  # inches
 _PANEL_WIDTHS = (2.4, 4.5)  # inches, minimum and maximum
 
 
-def check_explainable(parser: AVParser) -> None:
-    """Raise SetupError for a parser whose decoder has no label-to-segment attention."""
-    if parser.config.decoder != "leap":
+def check_explainable(parser: Network) -> None:
+    """Raise SetupError for a parser or a localizer whose decoder has no label-to-segment attention."""
+    if parser.config.decoder == "leap":
+        return
+    if isinstance(parser, EventLocalizer):
         raise SetupError(
-            f"this parser's decoder is {escape(parser.config.decoder)}, which has no label-to-segment attention;"
-            " choose a bundle whose decoder is leap"
+            f"this localizer ({escape(parser.config.system)}) has its own classifier, which has no"
+            " label-to-segment attention; choose one with LEAP in its place, of a recipe whose name ends in -leap"
         )
+    raise SetupError(
+        f"this parser's decoder is {escape(parser.config.decoder)}, which has no label-to-segment attention;"
+        " choose a bundle whose decoder is leap"
+    )
 
 
-def explain_features(features: FeatureSet, parser: AVParser, device: torch.device | str = "cpu") -> AttentionMaps:
-    """Compute the attention of a parser on a video of any length, with the windows of `predict.predict_video`.
+def explain_features(features: FeatureSet, parser: Network, device: torch.device | str = "cpu") -> AttentionMaps:
+    """Compute the attention of a network on a video of any length, with the windows of `predict.predict_video`.
 
     Args:
         features: of one video.
-        parser: LEAP, on `device`; it is set to evaluation mode.
+        parser: with LEAP, or a localizer with LEAP, on `device`; it is set to evaluation mode.
         device: where the features are moved to.
 
     Raises:
@@ -61,16 +69,21 @@ def explain_features(features: FeatureSet, parser: AVParser, device: torch.devic
     """
     check_explainable(parser)
     parser.eval()
+    labels = parser.config.labels
 
     def attention(*batch: Tensor) -> NDArray[np.float32]:
-        logits = torch.stack(parser.attention_maps(*batch), dim=1)
-        maps = torch.stack([logits, logits.softmax(dim=-1)], dim=1)  # (B, kind, modality, blocks, C, T)
+        by_memory = parser.attention_maps(*batch)
+        found = by_memory.values() if isinstance(by_memory, dict) else by_memory
+        logits = torch.stack([one[:, :, : len(labels)] for one in found], dim=1)  # without the background's query
+        maps = torch.stack([logits, logits.softmax(dim=-1)], dim=1)  # (B, kind, memory, blocks, C, T)
         return to_finite_array(maps.flatten(1, 3).transpose(2, 3))
 
+    memories = parser.attention_memories if isinstance(parser, EventLocalizer) else ("audio", "visual")
+    names = [f"{memory}_{kind}" for kind in ("logits", "weights") for memory in memories]
     streams = list(features.arrays().values())
-    averaged = average_windows(attention, streams, parser.config.segments, torch.device(device))  # (4 blocks, T, C)
-    arrays = averaged.reshape(4, -1, *averaged.shape[1:]).swapaxes(2, 3)
-    return AttentionMaps(parser.config.labels, *np.ascontiguousarray(arrays))
+    averaged = average_windows(attention, streams, parser.config.segments, torch.device(device))
+    arrays = averaged.reshape(len(names), -1, *averaged.shape[1:]).swapaxes(2, 3)  # (kind and memory, blocks, C, T)
+    return AttentionMaps(labels, **dict(zip(names, np.ascontiguousarray(arrays), strict=True)))
 
 
 def write_maps(maps: AttentionMaps, path: Path, *, classes: Sequence[str] = ()) -> None:
@@ -78,7 +91,7 @@ def write_maps(maps: AttentionMaps, path: Path, *, classes: Sequence[str] = ()) 
 
     Args:
         maps: attention on one video.
-        path: `.npz` for the arrays of all classes (`labels` and the four of `AttentionMaps`, without pickle), or
+        path: `.npz` for the arrays of all classes (`labels` and those of `AttentionMaps`, without pickle), or
             `.png`, `.svg` or `.pdf` for heat maps.
         classes: of a plot, from top to bottom. By default the 8 classes with the largest probability in any second of
             either modality, by the logits of the last block.
@@ -100,7 +113,7 @@ def _class_indices(maps: AttentionMaps, classes: Sequence[str]) -> list[int]:
         raise ValueError(f"not among the classes of the maps: {', '.join(map(escape, unknown))}")
     if classes:
         return [maps.labels.index(label) for label in dict.fromkeys(classes)]
-    peaks = np.maximum(maps.audio_logits[-1], maps.visual_logits[-1]).max(axis=-1)
+    peaks = np.max([logits[-1] for logits in maps.logits().values()], axis=0).max(axis=-1)
     return np.argsort(-peaks, kind="stable")[:_DEFAULT_CLASSES].tolist()
 
 
@@ -117,17 +130,19 @@ def _save_plot(maps: AttentionMaps, indices: list[int], file_format: str) -> byt
 
 
 def _draw(maps: AttentionMaps, indices: list[int]) -> Figure:
-    """Draw heat maps: one row per modality; logits of each block on the left, their softmax on the right."""
+    """Draw heat maps, a row for each memory; logits of each block on the left, their softmax on the right."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    blocks, _, seconds = maps.audio_logits.shape
+    blocks, _, seconds = maps.shape
+    memories = [_MEMORIES[name] for name in maps.logits()]
+    rows = len(memories)
     width = float(np.clip(_CELL * seconds, *_PANEL_WIDTHS))
     height = max(1.0, _CELL * len(indices))
-    figure = Figure(figsize=(1.8 + 2 * blocks * width, 1.6 + 2 * height), layout="constrained")
-    grid = figure.add_gridspec(3, 2 * blocks, height_ratios=(height, height, _COLOUR_BAR_HEIGHT))
+    figure = Figure(figsize=(1.8 + 2 * blocks * width, 1.6 + rows * height), layout="constrained")
+    grid = figure.add_gridspec(rows + 1, 2 * blocks, height_ratios=(*[height] * rows, _COLOUR_BAR_HEIGHT))
     panels: dict[tuple[int, int], Axes] = {}
-    arrays = np.stack(list(maps.arrays().values())).reshape(2, 2, *maps.audio_logits.shape)
+    arrays = np.stack(list(maps.arrays().values())).reshape(2, rows, *maps.shape)
     step = -(-seconds // _MAX_COLUMNS)
     # In a long video several seconds share a column: their maximum, since a mean would hide a short event.
     arrays = np.maximum.reduceat(arrays[:, :, :, indices], np.arange(0, seconds, step), axis=-1)
@@ -137,7 +152,7 @@ def _draw(maps: AttentionMaps, indices: list[int]) -> Figure:
         ("weights", "after the softmax over a window's seconds", "viridis", 0.0, float(arrays[1].max())),
     )
     for half, (quantity, meaning, colour_map, lowest, highest) in enumerate(halves):
-        for row, block in np.ndindex(2, blocks):
+        for row, block in np.ndindex(rows, blocks):
             column = half * blocks + block
             first = panels.get((0, 0))
             panel = panels[row, column] = figure.add_subplot(grid[row, column], sharex=first, sharey=first)
@@ -151,11 +166,13 @@ def _draw(maps: AttentionMaps, indices: list[int]) -> Figure:
                 extent=(0, step * arrays.shape[-1], len(indices), 0),
             )
             panel.tick_params(axis="y", length=0, labelleft=column == 0)
-            panel.tick_params(axis="x", labelbottom=row == 1)
+            panel.tick_params(axis="x", labelbottom=row == rows - 1)
             panel.set_title(f"block {block + 1}, {quantity}" if row == 0 else "")
-            panel.set_xlabel(("seconds" if step == 1 else f"seconds; a column is the largest of {step}") if row else "")
-            panel.set_ylabel(("audio", "visual")[row] if column == 0 else "", fontweight="bold")
-        bar = figure.add_subplot(grid[2, half * blocks : (half + 1) * blocks])
+            panel.set_xlabel(
+                ("seconds" if step == 1 else f"seconds; a column is the largest of {step}") if row == rows - 1 else ""
+            )
+            panel.set_ylabel(memories[row] if column == 0 else "", fontweight="bold")
+        bar = figure.add_subplot(grid[rows, half * blocks : (half + 1) * blocks])
         extend = "both" if quantity == "logits" and limit == _MAX_LOGIT else "neither"
         figure.colorbar(
             panels[0, half * blocks].images[0], cax=bar, orientation="horizontal", label=meaning, extend=extend
@@ -163,7 +180,7 @@ def _draw(maps: AttentionMaps, indices: list[int]) -> Figure:
     panels[0, 0].set_xlim(0, seconds)
     panels[0, 0].xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     names = [_drawable(maps.labels[index]) for index in indices]
-    for row in range(2):  # shared axes share ticks, not text properties: a $ in a class name is not a formula
+    for row in range(rows):  # shared axes share ticks, not text properties: a $ in a class name is not a formula
         panels[row, 0].set_yticks(np.arange(len(names)) + 0.5, names, parse_math=False)
     return figure
 

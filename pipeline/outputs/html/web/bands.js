@@ -35,7 +35,7 @@ class Bands {
     if (this.attended !== null) {
       this.blocks.forEach((block, number) => {
         for (const modality of Object.keys(block)) {
-          const name = `block ${number + 1} ${modality}`;
+          const name = `block ${number + 1} ${MODALITY_WORDS[modality]}`;
           bands.push({ name, height: ATTENTION_HEIGHT, draw: (...at) => this.drawAttention(number, modality, ...at) });
         }
       });

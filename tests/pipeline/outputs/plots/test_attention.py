@@ -11,11 +11,15 @@ import numpy as np
 import pytest
 import torch
 from avvp.extractors.profiles import FeatureSpec
+from avvp.models.localizers.localizer import EventLocalizer
 from avvp.pipeline.errors import AVVPError, FormatError, OutputError, SetupError
 from avvp.pipeline.features.extract import FeatureSet
-from avvp.pipeline.outputs.plots.attention import explain_features, write_maps
+from avvp.pipeline.inference.bundle import load_networks
+from avvp.pipeline.outputs.html.attention_data import attention_data
+from avvp.pipeline.outputs.plots.attention import check_explainable, explain_features, write_maps
 from avvp.pipeline.outputs.plots.attention_maps import MAP_SUFFIXES, AttentionMaps, read_maps
 from PIL import Image
+from support.bundles import write_tiny_localizer
 from support.parsers import inputs, tiny_parser
 
 MODALITIES = ("audio", "visual")
@@ -143,7 +147,7 @@ def test_a_long_video_is_the_mean_over_its_windows(variant: str) -> None:
 def test_explain_features_ignores_dropout() -> None:
     parser, features = tiny_parser().float().train(), features_of(6)
     once, again = explain_features(features, parser), explain_features(features, parser)
-    assert np.array_equal(once.audio_logits, again.audio_logits)
+    assert np.array_equal(once.logits()["audio"], again.logits()["audio"])
 
 
 def test_a_decoder_without_attention_is_refused() -> None:
@@ -248,10 +252,11 @@ def test_eight_classes_with_the_highest_peaks(tmp_path: Path) -> None:
     """By the last block, in either modality, regardless of the first one."""
     labels = tuple(f"class {index:02}" for index in range(20))
     maps = made_up(labels)
-    maps.audio_logits[1], maps.visual_logits[1] = -9, -9
+    audio, visual = maps.logits().values()
+    audio[1], visual[1] = -9, -9
     expected = [13, 2, 7, 19, 0, 5, 11, 17]
     for rank, label in enumerate(expected):
-        (maps.audio_logits if rank % 2 else maps.visual_logits)[1, label, rank] = 8 - rank
+        (audio if rank % 2 else visual)[1, label, rank] = 8 - rank
     write_maps(maps, tmp_path / "maps.svg")
     names = [text for text in texts(tmp_path / "maps.svg") if text.startswith("class")]
     assert names == [labels[index] for index in expected] * 2
@@ -379,3 +384,47 @@ def test_what_is_no_file_of_arrays_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "gone.npz"):
         with pytest.raises(FormatError, match="is not attention"):
             read_maps(path)
+
+
+class TestLocalizers:
+    """LEAP in the place of a localizer's classifier: one map of fused segments, or one of each modality."""
+
+    @pytest.mark.parametrize(("memory", "names"), [("fused", ("fused",)), ("modalities", ("audio", "visual"))])
+    def test_maps_are_those_of_the_windows(self, tmp_path: Path, memory: str, names: tuple[str, ...]) -> None:
+        folder = write_tiny_localizer(tmp_path / "b", system="psp", decoder="leap", leap_memory=memory, segments=4)
+        localizer = load_networks(str(folder)).parser
+        assert isinstance(localizer, EventLocalizer)
+        rng = np.random.default_rng(3)
+        spec = FeatureSpec("ave", 1, ("vggish_tiny", "vgg19_tiny"), (16, 392), 16, streams=("audio", "visual_map"))
+        none = np.zeros((0, 0), np.float32)
+        rows = [rng.random((6, width), np.float32) for width in (16, 392)]
+        features = FeatureSet(rows[0], none, none, spec, 6.0, visual_map=rows[1])
+        maps = explain_features(features, localizer)
+        assert (tuple(maps.logits()), tuple(maps.weights()), maps.shape) == (names, names, (2, 3, 6))
+        windows = [localizer.attention_maps(*(torch.from_numpy(part[None, start : start + 4]) for part in rows))
+                   for start in (0, 2)]  # fmt: skip
+        for name in names:
+            first, second = (window[name][0, :, :3].detach().numpy() for window in windows)  # without the background
+            expected = np.concatenate(
+                [first[..., :2], (first[..., 2:] + second[..., :2]) / 2, second[..., 2:]], axis=-1
+            )
+            np.testing.assert_allclose(maps.logits()[name], expected, atol=1e-5)
+        for suffix in ("npz", "png"):
+            write_maps(maps, tmp_path / f"maps.{suffix}")
+        again = read_maps(tmp_path / "maps.npz")
+        assert tuple(again.arrays()) == tuple(maps.arrays())
+        np.testing.assert_array_equal(again.logits()[names[-1]], maps.logits()[names[-1]])
+        data = attention_data(maps, maps.labels, 6)
+        assert set(data["blocks"][0]) == ({"audio_visual"} if memory == "fused" else {"audio", "visual"})
+
+    def test_others_say_what_has_attention(self, tmp_path: Path) -> None:
+        localizer = load_networks(str(write_tiny_localizer(tmp_path / "b", system="cmbs"))).parser
+        with pytest.raises(SetupError, match=r"this localizer \(cmbs\) has its own classifier.* ends in -leap"):
+            check_explainable(localizer)
+        with pytest.raises(ValueError, match="'dch' has no label-to-segment attention"):
+            localizer.attention_maps(torch.zeros(1, 4, 16), torch.zeros(1, 4, 392))  # type: ignore[call-arg]
+
+    def test_maps_of_a_kind_are_together(self) -> None:
+        table = np.zeros((1, 2, 3), np.float32)
+        with pytest.raises(ValueError, match="expected audio_logits, visual_logits, audio_weights, visual_weights, or"):
+            AttentionMaps(("a", "b"), fused_logits=table, audio_weights=table)
