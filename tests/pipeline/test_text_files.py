@@ -199,7 +199,8 @@ def test_text_of_users_is_read_in_one_place() -> None:
     own = {*OWN_TEXT, "weights/toml.py", "pipeline/text_files.py", "pipeline/tables.py"}
     between_processes = (
         "pipeline/preprocess/", "pipeline/decode/", "pipeline/batch/ray_engine.py", "pipeline/serve/jobs/engine",
-        "pipeline/outputs/cuts/copy_main.py", "pipeline/outputs/cuts/write_cuts.py", "models/",
+        "pipeline/outputs/cuts/copy_main.py", "pipeline/outputs/cuts/write_cuts.py", "pipeline/features/h5_files.py",
+            "models/",
     )  # fmt: skip
     for package in ("weights", "models", "extractors", "pipeline"):
         for path in (ROOT / package).rglob("*.py"):
