@@ -155,6 +155,7 @@ def test_the_published_decision_of_weak_cmbs_finds_events_everywhere() -> None:
 def test_targets_of_psp() -> None:
     targets = golden_targets()
     assert targets.segments is not None
+    assert targets.shares is not None
     events = targets.segments < 28
     shares = similarity_shares(events, torch.ones_like(events))
     np.testing.assert_allclose(shares, golden("psp", "full")["avps_target"], atol=1e-7, rtol=0)
