@@ -21,7 +21,7 @@ from ..event_limits import parse_event_json, read_event_bytes
 from ..files import list_files, without_media_suffix
 from ..metrics import score
 from ..text import escape
-from ..timeline import MAX_EVENTS, GroundTruth, SegmentLabels, Timeline, per_second_labels
+from ..timeline import MAX_EVENTS, SINGLE_MODALITIES, GroundTruth, SegmentLabels, Timeline, per_second_labels
 from .evaluate import Evaluation, evaluate
 from .localization import LocalizationEvaluation, classes_of_seconds, evaluate_localization
 
@@ -156,6 +156,17 @@ def _stated_name(path: Path, document: Any) -> str | None:
     return name_of_results(base, without_media_suffix(PurePath(stated).name)) or None
 
 
+def _localization_agreement(timeline: Timeline, truth: SegmentLabels) -> str:
+    """Return one line with the share of annotated seconds in which a localizer names a true class, or rightly none."""
+    joint = truth.audio_visual[timeline.parsed[0] :]
+    try:
+        predicted = timeline.per_second_labels(timeline.labels, len(truth.audio)).audio_visual[timeline.parsed[0] :]
+    except ValueError as error:
+        raise DatasetError(f"{escape(timeline.name)} cannot be compared: {error}") from error
+    right = (predicted & joint).any(axis=1) | ~(predicted.any(axis=1) | joint.any(axis=1))
+    return f"{np.count_nonzero(right)} of {len(joint)} seconds right" if len(joint) else ""
+
+
 @dataclass(frozen=True, eq=False)
 class AnnotatedClip:
     """Annotated labels of one clip.
@@ -181,8 +192,8 @@ class AnnotatedClip:
             timeline: of the clip; its classes must pass `check`.
 
         Returns:
-            The labels in the timeline's classes, as long as the annotations within it, and the timeline's F-scores;
-            where a part was parsed, both of its seconds only.
+            The labels in the timeline's classes, as long as the annotations within it, and the timeline's F-scores, of
+            a localizer the share of right seconds; where a part was parsed, both of its seconds only.
 
         Raises:
             DatasetError: the labels per second are too many to be compared.
@@ -192,6 +203,8 @@ class AnnotatedClip:
         truth = SegmentLabels(self.truth.audio[:length][:, columns], self.truth.visual[:length][:, columns])
         for table in truth:  # copies, because of the columns
             table[: timeline.parsed[0]] = False  # seconds that were not parsed are not compared
+        if timeline.lanes != SINGLE_MODALITIES:
+            return GroundTruth(truth, _localization_agreement(timeline, truth))
         predicted, padded = self._active_part(timeline, truth)
         scores = score(*(table[None] for table in (*predicted, *padded)))
         agreement = "; ".join(
