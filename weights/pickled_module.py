@@ -11,7 +11,6 @@ import math
 import resource
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from .inert_pickle import Inert, InertPickleError, Machine, Storage, View
 from .messages import first_line, shown
+from .process_limits import limit_memory, lower_limit
 from .tensor_files import MAX_KEY, MAX_TENSORS
 
 MAX_MODULE_BYTES = 64 << 20  # of such a file; the largest published one has 7 MB
@@ -132,18 +132,8 @@ def _cut(view: View, storages: dict[str, NDArray[Any]]) -> NDArray[Any]:
 
 def _limit(size: int) -> None:
     """Limit the memory and the time of this process; memory counts from what it has now, with its libraries."""
-    _lower(resource.RLIMIT_CPU, CPU_SECONDS)
-    status = Path("/proc/self/statm")
-    if status.is_file():
-        used = int(status.read_bytes().split()[0]) * resource.getpagesize()
-        _lower(resource.RLIMIT_AS, used + _MEMORY + 3 * size)
-
-
-def _lower(kind: int, limit: int) -> None:
-    """Set a limit of this process, unless the one that it has is lower."""
-    before = resource.getrlimit(kind)[1]
-    lowest = limit if before == resource.RLIM_INFINITY else min(limit, before)
-    resource.setrlimit(kind, (lowest, lowest))
+    lower_limit(resource.RLIMIT_CPU, CPU_SECONDS)
+    limit_memory(_MEMORY + 3 * size)
 
 
 def main() -> None:

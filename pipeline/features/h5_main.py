@@ -13,11 +13,11 @@ import itertools
 import math
 import resource
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...weights.process_limits import limit_memory, lower_limit
 from ..child_output import MessageWriter
 from ..decode.process import die_with_parent
 from ..text import first_few
@@ -67,10 +67,8 @@ def main(descriptor: str, name: str, kind: str) -> None:
 
 def _limit_resources() -> None:
     """Allow no more memory than `MAX_MEMORY`, and no other file."""
-    pages = int(Path("/proc/self/statm").read_bytes().split()[0])
-    most = pages * resource.getpagesize() + MAX_MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))  # files that are open stay open
+    limit_memory(MAX_MEMORY)
+    lower_limit(resource.RLIMIT_NOFILE, 0)  # files that are open stay open
 
 
 def _find_dataset(file: h5py.File, wanted: str) -> h5py.Dataset:
