@@ -285,10 +285,12 @@ def test_the_page_of_the_demo_model(
     run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    printed = ""
+    printed = []
     for line in (line for block in code(DEMO_MODEL, "bash") for line in block.splitlines()):
         _, *arguments = shlex.split(line)
         result = run(*arguments)
         assert result.status == 0, result.err
-        printed = result.out
-    assert "all clips (2)" in printed
+        printed += [result.out] if arguments[0] == "evaluate" else []
+    parsed, localized = printed
+    assert "all clips (2)" in parsed
+    assert "background everywhere" in localized
