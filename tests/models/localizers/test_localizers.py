@@ -181,6 +181,30 @@ def test_a_localizer_is_restored_without_allocating_its_tensors(kind: dict) -> N
     torch.testing.assert_close(tensors(restored(*inputs)), tensors(localizer(*inputs)), atol=0, rtol=0)
 
 
+@pytest.mark.parametrize("kind", [kind for kind in [*KINDS, *LEAP_KINDS] if kind["decoder"] == "leap"], ids=kind_name)
+def test_attention_maps_are_the_logits_of_every_block(kind: dict) -> None:
+    """Their mean over decoders is what the output has, for the block that predicts."""
+    localizer, (audio, visual) = tiny_localizer(**kind), clip_inputs(2, 4)
+    lengths = torch.tensor([4, 3])
+    output = localizer(audio, visual, lengths=lengths)
+    maps = localizer.attention_maps(audio, visual, lengths=lengths)
+    assert tuple(maps) == localizer.attention_memories
+    assert output.label_segment_logits is not None
+    queries = output.label_segment_logits.shape[-1]
+    assert {tuple(logits.shape) for logits in maps.values()} == {(2, 2, queries, 4)}
+    assert all(logits[1, :, :, 3:].eq(float("-inf")).all() for logits in maps.values())
+    blocks = torch.stack(list(maps.values())).mean(dim=0)
+    predicting = blocks.mean(dim=1) if localizer.config.leap_prediction == "average" else blocks[:, -1]
+    expected = output.label_segment_logits.transpose(1, 2)
+    torch.testing.assert_close(predicting[..., :3], expected[..., :3], atol=1e-9, rtol=0)
+
+
+def test_attention_maps_need_leap() -> None:
+    with pytest.raises(ValueError, match="the decoder 'dch' has no label-to-segment attention"):
+        tiny_localizer(system="psp").attention_maps(*clip_inputs(2, 4))
+    assert tiny_localizer(system="psp").attention_memories == ()
+
+
 class Padded(torch.nn.Module):
     """A localizer that takes the number of real segments, as exported programs do."""
 
