@@ -41,7 +41,7 @@ class DecoderOptions(CommandOptions):
             "--resampler",
             type=click.Choice(["polyphase", "torchaudio", "resampy"]),
             default="polyphase",
-            help="Filter that resamples audio to 16 kHz, for bundles of the profile clean.",
+            help="Filter that resamples audio to 16 kHz, for bundles of the profiles clean and ave.",
         )
     )
 
