@@ -40,7 +40,9 @@ def parse(run: Run, held_out: Path, tmp_path: Path) -> Callable[[], Scores]:
     def call() -> Scores:
         result = run("parse", held_out / "videos", "--output-dir", tmp_path / "events", "--weights", "demo", "-q")
         assert result.status == 0, result.err
-        return evaluate_timelines(tmp_path / "events", read_annotations(held_out / "annotations"), "test").scores
+        scores = evaluate_timelines(tmp_path / "events", read_annotations(held_out / "annotations"), "test").scores
+        assert isinstance(scores, Scores)
+        return scores
 
     return call
 
