@@ -226,8 +226,12 @@ def _training(record: Mapping[str, Any]) -> str:
     parts = [
         f"By `avvp train`; these are the parameters after epoch {epoch}." if type(epoch) is int else "By `avvp train`."
     ]
+    if isinstance(split := record.get("selected_on"), str):
+        parts.append(f"The epoch was chosen on the {escape(split)} split, so the scores on it are too high.")
     tables = {name: recipe[name] for name in _SETTINGS if isinstance(recipe.get(name), Mapping) and recipe[name]}
     lines = [f"description = {toml_string(str(recipe.get('description') or ''))}"]
+    if "task" in recipe:
+        lines.append(f"task = {_toml(recipe['task'])}")
     for name, table in tables.items():
         lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
     return "\n\n".join([*parts, "```toml\n" + "\n".join(lines).replace("```", "'''") + "\n```"])
@@ -236,6 +240,8 @@ def _training(record: Mapping[str, Any]) -> str:
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
     return str(value) if isinstance(value, (int, float)) else toml_string(str(value))
 
 

@@ -18,6 +18,7 @@ from avvp.pipeline.sharing.model_card import check_licence, format_card
 from avvp.weights import load_bundle
 from avvp.weights.remote.gather import gather_files
 from avvp.weights.remote.hub import parse_address
+from avvp.weights.toml import parse_toml
 from huggingface_hub import constants
 from support.bundles import write_tiny_localizer
 from support.command import Run
@@ -117,7 +118,9 @@ def test_the_card_states_what_the_files_say(trained: Path, tmp_path: Path, run: 
 def test_the_card_of_a_localizer_has_accuracies(tmp_path: Path, run: Run) -> None:
     folder = write_tiny_localizer(tmp_path / "psp", system="psp", supervision="weak", decoder="leap")
     checkpoint = load_checkpoint(folder / "parser.safetensors")
-    record = {**RECORD, "validation": {"accuracy": 61.25, "events": 70.0, "background": None}}
+    recipe = {**RECORD["recipe"], "task": "avel", "training": {"epochs": 7, "step_at": [2, 5]}}
+    validation = {"accuracy": 61.25, "events": 70.0, "background": None}
+    record = {**RECORD, "recipe": recipe, "validation": validation, "selected_on": "test"}
     (folder / "parser.safetensors").write_bytes(dump_checkpoint(checkpoint.parser, checkpoint.feature_spec, record))
     found = {"accuracy": 55.5, "events": 60.04, "background": 20}
     document = {"task": "avel", "split": "test", "source": "psp", "notes": [], "clips": 402, "scores": found}
@@ -136,9 +139,13 @@ def test_the_card_of_a_localizer_has_accuracies(tmp_path: Path, run: Run) -> Non
         "| test, 402 clips | 55.5 | 60.0 | 20.0 |",
         "| validation clips | 61.2 | 70.0 | - |",
         "after epoch 5.",
+        "The epoch was chosen on the test split, so the scores on it are too high.",
     ):
         assert expected in result.out, expected
     assert "F-scores" not in result.out
+    shown = parse_toml(result.out.partition("```toml\n")[2].partition("```")[0])
+    assert shown["task"] == "avel"
+    assert shown["training"] == recipe["training"]
     del found["accuracy"]
     (tmp_path / "scores.json").write_text(json.dumps(document))
     result = run(
