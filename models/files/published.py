@@ -7,6 +7,7 @@ from typing import Any, Literal, overload
 
 from torch import Tensor
 
+from ...weights.messages import shown
 from ..labels import AVE_LABELS, LLP_LABELS
 from ..localizers.localizer import EventLocalizer
 from ..parser import AVParser
@@ -78,7 +79,7 @@ def load_published(
         family: of parsers "leap" (MM-Pyr + LEAP), "mmpyr" (MM-Pyr + MMIL), "han" or "valor"; of localizers "ave" (the
             attention network or DMRN, which the keys tell), "dmrn", "psp", "cmbs" or "cpsp"; see Source.
         supervision: of localizers only, "full" (also the meaning of None) or "weak": by which program the file was
-            trained.
+            trained. The files of AVE and of CPSP have the same keys for both, so that nothing shows a mistake.
         label_embeddings: (C, W) float, for the family leap only.
         labels: C class names, in the order of the class axis, without the background; LLP's or AVE's when None.
         heads: attention heads of the encoder, which no shape shows; the family's published number when None.
@@ -104,6 +105,8 @@ def load_published(
         ave, dmrn: github.com/YapengTian/AVE-ECCV18; psp: github.com/jasongief/PSP_CVPR_2021;
         cmbs: github.com/marmot-xy/CMBS; cpsp: github.com/jasongief/CPSP.
     """
+    if not_names := [key for key in state_dict if not isinstance(key, str)]:
+        raise ValueError(f"the file is no state dict: {shown(not_names[0])} is the name of a tensor")
     state = {key.removeprefix("module."): tensor for key, tensor in state_dict.items()}
     if family in FAMILIES:
         if supervision is not None or settings:
@@ -125,6 +128,8 @@ def load_published(
     ):  # fmt: skip
         if value is not None:
             raise ValueError(f"{name}: not for family {family!r}")
+    if supervision is not None and not isinstance(supervision, str):
+        raise ValueError(f"supervision is {shown(supervision)}, expected 'full' or 'weak'")
     return load_localizer(
         state,
         family,

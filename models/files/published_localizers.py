@@ -117,9 +117,9 @@ _CMBS_INNER: Rules = (
 _NOTHING = re.compile(r"(?!)")
 _PSP_UNUSED = r"linear_v\.|[av]_classify\.|"
 # Templates of layers, which were copied; attention of decoders, which is not called; norms and classifiers.
-_CMBS_UNUSED = re.compile(
+_CMBS_UNUSED = (
     r"(audio|video)_(encoder\.encoder|decoder\.decoder)_layer\.|(audio|video)_decoder\.decoder\.layers\.\d+\.self_attn\.|"
-    r"spatial_channel_att\.ave_bottleneck\.|(audio|video)_norm\.|classifier\."
+    r"spatial_channel_att\.ave_bottleneck\.|"
 )
 
 # (system, supervision) -> its program
@@ -129,8 +129,8 @@ FAMILIES: dict[tuple[str, str], Family] = {
     ("dmrn", "full"): Family("DMRN", _DMRN, _NOTHING, inner=_LSTM),
     ("psp", "full"): Family("PSP", _PSP_FULL + _CLASSIFIER, re.compile(rf"{_PSP_UNUSED}L[34]\."), inner=_LSTM),
     ("psp", "weak"): Family("weak PSP", _PSP_WEAK, re.compile(r"temperature$|W[12]\."), inner=_LSTM),
-    ("cmbs", "full"): Family("CMBS", _CMBS_FULL, _CMBS_UNUSED, inner=_CMBS_INNER),
-    ("cmbs", "weak"): Family("weak CMBS", _CMBS_WEAK, _CMBS_UNUSED, inner=_CMBS_INNER),
+    ("cmbs", "full"): Family("CMBS", _CMBS_FULL, re.compile(rf"{_CMBS_UNUSED}(audio|video)_norm\."), inner=_CMBS_INNER),
+    ("cmbs", "weak"): Family("weak CMBS", _CMBS_WEAK, re.compile(rf"{_CMBS_UNUSED}classifier\."), inner=_CMBS_INNER),
     ("cpsp", "full"): Family("CPSP", _CPSP, re.compile(rf"{_PSP_UNUSED}L[12]\."), inner=_LSTM),
     ("cpsp", "weak"): Family("weak CPSP", _CPSP, re.compile(rf"{_PSP_UNUSED}L[12]\."), inner=_LSTM),
 }

@@ -143,6 +143,8 @@ class LocalizerConfig:
 
     def __post_init__(self) -> None:
         check_labels(self.labels)
+        if BACKGROUND in self.labels:
+            raise ValueError(f"a class is called {BACKGROUND!r}, the name of the seconds without an event")
         check_choices(self, _CHOICES)
         if self.supervision not in SYSTEMS[self.system]:
             raise ValueError(f"system {self.system!r} has no supervision {self.supervision!r}, only 'full'")

@@ -34,9 +34,10 @@ class AudioGuidedAttention(nn.Module):
         self.map_scores = nn.Linear(config.attention_dim, config.positions, bias=False)
         self.audio_scores = nn.Linear(config.attention_dim, config.positions, bias=False)
         self.score = nn.Linear(config.positions, 1, bias=False)
-        for layer in self.children():
-            assert isinstance(layer, nn.Linear)
-            nn.init.xavier_uniform_(layer.weight)
+        if config.system != "dmrn":  # which begins with PyTorch's defaults
+            for layer in self.children():
+                assert isinstance(layer, nn.Linear)
+                nn.init.xavier_uniform_(layer.weight)
 
     def forward(self, audio: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Attend to the positions of each second.

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ...models.localizers.config import BACKGROUND
 from ..errors import DatasetError
 from ..text import count_of, escape
 from ..timeline import SegmentLabels
@@ -73,14 +74,21 @@ def annotated_targets(annotations: Annotations, split: DatasetSplit, lengths: Ar
         The targets.
 
     Raises:
-        DatasetError: no clip of the split has rows in the event files, so that nothing says where its events are.
+        DatasetError: no clip of the split has rows in the event files, so that nothing says where its events are; or a
+            class has the name of the background.
     """
+    if BACKGROUND in annotations.labels:
+        raise DatasetError(
+            f"{escape(annotations.folder)}: a class is called {BACKGROUND!r}, the name of the seconds without an event;"
+            " leave its rows out"
+        )
     for modality, file in EVENT_FILES.items() if annotations.task == "avvp" else ():
         rows = {row.filename for row in annotations.events.get(modality, ())}
         if rows.isdisjoint(split.filenames):
             raise DatasetError(
                 f"{escape(annotations.folder / file)}: has no row of the {split.name} clips, so nothing says when their"
-                f" classes are {'heard' if modality == 'audio' else 'seen'}; add their rows, of both files"
+                f" classes are {'heard' if modality == 'audio' else 'seen'}, which event localization needs; add their"
+                " rows, of both files"
             )
     longest = int(np.max(lengths))
     return find_event_targets(annotations.segment_labels(split, longest), lengths)

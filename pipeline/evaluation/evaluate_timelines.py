@@ -31,7 +31,7 @@ _TIMELINE_SUFFIX = ".events.json"
 def evaluate_timelines(
     folder: Path, annotations: Annotations, split: str, *, allow_missing: bool = False
 ) -> Evaluation | LocalizationEvaluation:
-    """Score the timelines in a folder: by accuracy where the data set has one audio-visual event a clip.
+    """Score the timelines in a folder: by accuracy where the data set, or all timelines, have one event a second.
 
     Args:
         folder: with a JSON file for each clip, see `read_timeline`: called `<filename>` or `<id>` (the suffix of a
@@ -52,6 +52,7 @@ def evaluate_timelines(
     decisions: list[SegmentLabels] = []
     missing: list[str] = []
     problems: list[str] = []
+    tasks: set[bool] = set()  # whether timelines are of localizers
     found, ambiguous = _find_timelines(folder, clips.filenames, annotations.videos)
     problems += ambiguous
     clips_by_name = {name: filename for filename in clips.filenames for name in (clip_id(filename), filename)}
@@ -74,6 +75,7 @@ def evaluate_timelines(
         except DatasetError as error:
             problems.append(str(error))
             continue
+        tasks.add(_is_localized(document))
         rows.append(index)
         decisions.append(labels)
     if missing and (not allow_missing or not rows):
@@ -85,7 +87,7 @@ def evaluate_timelines(
     truth = annotations.segment_labels(clips, annotations.segments).select(rows)
     predicted = SegmentLabels(*map(np.stack, zip(*decisions, strict=True)))
     source = escape(folder.resolve().name)
-    if annotations.task == "avel":
+    if annotations.task == "avel" or tasks == {True}:
         lengths = np.full(len(rows), annotations.segments)
         classes = classes_of_seconds(find_event_targets(truth, lengths), lengths)
         return evaluate_localization(predicted, classes, annotations, split=split, source=source, notes=notes)
@@ -285,6 +287,12 @@ def _read_document(path: Path) -> Any:
     except (ValueError, TypeError) as error:
         raise DatasetError(f"{escape(path)}: not a timeline: {first_line(error)}") from error
     return document
+
+
+def _is_localized(document: Any) -> bool:
+    """Return whether a timeline states that it is of a localizer."""
+    provenance = document.get("provenance")
+    return isinstance(provenance, dict) and provenance.get("task") == "avel"
 
 
 def _read_labels(path: Path, document: Any, labels: Sequence[str], segments: int) -> SegmentLabels:

@@ -218,13 +218,13 @@ def _baselines(
     count = len(annotations.labels)
     rules = {"background everywhere": np.full_like(truth, count)}
     seconds = _training_seconds(annotations)
-    where = "training" if seconds is not None else f"{split}"
+    where = "training" if seconds is not None else split
     seconds = np.bincount(truth[truth != NO_SECOND], minlength=count + 1) if seconds is None else seconds
     frequent = int(seconds[:count].argmax())
     rules[f"{annotations.labels[frequent]} everywhere (most frequent event in {where})"] = np.full_like(truth, frequent)
-    events = np.where((truth >= 0) & (truth < count), truth, -1).max(axis=1)  # -1 without an event
-    clip_class = np.broadcast_to(np.where(events < 0, count, events)[:, None], truth.shape)
-    rules["the clip's true class everywhere"] = clip_class
+    seconds_of = (truth[:, :, None] == np.arange(count)).sum(axis=1)  # (N, C)
+    clip_class = np.where(seconds_of.any(axis=1), seconds_of.argmax(axis=1), count)
+    rules["the clip's true class everywhere"] = np.broadcast_to(clip_class[:, None], truth.shape)
     for name, predicted in rules.items():
         yield name, LocalizationScores.of(class_confusion(predicted, truth, count + 1))
 

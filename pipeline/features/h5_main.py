@@ -9,6 +9,7 @@ any other file: links, virtual datasets and external storage name others, and fi
 
 from __future__ import annotations
 
+import codecs
 import itertools
 import math
 import resource
@@ -48,6 +49,7 @@ def main(descriptor: str, name: str, kind: str) -> None:
     die_with_parent()
     import h5py
 
+    codecs.lookup("ascii")  # for names and types; later it could not be imported
     writer = MessageWriter()
     try:
         with h5py.File(f"/proc/self/fd/{descriptor}", "r", locking=False) as file:

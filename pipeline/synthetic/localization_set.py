@@ -38,7 +38,7 @@ _HEADER = "Category&VideoID&Quality&StartTime&EndTime"
 
 
 def plan_localization_clip(split: str, number: int, name: str, seed: Sequence[int], length: int) -> ClipPlan:
-    """Plan a clip of a split. The classes of the events take turns, so that all are equally common.
+    """Plan a clip of a split. The classes of the events take turns, so that in each split all are equally common.
 
     Args:
         split: key of `SET_FILES`.

@@ -147,7 +147,7 @@ def _check_milestones(step_at: Sequence[int], *, is_used: bool) -> None:
         raise ValueError(
             'schedule = "milestones" needs step_at, such as step_at = [10, 20]'
             if is_used
-            else 'step_at is for schedule = "milestones"'
+            else 'step_at is for schedule = "milestones"; for another, set step_at = []'
         )
     ascending = all(first < second for first, second in pairwise(step_at))
     if not ascending or len(step_at) > MAX_MILESTONES or any(not 1 <= epoch <= MAX_EPOCHS for epoch in step_at):
@@ -247,6 +247,9 @@ def make_recipe(document: Mapping[str, Any], trust: tuple[str, ...] = ()) -> Rec
         model = _checked_settings(task.model, "model", document, task.from_data)
         if missing := [name for name in _required(task.model, task.from_data) if name not in model]:
             raise ValueError(f"model.{missing[0]} is missing")
+        objective = task.objective(**_checked_settings(task.objective, "objective", document))
+        if isinstance(objective, LocalizationObjective):
+            objective.check(LocalizerConfig(labels=("event",), **model))
         training = TrainingConfig(**_checked_settings(TrainingConfig, "training", document))
         if training.noisy_clips and name_of_task != "avel":
             raise ValueError("training.noisy_clips is for task avel")
@@ -255,7 +258,7 @@ def make_recipe(document: Mapping[str, Any], trust: tuple[str, ...] = ()) -> Rec
             description=document.get("description", ""),
             task=name_of_task,
             model=model,
-            objective=task.objective(**_checked_settings(task.objective, "objective", document)),
+            objective=objective,
             training=training,
             trust=trust,
         )

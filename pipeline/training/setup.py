@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...extractors.profiles import PROFILES
+from ...extractors.profiles import PROFILES, FeatureSpec
 from ...models.labels import LLP_LABELS
 from ...models.localizers.config import BACKGROUND, LocalizerConfig
 from ...weights.errors import WeightsError
@@ -40,6 +40,7 @@ from .train_parser import TrainingJob, check_job
 
 PUBLISHED_EMBEDDINGS = "published"  # GloVe vectors that the authors of LEAP publish for LLP
 _EMBEDDINGS_FILE = "llp_glove"
+_AVE_BUNDLE = "ave"
 VALIDATION = "val"
 SELECTIONS = (VALIDATION, "test")
 
@@ -247,6 +248,11 @@ def prepare_job(
     return job
 
 
+def default_extractors(spec: FeatureSpec) -> str:
+    """Return the bundle of the published extractors of features: AVE's for those with maps, else LLP's."""
+    return _AVE_BUNDLE if "visual_map" in spec.streams else DEFAULT_BUNDLE
+
+
 @contextlib.contextmanager
 def start_run(job: TrainingJob, plan: TrainingPlan, source: WeightSource = ANYWHERE) -> Iterator[list[str]]:
     """Create and lock the folder of a new run, with configuration, environment and bundle.
@@ -264,7 +270,7 @@ def start_run(job: TrainingJob, plan: TrainingPlan, source: WeightSource = ANYWH
         SetupError: the plan's bundle lacks extractors of the features, or another process uses the folder.
     """
     spec = job.clips.features.spec
-    extractors = load_bundle(plan.extractors or DEFAULT_BUNDLE, source)
+    extractors = load_bundle(plan.extractors or default_extractors(spec), source)
     missing = [name for name in spec.extractors if name not in extractors.extractors]
     if missing and plan.extractors is not None:
         raise SetupError(
@@ -294,7 +300,8 @@ def complete_bundle(job: TrainingJob, plan: TrainingPlan, source: WeightSource =
         OutputError: a file cannot be written.
     """
     if not (job.root / BUNDLE_FILE).exists():
-        write_bundle(job.root, job.clips.features.spec, load_bundle(plan.extractors or DEFAULT_BUNDLE, source), source)
+        spec = job.clips.features.spec
+        write_bundle(job.root, spec, load_bundle(plan.extractors or default_extractors(spec), source), source)
 
 
 def _load_embeddings(file: str, config: NetworkConfig, labels: tuple[str, ...], source: WeightSource) -> Tensor:

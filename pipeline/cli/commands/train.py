@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from ....weights.manifest import DEFAULT_BUNDLE, list_bundles
+from ....weights.manifest import list_bundles
 from ...errors import SetupError
 from ...precisions import TRAINING_PRECISIONS
 from ...text import escape
@@ -250,7 +250,7 @@ def _start(
     """Prepare a run; the first of several processes locks and writes its folder. Returns None after --check."""
     from ...devices import resolve_device
     from ...training.run_folder import lock_run, note_other_environment, write_config
-    from ...training.setup import check_data, complete_bundle, open_data, prepare_job, start_run
+    from ...training.setup import check_data, complete_bundle, default_extractors, open_data, prepare_job, start_run
     from ...training.trackers import check_trackers, start_trackers
     from ...training.train_parser import restore_run
     from ..training_progress import training_callbacks
@@ -278,10 +278,10 @@ def _start(
         if note := note_other_environment(root, ranks.count):
             console.info(f"note: {note}")
     elif missing := lock.enter_context(start_run(job, plan, source)):
-        names = ", ".join(map(escape, missing))
+        names, spec = ", ".join(map(escape, missing)), job.clips.features.spec
         console.info(
-            f"note: {DEFAULT_BUNDLE} has no {names}: the run can be scored, but cannot parse videos; name the bundle"
-            f" that extracted the features{_similar_bundle(job.clips.features.spec)} with --extractors"
+            f"note: {default_extractors(spec)} has no {names}: the run can be scored, but cannot parse videos; name the"
+            f" bundle that extracted the features{_similar_bundle(spec)} with --extractors"
         )
     restored = restore_run(job, training_callbacks(job.recipe.training.epochs, console))
     if options.resume:

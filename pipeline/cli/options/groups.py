@@ -171,7 +171,8 @@ class AnnotationOptions(CommandOptions):
             "--annotations",
             type=EXISTING_FOLDER,
             help="Folder with AVVP_train.csv, AVVP_val_pd.csv, AVVP_test_pd.csv, AVVP_eval_audio.csv,"
-            " AVVP_eval_visual.csv; and labels.txt if the classes are not those of LLP.",
+            " AVVP_eval_visual.csv; and labels.txt if the classes are not those of LLP. Or, for recipes of event"
+            " localization, with AVE's Annotations.txt and the files of its splits.",
         )
     )
 
@@ -185,7 +186,8 @@ class FeatureOptions(CommandOptions):
         metadata=option(
             "--features",
             type=EXISTING_PATH,
-            help="Folder with vggish/, res152/ and r2plus1d_18/, or a packed store.",
+            help="Folder with vggish/, res152/ and r2plus1d_18/ (event localization: vggish/ and vgg19/), or a packed"
+            " store.",
         )
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -339,3 +340,19 @@ def test_both_layers_of_an_encoder_start_equal() -> None:
     assert first["attention.query.bias"].eq(0).all()
     assert first["attention.output.bias"].eq(0).all()
     assert 0.9 < float(first["attention.query.weight"].abs().max()) / (6 / (4 * 16)) ** 0.5 <= 1
+
+
+@pytest.mark.parametrize(("system", "is_xavier"), [("ave", True), ("psp", True), ("cpsp", True), ("dmrn", False)])
+def test_attention_starts_as_published(system: str, is_xavier: bool) -> None:
+    """Xavier's bound, sqrt(6 / (in + out)), or the one of PyTorch's linear layers, 1 / sqrt(in)."""
+    torch.manual_seed(0)
+    state = build_localizer(tiny_config(system=system)).state_dict()
+    weight = state["encoder.attention.map_projection.weight"]
+    out, width = weight.shape
+    bound = (6 / (width + out)) ** 0.5 if is_xavier else width**-0.5
+    assert 0.9 < float(weight.abs().max()) / bound <= 1
+
+
+def test_no_class_has_the_name_of_the_background() -> None:
+    with pytest.raises(ValueError, match="the name of the seconds without an event"):
+        replace(tiny_config(system="ave"), labels=("dog", "background"))

@@ -115,7 +115,7 @@ def test_a_data_set_in_the_form_of_llp(tmp_path: Path) -> None:
     assert val.segments.tolist() == [[2, 0, 2, 2]]
     (tmp_path / "AVVP_eval_visual.csv").write_text("filename\tonset\toffset\tevent_labels\nthree\t1\t4\tDog\n")
     annotations = read_annotations(tmp_path)
-    with pytest.raises(DatasetError, match=r"AVVP_eval_visual\.csv: has no row of the train clips, .* are seen; add"):
+    with pytest.raises(DatasetError, match=r"AVVP_eval_visual\.csv: has no row of the train clips, .* are seen, which"):
         annotated_targets(annotations, annotations.split("train"), [4, 2])
 
 

@@ -21,6 +21,7 @@ from avvp.pipeline.evaluation.evaluate import Evaluation, evaluate
 from avvp.pipeline.evaluation.evaluate_parser import ParserEvaluator
 from avvp.pipeline.evaluation.evaluate_pseudo_labels import evaluate_pseudo_labels
 from avvp.pipeline.evaluation.evaluate_timelines import AnnotatedClip, evaluate_timelines, read_timeline
+from avvp.pipeline.evaluation.localization import LocalizationEvaluation
 from avvp.pipeline.evaluation.tables import Table, class_table, score_table
 from avvp.pipeline.evaluation.tune_thresholds import tune_thresholds
 from avvp.pipeline.features.npy_folders import PUBLISHED_SPEC
@@ -152,6 +153,22 @@ def test_timelines_on_disk(data: tuple[Path, dict[str, Truth]], tmp_path: Path, 
     assert result.scores.mean == 100
     assert result.source == "events"
     assert result.notes == ()
+
+
+def test_timelines_that_say_they_are_of_localizers(data: tuple[Path, dict[str, Truth]], tmp_path: Path) -> None:
+    """Their events are both heard and seen: what is only heard is no miss, if all of them are of localizers."""
+    root, truths = data
+    folder = perfect(truths["test"], tmp_path / "events")
+    annotations = read_annotations(root / "annotations")
+    documents = {path: json.loads(path.read_text()) for path in folder.glob("*.json")}
+    for path, document in documents.items():
+        path.write_text(json.dumps({**document, "provenance": {"task": "avel"}}))
+    found = evaluate_timelines(folder, annotations, "test")
+    assert isinstance(found, LocalizationEvaluation)
+    assert found.scores.accuracy == 100
+    other, document = documents.popitem()
+    other.write_text(json.dumps(document))
+    assert isinstance(evaluate_timelines(folder, annotations, "test"), Evaluation)
 
 
 def stating(folder: Path, name: str, media: str, target: str) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from avvp.pipeline.datasets.annotations import Annotations, DatasetSplit, EventRow, read_annotations
+from avvp.pipeline.datasets.localization import annotated_targets
+from avvp.pipeline.errors import DatasetError
 from avvp.pipeline.evaluation.localization import (
     LocalizationScores,
     count_overlap,
@@ -77,6 +80,18 @@ def test_rules_that_look_at_no_features() -> None:
         "Dog everywhere (most frequent event in training)",
         "the clip's true class everywhere",
     ]
+
+
+def test_the_class_of_a_clip_is_that_of_most_seconds() -> None:
+    truth = np.array([[0, 0, 1, NONE]])
+    found = evaluate_localization(labels_of(truth), truth, ANNOTATIONS, split="test", source="x")
+    assert found.baselines["the clip's true class everywhere"].accuracy == pytest.approx(50.0)
+
+
+def test_a_class_called_background_is_refused() -> None:
+    annotations = replace(ANNOTATIONS, labels=("Bell", "background"))
+    with pytest.raises(DatasetError, match="a class is called 'background'"):
+        annotated_targets(annotations, annotations.split("test"), [4, 4, 4])
 
 
 def test_several_classes_in_a_second() -> None:

@@ -126,6 +126,7 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File, Path], object], str]] = {
         dataset(shape=(5,), dtype=h5py.string_dtype()),
         "values of the type object, expected floating-point numbers",
     ),
+    "text": (dataset(data=np.array([b"a", b"b"])), "values of the type |S1, expected floating-point numbers"),
     "references": (dataset(shape=(5,), dtype=h5py.ref_dtype), "values of the type object"),
     "compound": (dataset(shape=(5,), dtype=[("a", "f8")]), "expected floating-point numbers"),
     "scalar": (dataset(data=1.0), "holds no array"),

@@ -7,17 +7,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from avvp.extractors.profiles import FeatureSpec
 from avvp.models import load_published
 from avvp.models.labels import AVE_LABELS
 from avvp.models.localizers.localizer import EventLocalizer, build_localizer
 from avvp.models.localizers.losses import LocalizationObjective, LocalizationTargets
 from avvp.pipeline.datasets.clips import Batch
 from avvp.pipeline.errors import SetupError
+from avvp.pipeline.features.npy_folders import PUBLISHED_SPEC
 from avvp.pipeline.training.fingerprints import hash_recipe
 from avvp.pipeline.training.model_info import count_parts, recipe_network
 from avvp.pipeline.training.recipe import TrainingConfig, list_recipes, load_recipe, make_recipe
 from avvp.pipeline.training.recipe_parts import load_parts
+from avvp.pipeline.training.setup import default_extractors
 from avvp.pipeline.training.train_parser import make_optimizer, training_step
+from avvp.weights import load_bundle
+from avvp.weights.manifest import DEFAULT_BUNDLE
 from support.golden import SEED, fill, load_json, load_npz, needs_golden
 from torch.amp.grad_scaler import GradScaler
 
@@ -97,6 +102,9 @@ def test_milestones_are_those_of_multistep() -> None:
         ("training.step_at=10", "expected a list of whole numbers"),
         ("training.step_at=[1.5]", "expected a list of whole numbers"),
         ("training.schedule=step", 'step_at is for schedule = "milestones"'),
+        ("model.system=han", "system is 'han', not one of"),
+        ("model.threshold=nan", "threshold is nan"),
+        ("objective.bce_weight=1.0", "bce_weight is not for system 'psp' with full supervision"),
         ("model.encoder=han", "unknown setting model.encoder"),
         ("model.audio_dim=128", "unknown setting model.audio_dim"),
         ("objective.similarity=eiou", "unknown setting objective.similarity"),
@@ -108,6 +116,14 @@ def test_invalid_changes_are_refused(change: str, message: str) -> None:
     with pytest.raises(SetupError, match="recipe psp: ") as error:
         load_recipe("psp", changes)
     assert message in str(error.value)
+
+
+def test_features_of_ave_are_of_the_extractors_of_ave() -> None:
+    spec = FeatureSpec("ave", 1, ("vggish", "vgg19"), (128, 25088), 16, streams=("audio", "visual_map"))
+    published = load_bundle(default_extractors(spec))
+    assert set(spec.extractors) <= set(published.extractors)
+    assert published.profile == "ave"
+    assert default_extractors(PUBLISHED_SPEC) == DEFAULT_BUNDLE
 
 
 def test_a_recipe_without_a_system_or_with_an_unknown_task() -> None:
