@@ -186,7 +186,9 @@ def test_model_settings_are_checked_with_the_data() -> None:
 
 
 def test_invalid_recipes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match=r"neither a file nor one of ave, .*demo, dmrn, dmrn-leap, han, leap-paper"):
+    with pytest.raises(
+        SetupError, match=r"neither a file nor one of ave, .*demo, demo-avel, .*dmrn-leap, han, leap-paper"
+    ):
         load_recipe("nonsense")
     (tmp_path / "x.toml").write_text("[model")
     with pytest.raises(SetupError, match="not a readable recipe"):
