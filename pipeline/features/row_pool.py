@@ -28,7 +28,7 @@ class RowPool:
         self._kept = 0  # number of the first row that is still needed
 
     def add_groups(self, groups: NDArray[np.int64]) -> None:
-        """Add groups (n, F) of numbers of rows; no number is smaller than the last of an earlier group."""
+        """Add groups (n, F) of row indices; none is smaller than the last index of an earlier group."""
         self._groups.extend(groups.tolist())
         self._drain()
 

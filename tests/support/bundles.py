@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from avvp.extractors.profiles import feature_spec
+from avvp.extractors.profiles import FeatureSpec, feature_spec
 from avvp.extractors.registry import build_extractor, extractor_shapes
 from avvp.models.config import ParserConfig
 from avvp.models.files.checkpoint import dump_checkpoint
@@ -15,6 +16,7 @@ from avvp.models.localizers.localizer import build_localizer
 from avvp.models.parser import build_parser
 from avvp.weights.untrained import untrained_state
 from safetensors.torch import save_file
+from torch import Tensor
 
 TINY = {"vggish_tiny": "vggish", "resnet_tiny": "resnet", "r2plus1d_tiny": "r2plus1d"}
 LABELS = ("Dog", "Speech", "Violin_fiddle")
@@ -34,15 +36,8 @@ def write_tiny_bundle(folder: Path, profile: str, *, seed: int = 7) -> Path:
     )  # fmt: skip
     torch.manual_seed(seed)
     parser = build_parser(config, torch.randn(len(LABELS), 5))
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, file in TINY.items():
-        save_file(states[name], folder / f"{file}.safetensors")
-    (folder / "parser.safetensors").write_bytes(dump_checkpoint(parser, spec.to_dict(), {"made_by": "tests"}))
-    entries = ", ".join(f'{name} = "{file}.safetensors"' for name, file in TINY.items())
-    (folder / "bundle.toml").write_text(
-        f'profile = "{profile}"\nextractors = {{ {entries} }}\nparser = {{ checkpoint = "parser.safetensors" }}\n'
-    )
-    return folder
+    files = {TINY[name]: state for name, state in states.items()}
+    return _write_bundle(folder, spec, files, dump_checkpoint(parser, spec.to_dict(), {"made_by": "tests"}))
 
 
 def write_tiny_localizer(folder: Path, *, profile: str = "ave", seed: int = 7, **settings: Any) -> Path:
@@ -58,13 +53,21 @@ def write_tiny_localizer(folder: Path, *, profile: str = "ave", seed: int = 7, *
     config = LocalizerConfig(**{**given, **sizes, **settings})
     torch.manual_seed(seed)
     localizer = build_localizer(config, torch.randn(len(config.embedding_labels), 5))
+    files = {TINY_AVE[name]: state for name, state in states.items()}
+    return _write_bundle(folder, spec, files, dump_checkpoint(localizer, spec.to_dict(), {"made_by": "tests"}))
+
+
+def _write_bundle(
+    folder: Path, spec: FeatureSpec, states: Mapping[str, Mapping[str, Tensor]], checkpoint: bytes
+) -> Path:
+    """Write a bundle; states: parameters of the extractors by the name of their file, in the order of `spec`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, file in TINY_AVE.items():
-        save_file(states[name], folder / f"{file}.safetensors")
-    (folder / "parser.safetensors").write_bytes(dump_checkpoint(localizer, spec.to_dict(), {"made_by": "tests"}))
-    entries = ", ".join(f'{name} = "{file}.safetensors"' for name, file in TINY_AVE.items())
+    for file, state in states.items():
+        save_file(dict(state), folder / f"{file}.safetensors")
+    (folder / "parser.safetensors").write_bytes(checkpoint)
+    entries = ", ".join(f'{name} = "{file}.safetensors"' for name, file in zip(spec.extractors, states, strict=True))
     (folder / "bundle.toml").write_text(
-        f'profile = "{profile}"\nextractors = {{ {entries} }}\nparser = {{ checkpoint = "parser.safetensors" }}\n'
+        f'profile = "{spec.profile}"\nextractors = {{ {entries} }}\nparser = {{ checkpoint = "parser.safetensors" }}\n'
     )
     return folder
 

@@ -330,7 +330,7 @@ FILES: dict[str, Callable[[], bytes]] = {
     "huge sizes of nothing": lambda: with_tensor(tensor(WHOLE, (0, 2**39, 2**39, 2**39), (1, 1, 1, 1))),
     "many dimensions": lambda: with_tensor(tensor(WHOLE, (1,) * 100, (1,) * 100)),
     "a storage of 2 ** 60 numbers": lambda: with_tensor(tensor(storage(2**60), (1,), (1,))),
-    "a storage of fewer than no numbers": lambda: with_tensor(tensor(storage(-6), (0,), (1,))),
+    "a storage of a negative size": lambda: with_tensor(tensor(storage(-6), (0,), (1,))),
     "a storage that is not in the file": lambda: with_tensor(tensor(storage(6, key="8"), (1,), (1,))),
     "a storage of two kinds": lambda: with_tensor(
         tensor(WHOLE, (1,), (1,)) + b"0" + tensor(storage(6, kind=name("torch", "LongStorage")), (1,), (1,))
