@@ -75,6 +75,7 @@ MAY_IMPORT["pipeline.api"] = {
 }
 MAY_IMPORT["pipeline.cli.options"] = set(MAY_IMPORT)
 MAY_IMPORT["pipeline.cli.commands"] = {*MAY_IMPORT, "pipeline.cli"}
+MAY_IMPORT["pipeline.cli.commands.training"] = {*MAY_IMPORT, "pipeline.cli"}
 MAY_IMPORT["pipeline.cli"] = set(MAY_IMPORT)
 MOST_FILES = 22
 MOST_LINES = 400

@@ -72,7 +72,12 @@ _SUMMARIES = {
     cls=LazyGroup,
     package=f"{__package__}.commands",
     summaries=_SUMMARIES,
-    modules={"recipes": "reproduce"},
+    modules={
+        "recipes": "training.reproduce",
+        "reproduce": "training.reproduce",
+        "train": "training.train",
+        "train-extractors": "training.train_extractors",
+    },
     context_settings=CONTEXT_SETTINGS,
     epilog=format_examples(_EXAMPLES),
 )

@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["avvp.pipeline.cli.commands.train", "avvp.pipeline.training.setup"])
+_CONTEXT.set_forkserver_preload(["avvp.pipeline.cli.commands.training.train", "avvp.pipeline.training.setup"])
 
 
 @dataclass

@@ -290,7 +290,7 @@ def test_defaults_of_a_parser_do_not_exclude_a_recipe_or_timelines(
 def test_a_resumed_run_keeps_its_number_of_epochs(
     user_file: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
-    from avvp.pipeline.cli.commands import train as command
+    from avvp.pipeline.cli.commands.training import train as command
 
     planned: list[int | None] = []
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 from avvp.extractors.profiles import FeatureSpec
 from avvp.models.files.checkpoint import load_checkpoint
-from avvp.pipeline.cli.commands.train import _similar_bundle
+from avvp.pipeline.cli.commands.training.train import _similar_bundle
 from avvp.pipeline.inference.bundle import load_networks
 from avvp.pipeline.reproduction.paper_tables import PAPER_TABLES, PaperTable
 from avvp.pipeline.training.training_state import load_training_state
@@ -436,7 +436,7 @@ def test_other_tables(run: Run, data: Path, tmp_path: Path, table: str) -> None:
 
 
 def test_every_table_of_the_command_line_is_defined() -> None:
-    from avvp.pipeline.cli.commands.reproduce import TABLES
+    from avvp.pipeline.cli.commands.training.reproduce import TABLES
 
     assert set(TABLES) == set(PAPER_TABLES)
 

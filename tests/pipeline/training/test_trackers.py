@@ -155,7 +155,7 @@ def test_a_run_has_its_id_until_it_is_started_anew(tmp_path: Path) -> None:
 
 
 def test_command_line_and_table_name_the_same_trackers() -> None:
-    from avvp.pipeline.cli.commands.train import TRACKERS as NAMES
+    from avvp.pipeline.cli.commands.training.train import TRACKERS as NAMES
 
     assert tuple(TRACKERS) == NAMES
 

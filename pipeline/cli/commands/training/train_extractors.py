@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ....extractors.profiles import PROFILES
-from ...errors import SetupError
-from ...text import escape
-from ..options.command import (
+from .....extractors.profiles import PROFILES
+from ....errors import SetupError
+from ....text import escape
+from ...options.command import (
     ANY_PATH,
     EXISTING_FOLDER,
     argument,
@@ -26,14 +26,14 @@ from ..options.command import (
     given_flags,
     option,
 )
-from ..options.groups import AnnotationOptions, DecodeTimeoutOptions, DeviceOptions, MessageOptions, set_torch_threads
+from ...options.groups import AnnotationOptions, DecodeTimeoutOptions, DeviceOptions, MessageOptions, set_torch_threads
 
 if TYPE_CHECKING:
     import torch
 
-    from ...datasets.annotations import Annotations
-    from ...training.extractor_run import ExtractorPlan
-    from ..console import Console
+    from ....datasets.annotations import Annotations
+    from ....training.extractor_run import ExtractorPlan
+    from ...console import Console
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +107,11 @@ def train_extractors(options: TrainExtractorsOptions) -> int:
         options = drop_defaults(options, "annotations", "epochs")  # the run keeps them
     with contextlib.ExitStack() as lock:  # held from before the folder is touched until the bundle is complete
         with exit_2_on_error(debug=options.debug):
-            from ...devices import resolve_device
-            from ...training.extractor_run import remove_states, resume_extractors, save_plan, start_extractors
-            from ...training.run_folder import note_other_environment
-            from ..console import Console
-            from ..options.user_annotations import read_user_annotations
+            from ....devices import resolve_device
+            from ....training.extractor_run import remove_states, resume_extractors, save_plan, start_extractors
+            from ....training.run_folder import note_other_environment
+            from ...console import Console
+            from ...options.user_annotations import read_user_annotations
 
             console = Console(quiet=options.quiet)
             if options.resume:
@@ -151,8 +151,8 @@ _FIXED = {"--split", "--profile", "--seed"}  # options that a resumed run keeps
 
 
 def _new_plan(options: TrainExtractorsOptions) -> ExtractorPlan:
-    from ...training.extractor_run import ExtractorPlan
-    from ...training.extractor_settings import EXTRACTOR_CONFIGS, small_networks
+    from ....training.extractor_run import ExtractorPlan
+    from ....training.extractor_settings import EXTRACTOR_CONFIGS, small_networks
 
     if options.videos is None or options.annotations is None:
         missing = {"VIDEOS": options.videos, "--annotations: the folder with the labels": options.annotations}
@@ -188,8 +188,8 @@ def _resumed_plan(started: ExtractorPlan, options: TrainExtractorsOptions) -> Ex
 
 def _find_videos(folder: Path, *, quiet: bool) -> dict[str, Path]:
     """Map clip ids to the videos of a folder. Raises SetupError for two videos of one clip."""
-    from ...files import VIDEO_SUFFIXES, access_problem
-    from ..options.inputs import collect_inputs
+    from ....files import VIDEO_SUFFIXES, access_problem
+    from ...options.inputs import collect_inputs
 
     if problem := access_problem(folder):
         raise SetupError(f"{escape(folder)}: the videos cannot be read: {problem}")
@@ -212,12 +212,12 @@ def _train(
     *,
     device: torch.device,
 ) -> None:
-    from ...decode.options import DecodeOptions
-    from ...decode.process import available_cores
-    from ...preprocess.worker_process import DecodeWorker
-    from ...training.extractor_examples import decode_examples
-    from ...training.extractor_run import EXAMPLES_PREFIX, check_states, save_plan, state_file
-    from ...training.train_extractors import train_extractor, write_extractors
+    from ....decode.options import DecodeOptions
+    from ....decode.process import available_cores
+    from ....preprocess.worker_process import DecodeWorker
+    from ....training.extractor_examples import decode_examples
+    from ....training.extractor_run import EXAMPLES_PREFIX, check_states, save_plan, state_file
+    from ....training.train_extractors import train_extractor, write_extractors
 
     root = options.output
     states = {}

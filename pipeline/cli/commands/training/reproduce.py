@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from ...text import escape
-from ..options.command import (
+from ....text import escape
+from ...options.command import (
     ANY_PATH,
     CONTEXT_SETTINGS,
     argument,
@@ -19,8 +19,8 @@ from ..options.command import (
     is_given,
     option,
 )
-from ..options.groups import RunningOptions, set_torch_threads
-from ..options.table_output import TableOptions, write_result
+from ...options.groups import RunningOptions, set_torch_threads
+from ...options.table_output import TableOptions, write_result
 from .train import PlanOptions
 
 TABLES = ("table1", "table2", "table3", "table5", "table6", "table7", "table8", "fig3")
@@ -31,8 +31,8 @@ LOCALIZATION = "table5"  # its runs have recipes of their own
 @click.command(context_settings=CONTEXT_SETTINGS)
 def recipes() -> int:
     """List the recipes for --recipe and the folder of their files."""
-    from ....weights.parts import installed_parts
-    from ...training.recipe import RECIPES_FOLDER, list_recipes, load_recipe
+    from .....weights.parts import installed_parts
+    from ....training.recipe import RECIPES_FOLDER, list_recipes, load_recipe
 
     for name in list_recipes():
         click.echo(f"{name}\n    {load_recipe(name).description}")
@@ -109,13 +109,13 @@ def reproduce(options: ReproduceOptions) -> int:
     options.data_folders()
     options = _check_usage(options)
     with exit_2_on_error(debug=options.debug):
-        from ...devices import resolve_device
-        from ...reproduction.reproduce import check_experiment, make_experiment, open_experiment, run_experiment
-        from ...reproduction.result_tables import result_tables
-        from ...reproduction.time_estimate import estimate_time, plan_table
-        from ...training.distributed import process_count
-        from ..console import Console
-        from ..training_progress import table_callbacks
+        from ....devices import resolve_device
+        from ....reproduction.reproduce import check_experiment, make_experiment, open_experiment, run_experiment
+        from ....reproduction.result_tables import result_tables
+        from ....reproduction.time_estimate import estimate_time, plan_table
+        from ....training.distributed import process_count
+        from ...console import Console
+        from ...training_progress import table_callbacks
 
         if process_count() > 1:
             raise click.UsageError("a table is trained in one process; start its runs with torchrun and avvp train")

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from ....weights.manifest import list_bundles
-from ...errors import SetupError
-from ...precisions import TRAINING_PRECISIONS
-from ...text import escape
-from ..options.command import (
+from .....weights.manifest import list_bundles
+from ....errors import SetupError
+from ....precisions import TRAINING_PRECISIONS
+from ....text import escape
+from ...options.command import (
     ANY_PATH,
     EXISTING_FOLDER,
     CommandOptions,
@@ -26,16 +26,16 @@ from ..options.command import (
     given_flags,
     option,
 )
-from ..options.groups import AnnotationOptions, FeatureOptions, RunningOptions, set_torch_threads
+from ...options.groups import AnnotationOptions, FeatureOptions, RunningOptions, set_torch_threads
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
 
 if TYPE_CHECKING:
-    from ....extractors.profiles import FeatureSpec
-    from ...training.distributed import Ranks
-    from ...training.setup import PlanData, TrainingPlan
-    from ...training.train_parser import RestoredRun, TrainingCallbacks
-    from ..console import Console
+    from .....extractors.profiles import FeatureSpec
+    from ....training.distributed import Ranks
+    from ....training.setup import PlanData, TrainingPlan
+    from ....training.train_parser import RestoredRun, TrainingCallbacks
+    from ...console import Console
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +111,8 @@ class PlanOptions(AnnotationOptions, FeatureOptions, TrainingDataOptions):
             click.UsageError: --annotations or --features is missing.
             SetupError: the recipe is unknown, or a setting is invalid.
         """
-        from ...training.recipe import load_recipe
-        from ...training.setup import PUBLISHED_EMBEDDINGS, TrainingPlan
+        from ....training.recipe import load_recipe
+        from ....training.setup import PUBLISHED_EMBEDDINGS, TrainingPlan
 
         annotations, features = self.data_folders()
         return TrainingPlan(
@@ -219,10 +219,10 @@ def train(options: TrainOptions) -> int:
     _check_usage(options)
     with contextlib.ExitStack() as lock:  # held from before the run's folder is touched until training ends
         with exit_2_on_error(debug=options.debug):
-            from ...training.distributed import join_processes
-            from ...training.train_parser import train_epochs
-            from ..console import Console
-            from ..training_progress import report_errors_once
+            from ....training.distributed import join_processes
+            from ....training.train_parser import train_epochs
+            from ...console import Console
+            from ...training_progress import report_errors_once
 
             lock.enter_context(report_errors_once())
         with exit_2_on_error(debug=options.debug):
@@ -248,12 +248,12 @@ def _start(
     options: TrainOptions, ranks: Ranks, device: str, console: Console, lock: contextlib.ExitStack
 ) -> tuple[RestoredRun, TrainingCallbacks] | None:
     """Prepare a run; the first of several processes locks and writes its folder. Returns None after --check."""
-    from ...devices import resolve_device
-    from ...training.run_folder import lock_run, note_other_environment, write_config
-    from ...training.setup import check_data, complete_bundle, default_extractors, open_data, prepare_job, start_run
-    from ...training.trackers import check_trackers, start_trackers
-    from ...training.train_parser import restore_run
-    from ..training_progress import training_callbacks
+    from ....devices import resolve_device
+    from ....training.run_folder import lock_run, note_other_environment, write_config
+    from ....training.setup import check_data, complete_bundle, default_extractors, open_data, prepare_job, start_run
+    from ....training.trackers import check_trackers, start_trackers
+    from ....training.train_parser import restore_run
+    from ...training_progress import training_callbacks
 
     root = options.output or Path()
     if options.resume and ranks.is_first:
@@ -335,8 +335,8 @@ def _check_usage(options: TrainOptions) -> None:
 
 def _make_plan(options: TrainOptions) -> tuple[TrainingPlan, bool]:
     """Return the plan, and whether it is a run's with another number of epochs than the run's folder has."""
-    from ...training.run_folder import CONFIG_FILE, read_config
-    from ...training.setup import TrainingPlan, with_epochs
+    from ....training.run_folder import CONFIG_FILE, read_config
+    from ....training.setup import TrainingPlan, with_epochs
 
     if not options.resume or options.output is None:
         return options.training_plan(options.all_changes()), False
@@ -351,7 +351,7 @@ def _make_plan(options: TrainOptions) -> tuple[TrainingPlan, bool]:
 
 
 def _print_data(data: PlanData, console: Console) -> None:
-    from ...datasets.localization import describe_targets
+    from ....datasets.localization import describe_targets
 
     for note in (*data.annotations.notices, *data.annotations.notes):
         console.info(f"note: {note}")
