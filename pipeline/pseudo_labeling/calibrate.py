@@ -54,13 +54,13 @@ def _choose_from_dense(
     config: LabelingConfig, modality: str, tables: Mapping[str, NDArray[Any]], index: int, default: float
 ) -> float:
     """Choose the threshold of one class by the dense labels, over the seconds that have both labels and scores."""
-    scores, truth = [np.empty(0)], [np.empty(0, bool)]
+    scores, truth = [np.empty(0, np.float32)], [np.empty(0, bool)]
     for name, table in tables.items():
         labels = config.dense[name].of(modality)
         length = min(len(table), len(labels))
         scores.append(table[:length, index])
         truth.append(labels[:length, index].astype(bool))
-    return max_f1_threshold(np.concatenate(scores), np.concatenate(truth), default)
+    return best_threshold(np.concatenate(scores), np.concatenate(truth), default)
 
 
 def _choose_from_scores(
@@ -75,27 +75,31 @@ def _choose_from_scores(
     return otsu_threshold(np.concatenate([*scores, np.empty(0)]), default)
 
 
-def max_f1_threshold(scores: NDArray[np.floating], truth: NDArray[np.bool_], default: float) -> float:
-    """Choose the threshold with the highest F1 of `score > threshold`.
+def best_threshold(scores: NDArray[np.floating], truth: NDArray[Any], default: float = -np.inf) -> float:
+    """Choose the threshold with the highest F1 of `score > threshold`; of equal ones the highest.
 
     Args:
         scores: (N,) logits of N segments.
-        truth: (N,) whether the class is active.
+        truth: (N,) whether the class is active, bool or 0 and 1.
         default: returned if the class is never active.
 
     Returns:
-        A threshold half-way between two scores, or 0.5 below the lowest score.
+        A threshold half-way between two scores, in the precision of the scores, or 0.5 below the lowest score.
+
+    Source:
+        Lai et al.: UWAV, CVPR 2025, and its program: -inf where a class never occurs.
     """
     order = np.argsort(-scores, kind="stable")
-    ranked, hits = scores[order].astype(np.float64), truth[order]
+    ranked, hits = scores[order], truth[order].astype(bool)
     true_positives = np.cumsum(hits)
     f1 = 2 * true_positives / (np.arange(1, len(ranked) + 1) + hits.sum())
     f1[:-1][ranked[:-1] == ranked[1:]] = -1  # no threshold separates equal scores
     if not hits.any():
         return default
     best = int(np.argmax(f1))
-    below = ranked[best + 1] if best + 1 < len(ranked) else ranked[best] - 1.0
-    return float((ranked[best] + below) / 2)
+    below = ranked[best + 1] if best + 1 < len(ranked) else ranked[best] - 1
+    middle = (ranked[best] + below) / 2
+    return float(middle if middle < ranked[best] else below)  # neighbours may have no number between them
 
 
 def otsu_threshold(scores: NDArray[np.floating], default: float) -> float:

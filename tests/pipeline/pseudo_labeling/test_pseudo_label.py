@@ -20,7 +20,7 @@ from avvp.pipeline.errors import OutputError
 from avvp.pipeline.preprocess.clap_mel import RATE, clap_mel
 from avvp.pipeline.preprocess.teacher_inputs import CLAP_MEL, CLIP_FRAME, TeacherInputs, clip_frame
 from avvp.pipeline.pseudo_labeling import write_labels
-from avvp.pipeline.pseudo_labeling.calibrate import max_f1_threshold
+from avvp.pipeline.pseudo_labeling.calibrate import best_threshold
 from avvp.pipeline.pseudo_labeling.clap_checkpoint import convert_clap
 from avvp.pipeline.pseudo_labeling.clip_teacher import fold_quick_gelu
 from avvp.pipeline.pseudo_labeling.prompts import Prompts, parse_prompts, read_prompts
@@ -348,7 +348,7 @@ def test_thresholds_by_a_few_dense_labels(labelled: Callable[..., Result], tmp_p
     data = tmp_path / "data"
     chosen = read_prompts(data / "prompts.toml")
     scores = load(data, "CLIP/scores/two.npy")[:, 0]
-    assert chosen.visual_thresholds[0] == max_f1_threshold(scores, np.array([False, True, True]), 0)
+    assert chosen.visual_thresholds[0] == best_threshold(scores, np.array([False, True, True]), 0)
     assert (chosen.visual_thresholds[1], chosen.audio_thresholds[1]) == (-1, 0.1)
     assert not (data / FOLDERS["visual"] / "two.npy").exists()
     assert labelled("--annotations", tmp_path / "weak.csv", "--calibrate", "distribution").status == 0

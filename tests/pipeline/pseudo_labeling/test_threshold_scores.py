@@ -12,13 +12,14 @@ from avvp.models.labels import LLP_LABELS
 from avvp.pipeline.batch.local_storage import LocalStorage
 from avvp.pipeline.datasets.pseudo_labels import check_record
 from avvp.pipeline.errors import DatasetError, SetupError
-from avvp.pipeline.pseudo_labeling.calibrate import max_f1_threshold, otsu_threshold
+from avvp.pipeline.pseudo_labeling.calibrate import best_threshold, otsu_threshold
 from avvp.pipeline.pseudo_labeling.prompts import parse_prompts, read_prompts
 from avvp.pipeline.pseudo_labeling.review_pages import page_names
 from avvp.pipeline.pseudo_labeling.score_files import read_scores
 from avvp.pipeline.pseudo_labeling.weak_labels import match_videos, matching_names, read_table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.golden import load_npz, needs_golden
 from support.hostile_values import edit_bytes, edit_npy
 from support.teachers import CLASSES, PROMPTS
 
@@ -56,13 +57,33 @@ def test_unusable_prompts(text: str, said: str) -> None:
         parse_prompts(text.encode(), "x.toml")
 
 
-def test_max_f1_threshold_by_hand() -> None:
+def test_best_threshold_by_hand() -> None:
     """Active at 3 and 1, inactive at 2 and 0: F1 is 0.8 for all above 0.5 and 2/3 for the first alone."""
     scores, truth = np.array([3.0, 2.0, 1.0, 0.0]), np.array([True, False, True, False])
-    assert max_f1_threshold(scores, truth, 9) == 0.5
-    assert max_f1_threshold(scores, np.zeros(4, bool), 9) == 9
-    assert max_f1_threshold(np.array([1.0, 1.0]), np.array([True, False]), 9) == 0.5
-    assert max_f1_threshold(np.array([2.0, 1.0]), np.array([True, False]), 9) == 1.5
+    assert best_threshold(scores, truth, 9) == 0.5
+    assert best_threshold(scores, np.zeros(4, bool), 9) == 9
+    assert best_threshold(np.array([1.0, 1.0]), np.array([True, False]), 9) == 0.5
+    assert best_threshold(np.array([2.0, 1.0]), np.array([True, False]), 9) == 1.5
+    assert best_threshold(scores, np.zeros(4)) == -np.inf
+
+
+def test_best_threshold_separates_neighbouring_numbers() -> None:
+    upper = np.float32(1)
+    lower = np.nextafter(upper, np.float32(0))
+    threshold = best_threshold(np.array([upper, lower]), np.array([True, False]))
+    assert lower <= threshold < upper
+
+
+@needs_golden
+def test_best_threshold_is_that_of_the_published_program() -> None:
+    golden = load_npz("uwav_official.npz")
+    for scores, truth, expected, f1 in zip(
+        *(golden[f"thresholds/{name}"] for name in ("scores", "truth", "best", "f1")), strict=True
+    ):
+        threshold = best_threshold(scores, truth)
+        assert threshold == expected
+        found = scores > threshold
+        assert 2 * (found & (truth > 0)).sum() / (found.sum() + truth.sum()) == pytest.approx(f1, abs=1e-6)
 
 
 def test_otsu_threshold_lies_between_the_groups() -> None:
