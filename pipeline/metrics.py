@@ -27,6 +27,7 @@ from .descriptions import describe, describe_columns
 _MATCH_IOU = 0.5  # least intersection over union of matching events
 SCORE_NAMES = ("audio", "visual", "audio_visual", "type_av", "event_av")
 LEVELS = ("segment", "event")
+COUNT_NAMES = ("audio", "visual", "audio_visual", "pooled")  # of `level_counts`; the last is of audio and visual
 NO_SECOND = -1  # in place of a true class: past the end of a clip
 
 
@@ -87,6 +88,11 @@ class Counts(NamedTuple):
         twice = 2.0 * self.tp
         return twice / np.maximum(twice + self.fp + self.fn, 1)
 
+    def video_scores(self) -> NDArray[np.float64]:
+        """Return the mean F of each video over the classes that are present, (N,): 1 where none is."""
+        number = self.present.sum(1)
+        return np.where(number > 0, self.f_scores().sum(1) / np.maximum(number, 1), 1.0)
+
 
 def score(pred_audio: ArrayLike, pred_visual: ArrayLike, true_audio: ArrayLike, true_visual: ArrayLike) -> Scores:
     """Compute the ten scores of N videos.
@@ -103,7 +109,7 @@ def score(pred_audio: ArrayLike, pred_visual: ArrayLike, true_audio: ArrayLike, 
     Raises:
         ValueError: the shapes differ, N is 0, or a value is neither 0 nor 1.
     """
-    return Scores(*(_level_scores(counts) for counts in _all_counts(pred_audio, pred_visual, true_audio, true_visual)))
+    return Scores(*(_level_scores(counts) for counts in level_counts(pred_audio, pred_visual, true_audio, true_visual)))
 
 
 def class_scores(
@@ -125,7 +131,7 @@ def class_scores(
     Raises:
         ValueError: the shapes differ, N is 0, or a value is neither 0 nor 1.
     """
-    levels = _all_counts(pred_audio, pred_visual, true_audio, true_visual)
+    levels = level_counts(pred_audio, pred_visual, true_audio, true_visual)
     classes = levels[0]["audio"].tp.shape[1]
     scores: list[Scores | None] = []
     for index in range(classes):
@@ -252,10 +258,23 @@ def _check_classes(
 _LEVEL_COUNTS = {"segment": segment_counts, "event": event_counts}
 
 
-def _all_counts(
+def level_counts(
     pred_audio: ArrayLike, pred_visual: ArrayLike, true_audio: ArrayLike, true_visual: ArrayLike
 ) -> list[dict[str, Counts]]:
-    """For either level the counts of audio, visual, audio-visual, and audio and visual pooled."""
+    """Count true and false positives and false negatives, from which `score` computes its F-scores.
+
+    Args:
+        pred_audio: (N, T, C) of 0 and 1, predicted audio labels.
+        pred_visual: (N, T, C), predicted visual labels.
+        true_audio: (N, T, C), ground truth.
+        true_visual: (N, T, C), ground truth.
+
+    Returns:
+        For each of `LEVELS` the (N, C) counts of `COUNT_NAMES`; "pooled" are those of audio and visual together.
+
+    Raises:
+        ValueError: the shapes differ, N is 0, or a value is neither 0 nor 1.
+    """
     arrays = [_as_bool(array) for array in (pred_audio, pred_visual, true_audio, true_visual)]
     if len({array.shape for array in arrays}) != 1 or arrays[0].ndim != 3 or not len(arrays[0]):
         raise ValueError(f"expected four arrays of one shape (N, T, C), got {[array.shape for array in arrays]}")
@@ -269,23 +288,13 @@ def _all_counts(
 
 
 def _level_scores(counts: dict[str, Counts]) -> LevelScores:
-    audio, visual, audio_visual, pooled = (100 * _mean_over_videos(counts[name]) for name in _COUNT_NAMES)
+    audio, visual, audio_visual, pooled = (100 * float(counts[name].video_scores().mean()) for name in COUNT_NAMES)
     return LevelScores(audio, visual, audio_visual, (audio + visual + audio_visual) / 3, pooled)
 
 
 def _class_level_scores(counts: dict[str, Counts]) -> LevelScores:
-    audio, visual, audio_visual, pooled = (100 * _mean_where_present(counts[name]) for name in _COUNT_NAMES)
+    audio, visual, audio_visual, pooled = (100 * _mean_where_present(counts[name]) for name in COUNT_NAMES)
     return LevelScores(audio, visual, audio_visual, (audio + visual + audio_visual) / 3, pooled)
-
-
-_COUNT_NAMES = ("audio", "visual", "audio_visual", "pooled")
-
-
-def _mean_over_videos(counts: Counts) -> float:
-    present = counts.present
-    number = present.sum(1)
-    sums = np.where(present, counts.f_scores(), 0.0).sum(1)
-    return float(np.where(number > 0, sums / np.maximum(number, 1), 1.0).mean())
 
 
 def _mean_where_present(counts: Counts) -> float:

@@ -15,7 +15,7 @@ from ..inference.networks import is_localizer
 from ..inference.predict import predict_clips
 from ..inference.thresholds import Thresholds
 from ..text import escape
-from ..timeline import SegmentProbabilities
+from ..timeline import SegmentLabels, SegmentProbabilities
 from .evaluate import Evaluation, evaluate
 from .localization import LocalizationEvaluation, classes_of_seconds, evaluate_localization
 from .tune_thresholds import tune_localization_thresholds, tune_thresholds
@@ -67,8 +67,7 @@ class ParserEvaluator:
             DatasetError: the split or features of it are missing.
             SetupError: the parser's probabilities are not finite.
         """
-        clips = self._load(split)
-        decisions = self.loaded.decision(self._predict(clips), thresholds)
+        clips, decisions = self.decide(split, thresholds)
         if clips.events is not None:
             truth = classes_of_seconds(clips.events, clips.lengths)
             notes = [*notes, *describe_targets(clips.events, clips.filenames)]
@@ -79,6 +78,23 @@ class ParserEvaluator:
             decisions, clips.segment_labels, split=split, source=self.loaded.name, labels=self.annotations.labels,
             notes=notes,
         )  # fmt: skip
+
+    def decide(self, split: str, thresholds: Thresholds) -> tuple[SplitDataset, SegmentLabels]:
+        """Parse the clips of a split.
+
+        Args:
+            split: "train", "val" or "test".
+            thresholds: of the parser's classes.
+
+        Returns:
+            N clips, and their labels by the parser, (N, T, C).
+
+        Raises:
+            DatasetError: the split or features of it are missing.
+            SetupError: the parser's probabilities are not finite.
+        """
+        clips = self._load(split)
+        return clips, self.loaded.decision(self._predict(clips), thresholds)
 
     def tune(self) -> Thresholds:
         """Choose thresholds on the validation split, see `tune_thresholds`."""

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,21 +28,57 @@ from .localization import LocalizationEvaluation, classes_of_seconds, evaluate_l
 _TIMELINE_SUFFIX = ".events.json"
 
 
+class TimelineDecisions(NamedTuple):
+    """What the timelines in a folder say of n clips of a split."""
+
+    rows: tuple[int, ...]  # of the clips, in the split
+    labels: SegmentLabels  # (n, T, C)
+    localized: bool  # all timelines are of localizers
+    notes: tuple[str, ...]  # for the reader of scores
+
+
 def evaluate_timelines(
     folder: Path, annotations: Annotations, split: str, *, allow_missing: bool = False
 ) -> Evaluation | LocalizationEvaluation:
     """Score the timelines in a folder: by accuracy where the data set, or all timelines, have one event a second.
 
     Args:
-        folder: with a JSON file for each clip, see `read_timeline`: called `<filename>` or `<id>` (the suffix of a
-            media file may follow, then `.events.json` or `.json`), or stating the clip as its media file, by which data
-            sets name it.
+        folder: of JSON files, see `read_decisions`.
         annotations: of the data set; seconds past its last annotated second are not scored.
         split: "val" or "test".
         allow_missing: score only the clips that have a timeline; `notes` states their number.
 
     Returns:
         The scores.
+
+    Raises:
+        DatasetError: timelines are missing or invalid; the message lists all of them.
+    """
+    found = read_decisions(folder, annotations, split, allow_missing=allow_missing)
+    truth = annotations.segment_labels(annotations.split(split), annotations.segments).select(list(found.rows))
+    source = escape(folder.resolve().name)
+    if annotations.task == "avel" or found.localized:
+        lengths = np.full(len(found.rows), annotations.segments)
+        classes = classes_of_seconds(find_event_targets(truth, lengths), lengths)
+        return evaluate_localization(found.labels, classes, annotations, split=split, source=source, notes=found.notes)
+    return evaluate(found.labels, truth, split=split, source=source, labels=annotations.labels, notes=found.notes)
+
+
+def read_decisions(
+    folder: Path, annotations: Annotations, split: str, *, allow_missing: bool = False
+) -> TimelineDecisions:
+    """Read what the timelines in a folder say of the clips of a split.
+
+    Args:
+        folder: with a JSON file for each clip, see `read_timeline`: called `<filename>` or `<id>` (the suffix of a
+            media file may follow, then `.events.json` or `.json`), or stating the clip as its media file, by which data
+            sets name it.
+        annotations: of the data set; T is its last annotated second, and later events are cut.
+        split: "val" or "test".
+        allow_missing: leave out the clips that have no timeline; `notes` states the number of the others.
+
+    Returns:
+        The labels of the clips.
 
     Raises:
         DatasetError: timelines are missing or invalid; the message lists all of them.
@@ -84,14 +120,8 @@ def evaluate_timelines(
         hint = "" if allow_missing or not missing else " (--allow-missing scores the others)"
         raise DatasetError.listing(f"the timelines in {escape(folder)} cannot be scored{hint}", problems)
     notes = [f"{len(rows)} of {len(clips)} clips: the others have no timeline"] if missing else []
-    truth = annotations.segment_labels(clips, annotations.segments).select(rows)
     predicted = SegmentLabels(*map(np.stack, zip(*decisions, strict=True)))
-    source = escape(folder.resolve().name)
-    if annotations.task == "avel" or tasks == {True}:
-        lengths = np.full(len(rows), annotations.segments)
-        classes = classes_of_seconds(find_event_targets(truth, lengths), lengths)
-        return evaluate_localization(predicted, classes, annotations, split=split, source=source, notes=notes)
-    return evaluate(predicted, truth, split=split, source=source, labels=annotations.labels, notes=notes)
+    return TimelineDecisions(tuple(rows), predicted, tasks == {True}, tuple(notes))
 
 
 def _find_timelines(
