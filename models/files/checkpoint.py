@@ -1,9 +1,9 @@
 """Checkpoints of this program: one safetensors file that holds a network and everything needed to rebuild it.
 
-The network is a parser or a localizer. The tensors include the label embeddings. The file's metadata holds, as JSON,
-the network's configuration, the specification of the features it was trained on, a record of the training, and which
-parts are of other packages. Loading executes no code, unless the configuration names a part of another package that the
-user trusts or has installed, see `weights/parts.py`.
+The network is a parser, a localizer or a temporal teacher. The tensors include the label embeddings, of teachers the
+text features. The file's metadata holds, as JSON, the network's configuration, the specification of the features it was
+trained on, a record of the training, and which parts are of other packages. Loading executes no code, unless the
+configuration names a part of another package that the user trusts or has installed, see `weights/parts.py`.
 """
 
 from __future__ import annotations
@@ -26,16 +26,26 @@ from ..config import ParserConfig
 from ..localizers.config import LocalizerConfig
 from ..localizers.localizer import EventLocalizer, localizer_shapes, restore_localizer
 from ..parser import AVParser, parser_shapes, restore_parser
+from ..teacher import TeacherConfig, TemporalTeacher, restore_teacher, teacher_shapes
 
 _METADATA_KEY = "avvp"
 FORMAT_VERSION = 1
 _LOCALIZER = "localizer"  # kind of network in a description; parsers have none, as in files of earlier versions
+_TEACHER = "teacher"
 
 
 class Checkpoint(NamedTuple):
     """A network read from a checkpoint, with the metadata stored beside it."""
 
     parser: AVParser | EventLocalizer  # in eval mode, on the CPU
+    feature_spec: dict[str, Any]  # `FeatureSpec.to_dict` of the features it was trained on
+    record: dict[str, Any]  # of the training: plain JSON
+
+
+class TeacherCheckpoint(NamedTuple):
+    """A temporal teacher read from a checkpoint, with the metadata stored beside it."""
+
+    teacher: TemporalTeacher  # in eval mode, on the CPU
     feature_spec: dict[str, Any]  # `FeatureSpec.to_dict` of the features it was trained on
     record: dict[str, Any]  # of the training: plain JSON
 
@@ -49,12 +59,12 @@ class Description(NamedTuple):
 
 
 def dump_checkpoint(
-    parser: AVParser | EventLocalizer, feature_spec: Mapping[str, Any], record: Mapping[str, Any]
+    parser: AVParser | EventLocalizer | TemporalTeacher, feature_spec: Mapping[str, Any], record: Mapping[str, Any]
 ) -> bytes:
-    """Serialize a parser or a localizer as the content of a checkpoint file.
+    """Serialize a network as the content of a checkpoint file.
 
     Args:
-        parser: on any device.
+        parser: or a localizer, or a temporal teacher; on any device.
         feature_spec: JSON-ready mapping, `FeatureSpec.to_dict` of the features that the parser was trained on.
         record: JSON-ready mapping that describes the training.
 
@@ -67,8 +77,8 @@ def dump_checkpoint(
         "feature_spec": dict(feature_spec),
         "record": dict(record),
     }
-    if isinstance(parser, EventLocalizer):
-        description["kind"] = _LOCALIZER
+    if isinstance(parser, EventLocalizer | TemporalTeacher):
+        description["kind"] = _LOCALIZER if isinstance(parser, EventLocalizer) else _TEACHER
     if parser.parts:
         description["parts"] = [part.to_dict() for part in parser.parts]
     tensors = {key: tensor.detach().cpu().float().contiguous() for key, tensor in parser.state_dict().items()}
@@ -106,7 +116,17 @@ def _open(path: Path) -> Iterator[Any]:
 
 
 def _description(metadata: Mapping[str, str] | None) -> Description:
-    """Check the metadata of a file. Raises ValueError without the file's name."""
+    """Check the metadata of a file with a parser or a localizer. Raises ValueError without the file's name."""
+    kind, config, *others = _read_metadata(metadata)
+    if isinstance(config, TeacherConfig):
+        raise ValueError(f"it holds a {kind}, for avvp pseudo-label --teacher; expected a parser or a localizer")
+    return Description(config, *others)
+
+
+def _read_metadata(
+    metadata: Mapping[str, str] | None,
+) -> tuple[str | None, ParserConfig | LocalizerConfig | TeacherConfig, dict[str, Any], dict[str, Any]]:
+    """Return kind, configuration, features and record of a network. Raises ValueError without the file's name."""
     text = (metadata or {}).get(_METADATA_KEY)
     if text is None:
         raise ValueError("not a parser checkpoint of this program (no description in its metadata)")
@@ -115,17 +135,20 @@ def _description(metadata: Mapping[str, str] | None) -> Description:
         if description["format"] != FORMAT_VERSION:
             raise ValueError(f"format {shown(description['format'])}, this program reads {FORMAT_VERSION}")
         kind = description.get("kind")
-        if kind not in {None, _LOCALIZER}:
-            raise ValueError(f"it describes a {shown(kind)}, this program reads parsers and localizers")
-        config = (LocalizerConfig if kind else ParserConfig).from_dict(description["config"])
-        parts = (description["feature_spec"], description["record"])
-        if not all(isinstance(part, dict) for part in parts):
+        if kind not in (None, *_CONFIGS):
+            raise ValueError(f"it describes a {shown(kind)}, this program reads parsers, {'s and '.join(_CONFIGS)}s")
+        config = (ParserConfig if kind is None else _CONFIGS[kind]).from_dict(description["config"])
+        spec, record = description["feature_spec"], description["record"]
+        if not all(isinstance(part, dict) for part in (spec, record)):
             raise ValueError("feature_spec and record must be mappings")
-        return Description(config, *parts)
+        return kind, config, spec, record
     except KeyError as error:
         raise ValueError(f"invalid description in its metadata: no {error}") from error
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"invalid description in its metadata: {error}") from error
+
+
+_CONFIGS: dict[str, type[LocalizerConfig | TeacherConfig]] = {_LOCALIZER: LocalizerConfig, _TEACHER: TeacherConfig}
 
 
 def load_checkpoint(path: Path, trust: Iterable[str] = ()) -> Checkpoint:
@@ -152,18 +175,48 @@ def load_checkpoint(path: Path, trust: Iterable[str] = ()) -> Checkpoint:
             shapes = _shapes(description.config, trust)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-        try:
-            names = list(file.keys())
-            check_shapes({name: file.get_slice(name).get_shape() for name in names}, shapes)
-            tensors = {name: file.get_tensor(name).clone() for name in names}
-            check_parameters(tensors, shapes)
-        except ValueError as error:
-            raise ValueError(f"{path}: its tensors do not match its description: {error}") from error
+        tensors = _read_tensors(file, path, shapes)
         try:
             parser = _restore(description.config, tensors, trust)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
     return Checkpoint(parser, description.feature_spec, description.record)
+
+
+def load_teacher(path: Path) -> TeacherCheckpoint:
+    """Load a temporal teacher and its metadata from a checkpoint, with the checks of `load_checkpoint`.
+
+    Args:
+        path: a file written from `dump_checkpoint`.
+
+    Returns:
+        The teacher in eval mode on the CPU, the feature specification and the training record.
+
+    Raises:
+        ValueError: the file is damaged, not a checkpoint of a teacher, or of a newer format; or its tensors are not
+            those of its description, not float32, or not finite. The message names the file.
+    """
+    with _open(path) as file:
+        try:
+            kind, config, spec, record = _read_metadata(file.metadata())
+            if not isinstance(config, TeacherConfig):
+                raise ValueError(f"it holds a {kind or 'parser'}, expected a temporal teacher (avvp train-teacher)")
+            shapes = teacher_shapes(config)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        return TeacherCheckpoint(restore_teacher(config, _read_tensors(file, path, shapes)), spec, record)
+
+
+def _read_tensors(file: Any, path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Read the tensors of a network. Raises ValueError unless they have these names and shapes."""
+    try:
+        names = list(file.keys())
+        check_shapes({name: file.get_slice(name).get_shape() for name in names}, shapes)
+        tensors = {name: file.get_tensor(name).clone() for name in names}
+        check_parameters(tensors, shapes)
+    except ValueError as error:
+        raise ValueError(f"{path}: its tensors do not match its description: {error}") from error
+    return tensors
 
 
 def _shapes(config: ParserConfig | LocalizerConfig, trust: Iterable[str]) -> dict[str, tuple[int, ...]]:

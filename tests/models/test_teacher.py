@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from avvp.models.config import ParserConfig
+from avvp.models.files.checkpoint import dump_checkpoint, load_checkpoint, load_teacher
 from avvp.models.files.published_teacher import load_published_teacher
+from avvp.models.parser import build_parser
 from avvp.models.teacher import (
     TeacherConfig,
     TeacherObjective,
@@ -193,3 +198,42 @@ def test_text_features_are_required() -> None:
 def test_a_wrong_weight(weight: float) -> None:
     with pytest.raises(ValueError, match="positive_weight"):
         TeacherObjective(positive_weight=weight)
+
+
+def test_a_checkpoint_holds_a_teacher(tmp_path: Path) -> None:
+    teacher = small_teacher()
+    (tmp_path / "best.safetensors").write_bytes(dump_checkpoint(teacher, {"profile": "x"}, {"epoch": 3}))
+    loaded = load_teacher(tmp_path / "best.safetensors")
+    assert (loaded.feature_spec, loaded.record) == ({"profile": "x"}, {"epoch": 3})
+    assert loaded.teacher.config == SMALL
+    assert not loaded.teacher.training
+    features = torch.randn(1, 4, 12), torch.randn(1, 4, 10)
+    with torch.inference_mode():
+        assert torch.equal(loaded.teacher(*features).visual_logits, teacher(*features).visual_logits)
+
+
+def test_teachers_and_parsers_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    (tmp_path / "teacher.safetensors").write_bytes(dump_checkpoint(small_teacher(), {}, {}))
+    parser = build_parser(ParserConfig(labels=("Dog",), hidden_dim=8, heads=2, leap_heads=2, decoder="mmil"))
+    (tmp_path / "parser.safetensors").write_bytes(dump_checkpoint(parser, {}, {}))
+    with pytest.raises(ValueError, match="it holds a teacher, for avvp pseudo-label --teacher"):
+        load_checkpoint(tmp_path / "teacher.safetensors")
+    with pytest.raises(ValueError, match="it holds a parser, expected a temporal teacher"):
+        load_teacher(tmp_path / "parser.safetensors")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "other tensors", "not finite"])
+def test_damaged_checkpoints(tmp_path: Path, damage: str) -> None:
+    teacher, path = small_teacher(), tmp_path / "best.safetensors"
+    content = dump_checkpoint(teacher, {}, {})
+    if damage == "truncated":
+        content = content[:-5]
+    elif damage == "other tensors":
+        teacher.config = replace(SMALL, layers=1)
+        content = dump_checkpoint(teacher, {}, {})
+    else:
+        teacher.audio_text[0, 0] = torch.inf
+        content = dump_checkpoint(teacher, {}, {})
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"best\.safetensors"):
+        load_teacher(path)
