@@ -17,12 +17,15 @@ CHOICES = {
     "leap_variant": ("published", "paper"),
     "leap_prediction": ("first", "last", "average"),
     "label_queries": ("embeddings", "learned"),
+    "stem": ("linear", "elu", "mlp"),
+    "video_filter": ("default", "pooled", "own", "union"),
 }
 
 MAX_WIDTH = 1 << 16  # of features and layers; the largest published is 2048
 MAX_LEVELS = 16  # of the pyramid; its last window reaches nine hours to each side
 MAX_LAYERS = 64  # HAN layers
-MAX_BLOCKS = 64  # LEAP blocks
+MAX_BLOCKS = 64  # LEAP blocks, blocks of grouping
+MAX_SCALES = 8  # of temporal convolutions; the kernel of the last has 15 seconds
 MAX_SEGMENTS = 14_400  # seconds in a window, four hours: masks have the square of them
 MAX_LABELS = 10_000  # classes
 MAX_LABEL_CHARACTERS = 1_000  # in the name of a class
@@ -40,8 +43,21 @@ _LIMITS = {
     "layers": MAX_LAYERS,
     "leap_blocks": MAX_BLOCKS,
     "segments": MAX_SEGMENTS,
+    "stem_hidden_dim": MAX_WIDTH,
+    "class_dim": MAX_WIDTH,
+    "scales": MAX_SCALES,
+    "group_blocks": MAX_BLOCKS,
+    "cross_group_blocks": MAX_BLOCKS,
 }
-_RATES = ("dropout", "attention_dropout")
+_RATES = ("dropout", "attention_dropout", "visual_dropout", "path_dropout", "class_dropout")
+_FLAGS = ("swap_modalities", "strict_thresholds", "cross_attention", "modality_networks")
+_SHARES = ("segment_threshold", "video_threshold", "cross_share", "self_attention_share")
+# Fields that older versions lack; left out of files where they have their default, so that those versions read them.
+_ADDED_FIELDS = {
+    "stem", "stem_hidden_dim", "cross_attention", "cross_share", "scales", "group_blocks", "cross_group_blocks",
+    "path_dropout", "visual_dropout", "class_dim", "class_dropout", "self_attention_share", "modality_networks",
+    "video_filter", "segment_threshold", "video_threshold", "strict_thresholds",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +88,21 @@ class ParserConfig:
     visual_3d_dim: int = 512  # width of the per-second features (R(2+1)D-18)
     hidden_dim: int = 512  # D
     feedforward_dim: int = 512
+    # Projection of the features: "linear"; "elu", of each frame, before the mean of a second (CMPAE); "mlp", two layers
+    # for the audio and one for both visual streams (UWAV).
+    stem: str = "linear"
+    stem_hidden_dim: int = 1024  # mlp: width between its layers
     encoder: str = "mmpyr"
     heads: int = 8  # attention heads of the encoder
     levels: int = 4  # MM-Pyr: pyramid levels; level l attends to 2^l seconds on each side
     layers: int = 1  # HAN: number of layers
     han_order: str = "parallel"  # HAN: both modalities attend to the layer's input; "sequential" (VALOR): audio first
+    cross_attention: bool = True  # HAN: attend to the other modality
+    cross_share: float = 1.0  # HAN: share of the encoding with cross-attention, beside one without (CMPAE)
+    scales: int = 1  # temporal convolutions of strides 1, 2, 5 before the encoder, one encoding each (DHHN)
+    group_blocks: int = 3  # MGN: blocks of a modality
+    cross_group_blocks: int = 6  # MGN: blocks of both modalities
+    path_dropout: float = 0.0  # MGN: rate of dropping the whole branch of a block, of a clip
     decoder: str = "leap"
     label_queries: str = "embeddings"  # LEAP: projected label embeddings; or "learned" from scratch (paper, Table 8)
     label_embedding_dim: int = 300  # LEAP: width of the label embeddings (GloVe)
@@ -85,10 +111,21 @@ class ParserConfig:
     leap_variant: str = "published"  # or "paper": Eq. 2-7 as printed
     leap_prediction: str = "last"  # block whose logits predict the segments: first, last or average (paper, Table 7)
     swap_modalities: bool = False  # MMIL: treat the visual stream as audio and vice versa, as published MM-Pyr does
+    class_dim: int = 128  # classwise: width of the vector of a class in a second
+    class_dropout: float = 0.25  # classwise: of the attention between classes
+    visual_dropout: float = 0.0  # of the encoded visual segments, before all heads (JoMoLD)
+    self_attention_share: float = 0.0  # share of a pass without cross-attention in scored probabilities (CMPAE)
+    modality_networks: bool = False  # two whole networks: audio predictions of the first, visual of the second (DHHN)
     dropout: float = 0.2
     attention_dropout: float = 0.1
     segments: int = 10  # T in training; longer videos are parsed in windows of this length
     decision: str = "thresholds"  # how probabilities become labels, see pipeline/inference/decisions.py
+    # A class is active in a second only if the video has it: by the probability pooled over both modalities ("pooled"),
+    # by that of the modality ("own"), or by that of either ("union"); "default": union for LEAP, pooled for others.
+    video_filter: str = "default"
+    segment_threshold: float = 0.5  # published thresholds of the probabilities of segments
+    video_threshold: float = 0.5  # and of videos
+    strict_thresholds: bool = False  # active above a threshold, not at it
     # Settings of an encoder, a decoder or a decision of another package, its keyword arguments.
     encoder_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     decoder_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
@@ -105,8 +142,10 @@ class ParserConfig:
             if self.hidden_dim % getattr(self, name):
                 raise ValueError(f"{name} {getattr(self, name)} does not divide hidden_dim {self.hidden_dim}")
         check_rates(self, _RATES)
-        if type(self.swap_modalities) is not bool:
-            raise ValueError(f"swap_modalities is {shown(self.swap_modalities)}, expected true or false")
+        check_shares(self, _SHARES)
+        for name in _FLAGS:
+            if type(getattr(self, name)) is not bool:
+                raise ValueError(f"{name} is {shown(getattr(self, name))}, expected true or false")
         if self.swap_modalities and self.decoder != "mmil":
             raise ValueError("swap_modalities is for the decoder mmil; leap has a separate decoder for each modality")
 
@@ -123,6 +162,11 @@ class ParserConfig:
             dropout=self.dropout,
             attention_dropout=self.attention_dropout,
         )
+
+    @property
+    def needs_frames(self) -> bool:
+        """Whether the stem reads each frame of a second; others read their mean, which is the same function."""
+        return self.stem == "elu"
 
     @property
     def has_other_parts(self) -> bool:
@@ -144,6 +188,9 @@ class ParserConfig:
         unused = {f"{name}_options" for name in PARTS if not values[f"{name}_options"]}
         if self.decision in PARTS["decision"]:
             unused.add("decision")
+        unused |= {
+            entry.name for entry in fields(self) if entry.name in _ADDED_FIELDS and values[entry.name] == entry.default
+        }
         return {name: value for name, value in values.items() if name not in unused}
 
     @classmethod
@@ -211,6 +258,14 @@ def check_rates(config: object, names: Iterable[str]) -> None:
         value = getattr(config, name)
         if type(value) not in {int, float} or not 0 <= value < 1:
             raise ValueError(f"{name} is {shown(value)}; it must be a number of at least 0 and below 1")
+
+
+def check_shares(config: object, names: Iterable[str]) -> None:
+    """Check fields that are shares or probabilities. Raises ValueError unless they are in [0, 1]."""
+    for name in names:
+        value = getattr(config, name)
+        if type(value) not in {int, float} or not 0 <= value <= 1:
+            raise ValueError(f"{name} is {shown(value)}; it must be a number from 0 to 1")
 
 
 def check_labels(labels: object) -> None:

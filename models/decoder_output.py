@@ -15,6 +15,10 @@ class ModalityPrediction(NamedTuple):
     video_logits: Tensor | None = None  # (B, C), LEAP
     attention: Tensor | None = None  # (B, C, T), LEAP: softmax of the segment logits over the segments
     label_hidden: Tensor | None = None  # (B, C, D), LEAP: the refined label embeddings
+    pooling_logits: Tensor | None = None  # (B, T, C), decoders that pool as MMIL does: its attention over the segments
+    uncertainty: Tensor | None = None  # (B, C), evidence: of the video probabilities
+    token_logits: Tensor | None = None  # (B, G, C), groups: classes of the learned tokens, in training
+    segment_probs: Tensor | None = None  # (B, T, C), where they are not the sigmoid of the logits
 
 
 class DecoderOutput(NamedTuple):
@@ -23,3 +27,4 @@ class DecoderOutput(NamedTuple):
     audio: ModalityPrediction
     visual: ModalityPrediction
     video_probs: Tensor  # (B, C)
+    video_uncertainty: Tensor | None = None  # (B,), evidence: of the video probabilities

@@ -1,4 +1,4 @@
-"""Training losses: pure functions of a parser's output and its targets.
+"""What a network learns: the labels of a batch, and the loss terms that an objective names.
 
 Shapes: B batch, T segments, C classes, D width. Targets are float tensors of 0 and 1.
 """
@@ -6,22 +6,49 @@ Shapes: B batch, T segments, C classes, D width. Targets are float tensors of 0 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..weights.parts import check_part
 from .leap import hard_union, soft_union
+from .loss_terms.binary import bce, segment_bce, segment_bce_with_logits, smooth
+from .loss_terms.similarity import (
+    SIMILARITIES,
+    cosine_similarities,
+    eiou,
+    published_similarity_target,
+    similarity_loss,
+)
 from .parser import ParserOutput
+
+__all__ = [
+    "MAX_LOSS_WEIGHT",
+    "OWN_LOSSES",
+    "SIMILARITIES",
+    "UNIONS",
+    "Objective",
+    "Targets",
+    "bce",
+    "cosine_similarities",
+    "eiou",
+    "objective_terms",
+    "published_similarity_target",
+    "segment_bce",
+    "segment_bce_with_logits",
+    "similarity_loss",
+    "smooth",
+]
 
 UNIONS = {"published": hard_union, "soft": soft_union}
 OWN_LOSSES = ("published",)  # `objective_terms`
 MAX_LOSS_WEIGHT = 1e6  # of a term of the loss
-_PROB_MARGIN = 1e-7  # probabilities are clamped this far from 0 and 1, as in every published program
-_MIN_EVENTS = 1e-8  # avoids 0 / 0 in the published similarity target of a video without events
+_ADDED_FIELDS = {
+    "alignment", "alignment_weight", "mutual_weight", "across_weight", "token_weight", "segment_targets",
+    "soft_temperature", "class_balance", "mixup_alpha", "mixup_weight",
+}  # fmt: skip
 
 
 class Targets(NamedTuple):
@@ -30,6 +57,11 @@ class Targets(NamedTuple):
     video: Tensor  # (B, C)
     audio_segments: Tensor | None = None  # (B, T, C)
     visual_segments: Tensor | None = None  # (B, T, C)
+    # Labels of each modality for the video, before smoothing; None: those of its segments, or of the video.
+    audio: Tensor | None = None  # (B, C)
+    visual: Tensor | None = None  # (B, C)
+    audio_soft: Tensor | None = None  # (B, T, C) probabilities that a teacher gives to the segment labels
+    visual_soft: Tensor | None = None  # (B, T, C)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +74,9 @@ class Objective:
     """
 
     targets: str = "pseudo"  # of each modality: its segment labels; or "weak": the labels of the video for both
-    video_targets: str = "pseudo"  # of the video: any segment label of either modality; or "weak": its own labels
+    # Of the video: "pseudo", any segment label of either modality; "weak", its own labels; "audio", those of the audio
+    # (MA's published program); "modalities", those of either modality for the video.
+    video_targets: str = "pseudo"
     union: str = "published"  # of LEAP's video probabilities: "published" (thresholded, no gradient) or "soft"
     similarity: str = "published"  # target of the similarity loss: "published" or "eiou" (paper, Eq. 10)
     similarity_offset: float = 0.01  # added to the published similarity target
@@ -55,13 +89,24 @@ class Objective:
     visual_segment_weight: float = 1.0
     audio_segment_weight: float = 1.0
     similarity_weight: float = 1.0  # lambda (paper, Table 6)
+    alignment: str = "none"  # of the seconds of sound and picture: "ma" or "jomold", see `alignment_loss`
+    alignment_weight: float = 0.0
+    mutual_weight: float = 0.0  # of CMPAE's mutual learning
+    across_weight: float = 0.0  # of CVCMS's contrast across videos
+    token_weight: float = 0.0  # of the classification of MGN's tokens, each modality
+    segment_targets: str = "hard"  # labels of the segments; or "soft": the probabilities of a teacher (UWAV)
+    soft_temperature: float = 2.0  # by which a teacher's logits are divided, less their thresholds (UWAV)
+    class_balance: float = 0.0  # weight of seconds of videos that have a class, by its rarity (UWAV); 0: every second 1
+    mixup_alpha: float = 0.0  # of the Beta distribution that encoded segments are mixed by (UWAV); 0: none
+    mixup_weight: float = 1.0
     loss: str = "published"  # `objective_terms`; or a part of another package, see `loss_parts.load_loss`
     loss_options: Mapping[str, Any] = field(default_factory=dict, hash=False)  # settings of that part
 
     def __post_init__(self) -> None:
         choices = {
-            "targets": ("pseudo", "weak"), "video_targets": ("pseudo", "weak"), "union": tuple(UNIONS),
-            "similarity": tuple(SIMILARITIES), "segment_loss": ("probs", "logits"),
+            "targets": ("pseudo", "weak"), "video_targets": ("pseudo", "weak", "audio", "modalities"),
+            "union": tuple(UNIONS), "similarity": tuple(SIMILARITIES), "segment_loss": ("probs", "logits"),
+            "alignment": ("none", "ma", "jomold"), "segment_targets": ("hard", "soft"),
         }  # fmt: skip
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -69,7 +114,7 @@ class Objective:
         for name, value in vars(self).items():
             if isinstance(value, float) and not 0 <= value <= MAX_LOSS_WEIGHT:
                 raise ValueError(f"{name} is {value}; it must be finite and not negative, at most {MAX_LOSS_WEIGHT:g}")
-        if not any(value for name, value in vars(self).items() if name.endswith("_weight")):
+        if not any(value for name, value in vars(self).items() if name.endswith("_weight") and name != "mixup_weight"):
             raise ValueError("every weight is 0: at least one loss term needs a positive weight")
         if max(self.audio_smoothing, self.visual_smoothing) > 1:
             raise ValueError("label smoothing must be at most 1")
@@ -85,10 +130,13 @@ class Objective:
         return self.targets == "pseudo" or self.video_targets == "pseudo" or terms
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping of the fields; without `loss` where it is the published one."""
-        values = asdict(self)
+        """Return a JSON-ready mapping of the fields; without those that older versions lack where they are unused."""
+        added = {entry.name: entry.default for entry in fields(self) if entry.name in _ADDED_FIELDS}
         return {
-            name: value for name, value in values.items() if self.loss not in OWN_LOSSES or not name.startswith("loss")
+            name: value
+            for name, value in asdict(self).items()
+            if (self.loss not in OWN_LOSSES or not name.startswith("loss"))
+            and not (name in added and value == added[name])
         }
 
 
@@ -130,159 +178,6 @@ def objective_terms(output: ParserOutput, targets: Targets, objective: Objective
     return {name: weights[name] * term() for name, term in terms.items() if weights[name]}
 
 
-def bce(probs: Tensor, targets: Tensor) -> Tensor:
-    """Compute the mean binary cross-entropy of probabilities, clamped as in the published programs.
-
-    Args:
-        probs: probabilities, any shape.
-        targets: 0 to 1, same shape.
-
-    Returns:
-        Scalar, at least float32.
-    """
-    return _elementwise_bce(probs, targets).mean()
-
-
-def segment_bce(probs: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
-    """Compute the mean binary cross-entropy of clamped probabilities over the real segments.
-
-    Args:
-        probs: (B, T, C).
-        targets: (B, T, C), 0 or 1.
-        valid: (B, T) bool, True on real segments.
-
-    Returns:
-        Scalar, at least float32.
-    """
-    return mean_over_segments(_elementwise_bce(probs, targets), valid)
-
-
-def segment_bce_with_logits(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
-    """Compute the mean binary cross-entropy of logits over the real segments, without clamping.
-
-    Args:
-        logits: (B, T, C).
-        targets: (B, T, C), 0 or 1.
-        valid: (B, T) bool, True on real segments.
-
-    Returns:
-        Scalar, at least float32.
-
-    Source:
-        github.com/Franklin905/VALOR.
-    """
-    dtype = loss_dtype(logits)
-    losses = F.binary_cross_entropy_with_logits(logits.to(dtype), targets.to(dtype), reduction="none")
-    return mean_over_segments(losses, valid)
-
-
-def smooth(targets: Tensor, amount: float) -> Tensor:
-    """Smooth labels: ``(1 - s) y + s / 2``.
-
-    Args:
-        targets: y, 0 or 1, any shape.
-        amount: s, 0 to 1.
-
-    Returns:
-        Smoothed labels of the same shape.
-
-    Source:
-        github.com/YapengTian/AVVP-ECCV20, which smooths the visual targets with s = 0.1.
-    """
-    return targets if not amount else (1 - amount) * targets + amount / 2
-
-
-def eiou(audio: Tensor, visual: Tensor) -> Tensor:
-    """Compute the event intersection over union (EIoU) of every pair of audio and visual segments.
-
-    Two segments without events get 0: they share no event, and silence has no reason to be similar to an empty scene.
-    The published program's target is lowest for them, too.
-
-    Args:
-        audio: (B, T, C), 0 or 1.
-        visual: (B, T, C), 0 or 1.
-
-    Returns:
-        (B, T, T) in [0, 1]; element [b, i, j] compares audio segment i with visual segment j.
-
-    Source:
-        LEAP paper, Eq. 10.
-    """
-    audio, visual = audio.float(), visual.float()
-    shared = audio @ visual.transpose(1, 2)
-    either = audio.sum(-1)[:, :, None] + visual.sum(-1)[:, None, :] - shared
-    return shared / either.clamp(min=1)
-
-
-def published_similarity_target(audio: Tensor, visual: Tensor, offset: float = 0.01) -> Tensor:
-    """Compute the published program's target similarity of every pair of segments: ``x / (1 + x) + offset``.
-
-    x is the number of events that both segments have, divided by the largest number of events in any segment of the
-    video, in either modality.
-
-    Args:
-        audio: (B, T, C), 0 or 1.
-        visual: (B, T, C), 0 or 1.
-        offset: added to every target.
-
-    Returns:
-        (B, T, T); element [b, i, j] compares audio segment i with visual segment j.
-
-    Source:
-        github.com/jasongief/LEAP.
-    """
-    audio, visual = audio.float(), visual.float()
-    most = torch.maximum(audio.sum(-1).amax(-1), visual.sum(-1).amax(-1)).clamp(min=_MIN_EVENTS)
-    share = audio @ visual.transpose(1, 2) / most[:, None, None]
-    return share / (1 + share) + offset
-
-
-def cosine_similarities(audio: Tensor, visual: Tensor) -> Tensor:
-    """Compute the ReLU of the cosine between every audio and every visual segment.
-
-    Args:
-        audio: (B, T, D).
-        visual: (B, T, D).
-
-    Returns:
-        (B, T, T) in [0, 1], at least float32.
-
-    Source:
-        github.com/jasongief/LEAP.
-    """
-    dtype = loss_dtype(audio)
-    audio, visual = F.normalize(audio.to(dtype), dim=-1), F.normalize(visual.to(dtype), dim=-1)
-    return F.relu(audio @ visual.transpose(1, 2))
-
-
-SIMILARITIES = {
-    "published": lambda audio, visual, objective: published_similarity_target(
-        audio, visual, objective.similarity_offset
-    ),
-    "eiou": lambda audio, visual, _: eiou(audio, visual),
-}
-
-
-def similarity_loss(audio: Tensor, visual: Tensor, expected: Tensor, valid: Tensor) -> Tensor:
-    """Compute the mean squared error of the similarities over pairs of real segments.
-
-    Args:
-        audio: (B, T, D).
-        visual: (B, T, D).
-        expected: (B, T, T), target of `cosine_similarities`.
-        valid: (B, T) bool, True on real segments.
-
-    Returns:
-        Scalar, at least float32.
-
-    Source:
-        LEAP paper, Eq. 11.
-    """
-    predicted = cosine_similarities(audio, visual)
-    pairs = valid[:, :, None] & valid[:, None, :]
-    return ((predicted - expected.to(predicted.dtype)).square() * pairs).sum() / pairs.sum()
-
-
 def _similarity_loss(output: ParserOutput, targets: Targets, objective: Objective) -> Tensor:
     """Compute the similarity loss with the target that the objective names."""
     assert targets.audio_segments is not None
@@ -296,13 +191,20 @@ def _video_targets(targets: Targets, objective: Objective) -> tuple[Tensor, Tens
 
     Pseudo targets are the maximum of the segment labels over time. The targets of the modalities are smoothed.
     """
-    audio = visual = video = targets.video
+    audio, visual = targets.video, targets.video
+    video = targets.video
     if targets.audio_segments is not None and targets.visual_segments is not None:
         any_audio, any_visual = targets.audio_segments.amax(dim=1), targets.visual_segments.amax(dim=1)
         if objective.targets == "pseudo":
             audio, visual = any_audio, any_visual
         if objective.video_targets == "pseudo":
             video = torch.maximum(any_audio, any_visual)
+    audio = audio if targets.audio is None else targets.audio
+    visual = visual if targets.visual is None else targets.visual
+    if objective.video_targets == "audio":
+        video = audio
+    elif objective.video_targets == "modalities":
+        video = torch.maximum(audio, visual)
     return video, smooth(audio, objective.audio_smoothing), smooth(visual, objective.visual_smoothing)
 
 
@@ -311,22 +213,3 @@ def _video_probs(output: ParserOutput, objective: Objective) -> Tensor:
     if output.audio_video_logits is None:
         return output.video_probs
     return UNIONS[objective.union](output.audio_video_probs, output.visual_video_probs)
-
-
-def mean_over_segments(losses: Tensor, valid: Tensor) -> Tensor:
-    """Compute the mean of losses (B, T, C) over the real segments, where valid (B, T) is True."""
-    return (losses * valid[:, :, None]).sum() / (valid.sum() * losses.shape[-1])
-
-
-def _elementwise_bce(probs: Tensor, targets: Tensor) -> Tensor:
-    """Compute the binary cross-entropy of each element.
-
-    NaN gives NaN; torch's own function raises an error instead, which on a GPU aborts the process's CUDA context.
-    """
-    probs = probs.to(loss_dtype(probs)).clamp(_PROB_MARGIN, 1 - _PROB_MARGIN)
-    return -(targets * probs.log() + (1 - targets) * torch.log1p(-probs))
-
-
-def loss_dtype(tensor: Tensor) -> torch.dtype:
-    """Return the dtype of the losses: at least float32, whatever precision the parser ran in."""
-    return torch.promote_types(tensor.dtype, torch.float32)

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from ..weights.parameters import check_count
 from ..weights.parts import Part
 from .config import ParserConfig
+from .decoder_output import ModalityPrediction
+from .encoded import Encoded
 from .layers import segment_mask
 from .leap import LeapDecoder
 from .parts import build_decoder, build_encoder, try_decoder, try_encoder
@@ -39,6 +41,17 @@ class ParserOutput:
     visual_attention: Tensor | None = None  # (B, C, T)
     audio_label_hidden: Tensor | None = None  # (B, C, D), LEAP only: refined label embeddings
     visual_label_hidden: Tensor | None = None  # (B, C, D)
+    audio_projected: Tensor | None = None  # (B, T, D), output of the stem
+    visual_projected: Tensor | None = None  # (B, T, D)
+    audio_pooling_logits: Tensor | None = None  # (B, T, C), attention over the segments of decoders that pool
+    visual_pooling_logits: Tensor | None = None  # (B, T, C)
+    audio_uncertainty: Tensor | None = None  # (B, C), evidence: of the video probabilities of a modality
+    visual_uncertainty: Tensor | None = None  # (B, C)
+    video_uncertainty: Tensor | None = None  # (B,)
+    audio_token_logits: Tensor | None = None  # (B, G, C), groups: classes of the learned tokens
+    visual_token_logits: Tensor | None = None  # (B, G, C)
+    audio_guide_probs: Tensor | None = None  # (B, C), networks that guide the training of scales
+    visual_guide_probs: Tensor | None = None  # (B, C)
 
     def __repr__(self) -> str:
         tensors = ((name, value) for name, value in vars(self).items() if value is not None)
@@ -156,19 +169,38 @@ class AVParser(nn.Module):
         Returns:
             As `forward`.
         """
-        audio, visual = self.encoder(*self.stem(audio, visual_2d, visual_3d), valid)
+        encoded = self.encode(audio, visual_2d, visual_3d, valid)
+        return self.decode(encoded, valid)
+
+    def encode(self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor, valid: Tensor | None) -> Encoded:
+        """Compute what the decoder reads; arguments as for `predict`."""
+        projected = self.stem(audio, visual_2d, visual_3d)
+        encoded = self.encoder(*projected, valid)
+        return encoded if isinstance(encoded, Encoded) else Encoded(*encoded, *projected)
+
+    def decode(self, encoded: Encoded, valid: Tensor | None) -> ParserOutput:
+        """Predict from encoded segments.
+
+        Args:
+            encoded: of `encode`.
+            valid: as for `predict`.
+
+        Returns:
+            As `forward`.
+        """
+        audio, visual = encoded.audio, encoded.visual
+        if getattr(self.decoder, "reads_encoded", False):
+            decoded = self.decoder(encoded, valid)
+        else:
+            decoded = self.decoder(audio, visual, valid)
+        from_audio, from_visual = decoded.audio, decoded.visual
         batch, length, _ = audio.shape
-        from_audio, from_visual, video_probs = self.decoder(audio, visual, valid)
-        audio_segments, visual_segments = from_audio.segment_logits.sigmoid(), from_visual.segment_logits.sigmoid()
-        if valid is not None:
-            audio_segments = audio_segments * valid.unsqueeze(-1)
-            visual_segments = visual_segments * valid.unsqueeze(-1)
         return ParserOutput(
-            audio_segment_probs=audio_segments,
-            visual_segment_probs=visual_segments,
+            audio_segment_probs=_segment_probs(from_audio, valid),
+            visual_segment_probs=_segment_probs(from_visual, valid),
             audio_video_probs=from_audio.video_probs,
             visual_video_probs=from_visual.video_probs,
-            video_probs=video_probs,
+            video_probs=decoded.video_probs,
             audio_hidden=audio,
             visual_hidden=visual,
             valid=torch.ones(batch, length, dtype=torch.bool, device=audio.device) if valid is None else valid,
@@ -180,6 +212,15 @@ class AVParser(nn.Module):
             visual_attention=from_visual.attention,
             audio_label_hidden=from_audio.label_hidden,
             visual_label_hidden=from_visual.label_hidden,
+            audio_projected=encoded.projected_audio,
+            visual_projected=encoded.projected_visual,
+            audio_pooling_logits=from_audio.pooling_logits,
+            visual_pooling_logits=from_visual.pooling_logits,
+            audio_uncertainty=from_audio.uncertainty,
+            visual_uncertainty=from_visual.uncertainty,
+            video_uncertainty=decoded.video_uncertainty,
+            audio_token_logits=from_audio.token_logits,
+            visual_token_logits=from_visual.token_logits,
         )
 
     def attention_maps(
@@ -201,8 +242,8 @@ class AVParser(nn.Module):
         if not isinstance(self.decoder, LeapDecoder):
             raise ValueError(f"the decoder {self.config.decoder!r} has no label-to-segment attention; leap has")
         valid = self._valid(audio, visual_2d, visual_3d, lengths)
-        audio, visual = self.encoder(*self.stem(audio, visual_2d, visual_3d), valid)
-        return self.decoder.attention_logits(audio, visual, valid)
+        encoded = self.encode(audio, visual_2d, visual_3d, valid)
+        return self.decoder.attention_logits(encoded.audio, encoded.visual, valid)
 
     def _valid(self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor, lengths: Tensor | None) -> Tensor | None:
         """Check a batch. Return which segments are real (B, T), None if all are."""
@@ -228,6 +269,12 @@ class AVParser(nn.Module):
             lengths.shape != (len(audio),) or bool((lengths < 1).any()) or bool((lengths > segments).any())
         ):
             raise ValueError(f"lengths must be {len(audio)} numbers from 1 to {segments}, got {lengths.tolist()}")
+
+
+def _segment_probs(prediction: ModalityPrediction, valid: Tensor | None) -> Tensor:
+    """Return segment probabilities (B, T, C), 0 at padded segments."""
+    probs = prediction.segment_logits.sigmoid() if prediction.segment_probs is None else prediction.segment_probs
+    return probs if valid is None else probs * valid.unsqueeze(-1)
 
 
 def build_parser(

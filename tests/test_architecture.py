@@ -18,15 +18,16 @@ PACKAGES = ("weights", "models", "extractors", "pipeline")
 # `pipeline` stands for the modules directly in it: data types and pure arithmetic.
 _GROUND = {"pipeline", "extractors"}
 _DECODE = {"pipeline.decode", "pipeline.decode.container"}
-_MODELS = {"models", "models.files", "models.localizers"}
+_MODELS = {"models", "models.files", "models.localizers", "models.loss_terms"}
 _DATA = {*_GROUND, *_MODELS, "weights", "pipeline.features", "pipeline.datasets"}
 _INFERENCE = {*_DATA, *_DECODE, "weights.remote", "pipeline.preprocess", "pipeline.inference"}
 MAY_IMPORT: dict[str, set[str]] = {
     "weights": set(),
     "weights.remote": {"weights"},
-    "models": {"weights"},
+    "models.loss_terms": set(),
+    "models": {"models.loss_terms", "weights"},
     "models.files": {*_MODELS, "weights"},
-    "models.localizers": {"models", "weights"},
+    "models.localizers": {"models", "models.loss_terms", "weights"},
     "extractors": {"weights"},
     "pipeline": {"extractors", "weights", "weights.remote"},
     "pipeline.decode": {*_GROUND, "pipeline.decode.container"},
@@ -51,7 +52,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline.outputs.html": {"pipeline", "pipeline.outputs", "pipeline.outputs.formats", "pipeline.outputs.plots"},
     "pipeline.export": {*_INFERENCE, "pipeline.synthetic"},
     "pipeline.evaluation": {*_INFERENCE},
-    "pipeline.training": {*_INFERENCE, "pipeline.evaluation"},
+    "pipeline.training.batches": _INFERENCE,
+    "pipeline.training": {*_INFERENCE, "pipeline.evaluation", "pipeline.training.batches"},
     "pipeline.reproduction": {*_INFERENCE, "pipeline.evaluation", "pipeline.training"},
     "pipeline.diagnosis": {*_GROUND, *_DECODE, "weights", "weights.remote", "pipeline.training"},
     "pipeline.batch.monitor": {"pipeline", "pipeline.batch"},

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..losses import MAX_LOSS_WEIGHT, bce, eiou, loss_dtype, mean_over_segments, similarity_loss
+from ..loss_terms.binary import bce, loss_dtype, mean_over_segments
+from ..loss_terms.similarity import eiou, similarity_loss
+from ..losses import MAX_LOSS_WEIGHT
 from .config import LocalizerConfig
 from .output import LocalizerOutput
 

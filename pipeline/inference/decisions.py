@@ -26,7 +26,7 @@ _SEGMENTS = 3  # of the probabilities that a decision is tried with
 
 
 def decide_by_thresholds(probabilities: SegmentProbabilities, thresholds: Thresholds) -> SegmentLabels:
-    """Decide as the published program does, see `Thresholds.decide`."""
+    """Decide as the published programs of LEAP, HAN and MM-Pyr do, see `Thresholds.decide`."""
     return thresholds.decide(probabilities)
 
 
@@ -46,7 +46,7 @@ def load_decision(config: NetworkConfig, trust: Iterable[str] = ()) -> tuple[Dec
     """
     known = DECISIONS if is_localizer(config) else PARTS["decision"]
     if config.decision in known:
-        return decide_one_class if is_localizer(config) else decide_by_thresholds, None
+        return _own_decision(config), None
     try:
         part = load_part("decision", config.decision, known, trust)
     except ValueError as error:
@@ -69,6 +69,14 @@ def load_decision(config: NetworkConfig, trust: Iterable[str] = ()) -> tuple[Dec
         tables = [np.full(shape, 0.5, np.float32)] * (5 if pools else 4)
         decide(SegmentProbabilities(*tables), Thresholds.uniform(config.labels))
     return decide, part
+
+
+def _own_decision(config: NetworkConfig) -> Decision:
+    """Return the decision of this program: the published one of the network's system."""
+    if not isinstance(config, ParserConfig):
+        return decide_one_class
+    video_filter = config.video_filter
+    return lambda probabilities, thresholds: thresholds.decide(probabilities, video_filter)
 
 
 def _is_bool(table: object, shape: tuple[int, ...]) -> bool:

@@ -74,28 +74,31 @@ class Thresholds:
                 " order"
             )
 
-    def decide(self, probabilities: SegmentProbabilities) -> SegmentLabels:
+    def decide(self, probabilities: SegmentProbabilities, video_filter: str = "default") -> SegmentLabels:
         """Decide which classes are active in which second.
 
         Args:
             probabilities: of one video or of N clips.
+            video_filter: which video-level probability must reach its threshold, see `ParserConfig.video_filter`.
 
         Returns:
             Labels of the same shape.
 
         Source:
-            The published program: a class is active where both its segment-level and its video-level probability
+            The published programs: a class is active where both its segment-level and its video-level probability
             reach the thresholds. With LEAP, a video has a class if either modality's video-level probability reaches
-            its threshold; MMIL pools one probability for the video.
+            its threshold; HAN, MGN, CVCMS, VALOR and UWAV pool one probability for the video; MA, JoMoLD, DHHN and
+            CMPAE ask for that of the modality.
         """
-        if probabilities.video is None:
-            present = probabilities.audio_video >= self.audio_video
-            present |= probabilities.visual_video >= self.visual_video
-        else:
+        audio = probabilities.audio >= self.audio_segment
+        visual = probabilities.visual >= self.visual_segment
+        if video_filter in {"default", "pooled"} and probabilities.video is not None:
             present = probabilities.video >= self.video
-        audio = (probabilities.audio >= self.audio_segment) & present
-        visual = (probabilities.visual >= self.visual_segment) & present
-        return SegmentLabels(audio, visual)
+            return SegmentLabels(audio & present, visual & present)
+        heard, seen = probabilities.audio_video >= self.audio_video, probabilities.visual_video >= self.visual_video
+        if video_filter == "own":
+            return SegmentLabels(audio & heard, visual & seen)
+        return SegmentLabels(audio & (heard | seen), visual & (heard | seen))
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready mapping: one number if all classes share it, else a number for each class."""

@@ -13,6 +13,7 @@ from ..errors import SetupError
 from ..inference.decisions import Decision, load_decision
 from ..inference.networks import Network, NetworkConfig
 from ..text import escape
+from .batches.hooks import NO_HOOKS, BatchHooks
 from .recipe import Recipe
 from .tasks import Loss, task_of
 
@@ -23,6 +24,7 @@ class RecipeParts(NamedTuple):
     loss: Loss
     decision: Decision  # of the scores on the validation clips
     others: tuple[Part, ...]  # those that are of other packages
+    hooks: BatchHooks = NO_HOOKS  # what it does to batches
 
 
 def load_parts(recipe: Recipe, config: NetworkConfig) -> RecipeParts:

@@ -13,21 +13,34 @@ import torch
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
-from ..datasets.clips import Batch, SplitDataset
+from ..datasets.clips import SplitDataset
 from ..datasets.loader import epoch_seed, load_batches, shuffled
-from ..devices import ComputePrecision
 from ..errors import SetupError, TrainingError
 from ..files import exclusive_lock
 from ..inference.networks import Network, NetworkConfig
 from ..memory import converting_out_of_memory, name_option_when_out_of_memory
 from ..text import escape, first_few
+from .batches.hooks import step_context
 from .distributed import ALONE, BatchShare, Ranks, check_processes, copy_parameters
 from .fingerprints import ADVICE, HashedFeatures, check_features, gather_hashes, hash_data, hash_recipe
-from .recipe import OPTIMIZERS, Recipe, TrainingConfig
+from .recipe import Recipe
 from .recipe_parts import RecipeParts, build_recipe_network, check_parts, load_parts
 from .run_folder import BEST_FILE, LAST_FILE
-from .tasks import Loss, task_of
+from .step import make_optimizer, training_step
+from .tasks import task_of
 from .training_state import TrainingState, load_state, save_state, write_log, write_parser
+
+__all__ = [
+    "RestoredRun",
+    "TrainingCallbacks",
+    "TrainingJob",
+    "check_job",
+    "make_optimizer",
+    "restore_run",
+    "train",
+    "train_epochs",
+    "training_step",
+]
 
 
 @dataclass(frozen=True)
@@ -215,16 +228,20 @@ def _train_epoch(run: RestoredRun, epoch: int, callbacks: TrainingCallbacks) -> 
     parser.train()
     means = _RunningMeans()
     order = shuffled(len(job.clips), config.seed, epoch)
+    seed = epoch_seed(config.seed, epoch)
     chunks = [order[first : first + config.batch_size] for first in range(0, len(order), config.batch_size)]
     own = [job.ranks.share(chunk) for chunk in chunks]  # the whole batch if there is one process
     batches = load_batches(job.clips, [part for part in own if len(part)], pin=job.device.type == "cuda")
     terms: dict[str, float] = {}
     term_means = task_of(job.recipe).means(job.config)
-    for chunk, part in zip(chunks, own, strict=True):
+    for step, (chunk, part) in enumerate(zip(chunks, own, strict=True)):
         batch = next(batches).to(job.device) if len(part) else None
         lengths = job.clips.lengths[chunk]
         share = BatchShare(job.ranks, lengths, terms, term_means) if job.ranks.count > 1 else None
-        terms = training_step(parser, batch, job.recipe, run.optimizer, run.scaler, loss=run.parts.loss, share=share)
+        terms = training_step(
+            parser, batch, job.recipe, run.optimizer, run.scaler, loss=run.parts.loss, share=share,
+            hooks=run.parts.hooks, context=step_context(seed, epoch, step, len(chunks)),
+        )  # fmt: skip
         if not math.isfinite(sum(terms.values())):
             names = [job.clips.filenames[index] for index in chunk]
             raise job.ranks.in_common(TrainingError(_describe_bad_loss(job, run.state, means.clips, names, terms)))
@@ -243,68 +260,6 @@ def _train_epoch(run: RestoredRun, epoch: int, callbacks: TrainingCallbacks) -> 
     }
 
 
-def training_step(
-    parser: Network,
-    batch: Batch | None,
-    recipe: Recipe,
-    optimizer: torch.optim.Optimizer,
-    scaler: GradScaler,
-    *,
-    loss: Loss,
-    share: BatchShare | None = None,
-) -> dict[str, float]:
-    """Update the parameters once, unless the loss is NaN or infinite.
-
-    Args:
-        parser: or a localizer, in training mode.
-        batch: on its device; None for a process that has none of a batch that others compute.
-        recipe: for the precision and gradient clipping.
-        optimizer: of its parameters.
-        scaler: of gradients in fp16; disabled for other precisions.
-        loss: of the recipe's objective.
-        share: if several processes compute a batch; all of them take the same step.
-
-    Returns:
-        The weighted terms of the loss of the whole batch.
-
-    Raises:
-        TrainingError: a loss of another package fails.
-    """
-    config = recipe.training
-    terms = {} if batch is None else _compute_terms(parser, batch, config.precision, loss)
-    stacked: Tensor | None
-    if share is not None:
-        stacked = share.weigh(terms)
-        values = share.add_up(stacked)
-    else:
-        stacked = torch.stack(list(terms.values()))
-        values = dict(zip(terms, stacked.detach().tolist(), strict=True))
-    if not math.isfinite(sum(values.values())):
-        return values
-    optimizer.zero_grad(set_to_none=True)
-    if stacked is not None:
-        scaler.scale(stacked.sum()).backward()
-    if share is not None:
-        share.add_up_gradients(list(parser.parameters()))
-    if config.clip_norm:
-        scaler.unscale_(optimizer)
-        torch.nn.utils.clip_grad_norm_(parser.parameters(), config.clip_norm)
-    scaler.step(optimizer)
-    scaler.update()
-    return values
-
-
-def _compute_terms(parser: Network, batch: Batch, precision: str, loss: Loss) -> dict[str, Tensor]:
-    """Compute the weighted terms of the loss of a batch. Raises TrainingError if a loss of another package fails."""
-    dtype = ComputePrecision(precision).dtype
-    with torch.autocast(batch.features[0].device.type, dtype, precision != "fp32"):
-        output = parser(*batch.features, lengths=batch.lengths)
-    try:
-        return loss(output, batch.targets)
-    except ValueError as error:
-        raise TrainingError(str(error)) from error
-
-
 class _RunningMeans:
     """Mean of each loss term over the clips of an epoch so far."""
 
@@ -319,17 +274,6 @@ class _RunningMeans:
 
     def values(self) -> dict[str, float]:
         return {name: value / self.clips for name, value in self._sums.items()}
-
-
-def make_optimizer(config: TrainingConfig, parser: Network) -> torch.optim.Optimizer:
-    """Make the optimizer of a network's parameters, one of `OPTIMIZERS`."""
-    return OPTIMIZERS[config.optimizer](
-        parser.parameters(),
-        lr=config.learning_rate,
-        betas=(config.beta1, config.beta2),
-        weight_decay=config.weight_decay,
-        fused=True,  # one pass over the parameters instead of a dozen
-    )
 
 
 def _save(run: RestoredRun) -> None:

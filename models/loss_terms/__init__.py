@@ -1,0 +1,1 @@
+"""Loss terms: functions of tensors alone, without a network."""

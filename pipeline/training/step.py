@@ -1,0 +1,101 @@
+"""One step of training: a batch, its losses, an update of the parameters."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
+
+from ..datasets.clips import Batch
+from ..devices import ComputePrecision
+from ..errors import TrainingError
+from ..inference.networks import Network
+from .batches.hooks import NO_HOOKS, BatchHooks, StepContext, step_context
+from .distributed import BatchShare
+from .recipe import OPTIMIZERS, Recipe, TrainingConfig
+from .tasks import Loss
+
+
+def make_optimizer(config: TrainingConfig, parser: Network) -> torch.optim.Optimizer:
+    """Make the optimizer of a network's parameters, one of `OPTIMIZERS`."""
+    return OPTIMIZERS[config.optimizer](
+        parser.parameters(),
+        lr=config.learning_rate,
+        betas=(config.beta1, config.beta2),
+        weight_decay=config.weight_decay,
+        fused=True,  # one pass over the parameters instead of a dozen
+    )
+
+
+def training_step(
+    parser: Network,
+    batch: Batch | None,
+    recipe: Recipe,
+    optimizer: torch.optim.Optimizer,
+    scaler: GradScaler,
+    *,
+    loss: Loss,
+    share: BatchShare | None = None,
+    hooks: BatchHooks = NO_HOOKS,
+    context: StepContext | None = None,
+) -> dict[str, float]:
+    """Update the parameters once, unless the loss is NaN or infinite.
+
+    Args:
+        parser: or a localizer, in training mode.
+        batch: on its device; None for a process that has none of a batch that others compute.
+        recipe: for the precision and gradient clipping.
+        optimizer: of its parameters.
+        scaler: of gradients in fp16; disabled for other precisions.
+        loss: of the recipe's objective.
+        share: if several processes compute a batch; all of them take the same step.
+        hooks: what the recipe does to the batch.
+        context: of the batch; that of the first one of a run when None.
+
+    Returns:
+        The weighted terms of the loss of the whole batch.
+
+    Raises:
+        TrainingError: a loss of another package fails.
+    """
+    config = recipe.training
+    context = context or step_context(config.seed, 0, 0, 1)
+    terms: dict[str, Tensor] = {}
+    if batch is not None:
+        terms = _compute_terms(parser, batch, context, precision=config.precision, loss=loss, hooks=hooks)
+    stacked: Tensor | None
+    if share is not None:
+        stacked = share.weigh(terms)
+        values = share.add_up(stacked)
+    else:
+        stacked = torch.stack(list(terms.values()))
+        values = dict(zip(terms, stacked.detach().tolist(), strict=True))
+    if not math.isfinite(sum(values.values())):
+        return values
+    optimizer.zero_grad(set_to_none=True)
+    if stacked is not None:
+        scaler.scale(stacked.sum()).backward()
+    if share is not None:
+        share.add_up_gradients(list(parser.parameters()))
+    if config.clip_norm:
+        scaler.unscale_(optimizer)
+        torch.nn.utils.clip_grad_norm_(parser.parameters(), config.clip_norm)
+    scaler.step(optimizer)
+    scaler.update()
+    return values
+
+
+def _compute_terms(
+    parser: Network, batch: Batch, context: StepContext, *, precision: str, loss: Loss, hooks: BatchHooks
+) -> dict[str, Tensor]:
+    """Compute the weighted terms of the loss of a batch. Raises TrainingError if a loss of another package fails."""
+    dtype = ComputePrecision(precision).dtype
+    with torch.autocast(batch.features[0].device.type, dtype, precision != "fp32"):
+        batch = hooks.before(parser, batch, context)
+        output = parser(*batch.features, lengths=batch.lengths)
+    try:
+        return {**loss(output, batch.targets), **hooks.terms(parser, output, batch, context)}
+    except ValueError as error:
+        raise TrainingError(str(error)) from error
