@@ -85,7 +85,7 @@ class ParserConfig:
     labels: tuple[str, ...]  # C class names; their order is the order of every class axis
     audio_dim: int = 128  # width of the audio features (VGGish)
     visual_2d_dim: int = 2048  # width of the per-frame features (ResNet-152)
-    visual_3d_dim: int = 512  # width of the per-second features (R(2+1)D-18)
+    visual_3d_dim: int = 512  # width of the per-second features (R(2+1)D-18); 0: there are none (LSLD)
     hidden_dim: int = 512  # D
     feedforward_dim: int = 512
     # Projection of the features: "linear"; "elu", of each frame, before the mean of a second (CMPAE); "mlp", two layers
@@ -136,7 +136,9 @@ class ParserConfig:
         for name, known in PARTS.items():
             check_part(name, getattr(self, name), getattr(self, f"{name}_options"), known)
         check_choices(self, CHOICES)
-        check_sizes(self, _LIMITS)
+        # Networks on CLIP and CLAP may have no features of clips of frames.
+        absent = ("visual_3d_dim",) if type(self.visual_3d_dim) is int and self.visual_3d_dim == 0 else ()
+        check_sizes(self, {name: limit for name, limit in _LIMITS.items() if name not in absent})
         used = {"heads": self.encoder in PARTS["encoder"], "leap_heads": self.decoder == "leap"}
         for name in (name for name, is_used in used.items() if is_used):
             if self.hidden_dim % getattr(self, name):
@@ -162,6 +164,12 @@ class ParserConfig:
             dropout=self.dropout,
             attention_dropout=self.attention_dropout,
         )
+
+    @property
+    def stream_dims(self) -> dict[str, int]:
+        """Widths of the features by stream, in the order of the network's arguments."""
+        dims = {"audio": self.audio_dim, "visual_2d": self.visual_2d_dim, "visual_3d": self.visual_3d_dim}
+        return {stream: width for stream, width in dims.items() if width}
 
     @property
     def needs_frames(self) -> bool:

@@ -73,24 +73,27 @@ class FeatureStem(nn.Module):
         super().__init__()
         self.audio = nn.Linear(config.audio_dim, config.hidden_dim)
         self.visual_2d = nn.Linear(config.visual_2d_dim, config.hidden_dim)
-        self.visual_3d = nn.Linear(config.visual_3d_dim, config.hidden_dim)
-        self.fusion = nn.Linear(2 * config.hidden_dim, config.hidden_dim)
+        if config.visual_3d_dim:
+            self.visual_3d = nn.Linear(config.visual_3d_dim, config.hidden_dim)
+            self.fusion = nn.Linear(2 * config.hidden_dim, config.hidden_dim)
 
-    def forward(self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Project the features.
 
         Args:
             audio: (B, T, audio_dim).
             visual_2d: (B, kT, visual_2d_dim), k frames per segment.
-            visual_3d: (B, T, visual_3d_dim).
+            visual_3d: (B, T, visual_3d_dim); None where `visual_3d_dim` is 0: there is no fusion then.
 
         Returns:
             Audio and visual features, (B, T, D) each.
         """
         # The projection is affine, so averaging the frames first is the same function, k times cheaper.
         per_segment = visual_2d.unflatten(1, (audio.shape[1], -1)).mean(dim=2)
-        visual = torch.cat([self.visual_2d(per_segment), self.visual_3d(visual_3d)], dim=-1)
-        return self.audio(audio), self.fusion(visual)
+        visual = self.visual_2d(per_segment)
+        if visual_3d is not None:
+            visual = self.fusion(torch.cat([visual, self.visual_3d(visual_3d)], dim=-1))
+        return self.audio(audio), visual
 
 
 class AVParser(nn.Module):
@@ -138,14 +141,14 @@ class AVParser(nn.Module):
                 try_decoder(part, self.decoder, self.config)
 
     def forward(
-        self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor, *, lengths: Tensor | None = None
+        self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor | None = None, *, lengths: Tensor | None = None
     ) -> ParserOutput:
         """Parse a batch of videos.
 
         Args:
             audio: (B, T, audio_dim) float.
             visual_2d: (B, kT, visual_2d_dim) float, k frames per segment.
-            visual_3d: (B, T, visual_3d_dim) float.
+            visual_3d: (B, T, visual_3d_dim) float; None where `visual_3d_dim` is 0.
             lengths: (B,) int, real segments of each video, 1 to T; None when every video has T. Padded segments do not
                 influence the others.
 
@@ -157,7 +160,7 @@ class AVParser(nn.Module):
         """
         return self.predict(audio, visual_2d, visual_3d, self._valid(audio, visual_2d, visual_3d, lengths))
 
-    def predict(self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor, valid: Tensor | None) -> ParserOutput:
+    def predict(self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor | None, valid: Tensor | None) -> ParserOutput:
         """Parse a batch of videos without checking it: no value is read, so that it can be exported.
 
         Args:
@@ -172,7 +175,7 @@ class AVParser(nn.Module):
         encoded = self.encode(audio, visual_2d, visual_3d, valid)
         return self.decode(encoded, valid)
 
-    def encode(self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor, valid: Tensor | None) -> Encoded:
+    def encode(self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor | None, valid: Tensor | None) -> Encoded:
         """Compute what the decoder reads; arguments as for `predict`."""
         projected = self.stem(audio, visual_2d, visual_3d)
         encoded = self.encoder(*projected, valid)
@@ -224,7 +227,7 @@ class AVParser(nn.Module):
         )
 
     def attention_maps(
-        self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor, *, lengths: Tensor | None = None
+        self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor | None = None, *, lengths: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Compute the label-to-segment logits of every LEAP block; arguments as in `forward`.
 
@@ -245,26 +248,29 @@ class AVParser(nn.Module):
         encoded = self.encode(audio, visual_2d, visual_3d, valid)
         return self.decoder.attention_logits(encoded.audio, encoded.visual, valid)
 
-    def _valid(self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor, lengths: Tensor | None) -> Tensor | None:
+    def _valid(
+        self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor | None, lengths: Tensor | None
+    ) -> Tensor | None:
         """Check a batch. Return which segments are real (B, T), None if all are."""
         self._check(audio, visual_2d, visual_3d, lengths)
         length = audio.shape[1]
         # Full-length batches run without masks: the published forward pass, and the faster one.
         return None if lengths is None or bool((lengths == length).all()) else segment_mask(lengths, length)
 
-    def _check(self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor, lengths: Tensor | None) -> None:
-        widths = (self.config.audio_dim, self.config.visual_2d_dim, self.config.visual_3d_dim)
-        for name, tensor, width in zip(
-            ("audio", "visual_2d", "visual_3d"), (audio, visual_2d, visual_3d), widths, strict=True
-        ):
+    def _check(self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor | None, lengths: Tensor | None) -> None:
+        expected = self.config.stream_dims
+        features = {"audio": audio, "visual_2d": visual_2d} | ({} if visual_3d is None else {"visual_3d": visual_3d})
+        if features.keys() != expected.keys():
+            raise ValueError(f"the features are {', '.join(features)}; the parser reads {', '.join(expected)}")
+        for name, tensor in features.items():
             # `len` would fix the size of the batch in exported programs.
-            if tensor.dim() != 3 or tensor.shape[-1] != width or tensor.shape[0] != audio.shape[0]:
-                raise ValueError(f"{name} is {tuple(tensor.shape)}, expected ({audio.shape[0]}, T, {width})")
+            if tensor.dim() != 3 or tensor.shape[-1] != expected[name] or tensor.shape[0] != audio.shape[0]:
+                raise ValueError(f"{name} is {tuple(tensor.shape)}, expected ({audio.shape[0]}, T, {expected[name]})")
         segments = audio.shape[1]
-        if segments == 0 or visual_3d.shape[1] != segments or visual_2d.shape[1] % segments:
-            raise ValueError(
-                f"segments disagree: audio {segments}, visual_2d {visual_2d.shape[1]}, visual_3d {visual_3d.shape[1]}"
-            )
+        per_second = audio if visual_3d is None else visual_3d
+        if segments == 0 or per_second.shape[1] != segments or visual_2d.shape[1] % segments:
+            found = ", ".join(f"{name} {tensor.shape[1]}" for name, tensor in features.items())
+            raise ValueError(f"segments disagree: {found}")
         if lengths is not None and (
             lengths.shape != (len(audio),) or bool((lengths < 1).any()) or bool((lengths > segments).any())
         ):

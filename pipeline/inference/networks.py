@@ -27,8 +27,7 @@ def network_features(config: NetworkConfig) -> dict[Stream, int]:
     if isinstance(config, LocalizerConfig):
         widths = (config.audio_dim, config.positions * config.visual_dim)
         return dict(zip(AVE_STREAMS, widths, strict=True))
-    widths = (config.audio_dim, config.visual_2d_dim, config.visual_3d_dim)
-    return dict(zip(LLP_STREAMS, widths, strict=True))
+    return {stream: config.stream_dims[stream] for stream in LLP_STREAMS if stream in config.stream_dims}
 
 
 def describe_network(config: NetworkConfig) -> str:
