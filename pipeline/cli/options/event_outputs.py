@@ -119,7 +119,7 @@ class PlotOptions(CommandOptions):
         if self.html is not None:
             check_suffix("--html", self.html, PAGE_SUFFIXES)
         if self.plot is not None:
-            from ...outputs.plots.timeline import PLOT_SUFFIXES
+            from ...outputs.plots.figure import PLOT_SUFFIXES
 
             check_suffix("--plot", self.plot, PLOT_SUFFIXES)
         return [path for path in (self.plot, self.html) if path is not None]

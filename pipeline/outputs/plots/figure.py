@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...clock import format_clock
+from ...files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +22,10 @@ if TYPE_CHECKING:
 INK, PALE, GRID, BACKGROUND = "#22272e", "#68717d", "#d5dae0", "#f4f5f7"
 WIDTH, GAP, NAME_HEIGHT = 8.0, 0.08, 0.17  # inches: of the figure, between bands, of a band's name
 TEXT_SIZE, DPI = 7.5, 220
+PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
+_FONTS = ("Arial", "Liberation Sans", "DejaVu Sans")  # the last comes with matplotlib
+_METADATA_WITHOUT_DATE = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 _TICK_DISTANCE = 0.62  # inches between ticks, at least
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600)  # seconds between ticks
 
@@ -37,6 +44,40 @@ class PlotBand:
     def total_height(self) -> float:
         """Height in inches with the name and the gap below."""
         return self.height + GAP + (NAME_HEIGHT if self.name else 0.0)
+
+
+def save_figure(path: Path, draw: Callable[[], Figure]) -> None:
+    """Draw a figure in the style of all plots, and write it.
+
+    Args:
+        path: the plot, written atomically; its suffix, one of `PLOT_SUFFIXES`, is the format.
+        draw: makes the figure.
+
+    Raises:
+        ValueError: the suffix is not in `PLOT_SUFFIXES`.
+        OutputError: the plot cannot be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in PLOT_SUFFIXES:
+        raise ValueError(f"unknown plot format {path.suffix!r}; known: {', '.join(PLOT_SUFFIXES)}")
+    from matplotlib import font_manager, style
+
+    installed = set(font_manager.get_font_names())
+    style_settings = {
+        "font.family": [font for font in _FONTS if font in installed],
+        "font.size": TEXT_SIZE,
+        "text.color": INK,
+        "text.parse_math": False,  # the name of a file or a class may contain "$x$"
+        "axes.facecolor": BACKGROUND,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "avvp",
+        "pdf.fonttype": 42,  # publishers reject the default, Type 3
+    }
+    content = io.BytesIO()
+    with style.context(style_settings, after_reset=True), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from font")  # the glyph is drawn as a box
+        draw().savefig(content, format=suffix[1:], dpi=DPI, metadata=_METADATA_WITHOUT_DATE[suffix])
+    write_atomic(path, content.getvalue())
 
 
 def draw_time_axis(axes: Axes, end: float, width: float, *, start: float = 0.0, labelled: bool, grid: float) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -15,21 +13,19 @@ from numpy.typing import NDArray
 
 from ...clock import format_clock
 from ...decode.process import DEFAULT_TIMEOUT
-from ...files import write_atomic
 from ...segments import runs
 from ...text import display_label, escape
 from ...timeline import MODALITY_WORDS, GroundTruth, Modality, Timeline
 from .figure import (
     BACKGROUND,
-    DPI,
     GAP,
     INK,
     PALE,
-    TEXT_SIZE,
     WIDTH,
     PlotBand,
     draw_time_axis,
     fit_text,
+    save_figure,
     text_width,
     wrap_text,
     write_text,
@@ -40,8 +36,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PLOT_SUFFIXES = (".png", ".svg", ".pdf")
-
 _MOST_PANELS = 2
 # Cyan and magenta with different lightness, which colour-blind readers can distinguish, too. The tints stand for
 # probability 1. Audio-visual events have a colour of their own where there are no others, in timelines of localizers.
@@ -49,8 +43,6 @@ COLOURS: dict[Modality, str] = {"audio": "#2aa7d8", "visual": "#a3195b", "audio_
 _TINTS: dict[Modality, str] = {"audio": "#a9dcf2", "visual": "#e3a9c6", "audio_visual": "#c0dcae"}
 _EVENTS: dict[Modality, str] = {"audio": "audio events", "visual": "visual events", "audio_visual": "events"}
 _AMBER = "#9a5b00"
-_FONTS = ("Arial", "Liberation Sans", "DejaVu Sans")  # the last comes with matplotlib
-_METADATA_WITHOUT_DATE = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 # Inches, except the title size in points.
 _MARGIN, _RIGHT, _LABEL_LIMIT = 0.14, 0.34, 1.9
@@ -104,28 +96,7 @@ def plot_timeline(
         MediaError: the media cannot be read.
         OutputError: the plot cannot be written.
     """
-    suffix = path.suffix.lower()
-    if suffix not in PLOT_SUFFIXES:
-        raise ValueError(f"unknown plot format {path.suffix!r}; known: {', '.join(PLOT_SUFFIXES)}")
-    from matplotlib import font_manager, style
-
-    installed = set(font_manager.get_font_names())
-    style_settings = {
-        "font.family": [font for font in _FONTS if font in installed],
-        "font.size": TEXT_SIZE,
-        "text.color": INK,
-        "text.parse_math": False,  # the name of a file or a class may contain "$x$"
-        "axes.facecolor": BACKGROUND,
-        "svg.fonttype": "none",
-        "svg.hashsalt": "avvp",
-        "pdf.fonttype": 42,  # publishers reject the default, Type 3
-    }
-    content = io.BytesIO()
-    with style.context(style_settings, after_reset=True), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from font")  # the glyph is drawn as a box
-        figure = _draw(timeline, media, truth, timeout)
-        figure.savefig(content, format=suffix[1:], dpi=DPI, metadata=_METADATA_WITHOUT_DATE[suffix])
-    write_atomic(path, content.getvalue())
+    save_figure(path, lambda: _draw(timeline, media, truth, timeout))
 
 
 def _draw(timeline: Timeline, media: Path | None, truth: GroundTruth | None, timeout: float) -> Figure:

@@ -17,8 +17,9 @@ from avvp.pipeline.decode.ffmpeg_reader import FFmpegReader
 from avvp.pipeline.decode.options import Part
 from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.errors import MediaError, OutputError
+from avvp.pipeline.outputs.plots.figure import PLOT_SUFFIXES
 from avvp.pipeline.outputs.plots.thumbnails import frames_at, log_mel_spectrogram, waveform_envelope
-from avvp.pipeline.outputs.plots.timeline import PLOT_SUFFIXES, plot_timeline
+from avvp.pipeline.outputs.plots.timeline import plot_timeline
 from avvp.pipeline.timeline import (
     Event,
     GroundTruth,
