@@ -1,4 +1,4 @@
-"""Read the annotations of a data set, in the tab-separated format of LLP or in AVE's (`ave_annotations`).
+"""Read the annotations of a data set, in the tab-separated format of LLP, in AVE's (`ave_annotations`) or UnAV-100's.
 
 AVVP_train.csv, AVVP_val_pd.csv, AVVP_test_pd.csv   filename, event_labels: classes of the video, comma separated
 AVVP_eval_audio.csv, AVVP_eval_visual.csv           filename, onset, offset, event_labels: one class, whole seconds;
@@ -38,6 +38,7 @@ from .ave_annotations import (
     read_ave,
     read_noisy_names,
 )
+from .unav_annotations import UNAV_FILE, UnavAnnotations, read_unav
 
 SPLIT_FILES = {"train": "AVVP_train.csv", "val": "AVVP_val_pd.csv", "test": "AVVP_test_pd.csv"}
 EVENT_FILES = {"audio": "AVVP_eval_audio.csv", "visual": "AVVP_eval_visual.csv"}
@@ -81,6 +82,7 @@ class Annotations:
     # "avvp": classes heard, and classes seen. "avel": in each clip one event that is heard and seen, also of train.
     task: Literal["avvp", "avel"] = "avvp"
     videos: Mapping[str, str] = field(default_factory=dict)  # `<id>.2`, a further clip of a video -> `<id>`
+    seconds: Mapping[str, int] = field(default_factory=dict)  # clip -> duration, rounded up, where it is annotated
 
     def split(self, name: str) -> DatasetSplit:
         """Return a split. Raises DatasetError if the folder has no file of it."""
@@ -155,6 +157,7 @@ def read_annotations(folder: Path) -> Annotations:
 
     Args:
         folder: in LLP's form with at least one file of a split, or in AVE's with `AVE_FILE`; the others may be absent.
+            Or in UnAV-100's form, with `UNAV_FILE`, or that file under any name (`unav_annotations`).
 
     Returns:
         The annotations. Irregularities that the published scorer tolerates are in their `notes`.
@@ -163,12 +166,18 @@ def read_annotations(folder: Path) -> Annotations:
         DatasetError: the folder has no split, or invalid lines; the message lists all of them.
         SetupError: the files are HDF5 files, and h5py is not installed.
     """
+    if folder.is_file() and folder.suffix.lower() == ".json":
+        return _convert_unav(folder, read_unav(folder))
     if not folder.is_dir():
         raise DatasetError(f"{escape(folder)}: no such folder of annotations")
+    for file in (AVE_FILE, UNAV_FILE):
+        others = [other for other in (AVE_FILE, *SPLIT_FILES.values()) if other != file and (folder / other).exists()]
+        if (folder / file).exists() and others:
+            raise DatasetError(f"{escape(folder)}: holds {file} and {others[0]}: two data sets; move one of them")
     if (folder / AVE_FILE).exists():
-        if others := [file for file in SPLIT_FILES.values() if (folder / file).exists()]:
-            raise DatasetError(f"{escape(folder)}: holds {AVE_FILE} and {others[0]}: two data sets; move one of them")
         return _convert_ave(folder, read_ave(folder))
+    if (folder / UNAV_FILE).exists():
+        return _convert_unav(folder, read_unav(folder / UNAV_FILE))
     notices: list[str] = []
     labels = read_labels(folder / LABEL_FILE, notices) if (folder / LABEL_FILE).exists() else LLP_LABELS
     problems: list[str] = []
@@ -183,7 +192,7 @@ def read_annotations(folder: Path) -> Annotations:
         if (folder / file).exists()
     }
     if not splits and not problems:
-        problems.append(f"{escape(folder)}: holds none of {', '.join([*SPLIT_FILES.values(), AVE_FILE])}")
+        problems.append(f"{escape(folder)}: holds none of {', '.join([*SPLIT_FILES.values(), AVE_FILE, UNAV_FILE])}")
     if (folder / NOISY_TEXT).exists():
         splits |= _noisy_split(read_noisy_names(folder / NOISY_TEXT, problems, notices), len(labels))
     problems += _shared_clips(splits)
@@ -220,6 +229,21 @@ def _convert_ave(folder: Path, ave: AveAnnotations) -> Annotations:
     both = dict.fromkeys(EVENT_FILES, events)
     videos = {clip.filename: clip.video for clip in ave.clips if clip.filename != clip.video}
     return Annotations(folder, ave.labels, splits, both, ave.notes, ave.notices, "avel", videos)
+
+
+def _convert_unav(folder: Path, unav: UnavAnnotations) -> Annotations:
+    """Return annotations in which every event is heard and seen, also those of train."""
+    splits: dict[str, DatasetSplit] = {}
+    for name in SPLIT_FILES:
+        clips = {clip: video for clip, video in unav.videos.items() if video.split == name}
+        present = empty_labels(len(clips), 1, len(unav.labels))[:, 0]
+        for row, video in zip(present, clips.values(), strict=True):
+            row[[event.label for event in video.events]] = True
+        if clips:
+            splits[name] = DatasetSplit(name, tuple(clips), present)
+    events = tuple(EventRow(clip, *event) for clip, video in unav.videos.items() for event in video.events)
+    seconds = {clip: video.seconds for clip, video in unav.videos.items()}
+    return Annotations(folder, unav.labels, splits, dict.fromkeys(EVENT_FILES, events), seconds=seconds)
 
 
 def read_labels(path: Path, notices: list[str] | None = None) -> tuple[str, ...]:

@@ -171,7 +171,7 @@ def load_clips(
     annotated = annotations.split(split)
     if pseudo_labels is not None and split != "train":
         raise ValueError(f"pseudo labels are for training, not for {split}")
-    ids, lengths = _find_features(annotated, features)
+    ids, lengths = find_features(annotated, features)
     problems: list[str] = []
     labels: SegmentLabels | None = None
     if pseudo_labels is not None:
@@ -185,7 +185,7 @@ def load_clips(
             problems += file_problems
         labels = SegmentLabels(**tables)
     elif split != "train":
-        labels = _annotated_labels(annotations, annotated, lengths)
+        labels = annotated_labels(annotations, annotated, lengths)
     if problems:
         raise DatasetError.listing(f"the pseudo labels of the {split} split cannot be used", problems)
     return SplitDataset(split, annotated.filenames, ids, lengths, annotated.labels, features, labels)
@@ -212,7 +212,7 @@ def load_event_clips(
     annotated = annotations.split(split)
     if with_noisy:
         annotated = _with_noisy(annotated, annotations)
-    ids, lengths = _find_features(annotated, features, annotations.videos)
+    ids, lengths = find_features(annotated, features, annotations.videos)
     return SplitDataset(
         split, annotated.filenames, ids, lengths, annotated.labels, features,
         events=annotated_targets(annotations, annotated, lengths),
@@ -233,7 +233,7 @@ def _with_noisy(split: DatasetSplit, annotations: Annotations) -> DatasetSplit:
     return DatasetSplit(split.name, (*split.filenames, *noisy.filenames), labels)
 
 
-def _find_features(
+def find_features(
     split: DatasetSplit, features: FeatureSource, videos: Mapping[str, str] = NO_VIDEOS
 ) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """Return the names of the clips' features and their lengths. Raises DatasetError that lists what is missing."""
@@ -357,7 +357,7 @@ def check_values(clips: SplitDataset, progress: Callable[[int, int], None] = lam
     return problems
 
 
-def _annotated_labels(annotations: Annotations, split: DatasetSplit, lengths: NDArray[np.int64]) -> SegmentLabels:
+def annotated_labels(annotations: Annotations, split: DatasetSplit, lengths: NDArray[np.int64]) -> SegmentLabels:
     """Return annotated labels, False past the end of each clip: the published scorer ignores those seconds, too."""
     labels = annotations.segment_labels(split, int(lengths.max()))
     inside = (np.arange(labels.audio.shape[1]) < lengths[:, None])[:, :, None]

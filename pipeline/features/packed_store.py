@@ -29,7 +29,8 @@ from ..segments import MAX_MEDIA_SECONDS
 from ..text import escape
 from ..text_files import read_json
 from .npy_files import ArrayHeader, open_array_file, read_header_of, read_values
-from .npy_folders import FeatureFolders, FeatureSource
+from .npy_folders import SPEC_FILE, FeatureFolders, FeatureSource
+from .saved_features import SavedFeatures, has_saved_features
 
 INDEX_FILE = "index.json"
 ARRAY_FILE = "features.npy"
@@ -104,18 +105,21 @@ class FeatureStore:
 
 
 def open_features(path: Path) -> FeatureSource:
-    """Open features in either layout: a packed store, or folders of .npy files.
+    """Open features in any layout: a packed store, or folders of .npy files.
 
     Args:
-        path: folder of the store or of the extractors' folders.
+        path: folder of the store or of the extractors' folders, or of what `avvp pseudo-label --save-features` wrote.
 
     Returns:
         The features.
 
     Raises:
-        DatasetError: the folder contains neither, or is damaged.
+        DatasetError: the folder contains none of them, or is damaged.
     """
-    return FeatureStore(path) if (path / INDEX_FILE).exists() else FeatureFolders(path)
+    if (path / INDEX_FILE).exists():
+        return FeatureStore(path)
+    is_own = (path / SPEC_FILE).exists()  # of `avvp extract`, which may also name its folders like the teachers
+    return SavedFeatures(path) if not is_own and has_saved_features(path) else FeatureFolders(path)
 
 
 def describe_store(spec: FeatureSpec, lengths: Mapping[str, int], array: str) -> bytes:
