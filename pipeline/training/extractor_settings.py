@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ...extractors.profiles import get_profile
 from ...extractors.sampling import Stream
-from .recipe import MAX_EPOCHS, MAX_SEED
+from .settings.training_config import MAX_EPOCHS, MAX_SEED
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from ..errors import TrainingError
 from ..inference.networks import Network
 from .batches.hooks import NO_HOOKS, BatchHooks, StepContext, step_context
 from .distributed import BatchShare
-from .recipe import OPTIMIZERS, Recipe, TrainingConfig
+from .recipe import Recipe
+from .settings.training_config import OPTIMIZERS, TrainingConfig
 from .tasks import Loss
 
 

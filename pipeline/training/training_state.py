@@ -20,8 +20,8 @@ from ..errors import SetupError
 from ..files import write_atomic
 from ..inference.networks import Network
 from ..text import escape
-from .recipe import MAX_EPOCHS
 from .run_folder import LOG_FILE, STATE_FILE
+from .settings.training_config import MAX_EPOCHS
 from .state_file import read_state_content, read_state_file, write_state_file
 
 _ADAM_KEYS = {"step", "exp_avg", "exp_avg_sq"}

@@ -17,8 +17,9 @@ from avvp.pipeline.errors import SetupError
 from avvp.pipeline.features.npy_folders import PUBLISHED_SPEC
 from avvp.pipeline.training.fingerprints import hash_recipe
 from avvp.pipeline.training.model_info import count_parts, recipe_network
-from avvp.pipeline.training.recipe import TrainingConfig, list_recipes, load_recipe, make_recipe
+from avvp.pipeline.training.recipe import list_recipes, load_recipe, make_recipe
 from avvp.pipeline.training.recipe_parts import load_parts
+from avvp.pipeline.training.settings.training_config import TrainingConfig
 from avvp.pipeline.training.setup import default_extractors
 from avvp.pipeline.training.train_parser import make_optimizer, training_step
 from avvp.weights import load_bundle

@@ -15,11 +15,11 @@ from avvp.pipeline.features.npy_folders import PUBLISHED_SPEC
 from avvp.pipeline.training.recipe import (
     DEFAULT_RECIPE,
     Recipe,
-    TrainingConfig,
     list_recipes,
     load_recipe,
     make_recipe,
 )
+from avvp.pipeline.training.settings.training_config import TrainingConfig
 from avvp.pipeline.training.tasks import network_config
 
 # Encoder, decoder, epochs, batch size, learning rate, seed: as published.

@@ -197,7 +197,7 @@ def test_gradients_are_clipped_to_a_norm(few: Path, tmp_path: Path, monkeypatch:
         return torch.optim.SGD(parser.parameters(), lr=1.0)
 
     monkeypatch.setattr("avvp.pipeline.training.train_parser.make_optimizer", plain)
-    monkeypatch.setattr("avvp.pipeline.training.recipe.TrainingConfig.rate", lambda *_: 1.0)
+    monkeypatch.setattr("avvp.pipeline.training.settings.training_config.TrainingConfig.rate", lambda *_: 1.0)
     train(job)
     after = weights(tmp_path / "run")
     moved = torch.stack([(after[name] - value).square().sum() for name, value in before.items()]).sum().sqrt()
@@ -262,7 +262,7 @@ def test_non_finite_parameters_are_not_saved(few: Path, tmp_path: Path) -> None:
     train(with_epochs(job, 1))
     kept = {name: (tmp_path / "run" / name).read_bytes() for name in (LAST_FILE, BEST_FILE, STATE_FILE)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("avvp.pipeline.training.recipe.TrainingConfig.rate", lambda *_: float("inf"))
+        patch.setattr("avvp.pipeline.training.settings.training_config.TrainingConfig.rate", lambda *_: float("inf"))
         with pytest.raises(TrainingError, match="epoch 2: its last update left parameters that are not finite"):
             train(job)
     assert kept == {name: (tmp_path / "run" / name).read_bytes() for name in kept}

@@ -1,0 +1,1 @@
+"""What the tables of a recipe set, without its networks and losses."""
