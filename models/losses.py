@@ -6,7 +6,7 @@ Shapes: B batch, T segments, C classes, D width. Targets are float tensors of 0 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +14,10 @@ from torch import Tensor
 
 from ..weights.parts import check_part
 from .leap import hard_union, soft_union
+from .loss_terms.across import across_loss, pool_by_labels
+from .loss_terms.alignment import ALIGNMENTS, alignment_loss
 from .loss_terms.binary import bce, segment_bce, segment_bce_with_logits, smooth
+from .loss_terms.mutual import mutual_learning_loss
 from .loss_terms.similarity import (
     SIMILARITIES,
     cosine_similarities,
@@ -22,6 +25,8 @@ from .loss_terms.similarity import (
     published_similarity_target,
     similarity_loss,
 )
+from .loss_terms.soft_segments import segment_weights, soft_targets, uncertain_segment_loss
+from .loss_terms.tokens import token_loss
 from .parser import ParserOutput
 
 __all__ = [
@@ -31,23 +36,33 @@ __all__ = [
     "UNIONS",
     "Objective",
     "Targets",
+    "across_loss",
+    "alignment_loss",
     "bce",
     "cosine_similarities",
     "eiou",
+    "mutual_learning_loss",
     "objective_terms",
+    "pool_by_labels",
     "published_similarity_target",
     "segment_bce",
     "segment_bce_with_logits",
+    "segment_targets",
+    "segment_weights",
     "similarity_loss",
     "smooth",
+    "soft_targets",
+    "token_loss",
+    "uncertain_segment_loss",
 ]
 
 UNIONS = {"published": hard_union, "soft": soft_union}
 OWN_LOSSES = ("published",)  # `objective_terms`
 MAX_LOSS_WEIGHT = 1e6  # of a term of the loss
+MAX_EPOCH = 10_000  # of a change of the objective
 _ADDED_FIELDS = {
     "alignment", "alignment_weight", "mutual_weight", "across_weight", "token_weight", "segment_targets",
-    "soft_temperature", "class_balance", "mixup_alpha", "mixup_weight",
+    "soft_temperature", "class_balance", "mixup_alpha", "mixup_weight", "smoothing_epochs", "across_after",
 }  # fmt: skip
 
 
@@ -62,6 +77,12 @@ class Targets(NamedTuple):
     visual: Tensor | None = None  # (B, C)
     audio_soft: Tensor | None = None  # (B, T, C) probabilities that a teacher gives to the segment labels
     visual_soft: Tensor | None = None  # (B, T, C)
+    # Share of the training seconds in which each class is active, for `Objective.class_balance`.
+    audio_frequency: Tensor | None = None  # (C,)
+    visual_frequency: Tensor | None = None  # (C,)
+    # The parser's output has B more rows, the sound of each clip with the picture of another one, which only the loss
+    # across videos reads.
+    partners: Tensor | None = None  # (B,) the clips that these pictures are of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +104,7 @@ class Objective:
     segment_loss: str = "probs"  # computed from clamped probabilities ("probs") or from "logits" (VALOR)
     audio_smoothing: float = 0.0  # s in y -> (1 - s) y + s / 2, on the audio targets of the video
     visual_smoothing: float = 0.0  # the same on the visual targets of the video
+    smoothing_epochs: int = 0  # first epochs of training, in which labels are smoothed (CVCMS: 2); 0: all
     audio_weight: float = 1.0
     visual_weight: float = 1.0
     video_weight: float = 1.0
@@ -93,6 +115,7 @@ class Objective:
     alignment_weight: float = 0.0
     mutual_weight: float = 0.0  # of CMPAE's mutual learning
     across_weight: float = 0.0  # of CVCMS's contrast across videos
+    across_after: int = 0  # epochs that are trained without that contrast (CVCMS: 2)
     token_weight: float = 0.0  # of the classification of MGN's tokens, each modality
     segment_targets: str = "hard"  # labels of the segments; or "soft": the probabilities of a teacher (UWAV)
     soft_temperature: float = 2.0  # by which a teacher's logits are divided, less their thresholds (UWAV)
@@ -106,7 +129,7 @@ class Objective:
         choices = {
             "targets": ("pseudo", "weak"), "video_targets": ("pseudo", "weak", "audio", "modalities"),
             "union": tuple(UNIONS), "similarity": tuple(SIMILARITIES), "segment_loss": ("probs", "logits"),
-            "alignment": ("none", "ma", "jomold"), "segment_targets": ("hard", "soft"),
+            "alignment": ("none", *ALIGNMENTS), "segment_targets": ("hard", "soft"),
         }  # fmt: skip
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -118,9 +141,31 @@ class Objective:
             raise ValueError("every weight is 0: at least one loss term needs a positive weight")
         if max(self.audio_smoothing, self.visual_smoothing) > 1:
             raise ValueError("label smoothing must be at most 1")
+        for name in ("smoothing_epochs", "across_after"):
+            if not 0 <= getattr(self, name) <= MAX_EPOCH:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0 and at most {MAX_EPOCH}")
+        self._check_terms()
         check_part("loss", self.loss, self.loss_options, OWN_LOSSES)
         if self.loss in OWN_LOSSES and self.needs_segment_labels and self.targets == "weak":
             raise ValueError("targets = 'weak' has no segment labels: set the segment and similarity weights to 0")
+
+    def _check_terms(self) -> None:
+        """Raise ValueError if settings of a term contradict each other."""
+        if self.alignment_weight and self.alignment == "none":
+            raise ValueError(f"alignment_weight needs alignment = {' or '.join(map(repr, ALIGNMENTS))}")
+        if self.soft_temperature <= 0:
+            raise ValueError(f"soft_temperature is {self.soft_temperature}; it must be above 0")
+        uses_segments = self.audio_segment_weight or self.visual_segment_weight
+        used = {
+            "segment_targets = 'soft'": self.segment_targets == "soft", "class_balance": self.class_balance,
+            "mixup_alpha": self.mixup_alpha,
+        }  # fmt: skip
+        if wrong := [name for name, value in used.items() if value and not uses_segments]:
+            raise ValueError(f"{wrong[0]} needs a positive audio_segment_weight or visual_segment_weight")
+        if self.mixup_alpha and not self.mixup_weight:
+            raise ValueError("mixup_alpha needs a positive mixup_weight")
+        if self.across_after and self.across_weight:
+            self.at(0)  # of the epochs before the contrast, which need another term
 
     @property
     def needs_segment_labels(self) -> bool:
@@ -128,6 +173,15 @@ class Objective:
         weights = (self.audio_segment_weight, self.visual_segment_weight, self.similarity_weight)
         terms = self.loss in OWN_LOSSES and any(weights)
         return self.targets == "pseudo" or self.video_targets == "pseudo" or terms
+
+    def at(self, epoch: int) -> Objective:
+        """Return the objective of an epoch, from 0: without smoothing or the contrast where these are not used then."""
+        changes: dict[str, Any] = {}
+        if self.smoothing_epochs and epoch >= self.smoothing_epochs:
+            changes |= {"audio_smoothing": 0.0, "visual_smoothing": 0.0}
+        if epoch < self.across_after:
+            changes |= {"across_weight": 0.0, "across_after": 0}
+        return replace(self, **changes) if changes else self
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready mapping of the fields; without those that older versions lack where they are unused."""
@@ -149,33 +203,90 @@ def objective_terms(output: ParserOutput, targets: Targets, objective: Objective
         objective: choice and weights of the terms.
 
     Returns:
-        Term name ("audio", "visual", "video", "audio_segment", "visual_segment", "similarity") -> scalar. Terms with
-        weight 0 are absent and not computed.
+        Term name ("audio", "visual", "video", "audio_segment", "visual_segment", "similarity", "alignment",
+        "audio_tokens", "visual_tokens", "across") -> scalar. Terms with weight 0 are absent and not computed; the
+        objective's mutual learning and mixup are terms of `pipeline.training`.
+
+    Raises:
+        ValueError: the output or the targets lack what a term reads; the message names it.
 
     Source:
-        github.com/jasongief/LEAP for the default objective; LEAP paper, Eq. 10 and 11, for the similarity.
+        github.com/jasongief/LEAP for the default objective; LEAP paper, Eq. 10 and 11, for the similarity. Others are
+        described in `loss_terms`.
     """
-    video, audio_video, visual_video = _video_targets(targets, objective)
-    audio_segments, visual_segments = targets.audio_segments, targets.visual_segments
+    everything, count = output, len(targets.video)
+    if targets.partners is not None:
+        output = _first_rows(output, count)
+    video, audio, visual = _video_labels(targets, objective)
 
-    def segment_term(logits: Tensor, probs: Tensor, segment_targets: Tensor | None) -> Tensor:
-        assert segment_targets is not None
+    def segment_term(modality: str) -> Tensor:
+        labels, weights = segment_targets(targets, objective, modality), None
+        if objective.class_balance:
+            frequency = _given(getattr(targets, f"{modality}_frequency"), f"{modality}_frequency", "class_balance")
+            weights = segment_weights(targets.video, frequency, objective.class_balance)
         if objective.segment_loss == "logits":
-            return segment_bce_with_logits(logits, segment_targets, output.valid)
-        return segment_bce(probs, segment_targets, output.valid)
+            return segment_bce_with_logits(getattr(output, f"{modality}_segment_logits"), labels, output.valid, weights)
+        return segment_bce(getattr(output, f"{modality}_segment_probs"), labels, output.valid, weights)
 
     terms = {
-        "audio": lambda: bce(output.audio_video_probs, audio_video),
-        "visual": lambda: bce(output.visual_video_probs, visual_video),
+        "audio": lambda: bce(output.audio_video_probs, smooth(audio, objective.audio_smoothing)),
+        "visual": lambda: bce(output.visual_video_probs, smooth(visual, objective.visual_smoothing)),
         "video": lambda: bce(_video_probs(output, objective), video),
-        "visual_segment": lambda: segment_term(
-            output.visual_segment_logits, output.visual_segment_probs, visual_segments
-        ),
-        "audio_segment": lambda: segment_term(output.audio_segment_logits, output.audio_segment_probs, audio_segments),
+        "visual_segment": lambda: segment_term("visual"),
+        "audio_segment": lambda: segment_term("audio"),
         "similarity": lambda: _similarity_loss(output, targets, objective),
+        "alignment": lambda: _alignment_loss(output, objective),
+        "audio_tokens": lambda: token_loss(_given(output.audio_token_logits, "tokens", "token_weight")),
+        "visual_tokens": lambda: token_loss(_given(output.visual_token_logits, "tokens", "token_weight")),
+        "across": lambda: _across_loss(everything, targets.partners, audio, visual),
     }
-    weights = {name: getattr(objective, f"{name}_weight") for name in terms}
+    weights = {name: getattr(objective, f"{name}_weight") for name in terms if not name.endswith("_tokens")}
+    weights |= dict.fromkeys(("audio_tokens", "visual_tokens"), objective.token_weight)
     return {name: weights[name] * term() for name, term in terms.items() if weights[name]}
+
+
+def segment_targets(targets: Targets, objective: Objective, modality: str) -> Tensor:
+    """Return the targets of the segments of "audio" or "visual" (B, T, C): labels, or a teacher's probabilities.
+
+    Raises:
+        ValueError: the targets have none.
+    """
+    name = f"{modality}_soft" if objective.segment_targets == "soft" else f"{modality}_segments"
+    return _given(getattr(targets, name), name, f"segment_targets = {objective.segment_targets!r}")
+
+
+def _given(tensor: Tensor | None, name: str, setting: str) -> Tensor:
+    """Return a tensor that a term reads. Raises ValueError naming the setting if there is none."""
+    if tensor is None:
+        raise ValueError(f"objective.{setting} needs {name}, which this batch or this network does not have")
+    return tensor
+
+
+def _first_rows(output: ParserOutput, count: int) -> ParserOutput:
+    """Return the output of the first clips of a batch."""
+    return replace(output, **{name: value[:count] for name, value in vars(output).items() if value is not None})
+
+
+def _alignment_loss(output: ParserOutput, objective: Objective) -> Tensor:
+    """Compute the alignment loss; MA compares the encoded sound with the picture as the stem projects it."""
+    visual = output.visual_hidden
+    if objective.alignment == "ma":
+        visual = _given(output.visual_projected, "the stem's output", "alignment = 'ma'")
+    return alignment_loss(output.audio_hidden, visual, objective.alignment, output.valid)
+
+
+def _across_loss(output: ParserOutput, partners: Tensor | None, audio: Tensor, visual: Tensor) -> Tensor:
+    """Compute the contrast across videos from labels of the modalities (B, C), which the further rows share."""
+    if partners is not None:
+        audio, visual = torch.cat([audio, audio]), torch.cat([visual, visual[partners]])
+    sounds, pictures = (
+        pool_by_labels(hidden, _given(logits, "pooling_logits", "across_weight"), labels, output.valid)
+        for hidden, logits, labels in (
+            (output.audio_hidden, output.audio_pooling_logits, audio),
+            (output.visual_hidden, output.visual_pooling_logits, visual),
+        )
+    )
+    return across_loss(sounds, pictures, audio, visual)
 
 
 def _similarity_loss(output: ParserOutput, targets: Targets, objective: Objective) -> Tensor:
@@ -186,10 +297,10 @@ def _similarity_loss(output: ParserOutput, targets: Targets, objective: Objectiv
     return similarity_loss(output.audio_hidden, output.visual_hidden, expected, output.valid)
 
 
-def _video_targets(targets: Targets, objective: Objective) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the video-level targets of the video, audio and visual, (B, C) each.
+def _video_labels(targets: Targets, objective: Objective) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the video-level labels of the video, audio and visual, (B, C) each, before smoothing.
 
-    Pseudo targets are the maximum of the segment labels over time. The targets of the modalities are smoothed.
+    Pseudo labels are the maximum of the segment labels over time.
     """
     audio, visual = targets.video, targets.video
     video = targets.video
@@ -205,7 +316,7 @@ def _video_targets(targets: Targets, objective: Objective) -> tuple[Tensor, Tens
         video = audio
     elif objective.video_targets == "modalities":
         video = torch.maximum(audio, visual)
-    return video, smooth(audio, objective.audio_smoothing), smooth(visual, objective.visual_smoothing)
+    return video, audio, visual
 
 
 def _video_probs(output: ParserOutput, objective: Objective) -> Tensor:

@@ -25,27 +25,29 @@ def bce(probs: Tensor, targets: Tensor) -> Tensor:
     return elementwise_bce(probs, targets).mean()
 
 
-def segment_bce(probs: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
+def segment_bce(probs: Tensor, targets: Tensor, valid: Tensor, weights: Tensor | None = None) -> Tensor:
     """Compute the mean binary cross-entropy of clamped probabilities over the real segments.
 
     Args:
         probs: (B, T, C).
-        targets: (B, T, C), 0 or 1.
+        targets: (B, T, C), 0 to 1.
         valid: (B, T) bool, True on real segments.
+        weights: of the elements, broadcastable to (B, T, C); None weighs all alike.
 
     Returns:
         Scalar, at least float32.
     """
-    return mean_over_segments(elementwise_bce(probs, targets), valid)
+    return mean_over_segments(elementwise_bce(probs, targets), valid, weights)
 
 
-def segment_bce_with_logits(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
+def segment_bce_with_logits(logits: Tensor, targets: Tensor, valid: Tensor, weights: Tensor | None = None) -> Tensor:
     """Compute the mean binary cross-entropy of logits over the real segments, without clamping.
 
     Args:
         logits: (B, T, C).
-        targets: (B, T, C), 0 or 1.
+        targets: (B, T, C), 0 to 1.
         valid: (B, T) bool, True on real segments.
+        weights: of the elements, broadcastable to (B, T, C); None weighs all alike.
 
     Returns:
         Scalar, at least float32.
@@ -55,7 +57,7 @@ def segment_bce_with_logits(logits: Tensor, targets: Tensor, valid: Tensor) -> T
     """
     dtype = loss_dtype(logits)
     losses = F.binary_cross_entropy_with_logits(logits.to(dtype), targets.to(dtype), reduction="none")
-    return mean_over_segments(losses, valid)
+    return mean_over_segments(losses, valid, weights)
 
 
 def smooth(targets: Tensor, amount: float) -> Tensor:
@@ -74,8 +76,9 @@ def smooth(targets: Tensor, amount: float) -> Tensor:
     return targets if not amount else (1 - amount) * targets + amount / 2
 
 
-def mean_over_segments(losses: Tensor, valid: Tensor) -> Tensor:
-    """Compute the mean of losses (B, T, C) over the real segments, where valid (B, T) is True."""
+def mean_over_segments(losses: Tensor, valid: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Compute the mean of weighted losses (B, T, C) over the real segments, where valid (B, T) is True."""
+    losses = losses if weights is None else losses * weights
     return (losses * valid[:, :, None]).sum() / (valid.sum() * losses.shape[-1])
 
 
