@@ -22,3 +22,6 @@ class Encoded(NamedTuple):
     visual_groups: Tensor | None = None  # (B, G, D)
     audio_assignment: Tensor | None = None  # (B, G, T), share of each segment in each group
     visual_assignment: Tensor | None = None  # (B, G, T)
+    audio_tokens: Tensor | None = None  # (B, G, D), the tokens themselves
+    visual_tokens: Tensor | None = None  # (B, G, D)
+    others: Encoded | None = None  # encoded without cross-attention, in eval mode where the scores are of both

@@ -5,7 +5,7 @@ Shapes: B batch, T segments, C classes, D width. Targets are float tensors of 0 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from .leap import hard_union, soft_union
 from .loss_terms.across import across_loss, pool_by_labels
 from .loss_terms.alignment import ALIGNMENTS, alignment_loss
 from .loss_terms.binary import bce, segment_bce, segment_bce_with_logits, smooth
+from .loss_terms.guides import guidance_losses
 from .loss_terms.mutual import mutual_learning_loss
 from .loss_terms.similarity import (
     SIMILARITIES,
@@ -41,6 +42,7 @@ __all__ = [
     "bce",
     "cosine_similarities",
     "eiou",
+    "guidance_losses",
     "mutual_learning_loss",
     "objective_terms",
     "pool_by_labels",
@@ -63,6 +65,7 @@ MAX_EPOCH = 10_000  # of a change of the objective
 _ADDED_FIELDS = {
     "alignment", "alignment_weight", "mutual_weight", "across_weight", "token_weight", "segment_targets",
     "soft_temperature", "class_balance", "mixup_alpha", "mixup_weight", "smoothing_epochs", "across_after",
+    "guide_weight", "visual_guide_smoothing",
 }  # fmt: skip
 
 
@@ -117,6 +120,8 @@ class Objective:
     across_weight: float = 0.0  # of CVCMS's contrast across videos
     across_after: int = 0  # epochs that are trained without that contrast (CVCMS: 2)
     token_weight: float = 0.0  # of the classification of MGN's tokens, each modality
+    guide_weight: float = 0.0  # of the losses of DHHN's guides, and of what a network and they learn from each other
+    visual_guide_smoothing: float = 0.0  # s on the visual targets of the guide, beside `visual_smoothing`
     segment_targets: str = "hard"  # labels of the segments; or "soft": the probabilities of a teacher (UWAV)
     soft_temperature: float = 2.0  # by which a teacher's logits are divided, less their thresholds (UWAV)
     class_balance: float = 0.0  # weight of seconds of videos that have a class, by its rarity (UWAV); 0: every second 1
@@ -139,7 +144,7 @@ class Objective:
                 raise ValueError(f"{name} is {value}; it must be finite and not negative, at most {MAX_LOSS_WEIGHT:g}")
         if not any(value for name, value in vars(self).items() if name.endswith("_weight") and name != "mixup_weight"):
             raise ValueError("every weight is 0: at least one loss term needs a positive weight")
-        if max(self.audio_smoothing, self.visual_smoothing) > 1:
+        if max(self.audio_smoothing, self.visual_smoothing, self.visual_guide_smoothing) > 1:
             raise ValueError("label smoothing must be at most 1")
         for name in ("smoothing_epochs", "across_after"):
             if not 0 <= getattr(self, name) <= MAX_EPOCH:
@@ -162,6 +167,8 @@ class Objective:
         }  # fmt: skip
         if wrong := [name for name, value in used.items() if value and not uses_segments]:
             raise ValueError(f"{wrong[0]} needs a positive audio_segment_weight or visual_segment_weight")
+        if self.visual_guide_smoothing and not self.guide_weight:
+            raise ValueError("visual_guide_smoothing needs a positive guide_weight")
         if self.mixup_alpha and not self.mixup_weight:
             raise ValueError("mixup_alpha needs a positive mixup_weight")
         if self.across_after and self.across_weight:
@@ -178,7 +185,7 @@ class Objective:
         """Return the objective of an epoch, from 0: without smoothing or the contrast where these are not used then."""
         changes: dict[str, Any] = {}
         if self.smoothing_epochs and epoch >= self.smoothing_epochs:
-            changes |= {"audio_smoothing": 0.0, "visual_smoothing": 0.0}
+            changes |= {"audio_smoothing": 0.0, "visual_smoothing": 0.0, "visual_guide_smoothing": 0.0}
         if epoch < self.across_after:
             changes |= {"across_weight": 0.0, "across_after": 0}
         return replace(self, **changes) if changes else self
@@ -204,7 +211,8 @@ def objective_terms(output: ParserOutput, targets: Targets, objective: Objective
 
     Returns:
         Term name ("audio", "visual", "video", "audio_segment", "visual_segment", "similarity", "alignment",
-        "audio_tokens", "visual_tokens", "across") -> scalar. Terms with weight 0 are absent and not computed; the
+        "audio_tokens", "visual_tokens", "across"; of guides "audio_guide", "visual_guide" and those of
+        `guidance_losses`) -> scalar. Terms with weight 0 are absent and not computed; the
         objective's mutual learning and mixup are terms of `pipeline.training`.
 
     Raises:
@@ -242,7 +250,20 @@ def objective_terms(output: ParserOutput, targets: Targets, objective: Objective
     }
     weights = {name: getattr(objective, f"{name}_weight") for name in terms if not name.endswith("_tokens")}
     weights |= dict.fromkeys(("audio_tokens", "visual_tokens"), objective.token_weight)
-    return {name: weights[name] * term() for name, term in terms.items() if weights[name]}
+    found = {name: weights[name] * term() for name, term in terms.items() if weights[name]}
+    if not objective.guide_weight:
+        return found
+    return found | {name: objective.guide_weight * term for name, term in _guides(output, audio, visual, objective)}
+
+
+def _guides(output: ParserOutput, audio: Tensor, visual: Tensor, objective: Objective) -> Iterator[tuple[str, Tensor]]:
+    """Compute the terms of the guides from labels of the modalities (B, C)."""
+    audio_guide = _given(output.audio_guide_probs, "guides (model.guides)", "guide_weight")
+    visual_guide = _given(output.visual_guide_probs, "guides (model.guides)", "guide_weight")
+    yield "audio_guide", bce(audio_guide, smooth(audio, objective.audio_smoothing))
+    yield "visual_guide", bce(visual_guide, smooth(visual, objective.visual_guide_smoothing))
+    probs = output.audio_video_probs, output.visual_video_probs
+    yield from guidance_losses(*probs, audio_guide, visual_guide).items()
 
 
 def segment_targets(targets: Targets, objective: Objective, modality: str) -> Tensor:
