@@ -52,6 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline.outputs.html": {"pipeline", "pipeline.outputs", "pipeline.outputs.formats", "pipeline.outputs.plots"},
     "pipeline.export": {*_INFERENCE, "pipeline.synthetic"},
     "pipeline.evaluation": {*_INFERENCE},
+    "pipeline.comparison": {*_INFERENCE, "pipeline.evaluation"},
     "pipeline.training.batches": _INFERENCE,
     "pipeline.training.settings": {*_INFERENCE, "pipeline.evaluation"},
     "pipeline.training": {
@@ -225,6 +226,7 @@ def test_nothing_slow_at_import(module: str) -> None:
 @pytest.mark.parametrize(
     "module",
     [
+        "comparison.read_systems",
         "datasets.from_timelines",
         "evaluation.evaluate_timelines",
         "outputs.html.page",

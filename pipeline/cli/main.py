@@ -44,6 +44,7 @@ _EXAMPLES = (
 # Command -> the first line of its --help; the module of a command is imported when the command is run.
 _SUMMARIES = {
     "clips": "Cut events out of their videos, with a list and a contact sheet.",
+    "compare": "Compare runs, bundles and folders of event files on the same clips.",
     "convert": "Convert event files to other formats, or to a data set.",
     "doctor": "Check the installation: versions, devices, decoders, weights, defaults, speed.",
     "download": "Download the clips that annotations name, and cut them out of their videos.",
@@ -73,6 +74,7 @@ _SUMMARIES = {
     package=f"{__package__}.commands",
     summaries=_SUMMARIES,
     modules={
+        "compare": "training.compare",
         "recipes": "training.reproduce",
         "reproduce": "training.reproduce",
         "train": "training.train",

@@ -64,15 +64,29 @@ def write_result(
     Raises:
         click.ClickException: the file cannot be written; exit status 1.
     """
-    from ...files import make_folder_of, write_atomic
-
     if options.form == "json":
         text = json.dumps(document, indent=2) + "\n"
     elif options.form == "markdown":
         text = "\n".join(table.to_markdown() for table in tables)
     else:
         text = render_tables(tables, sys.stdout if output is None else None)
-    with exit_1_on_error(debug=options.debug):
+    write_text_result(text, output, debug=options.debug)
+
+
+def write_text_result(text: str, output: Path | None, *, debug: bool) -> None:
+    """Write the text of a result.
+
+    Args:
+        text: in the format that the user chose.
+        output: file to replace; None is standard output.
+        debug: print the traceback of an error, too.
+
+    Raises:
+        click.ClickException: the file cannot be written; exit status 1.
+    """
+    from ...files import make_folder_of, write_atomic
+
+    with exit_1_on_error(debug=debug):
         if output is None:
             click.echo(text, nl=False)
         else:

@@ -35,6 +35,8 @@ COMMANDS = {
 # No server is to start: the address is of a network for documentation, and none of this machine's.
 _SERVE = ("serve", "{}/empty", "--weights", "{}/bundle", "-o", "{}/out/serve", "--token-file", "{}/empty")
 COMMANDS["serve"] = (*_SERVE, "--host", "203.0.113.1")
+_COMPARE = ("compare", "{}/bundle", "{}/events", "--annotations", "{}/annotations", "--features", "{}/features")
+COMMANDS["compare"] = (*_COMPARE, "--split", "val", "-o", "{}/out/compared.txt", "--plot", "{}/out/compared.png")
 _OUTPUTS = {"-o", "--output", "--output-dir", "--html", "--plot", "--data-set", "--tune-thresholds"}
 LONG, SURROGATE = "a" * 5_000, "clip\udcff\udc80.mp4"
 
