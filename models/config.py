@@ -10,7 +10,9 @@ from ..weights.messages import escape, shown
 from ..weights.parts import check_part
 
 # Names of this program in each field that can name a part of another package.
-PARTS = {"encoder": ("mmpyr", "han"), "decoder": ("leap", "mmil"), "decision": ("thresholds",)}
+PARTS = {"encoder": ("mmpyr", "han"), "decoder": ("leap", "mmil", "evidence", "classwise"), "decision": ("thresholds",)}
+# Decoders with video probabilities of their own for both modalities together; they read no label embeddings.
+_POOLING = ("mmil", "evidence", "classwise")
 # Allowed values of each field that names a choice.
 CHOICES = {
     "han_order": ("parallel", "sequential"),
@@ -28,6 +30,7 @@ MAX_BLOCKS = 64  # LEAP blocks, blocks of grouping
 MAX_SCALES = 8  # of temporal convolutions; the kernel of the last has 15 seconds
 MAX_SEGMENTS = 14_400  # seconds in a window, four hours: masks have the square of them
 MAX_LABELS = 10_000  # classes
+MAX_CLASSWISE_LABELS = 1_000  # of the decoder classwise: in each second, every class attends to every other
 MAX_LABEL_CHARACTERS = 1_000  # in the name of a class
 
 _LIMITS = {
@@ -49,14 +52,14 @@ _LIMITS = {
     "group_blocks": MAX_BLOCKS,
     "cross_group_blocks": MAX_BLOCKS,
 }
-_RATES = ("dropout", "attention_dropout", "visual_dropout", "path_dropout", "class_dropout")
+_RATES = ("dropout", "attention_dropout", "visual_dropout", "path_dropout", "class_dropout", "evidence_dropout")
 _FLAGS = ("swap_modalities", "strict_thresholds", "cross_attention", "modality_networks")
 _SHARES = ("segment_threshold", "video_threshold", "cross_share", "self_attention_share")
 # Fields that older versions lack; left out of files where they have their default, so that those versions read them.
 _ADDED_FIELDS = {
     "stem", "stem_hidden_dim", "cross_attention", "cross_share", "scales", "group_blocks", "cross_group_blocks",
-    "path_dropout", "visual_dropout", "class_dim", "class_dropout", "self_attention_share", "modality_networks",
-    "video_filter", "segment_threshold", "video_threshold", "strict_thresholds",
+    "path_dropout", "visual_dropout", "class_dim", "class_dropout", "evidence_dropout", "self_attention_share",
+    "modality_networks", "video_filter", "segment_threshold", "video_threshold", "strict_thresholds",
 }  # fmt: skip
 
 
@@ -113,6 +116,7 @@ class ParserConfig:
     swap_modalities: bool = False  # MMIL: treat the visual stream as audio and vice versa, as published MM-Pyr does
     class_dim: int = 128  # classwise: width of the vector of a class in a second
     class_dropout: float = 0.25  # classwise: of the attention between classes
+    evidence_dropout: float = 0.2  # evidence: of the projection of both modalities
     visual_dropout: float = 0.0  # of the encoded visual segments, before all heads (JoMoLD)
     self_attention_share: float = 0.0  # share of a pass without cross-attention in scored probabilities (CMPAE)
     modality_networks: bool = False  # two whole networks: audio predictions of the first, visual of the second (DHHN)
@@ -150,6 +154,19 @@ class ParserConfig:
                 raise ValueError(f"{name} is {shown(getattr(self, name))}, expected true or false")
         if self.swap_modalities and self.decoder != "mmil":
             raise ValueError("swap_modalities is for the decoder mmil; leap has a separate decoder for each modality")
+        self._check_cross_attention()
+        if self.decoder == "classwise" and len(self.labels) > MAX_CLASSWISE_LABELS:
+            raise ValueError(
+                f"the decoder classwise reads at most {MAX_CLASSWISE_LABELS:,} labels, not {len(self.labels):,}"
+            )
+
+    def _check_cross_attention(self) -> None:
+        """Raise ValueError for shares of passes that the encoder does not have."""
+        if not self.cross_attention and self.encoder != "han":
+            raise ValueError("cross_attention = false is for the encoder han")
+        for name, unused in (("cross_share", 1), ("self_attention_share", 0)):
+            if getattr(self, name) != unused and (self.encoder != "han" or not self.cross_attention):
+                raise ValueError(f"{name} is for the encoder han with cross-attention")
 
     @property
     def leap(self) -> LeapConfig:
@@ -182,9 +199,14 @@ class ParserConfig:
         return self.encoder not in PARTS["encoder"] or self.decoder not in PARTS["decoder"]
 
     @property
+    def pools(self) -> bool:
+        """Whether the decoder is one of this program that gives the whole video probabilities of their own."""
+        return self.decoder in _POOLING
+
+    @property
     def needs_label_embeddings(self) -> bool:
         """Whether the decoder reads label embeddings (C, label_embedding_dim)."""
-        return self.decoder != "mmil" and self.label_queries == "embeddings"
+        return not self.pools and self.label_queries == "embeddings"
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready mapping that `from_dict` reads.

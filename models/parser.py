@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,10 @@ from ..weights.parts import Part
 from .config import ParserConfig
 from .decoder_output import ModalityPrediction
 from .encoded import Encoded
-from .layers import segment_mask
+from .layers import Dropout, segment_mask
 from .leap import LeapDecoder
 from .parts import build_decoder, build_encoder, try_decoder, try_encoder
+from .stems import STEMS
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,42 +59,11 @@ class ParserOutput:
         return "\n".join(["ParserOutput", *(f"  {name:<21} {tuple(value.shape)}" for name, value in tensors)])
 
 
+# Mixed with those of a pass without cross-attention, where `self_attention_share` asks for it.
+_MIXED = ("audio_segment_probs", "visual_segment_probs", "audio_video_probs", "visual_video_probs", "video_probs")
+
 # A parser can be exported as it is: its output is a tree of tensors.
 torch.export.register_dataclass(ParserOutput, serialized_type_name="avvp.ParserOutput")
-
-
-class FeatureStem(nn.Module):
-    """Projection of the extractors' features to the width of the encoder; the two visual streams are fused.
-
-    Source:
-        github.com/jasongief/LEAP (fc_a, fc_v, fc_st, fc_fusion).
-    """
-
-    def __init__(self, config: ParserConfig) -> None:
-        super().__init__()
-        self.audio = nn.Linear(config.audio_dim, config.hidden_dim)
-        self.visual_2d = nn.Linear(config.visual_2d_dim, config.hidden_dim)
-        if config.visual_3d_dim:
-            self.visual_3d = nn.Linear(config.visual_3d_dim, config.hidden_dim)
-            self.fusion = nn.Linear(2 * config.hidden_dim, config.hidden_dim)
-
-    def forward(self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Project the features.
-
-        Args:
-            audio: (B, T, audio_dim).
-            visual_2d: (B, kT, visual_2d_dim), k frames per segment.
-            visual_3d: (B, T, visual_3d_dim); None where `visual_3d_dim` is 0: there is no fusion then.
-
-        Returns:
-            Audio and visual features, (B, T, D) each.
-        """
-        # The projection is affine, so averaging the frames first is the same function, k times cheaper.
-        per_segment = visual_2d.unflatten(1, (audio.shape[1], -1)).mean(dim=2)
-        visual = self.visual_2d(per_segment)
-        if visual_3d is not None:
-            visual = self.fusion(torch.cat([visual, self.visual_3d(visual_3d)], dim=-1))
-        return self.audio(audio), visual
 
 
 class AVParser(nn.Module):
@@ -121,9 +91,10 @@ class AVParser(nn.Module):
         super().__init__()
         self.config = config
         self.unused_keys: tuple[str, ...] = ()
-        self.stem = FeatureStem(config)
+        self.stem = STEMS[config.stem](config)
         self.encoder, encoder = build_encoder(config, trust)
         self.decoder, decoder = build_decoder(config, label_embeddings, trust)
+        self.visual_dropout = Dropout(config.visual_dropout)
         self.parts: tuple[Part, ...] = tuple(part for part in (encoder, decoder) if part is not None)
 
     def try_parts(self) -> None:
@@ -173,7 +144,10 @@ class AVParser(nn.Module):
             As `forward`.
         """
         encoded = self.encode(audio, visual_2d, visual_3d, valid)
-        return self.decode(encoded, valid)
+        output = self.decode(encoded, valid)
+        if encoded.others is None:
+            return output
+        return _mix(output, self.decode(encoded.others, valid), self.config.self_attention_share)
 
     def encode(self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor | None, valid: Tensor | None) -> Encoded:
         """Compute what the decoder reads; arguments as for `predict`."""
@@ -192,10 +166,11 @@ class AVParser(nn.Module):
             As `forward`.
         """
         audio, visual = encoded.audio, encoded.visual
+        read = encoded._replace(visual=self.visual_dropout(visual))
         if getattr(self.decoder, "reads_encoded", False):
-            decoded = self.decoder(encoded, valid)
+            decoded = self.decoder(read, valid)
         else:
-            decoded = self.decoder(audio, visual, valid)
+            decoded = self.decoder(read.audio, read.visual, valid)
         from_audio, from_visual = decoded.audio, decoded.visual
         batch, length, _ = audio.shape
         return ParserOutput(
@@ -281,6 +256,15 @@ def _segment_probs(prediction: ModalityPrediction, valid: Tensor | None) -> Tens
     """Return segment probabilities (B, T, C), 0 at padded segments."""
     probs = prediction.segment_logits.sigmoid() if prediction.segment_probs is None else prediction.segment_probs
     return probs if valid is None else probs * valid.unsqueeze(-1)
+
+
+def _mix(output: ParserOutput, other: ParserOutput, share: float) -> ParserOutput:
+    """Return an output with the share of another in its probabilities; its segment logits are their log odds."""
+    mixed = {name: (1 - share) * getattr(output, name) + share * getattr(other, name) for name in _MIXED}
+    for modality in ("audio", "visual"):
+        probs = mixed[f"{modality}_segment_probs"]
+        mixed[f"{modality}_segment_logits"] = probs.logit(eps=torch.finfo(probs.dtype).eps)
+    return replace(output, **mixed)
 
 
 def build_parser(

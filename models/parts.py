@@ -26,8 +26,10 @@ import torch
 from torch import Tensor, nn
 
 from ..weights.parts import Part, load_part
+from .classwise import ClasswiseDecoder
 from .config import ParserConfig
 from .decoder_output import DecoderOutput, ModalityPrediction
+from .evidence import EvidenceDecoder
 from .han import HAN
 from .leap import LeapDecoder, check_label_embeddings
 from .mmil import MMILDecoder
@@ -37,6 +39,8 @@ ENCODERS: dict[str, Callable[[ParserConfig], nn.Module]] = {"mmpyr": MMPyramid, 
 DECODERS: dict[str, Callable[[ParserConfig, Tensor | None], nn.Module]] = {
     "leap": LeapDecoder,
     "mmil": lambda config, _: MMILDecoder(config),
+    "evidence": lambda config, _: EvidenceDecoder(config),
+    "classwise": lambda config, _: ClasswiseDecoder(config),
 }
 
 _BATCH = 2
