@@ -16,6 +16,9 @@ from ...weights.parameters import check_parameters
 Rules = tuple[tuple[str, str], ...]  # (regular expression in a published key, its replacement here)
 
 _PACKED_QKV = re.compile(r"(.*\.)in_proj_(weight|bias)")  # query, key and value in one tensor
+_NAMED = 10  # tensors that are named in a message, of the 20,000 that a file may have
+_NUMBER = r"(\d+)"  # of a layer, in a rule
+_SPLIT_QKV = re.compile(r"(.*\.)(?:query|key|value)\.(weight|bias)")
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,31 @@ class Family:
                 return mapped
         raise ValueError(f"not a key of the published {self.name}: {shown_name(key)}")
 
+    def published_key(self, name: str) -> str:
+        """Return the published key of a tensor, for messages.
+
+        Args:
+            name: this program's.
+
+        Returns:
+            The key; where the rules do not tell it, the name.
+        """
+        packed = _SPLIT_QKV.sub(r"\1in_proj_\2", name)
+        for rule in self.rules:
+            for target in dict.fromkeys((name, packed)):
+                for key in _undo(rule, target, start=True):
+                    for candidate in (key, *(other for inner in self.inner for other in _undo(inner, key))):
+                        if self._maps(candidate, target):
+                            return candidate
+        return name
+
+    def _maps(self, key: str, name: str) -> bool:
+        """Return whether a published key has this name here."""
+        try:
+            return self.map_key(key) == name
+        except ValueError:
+            return False
+
     def map_state(self, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
         """Rename the tensors of a file; query, key and value in one tensor are split.
 
@@ -99,7 +127,8 @@ class Family:
             ValueError: a tensor is missing, unknown, or of another shape or type, or has values that are not finite.
         """
         missing, unexpected = (
-            sorted(map(shown_name, keys)) for keys in (shapes.keys() - tensors, tensors.keys() - shapes)
+            sorted({shown_name(self.published_key(name)) for name in sorted(names)[:_NAMED]})
+            for names in (shapes.keys() - tensors, tensors.keys() - shapes)
         )
         if missing or unexpected:
             raise ValueError(
@@ -109,9 +138,29 @@ class Family:
             if tuple(tensors[key].shape) != shape:
                 found = tuple(tensors[key].shape)
                 raise ValueError(
-                    f"tensors of the file have the wrong shape: size mismatch for {key}: {found}, not {shape}"
+                    "tensors of the file have the wrong shape: size mismatch for"
+                    f" {self.published_key(key)} (here {key}): {found}, not {shape}"
                 )
         check_parameters(tensors, shapes, dtypes=dtypes)
+
+
+def _undo(rule: tuple[str, str], name: str, *, start: bool = False) -> list[str]:
+    """Return the texts that a rule may have made a name from; none of a rule whose groups are not all numbers.
+
+    Args:
+        rule: regular expression and replacement.
+        name: that the replacement may occur in.
+        start: whether it occurs at the start only.
+    """
+    source, made = rule[0], re.escape(rule[1])
+    for group in range(1, source.count(_NUMBER) + 1):
+        source = source.replace(_NUMBER, rf"\{group}", 1)
+        made = made.replace(rf"\\{group}", _NUMBER)
+    source = source.replace(r"\.", ".")
+    if not re.fullmatch(r"(?:[\w.]|\\\d)*", source):
+        return []
+    matches = re.finditer(f"^{made}" if start else made, name)
+    return [name[: match.start()] + match.expand(source) + name[match.end() :] for match in matches]
 
 
 def read_matrix(tensors: Mapping[str, Tensor], key: str) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from ..parser import AVParser
 from .published_localizers import SYSTEMS, load_localizer
 from .published_parsers import FAMILIES, load_parser
 
-ParserFamily = Literal["leap", "mmpyr", "han", "valor"]
+ParserFamily = Literal["leap", "mmpyr", "han", "valor", "ma", "jomold", "lsld", "cmpae", "coleaf", "cvcms", "uwav"]
 LocalizerFamily = Literal["ave", "dmrn", "psp", "cmbs", "cpsp"]
 
 
@@ -28,6 +28,7 @@ def load_published(
     heads: int | None = None,
     leap_heads: int | None = None,
     swap_modalities: bool | None = None,
+    cross_attention: bool | None = None,
 ) -> AVParser: ...
 
 
@@ -54,6 +55,7 @@ def load_published(
     heads: int | None = None,
     leap_heads: int | None = None,
     swap_modalities: bool | None = None,
+    cross_attention: bool | None = None,
     **settings: Any,
 ) -> AVParser | EventLocalizer: ...
 
@@ -68,6 +70,7 @@ def load_published(
     heads: int | None = None,
     leap_heads: int | None = None,
     swap_modalities: bool | None = None,
+    cross_attention: bool | None = None,
     **settings: Any,
 ) -> AVParser | EventLocalizer:
     """Build a parser or a localizer from a published state dict; it computes what the published program computes.
@@ -76,8 +79,9 @@ def load_published(
 
     Args:
         state_dict: tensors under the published keys; the prefix ``module.`` of data-parallel training is removed.
-        family: of parsers "leap" (MM-Pyr + LEAP), "mmpyr" (MM-Pyr + MMIL), "han" or "valor"; of localizers "ave" (the
-            attention network or DMRN, which the keys tell), "dmrn", "psp", "cmbs" or "cpsp"; see Source.
+        family: of parsers "leap" (MM-Pyr + LEAP), "mmpyr" (MM-Pyr + MMIL), "han", "valor", "ma", "jomold", "lsld",
+            "cmpae", "coleaf" (its anchor), "cvcms" or "uwav"; of localizers "ave" (the attention network or DMRN, which
+            the keys tell), "dmrn", "psp", "cmbs" or "cpsp"; see Source.
         supervision: of localizers only, "full" (also the meaning of None) or "weak": by which program the file was
             trained. The files of AVE and of CPSP have the same keys for both, so that nothing shows a mistake.
         label_embeddings: (C, W) float, for the family leap only.
@@ -86,6 +90,9 @@ def load_published(
         leap_heads: attention heads of the LEAP blocks; 8 when None.
         swap_modalities: for the family mmpyr only. Its program stacks visual before audio and then reads the first as
             audio; True (also the meaning of None) does the same, False reads each stream as what it is.
+        cross_attention: for the families jomold, cmpae and coleaf only. False runs without cross-attention: JoMoLD's
+            noise estimator. None is what the program scores: with it, for cmpae and coleaf 0.7 of the probabilities
+            with it and 0.3 of those without; True gives those with it alone.
         settings: of localizers only, fields of `LocalizerConfig` that leave no trace in a file, with the published
             numbers as defaults: threshold (psp, cpsp); alpha, beta, gamma, interaction_heads, positions, decision
             (cmbs); dropouts; segments.
@@ -102,6 +109,10 @@ def load_published(
     Source:
         leap: github.com/jasongief/LEAP; mmpyr: github.com/JustinYuu/MM_Pyramid;
         han: github.com/YapengTian/AVVP-ECCV20; valor: github.com/Franklin905/VALOR;
+        ma: github.com/Yu-Wu/Modaily-Aware-Audio-Visual-Video-Parsing; jomold: github.com/MCG-NJU/JoMoLD;
+        lsld: github.com/fyyCS/LSLD; cmpae: github.com/MengyuanChen21/CVPR2023-CMPAE;
+        coleaf: github.com/faeghehsardari/coleaf; cvcms: github.com/GenjiB/CM-Co-Occurrence-AVVP;
+        uwav: the program of Lai et al., CVPR 2025;
         ave, dmrn: github.com/YapengTian/AVE-ECCV18; psp: github.com/jasongief/PSP_CVPR_2021;
         cmbs: github.com/marmot-xy/CMBS; cpsp: github.com/jasongief/CPSP.
     """
@@ -120,11 +131,13 @@ def load_published(
             heads=heads,
             leap_heads=8 if leap_heads is None else leap_heads,
             swap_modalities=swap_modalities,
+            cross_attention=cross_attention,
         )
     if family not in SYSTEMS:
         raise ValueError(f"unknown family {family!r}; known: {', '.join((*FAMILIES, *SYSTEMS))}")
     for name, value in (
         ("label_embeddings", label_embeddings), ("leap_heads", leap_heads), ("swap_modalities", swap_modalities),
+        ("cross_attention", cross_attention),
     ):  # fmt: skip
         if value is not None:
             raise ValueError(f"{name}: not for family {family!r}")

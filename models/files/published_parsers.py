@@ -1,9 +1,10 @@
-"""Parsers from weight files published by the authors of LEAP, MM-Pyr, HAN and VALOR."""
+"""Parsers from weight files published by their authors."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,18 +13,8 @@ from torch import Tensor
 from ..config import ParserConfig
 from ..parser import AVParser, parser_shapes, restore_parser
 from .keys import Family, Rules, count_modules, read_matrix
+from .published_han import CROSS_ATTENTION, CROSS_ATTENTION_FAMILIES, CROSS_ATTENTION_SETTINGS, HAN_FAMILIES, MMIL, STEM
 
-_STEM: Rules = (
-    (r"fc_a\.", "stem.audio."),
-    (r"fc_v\.", "stem.visual_2d."),
-    (r"fc_st\.", "stem.visual_3d."),
-    (r"fc_fusion\.", "stem.fusion."),
-)
-_MMIL: Rules = (
-    (r"fc_prob\.", "decoder.prob."),
-    (r"fc_frame_att\.", "decoder.frame_attention."),
-    (r"fc_av_att\.", "decoder.modality_attention."),
-)
 _LEAP: Rules = (
     (r"fc_l\.", "decoder.label_projection."),
     (r"fc_la\.", "decoder.audio.video_head."),
@@ -48,15 +39,7 @@ _MMPYR: Rules = (
     (r"MMP\.fusion\.aselectfusion\.", "encoder.audio_fusion.select."),
     (r"MMP\.fusion\.vselectfusion\.", "encoder.visual_fusion.select."),
 )
-_HAN: Rules = (
-    (r"hat_encoder\.layers\.(\d+)\.self_attn\.", r"encoder.layers.\1.within."),
-    (r"hat_encoder\.layers\.(\d+)\.cm_attn\.", r"encoder.layers.\1.across."),
-    (r"hat_encoder\.layers\.(\d+)\.linear1\.", r"encoder.layers.\1.feedforward.0."),
-    (r"hat_encoder\.layers\.(\d+)\.linear2\.", r"encoder.layers.\1.feedforward.3."),
-    (r"hat_encoder\.layers\.(\d+)\.norm1\.", r"encoder.layers.\1.attention_norm."),
-    (r"hat_encoder\.layers\.(\d+)\.norm2\.", r"encoder.layers.\1.feedforward_norm."),
-)
-# Names inside an attention layer, replaced wherever such a layer occurs.
+# Names inside MM-Pyr's attention layers, replaced wherever such a layer occurs.
 _ATTENTION: Rules = (
     (r"self_attn\.linears\.0\.", "attention.query."),
     (r"self_attn\.linears\.1\.", "attention.key."),
@@ -66,7 +49,6 @@ _ATTENTION: Rules = (
     (r"feed_forward\.w_2\.", "feedforward.3."),
     (r"sublayer\.0\.norm\.", "attention_norm."),
     (r"sublayer\.1\.norm\.", "feedforward_norm."),
-    (r"out_proj\.", "output."),
 )
 # Stored by the published modules, never read by their forward pass: templates that were copied, unused encoders,
 # norms; and convolutions stored twice, under two names of the same tensor.
@@ -74,25 +56,16 @@ _ALIAS = re.compile(r"(MMP\.capture\.[av]network\.\d+\.)conv([12])\.")
 _MMPYR_UNUSED = re.compile(
     rf"(MMP\.capture|MMP\.fusion|AVL)\.(multiheadattn|feedforward)\.|.*\.self_attn\.layer_norm\.|{_ALIAS.pattern}"
 )
-_HAN_UNUSED = re.compile(r"(audio|visual|cmt)_encoder\.|hat_encoder\.(norm[12]|final_norm_[av])\.")
 
 _MMPYR_SETTINGS = {"encoder": "mmpyr", "heads": 8, "dropout": 0.2, "attention_dropout": 0.1}
-_HAN_SETTINGS = {"encoder": "han", "decoder": "mmil", "dropout": 0.1, "attention_dropout": 0.1}
 FAMILIES = {
     "leap": Family(
-        "MM-Pyr + LEAP", _STEM + _MMPYR + _LEAP, _MMPYR_UNUSED, {**_MMPYR_SETTINGS, "decoder": "leap"}, _ATTENTION
+        "MM-Pyr + LEAP", STEM + _MMPYR + _LEAP, _MMPYR_UNUSED, {**_MMPYR_SETTINGS, "decoder": "leap"}, _ATTENTION
     ),
     "mmpyr": Family(
-        "MM-Pyr + MMIL", _STEM + _MMPYR + _MMIL, _MMPYR_UNUSED, {**_MMPYR_SETTINGS, "decoder": "mmil"}, _ATTENTION
+        "MM-Pyr + MMIL", STEM + _MMPYR + MMIL, _MMPYR_UNUSED, {**_MMPYR_SETTINGS, "decoder": "mmil"}, _ATTENTION
     ),
-    "han": Family("HAN + MMIL", _STEM + _HAN + _MMIL, _HAN_UNUSED, {**_HAN_SETTINGS, "heads": 1}, _ATTENTION),
-    "valor": Family(
-        "VALOR's HAN + MMIL",
-        _STEM + _HAN + _MMIL,
-        _HAN_UNUSED,
-        {**_HAN_SETTINGS, "heads": 8, "han_order": "sequential"},
-        _ATTENTION,
-    ),
+    **HAN_FAMILIES,
 }
 
 
@@ -105,6 +78,7 @@ def load_parser(
     heads: int | None,
     leap_heads: int,
     swap_modalities: bool | None,
+    cross_attention: bool | None = None,
 ) -> AVParser:
     """Build a parser from a published state dict.
 
@@ -116,6 +90,7 @@ def load_parser(
         heads: attention heads of the encoder.
         leap_heads: attention heads of the LEAP blocks.
         swap_modalities: for the family mmpyr only.
+        cross_attention: for the families of `CROSS_ATTENTION_FAMILIES` only.
 
     Returns:
         The parser in eval mode.
@@ -132,6 +107,12 @@ def load_parser(
     if heads is not None:
         settings["heads"] = heads
     settings["swap_modalities"] = family == "mmpyr" and swap_modalities is not False
+    if cross_attention is not None:
+        if family not in CROSS_ATTENTION_FAMILIES:
+            raise ValueError(f"cross_attention is for the families {', '.join(CROSS_ATTENTION_FAMILIES)}")
+        settings |= CROSS_ATTENTION_SETTINGS[cross_attention]
+        if not cross_attention:
+            published = replace(published, unused=re.compile(f"{published.unused.pattern}|{CROSS_ATTENTION.pattern}"))
     mapped, unused = published.map_state(state_dict)
     for key in unused:
         alias = _ALIAS.sub(lambda m: f"{m[1]}net.{2 * (int(m[2]) - 1)}.", key)
@@ -140,7 +121,8 @@ def load_parser(
     try:
         config = ParserConfig(**settings, **_read_sizes(mapped, settings))
     except KeyError as error:
-        raise ValueError(f"the file is not a published {published.name}: no tensor for {error}") from error
+        key = published.published_key(error.args[0])
+        raise ValueError(f"the file is not a published {published.name}: no tensor {key!r}") from error
     if config.needs_label_embeddings and label_embeddings is not None:
         mapped["decoder.label_embeddings"] = _check_embeddings(label_embeddings, config)
     # Sizes and numbers are checked before anything is built.
@@ -166,13 +148,7 @@ def _check_embeddings(vectors: Tensor, config: ParserConfig) -> Tensor:
 
 def _read_sizes(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of `ParserConfig` that the shapes of the tensors determine."""
-    hidden, audio_dim = read_matrix(tensors, "stem.audio.weight")
-    sizes = {
-        "hidden_dim": hidden,
-        "audio_dim": audio_dim,
-        "visual_2d_dim": read_matrix(tensors, "stem.visual_2d.weight")[1],
-        "visual_3d_dim": read_matrix(tensors, "stem.visual_3d.weight")[1],
-    }
+    sizes = _STEM_SIZES[settings.get("stem", "linear")](tensors, settings)
     if settings["encoder"] == "mmpyr":
         sizes["feedforward_dim"] = read_matrix(tensors, "encoder.audio_fusion.interaction.feedforward.0.weight")[0]
         sizes["levels"] = count_modules(tensors, r"encoder\.levels\.(\d+)\.")
@@ -182,4 +158,33 @@ def _read_sizes(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> d
     if settings["decoder"] == "leap":
         sizes["label_embedding_dim"] = read_matrix(tensors, "decoder.label_projection.weight")[1]
         sizes["leap_blocks"] = count_modules(tensors, r"decoder\.audio\.blocks\.(\d+)\.")
+    elif settings["decoder"] == "classwise":
+        sizes["class_dim"] = read_matrix(tensors, "decoder.audio_prob.weight")[1]
     return sizes
+
+
+def _read_linear_stem(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> dict[str, Any]:
+    hidden, audio_dim = read_matrix(tensors, "stem.audio.weight")
+    sizes = {
+        "hidden_dim": hidden,
+        "audio_dim": audio_dim,
+        "visual_2d_dim": read_matrix(tensors, "stem.visual_2d.weight")[1],
+    }
+    if settings.get("visual_3d_dim") != 0:
+        sizes["visual_3d_dim"] = read_matrix(tensors, "stem.visual_3d.weight")[1]
+    return sizes
+
+
+def _read_mlp_stem(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sizes of a stem that reads both visual streams side by side; no shape tells where they meet."""
+    inner, audio_dim = read_matrix(tensors, "stem.audio.0.weight")
+    hidden, visual_dim = read_matrix(tensors, "stem.visual.weight")
+    return {
+        "hidden_dim": hidden,
+        "stem_hidden_dim": inner,
+        "audio_dim": audio_dim,
+        "visual_2d_dim": visual_dim - settings["visual_3d_dim"],
+    }
+
+
+_STEM_SIZES = {"linear": _read_linear_stem, "elu": _read_linear_stem, "mlp": _read_mlp_stem}
