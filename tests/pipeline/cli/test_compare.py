@@ -22,12 +22,11 @@ def read_table(root: Path, file: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text), delimiter="\t"))
 
 
-def write_events(root: Path, folder: Path, *, shift: float = 0.0, split: str = "test") -> Path:
-    """Write the annotated events of a split as timelines, later by `shift` seconds."""
+def write_events(root: Path, folder: Path, *, shift: float = 0.0, task: str = "avvp") -> Path:
+    """Write the annotated events of the test clips as timelines, later by `shift` seconds."""
     folder.mkdir()
     tables = {modality: read_table(root, f"AVVP_eval_{modality}.csv") for modality in ("audio", "visual")}
-    file = {"test": "AVVP_test_pd.csv", "val": "AVVP_val_pd.csv"}[split]
-    for row in read_table(root, file):
+    for row in read_table(root, "AVVP_test_pd.csv"):
         events = [
             {
                 "modality": modality, "label": event["event_labels"], "score": 1,
@@ -37,7 +36,9 @@ def write_events(root: Path, folder: Path, *, shift: float = 0.0, split: str = "
             for event in rows
             if event["filename"] == row["filename"]
         ]  # fmt: skip
-        (folder / f"{row['filename']}.events.json").write_text(json.dumps({"events": events}))
+        (folder / f"{row['filename']}.events.json").write_text(
+            json.dumps({"events": events, "provenance": {"task": task}})
+        )
     return folder
 
 
@@ -151,6 +152,32 @@ def test_classes_that_differ(data: Path, runs: Path, run: Run, tmp_path: Path) -
     of_events = run("compare", events, "--annotations", annotations)
     assert of_events.status == 2
     assert "Dog" in of_events.err
+
+
+def test_localizers_have_accuracies(data: Path, run: Run, tmp_path: Path) -> None:
+    exact, late = (
+        write_events(data, tmp_path / name, shift=shift, task="avel") for name, shift in (("exact", 0.0), ("late", 2.0))
+    )
+    command = ("compare", late, exact, "--annotations", data / "annotations", "--resamples", "100", "--per-class")
+    document = json.loads(run(*command, "-f", "json").out)
+    assert document["task"] == "avel"
+    assert [group["name"] for group in document["groups"]] == ["all clips", *LABELS, "background"]
+    whole = document["groups"][0]
+    assert set(whole["scores"]["exact"]["accuracy"].values()) == {100.0}
+    scored = json.loads(run("evaluate", "--timelines", late, "--annotations", data / "annotations", "-f", "json").out)
+    assert whole["scores"]["late"]["accuracy"]["value"] == pytest.approx(scored["scores"]["accuracy"])
+    assert "Percent of seconds whose class is right" in run(*command).out
+    assert run(*command, "-f", "latex").status == 0
+    other = run(*command, "--class-score", "event.type_av")
+    assert other.status == 2
+    assert "localizers have accuracy, events, background" in other.err
+
+
+def test_localizers_and_parsers_are_not_compared(data: Path, run: Run, tmp_path: Path) -> None:
+    parsed, localized = write_events(data, tmp_path / "p"), write_events(data, tmp_path / "l", task="avel")
+    result = run("compare", parsed, localized, "--annotations", data / "annotations")
+    assert result.status == 2
+    assert "l names one class a second (event localization), p classes heard and seen" in result.err
 
 
 def test_names_of_equal_folders(data: Path, run: Run, tmp_path: Path) -> None:
