@@ -65,7 +65,7 @@ MAX_EPOCH = 10_000  # of a change of the objective
 _ADDED_FIELDS = {
     "alignment", "alignment_weight", "mutual_weight", "across_weight", "token_weight", "segment_targets",
     "soft_temperature", "class_balance", "mixup_alpha", "mixup_weight", "smoothing_epochs", "across_after",
-    "guide_weight", "visual_guide_smoothing",
+    "guide_weight", "visual_guide_smoothing", "smooth_removed",
 }  # fmt: skip
 
 
@@ -107,6 +107,7 @@ class Objective:
     segment_loss: str = "probs"  # computed from clamped probabilities ("probs") or from "logits" (VALOR)
     audio_smoothing: float = 0.0  # s in y -> (1 - s) y + s / 2, on the audio targets of the video
     visual_smoothing: float = 0.0  # the same on the visual targets of the video
+    smooth_removed: bool = False  # whether labels that denoising removed are smoothed (CVCMS), or 0 (MA, JoMoLD)
     smoothing_epochs: int = 0  # first epochs of training, in which labels are smoothed (CVCMS: 2); 0: all
     audio_weight: float = 1.0
     visual_weight: float = 1.0
@@ -227,6 +228,9 @@ def objective_terms(output: ParserOutput, targets: Targets, objective: Objective
         output = _first_rows(output, count)
     video, audio, visual = _video_labels(targets, objective)
 
+    def smoothed(modality: str, amount: float) -> Tensor:
+        return smooth_labels(targets, {"audio": audio, "visual": visual}[modality], amount, modality, objective)
+
     def segment_term(modality: str) -> Tensor:
         labels, weights = segment_targets(targets, objective, modality), None
         if objective.class_balance:
@@ -237,8 +241,8 @@ def objective_terms(output: ParserOutput, targets: Targets, objective: Objective
         return segment_bce(getattr(output, f"{modality}_segment_probs"), labels, output.valid, weights)
 
     terms = {
-        "audio": lambda: bce(output.audio_video_probs, smooth(audio, objective.audio_smoothing)),
-        "visual": lambda: bce(output.visual_video_probs, smooth(visual, objective.visual_smoothing)),
+        "audio": lambda: bce(output.audio_video_probs, smoothed("audio", objective.audio_smoothing)),
+        "visual": lambda: bce(output.visual_video_probs, smoothed("visual", objective.visual_smoothing)),
         "video": lambda: bce(_video_probs(output, objective), video),
         "visual_segment": lambda: segment_term("visual"),
         "audio_segment": lambda: segment_term("audio"),
@@ -253,17 +257,38 @@ def objective_terms(output: ParserOutput, targets: Targets, objective: Objective
     found = {name: weights[name] * term() for name, term in terms.items() if weights[name]}
     if not objective.guide_weight:
         return found
-    return found | {name: objective.guide_weight * term for name, term in _guides(output, audio, visual, objective)}
+    return found | {name: objective.guide_weight * term for name, term in _guides(output, targets, objective)}
 
 
-def _guides(output: ParserOutput, audio: Tensor, visual: Tensor, objective: Objective) -> Iterator[tuple[str, Tensor]]:
-    """Compute the terms of the guides from labels of the modalities (B, C)."""
+def _guides(output: ParserOutput, targets: Targets, objective: Objective) -> Iterator[tuple[str, Tensor]]:
+    """Compute the terms of the guides from the labels of the modalities."""
+    _, audio, visual = _video_labels(targets, objective)
     audio_guide = _given(output.audio_guide_probs, "guides (model.guides)", "guide_weight")
     visual_guide = _given(output.visual_guide_probs, "guides (model.guides)", "guide_weight")
-    yield "audio_guide", bce(audio_guide, smooth(audio, objective.audio_smoothing))
-    yield "visual_guide", bce(visual_guide, smooth(visual, objective.visual_guide_smoothing))
+    yield "audio_guide", bce(audio_guide, smooth_labels(targets, audio, objective.audio_smoothing, "audio", objective))
+    smoothing = objective.visual_guide_smoothing
+    yield "visual_guide", bce(visual_guide, smooth_labels(targets, visual, smoothing, "visual", objective))
     probs = output.audio_video_probs, output.visual_video_probs
     yield from guidance_losses(*probs, audio_guide, visual_guide).items()
+
+
+def smooth_labels(targets: Targets, labels: Tensor, amount: float, modality: str, objective: Objective) -> Tensor:
+    """Smooth the video-level labels of a modality, except those that denoising removed, as the objective says.
+
+    Args:
+        targets: of the batch.
+        labels: (B, C) of the modality for the video.
+        amount: of `smooth`.
+        modality: "audio" or "visual".
+        objective: `smooth_removed` says whether removed labels are smoothed.
+
+    Returns:
+        (B, C) targets.
+    """
+    result = smooth(labels, amount)
+    if getattr(targets, modality) is None or objective.smooth_removed or not amount:
+        return result
+    return result.masked_fill(targets.video > labels, 0.0)
 
 
 def segment_targets(targets: Targets, objective: Objective, modality: str) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from avvp.models.denoising import (
     drop_noisy_labels,
     modality_aware_removals,
@@ -11,7 +12,10 @@ from avvp.models.denoising import (
     noise_ratios,
     warmed_ratio,
 )
+from avvp.models.losses import Objective, Targets, objective_terms
 from support.golden import SEED, load_npz, needs_golden
+from support.parsers import inputs, tiny_parser
+from support.training import WEAK
 
 
 def golden_labels(seed: int, count: int, share: float) -> np.ndarray:
@@ -168,3 +172,37 @@ def test_labels_are_dropped_where_the_modalities_disagree_most() -> None:
     assert (none.audio == targets).all()
     with pytest.raises(ValueError, match="same shape"):
         drop_noisy_labels(audio, visual[:2], targets, targets, np.ones(1), np.ones(1))
+
+
+@pytest.mark.parametrize(("rule", "video_targets"), [("ma", "audio"), ("cvcms", "modalities")])
+def test_losses_compare_with_the_targets_of_the_rules(rule: str, video_targets: str) -> None:
+    """The objectives of recipes, which get removed labels, and `modality_targets` agree."""
+    rng = np.random.default_rng(0)
+    parser = tiny_parser(encoder="han", decoder="mmil").eval()
+    classes = len(parser.config.labels)
+    weak, audio, visual = (rng.random((4, classes)) < share for share in (0.7, 0.4, 0.4))
+    expected = modality_targets(weak, audio, visual, rule)
+    with torch.no_grad():
+        output = parser(*inputs(4, 5))
+    labels = (torch.from_numpy(table).float() for table in (weak & ~audio, weak & ~visual))
+    targets = Targets(torch.from_numpy(weak).float(), None, None, *labels)
+    smoothing = {"visual_smoothing": 0.1 if rule == "ma" else 0.0}
+    terms = objective_terms(output, targets, Objective(**{**WEAK, **smoothing, "video_targets": video_targets}))
+    probs = {"video": output.video_probs, "audio": output.audio_video_probs, "visual": output.visual_video_probs}
+    for name, table in expected._asdict().items():
+        loss = torch.nn.functional.binary_cross_entropy(probs[name].double(), torch.from_numpy(table))
+        assert terms[name].item() == pytest.approx(loss.item(), rel=1e-5), name
+
+
+def test_removed_labels_may_be_smoothed_too() -> None:
+    """CVCMS smooths after removal: a removed label is 0.05, not 0."""
+    parser = tiny_parser(encoder="han", decoder="mmil").eval()
+    with torch.no_grad():
+        output = parser(*inputs(1, 5))
+    ones = torch.ones(1, len(parser.config.labels))
+    targets = Targets(ones, None, None, ones, 0 * ones)
+    probs = output.visual_video_probs
+    for smooth_removed, target in ((False, 0.0), (True, 0.05)):
+        terms = objective_terms(output, targets, Objective(**{**WEAK, "smooth_removed": smooth_removed}))
+        expected = -(target * probs.log() + (1 - target) * (1 - probs).log()).mean()
+        assert terms["visual"].item() == pytest.approx(expected.item(), rel=1e-5)
