@@ -78,6 +78,11 @@ class TeacherConfig:
         """Whether the network needs vectors of its classes: always, their text features."""
         return True
 
+    @property
+    def label_embedding_dim(self) -> int:
+        """Width of a class's text features, A + V: CLAP's and, after them, CLIP's."""
+        return self.audio_dim + self.visual_dim
+
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready mapping that `from_dict` reads."""
         return asdict(self) | {"labels": list(self.labels)}
@@ -167,7 +172,7 @@ class TemporalTeacher(nn.Module):
 
     def __init__(self, config: TeacherConfig, text: Tensor | None) -> None:
         super().__init__()
-        shape = (len(config.labels), config.audio_dim + config.visual_dim)
+        shape = (len(config.labels), config.label_embedding_dim)
         if text is None or tuple(text.shape) != shape:
             found = "missing" if text is None else str(tuple(text.shape))
             raise ValueError(f"text features are {found}, expected {shape}")
@@ -230,7 +235,7 @@ class TemporalTeacher(nn.Module):
             ValueError: the labels are invalid, or the text features have the wrong shape.
         """
         config = replace(self.config, labels=tuple(labels))
-        shape = (len(config.labels), config.audio_dim + config.visual_dim)
+        shape = (len(config.labels), config.label_embedding_dim)
         if tuple(text.shape) != shape:
             raise ValueError(f"text features are {tuple(text.shape)}, expected {shape}")
         teacher = copy.copy(self)
@@ -306,7 +311,7 @@ def meta_teacher(config: TeacherConfig) -> TemporalTeacher:
         The teacher, in training mode on the device "meta".
     """
     with torch.device("meta"):
-        return TemporalTeacher(config, torch.zeros(len(config.labels), config.audio_dim + config.visual_dim))
+        return TemporalTeacher(config, torch.zeros(len(config.labels), config.label_embedding_dim))
 
 
 def teacher_shapes(config: TeacherConfig) -> dict[str, tuple[int, ...]]:

@@ -97,6 +97,9 @@ def _epoch_line(record: Mapping[str, Any], epochs: int) -> str:
     if validation is not None and "accuracy" in validation:
         parts = ("accuracy", "events", "background")
         scores = "  " + " ".join(f"{part} {validation[part]:.1f}" for part in parts if validation[part] is not None)
+    elif validation is not None and "type_av" not in validation["segment"]:  # of a teacher
+        segment, event = validation["segment"]["audio_visual"], validation["event"]["audio_visual"]
+        scores = f"  audio-visual F segment {segment:.1f} event {event:.1f}"
     elif validation is not None:
         segment, event = validation["segment"]["type_av"], validation["event"]["type_av"]
         scores = f"  Type@AV segment {segment:.1f} event {event:.1f}  mean of ten {validation['mean']:.1f}"

@@ -9,12 +9,16 @@ from ...models.localizers.config import LocalizerConfig
 from ...models.localizers.localizer import EventLocalizer
 from ...models.localizers.output import LocalizerOutput
 from ...models.parser import AVParser, ParserOutput
+from ...models.teacher import TeacherConfig, TemporalTeacher
 from ...weights.messages import shown
 from ..errors import FeatureMismatchError
 
 Network = AVParser | EventLocalizer
 NetworkConfig = ParserConfig | LocalizerConfig
 NetworkOutput = ParserOutput | LocalizerOutput
+# What the training loop trains: a temporal teacher only makes pseudo labels, it decides nothing.
+TrainedNetwork = Network | TemporalTeacher
+TrainedConfig = NetworkConfig | TeacherConfig
 
 
 def is_localizer(config: NetworkConfig) -> bool:
@@ -22,11 +26,13 @@ def is_localizer(config: NetworkConfig) -> bool:
     return isinstance(config, LocalizerConfig)
 
 
-def network_features(config: NetworkConfig) -> dict[Stream, int]:
+def network_features(config: TrainedConfig) -> dict[Stream, int]:
     """Return the streams that a network reads and their widths, in the order of its arguments."""
     if isinstance(config, LocalizerConfig):
         widths = (config.audio_dim, config.positions * config.visual_dim)
         return dict(zip(AVE_STREAMS, widths, strict=True))
+    if isinstance(config, TeacherConfig):
+        return {"audio": config.audio_dim, "visual_2d": config.visual_dim}
     return {stream: config.stream_dims[stream] for stream in LLP_STREAMS if stream in config.stream_dims}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -17,8 +17,9 @@ from ...models.config import ParserConfig
 from ...models.localizers.config import LocalizerConfig
 from ...models.localizers.localizer import meta_localizer
 from ...models.parser import meta_parser
+from ...models.teacher import TeacherConfig, meta_teacher
 from ..errors import SetupError
-from ..inference.networks import NetworkConfig, network_features
+from ..inference.networks import TrainedConfig, network_features
 from ..memory import available_memory
 
 _FLOAT = 4  # bytes
@@ -26,7 +27,7 @@ _COPIES = 4  # of the parameters: themselves, gradients, two moments
 _BATCHES_AHEAD = 5  # of features that are read while one is trained on
 
 
-def check_batch_memory(config: NetworkConfig, batch_size: int, clips: int) -> None:
+def check_batch_memory(config: TrainedConfig, batch_size: int, clips: int) -> None:
     """Check that the memory that is left can hold a batch of the longest clips.
 
     What encoders and decoders of other packages need is not known: nothing is checked then.
@@ -54,7 +55,7 @@ def check_batch_memory(config: NetworkConfig, batch_size: int, clips: int) -> No
         )
 
 
-def batch_bytes(config: NetworkConfig, batch_size: int) -> int:
+def batch_bytes(config: TrainedConfig, batch_size: int) -> int:
     """Count the least memory that a training step needs on a CPU, without allocating it.
 
     Args:
@@ -71,7 +72,7 @@ def batch_bytes(config: NetworkConfig, batch_size: int) -> int:
         kept[storage._cdata] = storage  # meta tensors have no address
         return tensor
 
-    network = meta_localizer(config) if isinstance(config, LocalizerConfig) else meta_parser(config)
+    network = _meta_network(config)
     with torch.device("meta"):
         features = [torch.empty(batch_size, config.segments, width) for width in network_features(config).values()]
         # Dropout of attention needs the whole matrix of weights; without it, attention is fused.
@@ -85,7 +86,14 @@ def batch_bytes(config: NetworkConfig, batch_size: int) -> int:
     return _FLOAT * _COPIES * parameters + activations
 
 
-def _most_bytes(config: NetworkConfig, batch_size: int) -> int:
+def _meta_network(config: TrainedConfig) -> nn.Module:
+    """Build a network without allocating its tensors."""
+    if isinstance(config, TeacherConfig):
+        return meta_teacher(config)
+    return meta_localizer(config) if isinstance(config, LocalizerConfig) else meta_parser(config)
+
+
+def _most_bytes(config: TrainedConfig, batch_size: int) -> int:
     """Return more than `batch_bytes` does, in no time."""
     features = _BATCHES_AHEAD * sum(network_features(config).values())
     if isinstance(config, LocalizerConfig):
@@ -95,6 +103,9 @@ def _most_bytes(config: NetworkConfig, batch_size: int) -> int:
         width = max(*widths, config.feedforward_dim if is_cmbs else 0, config.leap_feedforward_dim)
         heads = max(config.heads, config.interaction_heads, config.leap_heads)
         maps = config.positions * (24 * config.visual_dim + 12 * config.attention_dim + 8 * config.positions)
+    elif isinstance(config, TeacherConfig):
+        layers, heads, maps = 2 * (config.layers + 2), config.heads, 0
+        width = max(2 * config.hidden_dim, config.feedforward_dim, config.audio_dim, config.visual_dim)
     else:
         layers = 3 * config.levels + 2 if config.encoder == "mmpyr" else 4 * config.layers
         layers += 2 * config.leap_blocks if config.decoder == "leap" else 0

@@ -14,11 +14,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ...extractors.profiles import FeatureSpec
 from ...extractors.sampling import AVE_STREAMS
+from ...models.config import ParserConfig
 from ...models.labels import AVE_LABELS, LLP_LABELS
 from ...models.localizers.config import LocalizerConfig
+from ...models.teacher import TeacherConfig
 from ..evaluation.tables import Table
 from ..features.npy_folders import PUBLISHED_SPEC
-from ..inference.networks import Network, NetworkConfig, network_features
+from ..inference.networks import TrainedConfig, TrainedNetwork, network_features
 from .recipe import load_recipe
 from .recipe_parts import build_recipe_network, embedding_labels
 from .tasks import network_config
@@ -26,6 +28,8 @@ from .tasks import network_config
 _GLOVE_DIM = 300
 _SEGMENTS = 10  # of a clip in LLP and in AVE
 _AVE_SPEC = FeatureSpec("ave", 1, ("vggish", "vgg19"), (128, 7 * 7 * 512), frames_per_segment=16, streams=AVE_STREAMS)
+_TEACHER_SPEC = FeatureSpec("clip-clap", 1, ("clap", "clip"), (512, 768), 1, streams=("audio", "visual_2d"))
+_SPECS = {"avel": (AVE_LABELS, _AVE_SPEC), "teacher": (LLP_LABELS, _TEACHER_SPEC)}
 # Parameters that the published programs of localizers store and never read, with their own sizes and classes: extra
 # classifiers and projections (PSP), templates of layers, unused attention and norms (CMBS).
 _UNUSED_OF_LOCALIZERS = {
@@ -47,27 +51,28 @@ class ModuleStats(NamedTuple):
     multiply_adds: int  # for one video
 
 
-def recipe_network(recipe: str, changes: Iterable[str] = ()) -> Network:
-    """Build the network that a recipe trains on LLP or, for the task avel, on AVE.
+def recipe_network(recipe: str, changes: Iterable[str] = ()) -> TrainedNetwork:
+    """Build the network that a recipe trains on LLP or, for the task avel, on AVE. A teacher has the classes of LLP.
 
     Args:
         recipe: name or file.
         changes: settings to change, "table.key=value".
 
     Returns:
-        The parser or the localizer, untrained.
+        The network, untrained.
 
     Raises:
         SetupError: the recipe is unknown or invalid, or a part of another package cannot be built.
     """
     loaded = load_recipe(recipe, changes)
-    labels, spec = (AVE_LABELS, _AVE_SPEC) if loaded.task == "avel" else (LLP_LABELS, PUBLISHED_SPEC)
-    config = network_config(loaded, labels, spec, _SEGMENTS, _GLOVE_DIM)
-    return build_recipe_network(loaded, config, torch.zeros(len(embedding_labels(config)), _GLOVE_DIM))
+    labels, spec = _SPECS.get(loaded.task, (LLP_LABELS, PUBLISHED_SPEC))
+    width = sum(spec.dims) if loaded.task == "teacher" else _GLOVE_DIM
+    config = network_config(loaded, labels, spec, _SEGMENTS, width)
+    return build_recipe_network(loaded, config, torch.zeros(len(embedding_labels(config)), width))
 
 
-def count_parts(network: Network, segments: int | None = None) -> list[ModuleStats]:
-    """Count the modules of a parser (stem, encoder, decoder) or a localizer (encoder, decoder, readout).
+def count_parts(network: TrainedNetwork, segments: int | None = None) -> list[ModuleStats]:
+    """Count the modules of a parser (stem, encoder, decoder), a localizer (encoder, decoder, readout) or a teacher.
 
     Args:
         network: on the CPU.
@@ -104,12 +109,12 @@ def count_parts(network: Network, segments: int | None = None) -> list[ModuleSta
     ]
 
 
-def unused_when_published(config: NetworkConfig) -> dict[str, int]:
+def unused_when_published(config: TrainedConfig) -> dict[str, int]:
     """Count the parameters that the published programs store but never use in a forward pass.
 
     MM-Pyr and LEAP: one template of attention and feed-forward each for the pyramid, its fusion and LEAP, from which
     layers are copied; and a norm inside each attention. HAN: three further encoders and two norms. VALOR: two norms.
-    Localizers: known for the published sizes and AVE's classes.
+    Localizers: known for the published sizes and AVE's classes. Teachers: none.
 
     Args:
         config: of the network.
@@ -121,6 +126,8 @@ def unused_when_published(config: NetworkConfig) -> dict[str, int]:
         published = LocalizerConfig(labels=AVE_LABELS, system=config.system, supervision=config.supervision)
         is_published = replace(config, labels=AVE_LABELS, segments=published.segments) == published
         return {"encoder": _UNUSED_OF_LOCALIZERS.get((config.system, config.supervision), 0)} if is_published else {}
+    if isinstance(config, TeacherConfig):
+        return {}
     dim, inner = config.hidden_dim, config.feedforward_dim
     linear, norm = dim * dim + dim, 2 * dim
     feedforward = 2 * dim * inner + dim + inner
@@ -136,7 +143,7 @@ def unused_when_published(config: NetworkConfig) -> dict[str, int]:
     return unused
 
 
-def info_table(name: str, network: Network, parts: list[ModuleStats], segments: int | None) -> Table:
+def info_table(name: str, network: TrainedNetwork, parts: list[ModuleStats], segments: int | None) -> Table:
     """Make a table of the modules and their sum.
 
     Args:
@@ -162,15 +169,19 @@ def info_table(name: str, network: Network, parts: list[ModuleStats], segments: 
     ]
     header = ("part", "parameters", "as published", "multiply-adds")
     config = network.config
-    is_localizer = isinstance(config, LocalizerConfig)
-    kind = f"{config.system} ({config.supervision})" if is_localizer else config.encoder
+    if isinstance(config, TeacherConfig):
+        kind = "temporal teacher"
+    elif isinstance(config, LocalizerConfig):
+        kind = f"{config.system} ({config.supervision}) + {config.decoder}"
+    else:
+        kind = f"{config.encoder} + {config.decoder}"
     notes = [
-        f"{kind} + {config.decoder}, {len(config.labels)} classes; for a video of"
+        f"{kind}, {len(config.labels)} classes; for a video of"
         f" {segments or config.segments} seconds. 'As published' adds parameters that the published program stores and"
         " never reads; they are left out when its weights are loaded.",
     ]
     notes += [f"The {part} is of {part.package} {part.version}." for part in network.parts]
-    if not is_localizer and config.encoder == "mmpyr" and config.decoder == "leap":
+    if isinstance(config, ParserConfig) and config.encoder == "mmpyr" and config.decoder == "leap":
         notes.append(
             "The LEAP paper states 52.01M parameters, 7.89M of them LEAP (without label projection and video heads),"
             " and 791M multiply-adds, 146M of them LEAP. The stem needs fewer here: frames are averaged before they"

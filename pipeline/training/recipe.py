@@ -12,6 +12,7 @@ from ...models.config import PARTS, ParserConfig
 from ...models.localizers.config import LocalizerConfig
 from ...models.localizers.losses import LocalizationObjective
 from ...models.losses import Objective
+from ...models.teacher import TeacherConfig, TeacherObjective
 from ...weights.messages import shown
 from ...weights.parts import is_reference, module_of
 from ...weights.toml import parse_toml, read_toml
@@ -38,14 +39,15 @@ class _Task(NamedTuple):
         from_data: settings of the model that follow from the data.
     """
 
-    model: type[ParserConfig | LocalizerConfig]
-    objective: type[Objective | LocalizationObjective]
+    model: type[ParserConfig | LocalizerConfig | TeacherConfig]
+    objective: type[Objective | LocalizationObjective | TeacherObjective]
     from_data: set[str]
 
 
 _TASKS = {
     "avvp": _Task(ParserConfig, Objective, {*_FROM_DATA, "visual_2d_dim", "visual_3d_dim"}),
     "avel": _Task(LocalizerConfig, LocalizationObjective, {*_FROM_DATA, "visual_dim"}),
+    "teacher": _Task(TeacherConfig, TeacherObjective, {"labels", "audio_dim", "visual_dim", "segments"}),
 }
 
 
@@ -55,10 +57,11 @@ class Recipe:
 
     name: str
     description: str = ""  # one line for the list of recipes
-    task: str = "avvp"  # video parsing; or "avel": localization of one audio-visual event a clip
-    # Fields of ParserConfig or LocalizerConfig that do not follow from the data.
+    # "avvp", video parsing; "avel", localization of one audio-visual event a clip; "teacher", temporal teachers
+    task: str = "avvp"
+    # Fields of ParserConfig, LocalizerConfig or TeacherConfig that do not follow from the data.
     model: Mapping[str, Any] = field(default_factory=dict)
-    objective: Objective | LocalizationObjective = field(default_factory=Objective)
+    objective: Objective | LocalizationObjective | TeacherObjective = field(default_factory=Objective)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     # Packages whose parts it may name by "module:Name"; not in its file.
     trust: tuple[str, ...] = field(default=(), compare=False)
@@ -162,14 +165,14 @@ def make_recipe(document: Mapping[str, Any], trust: tuple[str, ...] = ()) -> Rec
 _NO_SETTINGS: frozenset[str] = frozenset()
 
 
-def _required(kind: type[ParserConfig | LocalizerConfig], excluded: set[str]) -> list[str]:
+def _required(kind: type[ParserConfig | LocalizerConfig | TeacherConfig], excluded: set[str]) -> list[str]:
     """Return the names of settings without a default."""
     entries = (entry for entry in fields(kind) if entry.name not in excluded)
     return [entry.name for entry in entries if entry.default is MISSING and entry.default_factory is MISSING]
 
 
 def _checked_settings(
-    kind: type[Objective | LocalizationObjective | TrainingConfig | ParserConfig | LocalizerConfig],
+    kind: type[Any],
     table: str,
     document: Mapping[str, Any],
     excluded: AbstractSet[str] = _NO_SETTINGS,

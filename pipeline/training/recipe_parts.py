@@ -8,10 +8,11 @@ from torch import Tensor
 
 from ...models.config import ParserConfig
 from ...models.localizers.config import LocalizerConfig
+from ...models.teacher import TeacherConfig
 from ...weights.parts import Part
 from ..errors import SetupError
 from ..inference.decisions import Decision, load_decision
-from ..inference.networks import Network, NetworkConfig
+from ..inference.networks import TrainedConfig, TrainedNetwork
 from ..text import escape
 from .batches.hooks import NO_HOOKS, BatchHooks
 from .recipe import Recipe
@@ -22,12 +23,12 @@ class RecipeParts(NamedTuple):
     """Loss and decision of a recipe."""
 
     loss: Loss
-    decision: Decision  # of the scores on the validation clips
+    decision: Decision | None  # of the scores on the validation clips; teachers have none
     others: tuple[Part, ...]  # those that are of other packages
     hooks: BatchHooks = NO_HOOKS  # what it does to batches
 
 
-def load_parts(recipe: Recipe, config: NetworkConfig) -> RecipeParts:
+def load_parts(recipe: Recipe, config: TrainedConfig) -> RecipeParts:
     """Load the loss and the decision of a recipe, and try those of other packages.
 
     Args:
@@ -42,20 +43,21 @@ def load_parts(recipe: Recipe, config: NetworkConfig) -> RecipeParts:
     """
     try:
         loss, loss_part = task_of(recipe).load_loss(recipe, config)
-        decision, decision_part = load_decision(config, recipe.trust)
+        is_teacher = isinstance(config, TeacherConfig)
+        decision, decision_part = (None, None) if is_teacher else load_decision(config, recipe.trust)
     except (ValueError, SetupError) as error:
         raise SetupError(f"recipe {escape(recipe.name)}: {error}") from error
     return RecipeParts(loss, decision, tuple(part for part in (loss_part, decision_part) if part is not None))
 
 
-def build_recipe_network(recipe: Recipe, config: NetworkConfig, label_embeddings: Tensor | None) -> Network:
-    """Build the parser or the localizer of a recipe, see `build_parser` and `build_localizer`.
+def build_recipe_network(recipe: Recipe, config: TrainedConfig, label_embeddings: Tensor | None) -> TrainedNetwork:
+    """Build the network of a recipe, see `build_parser`, `build_localizer` and `TemporalTeacher`.
 
     Args:
         recipe: with the packages that it may name.
         config: of its network.
         label_embeddings: float, required when `config.needs_label_embeddings`: (C, W), for localizers a row for each
-            of `config.embedding_labels`.
+            of `config.embedding_labels`, for teachers the text features.
 
     Returns:
         The network, in training mode on the CPU.
@@ -69,13 +71,13 @@ def build_recipe_network(recipe: Recipe, config: NetworkConfig, label_embeddings
         raise SetupError(f"recipe {escape(recipe.name)}: {error}") from error
 
 
-def check_parts(recipe: Recipe, config: NetworkConfig, label_embeddings: Tensor | None) -> None:
+def check_parts(recipe: Recipe, config: TrainedConfig, label_embeddings: Tensor | None) -> None:
     """Check all parts of other packages that a recipe names; arguments and errors as for `build_recipe_network`."""
     load_parts(recipe, config)
     if isinstance(config, ParserConfig) and config.has_other_parts:
         build_recipe_network(recipe, config, label_embeddings)
 
 
-def embedding_labels(config: NetworkConfig) -> tuple[str, ...]:
+def embedding_labels(config: TrainedConfig) -> tuple[str, ...]:
     """Return the names of a network's label embeddings: its classes, for localizers also the background."""
     return config.embedding_labels if isinstance(config, LocalizerConfig) else config.labels

@@ -14,6 +14,7 @@ from torch import Tensor
 from ...extractors.profiles import PROFILES, FeatureSpec
 from ...models.labels import LLP_LABELS
 from ...models.localizers.config import BACKGROUND, LocalizerConfig
+from ...models.teacher import TeacherConfig
 from ...weights.errors import WeightsError
 from ...weights.manifest import BUNDLE_FILE, DEFAULT_BUNDLE, Bundle
 from ...weights.messages import shown
@@ -23,11 +24,12 @@ from ...weights.source import ANYWHERE, WeightSource
 from ..datasets.annotations import Annotations, read_annotations
 from ..datasets.clips import SplitDataset, check_values
 from ..datasets.label_embeddings import load_label_embeddings
+from ..datasets.text_features import TEXT_FILE, read_text_features, write_text_features
 from ..errors import DatasetError, FeatureMismatchError, SetupError
 from ..features.npy_folders import FeatureSource
 from ..features.packed_store import open_features
 from ..files import access_problem
-from ..inference.networks import NetworkConfig
+from ..inference.networks import TrainedConfig
 from ..text import escape
 from .batch_memory import check_batch_memory
 from .distributed import ALONE, Ranks
@@ -215,6 +217,7 @@ def prepare_job(
     device: torch.device,
     source: WeightSource = ANYWHERE,
     ranks: Ranks = ALONE,
+    text: Tensor | None = None,
 ) -> TrainingJob:
     """Configure the network and load its label embeddings; write nothing.
 
@@ -225,6 +228,7 @@ def prepare_job(
         device: for training.
         source: of the published label embeddings.
         ranks: the processes that train together.
+        text: (C, A + V), text features of a teacher's classes, CLAP's and CLIP's; None reads those in the folder.
 
     Returns:
         A job for `train`.
@@ -239,7 +243,12 @@ def prepare_job(
     config = network_config(recipe, labels, spec, segments, None)
     embeddings = None
     if config.needs_label_embeddings:
-        embeddings = _embeddings(plan, config, source)
+        if not isinstance(config, TeacherConfig):
+            embeddings = _embeddings(plan, config, source)
+        elif text is None:
+            embeddings = torch.cat(read_text_features(root / TEXT_FILE, labels), dim=1)
+        else:
+            embeddings = text
         config = network_config(recipe, labels, spec, segments, embeddings.shape[1])
     job = TrainingJob(recipe, config, embeddings, clips, data.clips.get(plan.select), root, device, ranks)
     check_job(job)
@@ -255,7 +264,7 @@ def default_extractors(spec: FeatureSpec) -> str:
 
 @contextlib.contextmanager
 def start_run(job: TrainingJob, plan: TrainingPlan, source: WeightSource = ANYWHERE) -> Iterator[list[str]]:
-    """Create and lock the folder of a new run, with configuration, environment and bundle.
+    """Create and lock the folder of a new run, with configuration, environment and bundle (or text features).
 
     Args:
         job: of `prepare_job`.
@@ -270,6 +279,15 @@ def start_run(job: TrainingJob, plan: TrainingPlan, source: WeightSource = ANYWH
         SetupError: the plan's bundle lacks extractors of the features, or another process uses the folder.
     """
     spec = job.clips.features.spec
+    if isinstance(job.config, TeacherConfig):  # it parses nothing, so its folder is no bundle
+        assert job.label_embeddings is not None
+        audio, visual = job.label_embeddings.split([job.config.audio_dim, job.config.visual_dim], dim=1)
+        with lock_new_folder(job.root, [TEXT_FILE]):
+            write_text_features(job.root / TEXT_FILE, job.config.labels, audio, visual)
+            write_environment(job.root, job.ranks.count)
+            write_config(job.root, plan.to_dict())
+            yield []
+        return
     extractors = load_bundle(plan.extractors or default_extractors(spec), source)
     missing = [name for name in spec.extractors if name not in extractors.extractors]
     if missing and plan.extractors is not None:
@@ -299,12 +317,12 @@ def complete_bundle(job: TrainingJob, plan: TrainingPlan, source: WeightSource =
     Raises:
         OutputError: a file cannot be written.
     """
-    if not (job.root / BUNDLE_FILE).exists():
+    if not isinstance(job.config, TeacherConfig) and not (job.root / BUNDLE_FILE).exists():
         spec = job.clips.features.spec
         write_bundle(job.root, spec, load_bundle(plan.extractors or default_extractors(spec), source), source)
 
 
-def _load_embeddings(file: str, config: NetworkConfig, labels: tuple[str, ...], source: WeightSource) -> Tensor:
+def _load_embeddings(file: str, config: TrainedConfig, labels: tuple[str, ...], source: WeightSource) -> Tensor:
     """Load label embeddings; one file may serve localizers that embed the background, and those that do not."""
     try:
         return load_label_embeddings(file, labels, offline=source.offline)
@@ -316,7 +334,7 @@ def _load_embeddings(file: str, config: NetworkConfig, labels: tuple[str, ...], 
         raise
 
 
-def _embeddings(plan: TrainingPlan, config: NetworkConfig, source: WeightSource) -> Tensor:
+def _embeddings(plan: TrainingPlan, config: TrainedConfig, source: WeightSource) -> Tensor:
     labels = embedding_labels(config)
     if plan.label_embeddings != PUBLISHED_EMBEDDINGS:
         try:

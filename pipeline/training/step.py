@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch.amp.grad_scaler import GradScaler
 from ..datasets.clips import Batch
 from ..devices import ComputePrecision
 from ..errors import TrainingError
-from ..inference.networks import Network
+from ..inference.networks import TrainedNetwork
 from .batches.hooks import NO_HOOKS, BatchHooks, StepContext, step_context
 from .distributed import BatchShare
 from .recipe import Recipe
@@ -19,7 +20,7 @@ from .settings.training_config import OPTIMIZERS, TrainingConfig
 from .tasks import Loss
 
 
-def make_optimizer(config: TrainingConfig, parser: Network) -> torch.optim.Optimizer:
+def make_optimizer(config: TrainingConfig, parser: TrainedNetwork) -> torch.optim.Optimizer:
     """Make the optimizer of a network's parameters, one of `OPTIMIZERS`."""
     return OPTIMIZERS[config.optimizer](
         parser.parameters(),
@@ -31,7 +32,7 @@ def make_optimizer(config: TrainingConfig, parser: Network) -> torch.optim.Optim
 
 
 def training_step(
-    parser: Network,
+    parser: TrainedNetwork,
     batch: Batch | None,
     recipe: Recipe,
     optimizer: torch.optim.Optimizer,
@@ -45,7 +46,7 @@ def training_step(
     """Update the parameters once, unless the loss is NaN or infinite.
 
     Args:
-        parser: or a localizer, in training mode.
+        parser: or another network, in training mode.
         batch: on its device; None for a process that has none of a batch that others compute.
         recipe: for the precision and gradient clipping.
         optimizer: of its parameters.
@@ -89,7 +90,7 @@ def training_step(
 
 
 def _compute_terms(
-    parser: Network, batch: Batch, context: StepContext, *, precision: str, loss: Loss, hooks: BatchHooks
+    parser: Any, batch: Batch, context: StepContext, *, precision: str, loss: Loss, hooks: BatchHooks
 ) -> dict[str, Tensor]:
     """Compute the weighted terms of the loss of a batch. Raises TrainingError if a loss of another package fails."""
     dtype = ComputePrecision(precision).dtype

@@ -1,4 +1,4 @@
-"""What training does differently for video parsing ("avvp") and for event localization ("avel")."""
+"""What training does differently for video parsing ("avvp"), event localization ("avel") and temporal teachers."""
 
 from __future__ import annotations
 
@@ -20,15 +20,24 @@ from ...models.localizers.losses import LocalizationObjective, localization_term
 from ...models.loss_parts import load_loss, try_loss
 from ...models.losses import Objective
 from ...models.parser import build_parser, parser_shapes
+from ...models.teacher import (
+    TeacherConfig,
+    TeacherObjective,
+    TemporalTeacher,
+    teacher_loss,
+    teacher_shapes,
+)
 from ...weights.parts import Part
 from ..datasets.annotations import Annotations
 from ..datasets.clips import SplitDataset, load_clips, load_event_clips
+from ..datasets.dense_clips import load_dense_clips
 from ..errors import SetupError
 from ..evaluation.evaluate import score_clips
 from ..evaluation.localization import score_event_clips
+from ..evaluation.teacher import score_teacher
 from ..features.npy_folders import FeatureSource
 from ..inference.decisions import Decision
-from ..inference.networks import Network, NetworkConfig
+from ..inference.networks import TrainedConfig, TrainedNetwork
 from ..inference.predict import predict_clips
 from ..inference.thresholds import Thresholds
 from ..text import escape
@@ -61,19 +70,19 @@ class Task:
         load_loss: recipe, configuration -> loss, and the part if it is of another package. Raises ValueError.
         means: configuration -> terms of the loss that are means over seconds or pairs of seconds; others over clips.
         check: recipe, configuration, training clips. Raises SetupError if they do not fit.
-        score: network, clips, device, decision -> scores.
+        score: network, clips, device, decision (None of networks that have none) -> scores.
     """
 
     streams: tuple[Stream, ...]
     score_name: str
     load_clips: Callable[[Annotations, str, FeatureSource, Path | None, Recipe], SplitDataset]
-    make_config: Callable[[Recipe, Sequence[str], FeatureSpec, int, int | None], NetworkConfig]
+    make_config: Callable[[Recipe, Sequence[str], FeatureSpec, int, int | None], TrainedConfig]
     shapes: Callable[[Any, Sequence[str]], dict[str, tuple[int, ...]]]
-    build: Callable[[Recipe, Any, Tensor | None], Network]
+    build: Callable[[Recipe, Any, Tensor | None], TrainedNetwork]
     load_loss: Callable[[Recipe, Any], tuple[Loss, Part | None]]
-    means: Callable[[NetworkConfig], Mapping[str, Mean]]
+    means: Callable[[TrainedConfig], Mapping[str, Mean]]
     check: Callable[[Recipe, Any, SplitDataset], None]
-    score: Callable[[Network, SplitDataset, torch.device, Decision], ValidationScores]
+    score: Callable[[TrainedNetwork, SplitDataset, torch.device, Decision | None], ValidationScores]
 
 
 def task_of(recipe: Recipe) -> Task:
@@ -83,7 +92,7 @@ def task_of(recipe: Recipe) -> Task:
 
 def network_config(
     recipe: Recipe, labels: Sequence[str], spec: FeatureSpec, segments: int, width: int | None
-) -> NetworkConfig:
+) -> TrainedConfig:
     """Make the configuration of a recipe's network for a data set.
 
     Args:
@@ -156,7 +165,9 @@ def _check_parsing(recipe: Recipe, config: ParserConfig, clips: SplitDataset) ->
         )
 
 
-def _score_parsing(parser: Any, clips: SplitDataset, device: torch.device, decision: Decision) -> ValidationScores:
+def _score_parsing(
+    parser: Any, clips: SplitDataset, device: torch.device, decision: Decision | None
+) -> ValidationScores:
     scores = score_clips(parser, clips, device, decision)
     return ValidationScores(scores.segment.type_av, scores.to_dict())
 
@@ -201,7 +212,7 @@ def _check_localization(recipe: Recipe, config: LocalizerConfig, clips: SplitDat
         raise SetupError(f"recipe {escape(recipe.name)}: {error}") from error
 
 
-def _means_of_localization(config: NetworkConfig) -> dict[str, Mean]:
+def _means_of_localization(config: TrainedConfig) -> dict[str, Mean]:
     """Weak supervision has losses of clips alone."""
     of_seconds = ("multilabel_soft_margin", "cross_entropy", "avps", "event_bce", "gate_bce")
     is_full = isinstance(config, LocalizerConfig) and config.supervision == "full"
@@ -209,11 +220,58 @@ def _means_of_localization(config: NetworkConfig) -> dict[str, Mean]:
 
 
 def _score_localization(
-    localizer: Any, clips: SplitDataset, device: torch.device, decision: Decision
+    localizer: Any, clips: SplitDataset, device: torch.device, decision: Decision | None
 ) -> ValidationScores:
+    assert decision is not None
     labels = decision(predict_clips(localizer, clips, device), Thresholds.uniform(localizer.config.labels))
     scores = score_event_clips(labels, clips)
     return ValidationScores(scores.accuracy, scores.to_dict())
+
+
+# Temporal teachers: classes that are heard and seen in each second, from labels per second of all splits.
+
+_TEACHER_STREAMS: tuple[Stream, ...] = ("audio", "visual_2d")  # of CLAP and of CLIP
+
+
+def _load_teacher_clips(
+    annotations: Annotations, split: str, features: FeatureSource, pseudo_labels: Path | None, recipe: Recipe
+) -> SplitDataset:
+    if pseudo_labels is not None:
+        raise SetupError(f"recipe {escape(recipe.name)} needs no pseudo labels: leave out --pseudo-labels")
+    return load_dense_clips(annotations, split, features)
+
+
+def _teacher_config(
+    recipe: Recipe, labels: Sequence[str], spec: FeatureSpec, segments: int, width: int | None
+) -> TeacherConfig:
+    audio, visual = spec.dims
+    if width not in {None, audio + visual}:
+        raise ValueError(f"the text features have {width} values, the features of CLAP and CLIP {audio} + {visual}")
+    return TeacherConfig(labels=tuple(labels), segments=segments, audio_dim=audio, visual_dim=visual, **recipe.model)
+
+
+def _load_teacher_loss(recipe: Recipe, config: TeacherConfig) -> tuple[Loss, Part | None]:  # noqa: ARG001
+    objective = recipe.objective
+    assert isinstance(objective, TeacherObjective)
+
+    def loss(output: Any, targets: Any) -> dict[str, Tensor]:
+        return {"event": teacher_loss(output, targets.audio_segments * targets.visual_segments, objective)}
+
+    return loss, None
+
+
+def _check_teacher(recipe: Recipe, config: TeacherConfig, clips: SplitDataset) -> None:  # noqa: ARG001
+    labels = clips.segment_labels
+    if not (labels.audio & labels.visual).any():
+        raise SetupError("no class is heard and seen in the same second of a training clip: there is nothing to learn")
+
+
+def _score_teacher(
+    teacher: Any, clips: SplitDataset, device: torch.device, decision: Decision | None
+) -> ValidationScores:
+    assert decision is None  # a teacher decides nothing
+    scores = score_teacher(teacher, clips, device)
+    return ValidationScores(scores.segment, scores.to_dict())
 
 
 TASKS = {
@@ -240,5 +298,17 @@ TASKS = {
         means=_means_of_localization,
         check=_check_localization,
         score=_score_localization,
+    ),
+    "teacher": Task(
+        streams=_TEACHER_STREAMS,
+        score_name="F of audio-visual segments",
+        load_clips=_load_teacher_clips,
+        make_config=_teacher_config,
+        shapes=lambda config, _: teacher_shapes(config),
+        build=lambda _, config, text: TemporalTeacher(config, text),
+        load_loss=_load_teacher_loss,
+        means=lambda _: {"event": "seconds"},
+        check=_check_teacher,
+        score=_score_teacher,
     ),
 }

@@ -17,7 +17,7 @@ from ..datasets.clips import SplitDataset
 from ..datasets.loader import epoch_seed, load_batches, shuffled
 from ..errors import SetupError, TrainingError
 from ..files import exclusive_lock
-from ..inference.networks import Network, NetworkConfig
+from ..inference.networks import TrainedConfig, TrainedNetwork
 from ..memory import converting_out_of_memory, name_option_when_out_of_memory
 from ..text import escape, first_few
 from .batches.hooks import step_context
@@ -64,7 +64,7 @@ class TrainingJob:
     """What to train on what."""
 
     recipe: Recipe
-    config: NetworkConfig
+    config: TrainedConfig
     label_embeddings: Tensor | None  # (C, W), see `build_recipe_network`; None if the network needs none
     clips: SplitDataset  # training clips
     validation: SplitDataset | None  # clips that choose the best epoch
@@ -78,7 +78,7 @@ class RestoredRun:
     """A run after its last complete epoch, or before its first."""
 
     job: TrainingJob
-    parser: Network  # or the localizer
+    parser: TrainedNetwork  # or another network
     optimizer: torch.optim.Optimizer
     scaler: GradScaler
     state: TrainingState

@@ -18,7 +18,7 @@ from ...weights.messages import first_line, shown
 from ...weights.parameters import check_parameters
 from ..errors import SetupError
 from ..files import write_atomic
-from ..inference.networks import Network
+from ..inference.networks import TrainedNetwork
 from ..text import escape
 from .run_folder import LOG_FILE, STATE_FILE
 from .settings.training_config import MAX_EPOCHS
@@ -81,7 +81,7 @@ def _is_finite(value: object) -> bool:
     return type(value) in {int, float} and math.isfinite(value)  # pyright: ignore[reportArgumentType] - checked
 
 
-def write_parser(path: Path, parser: Network, spec: FeatureSpec, record: Mapping[str, Any]) -> None:
+def write_parser(path: Path, parser: TrainedNetwork, spec: FeatureSpec, record: Mapping[str, Any]) -> None:
     """Write a checkpoint of a parser or a localizer atomically.
 
     Args:
