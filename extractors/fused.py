@@ -11,6 +11,7 @@ stored as (N, T, H, W, C), of which (NT, H, W, C) and (N, T, HW, C) are views.
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 from typing import Any, cast
@@ -21,6 +22,8 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .base import Extractor
+from .clap import CLAP
+from .clip import CLIP
 from .r2plus1d import R2Plus1D, VideoBlock
 from .resnet import BasicBlock, Bottleneck, ResNet
 from .vgg19 import VGG19, flatten_maps, shrink_pictures
@@ -40,7 +43,7 @@ def fuse(
     """Build a faster extractor that computes the same rows within rounding.
 
     Args:
-        extractor: a plain `ResNet`, `R2Plus1D`, `VGGish` or `VGG19`; it is not changed.
+        extractor: a plain `ResNet`, `R2Plus1D`, `VGGish`, `VGG19`, `CLIP` or `CLAP`; it is not changed.
         dtype: of weights and computation; rows stay float32.
         onednn: whether to call oneDNN directly. None: when the extractor is on a CPU, PyTorch has oneDNN and
             `compiled` is off.
@@ -328,4 +331,6 @@ _FUSED_NETWORKS: dict[type[Extractor], Callable[[Any], nn.Module]] = {
     R2Plus1D: _FusedR2Plus1D,
     VGGish: _FusedVGGish,
     VGG19: _FusedVGG19,
+    CLIP: CLIP.fold,
+    CLAP: copy.deepcopy,  # its batch norms are not beside convolutions
 }

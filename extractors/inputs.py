@@ -12,9 +12,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from .clap_mel import BANDS, FRAMES, clap_mel
 from .mel import EXAMPLE_FRAMES, MEL_BANDS, log_mel
 from .opencv_resize import opencv_resize
-from .resize import resize, resize_and_crop
+from .resize import interpolate, resize, resize_and_crop
 from .sampling import FRAMES_PER_SEGMENT, Stream
 
 
@@ -23,12 +24,12 @@ class InputFormat:
     """One kind of network input.
 
     Attributes:
-        name: key in `INPUT_FORMATS`.
+        name: key in `INPUT_FORMATS` or `TEACHER_FORMATS`.
         stream: of the features made from it; it fixes the decoded media that `reduce` takes:
             visual_2d: frames (N, H, W, 3) uint8 RGB;
             visual_3d: frames (8N, H, W, 3) uint8 RGB;
             visual_map: frames (N, H, W, 3) uint8 RGB;
-            audio: seconds of mono waveform (N, 16000) float in [-1, 1].
+            audio: seconds of mono waveform (N, 16000) float in [-1, 1]; for CLAP at 48 kHz.
         shape: of one input.
         dtype: of one input.
         reduce: converts decoded media to N inputs, (N, *shape).
@@ -62,6 +63,16 @@ def _reduce_to_log_mel(seconds: NDArray[Any]) -> NDArray[np.float32]:
     return log_mel(seconds)[:, :EXAMPLE_FRAMES]
 
 
+def _reduce_to_clip_frames(frames: NDArray[Any]) -> NDArray[np.float32]:
+    return np.stack([interpolate(cast("NDArray[np.uint8]", frame), CLIP_SIZE) for frame in frames])
+
+
+def _reduce_to_clap_mel(chunks: NDArray[Any]) -> NDArray[np.float32]:
+    return np.stack([*map(clap_mel, chunks)])
+
+
+CLIP_SIZE = 224  # pixels; width and height of CLIP's input
+
 # One frame: short side to 256, central crop of 224. The transform of torchvision's ResNet-152, IMAGENET1K_V1.
 FRAME = InputFormat("frame", "visual_2d", (224, 224, 3), np.uint8, _reduce_to_frames)
 # 8 consecutive frames, squashed to 112 x 112 without a crop: LLP's published features were made so, torchvision crops.
@@ -72,3 +83,11 @@ MAP_PICTURE = InputFormat("map_picture", "visual_map", (224, 224, 3), np.uint8, 
 LOG_MEL = InputFormat("log_mel", "audio", (EXAMPLE_FRAMES, MEL_BANDS), np.float32, _reduce_to_log_mel)
 
 INPUT_FORMATS = {input_format.name: input_format for input_format in (LOG_MEL, FRAME, FRAME_CLIP, MAP_PICTURE)}
+
+# One frame a second, squashed by tensor arithmetic, as VALOR's program does.
+CLIP_FRAME = InputFormat("clip_frame", "visual_2d", (CLIP_SIZE, CLIP_SIZE, 3), np.float32, _reduce_to_clip_frames)
+# A chunk of audio, about a second, repeated to the ten seconds that CLAP takes.
+CLAP_MEL = InputFormat("clap_mel", "audio", (FRAMES, BANDS), np.float32, _reduce_to_clap_mel)
+
+# What CLIP and CLAP take, and R(2+1)D beside them.
+TEACHER_FORMATS = {input_format.name: input_format for input_format in (CLAP_MEL, CLIP_FRAME, FRAME_CLIP)}

@@ -11,7 +11,17 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..weights.messages import shown
-from .sampling import ALL_STREAMS, AVE_STREAMS, FRAMES_PER_SEGMENT, LLP_STREAMS, SAMPLE_RATE, Stream, rows_per_segment
+from .sampling import (
+    ALL_STREAMS,
+    AVE_STREAMS,
+    CLAP_RATE,
+    CLIP_CLAP_STREAMS,
+    FRAMES_PER_SEGMENT,
+    LLP_STREAMS,
+    SAMPLE_RATE,
+    Stream,
+    rows_per_segment,
+)
 
 if TYPE_CHECKING:
     from .base import Extractor
@@ -32,10 +42,13 @@ class Profile:
     # Encoded as JPEG by ffmpeg's defaults and decoded again; the decoded pixels, by presentation time; or the decoded
     # pixels, chosen by the number of the frame in ten seconds, and squashed to 224 x 224.
     frames: Literal["jpeg", "exact", "squashed"]
-    resampling: Literal["nearest", "filtered"]  # to 16 kHz: nearest sample, or resampy's `kaiser_best` filter
+    # To the sample rate: nearest sample, resampy's `kaiser_best` filter, or ffmpeg's own.
+    resampling: Literal["nearest", "filtered", "ffmpeg"]
     description: str
     streams: tuple[Stream, ...] = LLP_STREAMS  # of its features, in the order of a network's arguments
     frames_per_segment: int = FRAMES_PER_SEGMENT  # sampled in each second
+    sample_rate: int = SAMPLE_RATE  # Hz
+    inputs: Literal["networks", "teachers"] = "networks"  # the reader of files, a key of `input_kinds.KINDS`
 
 
 PROFILES = {
@@ -47,6 +60,28 @@ PROFILES = {
             "ave", 1, "squashed", "filtered", "the published AVE feature path: 16 frames a second", AVE_STREAMS, 16
         ),
         Profile("ave-4", 1, "squashed", "filtered", "AVE's path with 4 frames a second", AVE_STREAMS, 4),
+        Profile(
+            "clip-clap",
+            1,
+            "jpeg",
+            "ffmpeg",
+            "a frame of LLP's and 48 kHz audio of each second, as VALOR's teachers",
+            CLIP_CLAP_STREAMS,
+            1,
+            CLAP_RATE,
+            "teachers",
+        ),
+        Profile(
+            "clip-clap-3d",
+            1,
+            "jpeg",
+            "ffmpeg",
+            "clip-clap, and the clips that R(2+1)D takes, as VALOR++",
+            LLP_STREAMS,
+            1,
+            CLAP_RATE,
+            "teachers",
+        ),
     )
 }
 
@@ -187,4 +222,4 @@ def feature_spec(profile: str, extractors: Mapping[str, Extractor]) -> FeatureSp
         )
     names = tuple(by_stream[stream][0] for stream in streams)
     dims = tuple(by_stream[stream][1] for stream in streams)
-    return FeatureSpec(found.name, found.version, names, dims, found.frames_per_segment, streams=streams)
+    return FeatureSpec(found.name, found.version, names, dims, found.frames_per_segment, found.sample_rate, streams)

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from ..weights.parts import Part
 from .base import Extractor
+from .clap import clap_fusion, clap_tiny
+from .clip import clip_l14, clip_tiny
 from .parts import build_part, extractor_part, try_part
 from .r2plus1d import r2plus1d_18, r2plus1d_small, r2plus1d_tiny
 from .resnet import resnet152, resnet_small, resnet_tiny
@@ -22,6 +24,8 @@ EXTRACTORS: dict[str, Callable[[], Extractor]] = {
     "resnet152": resnet152,
     "r2plus1d_18": r2plus1d_18,
     "vgg19": vgg19,
+    "clip_l14": clip_l14,
+    "clap_fusion": clap_fusion,
     "vggish_small": vggish_small,
     "resnet_small": resnet_small,
     "r2plus1d_small": r2plus1d_small,
@@ -30,6 +34,8 @@ EXTRACTORS: dict[str, Callable[[], Extractor]] = {
     "resnet_tiny": resnet_tiny,
     "r2plus1d_tiny": r2plus1d_tiny,
     "vgg19_tiny": vgg19_tiny,
+    "clip_tiny": clip_tiny,
+    "clap_tiny": clap_tiny,
 }
 
 

@@ -1,6 +1,6 @@
-"""Resize decoded frames with PIL.
+"""Resize decoded frames.
 
-PIL's and tensor resizing give different pixels; the published features were made with PIL.
+PIL's and tensor resizing give different pixels; the published features were made with PIL, except those of CLIP.
 """
 
 from __future__ import annotations
@@ -59,3 +59,31 @@ def _trim(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return frames
     start = (max(width, height) - limit) // 2
     return frames[:, :, start : start + limit] if width > height else frames[:, start : start + limit]
+
+
+def interpolate(frame: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
+    """Resize a frame to a square by bilinear interpolation without antialiasing.
+
+    The aspect ratio is not kept. Each pixel is interpolated from its four neighbours, pixel centres at halves.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB.
+        side: of the square, in pixels.
+
+    Returns:
+        (side, side, 3) float32 in [0, 1].
+
+    Source:
+        The published program, which resizes tensors (torchvision's Resize with antialias off).
+    """
+    (top, bottom, down), (left, right, across) = (_neighbours(length, side) for length in frame.shape[:2])
+    values = frame.astype(np.float32) / np.float32(255)
+    rows = values[top] * (1 - down)[:, None, None] + values[bottom] * down[:, None, None]
+    return (rows[:, left] * (1 - across)[:, None] + rows[:, right] * across[:, None]).astype(np.float32)
+
+
+def _neighbours(length: int, side: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Return for each output pixel its two neighbours along one axis and the weight of the second."""
+    positions = np.maximum((np.arange(side) + 0.5) * length / side - 0.5, 0)
+    first = np.minimum(positions.astype(np.intp), length - 1)
+    return first, np.minimum(first + 1, length - 1), (positions - first).astype(np.float32)

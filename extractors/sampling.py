@@ -5,11 +5,13 @@ from typing import Literal, get_args
 Stream = Literal["audio", "visual_2d", "visual_3d", "visual_map"]
 ALL_STREAMS: tuple[Stream, ...] = get_args(Stream)
 LLP_STREAMS: tuple[Stream, ...] = ("audio", "visual_2d", "visual_3d")
+CLIP_CLAP_STREAMS: tuple[Stream, ...] = ("audio", "visual_2d")
 AVE_STREAMS: tuple[Stream, ...] = ("audio", "visual_map")
 POOLED_STREAMS: frozenset[Stream] = frozenset({"visual_map"})  # a row is the mean over the frames of a second
 
 FRAMES_PER_SEGMENT = 8  # sampled frames per second; also the length of an R(2+1)D clip
 SAMPLE_RATE = 16_000  # Hz
+CLAP_RATE = 48_000  # Hz
 
 
 def rows_per_segment(stream: Stream, frames_per_segment: int = FRAMES_PER_SEGMENT) -> int:

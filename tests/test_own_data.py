@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from avvp.extractors.inputs import CLAP_MEL, CLIP_FRAME
 from avvp.models.labels import LLP_LABELS
 from avvp.pipeline.datasets.annotations import read_annotations
 from avvp.pipeline.datasets.pseudo_labels import read_pseudo_labels
 from avvp.pipeline.metrics import score
 from avvp.pipeline.outputs.formats.registry import FORMATS
-from avvp.pipeline.preprocess.teacher_inputs import CLAP_MEL, CLIP_FRAME, TeacherInputs
+from avvp.pipeline.preprocess.teacher_inputs import TeacherInputs
 from avvp.pipeline.pseudo_labeling import task as labelling
 from avvp.pipeline.pseudo_labeling.prompts import VALOR, Prompts
 from avvp.pipeline.pseudo_labeling.teachers import LoadedTeachers

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from avvp.extractors.inputs import CLAP_MEL, CLIP_FRAME
 from avvp.extractors.sampling import Stream
-from avvp.pipeline.preprocess.teacher_inputs import CLAP_MEL, CLIP_FRAME, TeacherInputs
+from avvp.pipeline.preprocess.teacher_inputs import TeacherInputs
 from avvp.pipeline.pseudo_labeling.prompts import Prompts
 from numpy.typing import NDArray
 from torch import Tensor

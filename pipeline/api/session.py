@@ -110,7 +110,7 @@ class FeatureSession:
         self.decoding = decoding
         self.threads = threads or torch.get_num_threads()
         self._workers = workers or decode_workers(extractors.device, threads)
-        self._sizes = batch_sizes(extractors.device, batch_size)
+        self._sizes = batch_sizes(extractors.device, batch_size, extractors.spec.profile)
         # oneDNN packs weights for the first batch, and torch.compile compiles for each size: with one size, results
         # do not depend on which file came first.
         self._pad = extractors.device.type == "cpu" or extractors.precision.compiled

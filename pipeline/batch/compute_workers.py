@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from ...extractors.base import Extractor
-from ...extractors.sampling import Stream
+from ...extractors.profiles import get_profile
+from ...extractors.sampling import ALL_STREAMS, Stream
 from ..decode.process import available_cores
 from ..inference.bundle import DeviceNetworks
 
@@ -16,6 +17,7 @@ from ..inference.bundle import DeviceNetworks
 _PER_SECOND: dict[Stream, int] = {"audio": 4, "visual_2d": 8, "visual_3d": 1, "visual_map": 4}
 _MIN_AUDIO_BATCH = 32
 _CPU_SECONDS, _GPU_SECONDS = 1, 32  # eight frames of ResNet-152 still fit a core's cache
+_CPU_TEACHER_SECONDS, _GPU_TEACHER_SECONDS = 4, 64
 _MAX_CPU_THREADS = 16
 
 
@@ -42,8 +44,20 @@ def torch_threads(cores: int) -> int:
     return max(1, cores // min(cores, _MAX_CPU_THREADS))
 
 
-def batch_sizes(device: torch.device, seconds: int | None = None) -> dict[Stream, int]:
-    """Return the inputs in a batch of each stream, for some seconds of video; by default what suits the device."""
+def batch_sizes(device: torch.device, seconds: int | None = None, profile: str = "llp") -> dict[Stream, int]:
+    """Choose the inputs in a batch of each stream.
+
+    Args:
+        device: of the networks.
+        seconds: of video in a batch; None is what suits the device.
+        profile: key in `PROFILES`; those of CLIP and CLAP have one input per second in each stream.
+
+    Returns:
+        Stream -> inputs.
+    """
+    if get_profile(profile).inputs == "teachers":
+        suitable = _GPU_TEACHER_SECONDS if device.type == "cuda" else _CPU_TEACHER_SECONDS
+        return dict.fromkeys(ALL_STREAMS, seconds or suitable)
     seconds = seconds or (_GPU_SECONDS if device.type == "cuda" else _CPU_SECONDS)
     sizes: dict[Stream, int] = {stream: seconds * count for stream, count in _PER_SECOND.items()}
     sizes["audio"] = max(_MIN_AUDIO_BATCH, sizes["audio"])

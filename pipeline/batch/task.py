@@ -101,8 +101,6 @@ class Task(ABC, Generic[Loaded]):
     settings: ComputeSettings
     source: WeightSource = ANYWHERE
 
-    inputs: ClassVar[str] = "networks"  # what files are decoded for, a key of `input_kinds.KINDS`
-
     @property
     @abstractmethod
     def profile(self) -> str:
@@ -150,7 +148,7 @@ class Task(ABC, Generic[Loaded]):
 
     def batch_sizes(self, device: torch.device) -> dict[Stream, int]:
         """Return the inputs in a batch of each stream."""
-        return batch_sizes(device, self.settings.batch_size)
+        return batch_sizes(device, self.settings.batch_size, self.profile)
 
     def engine(self, run: RunContext[Loaded], *, videos: int) -> Engine:
         """Build an engine; on a CPU, set PyTorch's number of threads for it.
@@ -177,7 +175,7 @@ class Task(ABC, Generic[Loaded]):
         return Engine(
             of_threads,
             sizes,
-            partial(DecodeWorker, self.profile, settings.decoding, inputs=self.inputs),
+            partial(DecodeWorker, self.profile, settings.decoding),
             lambda video: self.write_outputs(run, video),
             workers=min(settings.workers or decode_workers(run.loaded.device, settings.threads), max(1, videos)),
         )

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...extractors.torchaudio_import import import_torchaudio
 from ...models.config import MAX_WIDTH
 from ...models.labels import stack_label_embeddings
 from ...weights.errors import WeightsError
@@ -30,7 +31,6 @@ from ..files import is_file
 from ..model_folders import check_model_folder, find_hub_fault
 from ..text import escape
 from ..text_files import stream_lines
-from ..torchaudio_import import import_torchaudio
 
 _TENSOR_SUFFIXES = (".pt", ".pth", ".safetensors")
 _TEXT_SUFFIXES = (".txt", ".vec")

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from .base import Frames
 from .container.media_facts import NO_AUDIO, NO_VIDEO, DecodeProgress, MediaFacts, conclude
 from .container.media_info import MediaInfo
 from .container.report import DecodeReport
-from .options import DecodeOptions
+from .options import DecodeOptions, Part
 from .per_second import open_seconds
 from .probe import probe
 from .resampling import Samples
@@ -87,6 +88,9 @@ class MediaSeconds:
         Raises:
             MediaError: the file is not media.
         """
+        if profile.resampling == "ffmpeg":
+            raise ValueError(f"profile {profile.name!r} is not read second by second")
+        self._resampling: Literal["nearest", "filtered"] = profile.resampling
         self.media: MediaInfo = probe(path)
         self._profile, self._options, self._kinds, self._progress = profile, options, streams, progress
         self._failures: dict[str, MediaError] = {}
@@ -124,7 +128,7 @@ class MediaSeconds:
         options = self._options
         reader = AudioReader(
             self.media,
-            self._profile.resampling,
+            self._resampling,
             resampler=options.resampler,
             timeout=options.timeout,
             part=self._part,
@@ -185,16 +189,7 @@ class MediaSeconds:
         part = self._part
         facts, self.warnings = conclude(self.media, self.audio_report, self.visual_report, self._failures, end=part.end)
         self.segments = segment_count(facts.duration)
-        if self.segments <= part.start:
-            place = "before" if facts.duration <= part.start else "less than half a second into"
-            cause = f"ends at {facts.duration:.2f} s, {place} the part that begins at {part.start} s"
-            raise MediaError(self.media.path, cause)
-        if part.is_whole:
-            self.facts = facts
-            return
-        self.facts = replace(facts, parsed=(part.start, self.segments))
-        span = f"{format_clock(part.start)} to {format_clock(self.segments)}"
-        self.warnings = (f"only {span} was parsed", *self.warnings)
+        self.facts, self.warnings = note_part(self.media.path, facts, self.warnings, part)
 
     def _report(self, stage: str, seconds: float) -> None:
         if self._progress is not None:
@@ -202,6 +197,34 @@ class MediaSeconds:
             if total is not None and stage != "frames":  # these are decoded of the whole file
                 total = max(0.0, self._part.cut(total) - self._part.start)
             self._progress(stage, seconds, total)
+
+
+def note_part(
+    path: Path, facts: MediaFacts, warnings: tuple[str, ...], part: Part
+) -> tuple[MediaFacts, tuple[str, ...]]:
+    """Note in facts and warnings which part of a file was decoded; nothing for the whole file.
+
+    Args:
+        path: of the file, for the message.
+        facts: of `conclude`, with the end of the part.
+        warnings: of `conclude`.
+        part: the seconds that were decoded.
+
+    Returns:
+        Facts and warnings.
+
+    Raises:
+        MediaError: the file ends before the part.
+    """
+    segments = segment_count(facts.duration)
+    if segments <= part.start:
+        place = "before" if facts.duration <= part.start else "less than half a second into"
+        cause = f"ends at {facts.duration:.2f} s, {place} the part that begins at {part.start} s"
+        raise MediaError(path, cause)
+    if part.is_whole:
+        return facts, warnings
+    span = f"{format_clock(part.start)} to {format_clock(segments)}"
+    return replace(facts, parsed=(part.start, segments)), (f"only {span} was parsed", *warnings)
 
 
 def _spooled(seconds: Iterator[Samples], stack: contextlib.ExitStack) -> Iterator[Samples]:

@@ -100,8 +100,8 @@ def check_options(profile: Profile, options: DecodeOptions) -> None:
         raise ValueError(
             f"profile {profile.name!r} uses ffmpeg's {kind}, which decord cannot make; use --decoder ffmpeg"
         )
-    if profile.resampling == "nearest" and options.resampler != DEFAULT_RESAMPLER:
+    if profile.resampling != "filtered" and options.resampler != DEFAULT_RESAMPLER:
+        how = "without a filter" if profile.resampling == "nearest" else "by ffmpeg"
         raise ValueError(
-            f"profile {profile.name!r} resamples without a filter, so --resampler {options.resampler} has no effect;"
-            " omit it"
+            f"profile {profile.name!r} resamples {how}, so --resampler {options.resampler} has no effect; omit it"
         )

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...extractors.sampling import SAMPLE_RATE
-from ..torchaudio_import import import_torchaudio
+from ...extractors.torchaudio_import import import_torchaudio
 
 PUBLISHED_RATE = 44_100  # Hz; the published path decodes to this rate before it picks samples
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...extractors.base import Extractor
-from ...extractors.inputs import INPUT_FORMATS, InputFormat
+from ...extractors.inputs import InputFormat
 from ...extractors.profiles import FeatureSpec, feature_spec, get_profile
 from ...extractors.sampling import ALL_STREAMS, POOLED_STREAMS, Stream, rows_per_segment
 from ..decode.container.media_facts import DecodeProgress, MediaFacts
@@ -26,8 +26,8 @@ from ..descriptions import describe, describe_columns
 from ..errors import MediaError
 from ..memory import name_option_when_out_of_memory
 from ..preprocess.base import is_groups
+from ..preprocess.input_kinds import KINDS
 from ..preprocess.media_summary import MediaSummary
-from ..preprocess.network_inputs import NetworkInputs
 from ..preprocess.worker_process import DecodeWorker, shared_worker
 from ..text import escape
 from .batch_memory import check_batch_memory
@@ -52,7 +52,7 @@ class FeatureSet:
     """
 
     audio: NDArray[np.float32]  # (T, A)
-    visual_2d: NDArray[np.float32]  # (8T, V)
+    visual_2d: NDArray[np.float32]  # (8T, V); of CLIP (T, V)
     visual_3d: NDArray[np.float32]  # (T, S)
     spec: FeatureSpec
     duration: float  # seconds of decoded media
@@ -125,8 +125,9 @@ def extract_features(
         ValueError: the profile is unknown, the extractors are not one of each stream, or the decoding options do not
             fit the profile.
     """
+    frames = get_profile(profile).frames_per_segment
     sizes: dict[Stream, int] = {
-        stream: batch_size * (_POOLED_BATCH if stream in POOLED_STREAMS else rows_per_segment(stream))
+        stream: batch_size * (_POOLED_BATCH if stream in POOLED_STREAMS else rows_per_segment(stream, frames))
         for stream in ALL_STREAMS
     }
     computation = FeatureComputation(extractors, profile=profile, device=device, sizes=sizes)
@@ -257,8 +258,9 @@ def decode_inputs(
         MediaError: the file cannot be decoded.
         ValueError: the profile is unknown, or the decoding options do not fit it.
     """
-    if any(INPUT_FORMATS.get(input_format.name) != input_format for input_format in formats):
-        reader = NetworkInputs(path, formats, profile=profile, options=decoding, progress=progress)
+    kind = KINDS[get_profile(profile).inputs]
+    if any(kind.formats.get(input_format.stream) != input_format for input_format in formats):
+        reader = kind.reader(path, formats, profile=profile, options=decoding, progress=progress)
         for stream, inputs in reader:
             put(stream, inputs)
         return reader.summary

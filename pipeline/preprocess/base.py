@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,13 +40,14 @@ class InputReader(ABC):
     """
 
     summary: MediaSummary
+    default_profile: ClassVar[str] = "llp"
 
     def __init__(
         self,
         path: Path,
         formats: Sequence[InputFormat],
         *,
-        profile: str = "llp",
+        profile: str | None = None,
         options: DecodeOptions = DEFAULT_OPTIONS,
         progress: DecodeProgress | None = None,
     ) -> None:
@@ -55,14 +56,14 @@ class InputReader(ABC):
         Args:
             path: a media file.
             formats: the inputs to build, at most one of each stream.
-            profile: key in `PROFILES`.
+            profile: key in `PROFILES`; None is `default_profile`.
             options: decoder, resampler and time limit.
             progress: called with the stage, seconds done and seconds in total.
 
         Raises:
             ValueError: the profile is unknown, or the options do not fit the profile or this reader.
         """
-        self.profile = get_profile(profile)
+        self.profile = get_profile(profile or self.default_profile)
         self._check(self.profile, options)
         self._formats: dict[Stream, InputFormat] = {input_format.stream: input_format for input_format in formats}
         self._path, self._options, self._progress = path, options, progress

@@ -1,15 +1,15 @@
-"""Readers of network inputs by name: for the extractors of features, or for the teachers of pseudo labels. No torch."""
+"""Readers of network inputs by the name that profiles have for them, `Profile.inputs`. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ...extractors.inputs import INPUT_FORMATS, InputFormat
+from ...extractors.inputs import INPUT_FORMATS, TEACHER_FORMATS, InputFormat
 from ...extractors.sampling import Stream
 from .base import InputReader
 from .network_inputs import NetworkInputs
-from .teacher_inputs import TEACHER_FORMATS, TeacherInputs
+from .teacher_inputs import TeacherInputs
 
 
 class InputKind(NamedTuple):

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...extractors.profiles import get_profile
 from ..decode.options import DecodeOptions
 from ..decode.process import failure_message, kill_all
 from .base import is_groups
@@ -77,10 +78,11 @@ def main(descriptor: str, size: str, count: str, settings: str) -> None:
         descriptor: number of an inherited descriptor of the shared memory.
         size: bytes of a slot.
         count: number of slots.
-        settings: JSON object with `inputs` (a key of `KINDS`), `profile` and `options` (fields of `DecodeOptions`).
+        settings: JSON object with `profile` and `options` (fields of `DecodeOptions`).
     """
     decoded = json.loads(settings)
-    kind, profile, options = KINDS[decoded["inputs"]], decoded["profile"], DecodeOptions(**decoded["options"])
+    profile, options = decoded["profile"], DecodeOptions(**decoded["options"])
+    kind = KINDS[get_profile(profile).inputs]
     free: queue.Queue[int] = queue.Queue()
     for slot in range(int(count)):
         free.put(slot)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...extractors.profiles import get_profile
 from ...extractors.sampling import Stream
 from ..decode.container.media_facts import DecodeProgress, MediaFacts
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
@@ -36,15 +37,15 @@ _GRACE = 30.0  # seconds added to the decoders' time limit after which the worke
 class DecodeWorker:
     """One worker process, started by `start` or the first `decode`, and again by the first after a failure."""
 
-    def __init__(self, profile: str, options: DecodeOptions = DEFAULT_OPTIONS, *, inputs: str = "networks") -> None:
+    def __init__(self, profile: str, options: DecodeOptions = DEFAULT_OPTIONS) -> None:
         """Prepare a worker; no process is started yet.
 
         Args:
             profile: name of the profile that inputs are made for.
             options: decoder, resampler, time limit, debugging; the part of a file is an argument of `decode`.
-            inputs: the inputs to build, a key of `input_kinds.KINDS`.
         """
-        self._profile, self._options, self._inputs = profile, options, inputs
+        self._profile, self._options = profile, options
+        self._formats = KINDS[get_profile(profile).inputs].formats
         self._process: subprocess.Popen[bytes] | None = None
         self._memory: mmap.mmap | None = None
         self._unread = b""
@@ -152,7 +153,7 @@ class DecodeWorker:
         with _memory_file() as file:
             file.truncate(_SLOTS * _SLOT_BYTES)
             self._memory = mmap.mmap(file.fileno(), _SLOTS * _SLOT_BYTES)
-            settings = {"inputs": self._inputs, "profile": self._profile, "options": asdict(self._options)}
+            settings = {"profile": self._profile, "options": asdict(self._options)}
             numbers = [str(number) for number in (file.fileno(), _SLOT_BYTES, _SLOTS)]
             self._process = subprocess.Popen(
                 python_program("preprocess.worker_main", *numbers, json.dumps(settings)),
@@ -207,7 +208,7 @@ class DecodeWorker:
         assert self._memory is not None
         views, start = [], slot * _SLOT_BYTES
         for stream, count in arrays:
-            input_format = KINDS[self._inputs].formats[stream]
+            input_format = self._formats[stream]
             shape = (count, *input_format.shape)
             views.append((stream, np.ndarray(shape, input_format.dtype, buffer=self._memory, offset=start)))
             start += count * input_format.nbytes

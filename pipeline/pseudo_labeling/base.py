@@ -1,4 +1,4 @@
-"""Base class of the teachers: a network together with its encoded text prompts."""
+"""A teacher: an extractor together with encoded text prompts."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...extractors.inputs import InputFormat
+from ...extractors.base import Extractor
+from ...extractors.fused import fuse
 from ...extractors.sampling import Stream
 
 
 class Teacher(nn.Module):
-    """Network with encoded text prompts: N inputs -> rows (N, C + D), logits of C classes and normalized features.
+    """Extractor with encoded text prompts: N inputs -> rows (N, C + D), logits of C classes and normalized features.
 
     A logit is the model's scale times the cosine of feature and text embedding, as `logits_per_image` and
     `logits_per_audio` of transformers. The batch engine uses a teacher as it uses an `Extractor`.
 
     Args:
-        model: of transformers.
-        input_format: the input that the model takes.
+        extractor: CLIP or CLAP.
         text_embeddings: (C, D), normalized.
         log_scale: natural logarithm of the logits' scale, a scalar.
     """
 
-    def __init__(self, model: nn.Module, input_format: InputFormat, text_embeddings: Tensor, log_scale: Tensor) -> None:
+    def __init__(self, extractor: Extractor, text_embeddings: Tensor, log_scale: Tensor) -> None:
         super().__init__()
-        self.model, self.input_format = model, input_format
+        self.extractor, self.input_format = extractor, extractor.input_format
         self.text_embeddings = nn.Buffer(text_embeddings)
         self.scale = nn.Buffer(log_scale.detach().exp())
         self.dim = sum(text_embeddings.shape)
@@ -36,28 +36,18 @@ class Teacher(nn.Module):
         """Stream of the media file that the teacher takes."""
         return self.input_format.stream
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """Number format of the model's parameters."""
-        return next(self.model.parameters()).dtype
+    def arrange(self, device: torch.device, dtype: torch.dtype) -> Teacher:
+        """Move the teacher to a device, its extractor in the fused form of a precision. Returns itself."""
+        self.to(device).eval()
+        self.extractor = fuse(self.extractor, dtype=dtype)
+        return self
 
     def prepare(self, reduced: Tensor) -> Tensor:
-        """Convert reduced inputs to the model's input.
-
-        Args:
-            reduced: (N, *input_format.shape), of `input_format.dtype`, on any device.
-
-        Returns:
-            N inputs of `forward`, float, on the same device.
-        """
-        raise NotImplementedError
-
-    def embed(self, x: Tensor) -> Tensor:
-        """Compute the features (N, D) of prepared inputs, not normalized."""
-        raise NotImplementedError
+        """Convert reduced inputs to the extractor's input, see `Extractor.prepare`."""
+        return self.extractor.prepare(reduced)
 
     def forward(self, x: Tensor) -> Tensor:
-        features = nn.functional.normalize(self.embed(x).float(), dim=-1)
+        features = self.extractor(x)
         return torch.cat([self.scale * features @ self.text_embeddings.T, features], dim=1)
 
 

@@ -4,38 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from ...extractors.clap import CLAP
+from ...extractors.clap_keys import convert_clap
+from ...weights.errors import WeightsError
+from ...weights.load import read_state_dict
+from ...weights.messages import first_line
+from ...weights.parameters import check_parameters
 from ..errors import SetupError
 from ..files import hash_file
-from ..preprocess.teacher_inputs import CLAP_MEL
 from ..text import escape
 from .base import Teacher, pooled_features, select_text_inputs
-from .clap_checkpoint import load_laion_clap
 from .hub import fetch_file, hash_model, load_all, load_pretrained
 
 CLAP_MODEL = "lukewys/laion_clap/630k-fusion-best.pt"  # VALOR's: fusion, trained on 630k pairs (laion_clap's model 2)
 CLAP_TOKENIZER = "roberta-base"
 _MAX_TOKENS = 77
-_FUSION_INPUTS = 4  # spectrograms per input of a model with fusion; for audio of at most ten seconds all the same
+_CONSTANTS = ("position_ids", "token_type_ids", "relative_position_index")  # computed, so a file may lack them
 
 
-class ClapTeacher(Teacher):
-    """`transformers.ClapModel` with fusion on spectrograms (N, 1001, 64) of at most ten seconds of audio."""
-
-    def prepare(self, reduced: Tensor) -> Tensor:
-        return reduced.unsqueeze(1)
-
-    def embed(self, x: Tensor) -> Tensor:
-        is_longer = torch.zeros(len(x), 1, dtype=torch.bool, device=x.device)
-        spectrograms = x.expand(-1, _FUSION_INPUTS, -1, -1).to(self.dtype)
-        return pooled_features(self.model.get_audio_features(input_features=spectrograms, is_longer=is_longer))  # type: ignore[operator]
-
-
-def load_clap(transformers: Any, name: str, prompts: Sequence[str], *, offline: bool) -> tuple[ClapTeacher, str]:
+def load_clap(transformers: Any, name: str, prompts: Sequence[str], *, offline: bool) -> tuple[Teacher, str]:
     """Load CLAP and encode the text prompts.
 
     Args:
@@ -60,7 +52,7 @@ def load_clap(transformers: Any, name: str, prompts: Sequence[str], *, offline: 
             partial(fetch_file, name, offline=offline),
             partial(load_pretrained, None, transformers.AutoTokenizer, CLAP_TOKENIZER, offline=offline),
         )
-        model, digest = load_laion_clap(transformers, path), hash_file(path)
+        model, digest = _load_laion_clap(transformers, path), hash_file(path)
     else:
         model, tokenizer = load_pretrained(transformers.ClapModel, transformers.AutoTokenizer, name, offline=offline)
         digest = hash_model(name, model)
@@ -69,5 +61,36 @@ def load_clap(transformers: Any, name: str, prompts: Sequence[str], *, offline: 
     options = {"padding": "max_length", "truncation": True, "max_length": _MAX_TOKENS, "return_tensors": "pt"}
     tokens = tokenizer(list(prompts), **options)
     embeddings = pooled_features(model.get_text_features(**select_text_inputs(tokens)))
-    teacher = ClapTeacher(model, CLAP_MEL, nn.functional.normalize(embeddings, dim=-1), model.logit_scale_a)
-    return teacher, digest
+    return Teacher(CLAP(model), nn.functional.normalize(embeddings, dim=-1), model.logit_scale_a), digest
+
+
+def _load_laion_clap(transformers: Any, path: Path) -> Any:
+    """Build a `transformers.ClapModel` with fusion from LAION's file, without unpickling code.
+
+    Args:
+        transformers: the module.
+        path: of the checkpoint.
+
+    Returns:
+        The model in eval mode.
+
+    Raises:
+        SetupError: the file is not such a checkpoint.
+    """
+    config = transformers.ClapConfig()
+    config.audio_config.enable_fusion = True
+    model = transformers.ClapModel(config).eval()
+    floats = {key: tensor.shape for key, tensor in model.state_dict().items() if tensor.is_floating_point()}
+    try:
+        converted = convert_clap(read_state_dict(path))
+        parameters = {key: tensor for key, tensor in converted.items() if key in floats}
+        check_parameters(parameters, {key: floats[key] for key in parameters})  # missing ones are named below
+        missing, unknown = model.load_state_dict(converted, strict=False)
+    except (RuntimeError, WeightsError, ValueError) as error:
+        raise SetupError(f"{escape(path)}: not a CLAP checkpoint of LAION: {first_line(error)}") from error
+    missing = [key for key in missing if not key.endswith(_CONSTANTS)]
+    if missing or unknown:
+        counts = f"{len(missing)} keys missing, {len(unknown)} unknown"
+        names = escape(", ".join([*missing, *unknown][:3]))
+        raise SetupError(f"{escape(path)}: not a CLAP checkpoint of LAION: {counts} ({names})")
+    return model

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ...extractors.transformers_import import import_transformers
 from ...weights.messages import first_line
 from ...weights.parameters import check_parameters
 from ...weights.safe_paths import is_file, is_folder
@@ -14,20 +15,16 @@ from ..errors import SetupError
 from ..files import hash_file, list_files
 from ..model_folders import check_model_folder, find_hub_fault
 from ..text import escape
-from ..torchaudio_import import import_torchaudio
 
 _ONLY_DATA = {"trust_remote_code": False}  # without it, transformers asks whether to run a model's own program
 
 
-def import_transformers() -> Any:
+def load_transformers() -> Any:
     """Return the module transformers. Raises SetupError if it is not installed."""
-    import_torchaudio()
     try:
-        import transformers
-    except ImportError as error:
-        raise SetupError("pseudo labels need transformers; install it with: pip install 'avvp[pseudo]'") from error
-    transformers.utils.logging.disable_progress_bar()  # for reading parameters from a file, which takes a second
-    return transformers
+        return import_transformers()
+    except ValueError as error:
+        raise SetupError(str(error)) from error
 
 
 def load_all(*loaders: Callable[[], Any]) -> list[Any]:

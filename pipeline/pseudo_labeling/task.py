@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -38,7 +37,6 @@ from .threshold_scores import TEACHERS, LabelingConfig, ScoredClips
 from .write_labels import check_storage, make_labels
 
 _STREAMS: dict[str, Stream] = {"audio": "audio", "visual": "visual_2d"}
-_CPU_BATCH, _GPU_BATCH = 4, 64  # seconds of video
 # Output -> path template.
 _TEMPLATES = {
     f"{modality} {kind}": f"{teacher}/{kind}/{{id}}.npy"
@@ -64,11 +62,9 @@ class PseudoLabelTask(Task[LoadedTeachers]):
     clap: str = CLAP_MODEL
     features: bool = False
 
-    inputs: ClassVar[str] = "teachers"
-
     @property
     def profile(self) -> str:
-        return "llp"
+        return "clip-clap"
 
     def check(self, run: RunContext[LoadedTeachers], *, overwrite: bool) -> None:
         if not overwrite:
@@ -86,8 +82,8 @@ class PseudoLabelTask(Task[LoadedTeachers]):
 
     def batch_sizes(self, device: torch.device) -> dict[Stream, int]:
         """Return the inputs in a batch; each stream has one per second."""
-        size = self.settings.batch_size or (_GPU_BATCH if device.type == "cuda" else _CPU_BATCH)
-        return dict.fromkeys(_STREAMS.values(), size)
+        sizes = super().batch_sizes(device)
+        return {stream: sizes[stream] for stream in _STREAMS.values()}
 
     def output_specs(self, loaded: LoadedTeachers) -> dict[str, OutputSpec]:
         specs = {}

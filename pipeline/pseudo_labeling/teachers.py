@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 
-from ...extractors.sampling import Stream
 from ..devices import ComputePrecision, resolve_devices
 from ..inference.bundle import DeviceNetworks
-from .base import Teacher
 from .clap_teacher import CLAP_MODEL, load_clap
 from .clip_teacher import CLIP_MODEL, load_clip
-from .hub import import_transformers, load_all
+from .hub import load_all, load_transformers
 from .prompts import Prompts
 
 
@@ -63,7 +61,7 @@ def load_teachers(
     Raises:
         SetupError: transformers or files are missing; the message names all of them.
     """
-    transformers = import_transformers()
+    transformers = load_transformers()
     devices = resolve_devices(device)
     for resolved in devices:
         precision.prepare(resolved)
@@ -74,12 +72,8 @@ def load_teachers(
         )
     teachers = [clap_teacher, clip_teacher]
     copies = [teachers, *(copy.deepcopy(teachers) for _ in devices[1:])]
-    networks = tuple((target, _move(copied, target, precision)) for target, copied in zip(devices, copies, strict=True))
+    networks: tuple[Any, ...] = tuple(
+        (target, {teacher.stream: teacher.arrange(target, precision.dtype) for teacher in copied})
+        for target, copied in zip(devices, copies, strict=True)
+    )
     return LoadedTeachers(networks, {"CLAP": clap_hash, "CLIP": clip_hash})
-
-
-def _move(teachers: Sequence[Teacher], device: torch.device, precision: ComputePrecision) -> dict[Stream, Any]:
-    for teacher in teachers:
-        teacher.to(device).eval()
-        teacher.model.to(precision.dtype)
-    return {teacher.stream: teacher for teacher in teachers}

@@ -14,7 +14,7 @@ from avvp.pipeline import model_folders
 from avvp.pipeline.datasets.label_embeddings import load_label_embeddings
 from avvp.pipeline.errors import SetupError
 from avvp.pipeline.model_folders import check_model_folder, find_hub_fault
-from avvp.pipeline.pseudo_labeling.hub import import_transformers, load_pretrained
+from avvp.pipeline.pseudo_labeling.hub import load_pretrained, load_transformers
 from safetensors.torch import load_file, save_file
 from support.server import Server
 
@@ -83,7 +83,7 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
 @pytest.mark.filterwarnings("ignore")  # of transformers' own making
 @pytest.mark.parametrize("kind", SPOILED)
 def test_models_that_are_not_what_they_claim(folder: Path, kind: str) -> None:
-    transformers = import_transformers()
+    transformers = load_transformers()
     (folder.parent / "secret.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
     spoil, message = SPOILED[kind]
     spoil(folder)
@@ -109,7 +109,7 @@ def test_programs_in_a_model_are_not_run(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
     with pytest.raises(SetupError, match="cannot be loaded"):
         load_label_embeddings(f"bert:{folder}", ("Dog",), offline=True)
-    transformers = import_transformers()
+    transformers = load_transformers()
     with pytest.raises(SetupError, match="cannot be loaded"):
         load_pretrained(transformers.AutoModel, transformers.AutoTokenizer, str(folder), offline=True)
     assert not list(folder.parent.rglob("owned"))
@@ -119,7 +119,7 @@ def test_pickles_are_not_read(folder: Path) -> None:
     state = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     torch.save(state, folder / "pytorch_model.bin")
-    transformers = import_transformers()
+    transformers = load_transformers()
     with pytest.raises(SetupError, match="cannot be loaded"):
         load_pretrained(transformers.CLIPModel, transformers.AutoTokenizer, str(folder), offline=True)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from avvp.pipeline.torchaudio_import import import_torchaudio
+from avvp.extractors.torchaudio_import import import_torchaudio
 
 import_torchaudio()  # before transformers, which fails with it
 import transformers  # noqa: E402

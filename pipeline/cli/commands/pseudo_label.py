@@ -275,7 +275,7 @@ def _make_task(config: LabelingConfig, options: PseudoLabelOptions) -> PseudoLab
     from ...pseudo_labeling.task import PseudoLabelTask
 
     return PseudoLabelTask(
-        settings=read_settings("llp", options),
+        settings=read_settings("clip-clap", options),
         source=WeightSource(offline=options.offline),
         config=config,
         clip=options.clip_model or CLIP_MODEL,

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from avvp.extractors.torchaudio_import import import_torchaudio
 from avvp.models.labels import LLP_LABELS
 from avvp.pipeline.datasets.label_embeddings import label_words, load_label_embeddings
 from avvp.pipeline.errors import SetupError
-from avvp.pipeline.torchaudio_import import import_torchaudio
 from avvp.weights import find_file, list_files
 from safetensors.torch import save_file
 from support.golden import LLP, load_npz, needs_golden

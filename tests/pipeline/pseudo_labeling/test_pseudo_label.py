@@ -11,18 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from avvp.extractors.clap_keys import convert_clap
+from avvp.extractors.clap_mel import RATE, clap_mel
+from avvp.extractors.clip import fold_quick_gelu
+from avvp.extractors.inputs import CLAP_MEL, CLIP_FRAME
+from avvp.extractors.resize import interpolate
 from avvp.pipeline.batch.task import ComputeSettings
 from avvp.pipeline.datasets.pseudo_labels import FOLDERS, check_record
 from avvp.pipeline.decode.jpeg_frames import JpegFrames
 from avvp.pipeline.decode.options import DecodeOptions
 from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.errors import OutputError
-from avvp.pipeline.preprocess.clap_mel import RATE, clap_mel
-from avvp.pipeline.preprocess.teacher_inputs import CLAP_MEL, CLIP_FRAME, TeacherInputs, clip_frame
+from avvp.pipeline.preprocess.teacher_inputs import TeacherInputs
 from avvp.pipeline.pseudo_labeling import write_labels
 from avvp.pipeline.pseudo_labeling.calibrate import best_threshold
-from avvp.pipeline.pseudo_labeling.clap_checkpoint import convert_clap
-from avvp.pipeline.pseudo_labeling.clip_teacher import fold_quick_gelu
 from avvp.pipeline.pseudo_labeling.prompts import Prompts, parse_prompts, read_prompts
 from avvp.pipeline.pseudo_labeling.task import PseudoLabelTask
 from avvp.pipeline.pseudo_labeling.threshold_scores import LabelingConfig
@@ -59,7 +61,7 @@ def test_frames_are_resized_as_torch_does(size: tuple[int, int]) -> None:
     expected = torch.nn.functional.interpolate(
         tensor, (224, 224), mode="bilinear", align_corners=False, antialias=False
     )
-    np.testing.assert_allclose(clip_frame(frame), expected[0].permute(1, 2, 0), atol=5e-5)
+    np.testing.assert_allclose(interpolate(frame, 224), expected[0].permute(1, 2, 0), atol=5e-5)
 
 
 @pytest.mark.parametrize("length", [48_000, 47_999, 150_001, 480_000, 1])
@@ -86,7 +88,7 @@ def test_frames_and_chunks_are_the_published_ones(clips: Clips, tmp_path: Path) 
     frames = JpegFrames(probe(clip))
     indices = np.round(np.linspace(0, len(frames) - 1, 3)).astype(int)
     for index, frame in zip(indices, reduced["visual_2d"], strict=True):
-        np.testing.assert_array_equal(frame, clip_frame(frames.read([index])[0]))
+        np.testing.assert_array_equal(frame, CLIP_FRAME.reduce(frames.read([index]))[0])
     frames.close()
     loudest = [float(np.median(table.max(axis=1))) for table in reduced["audio"]]
     steps = np.diff(loudest)

@@ -1,4 +1,4 @@
-"""Convert a checkpoint of LAION's CLAP program to transformers' ClapModel.
+"""Keys of a checkpoint of LAION's CLAP program, as those of transformers' ClapModel.
 
 Key names differ, and LAION's attention has its three projections in one matrix. VALOR's teacher is
 `630k-fusion-best.pt`. `laion/clap-htsat-fused` on the hub is another model, trained on AudioSet as well
@@ -9,17 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 from torch import Tensor
-
-from ...weights.errors import WeightsError
-from ...weights.load import read_state_dict
-from ...weights.messages import first_line
-from ...weights.parameters import check_parameters
-from ..errors import SetupError
-from ..text import escape
 
 _PROJECTIONS = ("query", "key", "value")
 _UNUSED = re.compile(
@@ -35,39 +26,6 @@ _AUDIO_NAMES = (
     (r"\.norm2\.", ".layernorm_after."),
     (r"^bn0\.", "batch_norm."),
 )
-_CONSTANTS = ("position_ids", "token_type_ids", "relative_position_index")  # computed, so a file may lack them
-
-
-def load_laion_clap(transformers: Any, path: Path) -> Any:
-    """Build a `transformers.ClapModel` with fusion from LAION's file, without unpickling code.
-
-    Args:
-        transformers: the module.
-        path: of the checkpoint.
-
-    Returns:
-        The model in eval mode.
-
-    Raises:
-        SetupError: the file is not such a checkpoint.
-    """
-    config = transformers.ClapConfig()
-    config.audio_config.enable_fusion = True
-    model = transformers.ClapModel(config).eval()
-    floats = {key: tensor.shape for key, tensor in model.state_dict().items() if tensor.is_floating_point()}
-    try:
-        converted = convert_clap(read_state_dict(path))
-        parameters = {key: tensor for key, tensor in converted.items() if key in floats}
-        check_parameters(parameters, {key: floats[key] for key in parameters})  # missing ones are named below
-        missing, unknown = model.load_state_dict(converted, strict=False)
-    except (RuntimeError, WeightsError, ValueError) as error:
-        raise SetupError(f"{escape(path)}: not a CLAP checkpoint of LAION: {first_line(error)}") from error
-    missing = [key for key in missing if not key.endswith(_CONSTANTS)]
-    if missing or unknown:
-        counts = f"{len(missing)} keys missing, {len(unknown)} unknown"
-        names = escape(", ".join([*missing, *unknown][:3]))
-        raise SetupError(f"{escape(path)}: not a CLAP checkpoint of LAION: {counts} ({names})")
-    return model
 
 
 def convert_clap(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import pytest
 
 PROGRAM = """
 import importlib.util
-from avvp.pipeline.torchaudio_import import import_torchaudio
+from avvp.extractors.torchaudio_import import import_torchaudio
 assert import_torchaudio() is None
 assert importlib.util.find_spec("torchaudio") is None  # which is how transformers looks for it
 assert import_torchaudio() is None

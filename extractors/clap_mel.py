@@ -7,9 +7,10 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ...extractors.mel import hertz_to_mel, mel_to_hertz
+from .mel import hertz_to_mel, mel_to_hertz
+from .sampling import CLAP_RATE
 
-RATE = 48_000  # Hz
+RATE = CLAP_RATE
 SAMPLES = 10 * RATE
 FFT, HOP, BANDS = 1024, 480, 64
 FRAMES = SAMPLES // HOP + 1
