@@ -17,8 +17,10 @@ from ...weights.messages import shown
 from ...weights.parts import is_reference, module_of
 from ...weights.toml import parse_toml, read_toml
 from ..errors import SetupError
+from ..evaluation.selection import DEFAULT_SELECTION
 from ..files import is_file
 from ..text import escape
+from .settings.stage import Stage, make_stages
 from .settings.training_config import TrainingConfig
 
 RECIPES_FOLDER = Path(__file__).with_name("recipes")
@@ -26,6 +28,7 @@ DEFAULT_RECIPE = "leap-published"
 _MAX_NAME = 200  # characters of a recipe's name
 _MAX_DESCRIPTION = 2_000  # characters of its description
 _TABLES = ("model", "objective", "training")
+_STAGE = "stage"
 _OPTIONS = "_options"  # end of the names of tables with the settings of a part
 _FROM_DATA = {"labels", "audio_dim", "label_embedding_dim", "segments"}  # settings that follow from the data
 
@@ -63,6 +66,7 @@ class Recipe:
     model: Mapping[str, Any] = field(default_factory=dict)
     objective: Objective | LocalizationObjective | TeacherObjective = field(default_factory=Objective)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    stages: tuple[Stage, ...] = ()  # the last one trains by the tables above
     # Packages whose parts it may name by "module:Name"; not in its file.
     trust: tuple[str, ...] = field(default=(), compare=False)
 
@@ -75,7 +79,18 @@ class Recipe:
             "model": dict(self.model),
             "objective": self.objective.to_dict(),
             "training": self.training.to_dict(),
+            **({_STAGE: [stage.to_dict() for stage in self.stages]} if self.stages else {}),
         }
+
+    def of_stage(self, stage: Stage) -> Recipe:
+        """Return the recipe of a training stage, without stages of its own. Raises SetupError if it is invalid."""
+        document = self.to_dict()
+        document.pop(_STAGE, None)
+        for table, changes in stage.tables.items():
+            document[table] = {**document[table], **changes}
+        last = bool(self.stages) and stage == self.stages[-1]
+        name = self.name if last else f"{self.name[: _MAX_NAME - len(stage.name) - 1]}-{stage.name}"
+        return make_recipe({**document, "name": name}, self.trust)
 
 
 def list_recipes() -> list[str]:
@@ -106,10 +121,13 @@ def load_recipe(name_or_file: str, changes: Iterable[str] = ()) -> Recipe:
         raise SetupError(f"{escape(path)}: not a readable recipe: {error}") from error
     for change in changes:
         _apply(document, change)
+    _make_files_absolute(document)
     recipe = make_recipe({"name": path.stem, **document})
-    losses = [recipe.objective.loss] if isinstance(recipe.objective, Objective) else []
-    named = [*losses, *(recipe.model.get(part, "") for part in PARTS)]
-    return replace(recipe, trust=tuple(module_of(name) for name in named if is_reference(name)))
+    named: list[str] = []
+    for one in (recipe, *(recipe.of_stage(stage) for stage in recipe.stages[:-1] if stage.kind == "train")):
+        losses = [one.objective.loss] if isinstance(one.objective, Objective) else []
+        named += [*losses, *(one.model.get(part, "") for part in PARTS)]
+    return replace(recipe, trust=tuple(dict.fromkeys(module_of(name) for name in named if is_reference(name))))
 
 
 def make_recipe(document: Mapping[str, Any], trust: tuple[str, ...] = ()) -> Recipe:
@@ -132,7 +150,7 @@ def make_recipe(document: Mapping[str, Any], trust: tuple[str, ...] = ()) -> Rec
                 raise ValueError(f"{entry} is {shown(document[entry])}, expected text")
             if len(document.get(entry, "")) > longest:
                 raise ValueError(f"{entry} has {len(document[entry])} characters, more than {longest}")
-        unknown = set(document) - {"name", "description", "task", *_TABLES}
+        unknown = set(document) - {"name", "description", "task", _STAGE, *_TABLES}
         if unknown:
             raise ValueError(f"unknown table {escape(', '.join(sorted(unknown))[:_MAX_NAME])}")
         name_of_task = document.get("task", "avvp")
@@ -146,20 +164,28 @@ def make_recipe(document: Mapping[str, Any], trust: tuple[str, ...] = ()) -> Rec
         if isinstance(objective, LocalizationObjective):
             objective.check(LocalizerConfig(labels=("event",), **model))
         training = TrainingConfig(**_checked_settings(TrainingConfig, "training", document))
+        stages = make_stages(document.get(_STAGE, []))
         if training.noisy_clips and name_of_task != "avel":
             raise ValueError("training.noisy_clips is for task avel")
-        return Recipe(
+        if name_of_task != "avvp" and (stages or training.select != DEFAULT_SELECTION or training.denoise != "none"):
+            raise ValueError("stages, training.select and training.denoise are for task avvp")
+        recipe = Recipe(
             name=name,
             description=document.get("description", ""),
             task=name_of_task,
             model=model,
             objective=objective,
             training=training,
+            stages=stages,
             trust=trust,
         )
     except (TypeError, ValueError, OverflowError) as error:
         known = name[:_MAX_NAME] if isinstance(name, str) else "without a name"
         raise SetupError(f"recipe {escape(known)}: {error}") from error
+    for stage in stages[:-1]:
+        if stage.kind == "train":
+            recipe.of_stage(stage)  # its tables, with the recipe's, are valid
+    return recipe
 
 
 _NO_SETTINGS: frozenset[str] = frozenset()
@@ -220,13 +246,50 @@ def _apply(document: dict[str, Any], change: str) -> None:
         parsed = {"value": text.strip()}  # a string without quotes
     if len(parsed) != 1:
         raise SetupError(f"{quoted} is more than one change")
+    owner = document
+    if table == _STAGE:
+        owner, rest = _stage_to_change(document, key.strip(), quoted)
+        table, dot, name = rest.partition(".")
+        name, inner, option = name.partition(".")
+        if not dot:
+            owner[table] = parsed["value"]  # of an estimate, such as its batch_size
+            return
     if table not in _TABLES:
         raise SetupError(f"{quoted}: unknown table {escape(table)}; known: {', '.join(_TABLES)}")
-    if not isinstance(document.setdefault(table, {}), dict):
+    if not isinstance(owner.setdefault(table, {}), dict):
         raise SetupError(f"{quoted}: {table} is not a table in this recipe")
     if not inner:
-        document[table][name] = parsed["value"]
+        owner[table][name] = parsed["value"]
         return
-    if not name.endswith(_OPTIONS) or not isinstance(document[table].setdefault(name, {}), dict):
+    if not name.endswith(_OPTIONS) or not isinstance(owner[table].setdefault(name, {}), dict):
         raise SetupError(f"{quoted}: {table}.{escape(name)} is not a table of settings of a part")
-    document[table][name][option] = parsed["value"]
+    owner[table][name][option] = parsed["value"]
+
+
+def _stage_to_change(document: Mapping[str, Any], key: str, quoted: str) -> tuple[dict[str, Any], str]:
+    """Return the stage that "stage.NAME.SETTING" names, and the setting. Raises SetupError."""
+    _, name, setting = (*key.split(".", 2), "", "")[:3]
+    stages = document.get(_STAGE, [])
+    known = [stage for stage in stages if isinstance(stage, dict)] if isinstance(stages, list) else []
+    for stage in known:
+        if stage.get("name") == name and setting:
+            return stage, setting
+    names = ", ".join(str(stage.get("name")) for stage in known[:-1]) or "none in this recipe"
+    raise SetupError(f"{quoted} is not a change like stage.NAME.training.epochs=5; names: {escape(names[:_MAX_NAME])}")
+
+
+def _make_files_absolute(document: Mapping[str, Any]) -> None:
+    """Let files that a recipe names be found from any folder, so that its run can be resumed from there."""
+    stages = document.get(_STAGE, [])
+    tables = [
+        owner.get("training")
+        for owner in (document, *(stages if isinstance(stages, list) else []))
+        if isinstance(owner, Mapping)
+    ]
+    for table in tables:
+        if not isinstance(table, dict):
+            continue
+        for name in ("removed_labels", "noise_ratios"):
+            value = table.get(name)
+            if isinstance(value, str) and value and "\0" not in value and is_file(Path(value)):
+                table[name] = str(Path(value).resolve())

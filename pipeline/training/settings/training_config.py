@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from typing import Any
 
 import torch
 
+from ....models.denoising import WARM_UPS
 from ....weights.messages import shown
+from ...evaluation.selection import DEFAULT_SELECTION, SELECTIONS
 from ...precisions import TRAINING_PRECISIONS
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
@@ -21,6 +23,11 @@ MAX_BATCH_SIZE = 1 << 16  # clips in a batch
 MAX_LEARNING_RATE = 100.0  # far above what any optimizer here survives
 MAX_FACTOR = 1e6  # weight decay, clip_norm, step_factor
 MAX_MILESTONES = 100
+MAX_FILE_NAME = 4096  # characters
+DENOISING = ("none", "labels", "batches")
+# Settings that older versions lack.
+_ADDED_FIELDS = ("step_at", "noisy_clips", "select", "patience", "denoise", "removed_labels", "noise_ratios",
+                 "denoise_warmup")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,15 +55,22 @@ class TrainingConfig:
     precision: str = "fp32"  # of the forward pass; losses, parameters and optimizer stay in float32
     seed: int = 1
     noisy_clips: bool = False  # avel: train on the clips of the split "noisy", which have no event, too
+    select: str = DEFAULT_SELECTION  # score on the validation clips by which the best epoch is chosen
+    patience: int = 0  # epochs without a better one after which training ends; 0: all epochs are trained
+    denoise: str = "none"  # of weak labels: "labels" are removed once (MA), in "batches" by noise ratios (JoMoLD)
+    removed_labels: str = ""  # "labels": file with them; by default those of the recipe's stage that relabels
+    noise_ratios: str = ""  # "batches": file with them, or "llp"; by default those of the recipe's stage that estimates
+    denoise_warmup: str = "published"  # "batches": growth of the ratios, see `denoising.warmed_ratio`
 
     def __post_init__(self) -> None:
-        choices = {"optimizer": OPTIMIZERS, "schedule": LR_SCHEDULES, "precision": TRAINING_PRECISIONS}
+        choices = {"optimizer": OPTIMIZERS, "schedule": LR_SCHEDULES, "precision": TRAINING_PRECISIONS,
+                   "select": SELECTIONS, "denoise": DENOISING, "denoise_warmup": WARM_UPS}  # fmt: skip
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {shown(getattr(self, name))}, not one of {', '.join(allowed)}")
         counts = {
             "epochs": (1, MAX_EPOCHS), "batch_size": (1, MAX_BATCH_SIZE), "step_epochs": (1, MAX_EPOCHS),
-            "warmup_epochs": (0, MAX_EPOCHS), "seed": (0, MAX_SEED),
+            "warmup_epochs": (0, MAX_EPOCHS), "seed": (0, MAX_SEED), "patience": (0, MAX_EPOCHS),
         }  # fmt: skip
         largest = {"learning_rate": MAX_LEARNING_RATE, "final_learning_rate": MAX_LEARNING_RATE}
         for name, value in vars(self).items():
@@ -71,6 +85,11 @@ class TrainingConfig:
                 )
         if self.learning_rate == 0 or max(self.beta1, self.beta2) >= 1:
             raise ValueError("learning_rate must be above 0, beta1 and beta2 below 1")
+        for name, needed in (("removed_labels", "labels"), ("noise_ratios", "batches")):
+            if getattr(self, name) and self.denoise != needed:
+                raise ValueError(f'{name} is for denoise = "{needed}"')
+            if "\0" in getattr(self, name) or len(getattr(self, name)) > MAX_FILE_NAME:
+                raise ValueError(f"{name} is not the name of a file")
         _check_milestones(self.step_at, is_used=self.schedule == "milestones")
 
     def rate(self, epoch: int) -> float:
@@ -99,7 +118,8 @@ class TrainingConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready mapping. Settings that older versions lack are left out where they have no effect."""
-        added = {"step_at": (), "noisy_clips": False}
+        defaults = {entry.name: entry.default for entry in fields(self)}
+        added = {name: defaults[name] for name in _ADDED_FIELDS}
         return {name: value for name, value in asdict(self).items() if name not in added or value != added[name]}
 
 
