@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .systems import SYSTEMS
+
 _TABLE1: dict[str, tuple[float, ...]] = {
     "1 block": (63.6, 67.2, 60.6, 63.8, 62.8, 57.5, 64.6, 55.1, 59.1, 56.0, 61.0),
     "2 blocks, GloVe": (63.7, 67.0, 61.3, 64.0, 62.8, 58.2, 63.9, 56.2, 59.5, 56.6, 61.3),
@@ -135,6 +137,7 @@ class PaperRun:
         embeddings: "bert" or "clip" for other label embeddings than the plan's.
         recipe: of the run; None for the one that the user names.
         supervision: "full" or "weak" where the table can be made with either.
+        trained: False for a row of which only the paper's scores are printed.
     """
 
     name: str
@@ -144,6 +147,7 @@ class PaperRun:
     embeddings: str | None = None
     recipe: str | None = None
     supervision: str | None = None
+    trained: bool = True
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,9 @@ class PaperTable:
 
     title: str
     runs: tuple[PaperRun, ...]
-    rows: str = "runs"  # what a row is: "runs", "subsets" of a run's clips (Table 3) or "classes" of a run (Fig. 3)
+    # What a row is: "runs", "subsets" of a run's clips (Table 3), "systems" of the registry (Table 4), "localization"
+    # (Table 5) or "classes" of a run (Fig. 3).
+    rows: str = "runs"
     notes: tuple[str, ...] = ()  # for the reader of the scores
 
 
@@ -176,6 +182,20 @@ def _localizers() -> tuple[PaperRun, ...]:
         for supervision in ("full", "weak")
         for system, accuracies in _TABLE5.items()
         for decoder, form, accuracy in zip(("DCH", "LEAP"), ((), ("leap",)), accuracies, strict=True)
+    )
+
+
+def _systems() -> tuple[PaperRun, ...]:
+    return tuple(
+        PaperRun(
+            system.name,
+            system.changes,
+            tuple(score for score in system.figures if score is not None),
+            recipe=system.recipe,
+            trained=system.recipe is not None,
+        )
+        for system in SYSTEMS.values()
+        if system.in_table4
     )
 
 
@@ -208,6 +228,12 @@ PAPER_TABLES = {
         "Clips with and without overlapping events",
         tuple(PaperRun(name, changes, paper_parts=_subsets(name)) for name, changes in _ENCODERS_AND_DECODERS.items()),
         rows="subsets",
+    ),
+    "table4": PaperTable(
+        "Other systems",
+        _systems(),
+        rows="systems",
+        notes=("The paper prints what the papers of the systems state; each was trained and selected in its own way.",),
     ),
     "table5": PaperTable(
         "Event localization on AVE: the systems' own classifiers and LEAP",

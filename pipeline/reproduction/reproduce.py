@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from ...weights.messages import shown
 from ...weights.source import ANYWHERE, WeightSource
 from ..errors import SetupError
 from ..evaluation.evaluate import Evaluation
 from ..evaluation.evaluate_parser import ParserEvaluator
 from ..evaluation.localization import LocalizationEvaluation
 from ..inference.bundle import load_parser
-from ..inference.thresholds import Thresholds
 from ..training.recipe import load_recipe
 from ..training.run_folder import CONFIG_FILE, STATE_FILE, lock_run, read_config
 from ..training.setup import (
@@ -29,6 +29,7 @@ from ..training.setup import (
 from ..training.train_parser import TrainingCallbacks, restore_run, train_epochs
 from ..training.training_state import load_training_state
 from .paper_tables import PAPER_TABLES, PaperRun, PaperTable
+from .systems import PSEUDO, SYSTEMS
 
 _TEST = "test"  # split that is scored
 _SYSTEM = ("model.system", "model.supervision", "model.decoder")  # what the recipes of a table differ in
@@ -64,6 +65,7 @@ def make_experiment(
     changes: tuple[str, ...] = (),
     encoders: Mapping[str, str] | None = None,
     supervision: str | None = None,
+    systems: Collection[str] = (),
 ) -> Experiment:
     """Plan the runs of a table.
 
@@ -75,16 +77,21 @@ def make_experiment(
         changes: settings of the recipe to change in all runs, "table.key=value".
         encoders: "bert" and "clip" -> sources of label embeddings, see `load_label_embeddings`.
         supervision: "full" or "weak" for the runs with it; None for all runs.
+        systems: names of the runs to train, of a table of systems; none for all that can be.
 
     Returns:
         The experiment; nothing is written.
 
     Raises:
-        SetupError: the table or a setting is unknown, or a change sets what the table compares.
+        SetupError: the table, a system or a setting is unknown, a change sets what the table compares, or systems need
+            pseudo labels and the plan has none.
     """
     if name not in PAPER_TABLES:
         raise SetupError(f"unknown table {name!r}; known: {', '.join(PAPER_TABLES)}")
-    chosen = [run for run in PAPER_TABLES[name].runs if supervision is None or run.supervision == supervision]
+    runs = [run for run in PAPER_TABLES[name].runs if run.trained]
+    chosen = [run for run in runs if supervision is None or run.supervision == supervision]
+    if PAPER_TABLES[name].rows == "systems":
+        chosen = _choose_systems(chosen, systems, plan)
     compared = {change.partition("=")[0] for run in chosen for change in run.changes}
     compared.update(_SYSTEM if any(run.recipe for run in chosen) else ())
     if clash := sorted((compared - _NOT_COMPARED) & {change.partition("=")[0].strip() for change in changes}):
@@ -101,8 +108,22 @@ def make_experiment(
     return Experiment(name, PAPER_TABLES[name], tuple(plans))
 
 
+def _choose_systems(runs: list[PaperRun], systems: Collection[str], plan: TrainingPlan) -> list[PaperRun]:
+    """Return the runs of these systems. Raises SetupError."""
+    known = {run.name: run for run in runs}
+    if unknown := [name for name in systems if name not in known]:
+        raise SetupError(f"{shown(unknown[0])} is not a system that is trained here; known: {', '.join(known)}")
+    chosen = [known[name] for name in known if not systems or name in systems]
+    lacking = [run.name for run in chosen if PSEUDO in SYSTEMS[run.name].needs]
+    if lacking and plan.pseudo_labels is None:
+        others = [run.name for run in chosen if run.name not in lacking]
+        hint = f"; or train the others: {' '.join(f'--system {shown(name)}' for name in others)}" if others else ""
+        raise SetupError(f"{', '.join(lacking)} need pseudo labels: name them with --pseudo-labels{hint}")
+    return chosen
+
+
 def open_experiment(experiment: Experiment) -> ExperimentData:
-    """Read the data of all runs, see `open_data`; those that train on the same clips share it.
+    """Read the data of all runs, see `open_data`; those that train on the same clips and labels share it.
 
     Args:
         experiment: of `make_experiment`.
@@ -114,13 +135,15 @@ def open_experiment(experiment: Experiment) -> ExperimentData:
         DatasetError: files are missing or invalid.
         FeatureMismatchError: the features are not those that networks of a recipe read.
     """
-    opened: dict[bool, PlanData] = {}
+    opened: dict[tuple[object, ...], PlanData] = {}
     data: ExperimentData = {}
     for _, plan, root in experiment.plans:
-        with_noisy = plan.recipe.training.noisy_clips
-        if with_noisy not in opened:
-            opened[with_noisy] = open_data(plan, tuple(dict.fromkeys((*plan.splits, _TEST))))
-        data[root] = opened[with_noisy]
+        objective = plan.recipe.objective
+        kinds = (getattr(objective, name, None) for name in ("targets", "segment_targets"))
+        labels = plan.recipe.training.noisy_clips, *kinds
+        if labels not in opened:
+            opened[labels] = open_data(plan, tuple(dict.fromkeys((*plan.splits, _TEST))))
+        data[root] = opened[labels]
     return data
 
 
@@ -172,7 +195,7 @@ def run_experiment(
         progress: of scoring, see `ParserEvaluator`.
 
     Returns:
-        Every run with its scores; all thresholds are 0.5.
+        Every run with its scores, by the thresholds of its parser's configuration.
 
     Raises:
         SetupError: a run cannot be started or resumed.
@@ -191,5 +214,5 @@ def run_experiment(
         trusted = replace(source, trust=(*source.trust, *plan.recipe.trust))  # the run is the user's recipe
         loaded = load_parser(str(root), source=trusted, device=str(device))
         evaluator = ParserEvaluator(loaded, plan.annotations, plan.features, progress=progress)
-        results.append((run, evaluator.evaluate(_TEST, Thresholds.uniform(data[root].annotations.labels))))
+        results.append((run, evaluator.evaluate(_TEST, loaded.thresholds)))
     return results

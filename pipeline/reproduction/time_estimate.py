@@ -164,8 +164,11 @@ def plan_table(experiment: Experiment, estimate: TimeEstimate) -> Table:
             f"{estimate.flops / 1e12:,.1f} TFLOP to go, about {format_clock(estimate.seconds, hour_digits=1)} (hours,"
             f" minutes, seconds) at the pace of {estimate.steps} steps that were measured now."
         )
+    notes = [note]
+    if left_out := [run.name for run in experiment.table.runs if not run.trained]:
+        notes.append(f"Printed with the paper's figures only: {', '.join(left_out)}.")
     header = ("run", "folder", "epochs", "TFLOP")
-    return Table(f"{experiment.name}: {experiment.table.title}", header, tuple(rows), (note,))
+    return Table(f"{experiment.name}: {experiment.table.title}", header, tuple(rows), tuple(notes))
 
 
 def _clip_flops(plan: TrainingPlan, data: PlanData) -> float:

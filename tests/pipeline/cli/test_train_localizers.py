@@ -308,7 +308,7 @@ def test_selection_on_the_test_split_is_labelled(run: Run, data: AveLike, tmp_pa
     [
         (("table5", "--recipe", "psp"), "the runs of table5 have recipes of their own; leave out --recipe"),
         (("table2", "--supervision", "weak"), "--supervision is for table5"),
-        (("table2", "--select", "test"), "--select is for table5"),
+        (("table2", "--select", "test"), "--select is for table4 and table5"),
         (("table5", "--set", "model.decoder=leap"), "table5 compares model.decoder; it cannot be set for every run"),
     ],
 )

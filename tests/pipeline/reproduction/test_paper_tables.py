@@ -25,6 +25,7 @@ from support.training import make_job
 
 RUNS = [run for table in PAPER_TABLES.values() for run in table.runs]
 PAPER = SHARED / "PAPER.md"
+NOT_MEANS = {("MA", 0), ("MM-Pyr", 1), ("DHHN", 1)}  # as printed by their own papers; see the caveats of the systems
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +36,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("run", [run for run in RUNS if len(run.paper) >= 10], ids=lambda run: run.name)
 def test_type_and_mean_follow_from_the_other_scores(run: PaperRun) -> None:
     """Type@AV is the mean of A, V and AV; the last column is the mean of the ten; to the rounding of a decimal."""
-    for level in (run.paper[:5], run.paper[5:10]):
-        assert level[3] == pytest.approx(sum(level[:3]) / 3, abs=0.1001)
+    for number, level in enumerate((run.paper[:5], run.paper[5:10])):
+        if (run.name, number) not in NOT_MEANS:
+            assert level[3] == pytest.approx(sum(level[:3]) / 3, abs=0.1001)
     if len(run.paper) == 11:
         assert run.paper[10] == pytest.approx(sum(run.paper[:10]) / 10, abs=0.0501)
 
