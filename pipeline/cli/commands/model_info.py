@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import click
 
@@ -48,7 +48,11 @@ class ModelInfoOptions(TableFileOptions, DownloadOptions):
     ),
 )
 def model_info(options: ModelInfoOptions) -> int:
-    """Print parameters and multiply-adds of a parser or a localizer, per module."""
+    """Print parameters and multiply-adds of a parser or a localizer, per module.
+
+    Of a recipe of a published system, also the licence of its program, how that chooses the best epoch, and what is
+    known against its figures.
+    """
     if options.recipe or options.changes:
         options = drop_defaults(options, "weights")
     if options.weights and (options.recipe or options.changes):
@@ -62,6 +66,7 @@ def model_info(options: ModelInfoOptions) -> int:
             bundle = load_bundle(options.weights, options.source())
             provide_weights(bundle.without_extractors(), options, Console(quiet=False))
 
+        from ...reproduction.systems import describe_system, system_of
         from ...training.model_info import count_parts, info_table, recipe_network
         from ...training.recipe import DEFAULT_RECIPE
 
@@ -75,6 +80,12 @@ def model_info(options: ModelInfoOptions) -> int:
             network = recipe_network(name, options.changes)
         modules = count_parts(network, options.segments)
         table = info_table(name, network, modules, options.segments)
-    write_result({"name": name, "parts": [module._asdict() for module in modules]}, [table], options, options.output)
+        other = any(change.strip().startswith(("model.encoder", "model.decoder")) for change in options.changes)
+        system = None if options.weights or other else system_of(name)
+        if system is not None:
+            table = replace(table, notes=(*table.notes, describe_system(system), *system.caveats))
+    parts = [module._asdict() for module in modules]
+    known = {} if system is None else {"system": {**asdict(system), "status": system.status}}
+    write_result({"name": name, "parts": parts, **known}, [table], options, options.output)
     print_written([] if options.output is None else [options.output], quiet=False)
     return 0

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 from avvp.models.files.published_parsers import FAMILIES
 from avvp.pipeline.reproduction.paper_tables import PAPER_TABLES
 from avvp.pipeline.reproduction.systems import NO_LICENCE, PSEUDO, SYSTEMS, System, describe_system, system_of
 from avvp.pipeline.training.recipe import list_recipes, load_recipe
+from support.command import Result
 from support.paths import SHARED
 
 PAPER, ZOO = SHARED / "PAPER.md", SHARED / "ZOO.md"
@@ -100,3 +103,14 @@ def test_later_figures_are_those_of_the_notes() -> None:
 def test_import_needs_no_torch() -> None:
     code = "import sys, avvp.pipeline.reproduction.systems; sys.exit(any(m in sys.modules for m in ('torch', 'numpy')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_model_info_names_licence_and_selection(run: Callable[..., Result]) -> None:
+    result = run("model-info", "--recipe", "mmpyr")
+    assert result.status == 0, result.err
+    assert "licence MIT (README); its program chooses the epoch by segment Type@AV on validation" in result.out
+    assert SYSTEMS["MM-Pyr"].caveats[0] in result.out
+    document = json.loads(run("model-info", "--recipe", "han", "-f", "json").out)
+    assert document["system"]["licence"] == "GPL-3.0 (README)"
+    for arguments in (("--recipe", "demo"), ("--recipe", "han", "--set", "model.encoder=mmpyr")):
+        assert "system" not in json.loads(run("model-info", *arguments, "-f", "json").out)
