@@ -64,6 +64,13 @@ class Batch(NamedTuple):
         return self.map_tensors(lambda tensor: tensor.to(device, non_blocking=True))
 
 
+class ModalityLabels(NamedTuple):
+    """Labels of N videos that hold for one modality, (N, C) bool each."""
+
+    audio: NDArray[np.bool_]
+    visual: NDArray[np.bool_]
+
+
 @dataclass(frozen=True, eq=False)
 class SplitDataset:
     """N clips of one split."""
@@ -78,6 +85,7 @@ class SplitDataset:
         None  # (N, T, C), padded with False: annotations of val and test, pseudo labels of train
     )
     events: EventTargets | None = None  # of the task avel, in all splits
+    modality_labels: ModalityLabels | None = None  # of the video, where denoising has removed labels
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -140,6 +148,7 @@ class SplitDataset:
             return Targets(
                 torch.from_numpy(self.video_labels[indices].astype(np.float32)),
                 *(_label_tensor(table, indices, longest) for table in self.labels or (None, None)),
+                *(_label_tensor(table, indices, longest) for table in self.modality_labels or (None, None)),
             )
         from ...models.localizers.losses import LocalizationTargets
 
@@ -369,4 +378,7 @@ def _label_tensor(
 ) -> Tensor | None:
     import torch
 
-    return None if table is None else torch.from_numpy(table[indices, :longest].astype(np.float32))
+    if table is None:
+        return None
+    rows = table[indices] if table.ndim == 2 else table[indices, :longest]  # noqa: PLR2004 - of videos; of segments
+    return torch.from_numpy(rows.astype(np.float32))

@@ -105,6 +105,14 @@ class Ranks:
         _call(lambda: dist.gather_object(value, values if self.is_first else None))
         return values if self.is_first else []
 
+    def send_to_all(self, value: T) -> T:
+        """Return the value of the first process, in every process."""
+        if self.count == 1:
+            return value
+        values: list[Any] = [value]
+        _call(lambda: dist.broadcast_object_list(values, 0))
+        return values[0]
+
     def leave(self) -> None:
         """End the connection between the processes, at the end of a run."""
         if self.count > 1:

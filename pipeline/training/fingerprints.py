@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...extractors.profiles import FeatureSpec
+from ...models.denoising import NoiseRatios
 from ..datasets.clips import SplitDataset
 from ..errors import SetupError
 from ..features.npy_folders import READ_THREADS, FeatureSource
@@ -132,7 +133,11 @@ def _hash_rows(rows: NDArray[np.floating]) -> bytes:
 
 
 def hash_data(
-    labels: Sequence[str], clips: SplitDataset, validation: SplitDataset | None, label_embeddings: Tensor | None
+    labels: Sequence[str],
+    clips: SplitDataset,
+    validation: SplitDataset | None,
+    label_embeddings: Tensor | None,
+    noise: NoiseRatios | None = None,
 ) -> dict[str, str]:
     """Hash everything that a run is trained on except the features.
 
@@ -141,6 +146,7 @@ def hash_data(
         clips: of training.
         validation: clips that choose the best epoch; None for none.
         label_embeddings: (C, W), or None.
+        noise: ratios by which labels are removed in each batch, or None.
 
     Returns:
         What it is, in the plural, for messages -> 32 hexadecimal digits.
@@ -158,6 +164,10 @@ def hash_data(
             "video labels of the training clips": _hash_arrays(clips.video_labels),
             "pseudo labels of the training clips": _hash_arrays(*(clips.labels or (None,))),
         }
+    if clips.modality_labels is not None:
+        hashes["labels of the modalities of the training clips"] = _hash_arrays(*clips.modality_labels)
+    if noise is not None:
+        hashes["noise ratios"] = _hash_arrays(*noise)
     if validation is not None:
         annotated = validation.events or (validation.video_labels, *(validation.labels or (None,)))
         hashes |= {

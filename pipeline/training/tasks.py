@@ -40,6 +40,7 @@ from ..inference.decisions import Decision
 from ..inference.networks import TrainedConfig, TrainedNetwork
 from ..inference.predict import predict_clips
 from ..inference.thresholds import Thresholds
+from ..metrics import Scores
 from ..text import escape
 from .recipe import Recipe
 
@@ -52,6 +53,7 @@ class ValidationScores(NamedTuple):
 
     best_by: float  # the best epoch has the highest
     document: dict[str, Any]  # JSON-ready, as in log.jsonl
+    ten: Scores | None = None  # of parsers, by which `TrainingConfig.select` chooses instead
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def _score_parsing(
     parser: Any, clips: SplitDataset, device: torch.device, decision: Decision | None
 ) -> ValidationScores:
     scores = score_clips(parser, clips, device, decision)
-    return ValidationScores(scores.segment.type_av, scores.to_dict())
+    return ValidationScores(scores.segment.type_av, scores.to_dict(), scores)
 
 
 # Event localization: one class that is heard and seen, or background, in each second.

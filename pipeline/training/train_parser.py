@@ -13,13 +13,18 @@ import torch
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
+from ...models.config import ParserConfig
+from ...models.denoising import NoiseRatios
+from ...models.losses import Objective
 from ..datasets.clips import SplitDataset
 from ..datasets.loader import epoch_seed, load_batches, shuffled
 from ..errors import SetupError, TrainingError
+from ..evaluation.selection import EACH_MODALITY, selection_scores
 from ..files import exclusive_lock
 from ..inference.networks import TrainedConfig, TrainedNetwork
 from ..memory import converting_out_of_memory, name_option_when_out_of_memory
 from ..text import escape, first_few
+from .batches.denoise import drop_labels
 from .batches.hooks import step_context
 from .distributed import ALONE, BatchShare, Ranks, check_processes, copy_parameters
 from .fingerprints import ADVICE, HashedFeatures, check_features, gather_hashes, hash_data, hash_recipe
@@ -27,8 +32,8 @@ from .recipe import Recipe
 from .recipe_parts import RecipeParts, build_recipe_network, check_parts, load_parts
 from .run_folder import BEST_FILE, LAST_FILE
 from .step import make_optimizer, training_step
-from .tasks import task_of
-from .training_state import TrainingState, load_state, save_state, write_log, write_parser
+from .tasks import ValidationScores, task_of
+from .training_state import TrainingState, join_best, load_state, save_state, write_log, write_parser
 
 __all__ = [
     "RestoredRun",
@@ -71,6 +76,7 @@ class TrainingJob:
     root: Path  # folder of the run, see `run_folder`
     device: torch.device
     ranks: Ranks = ALONE  # the processes that train together
+    noise: NoiseRatios | None = None  # (C,) each, of labels that are removed in each batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,10 +94,10 @@ class RestoredRun:
 def train(job: TrainingJob, callbacks: TrainingCallbacks | None = None) -> TrainingState:
     """Lock the folder of a run and train from its last complete epoch to the last epoch of the recipe.
 
-    The best epoch has the highest score on the validation clips: of parsers the segment-level Type@AV, of localizers
-    the accuracy; of equal ones, the later. Without validation clips it is the last. On a CPU, a run that was stopped
-    and resumed ends with the same parameters, bit for bit, as one that was not: the order of the clips and the dropout
-    of an epoch depend on the seed and its number only.
+    The best epoch has the highest score on the validation clips: of parsers the one that the recipe selects by, of
+    localizers the accuracy; of equal ones, the later. Without validation clips it is the last. On a CPU, a run that was
+    stopped and resumed ends with the same parameters, bit for bit, as one that was not: the order of the clips and the
+    dropout of an epoch depend on the seed and its number only.
 
     Args:
         job: of `prepare_job`; the folder of the run exists.
@@ -135,14 +141,15 @@ def restore_run(job: TrainingJob, callbacks: TrainingCallbacks | None = None) ->
     if validation is not None:
         validation = replace(validation, features=HashedFeatures(validation.features))
     job = replace(job, clips=clips, validation=validation)
-    parts = load_parts(job.recipe, job.config)
+    parts = _with_removal(load_parts(job.recipe, job.config), job)
     torch.manual_seed(config.seed)
     with name_option_when_out_of_memory("network (--set model.hidden_dim)"):
         parser = build_recipe_network(job.recipe, job.config, job.label_embeddings).to(job.device)
         optimizer = make_optimizer(config, parser)
         scaler = GradScaler(job.device.type, enabled=config.precision == "fp16")
         state, hashes = load_state(job.root, parser, optimizer)
-    data, recipe = hash_data(job.config.labels, clips, validation, job.label_embeddings), hash_recipe(job.recipe)
+    data = hash_data(job.config.labels, clips, validation, job.label_embeddings, job.noise)
+    recipe = hash_recipe(job.recipe)
     if state.epochs:
         _check_settings(job, state, data, recipe)
     if state.epochs and job.ranks.is_first:
@@ -152,6 +159,25 @@ def restore_run(job: TrainingJob, callbacks: TrainingCallbacks | None = None) ->
     if state.scaler:
         scaler.load_state_dict(state.scaler)
     return RestoredRun(job, parser, optimizer, scaler, state, parts)
+
+
+def _with_removal(parts: RecipeParts, job: TrainingJob) -> RecipeParts:
+    """Add the removal of labels in each batch, if the recipe asks for it. Raises SetupError if it cannot."""
+    config, objective = job.recipe.training, job.recipe.objective
+    if config.denoise == "labels" and job.clips.modality_labels is None:
+        raise SetupError(
+            f'recipe {escape(job.recipe.name)}: denoise = "labels" needs removed labels: a stage of kind "relabel", or'
+            " training.removed_labels, a file"
+        )
+    if config.denoise != "batches":
+        return parts
+    if job.noise is None or not isinstance(objective, Objective):
+        raise SetupError(
+            f'recipe {escape(job.recipe.name)}: denoise = "batches" needs noise ratios: a stage of kind "estimate", or'
+            " training.noise_ratios, a file"
+        )
+    relabel = drop_labels(job.noise, config.denoise_warmup, objective)
+    return parts._replace(hooks=replace(parts.hooks, relabel=relabel))
 
 
 def _check_settings(job: TrainingJob, state: TrainingState, data: Mapping[str, str], recipe: str) -> None:
@@ -187,7 +213,8 @@ def train_epochs(run: RestoredRun, callbacks: TrainingCallbacks | None = None) -
     callbacks = callbacks or TrainingCallbacks()
     job, state = run.job, run.state
     copy_parameters(job.ranks, run.parser)
-    for epoch in range(state.epochs, job.recipe.training.epochs):
+    while not state.is_finished(job.recipe.training):
+        epoch = state.epochs
         with converting_out_of_memory(lambda error: TrainingError(_describe_memory(job, state, error))):
             record = _train_epoch(run, epoch, callbacks)
         with job.ranks.together(TrainingError):
@@ -206,16 +233,22 @@ def _finish_epoch(run: RestoredRun, epoch: int, record: dict[str, Any]) -> None:
         with converting_out_of_memory(lambda error: TrainingError(_describe_memory(job, state, error))):
             if job.validation is not None:
                 scores = task_of(job.recipe).score(run.parser, job.validation, job.device, run.parts.decision)
-        epoch_score = float(epoch) if scores is None else scores.best_by
-        is_best = epoch_score >= state.best_score
-        if is_best:
-            state.best_score, state.best_epoch = epoch_score, epoch + 1
-        state.epochs = epoch + 1
+        better = state.choose(_selected_by(job.recipe.training.select, scores, epoch), job.recipe.training.select)
         state.scaler = run.scaler.state_dict()
-        record |= {"validation": None if scores is None else scores.document, "best": is_best}
+        record |= {"validation": None if scores is None else scores.document, "best": bool(better)}
+        if job.recipe.training.select == EACH_MODALITY:
+            record["best_of"] = better
         state.log.append(record)
         _save(run)
     state.epochs = epoch + 1
+    state.best_epoch = job.ranks.send_to_all(state.best_epoch)  # which says, with patience, when training ends
+
+
+def _selected_by(select: str, scores: ValidationScores | None, epoch: int) -> dict[str, float]:
+    """Return the scores of an epoch, from 0, by which it may be the best; its number where there are none."""
+    if scores is None:
+        return dict.fromkeys(("audio", "visual") if select == EACH_MODALITY else ("best",), float(epoch))
+    return {"best": scores.best_by} if scores.ten is None else selection_scores(scores.ten, select, epoch)
 
 
 def _train_epoch(run: RestoredRun, epoch: int, callbacks: TrainingCallbacks) -> dict[str, Any]:
@@ -285,7 +318,10 @@ def _save(run: RestoredRun) -> None:
         record["selected_on"] = job.validation.split  # not a split to report scores of
     if run.parts.others:
         record["parts"] = [part.to_dict() for part in run.parts.others]
-    if latest["best"]:
+    if latest.get("best_of"):
+        pair = join_best(job.root, run.parser, latest["best_of"], trust=job.recipe.trust)
+        write_parser(job.root / BEST_FILE, pair, spec, {**record, "epochs_of": dict(state.best_epochs)})
+    elif latest["best"]:
         write_parser(job.root / BEST_FILE, run.parser, spec, record)
     write_parser(job.root / LAST_FILE, run.parser, spec, record)
     write_log(job.root, state)
@@ -301,6 +337,13 @@ def check_job(job: TrainingJob) -> None:
     """Check that a recipe can be trained on its data and device. Raises SetupError if not."""
     check_processes(job.ranks, job.recipe.training.batch_size, len(job.clips))
     task_of(job.recipe).check(job.recipe, job.config, job.clips)
+    if job.recipe.training.denoise == "batches":
+        if not isinstance(job.config, ParserConfig) or job.config.encoder != "han":
+            raise SetupError('denoise = "batches" compares passes without cross-attention, which the encoder han has')
+        if job.ranks.count > 1:
+            raise SetupError(
+                'denoise = "batches" compares all clips of a batch: train in one process, without torchrun'
+            )
     if job.recipe.training.precision == "fp16" and job.device.type == "cpu":
         raise SetupError("fp16 needs a GPU; on a CPU use bf16 or fp32")
     check_parts(job.recipe, job.config, job.label_embeddings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from ...extractors.profiles import FeatureSpec
-from ...models.files.checkpoint import dump_checkpoint
+from ...models.files.checkpoint import dump_checkpoint, load_checkpoint
+from ...models.parser import AVParser, NetworkPair, join_networks
 from ...weights.messages import first_line, shown
 from ...weights.parameters import check_parameters
 from ..errors import SetupError
+from ..evaluation.selection import EACH_MODALITY, is_better
 from ..files import write_atomic
 from ..inference.networks import TrainedNetwork
 from ..text import escape
-from .run_folder import LOG_FILE, STATE_FILE
-from .settings.training_config import MAX_EPOCHS
+from .run_folder import BEST_FILE, LOG_FILE, STATE_FILE
+from .settings.training_config import MAX_EPOCHS, TrainingConfig
 from .state_file import read_state_content, read_state_file, write_state_file
 
 _ADAM_KEYS = {"step", "exp_avg", "exp_avg_sq"}
@@ -39,6 +41,37 @@ class TrainingState:
     recipe: str = ""  # see `fingerprints.hash_recipe`
     log: list[dict[str, Any]] = field(default_factory=list)  # a record for each epoch
     scaler: dict[str, Any] = field(default_factory=dict)  # state of the GradScaler, for fp16
+    # With select = "each_modality": score and epoch of the best network of each modality.
+    best_scores: dict[str, float] = field(default_factory=dict)
+    best_epochs: dict[str, int] = field(default_factory=dict)
+
+    def is_finished(self, config: TrainingConfig) -> bool:
+        """Return whether all epochs are complete, or none of the last `patience` ones was the best."""
+        waited = self.epochs - self.best_epoch
+        return self.epochs >= config.epochs or (0 < config.patience <= waited and self.epochs > 0)
+
+    def choose(self, scores: Mapping[str, float], select: str) -> list[str]:
+        """Count the epoch that was trained, and compare it with the best ones so far.
+
+        Args:
+            scores: of `selection_scores`.
+            select: setting of the recipe.
+
+        Returns:
+            Names of the scores by which it is the best.
+        """
+        self.epochs += 1
+        if select != EACH_MODALITY:
+            better = [name for name, score in scores.items() if is_better(score, self.best_score, select)]
+            self.best_score = scores[better[0]] if better else self.best_score
+        else:
+            lowest = float("-inf")
+            better = [n for n, score in scores.items() if is_better(score, self.best_scores.get(n, lowest), select)]
+            self.best_scores |= {name: scores[name] for name in better}
+            self.best_epochs |= dict.fromkeys(better, self.epochs)
+            self.best_score = sum(self.best_scores.values()) / len(self.best_scores)
+        self.best_epoch = self.epochs if better else self.best_epoch
+        return better
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any]) -> TrainingState:
@@ -69,12 +102,24 @@ class TrainingState:
             raise ValueError(f"its best score is {shown(state.best_score)}")
         if not isinstance(state.data, dict) or not isinstance(state.recipe, str):
             raise ValueError("its fingerprints of data and recipe are missing")
+        _check_best_of(state)
         scaler = state.scaler
         if not isinstance(scaler, dict) or not all(_is_finite(value) and value >= 0 for value in scaler.values()):
             raise ValueError("its scale of gradients is not a table of numbers")
         if scaler and set(scaler) != _SCALER_KEYS:
             raise ValueError("its scale of gradients has other entries than this version of torch")
         return state
+
+
+def _check_best_of(state: TrainingState) -> None:
+    """Raise ValueError unless the best networks of the modalities are complete, or there are none."""
+    tables = state.best_scores, state.best_epochs
+    if not all(isinstance(table, dict) and set(table) in ({"audio", "visual"}, set()) for table in tables):
+        raise ValueError("its best epochs of the modalities are not tables")
+    if set(state.best_scores) != set(state.best_epochs) or not all(map(_is_finite, state.best_scores.values())):
+        raise ValueError("its best scores of the modalities are not numbers")
+    if not all(type(epoch) is int and 1 <= epoch <= state.epochs for epoch in state.best_epochs.values()):
+        raise ValueError("its best epochs of the modalities are not those of the run")
 
 
 def _is_finite(value: object) -> bool:
@@ -94,6 +139,35 @@ def write_parser(path: Path, parser: TrainedNetwork, spec: FeatureSpec, record: 
         OutputError: the file cannot be written.
     """
     write_atomic(path, dump_checkpoint(parser, spec.to_dict(), record))
+
+
+def join_best(root: Path, parser: TrainedNetwork, better: Sequence[str], *, trust: Iterable[str] = ()) -> AVParser:
+    """Join the best networks of both modalities to one parser.
+
+    Args:
+        root: folder of the run, whose best.safetensors holds the best ones so far.
+        parser: of the last epoch.
+        better: "audio", "visual" or both: what it is the best for.
+        trust: packages whose parts the parser may have.
+
+    Returns:
+        The parser, in evaluation mode on the CPU.
+
+    Raises:
+        SetupError: the best ones so far cannot be read.
+    """
+    assert isinstance(parser, AVParser)
+    networks = {"audio": parser, "visual": parser}
+    if len(better) < len(networks):
+        try:
+            pair = load_checkpoint(root / BEST_FILE, trust).parser
+        except ValueError as error:
+            raise SetupError(escape(error)) from error
+        if not isinstance(pair, NetworkPair):
+            raise SetupError(f"{escape(root / BEST_FILE)}: not the best networks of both modalities")
+        kept = {"audio": pair.audio_network, "visual": pair.visual_network}
+        networks |= {name: network for name, network in kept.items() if name not in better}
+    return join_networks(networks["audio"], networks["visual"], trust=trust)
 
 
 def write_log(root: Path, state: TrainingState) -> None:
