@@ -72,7 +72,7 @@ def try_loss(loss: Loss, objective: Objective, config: ParserConfig) -> None:
 
     segments = [values(_BATCH, _SEGMENTS, classes) for _ in range(2)]
     videos = [values(_BATCH, classes) for _ in range(2)]
-    pooled = config.decoder == "mmil"
+    pooled = config.pools
     output = ParserOutput(
         audio_segment_probs=segments[0].sigmoid(),
         visual_segment_probs=segments[1].sigmoid(),

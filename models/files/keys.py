@@ -71,13 +71,13 @@ class Family:
             The key; where the rules do not tell it, the name.
         """
         packed = _SPLIT_QKV.sub(r"\1in_proj_\2", name)
-        for rule in self.rules:
-            for target in dict.fromkeys((name, packed)):
-                for key in _undo(rule, target, start=True):
-                    for candidate in (key, *(other for inner in self.inner for other in _undo(inner, key))):
-                        if self._maps(candidate, target):
-                            return candidate
-        return name
+        outer = [key for rule in self.rules for key in _undo(rule, name, start=True)]
+        # Names that no rule made are kept by all of them, so that those that a rule made come first.
+        candidates = [(key, name) for partly in outer for rule in self.inner for key in _undo(rule, partly)]
+        if packed != name:
+            candidates += [(key, packed) for rule in self.rules for key in _undo(rule, packed, start=True)]
+        candidates += [(key, name) for key in outer]
+        return next((key for key, made in candidates if self._maps(key, made)), name)
 
     def _maps(self, key: str, name: str) -> bool:
         """Return whether a published key has this name here."""

@@ -25,6 +25,14 @@ ALL += [
     {"label_queries": "learned"},
     {"leap_prediction": "first"},
     {"encoder": "han", "layers": 2},
+    {"encoder": "han", "decoder": "mmil", "cross_attention": False, "layers": 2},
+    {"encoder": "han", "decoder": "mmil", "cross_share": 0.8, "self_attention_share": 0.3, "visual_dropout": 0.5},
+    {"encoder": "han", "decoder": "evidence", "stem": "elu", "cross_share": 0.8, "self_attention_share": 0.3},
+    {"encoder": "han", "decoder": "classwise", "class_dim": 6},
+    {"encoder": "mmpyr", "decoder": "classwise", "class_dim": 6},
+    {"encoder": "mmpyr", "decoder": "evidence"},
+    {"encoder": "han", "decoder": "mmil", "stem": "mlp", "stem_hidden_dim": 9, "han_order": "sequential"},
+    {"encoder": "han", "decoder": "leap", "self_attention_share": 0.3},
 ]
 combinations = pytest.mark.parametrize("changes", ALL, ids=lambda changes: "-".join(map(str, changes.values())))
 
@@ -36,7 +44,7 @@ def test_parser_accepts_any_length_and_number_of_classes(changes: dict, segments
     assert output.audio_segment_probs.shape == output.visual_segment_probs.shape == (2, segments, classes)
     assert output.audio_video_probs.shape == output.video_probs.shape == (2, classes)
     assert output.audio_hidden.shape == (2, segments, 16)
-    if changes.get("decoder") != "mmil":
+    if changes.get("decoder", "leap") == "leap":
         assert output.audio_attention is not None
         torch.testing.assert_close(output.audio_attention.sum(-1), torch.ones(2, classes, dtype=torch.float64))
     assert output.valid.all()
@@ -189,11 +197,18 @@ def test_parser_rejects_inconsistent_shapes(shapes: tuple, lengths: list[int] | 
     [
         {"labels": ()}, {"labels": ("a", "a")}, {"heads": 3}, {"leap_variant": "other"}, {"leap_blocks": 0},
         {"encoder": "x"}, {"decoder": "x"}, {"layers": 0}, {"dropout": 1.0}, {"swap_modalities": True},
-        {"hidden_dim": -4}, {"feedforward_dim": 0}, {"levels": 80},
+        {"hidden_dim": -4}, {"feedforward_dim": 0}, {"levels": 80}, {"stem": "x"}, {"stem_hidden_dim": 0},
+        {"class_dim": 1 << 17}, {"evidence_dropout": 1.0}, {"visual_dropout": -0.1}, {"class_dropout": "x"},
+        {"cross_attention": False}, {"cross_share": 0.8}, {"self_attention_share": 0.3}, {"cross_attention": 1},
+        {"encoder": "han", "heads": 1, "cross_share": 1.1},
+        {"encoder": "han", "heads": 1, "cross_attention": False, "cross_share": 0.8},
+        {"encoder": "han", "heads": 1, "cross_attention": False, "self_attention_share": 0.3},
+        {"decoder": "classwise", "labels": tuple(map(str, range(1001)))},
     ],
 )  # fmt: skip
 def test_parser_config_rejects_invalid_settings(settings: dict) -> None:
-    with pytest.raises(ValueError, match=r"labels|heads|not one of|at least|swap|nine hours|below 1"):
+    messages = r"labels|heads|not one of|at least|swap|nine hours|below 1|from 0 to 1|encoder han|true or false"
+    with pytest.raises(ValueError, match=messages):
         ParserConfig(**{"labels": ("a",), **settings})
 
 
