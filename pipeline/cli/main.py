@@ -64,6 +64,7 @@ _SUMMARIES = {
     "synth": "Generate labelled clips of the 25 LLP classes.",
     "train": "Train a parser or a localizer on extracted features.",
     "train-extractors": "Train small feature extractors on clips with dense labels.",
+    "train-teacher": "Train a temporal teacher on clips with labels per second, as UWAV does.",
     "weights": "List, download, verify, find and share weight files and bundles.",
 }
 
@@ -79,6 +80,7 @@ _SUMMARIES = {
         "reproduce": "training.reproduce",
         "train": "training.train",
         "train-extractors": "training.train_extractors",
+        "train-teacher": "training.train_teacher",
     },
     context_settings=CONTEXT_SETTINGS,
     epilog=format_examples(_EXAMPLES),

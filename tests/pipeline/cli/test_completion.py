@@ -36,7 +36,7 @@ def complete(run: Run, monkeypatch: pytest.MonkeyPatch) -> Complete:
     ("line", "answer"),
     [
         ("avvp doct", ["plain,doctor"]),
-        ("avvp train", ["plain,train", "plain,train-extractors"]),
+        ("avvp train", ["plain,train", "plain,train-extractors", "plain,train-teacher"]),
         ("avvp weights fet", ["plain,fetch"]),
         ("avvp parse --vid", ["plain,--video-threshold"]),
         ("avvp parse --decoder d", ["plain,decord"]),

@@ -34,6 +34,8 @@ COMMANDS = {
 }
 # No server is to start: the address is of a network for documentation, and none of this machine's.
 _SERVE = ("serve", "{}/empty", "--weights", "{}/bundle", "-o", "{}/out/serve", "--token-file", "{}/empty")
+_TEACHER = ("train-teacher", "--annotations", "{}/annotations", "--features", "{}/features")
+COMMANDS["train-teacher"] = (*_TEACHER, "--text-features", "{}/clip.mp4", "-o", "{}/out/teacher")
 COMMANDS["serve"] = (*_SERVE, "--host", "203.0.113.1")
 _COMPARE = ("compare", "{}/bundle", "{}/events", "--annotations", "{}/annotations", "--features", "{}/features")
 COMMANDS["compare"] = (*_COMPARE, "--split", "val", "-o", "{}/out/compared.txt", "--plot", "{}/out/compared.png")

@@ -33,6 +33,7 @@ TRACKERS = ("tensorboard", "trackio", "wandb")
 if TYPE_CHECKING:
     from .....extractors.profiles import FeatureSpec
     from ....training.distributed import Ranks
+    from ....training.recipe import Recipe
     from ....training.setup import PlanData, TrainingPlan
     from ....training.train_parser import RestoredRun, TrainingCallbacks
     from ...console import Console
@@ -145,6 +146,17 @@ class SettingOptions(CommandOptions):
         metadata=option("--precision", type=click.Choice(TRAINING_PRECISIONS), help="training.precision.")
     )
 
+    def shortcut_changes(self, epochs: int | None) -> list[str]:
+        """Return the shortcuts that were given, and the number of epochs, as "TABLE.KEY=VALUE"."""
+        shortcuts = {
+            "epochs": epochs,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "seed": self.seed,
+            "precision": self.precision,
+        }
+        return [f"training.{key}={value}" for key, value in shortcuts.items() if value is not None]
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(PlanOptions, SettingOptions, RunningOptions):
@@ -184,15 +196,7 @@ class TrainOptions(PlanOptions, SettingOptions, RunningOptions):
 
     def all_changes(self) -> list[str]:
         """Return --set and its shortcuts as "TABLE.KEY=VALUE"."""
-        shortcuts = {
-            "epochs": self.epochs,
-            "batch_size": self.batch_size,
-            "learning_rate": self.learning_rate,
-            "seed": self.seed,
-            "precision": self.precision,
-        }
-        settings = [f"training.{key}={value}" for key, value in shortcuts.items() if value is not None]
-        return [*self.changes, *settings]
+        return [*self.changes, *self.shortcut_changes(self.epochs)]
 
 
 @command(
@@ -262,7 +266,7 @@ def _start(
     resolved = resolve_device(device)
     set_torch_threads(options.threads)
     data = open_data(plan, ("train", "val", "test") if options.check else None)
-    _print_data(data, console)
+    print_data(data, console)
     source = options.source()
     job = prepare_job(plan, data, root, device=resolved, source=source, ranks=ranks)
     if options.check:
@@ -339,18 +343,33 @@ def _make_plan(options: TrainOptions) -> tuple[TrainingPlan, bool]:
     from ....training.setup import TrainingPlan, with_epochs
 
     if not options.resume or options.output is None:
-        return options.training_plan(options.all_changes()), False
+        plan = options.training_plan(options.all_changes())
+        check_command(plan.recipe, "train")
+        return plan, False
     config = read_config(options.output)
     try:
         plan = TrainingPlan.from_dict(config, options.source().trust)
     except SetupError as error:
         raise SetupError(f"{escape(options.output / CONFIG_FILE)}: {error}") from error
+    check_command(plan.recipe, "train")
     if options.epochs is None or options.epochs == plan.recipe.training.epochs:
         return plan, False
     return replace(plan, recipe=with_epochs(plan.recipe, options.epochs)), True
 
 
-def _print_data(data: PlanData, console: Console) -> None:
+def check_command(recipe: Recipe, command: str) -> None:
+    """Check that a command trains the networks of a recipe: "train" or "train-teacher".
+
+    Raises:
+        SetupError: another command does.
+    """
+    expected = "train-teacher" if recipe.task == "teacher" else "train"
+    if command != expected:
+        raise SetupError(f"recipe {escape(recipe.name)} is for avvp {expected}, not for avvp {command}")
+
+
+def print_data(data: PlanData, console: Console) -> None:
+    """Print notes on the annotations, and how many clips and classes there are."""
     from ....datasets.localization import describe_targets
 
     for note in (*data.annotations.notices, *data.annotations.notes):
