@@ -27,7 +27,7 @@ _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, tor
 
 
 class _Number:
-    """Placeholder of a NumPy number or data type in a pickle; its arguments and its state are not used."""
+    """Placeholder of a NumPy number, array or data type in a pickle; its arguments and its state are not used."""
 
     def __init__(self, *_arguments: object) -> None:
         pass
@@ -38,15 +38,21 @@ class _Number:
 
 # Under the names of NumPy 1 and NumPy 2. NumPy's own functions would allocate what a file asks for.
 _NUMBERS: list[Any] = [
-    (_Number, name) for name in ("numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+    (_Number, name)
+    for name in (
+        *("numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"),
+        *("numpy.ndarray", "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"),
+    )
 ]
+_NETWORKS = ("state_dict", "model")  # entries of the files of training runs
 
 
 def read_state_dict(path: Path, *, rounded: bool = False) -> dict[str, Tensor]:
-    """Read the tensors of a weight file; the `state_dict` entry of a training run's file is read as well.
+    """Read the tensors of a weight file, or those of the network in a training run's file.
 
-    Only tensors are unpickled; NumPy numbers, which training runs store beside the tensors, are skipped. A file that
-    has the name of one of the manifest, and its hash, is read as that one has to be, see `manifest.FORMS`.
+    The network of such a file is its entry `state_dict` or `model`. Only tensors are unpickled; NumPy numbers and the
+    states of random number generators, which training runs store beside the tensors, are skipped. A file that has the
+    name of one of the manifest, and its hash, is read as that one has to be, see `manifest.FORMS`.
 
     Args:
         path: a .safetensors, .pt or .pth file, or Keras' of the manifest.
@@ -66,8 +72,8 @@ def read_state_dict(path: Path, *, rounded: bool = False) -> dict[str, Tensor]:
         content = _READERS[known.form](path)
     else:
         content = _read_tensors(path)
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):  # file of a training run
-        content = content["state_dict"]
+    if isinstance(content, dict):
+        content = next((content[name] for name in _NETWORKS if isinstance(content.get(name), dict)), content)
     if not isinstance(content, dict) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
     ):

@@ -35,6 +35,9 @@ _GLOBALS = {
     "numpy dtype",
     "numpy.core.multiarray scalar",
     "numpy._core.multiarray scalar",
+    "numpy ndarray",  # states of random number generators
+    "numpy.core.multiarray _reconstruct",
+    "numpy._core.multiarray _reconstruct",
     *(f"torch {kind}Storage" for kind in _STORAGES),
 }
 _MODULE_TABLES = {"_parameters", "_modules"}  # attributes of every module

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import random
 import resource
 import struct
 import time
@@ -116,6 +117,7 @@ PT: dict[str, Callable[[], bytes]] = {
     "list": lambda: saved([torch.ones(2)]),
     "number": lambda: saved(3),
     "not only tensors": lambda: saved({"a": torch.ones(2), "b": 3}),
+    "model in a network": lambda: saved({"state_dict": {"model": {"a": torch.ones(2)}}}),
     "dictionary in a dictionary": lambda: saved({"state_dict": {"a": {"b": torch.ones(2)}}}),
     "long name": lambda: saved({"k" * 100_000: torch.ones(2)}),
     "name with control characters": lambda: saved({"\x1b[31m\n\u202e": torch.tensor([float("nan")])}),
@@ -203,6 +205,46 @@ def test_numbers_of_numpy_are_skipped_whatever_they_claim(tmp_path: Path) -> Non
         torch.testing.assert_close(read_state_dict(tmp_path / "x.pt"), state)
     assert np.dtype("f8").newbyteorder("=") == np.dtype(float)
     assert np.array([1.0]).tobytes() == struct.pack("<d", 1.0)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("entry_name", ["model", "state_dict"])
+def test_files_of_training_runs_with_the_states_of_random_numbers(
+    tmp_path: Path, entry_name: str, legacy: bool
+) -> None:
+    """What the programs of JoMoLD, CMPAE, CoLeaF and LSLD save; NumPy 1 has another name of the module."""
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.Adam([weight])
+    optimizer.zero_grad()
+    weight.sum().backward()
+    optimizer.step()
+    state = {"a": weight.detach(), "n": torch.tensor(3)}
+    content = saved(
+        {
+            "torch_rng": torch.get_rng_state(), "random_rng": random.getstate(), "numpy_rng": np.random.get_state(),
+            entry_name: state, "optimizer": optimizer.state_dict(), "scheduler": {"step_size": 6}, "epochs": 20,
+        },
+        legacy=legacy,
+    )  # fmt: skip
+    assert b"_reconstruct" in content
+    older = content.replace(b"numpy._core.multiarray\n", b"numpy.core.multiarray\n")
+    (tmp_path / "x.pt").write_bytes(content if legacy else rewritten(content, lambda _, data: data))
+    torch.testing.assert_close(read_state_dict(tmp_path / "x.pt"), state)
+    if legacy:
+        (tmp_path / "x.pt").write_bytes(older)
+        torch.testing.assert_close(read_state_dict(tmp_path / "x.pt"), state)
+
+
+def test_arrays_of_numpy_are_not_made_whatever_they_claim(tmp_path: Path) -> None:
+    """NumPy's own function would allocate 1 TB for this one, before its state says what it holds."""
+    state = {"a": torch.ones(2)}
+    array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n\x8a\x06" + (2**40).to_bytes(6, "little")
+    array += b"\x85X\1\0\0\0b\x87R"
+    content = saved({"model": state, "best": 7})
+    patched = rewritten(content, lambda name, data: data.replace(b"K\x07", array) if name.endswith(".pkl") else data)
+    assert patched != content
+    (tmp_path / "x.pt").write_bytes(patched)
+    torch.testing.assert_close(read_state_dict(tmp_path / "x.pt"), state)
 
 
 @pytest.mark.parametrize("legacy", [False, True])
