@@ -1,0 +1,46 @@
+"""Files of published systems as bundles: weights named by their family, as the programs save them."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from avvp.models import AVParser
+from avvp.models.files.published_han import HAN_FAMILIES
+from avvp.pipeline.errors import SetupError
+from avvp.pipeline.inference.bundle import load_parser
+from support.parsers import family_state
+
+BUNDLE = """\
+profile = "llp"
+labels = "llp"
+extractors = {{ vggish = "vggish", resnet152 = "resnet152", r2plus1d_18 = "r2plus1d_18" }}
+parser = {{ family = "{family}", file = "published.pt" }}
+"""
+
+
+def write(folder: Path, family: str, content: object) -> str:
+    torch.save(content, folder / "published.pt")
+    (folder / "bundle.toml").write_text(BUNDLE.format(family=family))
+    return str(folder)
+
+
+@pytest.mark.parametrize("family", ["ma", "jomold", "cmpae", "cvcms", "uwav"])
+def test_a_file_of_training_as_a_bundle(tmp_path: Path, family: str) -> None:
+    """The network is beside the states of random number generators."""
+    state = family_state(family)
+    states = {"random_rng": random.getstate(), "numpy_rng": np.random.get_state(), "torch_rng": torch.get_rng_state()}
+    parser = load_parser(write(tmp_path, family, {**states, "model": state, "epochs": 25})).parser
+    assert isinstance(parser, AVParser)
+    assert parser.config.video_filter == HAN_FAMILIES[family].settings["video_filter"]
+    assert set(parser.unused_keys) < state.keys()
+
+
+def test_a_file_of_another_family_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"not a key of the published JoMoLD: \w+_encoder\.layers"):
+        load_parser(write(tmp_path, "jomold", family_state("han")))
+    with pytest.raises(SetupError, match=r"unknown family 'bps'; known: leap, .*jomold, .*cmpae"):
+        load_parser(write(tmp_path, "bps", family_state("han")))
