@@ -39,12 +39,29 @@ class ParserProgram(nn.Module):
         super().__init__()
         self.parser = parser
 
-    def forward(self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor | None, lengths: Tensor
+    ) -> tuple[Tensor, ...]:
         output = self.parser.predict(audio, visual_2d, visual_3d, segment_mask(lengths, audio.shape[1]))
         found = tuple(getattr(output, name) for name in _OUTPUTS)
         # Decoders that pool give sums of weighted probabilities, which rounding can take beyond 1.
         videos = (*found[2:], *((output.video_probs,) if output.audio_video_logits is None else ()))
         return (*found[:2], *(probs.clamp(0, 1) for probs in videos))
+
+
+class TwoStreamProgram(nn.Module):
+    """A parser of features without clips of frames: visual_3d is not among its inputs.
+
+    Args:
+        program: of the parser.
+    """
+
+    def __init__(self, program: ParserProgram) -> None:
+        super().__init__()
+        self.program = program
+
+    def forward(self, audio: Tensor, visual_2d: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        return self.program(audio, visual_2d, None, lengths)
 
 
 class LocalizerProgram(nn.Module):
@@ -135,11 +152,14 @@ def parser_program(parser: Network, frames_per_segment: int) -> Program:
     }
     examples: dict[str, Tensor] = {stream: torch.zeros(_EXAMPLES, *shape) for stream, shape in rows.items()}
     if isinstance(parser, EventLocalizer):
-        module, outputs = LocalizerProgram(parser), _LOCALIZER_OUTPUTS
+        module: nn.Module = LocalizerProgram(parser)
+        outputs = _LOCALIZER_OUTPUTS
     else:
         with torch.inference_mode():
             pooled = parser(*examples.values()).audio_video_logits is None
-        module, outputs = ParserProgram(parser), (*_OUTPUTS, *([_POOLED] if pooled else []))
+        program = ParserProgram(parser)
+        module = program if parser.config.visual_3d_dim else TwoStreamProgram(program)
+        outputs = (*_OUTPUTS, *([_POOLED] if pooled else []))
     examples["lengths"] = torch.full((_EXAMPLES,), length, dtype=torch.int64)
     return Program(PARSER, module, examples, outputs)
 

@@ -42,7 +42,6 @@ from .train_parser import TrainingJob, check_job
 
 PUBLISHED_EMBEDDINGS = "published"  # GloVe vectors that the authors of LEAP publish for LLP
 _EMBEDDINGS_FILE = "llp_glove"
-_AVE_BUNDLE = "ave"
 VALIDATION = "val"
 SELECTIONS = (VALIDATION, "test")
 
@@ -184,11 +183,12 @@ def open_data(plan: TrainingPlan, splits: tuple[str, ...] | None = None) -> Plan
 def _check_streams(plan: TrainingPlan, features: FeatureSource) -> None:
     """Raise FeatureMismatchError unless the features have the streams that networks of the recipe read."""
     expected, spec = task_of(plan.recipe).streams, features.spec
-    if spec.streams == expected:
+    if spec.streams in expected:
         return
-    profiles = ", ".join(name for name, profile in PROFILES.items() if profile.streams == expected)
+    profiles = ", ".join(name for name, profile in PROFILES.items() if profile.streams in expected)
+    read = " or ".join(map(", ".join, expected))
     raise FeatureMismatchError(
-        f"recipe {escape(plan.recipe.name)} reads the streams {', '.join(expected)} (profiles {profiles}), but"
+        f"recipe {escape(plan.recipe.name)} reads the streams {read} (profiles {profiles}), but"
         f" {escape(plan.features)} holds {', '.join(spec.streams)} of profile {escape(spec.profile)}: choose other"
         " features or another recipe (avvp recipes)"
     )
@@ -258,8 +258,8 @@ def prepare_job(
 
 
 def default_extractors(spec: FeatureSpec) -> str:
-    """Return the bundle of the published extractors of features: AVE's for those with maps, else LLP's."""
-    return _AVE_BUNDLE if "visual_map" in spec.streams else DEFAULT_BUNDLE
+    """Return the bundle of the published extractors of features: that of their profile, else LLP's."""
+    return PROFILES[spec.profile].bundle if spec.profile in PROFILES else DEFAULT_BUNDLE
 
 
 @contextlib.contextmanager
