@@ -14,7 +14,6 @@ from .clap_keys import convert_clap
 from .inputs import CLAP_MEL
 from .transformers_import import import_transformers
 
-_FUSION_INPUTS = 4  # spectrograms per input of a model with fusion; for audio of at most ten seconds all the same
 _POSITIONS = "relative_position_index"  # computed, and in files all the same
 
 
@@ -38,6 +37,9 @@ class CLAP(Extractor):
         super().__init__(dim=model.config.projection_dim)
         self.audio_model, self.audio_projection = model.audio_model, model.audio_projection
         for module in self.modules():
+            # Fusion is of audio longer than ten seconds, which there is none of; it would look for some in each batch.
+            if hasattr(module, "enable_fusion"):
+                module.enable_fusion = False  # type: ignore[assignment]
             if hasattr(module, _POSITIONS):  # has values where the parameters are yet to be loaded
                 setattr(module, _POSITIONS, _relative_positions(*module.window_size))  # type: ignore[misc]
                 module._non_persistent_buffers_set.add(_POSITIONS)
@@ -51,9 +53,7 @@ class CLAP(Extractor):
         return reduced.unsqueeze(1)
 
     def forward(self, x: Tensor) -> Tensor:
-        is_longer = torch.zeros(len(x), 1, dtype=torch.bool, device=x.device)
-        spectrograms = x.expand(-1, _FUSION_INPUTS, -1, -1)
-        pooled = self.audio_model(input_features=spectrograms, is_longer=is_longer).pooler_output
+        pooled = self.audio_model(input_features=x).pooler_output
         return F.normalize(self.audio_projection(pooled).float(), dim=-1)
 
 

@@ -76,7 +76,7 @@ def fold_quick_gelu(transformer: Any) -> None:
 
 
 def clip_l14() -> CLIP:
-    """Build ViT-L/14 as OpenAI published it: 768 values; 303,966,208 parameters."""
+    """Build CLIP ViT-L/14 as OpenAI published it: 768 values; 303,966,208 parameters."""
     return _build(1024, feedforward=4096, layers=24, heads=16, patch=14, dim=768)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..weights.manifest import DEFAULT_BUNDLE
 from ..weights.messages import shown
 from .sampling import (
     ALL_STREAMS,
@@ -49,6 +50,7 @@ class Profile:
     frames_per_segment: int = FRAMES_PER_SEGMENT  # sampled in each second
     sample_rate: int = SAMPLE_RATE  # Hz
     inputs: Literal["networks", "teachers"] = "networks"  # the reader of files, a key of `input_kinds.KINDS`
+    bundle: str = DEFAULT_BUNDLE  # of the extractors that are meant where none is named
 
 
 PROFILES = {
@@ -57,9 +59,16 @@ PROFILES = {
         Profile("llp", 1, "jpeg", "nearest", "the published LLP feature path, JPEG step and aliasing included"),
         Profile("clean", 1, "exact", "filtered", "frames by presentation time, no JPEG, anti-aliased resampling"),
         Profile(
-            "ave", 1, "squashed", "filtered", "the published AVE feature path: 16 frames a second", AVE_STREAMS, 16
+            "ave",
+            1,
+            "squashed",
+            "filtered",
+            "the published AVE feature path: 16 frames a second",
+            AVE_STREAMS,
+            16,
+            bundle="ave",
         ),
-        Profile("ave-4", 1, "squashed", "filtered", "AVE's path with 4 frames a second", AVE_STREAMS, 4),
+        Profile("ave-4", 1, "squashed", "filtered", "AVE's path with 4 frames a second", AVE_STREAMS, 4, bundle="ave"),
         Profile(
             "clip-clap",
             1,
@@ -70,6 +79,7 @@ PROFILES = {
             1,
             CLAP_RATE,
             "teachers",
+            "clip-clap",
         ),
         Profile(
             "clip-clap-3d",
@@ -81,6 +91,7 @@ PROFILES = {
             1,
             CLAP_RATE,
             "teachers",
+            "clip-clap-3d",
         ),
     )
 }

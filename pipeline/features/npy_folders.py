@@ -5,8 +5,9 @@
     FOLDER/r2plus1d_18/<id>.npy  (T, S)
     FOLDER/features.json         the FeatureSpec; without it, the published LLP features are assumed
 
-Folders are named by extractor; ResNet-152's is `res152`. Any floating-point type is read. NaN, infinity, integers,
-objects (which would have to be unpickled) and truncated files are errors that name the file.
+Folders are named by extractor; ResNet-152's is `res152`, those of CLIP and CLAP are `CLIP/features` and
+`CLAP/features`. Any floating-point type is read. NaN, infinity, integers, objects (which would have to be unpickled)
+and truncated files are errors that name the file.
 """
 
 from __future__ import annotations
@@ -31,7 +32,11 @@ from .npy_files import read_header, read_row_blocks
 
 SPEC_FILE = "features.json"
 PUBLISHED_SPEC = FeatureSpec("llp", 1, ("vggish", "resnet152", "r2plus1d_18"), (128, 2048, 512))
-_FOLDER_NAMES = {"resnet152": "res152"}  # where the published folder has another name than the extractor
+# Where the published folder has another name than the extractor; VALOR's are also those of `avvp pseudo-label`.
+_FOLDER_NAMES = {
+    "resnet152": "res152", "clip": "CLIP/features", "clap": "CLAP/features",
+    "clip_tiny": "CLIP/features", "clap_tiny": "CLAP/features",
+}  # fmt: skip
 _BLOCK_SECONDS = 60  # that are read at once
 READ_THREADS = 8  # more threads than cores are useful: reading small files is bound by latency
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...extractors.profiles import FeatureSpec
+from ...extractors.sampling import CLAP_RATE, CLIP_CLAP_STREAMS
 from ..errors import DatasetError
 from ..text import escape
 from .npy_files import read_header
@@ -46,7 +47,13 @@ class SavedFeatures(FeatureFolders):
         self.folders = list(folders)
         widths = tuple(map(_read_width, folders))
         self.spec = FeatureSpec(
-            _PROFILE, 1, ("clap", "clip"), widths, frames_per_segment=1, streams=("audio", "visual_2d")
+            _PROFILE,
+            1,
+            ("clap", "clip"),
+            widths,
+            frames_per_segment=1,
+            sample_rate=CLAP_RATE,
+            streams=CLIP_CLAP_STREAMS,
         )
 
 

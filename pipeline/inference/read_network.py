@@ -59,6 +59,8 @@ def _read(
     bundle: Bundle, spec: FeatureSpec | None, paths: Mapping[str, Path], trust: Sequence[str]
 ) -> tuple[Network, FeatureSpec | None]:
     entry = bundle.parser
+    if not entry:
+        raise ValueError("it has extractors alone, no parser: it is for avvp extract, and for avvp train --extractors")
     if entry.get("checkpoint"):
         checkpoint = load_checkpoint(paths[entry["checkpoint"]], trust)
         return checkpoint.parser, FeatureSpec.from_dict(checkpoint.feature_spec)
@@ -104,9 +106,9 @@ def _untrained_localizer(
 
 def _untrained_parser(labels: tuple[str, ...], spec: FeatureSpec, seed: int) -> AVParser:
     config = ParserConfig(labels=labels)
-    if spec.streams == LLP_STREAMS:  # else the features do not fit, as `check_network_features` says
-        audio, visual_2d, visual_3d = spec.dims
-        config = replace(config, audio_dim=audio, visual_2d_dim=visual_2d, visual_3d_dim=visual_3d)
+    if set(spec.streams) <= set(LLP_STREAMS):  # else the features do not fit, as `check_network_features` says
+        dims = {"visual_3d": 0} | dict(zip(spec.streams, spec.dims, strict=True))
+        config = replace(config, **{f"{stream}_dim": dims[stream] for stream in LLP_STREAMS})
     parser = meta_parser(config)
     parser.load_state_dict(untrained_state(parser_shapes(config), seed), assign=True)
     return parser.eval()

@@ -48,8 +48,9 @@ class ExtractorPlan:
     def __post_init__(self) -> None:
         if not self.splits or not set(self.splits) <= set(SPLITS) or len(set(self.splits)) != len(self.splits):
             raise ValueError(f"splits must be among {', '.join(SPLITS)}")
-        if self.profile not in PROFILES:
-            raise ValueError(f"profile is {shown(self.profile)}, not one of {', '.join(PROFILES)}")
+        known = [name for name, profile in PROFILES.items() if profile.inputs == "networks"]
+        if self.profile not in known:
+            raise ValueError(f"profile is {shown(self.profile)}, not one of {', '.join(known)}")
         if set(self.epochs) != set(self.networks.values()):
             raise ValueError(f"epochs must be those of {', '.join(self.networks.values())}")
         for stream in self.networks:

@@ -39,11 +39,11 @@ class ExtractOptions(DecoderOptions, CompileOptions, BatchOptions, DownloadOptio
             help="One .npy file per clip and extractor, or one packed store, which training reads fastest.",
         )
     )
-    weights: str = field(
+    weights: str | None = field(
         metadata=option(
             "--weights",
-            default=DEFAULT_BUNDLE,
             metavar="NAME|FOLDER",
+            show_default=f"{DEFAULT_BUNDLE}, or that of --profile",
             help="Bundle with the extractors.",
         )
     )
@@ -65,6 +65,7 @@ class ExtractOptions(DecoderOptions, CompileOptions, BatchOptions, DownloadOptio
         "avvp extract clips/ -o feats/",
         "avvp extract archive/ --recursive --keep-tree -o feats/",
         "find . -name '*.mp4' | avvp extract --list - -o feats/ --weights untrained",
+        "avvp extract clips/ -o feats/ --profile clip-clap",
         "avvp extract clips/ -o feats/ --retry-failed",
         'avvp extract /shared/clips -o /shared/feats --shard "$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT"',
         "avvp extract /shared/clips -o s3://bucket/feats --engine ray --address auto",
@@ -80,7 +81,8 @@ def extract(options: ExtractOptions) -> int:
     """
     with exit_2_on_error(debug=options.debug):
         named = collect_named_inputs(options.inputs, options)
-        bundle = load_bundle(options.weights, options.source())
+        named_bundle = options.weights or (PROFILES[options.profile].bundle if options.profile else DEFAULT_BUNDLE)
+        bundle = load_bundle(named_bundle, options.source())
         if options.profile is not None:
             bundle = replace(bundle, profile=options.profile)
 

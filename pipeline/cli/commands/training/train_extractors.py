@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from ...console import Console
 
 
+_TRAINABLE = sorted(name for name, profile in PROFILES.items() if profile.inputs == "networks")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainExtractorsOptions(AnnotationOptions, DecodeTimeoutOptions, DeviceOptions, MessageOptions):
     """Options of avvp train-extractors."""
@@ -61,7 +64,7 @@ class TrainExtractorsOptions(AnnotationOptions, DecodeTimeoutOptions, DeviceOpti
         )
     )
     profile: str = field(
-        metadata=option("--profile", type=click.Choice(sorted(PROFILES)), default="clean", help="How to decode.")
+        metadata=option("--profile", type=click.Choice(_TRAINABLE), default="clean", help="How to decode.")
     )
     epochs: int | None = field(
         metadata=option(
