@@ -43,6 +43,7 @@ __all__ = [
     "cosine_similarities",
     "eiou",
     "guidance_losses",
+    "labelled_rows",
     "mutual_learning_loss",
     "objective_terms",
     "pool_by_labels",
@@ -223,9 +224,7 @@ def objective_terms(output: ParserOutput, targets: Targets, objective: Objective
         github.com/jasongief/LEAP for the default objective; LEAP paper, Eq. 10 and 11, for the similarity. Others are
         described in `loss_terms`.
     """
-    everything, count = output, len(targets.video)
-    if targets.partners is not None:
-        output = _first_rows(output, count)
+    everything, output = output, labelled_rows(output, targets)
     video, audio, visual = _video_labels(targets, objective)
 
     def smoothed(modality: str, amount: float) -> Tensor:
@@ -308,8 +307,11 @@ def _given(tensor: Tensor | None, name: str, setting: str) -> Tensor:
     return tensor
 
 
-def _first_rows(output: ParserOutput, count: int) -> ParserOutput:
-    """Return the output of the first clips of a batch."""
+def labelled_rows(output: ParserOutput, targets: Targets) -> ParserOutput:
+    """Return the output of the clips that have labels, without the pairs that `Targets.partners` describes."""
+    if targets.partners is None:
+        return output
+    count = len(targets.video)
     return replace(output, **{name: value[:count] for name, value in vars(output).items() if value is not None})
 
 

@@ -22,6 +22,7 @@ from .annotations import Annotations, DatasetSplit
 from .ave_annotations import NOISY
 from .localization import EventTargets, annotated_targets
 from .pseudo_labels import check_record, read_pseudo_labels
+from .soft_labels import Frequencies, SoftLabels, class_frequencies, read_soft_labels
 
 if TYPE_CHECKING:  # scoring files of events needs no torch, whose import takes seconds
     import torch
@@ -86,6 +87,8 @@ class SplitDataset:
     )
     events: EventTargets | None = None  # of the task avel, in all splits
     modality_labels: ModalityLabels | None = None  # of the video, where denoising has removed labels
+    soft: SoftLabels | None = None  # (N, T, C), of the teachers of the pseudo labels
+    frequencies: Frequencies | None = None  # (C,), of the pseudo labels
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -145,11 +148,16 @@ class SplitDataset:
         if self.events is None:
             from ...models.losses import Targets
 
-            return Targets(
-                torch.from_numpy(self.video_labels[indices].astype(np.float32)),
-                *(_label_tensor(table, indices, longest) for table in self.labels or (None, None)),
-                *(_label_tensor(table, indices, longest) for table in self.modality_labels or (None, None)),
-            )
+            tables = {"segments": self.labels, "soft": self.soft}
+            optional = {
+                f"{modality}_{name}": torch.from_numpy(getattr(table, modality)[indices, :longest].astype(np.float32))
+                for name, table in tables.items() if table is not None for modality in ("audio", "visual")
+            }  # fmt: skip
+            for modality, labels in self.modality_labels._asdict().items() if self.modality_labels else ():
+                optional[modality] = torch.from_numpy(labels[indices].astype(np.float32))
+            for modality, share in self.frequencies._asdict().items() if self.frequencies else ():
+                optional[f"{modality}_frequency"] = torch.from_numpy(share)
+            return Targets(torch.from_numpy(self.video_labels[indices].astype(np.float32)), **optional)
         from ...models.localizers.losses import LocalizationTargets
 
         segments, video, shares, _ = self.events
@@ -159,7 +167,12 @@ class SplitDataset:
 
 
 def load_clips(
-    annotations: Annotations, split: str, features: FeatureSource, *, pseudo_labels: Path | None = None
+    annotations: Annotations,
+    split: str,
+    features: FeatureSource,
+    *,
+    pseudo_labels: Path | None = None,
+    soft_temperature: float | None = None,
 ) -> SplitDataset:
     """Load a split: annotations, labels and the lengths of the features.
 
@@ -169,6 +182,8 @@ def load_clips(
         features: of all clips of the split.
         pseudo_labels: folder with pseudo labels, for train only; None for none. Clips of val and test get the
             annotated labels.
+        soft_temperature: also read the scores of the teachers of the pseudo labels, see `read_soft_labels`; None does
+            not.
 
     Returns:
         The clips; their features are read by `SplitDataset.batch`.
@@ -183,6 +198,7 @@ def load_clips(
     ids, lengths = find_features(annotated, features)
     problems: list[str] = []
     labels: SegmentLabels | None = None
+    soft: SoftLabels | None = None
     if pseudo_labels is not None:
         problems += check_record(pseudo_labels, annotations.labels)
         tables = {}
@@ -193,11 +209,16 @@ def load_clips(
             )
             problems += file_problems
         labels = SegmentLabels(**tables)
+        if soft_temperature is not None and not problems:
+            soft, problems = read_soft_labels(pseudo_labels, ids, lengths.tolist(), annotated.labels, soft_temperature)
     elif split != "train":
         labels = annotated_labels(annotations, annotated, lengths)
     if problems:
         raise DatasetError.listing(f"the pseudo labels of the {split} split cannot be used", problems)
-    return SplitDataset(split, annotated.filenames, ids, lengths, annotated.labels, features, labels)
+    frequencies = None if labels is None or split != "train" else class_frequencies(labels, lengths)
+    return SplitDataset(
+        split, annotated.filenames, ids, lengths, annotated.labels, features, labels, soft=soft, frequencies=frequencies
+    )
 
 
 def load_event_clips(
@@ -371,14 +392,3 @@ def annotated_labels(annotations: Annotations, split: DatasetSplit, lengths: NDA
     labels = annotations.segment_labels(split, int(lengths.max()))
     inside = (np.arange(labels.audio.shape[1]) < lengths[:, None])[:, :, None]
     return SegmentLabels(labels.audio & inside, labels.visual & inside)
-
-
-def _label_tensor(
-    table: NDArray[np.bool_] | None, indices: Sequence[int] | NDArray[np.int64], longest: int
-) -> Tensor | None:
-    import torch
-
-    if table is None:
-        return None
-    rows = table[indices] if table.ndim == 2 else table[indices, :longest]  # noqa: PLR2004 - of videos; of segments
-    return torch.from_numpy(rows.astype(np.float32))

@@ -13,13 +13,14 @@ from ...models.labels import LLP_LABELS
 from ..batch.storage import Storage
 from ..datasets.annotations import LABEL_FILE, SPLIT_FILES, read_clip_names
 from ..datasets.pseudo_labels import FOLDERS
+from ..datasets.soft_labels import MISSING_STREAMS
 from ..text import count_of
 from ..timeline import SegmentLabels
 from .calibrate import choose_thresholds
 from .prompts import PROMPTS_FILE, Prompts
 from .record import REVIEW, digests_of, is_unchanged, mark_unfinished, refuse_foreign_files, write_record
 from .score_files import read_scores, save_table
-from .threshold_scores import TEACHERS, LabelingConfig, ScoredClips, decide_labels
+from .threshold_scores import TEACHERS, LabelingConfig, ScoredClips, decide_labels, has_stream
 from .weak_labels import matching_names
 
 _TRAIN = SPLIT_FILES["train"]
@@ -49,7 +50,8 @@ def make_labels(storage: Storage, config: LabelingConfig, scored: ScoredClips, p
     read = partial(read_scores, storage, len(config.prompts.labels))
     prompts = choose_thresholds(config, scored, read)
     labels = label_clips(config, prompts, scored, read)
-    written = write_labels(storage, config, prompts, labels, provenance)
+    missing = {modality: [name for name in labels if not has_stream(modality, scored[name])] for modality in TEACHERS}
+    written = write_labels(storage, config, prompts, labels, {**provenance, MISSING_STREAMS: missing})
     return "; ".join(_summarize(config, scored, labels, written))
 
 

@@ -168,6 +168,8 @@ def hash_data(
         hashes["labels of the modalities of the training clips"] = _hash_arrays(*clips.modality_labels)
     if noise is not None:
         hashes["noise ratios"] = _hash_arrays(*noise)
+    if clips.soft is not None:
+        hashes["scores of the training clips"] = _hash_arrays(*clips.soft)
     if validation is not None:
         annotated = validation.events or (validation.video_labels, *(validation.labels or (None,)))
         hashes |= {

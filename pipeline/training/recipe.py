@@ -165,10 +165,7 @@ def make_recipe(document: Mapping[str, Any], trust: tuple[str, ...] = ()) -> Rec
             objective.check(LocalizerConfig(labels=("event",), **model))
         training = TrainingConfig(**_checked_settings(TrainingConfig, "training", document))
         stages = make_stages(document.get(_STAGE, []))
-        if training.noisy_clips and name_of_task != "avel":
-            raise ValueError("training.noisy_clips is for task avel")
-        if name_of_task != "avvp" and (stages or training.select != DEFAULT_SELECTION or training.denoise != "none"):
-            raise ValueError("stages, training.select and training.denoise are for task avvp")
+        _check_task(name_of_task, training, stages)
         recipe = Recipe(
             name=name,
             description=document.get("description", ""),
@@ -186,6 +183,15 @@ def make_recipe(document: Mapping[str, Any], trust: tuple[str, ...] = ()) -> Rec
         if stage.kind == "train":
             recipe.of_stage(stage)  # its tables, with the recipe's, are valid
     return recipe
+
+
+def _check_task(task: str, training: TrainingConfig, stages: tuple[Stage, ...]) -> None:
+    """Raise ValueError if settings are used that the task does not have."""
+    for setting, needed in (("noisy_clips", "avel"), ("recombine", "avvp")):
+        if getattr(training, setting) and task != needed:
+            raise ValueError(f"training.{setting} is for task {needed}")
+    if task != "avvp" and (stages or training.select != DEFAULT_SELECTION or training.denoise != "none"):
+        raise ValueError("stages, training.select and training.denoise are for task avvp")
 
 
 _NO_SETTINGS: frozenset[str] = frozenset()

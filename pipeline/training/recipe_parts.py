@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor
 
 from ...models.config import ParserConfig
 from ...models.localizers.config import LocalizerConfig
+from ...models.losses import OWN_LOSSES, Objective, objective_terms
 from ...models.teacher import TeacherConfig
 from ...weights.parts import Part
 from ..errors import SetupError
 from ..inference.decisions import Decision, load_decision
 from ..inference.networks import TrainedConfig, TrainedNetwork
 from ..text import escape
+from .batches.build import build_hooks
 from .batches.hooks import NO_HOOKS, BatchHooks
 from .recipe import Recipe
 from .tasks import Loss, task_of
@@ -47,7 +50,16 @@ def load_parts(recipe: Recipe, config: TrainedConfig) -> RecipeParts:
         decision, decision_part = (None, None) if is_teacher else load_decision(config, recipe.trust)
     except (ValueError, SetupError) as error:
         raise SetupError(f"recipe {escape(recipe.name)}: {error}") from error
-    return RecipeParts(loss, decision, tuple(part for part in (loss_part, decision_part) if part is not None))
+    parts = tuple(part for part in (loss_part, decision_part) if part is not None)
+    return RecipeParts(loss, decision, parts, build_hooks(recipe.objective, recipe.training.recombine))
+
+
+def loss_of_epoch(recipe: Recipe, loss: Loss, epoch: int) -> Loss:
+    """Return the loss of an epoch, from 0: that of `load_parts`, with the settings that the objective has then."""
+    objective = recipe.objective
+    if not isinstance(objective, Objective) or objective.loss not in OWN_LOSSES:
+        return loss
+    return partial(objective_terms, objective=objective.at(epoch))
 
 
 def build_recipe_network(recipe: Recipe, config: TrainedConfig, label_embeddings: Tensor | None) -> TrainedNetwork:

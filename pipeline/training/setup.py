@@ -32,6 +32,7 @@ from ..files import access_problem
 from ..inference.networks import TrainedConfig
 from ..text import escape
 from .batch_memory import check_batch_memory
+from .batches.build import rows_per_clip
 from .distributed import ALONE, Ranks
 from .recipe import Recipe, make_recipe
 from .recipe_parts import embedding_labels
@@ -253,7 +254,8 @@ def prepare_job(
     job = TrainingJob(recipe, config, embeddings, clips, data.clips.get(plan.select), root, device, ranks)
     check_job(job)
     if device.type == "cpu":
-        check_batch_memory(config, recipe.training.batch_size, len(clips))
+        rows = rows_per_clip(recipe.objective)
+        check_batch_memory(config, rows * recipe.training.batch_size, rows * len(clips))
     return job
 
 

@@ -13,7 +13,8 @@ from ..datasets.clips import Batch
 from ..devices import ComputePrecision
 from ..errors import TrainingError
 from ..inference.networks import TrainedNetwork
-from .batches.hooks import NO_HOOKS, BatchHooks, StepContext, step_context
+from .batches.build import build_hooks
+from .batches.hooks import BatchHooks, StepContext, step_context
 from .distributed import BatchShare
 from .recipe import Recipe
 from .settings.training_config import OPTIMIZERS, TrainingConfig
@@ -40,7 +41,7 @@ def training_step(
     *,
     loss: Loss,
     share: BatchShare | None = None,
-    hooks: BatchHooks = NO_HOOKS,
+    hooks: BatchHooks | None = None,
     context: StepContext | None = None,
 ) -> dict[str, float]:
     """Update the parameters once, unless the loss is NaN or infinite.
@@ -53,8 +54,8 @@ def training_step(
         scaler: of gradients in fp16; disabled for other precisions.
         loss: of the recipe's objective.
         share: if several processes compute a batch; all of them take the same step.
-        hooks: what the recipe does to the batch.
-        context: of the batch; that of the first one of a run when None.
+        hooks: what is done to the batch; those of the recipe when None.
+        context: of the batch; when None, as if all updates that the optimizer has made were of the first epoch.
 
     Returns:
         The weighted terms of the loss of the whole batch.
@@ -63,7 +64,10 @@ def training_step(
         TrainingError: a loss of another package fails.
     """
     config = recipe.training
-    context = context or step_context(config.seed, 0, 0, 1)
+    hooks = build_hooks(recipe.objective, config.recombine) if hooks is None else hooks
+    if context is None:
+        done = _updates(optimizer)
+        context = step_context(config.seed, 0, done, done + 1)
     terms: dict[str, Tensor] = {}
     if batch is not None:
         terms = _compute_terms(parser, batch, context, precision=config.precision, loss=loss, hooks=hooks)
@@ -87,6 +91,11 @@ def training_step(
     scaler.step(optimizer)
     scaler.update()
     return values
+
+
+def _updates(optimizer: torch.optim.Optimizer) -> int:
+    """Return how many updates an Adam optimizer has made."""
+    return max((int(state["step"]) for state in optimizer.state.values()), default=0)
 
 
 def _compute_terms(

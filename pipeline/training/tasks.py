@@ -42,6 +42,7 @@ from ..inference.predict import predict_clips
 from ..inference.thresholds import Thresholds
 from ..metrics import Scores
 from ..text import escape
+from .batches.mixup import MIXED_DECODERS
 from .recipe import Recipe
 
 Loss = Callable[[Any, Any], dict[str, Tensor]]  # output and targets of a batch -> weighted terms
@@ -132,7 +133,9 @@ def _load_parsing_clips(
 ) -> SplitDataset:
     assert isinstance(recipe.objective, Objective)
     used = pseudo_labels if split == "train" and recipe.objective.needs_segment_labels else None
-    return load_clips(annotations, split, features, pseudo_labels=used)
+    is_soft = used is not None and recipe.objective.segment_targets == "soft"
+    temperature = recipe.objective.soft_temperature if is_soft else None
+    return load_clips(annotations, split, features, pseudo_labels=used, soft_temperature=temperature)
 
 
 def _parser_config(
@@ -151,6 +154,13 @@ def _load_parsing_loss(recipe: Recipe, config: ParserConfig) -> tuple[Loss, Part
     return loss, part
 
 
+# Terms of the loss that only some decoders have the outputs of.
+_DECODERS_OF_TERMS = {
+    "mutual_weight": ("evidence",), "across_weight": ("mmil", "classwise"), "token_weight": ("groups",),
+    "mixup_alpha": MIXED_DECODERS,
+}  # fmt: skip
+
+
 def _check_parsing(recipe: Recipe, config: ParserConfig, clips: SplitDataset) -> None:
     objective = recipe.objective
     assert isinstance(objective, Objective)
@@ -159,12 +169,26 @@ def _check_parsing(recipe: Recipe, config: ParserConfig, clips: SplitDataset) ->
             f"recipe {recipe.name} needs segment-level pseudo labels: set --pseudo-labels to their folder, or"
             " choose a recipe for weak labels (han, mmpyr)"
         )
+    for setting, decoders in _DECODERS_OF_TERMS.items():
+        if getattr(objective, setting) and config.decoder not in decoders:
+            raise SetupError(
+                f"recipe {escape(recipe.name)}: objective.{setting} is for the decoder {' or '.join(decoders)}, not for"
+                f" {escape(config.decoder)}"
+            )
     other_weights = (objective.audio_weight, objective.visual_weight, objective.audio_segment_weight,
               objective.visual_segment_weight, objective.similarity_weight)  # fmt: skip
     if config.decoder == "leap" and objective.union == "published" and not any(other_weights):
         raise SetupError(
             "LEAP's published union has no gradient, and every other loss has weight 0: set union = 'soft'"
         )
+
+
+_MEANS_OF_PARSING: dict[str, Mean] = {
+    **dict.fromkeys(
+        ("audio_segment", "visual_segment", "audio_segment_mixup", "visual_segment_mixup", "alignment"), "seconds"
+    ),
+    "similarity": "pairs",
+}
 
 
 def _score_parsing(
@@ -285,7 +309,7 @@ TASKS = {
         shapes=parser_shapes,
         build=lambda recipe, config, embeddings: build_parser(config, embeddings, trust=recipe.trust),
         load_loss=_load_parsing_loss,
-        means=lambda _: {"audio_segment": "seconds", "visual_segment": "seconds", "similarity": "pairs"},
+        means=lambda _: _MEANS_OF_PARSING,
         check=_check_parsing,
         score=_score_parsing,
     ),

@@ -29,7 +29,7 @@ from .batches.hooks import step_context
 from .distributed import ALONE, BatchShare, Ranks, check_processes, copy_parameters
 from .fingerprints import ADVICE, HashedFeatures, check_features, gather_hashes, hash_data, hash_recipe
 from .recipe import Recipe
-from .recipe_parts import RecipeParts, build_recipe_network, check_parts, load_parts
+from .recipe_parts import RecipeParts, build_recipe_network, check_parts, load_parts, loss_of_epoch
 from .run_folder import BEST_FILE, LAST_FILE
 from .step import make_optimizer, training_step
 from .tasks import ValidationScores, task_of
@@ -267,12 +267,13 @@ def _train_epoch(run: RestoredRun, epoch: int, callbacks: TrainingCallbacks) -> 
     batches = load_batches(job.clips, [part for part in own if len(part)], pin=job.device.type == "cuda")
     terms: dict[str, float] = {}
     term_means = task_of(job.recipe).means(job.config)
+    loss = loss_of_epoch(job.recipe, run.parts.loss, epoch)
     for step, (chunk, part) in enumerate(zip(chunks, own, strict=True)):
         batch = next(batches).to(job.device) if len(part) else None
         lengths = job.clips.lengths[chunk]
         share = BatchShare(job.ranks, lengths, terms, term_means) if job.ranks.count > 1 else None
         terms = training_step(
-            parser, batch, job.recipe, run.optimizer, run.scaler, loss=run.parts.loss, share=share,
+            parser, batch, job.recipe, run.optimizer, run.scaler, loss=loss, share=share,
             hooks=run.parts.hooks, context=step_context(seed, epoch, step, len(chunks)),
         )  # fmt: skip
         if not math.isfinite(sum(terms.values())):
@@ -336,6 +337,11 @@ def _save(run: RestoredRun) -> None:
 def check_job(job: TrainingJob) -> None:
     """Check that a recipe can be trained on its data and device. Raises SetupError if not."""
     check_processes(job.ranks, job.recipe.training.batch_size, len(job.clips))
+    objective = job.recipe.objective
+    if job.ranks.count > 1 and isinstance(objective, Objective) and objective.across_weight:
+        raise SetupError(
+            "objective.across_weight compares all clips of a batch: train in one process, without torchrun"
+        )
     task_of(job.recipe).check(job.recipe, job.config, job.clips)
     if job.recipe.training.denoise == "batches":
         if not isinstance(job.config, ParserConfig) or job.config.encoder != "han":

@@ -27,7 +27,7 @@ MAX_FILE_NAME = 4096  # characters
 DENOISING = ("none", "labels", "batches")
 # Settings that older versions lack.
 _ADDED_FIELDS = ("step_at", "noisy_clips", "select", "patience", "denoise", "removed_labels", "noise_ratios",
-                 "denoise_warmup")  # fmt: skip
+                 "denoise_warmup", "recombine")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,7 @@ class TrainingConfig:
     removed_labels: str = ""  # "labels": file with them; by default those of the recipe's stage that relabels
     noise_ratios: str = ""  # "batches": file with them, or "llp"; by default those of the recipe's stage that estimates
     denoise_warmup: str = "published"  # "batches": growth of the ratios, see `denoising.warmed_ratio`
+    recombine: float = 0.0  # avvp: share of the clips of a batch that get the picture of another one, at most 1
 
     def __post_init__(self) -> None:
         choices = {"optimizer": OPTIMIZERS, "schedule": LR_SCHEDULES, "precision": TRAINING_PRECISIONS,
@@ -90,6 +91,8 @@ class TrainingConfig:
                 raise ValueError(f'{name} is for denoise = "{needed}"')
             if "\0" in getattr(self, name) or len(getattr(self, name)) > MAX_FILE_NAME:
                 raise ValueError(f"{name} is not the name of a file")
+        if self.recombine > 1:
+            raise ValueError(f"recombine is {self.recombine}, a share of the clips; it must be at most 1")
         _check_milestones(self.step_at, is_used=self.schedule == "milestones")
 
     def rate(self, epoch: int) -> float:

@@ -29,6 +29,8 @@ SHIPPED = {
     "han": ("han", "mmil", 40, 16, 3e-4, 1),
     "mmpyr": ("mmpyr", "mmil", 40, 16, 1e-4, 1),
     "valor": ("han", "mmil", 60, 64, 1e-4, 1000),
+    "uwav": ("han", "mmil", 80, 64, 1e-4, 20_000),
+    "leap-uwav": ("mmpyr", "leap", 30, 32, 1e-4, 1),
     "demo": ("mmpyr", "leap", 50, 32, 1e-3, 2),
 }
 
