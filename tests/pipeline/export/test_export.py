@@ -101,7 +101,7 @@ def check_parser(parser: AVParser, form: ExportFormat, folder: Path) -> None:
     features = [rng.random(shape, np.float32) for shape in shapes]
     lengths = np.array([window, 2, 1])
     found = run([*features, lengths])
-    assert len(found) == (5 if parser.config.decoder == "mmil" else 4)
+    assert len(found) == (5 if parser.config.pools else 4)
     for index, length in enumerate(lengths):
         rows = [torch.from_numpy(table[index : index + 1, : rate * length])
                 for table, rate in zip(features, (1, 8, 1), strict=True)]  # fmt: skip
