@@ -1,7 +1,7 @@
 """Pseudo-labelling as a batch run: scores of both teachers for every video; labels from all scores at the end.
 
-CLIP/scores/<id>.npy                  (T, C) float32: CLIP's logits, of the frames
-CLAP/scores/<id>.npy                  (T, C) float32: CLAP's logits, of the audio
+CLIP/scores/<id>.npy                  (T, C) float32: CLIP's logits, of the frames; or those of a temporal teacher
+CLAP/scores/<id>.npy                  (T, C) float32: CLAP's logits, of the audio; or those of a temporal teacher
 CLIP|CLAP/features/<id>.npy           (T, D) float32, normalized; only if requested
 CLIP|CLAP/segment_pseudo_labels/      (T, C) uint8: logit above the threshold, and the video has the class
 prompts.toml, pseudo_labels.json      text prompts and thresholds; the record of the labels' provenance
@@ -32,7 +32,7 @@ from ..batch.work import PendingVideo, VideoOutputs
 from .clap_teacher import CLAP_MODEL
 from .clip_teacher import CLIP_MODEL
 from .score_files import save_table
-from .teachers import LoadedTeachers, load_teachers
+from .teachers import TEMPORAL, LoadedTeachers, load_teachers
 from .threshold_scores import TEACHERS, LabelingConfig, ScoredClips
 from .write_labels import check_storage, make_labels
 
@@ -55,12 +55,15 @@ class PseudoLabelTask(Task[LoadedTeachers]):
         clip: CLIP model, a folder or a name on the Hugging Face hub.
         clap: CLAP model, the same or LAION's own file with the suffix .pt.
         features: also write the teachers' features.
+        temporal: temporal teacher, which scores the features of a whole clip, see `temporal.load_temporal`; empty for
+            the logits of CLIP and CLAP.
     """
 
     config: LabelingConfig
     clip: str = CLIP_MODEL
     clap: str = CLAP_MODEL
     features: bool = False
+    temporal: str = ""
 
     @property
     def profile(self) -> str:
@@ -74,11 +77,16 @@ class PseudoLabelTask(Task[LoadedTeachers]):
         settings = self.settings
         return load_teachers(
             self.config.prompts, clip=self.clip, clap=self.clap, offline=self.source.offline, device=settings.device,
-            precision=settings.precision,
+            precision=settings.precision, temporal=Path(self.temporal) if self.temporal else None,
         )  # fmt: skip
 
     def for_other_machines(self) -> PseudoLabelTask:
-        return replace(self, clip=_absolute(self.clip), clap=_absolute(self.clap))
+        return replace(
+            self,
+            clip=_absolute(self.clip),
+            clap=_absolute(self.clap),
+            temporal=self.temporal and _absolute(self.temporal),
+        )
 
     def batch_sizes(self, device: torch.device) -> dict[Stream, int]:
         """Return the inputs in a batch; each stream has one per second."""
@@ -94,9 +102,12 @@ class PseudoLabelTask(Task[LoadedTeachers]):
                 "precision": self.settings.precision.name,
                 "sentences": self.config.prompts.prompts(modality),
             }
-            for kind in ("scores", "features") if self.features else ("scores",):
+            by_kind = {"scores": parameters | {name: loaded.hashes[name] for name in (TEMPORAL,) if loaded.temporal}}
+            if self.features:
+                by_kind["features"] = parameters
+            for kind, values in by_kind.items():
                 name = f"{modality} {kind}"
-                specs[name] = OutputSpec(_TEMPLATES[name], hash_values(parameters), (_STREAMS[modality],))
+                specs[name] = OutputSpec(_TEMPLATES[name], hash_values(values), (_STREAMS[modality],))
         return specs
 
     def path_templates(self, loaded: LoadedTeachers) -> dict[str, str]:  # noqa: ARG002 - the same for all teachers
@@ -109,7 +120,10 @@ class PseudoLabelTask(Task[LoadedTeachers]):
             path, stream = run.specs[output].path(video.job.id), run.specs[output].streams[0]
             rows = np.concatenate([*video.blocks(stream)])
             check_finite(video, rows)
-            table = rows[:, :classes] if output.endswith("scores") else rows[:, classes:]
+            table = rows[:, classes:]
+            if output.endswith("scores"):
+                modality = output.split()[0]
+                table = run.loaded.score(modality, table) if run.loaded.temporal else rows[:, :classes]
             files[output] = run.storage.store(path, partial(save_table, np.ascontiguousarray(table, np.float32)))
         assert video.summary is not None
         return VideoOutputs(files, video.summary.warnings, video.summary.facts.to_dict())
@@ -119,7 +133,8 @@ class PseudoLabelTask(Task[LoadedTeachers]):
         provenance = {
             "program": "avvp",
             "version": version("avvp"),
-            "teachers": {"visual": hide_credentials(self.clip), "audio": hide_credentials(self.clap)},
+            "teachers": {"visual": hide_credentials(self.clip), "audio": hide_credentials(self.clap)}
+            | ({TEMPORAL: Path(self.temporal).name} if self.temporal else {}),
             "hashes": dict(run.loaded.hashes),
             "precision": self.settings.precision.name,
         }

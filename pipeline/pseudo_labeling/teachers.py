@@ -1,4 +1,4 @@
-"""Load both teachers, CLIP and CLAP, with their text prompts encoded, onto the devices of the batch engine."""
+"""Load CLIP and CLAP with their text prompts encoded, and a temporal teacher, onto the devices of the batch engine."""
 
 from __future__ import annotations
 
@@ -6,16 +6,24 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from ...models.teacher import TemporalTeacher
 from ..devices import ComputePrecision, resolve_devices
 from ..inference.bundle import DeviceNetworks
+from ..inference.teacher import score_modality
 from .clap_teacher import CLAP_MODEL, load_clap
 from .clip_teacher import CLIP_MODEL, load_clip
 from .hub import load_all, load_transformers
 from .prompts import Prompts
+from .temporal import load_temporal
+
+TEMPORAL = "temporal"  # name of the temporal teacher in hashes and in the record
 
 
 @dataclass(frozen=True)
@@ -24,16 +32,23 @@ class LoadedTeachers:
 
     Attributes:
         networks: per device: the teachers by stream.
-        hashes: "CLIP" and "CLAP" -> hash of the model's files.
+        hashes: "CLIP" and "CLAP" -> hash of the model's files, and `TEMPORAL` -> that of the temporal teacher's.
+        temporal: temporal teacher on the first device; None for the logits of CLIP and CLAP.
     """
 
     networks: tuple[DeviceNetworks, ...]
     hashes: Mapping[str, str]
+    temporal: TemporalTeacher | None = None
 
     @property
     def device(self) -> torch.device:
         """First of the devices."""
         return self.networks[0][0]
+
+    def score(self, modality: str, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Score a clip by the temporal teacher, see `score_modality`; arguments and result as there."""
+        assert self.temporal is not None
+        return score_modality(self.temporal, modality, features, self.device)
 
 
 def load_teachers(
@@ -44,6 +59,7 @@ def load_teachers(
     offline: bool = False,
     device: str = "auto",
     precision: ComputePrecision,
+    temporal: Path | None = None,
 ) -> LoadedTeachers:
     """Load both teachers and encode the text prompts.
 
@@ -53,10 +69,11 @@ def load_teachers(
         clap: the same, or LAION's own file with the suffix .pt.
         offline: use only files on this machine.
         device: a name that `resolve_devices` accepts.
-        precision: of the models' parameters.
+        precision: of the models' parameters; the temporal teacher computes in fp32.
+        temporal: temporal teacher, see `load_temporal`.
 
     Returns:
-        A copy of both teachers on each device.
+        A copy of CLIP and CLAP on each device, and the temporal teacher on the first.
 
     Raises:
         SetupError: transformers or files are missing; the message names all of them.
@@ -76,4 +93,9 @@ def load_teachers(
         (target, {teacher.stream: teacher.arrange(target, precision.dtype) for teacher in copied})
         for target, copied in zip(devices, copies, strict=True)
     )
-    return LoadedTeachers(networks, {"CLAP": clap_hash, "CLIP": clip_hash})
+    hashes = {"CLAP": clap_hash, "CLIP": clip_hash}
+    if temporal is None:
+        return LoadedTeachers(networks, hashes)
+    texts = clap_teacher.text_embeddings.float(), clip_teacher.text_embeddings.float()
+    teacher, hashes[TEMPORAL] = load_temporal(temporal, prompts.labels, *texts)
+    return LoadedTeachers(networks, hashes, teacher.to(devices[0]))

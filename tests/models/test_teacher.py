@@ -23,31 +23,13 @@ from avvp.models.teacher import (
     teacher_loss,
     teacher_shapes,
 )
-from support.golden import SEED, fill, load_json, load_npz, needs_golden
+from support.golden import load_npz, needs_golden
+from support.published_teacher import published_inputs, published_state
 
 CLASSES = tuple(f"class {index}" for index in range(30))
 SMALL = TeacherConfig(
     labels=("Dog", "Speech", "Car"), audio_dim=12, visual_dim=10, hidden_dim=16, feedforward_dim=12, layers=2, heads=2
 )
-
-
-def published_state() -> dict[str, torch.Tensor]:
-    shapes = {key: tuple(shape) for key, shape in load_json("uwav_official.json")["teacher_state_dict"].items()}
-    scales = {"a_logit_scale": torch.tensor(3.2912), "v_logit_scale": torch.tensor(4.6052)}
-    return fill({key: shape for key, shape in shapes.items() if shape}) | scales
-
-
-def published_inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Text features of both modalities, CLAP, CLIP and the truth, drawn in this order."""
-    rng = np.random.default_rng(SEED + 5)
-
-    def unit(*shape: int) -> torch.Tensor:
-        rows = rng.standard_normal(shape)
-        return torch.from_numpy((rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype("f4"))
-
-    text = torch.cat([unit(30, 512), unit(30, 768)], dim=1)
-    audio, visual = unit(3, 12, 512), unit(3, 12, 768)
-    return text, audio, visual, torch.from_numpy((rng.random((3, 12, 30)) < 0.1).astype("f4"))
 
 
 @needs_golden

@@ -76,6 +76,14 @@ class PseudoLabelOptions(BatchOptions, OfflineOptions):
             " uses the scores alone.",
         )
     )
+    teacher: Path | None = field(
+        metadata=option(
+            "--teacher",
+            type=EXISTING_PATH,
+            help="Run of avvp train-teacher, or a file of UWAV's: it scores each second with the whole clip as context,"
+            " in place of CLIP and CLAP alone.",
+        )
+    )
     save_features: bool = field(
         metadata=option("--save-features", is_flag=True, help="Also save the features of CLIP and CLAP.")
     )
@@ -105,6 +113,7 @@ class PseudoLabelOptions(BatchOptions, OfflineOptions):
         "avvp pseudo-label clips/ --annotations llp/ -o data/",
         "avvp pseudo-label clips/ --annotations labels.csv --prompts mine.toml --calibrate distribution -o data/",
         "avvp pseudo-label clips/ --no-weak-labels -o data/ --review 20",
+        "avvp pseudo-label clips/ --annotations llp/ --teacher runs/teacher --calibrate dense -o data/",
     ),
     notes="To resume an interrupted run, repeat the command; with other thresholds or weak labels it reuses the scores"
     " and takes seconds. Exit status: 0 success; 1 an input failed (listed at the end); 2 wrong usage, or the run"
@@ -115,6 +124,9 @@ def pseudo_label(options: PseudoLabelOptions) -> int:
 
     CLIP scores the frames of VIDEOS, CLAP the audio. A class is active in a second if its logit exceeds its threshold
     and the video has the class. The folder is for avvp train --pseudo-labels. Needs the extra [pseudo].
+
+    With --teacher, a temporal teacher scores their features, as UWAV does. Its logits are 0 where a class is as likely
+    as not, which is the threshold without --calibrate and --prompts.
     """
     with exit_2_on_error(debug=options.debug):
         _check_usage(options)
@@ -124,6 +136,9 @@ def pseudo_label(options: PseudoLabelOptions) -> int:
         from ...pseudo_labeling.review_pages import check_review
 
         prompts = read_prompts(options.prompts or VALOR)
+        if options.teacher is not None and options.prompts is None:  # VALOR's thresholds are of CLIP and CLAP
+            zeros = (0.0,) * len(prompts.labels)
+            prompts = prompts.with_thresholds({"audio": zeros, "visual": zeros})
         named = collect_named_inputs(options.inputs, options)
         labels = _read_known_labels(prompts, options)
         storage = open_storage(options.output)
@@ -215,6 +230,8 @@ def _select_videos(
     from ...pseudo_labeling.threshold_scores import LabelingConfig
 
     weak, dense, notes, videos = labels.weak, labels.dense, list(labels.notes), dict(named)
+    if options.teacher is not None and options.prompts is None and options.calibrate is None:
+        notes.append("every threshold of the temporal teacher is 0; better ones are chosen by --calibrate dense")
     if weak is not None:
         annotated = weak.keys() | dense.keys()
         clips = _match_videos(named, annotated, scored, keep_suffix=options.keep_suffix)
@@ -281,6 +298,7 @@ def _make_task(config: LabelingConfig, options: PseudoLabelOptions) -> PseudoLab
         clip=options.clip_model or CLIP_MODEL,
         clap=options.clap_model or CLAP_MODEL,
         features=options.save_features,
+        temporal="" if options.teacher is None else str(options.teacher),
     )
 
 
