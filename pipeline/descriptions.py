@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from .text import escape
 
@@ -58,3 +59,46 @@ def describe_columns(rows: Iterable[Sequence[str]]) -> list[str]:
 
 def _cut(line: str) -> str:
     return line if len(line) <= MAX_WIDTH else f"{line[: MAX_WIDTH - 3]}..."
+
+
+class Decided(Protocol):
+    """A configuration of a parser, as far as it fixes its decision; see `ParserConfig`."""
+
+    @property
+    def decoder(self) -> str: ...
+    @property
+    def decision(self) -> str: ...
+    @property
+    def video_filter(self) -> str: ...
+    @property
+    def segment_threshold(self) -> float: ...
+    @property
+    def video_threshold(self) -> float: ...
+    @property
+    def strict_thresholds(self) -> bool: ...
+
+
+def describe_decision(config: Decided) -> str:
+    """Describe the decision of a parser in a few words.
+
+    Args:
+        config: of the parser.
+
+    Returns:
+        Thresholds of seconds and of videos, and which video-level probability must reach them.
+    """
+    if config.decision != "thresholds":
+        return f"by {escape(config.decision)}, of another package"
+    verb = "above" if config.strict_thresholds else "at least"
+    filters = {
+        "pooled": "the video's, pooled over both modalities,",
+        "own": "the video's, of the same modality,",
+        "union": "the video's, of either modality,",
+    }
+    name = config.video_filter
+    if name == "default":
+        name = "union" if config.decoder == "leap" else "pooled"
+    return (
+        f"a probability of the second {verb} {config.segment_threshold:g}, and {filters[name]} {verb}"
+        f" {config.video_threshold:g}"
+    )

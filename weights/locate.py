@@ -160,7 +160,7 @@ def bundle_paths(bundle: Bundle, weights_dir: Path | None = None) -> tuple[dict[
         except ValueError as error:
             raise WeightsError(f"bundle {shown(bundle.name)}: {error}") from error
         if path is not None and is_file(path):
-            if path.suffix.lower() not in WEIGHT_SUFFIXES:
+            if path.suffix.lower() not in WEIGHT_SUFFIXES and name != bundle.parser.get("thresholds"):
                 raise WeightsError(
                     f"bundle {shown(bundle.name)}: {shown(name)} is not a weight file;"
                     f" their names end with {', '.join(WEIGHT_SUFFIXES)}"

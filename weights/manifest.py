@@ -33,7 +33,8 @@ SUPERVISIONS = ("full", "weak")  # of localizers
 # Extractors give files and folders their names: no separators, no hidden files, at most 64 characters.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .+-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_PARSER_FILES = ("checkpoint", "file", "label_embeddings")
+_PARSER_FILES = ("checkpoint", "file", "label_embeddings", "thresholds")
+THRESHOLDS_SUFFIX = ".toml"  # of the file of thresholds that a bundle may have
 _PARSER_KEYS = ("family", "supervision", "decision", *_PARSER_FILES)
 
 
@@ -94,7 +95,8 @@ class Bundle:
     profile: str  # key in `PROFILES`
     extractors: Mapping[str, str]  # extractor name -> file
     parser: Mapping[str, str]  # "checkpoint" -> file; or "family" -> name, "file" and "label_embeddings" -> files;
-    # with "supervision" -> "full" or "weak" for localizers; and "decision" -> part in place of the checkpoint's
+    # with "supervision" -> "full" or "weak" for localizers; "decision" -> part in place of the checkpoint's; and
+    # "thresholds" -> file of thresholds in place of the configuration's
     parts: Mapping[str, str] = field(default_factory=dict)  # extractor name -> "module:Name" of another package
     labels: str | None = None  # name of the label set, when the parser's file does not hold its labels
     seed: int | None = None  # of random parameters; there are no files then
@@ -117,11 +119,7 @@ class Bundle:
                 rule = "letters, digits, spaces and _ . + - only, at most 64"
                 raise ValueError(f"{shown(name)} cannot be the name of {what}: {rule}")
         self._check_parts()
-        if unknown := sorted(set(self.parser) - set(_PARSER_KEYS)):
-            raise ValueError(f"parser has an unknown key {shown(unknown[0])}; known: {', '.join(_PARSER_KEYS)}")
-        supervision = self.parser.get("supervision", SUPERVISIONS[0])
-        if supervision not in SUPERVISIONS:
-            raise ValueError(f"supervision is {shown(supervision)}, expected {' or '.join(SUPERVISIONS)}")
+        self._check_parser()
         if wrong := [digest for digest in self.sha256.values() if not _SHA256.fullmatch(digest)]:
             raise ValueError(f"{shown(wrong[0])} is no sha256: 64 hexadecimal digits in lower case")
         if self.root is not None:
@@ -151,6 +149,17 @@ class Bundle:
                 raise ValueError(f"parts has {shown(name)}, which is not one of its extractors")
             if not is_reference(part):
                 raise ValueError(f"the part of {name} is {shown(part)}, expected module:Name")
+
+    def _check_parser(self) -> None:
+        """Raise ValueError for an entry of the parser that cannot be."""
+        if unknown := sorted(set(self.parser) - set(_PARSER_KEYS)):
+            raise ValueError(f"parser has an unknown key {shown(unknown[0])}; known: {', '.join(_PARSER_KEYS)}")
+        if not self.parser.get("thresholds", THRESHOLDS_SUFFIX).endswith(THRESHOLDS_SUFFIX):
+            found = shown(self.parser["thresholds"])
+            raise ValueError(f"thresholds is {found}, expected a file with the suffix {THRESHOLDS_SUFFIX}")
+        supervision = self.parser.get("supervision", SUPERVISIONS[0])
+        if supervision not in SUPERVISIONS:
+            raise ValueError(f"supervision is {shown(supervision)}, expected {' or '.join(SUPERVISIONS)}")
 
     def _names(self) -> list[tuple[str, str]]:
         """Return what is named, and its name: extractors, the profile, the label set, the parser's family."""

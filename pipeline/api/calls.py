@@ -17,7 +17,6 @@ from ..devices import ComputePrecision
 from ..errors import MediaError
 from ..features.extract import FeatureSet
 from ..inference.bundle import LoadedExtractors, load_extractors, load_networks
-from ..inference.thresholds import DEFAULT_THRESHOLD
 from ..timeline import Timeline
 from .arrays import MediaArrays
 from .parser import Parser, ThresholdChoice
@@ -139,7 +138,7 @@ def parse(
     source: Source,
     *,
     weights: Weights = ...,
-    thresholds: ThresholdChoice = ...,
+    thresholds: ThresholdChoice | None = ...,
     start: float | None = ...,
     end: float | None = ...,
     progress: ProgressCallback | bool = ...,
@@ -152,7 +151,7 @@ def parse(
     source: Iterable[Source],
     *,
     weights: Weights = ...,
-    thresholds: ThresholdChoice = ...,
+    thresholds: ThresholdChoice | None = ...,
     start: float | None = ...,
     end: float | None = ...,
     progress: ProgressCallback | bool = ...,
@@ -166,7 +165,7 @@ def parse(
     source: Iterable[Source],
     *,
     weights: Weights = ...,
-    thresholds: ThresholdChoice = ...,
+    thresholds: ThresholdChoice | None = ...,
     start: float | None = ...,
     end: float | None = ...,
     progress: ProgressCallback | bool = ...,
@@ -179,7 +178,7 @@ def parse(
     source: Source | Iterable[Source],
     *,
     weights: Weights = DEFAULT_BUNDLE,
-    thresholds: ThresholdChoice = DEFAULT_THRESHOLD,
+    thresholds: ThresholdChoice | None = None,
     start: float | None = None,
     end: float | None = None,
     progress: ProgressCallback | bool = False,
@@ -202,7 +201,8 @@ def parse(
     Args:
         source: a media file or `MediaArrays`; or an iterable of them.
         weights: name or folder of a bundle, as for `load`.
-        thresholds: one number in [0, 1] for all; `Thresholds`; or the path of a file of them.
+        thresholds: one number in [0, 1] for all; `Thresholds`; or the path of a file of them, in place of those of the
+            bundle.
         start: seconds on the file's clock, rounded down; None is that of the decoding options, else 0.
         end: where to stop, rounded up; None is that of the decoding options, else the end.
         progress: True for a bar on standard error; or a function that is called with `Progress`.

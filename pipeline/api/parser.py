@@ -15,7 +15,7 @@ from ..errors import MediaError
 from ..features.extract import FeatureSet
 from ..inference.bundle import UNTRAINED_WARNING, LoadedBundle
 from ..inference.parse_video import make_timeline
-from ..inference.thresholds import DEFAULT_THRESHOLD, Thresholds, apply_tables, read_thresholds
+from ..inference.thresholds import Thresholds, read_thresholds
 from ..outputs.plots.attention import check_explainable, explain_features
 from ..outputs.plots.attention_maps import AttentionMaps
 from ..text import escape
@@ -95,6 +95,11 @@ class Parser:
         return self._loaded.parser.config.segments
 
     @property
+    def thresholds(self) -> Thresholds:
+        """Those that decide where none are given."""
+        return self._loaded.thresholds
+
+    @property
     def warning(self) -> str | None:
         """What users of its results have to know; None if there is nothing."""
         return UNTRAINED_WARNING if self._loaded.untrained else self._loaded.warning
@@ -104,7 +109,7 @@ class Parser:
         self,
         source: Source,
         *,
-        thresholds: ThresholdChoice = ...,
+        thresholds: ThresholdChoice | None = ...,
         start: float | None = ...,
         end: float | None = ...,
         progress: ProgressCallback | bool = ...,
@@ -115,7 +120,7 @@ class Parser:
         self,
         source: Iterable[Source],
         *,
-        thresholds: ThresholdChoice = ...,
+        thresholds: ThresholdChoice | None = ...,
         start: float | None = ...,
         end: float | None = ...,
         progress: ProgressCallback | bool = ...,
@@ -127,7 +132,7 @@ class Parser:
         self,
         source: Iterable[Source],
         *,
-        thresholds: ThresholdChoice = ...,
+        thresholds: ThresholdChoice | None = ...,
         start: float | None = ...,
         end: float | None = ...,
         progress: ProgressCallback | bool = ...,
@@ -138,7 +143,7 @@ class Parser:
         self,
         source: Source | Iterable[Source],
         *,
-        thresholds: ThresholdChoice = DEFAULT_THRESHOLD,
+        thresholds: ThresholdChoice | None = None,
         start: float | None = None,
         end: float | None = None,
         progress: ProgressCallback | bool = False,
@@ -148,7 +153,8 @@ class Parser:
 
         Args:
             source: a media file or `MediaArrays`; or an iterable of them.
-            thresholds: one number in [0, 1] for all; `Thresholds` of its classes; or the path of a file of them.
+            thresholds: one number in [0, 1] for all; `Thresholds` of its classes; or the path of a file of them, in
+                place of those of the bundle.
             start: seconds on the file's clock, rounded down; None is that of the decoding options, else 0.
             end: where to stop, rounded up; None is that of the decoding options, else the end.
             progress: True for a bar on standard error; or a function that is called with `Progress`.
@@ -226,7 +232,7 @@ class Parser:
         """
         return run(self._session, source, unchanged, part=Part(start, end), progress=progress, errors=errors)
 
-    def parse_features(self, features: FeatureSet, *, thresholds: ThresholdChoice = DEFAULT_THRESHOLD) -> Timeline:
+    def parse_features(self, features: FeatureSet, *, thresholds: ThresholdChoice | None = None) -> Timeline:
         """Parse features that are already extracted, by `extract` of this bundle.
 
         Args:
@@ -273,13 +279,13 @@ class Parser:
             raise ParserClosedError
         return bundle
 
-    def _decide(self, choice: ThresholdChoice) -> Thresholds:
+    def _decide(self, choice: ThresholdChoice | None) -> Thresholds:
         if isinstance(choice, Thresholds):
             choice.check_labels(self.labels)
             return choice
         if isinstance(choice, str | PathLike):
-            return apply_tables(read_thresholds(Path(choice)), self.labels, DEFAULT_THRESHOLD, DEFAULT_THRESHOLD)
-        return Thresholds.uniform(self.labels, choice, choice)
+            return self._loaded.thresholds.changed(read_thresholds(Path(choice)))
+        return self._loaded.thresholds.changed(segment=choice, video=choice)
 
     def _timelines(self, thresholds: Thresholds) -> Callable[[FeatureSet], Timeline]:
         loaded, session = self._loaded, self._session

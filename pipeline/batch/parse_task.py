@@ -12,7 +12,7 @@ import numpy as np
 from ..inference.bundle import LoadedBundle, load_networks
 from ..inference.parse_video import decide_timeline
 from ..inference.predict import predict_video
-from ..inference.thresholds import Thresholds, ThresholdTables, apply_tables
+from ..inference.thresholds import DecisionRule, Thresholds, ThresholdTables
 from ..outputs.formats.events_json import SCHEMA_VERSION
 from ..outputs.formats.registry import FORMATS, Format
 from ..outputs.postprocess import NO_REFINEMENT, PostProcessing, refine
@@ -31,8 +31,8 @@ class ParseTask(BundleTask[LoadedBundle]):
     """Write timelines.
 
     Attributes:
-        tables: thresholds by class, see `thresholds.apply_tables`.
-        levels: default thresholds: "segment" and "video".
+        tables: thresholds by class, in place of those of the bundle, see `Thresholds.changed`.
+        levels: "segment" and "video" thresholds of all classes that the tables do not name; as far as they are given.
         segments: include per-second probabilities in the JSON.
         formats: keys of `FORMATS`.
         refinement: post-processing of the events.
@@ -47,7 +47,7 @@ class ParseTask(BundleTask[LoadedBundle]):
 
     def thresholds(self, loaded: LoadedBundle) -> Thresholds:
         """Return the thresholds of the bundle's classes. Raises SetupError for unknown classes."""
-        return apply_tables(self.tables, loaded.parser.config.labels, **self.levels)
+        return loaded.thresholds.changed(self.tables, **self.levels)
 
     def output_specs(self, loaded: LoadedBundle) -> dict[str, OutputSpec]:
         parameters = {
@@ -59,6 +59,8 @@ class ParseTask(BundleTask[LoadedBundle]):
         }
         if loaded.parts:
             parameters["parts"] = [part.to_dict() for part in loaded.parts]
+        if (rule := DecisionRule.of(loaded.parser.config)) != DecisionRule():
+            parameters["rule"] = rule.to_dict()
         if refinement := self.refinement.to_dict():
             parameters["refinement"] = refinement
         digest, streams = hash_values(parameters), loaded.extractors.spec.streams

@@ -64,7 +64,7 @@ class ParseOptions(
         metadata=option("--segments", is_flag=True, help="Add the probabilities per second to the JSON result.")
     )
     weights: str = field(metadata=BUNDLE_OPTION)
-    threshold: float = field(metadata=THRESHOLD_OPTION)
+    threshold: float | None = field(metadata=THRESHOLD_OPTION)
     video_threshold: float | None = field(
         metadata=option(
             "--video-threshold",
@@ -98,7 +98,7 @@ class Decisions:
         formats: names of formats.
         post_processing: of the events.
         tables: thresholds by class.
-        levels: thresholds of the other classes: "segment" and "video".
+        levels: thresholds of the other classes, "segment" and "video", as far as they are given.
     """
 
     formats: tuple[str, ...]
@@ -108,9 +108,9 @@ class Decisions:
 
     def check(self, labels: tuple[str, ...]) -> None:
         """Raise SetupError for a class that is not among `labels`."""
-        from ..inference.thresholds import apply_tables
+        from ..inference.thresholds import Thresholds
 
-        apply_tables(self.tables, labels, **self.levels)
+        Thresholds.uniform(labels).changed(self.tables)
         self.post_processing.check(labels)
 
 
@@ -139,9 +139,9 @@ def read_decisions(bundle: Bundle, options: ParseOptions) -> Decisions:
     if options.segments and options.output_dir is not None and "json" not in formats:
         raise click.UsageError("--segments goes into the JSON result, and none is asked for")
     tables = read_thresholds(options.thresholds) if options.thresholds else {}
-    levels = {"segment": options.threshold, "video": options.threshold}
-    if options.video_threshold is not None:
-        levels["video"] = options.video_threshold
+    video = options.threshold if options.video_threshold is None else options.video_threshold
+    asked = {"segment": options.threshold, "video": video}
+    levels = {level: threshold for level, threshold in asked.items() if threshold is not None}
     decisions = Decisions(formats, post_processing, tables, levels)
     if bundle.labels in LABEL_SETS:
         decisions.check(LABEL_SETS[bundle.labels])

@@ -68,20 +68,20 @@ class Evaluation:
 def score_clips(
     parser: AVParser, clips: SplitDataset, device: torch.device, decision: Decision | None = None
 ) -> Scores:
-    """Score a parser on a split with all thresholds at 0.5.
+    """Score a parser on a split with the thresholds of its configuration, mostly 0.5.
 
     Args:
         parser: on `device`; it is set to evaluation mode.
         clips: with annotated labels.
         device: where the features are moved to.
-        decision: None for the published rule, `Thresholds.decide`.
+        decision: None for the rule of its configuration, `Thresholds.decide`.
 
     Returns:
         The ten F-scores.
     """
     from ..inference.predict import predict_clips
 
-    thresholds = Thresholds.uniform(parser.config.labels)
+    thresholds = Thresholds.published(parser.config)
     predictions = predict_clips(parser, clips, device)
     labels = thresholds.decide(predictions) if decision is None else decision(predictions, thresholds)
     return score(*labels, *clips.segment_labels)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from ...weights.messages import shown
 from ..datasets.annotations import Annotations, read_annotations
 from ..datasets.clips import SplitDataset, load_clips, load_event_clips
 from ..datasets.localization import describe_targets
-from ..errors import FeatureMismatchError
+from ..errors import FeatureMismatchError, SetupError
 from ..features.packed_store import open_features
 from ..inference.bundle import LoadedParser, check_features
 from ..inference.networks import is_localizer
@@ -18,7 +20,7 @@ from ..text import escape
 from ..timeline import SegmentLabels, SegmentProbabilities
 from .evaluate import Evaluation, evaluate
 from .localization import LocalizationEvaluation, classes_of_seconds, evaluate_localization
-from .tune_thresholds import tune_localization_thresholds, tune_thresholds
+from .tune_thresholds import choose_visual_thresholds, tune_localization_thresholds, tune_thresholds
 
 
 class ParserEvaluator:
@@ -96,12 +98,41 @@ class ParserEvaluator:
         clips = self._load(split)
         return clips, self.loaded.decision(self._predict(clips), thresholds)
 
-    def tune(self) -> Thresholds:
-        """Choose thresholds on the validation split, see `tune_thresholds`."""
+    def tune(self, method: str = "scores") -> Thresholds:
+        """Choose thresholds on the validation split; what is not tuned keeps the thresholds of the bundle.
+
+        Args:
+            method: "scores", see `tune_thresholds` and `tune_localization_thresholds`; or "visual-videos", see
+                `choose_visual_thresholds`.
+
+        Returns:
+            The thresholds.
+
+        Raises:
+            SetupError: the thresholds of visual videos decide nothing in this network.
+        """
+        config, start = self.loaded.parser.config, self.loaded.thresholds
+        if method == "visual-videos" and (is_localizer(config) or start.rule.video_filter == "pooled"):
+            raise self._without_visual_videos()
         clips = self._load("val")
+        predictions = self._predict(clips)
         progress = self.progress("tuning thresholds")
+        if method == "visual-videos":
+            if start.rule.pooled(predictions) is not None:
+                raise self._without_visual_videos()
+            truth = clips.segment_labels
+            chosen = choose_visual_thresholds(
+                predictions, *truth, start=start, progress=progress, decision=self.loaded.decision
+            )
+            return replace(start, visual_video=chosen)
         tune = tune_thresholds if clips.events is None else tune_localization_thresholds
-        return tune(self._predict(clips), clips, self.annotations.labels, progress, decision=self.loaded.decision)
+        return tune(predictions, clips, start, progress, decision=self.loaded.decision)
+
+    def _without_visual_videos(self) -> SetupError:
+        return SetupError(
+            f"the network of {shown(self.loaded.name)} has no video-level decision of the visual modality alone: tune"
+            " by scores"
+        )
 
     def _load(self, split: str) -> SplitDataset:
         load = load_event_clips if is_localizer(self.loaded.parser.config) else load_clips

@@ -11,7 +11,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,13 @@ from ...weights.source import ANYWHERE, WeightSource
 from ..errors import FeatureMismatchError, OutputError, SetupError
 from ..files import exclusive_lock, hash_file, make_folder, replacing, write_atomic
 from ..inference.bundle import load_parser, plain_extractors
-from ..inference.networks import Network, is_localizer
-from ..inference.thresholds import Thresholds
+from ..inference.networks import Network, NetworkConfig, is_localizer
+from ..inference.thresholds import DecisionRule, Thresholds
 from ..text import escape
 from ..timeline import AVEL
 from .clip import CLIP_SEED, clip_inputs
 from .formats import ExportFormat, Run
-from .programs import OUTPUTS_PER_SECOND, PARSER, Program, extractor_programs, parser_program
+from .programs import OUTPUTS_PER_SECOND, PARSER, POOLED, Program, extractor_programs, parser_program
 
 EXPORT_FILE = "export.json"
 FORMAT_VERSION = 1
@@ -58,6 +58,7 @@ class ExportNetworks:
     extractors: Mapping[str, Extractor]  # empty if only the parser is exported
     hashes: Mapping[str, str]  # file name -> sha256
     parts: tuple[Part, ...]  # of other packages
+    thresholds: Thresholds  # of the bundle
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,9 @@ def load_for_export(bundle: Bundle, *, source: WeightSource = ANYWHERE, parser_o
     _, hashes = gather_files(bundle.without_extractors() if parser_only else bundle, source)
     parts = [*(extractor.part for extractor in extractors.values()), *loaded.parser.parts]
     return ExportNetworks(
-        bundle, loaded.parser, loaded.spec, extractors, hashes, tuple(part for part in parts if part is not None)
-    )
+        bundle, loaded.parser, loaded.spec, extractors, hashes, tuple(part for part in parts if part is not None),
+        loaded.thresholds,
+    )  # fmt: skip
 
 
 def export_networks(
@@ -298,12 +300,20 @@ def _describe(
         "features": networks.spec.to_dict(),
         "thresholds": thresholds.to_dict(),
         "decision": config.decision,
+        **({} if is_localizer(config) else {"rule": _describe_rule(config, programs[-1])}),
         "networks": described,
         "check": {
             "clip": f"generated, seed {CLIP_SEED}" if networks.extractors else f"random features, seed {CLIP_SEED}",
             "tolerance": export_format.tolerance,
         },
     }
+
+
+def _describe_rule(config: NetworkConfig, parser: Program) -> dict[str, Any]:
+    """Return the rule by which thresholds decide, with the filter by its name, not as "default"."""
+    rule = DecisionRule.of(config)
+    video_filter = "pooled" if POOLED in parser.outputs else "union"
+    return (rule if rule.video_filter != "default" else replace(rule, video_filter=video_filter)).to_dict()
 
 
 def _describe_tensor(name: str, tensor: torch.Tensor) -> dict[str, Any]:

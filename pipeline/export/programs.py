@@ -18,12 +18,13 @@ from ...models.parser import AVParser
 from ...weights.messages import first_line
 from ..errors import SetupError
 from ..inference.networks import Network, network_features
+from ..inference.output_tables import has_pooled
 
 PARSER = "parser"
 _EXAMPLES = 2  # inputs in the batch that a network is traced with
 
 _OUTPUTS = ("audio_segment_probs", "visual_segment_probs", "audio_video_probs", "visual_video_probs")
-_POOLED = "video_probs"
+POOLED = "video_probs"  # of parsers with `has_pooled`
 _LOCALIZER_OUTPUTS = ("segment_probs", "spatial_attention")
 OUTPUTS_PER_SECOND = ("audio_segment_probs", "visual_segment_probs", *_LOCALIZER_OUTPUTS)  # (B, T, ...)
 
@@ -44,9 +45,9 @@ class ParserProgram(nn.Module):
     ) -> tuple[Tensor, ...]:
         output = self.parser.predict(audio, visual_2d, visual_3d, segment_mask(lengths, audio.shape[1]))
         found = tuple(getattr(output, name) for name in _OUTPUTS)
-        # Decoders that pool give sums of weighted probabilities, which rounding can take beyond 1.
-        videos = (*found[2:], *((output.video_probs,) if output.audio_video_logits is None else ()))
-        return (*found[:2], *(probs.clamp(0, 1) for probs in videos))
+        pooled = (output.video_probs,) if has_pooled(output, self.parser.config) else ()
+        # Decoders that pool give sums of weighted probabilities, which rounding can take beyond 1; MGN's segments are.
+        return tuple(probs.clamp(0, 1) for probs in (*found, *pooled))
 
 
 class TwoStreamProgram(nn.Module):
@@ -156,10 +157,10 @@ def parser_program(parser: Network, frames_per_segment: int) -> Program:
         outputs = _LOCALIZER_OUTPUTS
     else:
         with torch.inference_mode():
-            pooled = parser(*examples.values()).audio_video_logits is None
+            pooled = has_pooled(parser(*examples.values()), parser.config)
         program = ParserProgram(parser)
         module = program if parser.config.visual_3d_dim else TwoStreamProgram(program)
-        outputs = (*_OUTPUTS, *([_POOLED] if pooled else []))
+        outputs = (*_OUTPUTS, *([POOLED] if pooled else []))
     examples["lengths"] = torch.full((_EXAMPLES,), length, dtype=torch.int64)
     return Program(PARSER, module, examples, outputs)
 

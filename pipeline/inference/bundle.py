@@ -30,8 +30,9 @@ from ..devices import FP32, ComputePrecision, resolve_device, resolve_devices
 from ..errors import FeatureMismatchError, SetupError
 from ..text import escape
 from .decisions import Decision, decide_by_thresholds, load_decision
-from .networks import Network, check_network_features, describe_network
+from .networks import Network, NetworkConfig, check_network_features, describe_network
 from .read_network import read_network
+from .thresholds import Thresholds, read_thresholds
 
 UNTRAINED_WARNING = "UNTRAINED weights: the parameters are random and these events mean nothing"
 
@@ -71,6 +72,7 @@ class LoadedBundle:
     warning: str | None = None  # what users of its results have to know
     decision: Decision = decide_by_thresholds
     parts: tuple[Part, ...] = ()  # of other packages: extractors, encoder, decoder, decision
+    own_thresholds: Thresholds | None = None  # of a file of the bundle
 
     def __repr__(self) -> str:
         config, spec = self.parser.config, self.extractors.spec
@@ -80,6 +82,11 @@ class LoadedBundle:
             describe_network(config),
         ]
         return describe(f"LoadedBundle {escape(self.name)}", lines, warnings=[self.warning] if self.warning else [])
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Those that decide where the user gives none: of the bundle, else of the parser's configuration."""
+        return self.own_thresholds or Thresholds.published(self.parser.config)
 
     @property
     def networks(self) -> tuple[DeviceNetworks, ...]:
@@ -101,6 +108,12 @@ class LoadedParser:
     spec: FeatureSpec  # of the features that it was trained on
     device: torch.device
     decision: Decision = decide_by_thresholds
+    own_thresholds: Thresholds | None = None  # of a file of the bundle
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Those that decide where the user gives none: of the bundle, else of the parser's configuration."""
+        return self.own_thresholds or Thresholds.published(self.parser.config)
 
 
 def known_labels(bundle: Bundle, folder: Path | None = None) -> tuple[str, ...] | None:
@@ -158,6 +171,7 @@ def load_networks(
     try:
         parser, trained_on = read_network(bundle, extractors.spec, paths, source.trust)
         decision, decision_part = load_decision(parser.config, source.trust)
+        own_thresholds = _read_own_thresholds(bundle, parser.config, paths)
     except (ValueError, SetupError) as error:
         raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
     _check_fit(bundle, extractors.spec, parser, trained_on)
@@ -171,6 +185,7 @@ def load_networks(
         warning=bundle.warning,
         decision=decision,
         parts=tuple(part for part in parts if part is not None),
+        own_thresholds=own_thresholds,
     )
 
 
@@ -300,13 +315,14 @@ def load_parser(
         computed = feature_spec(bundle.profile, extractors) if all_known else None
         parser, trained_on = read_network(bundle, computed, paths, source.trust)
         decision, _ = load_decision(parser.config, source.trust)
+        own_thresholds = _read_own_thresholds(bundle, parser.config, paths)
     except (ValueError, SetupError) as error:
         raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
     spec = trained_on or computed
     if spec is None:
         raise SetupError(f"bundle {shown(bundle.name)}: it does not name the features that its parser was trained on")
     check_network_features(parser.config, spec, bundle.name)
-    return LoadedParser(bundle.name, parser.to(resolved), spec, resolved, decision)
+    return LoadedParser(bundle.name, parser.to(resolved), spec, resolved, decision, own_thresholds)
 
 
 def check_features(loaded: LoadedParser, spec: FeatureSpec, where: object) -> None:
@@ -325,6 +341,12 @@ def check_features(loaded: LoadedParser, spec: FeatureSpec, where: object) -> No
             f"the parser of {shown(loaded.name)} was trained on other features than {escape(where)} holds"
             f" (parser / features): {'; '.join(differences)}"
         )
+
+
+def _read_own_thresholds(bundle: Bundle, config: NetworkConfig, paths: Mapping[str, Path]) -> Thresholds | None:
+    """Read the file of thresholds that a bundle has; classes that it does not name keep those of the configuration."""
+    file = bundle.parser.get("thresholds")
+    return Thresholds.published(config).changed(read_thresholds(paths[file])) if file else None
 
 
 def _load_extractor(bundle: Bundle, name: str, paths: Mapping[str, Path], trust: Sequence[str]) -> Extractor:

@@ -1,14 +1,16 @@
 """How probabilities become labels: by thresholds, or by a part of another package.
 
 A decision of another package is a function ``part(probabilities, thresholds, **decision_options)`` of the
-`SegmentProbabilities` of one video, (T, C) each, or of N clips, (N, T, C) each, and the `Thresholds` in effect. It
-returns `SegmentLabels` of the same shape, bool. `thresholds.decide(probabilities)` is the decision of this program for
-parsers, `decide_one_class(probabilities, thresholds)` that for localizers, of whose labels the audio-visual ones count.
+`SegmentProbabilities` of one video, (T, C) each, or of N clips, (N, T, C) each, and the `Thresholds` in effect, with
+the rule of the parser's configuration. It returns `SegmentLabels` of the same shape, bool.
+`thresholds.decide(probabilities)` is the decision of this program for parsers, `decide_one_class(probabilities,
+thresholds)` that for localizers, of whose labels the audio-visual ones count.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,14 +21,15 @@ from ..errors import SetupError
 from ..timeline import SegmentLabels, SegmentProbabilities
 from .localize import decide_one_class
 from .networks import NetworkConfig, is_localizer
-from .thresholds import Thresholds
+from .thresholds import DecisionRule, Thresholds
 
 Decision = Callable[[SegmentProbabilities, Thresholds], SegmentLabels]
+_POOLING = frozenset(PARTS["decoder"]) - {"leap"}  # decoders with a probability of the video, pooled over modalities
 _SEGMENTS = 3  # of the probabilities that a decision is tried with
 
 
 def decide_by_thresholds(probabilities: SegmentProbabilities, thresholds: Thresholds) -> SegmentLabels:
-    """Decide as the published programs of LEAP, HAN and MM-Pyr do, see `Thresholds.decide`."""
+    """Decide by thresholds and their rule, see `Thresholds.decide`."""
     return thresholds.decide(probabilities)
 
 
@@ -38,15 +41,17 @@ def load_decision(config: NetworkConfig, trust: Iterable[str] = ()) -> tuple[Dec
         trust: packages that "module:Name" may name, see `load_part`.
 
     Returns:
-        The decision, and the part if it is of another package. The decision raises SetupError where the part fails or
-        returns something else than labels.
+        The decision, and the part if it is of another package. The decision applies the configuration's rule to any
+        thresholds. It raises SetupError where the part fails or returns something else than labels.
 
     Raises:
         SetupError: the part is not trusted, cannot be loaded, fails or returns something else than labels.
     """
     known = DECISIONS if is_localizer(config) else PARTS["decision"]
+    rule = DecisionRule.of(config)
     if config.decision in known:
-        return _own_decision(config), None
+        own = decide_one_class if is_localizer(config) else decide_by_thresholds
+        return lambda probabilities, thresholds: own(probabilities, replace(thresholds, rule=rule)), None
     try:
         part = load_part("decision", config.decision, known, trust)
     except ValueError as error:
@@ -54,7 +59,7 @@ def load_decision(config: NetworkConfig, trust: Iterable[str] = ()) -> tuple[Dec
 
     def decide(probabilities: SegmentProbabilities, thresholds: Thresholds) -> SegmentLabels:
         try:
-            labels = part.call(probabilities, thresholds, **config.decision_options)
+            labels = part.call(probabilities, replace(thresholds, rule=rule), **config.decision_options)
         except ValueError as error:
             raise SetupError(str(error)) from error
         expected = probabilities.audio.shape
@@ -65,18 +70,10 @@ def load_decision(config: NetworkConfig, trust: Iterable[str] = ()) -> tuple[Dec
         return labels
 
     for shape in ((_SEGMENTS, len(config.labels)), (1, _SEGMENTS, len(config.labels))):
-        pools = isinstance(config, ParserConfig) and config.decoder == "mmil"
+        pools = isinstance(config, ParserConfig) and (config.decoder in _POOLING or rule.video_filter == "pooled")
         tables = [np.full(shape, 0.5, np.float32)] * (5 if pools else 4)
         decide(SegmentProbabilities(*tables), Thresholds.uniform(config.labels))
     return decide, part
-
-
-def _own_decision(config: NetworkConfig) -> Decision:
-    """Return the decision of this program: the published one of the network's system."""
-    if not isinstance(config, ParserConfig):
-        return decide_one_class
-    video_filter = config.video_filter
-    return lambda probabilities, thresholds: thresholds.decide(probabilities, video_filter)
 
 
 def _is_bool(table: object, shape: tuple[int, ...]) -> bool:

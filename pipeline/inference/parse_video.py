@@ -20,7 +20,7 @@ from ..timeline import AVEL, SegmentLabels, SegmentProbabilities, Timeline, all_
 from .bundle import UNTRAINED_WARNING, LoadedBundle, load_networks
 from .networks import Network, is_localizer
 from .predict import predict_video
-from .thresholds import DEFAULT_THRESHOLD, Thresholds
+from .thresholds import DecisionRule, Thresholds
 
 
 def parse_video(
@@ -28,7 +28,7 @@ def parse_video(
     *,
     weights: str | LoadedBundle = DEFAULT_BUNDLE,
     device: str = "auto",
-    thresholds: Thresholds | float = DEFAULT_THRESHOLD,
+    thresholds: Thresholds | float | None = None,
     source: WeightSource = ANYWHERE,
     decoding: DecodeOptions = DEFAULT_OPTIONS,
     progress: DecodeProgress | None = None,
@@ -40,7 +40,7 @@ def parse_video(
         weights: name or folder of a bundle, or a bundle from `load_networks`, for which `device` and `source` are
             not used.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        thresholds: per class, modality and level; or one number in [0, 1] for all.
+        thresholds: per class, modality and level; or one number in [0, 1] for all; None for those of the bundle.
         source: where weight files may come from.
         decoding: decoder, resampler, time limit, and `start` and `end` of the part of the file to parse. Times of
             events are times of the file; seconds before the part have zero probabilities.
@@ -59,7 +59,7 @@ def parse_video(
     if isinstance(thresholds, Thresholds):
         thresholds.check_labels(bundle.parser.config.labels)
     else:
-        thresholds = Thresholds.uniform(bundle.parser.config.labels, thresholds, thresholds)
+        thresholds = bundle.thresholds.changed(segment=thresholds, video=thresholds)
     features = extract_with(bundle, path, decoding=decoding, progress=progress)
     return make_timeline(features, bundle, thresholds)
 
@@ -192,6 +192,8 @@ def _provenance(bundle: LoadedBundle, thresholds: Thresholds, resampler: str) ->
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
+    if (rule := DecisionRule.of(bundle.parser.config)) != DecisionRule():
+        provenance["rule"] = rule.to_dict()
     if is_localizer(bundle.parser.config):
         provenance["task"] = AVEL
     if bundle.parts:

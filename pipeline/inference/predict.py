@@ -7,17 +7,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ...models.localizers.localizer import EventLocalizer
 from ...models.localizers.output import LocalizerOutput
+from ...models.parser import AVParser
 from ..datasets.clips import SplitDataset
 from ..datasets.loader import iterate_batches
-from ..errors import SetupError
 from ..segments import window_starts
 from ..timeline import SegmentProbabilities
 from .localize import join_windows, stack_localized, to_probabilities
 from .networks import Network, NetworkOutput
+from .output_tables import stack_output, to_finite_array
 
 _WINDOW_BATCH_SIZE = 32
 _CLIP_BATCH_SIZE = 64
@@ -44,7 +44,7 @@ def predict_video(parser: Network, streams: Streams, device: torch.device) -> Se
     Raises:
         SetupError: the probabilities are not finite.
     """
-    averaged = average_windows(lambda *batch: _stack(parser(*batch)), streams, parser.config.segments, device)
+    averaged = average_windows(lambda *batch: _stack(parser, parser(*batch)), streams, parser.config.segments, device)
     if isinstance(parser, EventLocalizer):
         return to_probabilities(join_windows(averaged[0], parser.config))
     return SegmentProbabilities(*averaged)
@@ -121,7 +121,7 @@ def predict_clips(
     for host_batch in iterate_batches(clips, order, batch_size):
         batch = host_batch.to(device)
         with torch.inference_mode():
-            arrays = _stack(parser(*batch.features, lengths=batch.lengths))
+            arrays = _stack(parser, parser(*batch.features, lengths=batch.lengths))
         if table is None:
             table = np.zeros((arrays.shape[1], *shape), np.float32)
         table[:, order[done : done + len(arrays)], : arrays.shape[2]] = arrays.transpose(1, 0, 2, 3)
@@ -146,26 +146,9 @@ def _limit_batch(most: int, segments: int) -> int:
     return max(1, min(most, _MAX_BATCH_SEGMENTS // segments))
 
 
-def _stack(output: NetworkOutput) -> NDArray[np.float32]:
-    """Return (B, P, T, C): audio, visual, and the video-level probabilities repeated for every second.
-
-    P is 4, or 5 of decoders that pool the video, and 1 of localizers.
-    """
+def _stack(network: Network, output: NetworkOutput) -> NDArray[np.float32]:
+    """Return (B, P, T, C): 4 or 5 tables of a parser, see `stack_output`, and 1 of a localizer."""
     if isinstance(output, LocalizerOutput):
         return to_finite_array(stack_localized(output))
-    segments = output.audio_segment_probs.shape[1]
-    videos = [output.audio_video_probs, output.visual_video_probs]
-    if output.audio_video_logits is None:  # MMIL pools the video separately; LEAP takes the union of the modalities
-        videos.append(output.video_probs)
-    parts = [output.audio_segment_probs, output.visual_segment_probs]
-    parts += [video[:, None].expand(-1, segments, -1) for video in videos]
-    # MMIL pools by sums of weighted probabilities, which rounding can take beyond 1.
-    return to_finite_array(torch.stack(parts, dim=1)).clip(0, 1)
-
-
-def to_finite_array(outputs: Tensor) -> NDArray[np.float32]:
-    """Copy a parser's outputs, of any shape, to the CPU. Raises SetupError for NaN and infinity."""
-    array = outputs.float().cpu().numpy()
-    if not np.isfinite(array).all():
-        raise SetupError("the parser's outputs are NaN or infinite: its parameters are damaged or have diverged")
-    return array
+    assert isinstance(network, AVParser)
+    return stack_output(output, network.config)

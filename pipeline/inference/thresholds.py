@@ -1,15 +1,17 @@
-"""Per-class decision thresholds."""
+"""Per-class decision thresholds, and the published rules by which they decide."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...models.config import PARTS, ParserConfig
 from ...weights.messages import shown, shown_name
 from ...weights.toml import read_toml, toml_string
 from ..errors import SetupError
@@ -17,12 +19,44 @@ from ..text import escape
 from ..text_files import read_json
 from ..timeline import SegmentLabels, SegmentProbabilities
 
+if TYPE_CHECKING:  # reading a file of thresholds needs no torch, whose import takes seconds
+    from ...models.parser import AVParser, ParserOutput
+    from .networks import NetworkConfig
+
 DEFAULT_THRESHOLD = 0.5
 _MODALITIES = ("audio", "visual")
 _LEVELS = ("segment", "video")
 _KNOWN = 1000  # characters of a list of classes in a message
 _POOLED = "video"  # table for decoders that pool one probability for the whole video (MMIL)
+ThresholdTables = Mapping[str, Mapping[str, float]]  # "audio_segment", ... -> class or "default" -> threshold
+NO_TABLES: ThresholdTables = MappingProxyType({})
 _NAMES = (*(f"{modality}_{level}" for modality in _MODALITIES for level in _LEVELS), _POOLED)
+
+
+@dataclass(frozen=True)
+class DecisionRule:
+    """How thresholds decide; the defaults are the rules of LEAP, HAN and MM-Pyr. See `ParserConfig`."""
+
+    video_filter: str = "default"  # "pooled", "own" or "union"; "default": pooled if the decoder pools, else union
+    strict: bool = False  # active above a threshold, not at it
+
+    @classmethod
+    def of(cls, config: NetworkConfig) -> DecisionRule:
+        """Return the rule of a parser's configuration; localizers have the default."""
+        return cls(config.video_filter, config.strict_thresholds) if isinstance(config, ParserConfig) else cls()
+
+    def pooled(self, probabilities: SegmentProbabilities) -> NDArray[np.float32] | None:
+        """Return the probabilities of the video that both modalities are filtered by; None if theirs are used.
+
+        Raises ValueError if the rule asks for pooled ones, and there are none.
+        """
+        if self.video_filter == "pooled" and probabilities.video is None:
+            raise ValueError("the filter is by the pooled probability of the video, and the probabilities have none")
+        return probabilities.video if self.video_filter in {"default", "pooled"} else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready mapping."""
+        return {"video_filter": self.video_filter, "strict": self.strict}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +73,7 @@ class Thresholds:
     audio_video: NDArray[np.float64]
     visual_video: NDArray[np.float64]
     video: NDArray[np.float64]  # used if the decoder pools one probability for the whole video (MMIL)
+    rule: DecisionRule = field(default=DecisionRule(), kw_only=True)
 
     def __post_init__(self) -> None:
         for name in _NAMES:
@@ -74,29 +109,73 @@ class Thresholds:
                 " order"
             )
 
-    def decide(self, probabilities: SegmentProbabilities, video_filter: str = "default") -> SegmentLabels:
+    @classmethod
+    def published(cls, config: NetworkConfig) -> Thresholds:
+        """Return the thresholds and the rule of a network's configuration; those of localizers are 0.5."""
+        if not isinstance(config, ParserConfig):
+            return cls.uniform(config.labels)
+        uniform = cls.uniform(config.labels, config.segment_threshold, config.video_threshold)
+        return replace(uniform, rule=DecisionRule.of(config))
+
+    def changed(
+        self, tables: ThresholdTables = NO_TABLES, *, segment: float | None = None, video: float | None = None
+    ) -> Thresholds:
+        """Return thresholds with the same rule, of which some have other values.
+
+        Args:
+            tables: from `read_thresholds`; of classes that they do not name, nothing changes.
+            segment: for all segment-level probabilities that the tables do not name; None changes nothing.
+            video: for all video-level probabilities that the tables do not name; None changes nothing.
+
+        Returns:
+            The thresholds.
+
+        Raises:
+            SetupError: a table names a class that is not among the labels.
+            ValueError: a threshold is outside [0, 1].
+        """
+        columns = {label: index for index, label in enumerate(self.labels)}
+        arrays: dict[str, NDArray[np.float64]] = {}
+        for name in _NAMES:
+            values = tables.get(name, {})
+            level = segment if name.endswith("_segment") else video
+            array = getattr(self, name).copy() if level is None else np.full(len(self.labels), float(level))
+            array[:] = values.get("default", array)
+            for label in values.keys() - {"default"}:
+                if label not in columns:
+                    known = shown_name(", ".join(self.labels), _KNOWN)
+                    raise SetupError(f"thresholds: unknown class {shown(label)}; known: {known}")
+                array[columns[label]] = values[label]
+            arrays[name] = array
+        return replace(self, **arrays)
+
+    def decide(self, probabilities: SegmentProbabilities) -> SegmentLabels:
         """Decide which classes are active in which second.
 
         Args:
             probabilities: of one video or of N clips.
-            video_filter: which video-level probability must reach its threshold, see `ParserConfig.video_filter`.
 
         Returns:
             Labels of the same shape.
+
+        Raises:
+            ValueError: the rule filters by a pooled probability, and there is none.
 
         Source:
             The published programs: a class is active where both its segment-level and its video-level probability
             reach the thresholds. With LEAP, a video has a class if either modality's video-level probability reaches
             its threshold; HAN, MGN, CVCMS, VALOR and UWAV pool one probability for the video; MA, JoMoLD, DHHN and
-            CMPAE ask for that of the modality.
+            CMPAE ask for that of the modality. UWAV's probabilities must exceed the thresholds.
         """
-        audio = probabilities.audio >= self.audio_segment
-        visual = probabilities.visual >= self.visual_segment
-        if video_filter in {"default", "pooled"} and probabilities.video is not None:
-            present = probabilities.video >= self.video
+        reach = np.greater if self.rule.strict else np.greater_equal
+        audio = reach(probabilities.audio, self.audio_segment)
+        visual = reach(probabilities.visual, self.visual_segment)
+        if (pooled := self.rule.pooled(probabilities)) is not None:
+            present = reach(pooled, self.video)
             return SegmentLabels(audio & present, visual & present)
-        heard, seen = probabilities.audio_video >= self.audio_video, probabilities.visual_video >= self.visual_video
-        if video_filter == "own":
+        heard = reach(probabilities.audio_video, self.audio_video)
+        seen = reach(probabilities.visual_video, self.visual_video)
+        if self.rule.video_filter == "own":
             return SegmentLabels(audio & heard, visual & seen)
         return SegmentLabels(audio & (heard | seen), visual & (heard | seen))
 
@@ -120,9 +199,6 @@ class Thresholds:
         return "\n".join(lines)
 
 
-ThresholdTables = dict[str, dict[str, float]]  # "audio_segment", ... -> class or "default" -> threshold
-
-
 def read_thresholds(path: Path) -> ThresholdTables:
     """Read a file of thresholds.
 
@@ -137,7 +213,7 @@ def read_thresholds(path: Path) -> ThresholdTables:
     Raises:
         SetupError: the file cannot be read, or has other tables or values.
     """
-    tables: ThresholdTables = {}
+    tables: dict[str, dict[str, float]] = {}
     where = escape(path)
     for modality, levels in _read_document(path).items():
         if modality == _POOLED:
@@ -163,32 +239,30 @@ def _check_table(where: str, name: str, values: Any) -> dict[str, float]:
     return values
 
 
-def apply_tables(tables: ThresholdTables, labels: Sequence[str], segment: float, video: float) -> Thresholds:
-    """Make thresholds from tables.
+def published_decision(parser: AVParser, output: ParserOutput) -> SegmentLabels:
+    """Decide which classes are active by the published rule and the published thresholds of a parser.
 
     Args:
-        tables: from `read_thresholds`; may be empty.
-        labels: C class names.
-        segment: threshold of segment-level probabilities that the tables do not name.
-        video: threshold of video-level probabilities that the tables do not name.
+        parser: whose configuration has the rule and the thresholds.
+        output: of the parser in evaluation mode, for B videos.
 
     Returns:
-        The thresholds.
+        `audio` and `visual`, (B, T, C) bool; no class is active in padded segments.
 
     Raises:
-        SetupError: a table names a class that is not among the labels.
+        SetupError: the probabilities are not finite.
+        ValueError: the parser's decision is of another package; `decisions.load_decision` loads that.
+
+    Source:
+        The published programs, see `Thresholds.decide`.
     """
-    thresholds = Thresholds.uniform(labels, segment, video)
-    columns = {label: index for index, label in enumerate(labels)}
-    for name, values in tables.items():
-        array = getattr(thresholds, name)
-        array[:] = values.get("default", array)
-        for label in values.keys() - {"default"}:
-            if label not in columns:
-                known = shown_name(", ".join(labels), _KNOWN)
-                raise SetupError(f"thresholds: unknown class {shown(label)}; known: {known}")
-            array[columns[label]] = values[label]
-    return thresholds
+    from .output_tables import parser_probabilities
+
+    if parser.config.decision not in PARTS["decision"]:
+        raise ValueError(f"the decision {shown(parser.config.decision)} is of another package, not a published one")
+    labels = Thresholds.published(parser.config).decide(parser_probabilities(output, parser.config))
+    valid = output.valid.cpu().numpy()[..., None]
+    return SegmentLabels(labels.audio & valid, labels.visual & valid)
 
 
 def _read_document(path: Path) -> dict[str, Any]:

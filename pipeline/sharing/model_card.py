@@ -15,6 +15,7 @@ from ...weights.manifest import Bundle, list_files
 from ...weights.messages import shown
 from ...weights.remote.hub import HubAddress
 from ...weights.toml import toml_string
+from ..descriptions import describe_decision
 from ..errors import SetupError
 from ..metrics import LEVELS, SCORE_NAMES
 from ..text import escape
@@ -154,6 +155,9 @@ def _facts(bundle: Bundle, about: Description | None, size: int) -> str:
     rows = []
     if about is not None:
         rows.append(_network(about.config))
+        if isinstance(about.config, ParserConfig):
+            tuned = "; thresholds by class in a file of the bundle" if bundle.parser.get("thresholds") else ""
+            rows.append(("decision", describe_decision(about.config) + tuned))
         rows.append(("window", f"{about.config.segments} seconds; longer videos are parsed in overlapping windows"))
     rows.append(("extractors", ", ".join(_extractors(bundle)) or "none"))
     rows.append(("profile of the features", bundle.profile))

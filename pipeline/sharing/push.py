@@ -17,6 +17,7 @@ from ...weights.remote.hub import DEFAULT_REVISION, LOG_IN, HubAddress, ask, lib
 from ...weights.remote.pace import MAX_SECONDS
 from ...weights.safe_paths import is_file
 from ...weights.tensor_files import check_tensor_file
+from ...weights.toml import read_toml
 from ..errors import SetupError
 from ..files import exclusive_lock
 from ..text import escape
@@ -53,11 +54,22 @@ def _own_files(bundle: Bundle, root: Path) -> dict[str, Path]:
             if name in list_files():
                 continue  # whoever loads the bundle gets it from its publisher
             raise SetupError(f"{escape(path)}: no such file, but the bundle names it; has the run an epoch yet?")
-        if not name.endswith(HUB_SUFFIX):
+        if name == bundle.parser.get("thresholds"):
+            _check_text(path)
+        elif not name.endswith(HUB_SUFFIX):
             raise SetupError(f"{escape(path)}: not a file of safetensors; others are not read from a hub")
-        check_tensor_file(path)
+        else:
+            check_tensor_file(path)
         files[name] = path
     return files
+
+
+def _check_text(path: Path) -> None:
+    """Raise SetupError unless a file of thresholds can be read from a hub."""
+    try:
+        read_toml(path)
+    except ValueError as error:
+        raise SetupError(f"{escape(path)}: not a readable file of thresholds: {error}") from error
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from ...models.config import ParserConfig
 from ...models.labels import AVE_LABELS, LLP_LABELS
 from ...models.localizers.config import LocalizerConfig
 from ...models.teacher import TeacherConfig
+from ..descriptions import describe_decision
 from ..evaluation.tables import Table
 from ..features.npy_folders import PUBLISHED_SPEC
 from ..inference.networks import TrainedConfig, TrainedNetwork, network_features
@@ -181,6 +182,8 @@ def info_table(name: str, network: TrainedNetwork, parts: list[ModuleStats], seg
         " never reads; they are left out when its weights are loaded.",
     ]
     notes += [f"The {part} is of {part.package} {part.version}." for part in network.parts]
+    if isinstance(config, ParserConfig):
+        notes.append(f"Decision: {describe_decision(config)}.")
     if isinstance(config, ParserConfig) and config.encoder == "mmpyr" and config.decoder == "leap":
         notes.append(
             "The LEAP paper states 52.01M parameters, 7.89M of them LEAP (without label projection and video heads),"

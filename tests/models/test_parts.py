@@ -21,6 +21,7 @@ from avvp.models.losses import Objective
 from avvp.models.parser import AVParser, build_parser
 from avvp.pipeline.errors import SetupError
 from avvp.pipeline.inference.decisions import load_decision
+from avvp.pipeline.inference.thresholds import Thresholds
 from avvp.pipeline.timeline import SegmentLabels, SegmentProbabilities
 from avvp.weights.parts import check_options, load_part, read_trust
 from torch import Tensor, nn
@@ -217,7 +218,7 @@ def test_a_decision_gets_its_settings(define: Callable[[object], str]) -> None:
 
     decide, found = load_decision(config(decision=define(part), decision_options={"level": 0.25}), TRUST)
     tables = [np.array([[0.2, 0.3]], np.float32)] * 4
-    labels = decide(SegmentProbabilities(*tables), None)  # pyright: ignore[reportArgumentType]
+    labels = decide(SegmentProbabilities(*tables), Thresholds.uniform(("Dog", "Cat")))
     assert labels.audio.tolist() == [[False, True]]
     assert found is not None
 

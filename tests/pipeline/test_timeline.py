@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from avvp.pipeline.errors import SetupError
-from avvp.pipeline.inference.thresholds import Thresholds, apply_tables, read_thresholds
+from avvp.pipeline.inference.thresholds import Thresholds, read_thresholds
 from avvp.pipeline.timeline import Event, SegmentLabels, SegmentProbabilities, all_events, find_events
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,7 +91,7 @@ def test_thresholds_from_toml(tmp_path: Path) -> None:
     path.write_text(
         "[audio.segment]\nDog = 0.2\n[visual.segment]\ndefault = 0.3\nSpeech = 0.4\n[visual.video]\nDog = 1\n"
     )
-    thresholds = apply_tables(read_thresholds(path), LABELS, 0.5, 0.6)
+    thresholds = Thresholds.uniform(LABELS, 0.5, 0.6).changed(read_thresholds(path))
     assert thresholds.audio_segment.tolist() == [0.2, 0.5]
     assert thresholds.visual_segment.tolist() == [0.3, 0.4]
     assert thresholds.visual_video.tolist() == [1.0, 0.6]
@@ -109,7 +109,7 @@ def test_decide_uses_pooled_video_probabilities(tmp_path: Path) -> None:
     audio, _ = Thresholds.uniform(LABELS, 0.5, 0.5).decide(given_)
     assert audio.tolist() == [[True, False]] * 2
     (tmp_path / "t.toml").write_text("[video]\nDog = 0.7\ndefault = 0.2\n")
-    audio, _ = apply_tables(read_thresholds(tmp_path / "t.toml"), LABELS, 0.5, 0.5).decide(given_)
+    audio, _ = Thresholds.uniform(LABELS, 0.5, 0.5).changed(read_thresholds(tmp_path / "t.toml")).decide(given_)
     assert audio.tolist() == [[False, True]] * 2
 
 
@@ -117,13 +117,16 @@ def test_thresholds_round_trip_through_toml(tmp_path: Path) -> None:
     thresholds = Thresholds.uniform(LABELS, 0.3, 0.6)
     thresholds.audio_segment[1] = 0.15
     (tmp_path / "t.toml").write_text(thresholds.to_toml())
-    assert apply_tables(read_thresholds(tmp_path / "t.toml"), LABELS, 0.5, 0.5).to_dict() == thresholds.to_dict()
+    assert (
+        Thresholds.uniform(LABELS, 0.5, 0.5).changed(read_thresholds(tmp_path / "t.toml")).to_dict()
+        == thresholds.to_dict()
+    )
 
 
 def test_thresholds_from_json(tmp_path: Path) -> None:
     path = tmp_path / "t.json"
     path.write_text(json.dumps({"audio": {"segment": {"Dog": 0.1}}}))
-    assert apply_tables(read_thresholds(path), LABELS, 0.5, 0.5).audio_segment.tolist() == [0.1, 0.5]
+    assert Thresholds.uniform(LABELS, 0.5, 0.5).changed(read_thresholds(path)).audio_segment.tolist() == [0.1, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -147,4 +150,4 @@ def test_bad_thresholds_are_named(tmp_path: Path, text: str, message: str) -> No
 
 def test_threshold_of_an_unknown_class() -> None:
     with pytest.raises(SetupError, match="unknown class 'Cat'; known: Dog, Speech"):
-        apply_tables({"audio_segment": {"Cat": 0.1}}, LABELS, 0.5, 0.5)
+        Thresholds.uniform(LABELS, 0.5, 0.5).changed({"audio_segment": {"Cat": 0.1}})

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from ..console import Console
 
 
+TUNING = ("scores", "visual-videos")
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(AnnotationOptions, FeatureOptions, TableFileOptions, DownloadOptions, RunningOptions):
     """Options of avvp evaluate."""
@@ -69,7 +72,10 @@ class EvaluateOptions(AnnotationOptions, FeatureOptions, TableFileOptions, Downl
     )
     threshold: float | None = field(
         metadata=option(
-            "--threshold", type=FiniteRange(0, 1), show_default="0.5", help="Decision threshold of all classes."
+            "--threshold",
+            type=FiniteRange(0, 1),
+            show_default="the bundle's, mostly 0.5",
+            help="Decision threshold of all classes.",
         )
     )
     thresholds: Path | None = field(
@@ -86,6 +92,15 @@ class EvaluateOptions(AnnotationOptions, FeatureOptions, TableFileOptions, Downl
             help="Choose thresholds on the validation split, write them to this file, and score with them.",
         )
     )
+    tune_by: str | None = field(
+        metadata=option(
+            "--tune-by",
+            type=click.Choice(TUNING),
+            show_default=TUNING[0],
+            help="What is tuned: all thresholds, by the mean of the ten scores; or those of visual videos alone, class"
+            " by class by visual event-level F, as CMPAE does.",
+        )
+    )
 
 
 @command(
@@ -96,6 +111,8 @@ class EvaluateOptions(AnnotationOptions, FeatureOptions, TableFileOptions, Downl
         "avvp evaluate --timelines events/ --annotations llp/ -f json -o scores.json",
         "avvp evaluate --pseudo-labels valor/ --annotations llp/ --split val",
         "avvp evaluate --weights runs/leap --annotations llp/ --features feats/ --tune-thresholds thresholds.toml",
+        "avvp evaluate --weights runs/cmpae --annotations llp/ --features feats/ --tune-thresholds thresholds.toml"
+        " --tune-by visual-videos",
     ),
     notes="Exit status: 0 success; 1 the result cannot be written; 2 wrong usage, or unusable data.",
 )
@@ -147,7 +164,7 @@ def evaluate(options: EvaluateOptions) -> int:
 
 def _without_unfit_defaults(options: EvaluateOptions) -> EvaluateOptions:
     """Drop what the environment and avvp.toml set of a parser or its thresholds where the user typed something else."""
-    thresholds = ("threshold", "thresholds", "tuned")
+    thresholds = ("threshold", "thresholds", "tuned", "tune_by")
     if any(map(is_given, thresholds)):
         options = drop_defaults(options, *thresholds)
     if is_given("weights"):
@@ -192,6 +209,8 @@ def _check_usage(options: EvaluateOptions) -> Path:
         raise click.UsageError("--allow-missing is for --timelines and --pseudo-labels")
     if len(_given(thresholds)) > 1:
         raise click.UsageError("--threshold, --thresholds and --tune-thresholds exclude each other")
+    if options.tune_by is not None and options.tuned is None:
+        raise click.UsageError("--tune-by goes with --tune-thresholds")
     return options.annotations
 
 
@@ -220,20 +239,21 @@ def _evaluate_parser(
     from ...evaluation.evaluate_parser import ParserEvaluator
     from ...files import make_folder_of, write_atomic
     from ...inference.bundle import load_parser
-    from ...inference.thresholds import DEFAULT_THRESHOLD, apply_tables, read_thresholds
+    from ...inference.thresholds import NO_TABLES, read_thresholds
     from ..options.user_annotations import print_notices
 
-    tables = read_thresholds(options.thresholds) if options.thresholds else {}
+    tables = read_thresholds(options.thresholds) if options.thresholds else NO_TABLES
     loaded = load_parser(bundle, source=options.source(console.download_progress), device=options.device)
     evaluator = ParserEvaluator(loaded, annotations, features, progress=console.count_progress)
     print_notices(evaluator.annotations.notices, quiet=options.quiet)
-    level = DEFAULT_THRESHOLD if options.threshold is None else options.threshold
-    thresholds = apply_tables(tables, loaded.parser.config.labels, level, level)
+    thresholds = loaded.thresholds.changed(tables, segment=options.threshold, video=options.threshold)
     notes: list[str] = []
     if options.tuned is not None:
-        thresholds = evaluator.tune()
+        thresholds = evaluator.tune(options.tune_by or TUNING[0])
         make_folder_of(options.tuned)
         write_atomic(options.tuned, thresholds.to_toml().encode())
         clips = "these very clips" if options.split == "val" else "the validation split"
         notes.append(f"Thresholds were tuned on {clips}.")
+    elif loaded.own_thresholds is not None and options.threshold is None and options.thresholds is None:
+        notes.append("Thresholds are those of the bundle's file.")
     return evaluator.evaluate(options.split, thresholds, notes)

@@ -40,7 +40,7 @@ class ExportOptions(WeightOptions, MessageOptions):
     overwrite: bool = field(
         metadata=option("--overwrite", is_flag=True, help="Replace the files of an earlier export.")
     )
-    threshold: float = field(metadata=THRESHOLD_OPTION)
+    threshold: float | None = field(metadata=THRESHOLD_OPTION)
     thresholds: Path | None = field(metadata=THRESHOLDS_OPTION)
 
 
@@ -89,10 +89,9 @@ def export(options: ExportOptions) -> int:
 def _load(options: ExportOptions, console: Console) -> tuple[ExportNetworks, Thresholds]:
     from ....weights.remote.bundles import load_bundle
     from ...export.export import load_for_export
-    from ...inference.thresholds import apply_tables, read_thresholds
+    from ...inference.thresholds import NO_TABLES, read_thresholds
 
-    tables = read_thresholds(options.thresholds) if options.thresholds else {}
+    tables = read_thresholds(options.thresholds) if options.thresholds else NO_TABLES
     source = options.source(console.download_progress)
     networks = load_for_export(load_bundle(options.bundle, source), source=source, parser_only=options.parser_only)
-    labels = networks.parser.config.labels
-    return networks, apply_tables(tables, labels, options.threshold, options.threshold)
+    return networks, networks.thresholds.changed(tables, segment=options.threshold, video=options.threshold)

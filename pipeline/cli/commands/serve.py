@@ -62,7 +62,7 @@ class ServeOptions(DecodeTimeoutOptions, DownloadOptions, RunningOptions):
         )
     )
     weights: str = field(metadata=BUNDLE_OPTION)
-    threshold: float = field(metadata=THRESHOLD_OPTION)
+    threshold: float | None = field(metadata=THRESHOLD_OPTION)
     thresholds: Path | None = field(metadata=THRESHOLDS_OPTION)
     host: str = field(
         metadata=option(

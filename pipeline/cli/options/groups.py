@@ -32,7 +32,7 @@ BUNDLE_OPTION = option(
 THRESHOLD_OPTION = option(
     "--threshold",
     type=FiniteRange(0, 1),
-    default=0.5,
+    show_default="the bundle's, mostly 0.5",
     help="Decision threshold of all classes, per second and per video.",
 )
 THRESHOLDS_OPTION = option(

@@ -18,7 +18,7 @@ from ...text import display_label, escape
 from ...timeline import MODALITIES, SINGLE_MODALITIES, Event, GroundTruth, Modality, Timeline, sort_events
 from ..formats.events_json import to_document
 from ..postprocess import PostProcessing, split_modalities
-from .summary import common_threshold, summarize
+from .summary import common_threshold, decision_rule, describe_thresholds, summarize
 
 _CODEC_KEYS = {"audio": "audio_codec", "visual": "video_codec"}  # in `Timeline.media`; None: no such stream
 
@@ -50,6 +50,8 @@ def page_data(timeline: Timeline, truth: GroundTruth | None = None) -> dict[str,
         "summary": summarize(timeline.provenance),
         "has": {modality: media.get(key, "") is not None for modality, key in _CODEC_KEYS.items()},
         "threshold": common_threshold(timeline.provenance.get("thresholds")),
+        "threshold_words": describe_thresholds(timeline.provenance.get("thresholds")) or "by class",
+        "rule": decision_rule(timeline.provenance),
         "events": [_compact(event, label_indices) for event in displayed_events(timeline)],
         "probabilities": None if tables is None else {name: _base64(table) for name, table in tables.items()},
         "refinements": [dict(step) for step in timeline.processing if _is_refinement(step)],

@@ -27,8 +27,8 @@ _POLICY = (
 )
 # Fields that every page has, and that are often equal in all pages of a folder.
 _SHARED_FIELDS = (
-    "labels", "classes", "words", "has", "threshold", "segments", "part", "duration", "refinements", "truth",
-    "warnings", "summary",
+    "labels", "classes", "words", "has", "threshold", "threshold_words", "rule", "segments", "part", "duration",
+    "refinements", "truth", "warnings", "summary",
 )  # fmt: skip
 _SHARED_IN_DOCUMENT = ("schema_version", "provenance", "warnings", "labels")
 

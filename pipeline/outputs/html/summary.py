@@ -7,6 +7,8 @@ from typing import Any
 
 from ...text import escape
 
+VIDEO_FILTERS = ("default", "pooled", "own", "union")  # those of `ParserConfig`
+_LEVELS = ("second", "video")
 _MAX_WORD = 60  # characters of what files say
 
 
@@ -31,6 +33,22 @@ def summarize(provenance: Mapping[str, Any]) -> str:
     return ", ".join([f"Parsed{author}{weights}", *filter(None, details)]) + "."
 
 
+def decision_rule(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the rule by which thresholds decide, for the page's program.
+
+    Args:
+        provenance: of a timeline, from a file of any origin.
+
+    Returns:
+        `video_filter`, one of `VIDEO_FILTERS`, and `strict`; the published rule where a file states none, or another.
+    """
+    stated = provenance.get("rule")
+    rule = stated if isinstance(stated, Mapping) else {}
+    video_filter = rule.get("video_filter")
+    known = isinstance(video_filter, str) and video_filter in VIDEO_FILTERS
+    return {"video_filter": video_filter if known else VIDEO_FILTERS[0], "strict": rule.get("strict") is True}
+
+
 def common_threshold(thresholds: Any) -> float | None:
     """Return the number that all thresholds of a provenance are equal to, None where they differ."""
     values = set(thresholds.values()) if isinstance(thresholds, Mapping) and _all_numbers(thresholds) else set()
@@ -41,13 +59,27 @@ def _all_numbers(thresholds: Mapping[str, Any]) -> bool:
     return all(isinstance(value, int | float) and 0 <= value <= 1 for value in thresholds.values())
 
 
-def _thresholds(thresholds: Any) -> str:
+def describe_thresholds(thresholds: Any) -> str:
+    """Return the thresholds of a provenance in a few words: "0.50", "0.25 per second, 0.45 per video" or "by class"."""
     if not isinstance(thresholds, Mapping) or not thresholds:
         return ""
-    threshold = common_threshold(thresholds)
-    if threshold is None:
-        return "thresholds by class"
-    return f"threshold {threshold:.2f}" if round(threshold, 2) == threshold else f"threshold {threshold:g}"
+    if (threshold := common_threshold(thresholds)) is not None:
+        return _number(threshold)
+    if not _all_numbers(thresholds):
+        return "by class"
+    levels = [{value for name, value in thresholds.items() if name.endswith(end)} for end in ("segment", "video")]
+    if any(len(values) != 1 for values in levels):
+        return "by modality" if all(levels) else "by class"
+    return ", ".join(f"{_number(values.pop())} per {name}" for values, name in zip(levels, _LEVELS, strict=True))
+
+
+def _thresholds(thresholds: Any) -> str:
+    words = describe_thresholds(thresholds)
+    return words and (f"threshold {words}" if common_threshold(thresholds) is not None else f"thresholds {words}")
+
+
+def _number(threshold: float) -> str:
+    return f"{threshold:.2f}" if round(threshold, 2) == threshold else f"{threshold:g}"
 
 
 def _device(device: str) -> str:

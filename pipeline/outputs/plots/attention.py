@@ -21,7 +21,8 @@ from ...errors import SetupError
 from ...features.extract import FeatureSet
 from ...files import write_atomic
 from ...inference.networks import Network
-from ...inference.predict import average_windows, to_finite_array
+from ...inference.output_tables import to_finite_array
+from ...inference.predict import average_windows
 from ...text import escape
 from .attention_maps import MAP_SUFFIXES, AttentionMaps, maps_to_npz
 

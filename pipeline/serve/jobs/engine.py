@@ -39,7 +39,7 @@ class EngineSettings:
         weights_dir: folder to search for weight files first; None for the usual places.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         threads: CPU threads of the networks; None is all cores.
-        threshold: of all classes, per second and per video.
+        threshold: of all classes, per second and per video; None for those of the bundle.
         thresholds: TOML or JSON file with thresholds per class; None for none.
         decode_timeout: seconds that decoding may take, see `DecodeOptions`.
         max_media: seconds of media that a job may have.
@@ -51,7 +51,7 @@ class EngineSettings:
     weights_dir: str | None
     device: str
     threads: int | None
-    threshold: float
+    threshold: float | None
     thresholds: str | None
     decode_timeout: float
     max_media: float

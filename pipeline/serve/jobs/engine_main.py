@@ -30,7 +30,7 @@ from ...errors import AVVPError, MediaError, OutputError
 from ...files import write_atomic
 from ...inference.bundle import LoadedBundle, load_networks
 from ...inference.parse_video import extract_with, make_timeline
-from ...inference.thresholds import Thresholds, apply_tables, read_thresholds
+from ...inference.thresholds import NO_TABLES, Thresholds, read_thresholds
 from ...outputs.formats.events_json import to_json
 from ...outputs.html.bands import media_bands
 from ...text import escape
@@ -80,9 +80,8 @@ def _load(options: EngineSettings) -> tuple[LoadedBundle, Thresholds]:
         folder, offline=True, trust=tuple(options.trust)
     )  # the command has downloaded what was missing
     bundle = load_networks(options.weights, source=source, device=options.device)
-    tables = {} if options.thresholds is None else read_thresholds(Path(options.thresholds))
-    levels = {"segment": options.threshold, "video": options.threshold}
-    return bundle, apply_tables(tables, bundle.parser.config.labels, **levels)
+    tables = NO_TABLES if options.thresholds is None else read_thresholds(Path(options.thresholds))
+    return bundle, bundle.thresholds.changed(tables, segment=options.threshold, video=options.threshold)
 
 
 def _parse(

@@ -28,7 +28,7 @@ from avvp.pipeline.features.npy_folders import PUBLISHED_SPEC
 from avvp.pipeline.features.packed_store import open_features
 from avvp.pipeline.inference.bundle import load_parser
 from avvp.pipeline.inference.predict import predict_clips, predict_video
-from avvp.pipeline.inference.thresholds import Thresholds, apply_tables, read_thresholds
+from avvp.pipeline.inference.thresholds import Thresholds, read_thresholds
 from avvp.pipeline.metrics import score
 from avvp.pipeline.outputs.formats.read_folders import read_event_files
 from avvp.pipeline.timeline import Event, SegmentLabels, SegmentProbabilities, Timeline
@@ -342,12 +342,12 @@ def test_tuned_thresholds_raise_the_scores(data: tuple[Path, dict[str, Truth]], 
     root, truths = data
     clips, predictions = clips_of(root, "val"), biased_predictions(truths["val"], pooled)
     before = score(*Thresholds.uniform(LABELS, 0.5, 0.5).decide(predictions), *clips.segment_labels).mean
-    tuned = tune_thresholds(predictions, clips, LABELS)
+    tuned = tune_thresholds(predictions, clips, Thresholds.uniform(LABELS))
     after = score(*tuned.decide(predictions), *clips.segment_labels).mean
     assert before < 60
     assert after == pytest.approx(100)
     (tmp_path / "t.toml").write_text(tuned.to_toml())
-    again = apply_tables(read_thresholds(tmp_path / "t.toml"), LABELS, 0.5, 0.5)
+    again = Thresholds.uniform(LABELS, 0.5, 0.5).changed(read_thresholds(tmp_path / "t.toml"))
     for name in ("audio_segment", "visual_segment", "audio_video", "visual_video", "video"):
         np.testing.assert_array_equal(getattr(again, name), getattr(tuned, name))
 
@@ -355,7 +355,7 @@ def test_tuned_thresholds_raise_the_scores(data: tuple[Path, dict[str, Truth]], 
 def test_thresholds_are_never_tuned_on_the_test_split(data: tuple[Path, dict[str, Truth]]) -> None:
     root, truths = data
     with pytest.raises(ValueError, match="on the validation split, not on test"):
-        tune_thresholds(biased_predictions(truths["test"], pooled=False), clips_of(root), LABELS)
+        tune_thresholds(biased_predictions(truths["test"], pooled=False), clips_of(root), Thresholds.uniform(LABELS))
 
 
 def test_markdown() -> None:

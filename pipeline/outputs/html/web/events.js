@@ -5,6 +5,7 @@
 const MODALITIES = ["audio", "visual", "audio_visual"];
 const SINGLE_MODALITIES = ["audio", "visual"]; // lanes of a parser; a localizer has the one lane audio_visual
 const MAX_COMMENT = 1000; // characters
+const PUBLISHED_RULE = { video_filter: "default", strict: false }; // of LEAP, HAN and MM-Pyr
 
 /** Find the maximal runs of true as half-open intervals [onset, offset). */
 function findRuns(length, isActive) {
@@ -21,19 +22,28 @@ function findRuns(length, isActive) {
   return runs;
 }
 
-/** Apply the published decision rule with one threshold for all classes. tables: arrays of segments x classes; the
- * labels of the classes come first, those that people added have no probabilities. */
-function decideEvents({ tables, segments, labels, classes, has, lanes }, threshold) {
+/** Return the video-level probability, of a second and a class, that a modality is filtered by; `at` is the place in the
+ * tables. Where the video has a class if either modality has it, that is the larger of the two. */
+function videoProbability(tables, { video_filter }, modality, at) {
+  if (video_filter === "own") return tables[`${modality}_video`][at];
+  if (tables.video && video_filter !== "union") return tables.video[at];
+  return Math.max(tables.audio_video[at], tables.visual_video[at]);
+}
+
+/** Apply the decision rule of the parser with one threshold for all classes. tables: arrays of segments x classes; the
+ * labels of the classes come first, those that people added have no probabilities. rule: {video_filter, strict}. */
+function decideEvents({ tables, segments, labels, classes, has, lanes, rule = PUBLISHED_RULE }, threshold) {
   if (lanes?.includes("audio_visual")) return decideLocalized({ tables, segments, labels, classes, has }, threshold);
   const events = [];
+  const reaches = (probability) => (rule.strict ? probability > threshold : probability >= threshold);
   labels.slice(0, classes).forEach((label, index) => {
     const at = (name, second) => tables[name][second * classes + index];
-    const present = (second) =>
-      tables.video
-        ? at("video", second) >= threshold
-        : at("audio_video", second) >= threshold || at("visual_video", second) >= threshold;
-    const audio = (second) => has.audio && at("audio", second) >= threshold && present(second);
-    const visual = (second) => has.visual && at("visual", second) >= threshold && present(second);
+    const isActive = (modality, second) =>
+      has[modality] &&
+      reaches(at(modality, second)) &&
+      reaches(videoProbability(tables, rule, modality, second * classes + index));
+    const audio = (second) => isActive("audio", second);
+    const visual = (second) => isActive("visual", second);
     const add = (modality, active, probability) => {
       for (const [onset, offset] of findRuns(segments, active)) {
         let sum = 0;
@@ -77,14 +87,13 @@ function decideLocalized({ tables, segments, labels, classes, has }, threshold) 
 
 /** Find the second and class that come closest to an event: the largest of the smaller one of a second's probability
  * and its video's. Returns {label, modality, second, probability}, or null without probabilities. */
-function closestMiss({ tables, segments, labels, classes, has, lanes = SINGLE_MODALITIES }) {
+function closestMiss({ tables, segments, labels, classes, has, lanes = SINGLE_MODALITIES, rule = PUBLISHED_RULE }) {
   let best = null;
   const isThere = { ...has, audio_visual: has.audio && has.visual };
   for (const modality of lanes.filter((name) => tables && isThere[name])) {
     const table = tables[tableOf(modality)];
     for (let at = 0; at < segments * classes; at++) {
-      const video = tables.video ? tables.video[at] : Math.max(tables.audio_video[at], tables.visual_video[at]);
-      const probability = Math.min(table[at], video);
+      const probability = Math.min(table[at], videoProbability(tables, rule, tableOf(modality), at));
       if (!best || probability > best.probability) best = { modality, at, probability };
     }
   }

@@ -232,7 +232,7 @@ class Page {
     const edits = this.corrections.count;
     byId("threshold-reset").hidden = this.threshold === null || edits > 0;
     byId("min-score-value").textContent = Number(byId("min-score").value).toFixed(2);
-    byId("threshold-value").textContent = this.threshold === null && this.data.threshold === null ? "by class" : Number(byId("threshold").value).toFixed(2);
+    byId("threshold-value").textContent = this.threshold === null && this.data.threshold === null ? this.data.threshold_words : Number(byId("threshold").value).toFixed(2);
     byId("threshold").disabled = edits > 0;
     byId("threshold-note").textContent = edits
       ? "Discard the edits to move it."

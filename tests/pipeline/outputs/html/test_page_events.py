@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from avvp.pipeline.inference.thresholds import Thresholds
+from avvp.models.config import CHOICES
+from avvp.pipeline.inference.thresholds import DecisionRule, Thresholds
 from avvp.pipeline.outputs.formats import llp
+from avvp.pipeline.outputs.html.summary import VIDEO_FILTERS, decision_rule, describe_thresholds
 from avvp.pipeline.outputs.html.web_files import PAGE_SCRIPTS, read_web
 from avvp.pipeline.outputs.postprocess import PostProcessing, refine, with_audio_visual
 from avvp.pipeline.timeline import (
@@ -46,8 +49,9 @@ require("fs").writeFileSync("answers.json", JSON.stringify(answers));
 def random_case(rng: np.random.Generator) -> dict[str, Any]:
     """A video of up to 12 seconds, a threshold at one of its probabilities, options, and hand-made events."""
     segments = int(rng.integers(1, 13))
-    names = ["audio", "visual", "audio_video", "visual_video", *(["video"] if rng.random() < 0.3 else [])]
+    names = ["audio", "visual", "audio_video", "visual_video", *(["video"] if rng.random() < 0.5 else [])]
     tables = {name: (rng.integers(0, 11, (segments, len(LABELS))) / 10).astype(np.float32) for name in names}
+    filters = [name for name in VIDEO_FILTERS if name != "pooled" or "video" in tables]
     asked = {
         "classes": list(LABELS[: rng.integers(1, 4)]),
         "merge_gap": float(rng.integers(0, 3)),
@@ -68,6 +72,7 @@ def random_case(rng: np.random.Generator) -> dict[str, Any]:
         "data": {
             "tables": tables, "segments": segments, "labels": LABELS, "classes": len(LABELS),
             "has": {"audio": bool(rng.random() < 0.9), "visual": bool(rng.random() < 0.9)},
+            "rule": {"video_filter": filters[rng.integers(len(filters))], "strict": bool(rng.random() < 0.3)},
         },
         "threshold": float(rng.integers(0, 11) / 10),
         "refinement": {key: value for key, value in asked.items() if rng.random() < 0.5},
@@ -95,10 +100,15 @@ def plain(events: Any) -> list[tuple[Any, ...]]:
     return [(r["modality"], r["label"], r["onset"], r["offset"], round(r["score"], 9)) for r in rows]
 
 
+def rule_of(case: dict[str, Any]) -> DecisionRule:
+    return DecisionRule(**case["data"]["rule"])
+
+
 def decided(case: dict[str, Any]) -> Timeline:
     data = case["data"]
     probabilities = SegmentProbabilities(**data["tables"])
-    active = Thresholds.uniform(LABELS, case["threshold"], case["threshold"]).decide(probabilities)
+    uniform = Thresholds.uniform(LABELS, case["threshold"], case["threshold"])
+    active = replace(uniform, rule=rule_of(case)).decide(probabilities)
     active = SegmentLabels(active.audio & data["has"]["audio"], active.visual & data["has"]["visual"])
     events = all_events(active, probabilities, LABELS)
     return Timeline(events, LABELS, probabilities, {"path": "clip.mp4", "duration": float(data["segments"])}, {})
@@ -113,8 +123,14 @@ def test_decided_events_equal_python(answered: list[tuple[dict[str, Any], dict[s
 def test_the_closest_miss_equals_python(answered: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
     for case, answer in answered:
         tables, has = case["data"]["tables"], case["data"]["has"]
-        video = tables.get("video", np.maximum(tables["audio_video"], tables["visual_video"]))
-        lowest = {name: np.minimum(tables[name], video) for name in ("audio", "visual") if has[name]}
+        pooled = rule_of(case).pooled(SegmentProbabilities(**tables))
+        either = np.maximum(tables["audio_video"], tables["visual_video"]) if pooled is None else pooled
+        is_own = rule_of(case).video_filter == "own"
+        lowest = {
+            name: np.minimum(tables[name], tables[f"{name}_video"] if is_own else either)
+            for name in ("audio", "visual")
+            if has[name]
+        }
         if not lowest:
             assert answer["closest"] is None
             continue
@@ -140,6 +156,36 @@ def test_corrected_events_and_files_equal_python(answered: list[tuple[dict[str, 
         media = {"path": "clip.mp4", "duration": float(case["segments"])}
         timeline = Timeline(sort_events(events, LABELS), LABELS, None, media, {})
         assert [text.encode() for text in answer["files"]] == llp.write(timeline)
+
+
+@pytest.mark.parametrize(
+    ("provenance", "expected"),
+    [
+        ({}, {"video_filter": "default", "strict": False}),
+        ({"rule": {"video_filter": "own", "strict": True}}, {"video_filter": "own", "strict": True}),
+        ({"rule": {"video_filter": "__proto__", "strict": 1}}, {"video_filter": "default", "strict": False}),
+        ({"rule": {"video_filter": ["own"]}}, {"video_filter": "default", "strict": False}),
+        ({"rule": "own"}, {"video_filter": "default", "strict": False}),
+    ],
+)
+def test_the_rule_of_a_file_of_any_origin(provenance: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert decision_rule(provenance) == expected
+    assert CHOICES["video_filter"] == VIDEO_FILTERS
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "words"),
+    [
+        (Thresholds.uniform(LABELS).to_dict(), "0.50"),
+        (Thresholds.uniform(LABELS, 0.25, 0.45).to_dict(), "0.25 per second, 0.45 per video"),
+        (Thresholds.uniform(LABELS).changed({"visual_video": {"Dog": 0.7}}).to_dict(), "by class"),
+        (Thresholds.uniform(LABELS).changed({"visual_video": {"default": 0.7}}).to_dict(), "by modality"),
+        ({}, ""),
+        ("0.5", ""),
+    ],
+)
+def test_thresholds_in_a_few_words(thresholds: Any, words: str) -> None:
+    assert describe_thresholds(thresholds) == words
 
 
 _SPOKEN: tuple[tuple[Modality, str], ...] = (("audio", "Dog"), ("visual", ' "Speech"'))
