@@ -10,9 +10,13 @@ from ..weights.messages import escape, shown
 from ..weights.parts import check_part
 
 # Names of this program in each field that can name a part of another package.
-PARTS = {"encoder": ("mmpyr", "han"), "decoder": ("leap", "mmil", "evidence", "classwise"), "decision": ("thresholds",)}
+PARTS = {
+    "encoder": ("mmpyr", "han", "mgn"),
+    "decoder": ("leap", "mmil", "evidence", "classwise", "groups"),
+    "decision": ("thresholds",),
+}
 # Decoders with video probabilities of their own for both modalities together; they read no label embeddings.
-_POOLING = ("mmil", "evidence", "classwise")
+_POOLING = ("mmil", "evidence", "classwise", "groups")
 # Allowed values of each field that names a choice.
 CHOICES = {
     "han_order": ("parallel", "sequential"),
@@ -27,7 +31,8 @@ MAX_WIDTH = 1 << 16  # of features and layers; the largest published is 2048
 MAX_LEVELS = 16  # of the pyramid; its last window reaches nine hours to each side
 MAX_LAYERS = 64  # HAN layers
 MAX_BLOCKS = 64  # LEAP blocks, blocks of grouping
-MAX_SCALES = 8  # of temporal convolutions; the kernel of the last has 15 seconds
+MAX_SCALES = 3  # of temporal convolutions, as published
+GUIDE_HEADS = 8  # attention heads of the guides
 MAX_SEGMENTS = 14_400  # seconds in a window, four hours: masks have the square of them
 MAX_LABELS = 10_000  # classes
 MAX_CLASSWISE_LABELS = 1_000  # of the decoder classwise: in each second, every class attends to every other
@@ -53,13 +58,13 @@ _LIMITS = {
     "cross_group_blocks": MAX_BLOCKS,
 }
 _RATES = ("dropout", "attention_dropout", "visual_dropout", "path_dropout", "class_dropout", "evidence_dropout")
-_FLAGS = ("swap_modalities", "strict_thresholds", "cross_attention", "modality_networks")
+_FLAGS = ("swap_modalities", "strict_thresholds", "cross_attention", "modality_networks", "guides")
 _SHARES = ("segment_threshold", "video_threshold", "cross_share", "self_attention_share")
 # Fields that older versions lack; left out of files where they have their default, so that those versions read them.
 _ADDED_FIELDS = {
     "stem", "stem_hidden_dim", "cross_attention", "cross_share", "scales", "group_blocks", "cross_group_blocks",
     "path_dropout", "visual_dropout", "class_dim", "class_dropout", "evidence_dropout", "self_attention_share",
-    "modality_networks", "video_filter", "segment_threshold", "video_threshold", "strict_thresholds",
+    "modality_networks", "guides", "video_filter", "segment_threshold", "video_threshold", "strict_thresholds",
 }  # fmt: skip
 
 
@@ -120,6 +125,7 @@ class ParserConfig:
     visual_dropout: float = 0.0  # of the encoded visual segments, before all heads (JoMoLD)
     self_attention_share: float = 0.0  # share of a pass without cross-attention in scored probabilities (CMPAE)
     modality_networks: bool = False  # two whole networks: audio predictions of the first, visual of the second (DHHN)
+    guides: bool = False  # networks of one modality that guide the training; checkpoints leave them out (DHHN)
     dropout: float = 0.2
     attention_dropout: float = 0.1
     segments: int = 10  # T in training; longer videos are parsed in windows of this length
@@ -155,6 +161,7 @@ class ParserConfig:
         if self.swap_modalities and self.decoder != "mmil":
             raise ValueError("swap_modalities is for the decoder mmil; leap has a separate decoder for each modality")
         self._check_cross_attention()
+        self._check_scales_and_groups()
         if self.decoder == "classwise" and len(self.labels) > MAX_CLASSWISE_LABELS:
             raise ValueError(
                 f"the decoder classwise reads at most {MAX_CLASSWISE_LABELS:,} labels, not {len(self.labels):,}"
@@ -167,6 +174,21 @@ class ParserConfig:
         for name, unused in (("cross_share", 1), ("self_attention_share", 0)):
             if getattr(self, name) != unused and (self.encoder != "han" or not self.cross_attention):
                 raise ValueError(f"{name} is for the encoder han with cross-attention")
+
+    def _check_scales_and_groups(self) -> None:
+        """Raise ValueError for settings of MGN and of DHHN that contradict others."""
+        if (self.encoder == "mgn") != (self.decoder == "groups"):
+            raise ValueError("the encoder mgn and the decoder groups need each other")
+        if self.scales > 1 and (self.encoder != "han" or self.self_attention_share):
+            raise ValueError("scales are for the encoder han, without self_attention_share")
+        if self.visual_dropout and (self.decoder == "groups" or (self.scales > 1 and self.decoder == "mmil")):
+            raise ValueError("visual_dropout is not for the decoder groups, nor for mmil with scales")
+        if self.guides and self.modality_networks:
+            raise ValueError("guides are for the training of one network, not for modality_networks")
+        if self.guides and self.hidden_dim % GUIDE_HEADS:
+            raise ValueError(
+                f"the {GUIDE_HEADS} attention heads of the guides do not divide hidden_dim {self.hidden_dim}"
+            )
 
     @property
     def leap(self) -> LeapConfig:

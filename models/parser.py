@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -11,63 +11,18 @@ from torch import Tensor, nn
 from ..weights.parameters import check_count
 from ..weights.parts import Part
 from .config import ParserConfig
-from .decoder_output import ModalityPrediction
+from .decoder_output import ParserOutput, join_outputs, mix_outputs, segment_probs
+from .dhhn import Guides
 from .encoded import Encoded
 from .layers import Dropout, segment_mask
 from .leap import LeapDecoder
+from .mgn import MGN, initialize
 from .parts import build_decoder, build_encoder, try_decoder, try_encoder
 from .stems import STEMS
 
 
-@dataclass(frozen=True, repr=False)
-class ParserOutput:
-    """Output of a parser for B videos of up to T segments and C classes. Probabilities are in [0, 1].
-
-    At padded segments (`valid` False) the segment probabilities and the attention are 0.
-    """
-
-    audio_segment_probs: Tensor  # (B, T, C)
-    visual_segment_probs: Tensor  # (B, T, C)
-    audio_video_probs: Tensor  # (B, C)
-    visual_video_probs: Tensor  # (B, C)
-    video_probs: Tensor  # (B, C), LEAP: union of the modalities; MMIL: pooled over both
-    audio_hidden: Tensor  # (B, T, D), encoder output
-    visual_hidden: Tensor  # (B, T, D)
-    valid: Tensor  # (B, T) bool, True on real segments
-    audio_segment_logits: Tensor  # (B, T, C)
-    visual_segment_logits: Tensor  # (B, T, C)
-    audio_video_logits: Tensor | None = None  # (B, C), LEAP only
-    visual_video_logits: Tensor | None = None  # (B, C)
-    audio_attention: Tensor | None = None  # (B, C, T), LEAP only: label to segment, sums to 1 over T
-    visual_attention: Tensor | None = None  # (B, C, T)
-    audio_label_hidden: Tensor | None = None  # (B, C, D), LEAP only: refined label embeddings
-    visual_label_hidden: Tensor | None = None  # (B, C, D)
-    audio_projected: Tensor | None = None  # (B, T, D), output of the stem
-    visual_projected: Tensor | None = None  # (B, T, D)
-    audio_pooling_logits: Tensor | None = None  # (B, T, C), attention over the segments of decoders that pool
-    visual_pooling_logits: Tensor | None = None  # (B, T, C)
-    audio_uncertainty: Tensor | None = None  # (B, C), evidence: of the video probabilities of a modality
-    visual_uncertainty: Tensor | None = None  # (B, C)
-    video_uncertainty: Tensor | None = None  # (B,)
-    audio_token_logits: Tensor | None = None  # (B, G, C), groups: classes of the learned tokens
-    visual_token_logits: Tensor | None = None  # (B, G, C)
-    audio_guide_probs: Tensor | None = None  # (B, C), networks that guide the training of scales
-    visual_guide_probs: Tensor | None = None  # (B, C)
-
-    def __repr__(self) -> str:
-        tensors = ((name, value) for name, value in vars(self).items() if value is not None)
-        return "\n".join(["ParserOutput", *(f"  {name:<21} {tuple(value.shape)}" for name, value in tensors)])
-
-
-# Mixed with those of a pass without cross-attention, where `self_attention_share` asks for it.
-_MIXED = ("audio_segment_probs", "visual_segment_probs", "audio_video_probs", "visual_video_probs", "video_probs")
-
-# A parser can be exported as it is: its output is a tree of tensors.
-torch.export.register_dataclass(ParserOutput, serialized_type_name="avvp.ParserOutput")
-
-
 class AVParser(nn.Module):
-    """Audio-visual video parser: feature stem, encoder (MM-Pyr or HAN), decoder (LEAP or MMIL).
+    """Audio-visual video parser: feature stem, encoder (such as MM-Pyr or HAN), decoder (such as LEAP or MMIL).
 
     Encoder and decoder can be of other packages, see `parts`.
 
@@ -79,6 +34,7 @@ class AVParser(nn.Module):
     Attributes:
         unused_keys: keys of a published file that `load_published` did not need; empty for other parsers.
         parts: encoder and decoder, as far as they are of other packages.
+        guides: networks that guide the training, if the configuration has them.
 
     Raises:
         ValueError: the label embeddings are missing or have the wrong shape, or a part of another package is not
@@ -95,7 +51,10 @@ class AVParser(nn.Module):
         self.encoder, encoder = build_encoder(config, trust)
         self.decoder, decoder = build_decoder(config, label_embeddings, trust)
         self.visual_dropout = Dropout(config.visual_dropout)
+        self.guides = Guides(config) if config.guides else None
         self.parts: tuple[Part, ...] = tuple(part for part in (encoder, decoder) if part is not None)
+        if isinstance(self.encoder, MGN):
+            self.apply(initialize)
 
     def try_parts(self) -> None:
         """Check encoder and decoder of other packages with small random inputs; nothing where there are none.
@@ -145,9 +104,12 @@ class AVParser(nn.Module):
         """
         encoded = self.encode(audio, visual_2d, visual_3d, valid)
         output = self.decode(encoded, valid)
-        if encoded.others is None:
+        if encoded.others is not None:
+            output = mix_outputs(output, self.decode(encoded.others, valid), self.config.self_attention_share)
+        if self.guides is None:
             return output
-        return _mix(output, self.decode(encoded.others, valid), self.config.self_attention_share)
+        audio_probs, visual_probs = self.guides(audio, visual_2d, visual_3d, valid)
+        return replace(output, audio_guide_probs=audio_probs, visual_guide_probs=visual_probs)
 
     def encode(self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor | None, valid: Tensor | None) -> Encoded:
         """Compute what the decoder reads; arguments as for `predict`."""
@@ -174,8 +136,8 @@ class AVParser(nn.Module):
         from_audio, from_visual = decoded.audio, decoded.visual
         batch, length, _ = audio.shape
         return ParserOutput(
-            audio_segment_probs=_segment_probs(from_audio, valid),
-            visual_segment_probs=_segment_probs(from_visual, valid),
+            audio_segment_probs=segment_probs(from_audio, valid),
+            visual_segment_probs=segment_probs(from_visual, valid),
             audio_video_probs=from_audio.video_probs,
             visual_video_probs=from_visual.video_probs,
             video_probs=decoded.video_probs,
@@ -200,6 +162,14 @@ class AVParser(nn.Module):
             audio_token_logits=from_audio.token_logits,
             visual_token_logits=from_visual.token_logits,
         )
+
+    def without_guides(self) -> tuple[ParserConfig, dict[str, Tensor]]:
+        """Return configuration and tensors of what is left after the training: the parser without its guides."""
+        tensors = self.state_dict()
+        if self.guides is None:
+            return self.config, tensors
+        kept = {key: tensor for key, tensor in tensors.items() if not key.startswith("guides.")}
+        return replace(self.config, guides=False), kept
 
     def attention_maps(
         self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor | None = None, *, lengths: Tensor | None = None
@@ -252,19 +222,67 @@ class AVParser(nn.Module):
             raise ValueError(f"lengths must be {len(audio)} numbers from 1 to {segments}, got {lengths.tolist()}")
 
 
-def _segment_probs(prediction: ModalityPrediction, valid: Tensor | None) -> Tensor:
-    """Return segment probabilities (B, T, C), 0 at padded segments."""
-    probs = prediction.segment_logits.sigmoid() if prediction.segment_probs is None else prediction.segment_probs
-    return probs if valid is None else probs * valid.unsqueeze(-1)
+class NetworkPair(AVParser):
+    """Two whole parsers as one: the audio predictions are those of the first, the visual ones those of the second.
+
+    The probability of a class in the video is the mean of both networks'. Arguments and errors as for `AVParser`.
+
+    Source:
+        Jiang et al., ACM MM 2022 (github.com/anonyUsr22/DHHN), whose networks are two epochs of one training.
+    """
+
+    def __init__(
+        self, config: ParserConfig, label_embeddings: Tensor | None = None, *, trust: Iterable[str] = ()
+    ) -> None:
+        nn.Module.__init__(self)  # without the parts of a single network
+        self.config = config
+        self.unused_keys = ()
+        self.guides = None
+        single = replace(config, modality_networks=False)
+        self.audio_network = AVParser(single, label_embeddings, trust=trust)
+        self.visual_network = AVParser(single, label_embeddings, trust=trust)
+        self.parts = self.audio_network.parts
+
+    def try_parts(self) -> None:
+        """Check the parts of both networks, see `AVParser.try_parts`."""
+        self.audio_network.try_parts()
+        self.visual_network.try_parts()
+
+    def predict(self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor | None, valid: Tensor | None) -> ParserOutput:
+        """Parse a batch of videos without checking it; arguments as for `AVParser.predict`."""
+        streams = audio, visual_2d, visual_3d, valid
+        return join_outputs(self.audio_network.predict(*streams), self.visual_network.predict(*streams))
+
+    def attention_maps(
+        self, audio: Tensor, visual_2d: Tensor, visual_3d: Tensor | None = None, *, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Compute the label-to-segment logits of both networks; arguments as for `AVParser.attention_maps`."""
+        networks = self.audio_network, self.visual_network
+        first, second = (network.attention_maps(audio, visual_2d, visual_3d, lengths=lengths) for network in networks)
+        return first[0], second[1]
 
 
-def _mix(output: ParserOutput, other: ParserOutput, share: float) -> ParserOutput:
-    """Return an output with the share of another in its probabilities; its segment logits are their log odds."""
-    mixed = {name: (1 - share) * getattr(output, name) + share * getattr(other, name) for name in _MIXED}
-    for modality in ("audio", "visual"):
-        probs = mixed[f"{modality}_segment_probs"]
-        mixed[f"{modality}_segment_logits"] = probs.logit(eps=torch.finfo(probs.dtype).eps)
-    return replace(output, **mixed)
+def join_networks(audio: AVParser, visual: AVParser, *, trust: Iterable[str] = ()) -> AVParser:
+    """Join two parsers of one architecture, such as two epochs of a training.
+
+    Args:
+        audio: its audio predictions are used. Guides are left out.
+        visual: its visual predictions are used.
+        trust: as for `build_parser`.
+
+    Returns:
+        A parser with copies of both, in eval mode on the CPU.
+
+    Raises:
+        ValueError: their architectures differ, or they are joined already.
+    """
+    (config, first), (other, second) = audio.without_guides(), visual.without_guides()
+    if config != other or config.modality_networks:
+        raise ValueError("networks of two architectures, or of joined networks, cannot be joined")
+    named = {f"audio_network.{key}": tensor for key, tensor in first.items()}
+    named |= {f"visual_network.{key}": tensor for key, tensor in second.items()}
+    tensors = {key: tensor.detach().cpu().clone() for key, tensor in named.items()}
+    return restore_parser(replace(config, modality_networks=True), tensors, trust)
 
 
 def build_parser(
@@ -284,7 +302,7 @@ def build_parser(
         ValueError: the label embeddings are missing or have the wrong shape, or a part of another package is not
             trusted, cannot be built or does not do what it must.
     """
-    parser = AVParser(config, label_embeddings, trust=trust)
+    parser = _new_parser(config, label_embeddings, trust)
     parser.try_parts()
     return parser
 
@@ -300,7 +318,7 @@ def meta_parser(config: ParserConfig, trust: Iterable[str] = ()) -> AVParser:
         The parser, in training mode on the device "meta".
     """
     with torch.device("meta"):
-        return AVParser(config, _empty_embeddings(config), trust=trust)
+        return _new_parser(config, _empty_embeddings(config), trust)
 
 
 def parser_shapes(config: ParserConfig, trust: Iterable[str] = ()) -> dict[str, tuple[int, ...]]:
@@ -338,10 +356,15 @@ def restore_parser(config: ParserConfig, tensors: Mapping[str, Tensor], trust: I
     """
     parser = meta_parser(config, trust)
     if parser.parts:  # they may have tensors that are not in the file
-        parser = AVParser(config, _empty_embeddings(config), trust=trust)
+        parser = _new_parser(config, _empty_embeddings(config), trust)
     parser.load_state_dict(tensors, assign=True)
     parser.eval().try_parts()
     return parser
+
+
+def _new_parser(config: ParserConfig, label_embeddings: Tensor | None, trust: Iterable[str]) -> AVParser:
+    kind = NetworkPair if config.modality_networks else AVParser
+    return kind(config, label_embeddings, trust=trust)
 
 
 def _empty_embeddings(config: ParserConfig) -> Tensor | None:

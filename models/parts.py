@@ -29,18 +29,26 @@ from ..weights.parts import Part, load_part
 from .classwise import ClasswiseDecoder
 from .config import ParserConfig
 from .decoder_output import DecoderOutput, ModalityPrediction
+from .dhhn import ScaledHAN, ScaledMMIL
 from .evidence import EvidenceDecoder
+from .groups import GroupsDecoder
 from .han import HAN
 from .leap import LeapDecoder, check_label_embeddings
+from .mgn import MGN
 from .mmil import MMILDecoder
 from .mmpyr import MMPyramid
 
-ENCODERS: dict[str, Callable[[ParserConfig], nn.Module]] = {"mmpyr": MMPyramid, "han": HAN}
+ENCODERS: dict[str, Callable[[ParserConfig], nn.Module]] = {
+    "mmpyr": MMPyramid,
+    "han": lambda config: ScaledHAN(config) if config.scales > 1 else HAN(config),
+    "mgn": MGN,
+}
 DECODERS: dict[str, Callable[[ParserConfig, Tensor | None], nn.Module]] = {
     "leap": LeapDecoder,
-    "mmil": lambda config, _: MMILDecoder(config),
+    "mmil": lambda config, _: ScaledMMIL(config) if config.scales > 1 else MMILDecoder(config),
     "evidence": lambda config, _: EvidenceDecoder(config),
     "classwise": lambda config, _: ClasswiseDecoder(config),
+    "groups": lambda config, _: GroupsDecoder(config),
 }
 
 _BATCH = 2

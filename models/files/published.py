@@ -14,7 +14,9 @@ from ..parser import AVParser
 from .published_localizers import SYSTEMS, load_localizer
 from .published_parsers import FAMILIES, load_parser
 
-ParserFamily = Literal["leap", "mmpyr", "han", "valor", "ma", "jomold", "lsld", "cmpae", "coleaf", "cvcms", "uwav"]
+ParserFamily = Literal[
+    "leap", "mmpyr", "han", "valor", "ma", "jomold", "lsld", "cmpae", "coleaf", "cvcms", "uwav", "mgn", "dhhn"
+]
 LocalizerFamily = Literal["ave", "dmrn", "psp", "cmbs", "cpsp"]
 
 
@@ -78,10 +80,11 @@ def load_published(
     Widths and the numbers of levels, layers and blocks are read from the shapes of the tensors.
 
     Args:
-        state_dict: tensors under the published keys; the prefix ``module.`` of data-parallel training is removed.
+        state_dict: tensors under the published keys; the prefix ``module.`` of data-parallel training is removed. Of
+            dhhn those of both scored networks, with the prefixes ``audio_net.`` and ``video_net.``, or of one file.
         family: of parsers "leap" (MM-Pyr + LEAP), "mmpyr" (MM-Pyr + MMIL), "han", "valor", "ma", "jomold", "lsld",
-            "cmpae", "coleaf" (its anchor), "cvcms" or "uwav"; of localizers "ave" (the attention network or DMRN, which
-            the keys tell), "dmrn", "psp", "cmbs" or "cpsp"; see Source.
+            "cmpae", "coleaf" (its anchor), "cvcms", "uwav", "mgn" or "dhhn"; of localizers "ave" (the attention network
+            or DMRN, which the keys tell), "dmrn", "psp", "cmbs" or "cpsp"; see Source.
         supervision: of localizers only, "full" (also the meaning of None) or "weak": by which program the file was
             trained. The files of AVE and of CPSP have the same keys for both, so that nothing shows a mistake.
         label_embeddings: (C, W) float, for the family leap only.
@@ -112,7 +115,7 @@ def load_published(
         ma: github.com/Yu-Wu/Modaily-Aware-Audio-Visual-Video-Parsing; jomold: github.com/MCG-NJU/JoMoLD;
         lsld: github.com/fyyCS/LSLD; cmpae: github.com/MengyuanChen21/CVPR2023-CMPAE;
         coleaf: github.com/faeghehsardari/coleaf; cvcms: github.com/GenjiB/CM-Co-Occurrence-AVVP;
-        uwav: the program of Lai et al., CVPR 2025;
+        uwav: the program of Lai et al., CVPR 2025; mgn: github.com/stoneMo/MGN; dhhn: github.com/anonyUsr22/DHHN;
         ave, dmrn: github.com/YapengTian/AVE-ECCV18; psp: github.com/jasongief/PSP_CVPR_2021;
         cmbs: github.com/marmot-xy/CMBS; cpsp: github.com/jasongief/CPSP.
     """

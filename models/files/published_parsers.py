@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...weights.messages import shown_name
 from ..config import ParserConfig
-from ..parser import AVParser, parser_shapes, restore_parser
+from ..parser import AVParser, join_networks, parser_shapes, restore_parser
 from .keys import Family, Rules, count_modules, read_matrix
+from .published_groups import GROUP_FAMILIES, NETWORKS
 from .published_han import CROSS_ATTENTION, CROSS_ATTENTION_FAMILIES, CROSS_ATTENTION_SETTINGS, HAN_FAMILIES, MMIL, STEM
 
 _LEAP: Rules = (
@@ -66,6 +68,7 @@ FAMILIES = {
         "MM-Pyr + MMIL", STEM + _MMPYR + MMIL, _MMPYR_UNUSED, {**_MMPYR_SETTINGS, "decoder": "mmil"}, _ATTENTION
     ),
     **HAN_FAMILIES,
+    **GROUP_FAMILIES,
 }
 
 
@@ -83,7 +86,7 @@ def load_parser(
     """Build a parser from a published state dict.
 
     Args:
-        state_dict: published key -> tensor, without ``module.`` prefixes.
+        state_dict: published key -> tensor, without ``module.`` prefixes; of dhhn also both networks.
         family: key of `FAMILIES`.
         label_embeddings: as for `load_published`, like all others.
         labels: C class names.
@@ -98,6 +101,24 @@ def load_parser(
     Raises:
         ValueError: as for `load_published`.
     """
+    if family == "dhhn" and any(key.startswith(NETWORKS) for key in state_dict):
+        networks = [
+            load_parser(
+                network,
+                family,
+                label_embeddings=label_embeddings,
+                labels=labels,
+                heads=heads,
+                leap_heads=leap_heads,
+                swap_modalities=swap_modalities,
+                cross_attention=cross_attention,
+            )
+            for network in _split_networks(state_dict)
+        ]
+        parser = join_networks(networks[0], networks[1])
+        named = zip(NETWORKS, networks, strict=True)
+        parser.unused_keys = tuple(prefix + key for prefix, network in named for key in network.unused_keys)
+        return parser
     published = FAMILIES[family]
     if published.settings["decoder"] == "leap" and label_embeddings is None:
         raise ValueError("family 'leap' needs label_embeddings (C, W)")
@@ -133,6 +154,21 @@ def load_parser(
     return parser
 
 
+def _split_networks(state_dict: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Return the state dicts of DHHN's two networks. Raises ValueError for keys of neither, and if one is missing."""
+    if others := [key for key in state_dict if not key.startswith(NETWORKS)]:
+        raise ValueError(f"not a key of the published DHHN: {shown_name(others[0])}, without {' or '.join(NETWORKS)}")
+    networks = [
+        {key.removeprefix(prefix): tensor for key, tensor in state_dict.items() if key.startswith(prefix)}
+        for prefix in NETWORKS
+    ]
+    if not all(networks):
+        raise ValueError(
+            f"keys of DHHN have both of {' and '.join(NETWORKS)} as prefixes, or those of one network have none"
+        )
+    return networks
+
+
 def _equal(first: Tensor, second: Tensor) -> bool:
     return first.dtype == second.dtype and torch.equal(first, second)
 
@@ -152,9 +188,15 @@ def _read_sizes(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> d
     if settings["encoder"] == "mmpyr":
         sizes["feedforward_dim"] = read_matrix(tensors, "encoder.audio_fusion.interaction.feedforward.0.weight")[0]
         sizes["levels"] = count_modules(tensors, r"encoder\.levels\.(\d+)\.")
+    elif settings["encoder"] == "mgn":
+        sizes["feedforward_dim"] = read_matrix(tensors, "encoder.audio.blocks.0.feedforward.0.weight")[0]
+        sizes["group_blocks"] = count_modules(tensors, r"encoder\.audio\.blocks\.(\d+)\.")
+        sizes["cross_group_blocks"] = count_modules(tensors, r"decoder\.blocks\.(\d+)\.")
+        sizes["segments"] = read_matrix(tensors, "encoder.audio.regrouping.token_mixing.0.weight")[1]
     else:
         sizes["feedforward_dim"] = read_matrix(tensors, "encoder.layers.0.feedforward.0.weight")[0]
         sizes["layers"] = count_modules(tensors, r"encoder\.layers\.(\d+)\.")
+        sizes["scales"] = count_modules(tensors, r"encoder\.scales\.(\d+)\.")
     if settings["decoder"] == "leap":
         sizes["label_embedding_dim"] = read_matrix(tensors, "decoder.label_projection.weight")[1]
         sizes["leap_blocks"] = count_modules(tensors, r"decoder\.audio\.blocks\.(\d+)\.")
