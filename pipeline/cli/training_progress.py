@@ -15,6 +15,7 @@ from .durations import describe_duration
 if TYPE_CHECKING:
     from ..reproduction.time_estimate import TimeEstimate
     from ..training.setup import TrainingPlan
+    from ..training.stages.run_stages import StageCallbacks
     from ..training.train_parser import TrainingCallbacks
     from .console import Console
 
@@ -50,6 +51,24 @@ def training_callbacks(
             log_epoch(record)
 
     return TrainingCallbacks(step=step, epoch=epoch, check=console.count_progress(f"{prefix}comparing features"))
+
+
+def stage_callbacks(console: Console) -> StageCallbacks:
+    """Make the callbacks of the stages of a run: a bar and a line per epoch, each with the number of the stage.
+
+    Args:
+        console: for the bar and the lines.
+
+    Returns:
+        The callbacks.
+    """
+    from ..training.stages.run_stages import StageCallbacks
+
+    return StageCallbacks(
+        training=lambda title, recipe: training_callbacks(recipe.training.epochs, console, name=title),
+        progress=console.count_progress,
+        info=console.info,
+    )
 
 
 def table_callbacks(estimate: TimeEstimate, console: Console) -> Callable[[str, TrainingPlan, Path], TrainingCallbacks]:

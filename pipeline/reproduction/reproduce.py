@@ -26,6 +26,7 @@ from ..training.setup import (
     prepare_job,
     start_run,
 )
+from ..training.stages.run_stages import StageCallbacks, StageRuns, run_earlier_stages, stage_folder
 from ..training.train_parser import TrainingCallbacks, restore_run, train_epochs
 from ..training.training_state import load_training_state
 from .paper_tables import PAPER_TABLES, PaperRun, PaperTable
@@ -165,7 +166,8 @@ def check_experiment(
     for _, plan, root in experiment.plans:
         for split in (plan.select, _TEST):
             data[root].annotations.split(split)
-        prepare_job(plan, data[root], root, device=device, source=source)
+        job = prepare_job(plan, data[root], root, device=device, source=source)
+        StageRuns(job, plan, data[root], source).check()
         if (root / CONFIG_FILE).exists() and TrainingPlan.from_dict(read_config(root)) != plan:
             raise SetupError(f"{root}: holds a run of another plan; remove it or choose another --output")
 
@@ -173,6 +175,36 @@ def check_experiment(
 def epochs_done(root: Path) -> int:
     """Return how many epochs of a run are complete. Raises SetupError if its state cannot be read."""
     return load_training_state(root).epochs if (root / STATE_FILE).exists() else 0
+
+
+def count_epochs(plan: TrainingPlan) -> int:
+    """Return how many epochs a run and its stages have."""
+    stages = [plan.recipe.of_stage(stage) for stage in plan.recipe.stages[:-1] if stage.kind == "train"]
+    return sum(recipe.training.epochs for recipe in (*stages, plan.recipe))
+
+
+def epochs_left(plan: TrainingPlan, root: Path) -> int:
+    """Return how many epochs of a run and its stages are left. Raises SetupError if a state cannot be read."""
+    own = max(plan.recipe.training.epochs - epochs_done(root), 0)
+    stages = enumerate(plan.recipe.stages[:-1])
+    folders = [(stage_folder(root, index, stage), stage) for index, stage in stages if stage.kind == "train"]
+    return own + sum(
+        max(plan.recipe.of_stage(stage).training.epochs - epochs_done(folder), 0) for folder, stage in folders
+    )
+
+
+def _stage_callbacks(
+    name: str,
+    plan: TrainingPlan,
+    root: Path,
+    callbacks: Callable[[str, TrainingPlan, Path], TrainingCallbacks],
+    progress: Callable[[str], Callable[[int, int], None]],
+) -> StageCallbacks:
+    """Return the callbacks of the stages of a run, whose epochs count as those of the run."""
+    return StageCallbacks(
+        training=lambda title, recipe: callbacks(f"{name}, {title}", replace(plan, recipe=recipe), root),
+        progress=lambda title: progress(f"{name}, {title}"),
+    )
 
 
 def run_experiment(
@@ -209,6 +241,8 @@ def run_experiment(
         with lock:
             complete_bundle(job, plan, source)
             if epochs_done(root) < plan.recipe.training.epochs:
+                reports = _stage_callbacks(run.name, plan, root, callbacks, progress)
+                job = run_earlier_stages(job, plan, data[root], source=source, callbacks=reports)
                 run_callbacks = callbacks(run.name, plan, root)
                 train_epochs(restore_run(job, run_callbacks), run_callbacks)
         trusted = replace(source, trust=(*source.trust, *plan.recipe.trust))  # the run is the user's recipe

@@ -19,7 +19,7 @@ from ..training.recipe_parts import build_recipe_network, embedding_labels, load
 from ..training.setup import PlanData, TrainingPlan, prepare_job
 from ..training.tasks import network_config
 from ..training.train_parser import TrainingJob, make_optimizer, training_step
-from .reproduce import Experiment, ExperimentData, epochs_done
+from .reproduce import Experiment, ExperimentData, count_epochs, epochs_left
 
 _LEAST_STEPS = 3  # that are measured, after one that warms up
 _MOST_STEPS = 200
@@ -50,9 +50,7 @@ class TimeEstimate:
         self._flops = {
             root: (len(train) + len(chosen) / 3) * self._clip_flops[root] for root, (train, chosen) in splits.items()
         }
-        self._left = {
-            root: max(plan.recipe.training.epochs - epochs_done(root), 0) for _, plan, root in experiment.plans
-        }
+        self._left = {root: epochs_left(plan, root) for _, plan, root in experiment.plans}
         self._rate: float | None = None  # FLOP per second
 
     def measure(self, job: TrainingJob) -> None:
@@ -156,7 +154,8 @@ def plan_table(experiment: Experiment, estimate: TimeEstimate) -> Table:
     rows = []
     for run, plan, root in experiment.plans:
         cost = f"{estimate.remaining_of(root) / 1e12:,.1f}"
-        rows.append((run.name, root.name, f"{epochs_done(root)}/{plan.recipe.training.epochs}", cost))
+        epochs = count_epochs(plan)
+        rows.append((run.name, root.name, f"{epochs - epochs_left(plan, root)}/{epochs}", cost))
     if estimate.seconds is None:
         note = "All runs are finished."
     else:

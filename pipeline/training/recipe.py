@@ -165,6 +165,8 @@ def make_recipe(document: Mapping[str, Any], trust: tuple[str, ...] = ()) -> Rec
             objective.check(LocalizerConfig(labels=("event",), **model))
         training = TrainingConfig(**_checked_settings(TrainingConfig, "training", document))
         stages = make_stages(document.get(_STAGE, []))
+        if training.noise_ratios or training.removed_labels:
+            stages = ()  # the file holds what they would find
         _check_task(name_of_task, training, stages)
         recipe = Recipe(
             name=name,
@@ -186,12 +188,16 @@ def make_recipe(document: Mapping[str, Any], trust: tuple[str, ...] = ()) -> Rec
 
 
 def _check_task(task: str, training: TrainingConfig, stages: tuple[Stage, ...]) -> None:
-    """Raise ValueError if settings are used that the task does not have."""
+    """Raise ValueError for settings that a task does not have."""
     for setting, needed in (("noisy_clips", "avel"), ("recombine", "avvp")):
         if getattr(training, setting) and task != needed:
             raise ValueError(f"training.{setting} is for task {needed}")
     if task != "avvp" and (stages or training.select != DEFAULT_SELECTION or training.denoise != "none"):
         raise ValueError("stages, training.select and training.denoise are for task avvp")
+    kinds = {stage.kind for stage in stages}
+    for denoise, kind in (("labels", "relabel"), ("batches", "estimate")):
+        if stages and training.denoise == denoise and kind not in kinds:
+            raise ValueError(f'training.denoise = "{denoise}" needs a stage of kind "{kind}"')
 
 
 _NO_SETTINGS: frozenset[str] = frozenset()

@@ -139,8 +139,18 @@ def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
     """
     if recipe.training.schedule == "cosine" and epochs != recipe.training.epochs:
         raise SetupError(f"a {recipe.training.schedule} schedule depends on the number of epochs; start a new run")
+    stages = recipe.stages
+    if stages:  # those before the last keep their number
+        kept = {"epochs": recipe.training.epochs}
+        pinned = (
+            replace(stage, tables={**stage.tables, "training": kept | dict(stage.tables.get("training", {}))})
+            if stage.kind == "train"
+            else stage
+            for stage in stages[:-1]
+        )
+        stages = (*pinned, stages[-1])
     try:
-        return replace(recipe, training=replace(recipe.training, epochs=epochs))
+        return replace(recipe, training=replace(recipe.training, epochs=epochs), stages=stages)
     except ValueError as error:
         raise SetupError(f"recipe {escape(recipe.name)}: {error}") from error
 

@@ -31,6 +31,11 @@ SHIPPED = {
     "valor": ("han", "mmil", 60, 64, 1e-4, 1000),
     "uwav": ("han", "mmil", 80, 64, 1e-4, 20_000),
     "leap-uwav": ("mmpyr", "leap", 30, 32, 1e-4, 1),
+    "ma": ("han", "mmil", 12, 16, 3e-4, 1),
+    "ma-fixed": ("han", "mmil", 12, 16, 3e-4, 1),
+    "jomold-estimator": ("han", "mmil", 25, 128, 5e-4, 6),
+    "jomold": ("han", "mmil", 25, 128, 5e-4, 6),
+    "cmpae": ("han", "evidence", 20, 128, 5e-4, 0),
     "demo": ("mmpyr", "leap", 50, 32, 1e-3, 2),
 }
 
@@ -189,7 +194,7 @@ def test_model_settings_are_checked_with_the_data() -> None:
 
 def test_invalid_recipes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        SetupError, match=r"neither a file nor one of ave, .*demo, demo-avel, .*dmrn-leap, han, leap-paper"
+        SetupError, match=r"neither a file nor one of ave, .*demo, demo-avel, .*dmrn-leap, han, .*leap-paper"
     ):
         load_recipe("nonsense")
     (tmp_path / "x.toml").write_text("[model")

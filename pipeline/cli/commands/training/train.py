@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from ....training.distributed import Ranks
     from ....training.recipe import Recipe
     from ....training.setup import PlanData, TrainingPlan
-    from ....training.train_parser import RestoredRun, TrainingCallbacks
     from ...console import Console
+    from ...started_run import StartedRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +224,6 @@ def train(options: TrainOptions) -> int:
     with contextlib.ExitStack() as lock:  # held from before the run's folder is touched until training ends
         with exit_2_on_error(debug=options.debug):
             from ....training.distributed import join_processes
-            from ....training.train_parser import train_epochs
             from ...console import Console
             from ...training_progress import report_errors_once
 
@@ -236,13 +235,13 @@ def train(options: TrainOptions) -> int:
                 started = _start(options, ranks, device, console, lock)
         if started is None:
             return 0
-        restored, callbacks = started
-        with exit_1_on_error(debug=options.debug), console:
+        with console:
             try:
-                state = train_epochs(restored, callbacks)
-                ranks.leave()
+                state = started.train(console, lock, debug=options.debug)
+                with exit_1_on_error(debug=options.debug):
+                    ranks.leave()
             except KeyboardInterrupt:
-                console.info(f"stopped; resume with: {_resume_command(options, ranks, restored.job.recipe.trust)}")
+                console.info(f"stopped; resume with: {_resume_command(options, ranks, started.trust)}")
                 raise
     console.info(f"best epoch {state.best_epoch} of {state.epochs}: {escape(options.output)}/best.safetensors")
     return 0
@@ -250,13 +249,15 @@ def train(options: TrainOptions) -> int:
 
 def _start(
     options: TrainOptions, ranks: Ranks, device: str, console: Console, lock: contextlib.ExitStack
-) -> tuple[RestoredRun, TrainingCallbacks] | None:
+) -> StartedRun | None:
     """Prepare a run; the first of several processes locks and writes its folder. Returns None after --check."""
     from ....devices import resolve_device
     from ....training.run_folder import lock_run, note_other_environment, write_config
     from ....training.setup import check_data, complete_bundle, default_extractors, open_data, prepare_job, start_run
+    from ....training.stages.run_stages import StageRuns
     from ....training.trackers import check_trackers, start_trackers
     from ....training.train_parser import restore_run
+    from ...started_run import StartedRun
     from ...training_progress import training_callbacks
 
     root = options.output or Path()
@@ -269,12 +270,18 @@ def _start(
     print_data(data, console)
     source = options.source()
     job = prepare_job(plan, data, root, device=resolved, source=source, ranks=ranks)
+    stages = StageRuns(job, plan, data, source)
+    if stages.earlier:
+        kinds = (f"{number}. {stage.name} ({stage.kind})" for number, stage in enumerate(plan.recipe.stages, 1))
+        console.info(f"{len(plan.recipe.stages)} stages: {', '.join(kinds)}")
     if options.check:
+        stages.check()
         check_data(data, lambda split: console.count_progress(f"reading {split}"))
         console.info("all files are there and can be used")
         return None
+    trust, epochs = plan.recipe.trust, plan.recipe.training.epochs
     if not ranks.is_first:
-        return restore_run(job), training_callbacks(job.recipe.training.epochs, console)
+        return StartedRun(stages, restore_run(stages.last_job()), training_callbacks(epochs, console), trust)
     if ranks.count > 1:
         console.info(f"{ranks.count} processes, each with a part of every batch of {job.recipe.training.batch_size}")
     check_trackers(options.trackers())
@@ -287,7 +294,9 @@ def _start(
             f"note: {default_extractors(spec)} has no {names}: the run can be scored, but cannot parse videos; name the"
             f" bundle that extracted the features{_similar_bundle(spec)} with --extractors"
         )
-    restored = restore_run(job, training_callbacks(job.recipe.training.epochs, console))
+    restored = None
+    if not stages.earlier:
+        restored = restore_run(stages.last_job(), training_callbacks(epochs, console))
     if options.resume:
         complete_bundle(job, plan, source)
     if is_longer:
@@ -302,7 +311,8 @@ def _start(
             quiet=options.quiet,
         )
     )
-    return restored, training_callbacks(job.recipe.training.epochs, console, log_epoch=log_epoch)
+    name = stages.title(len(stages.earlier)) if stages.earlier else ""
+    return StartedRun(stages, restored, training_callbacks(epochs, console, name=name, log_epoch=log_epoch), trust)
 
 
 def _similar_bundle(spec: FeatureSpec) -> str:

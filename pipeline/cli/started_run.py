@@ -1,0 +1,60 @@
+"""A run of avvp train whose folder is locked: its stages, and the training of its own network."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .options.command import exit_1_on_error, exit_2_on_error
+
+if TYPE_CHECKING:
+    from ..training.stages.run_stages import StageRuns
+    from ..training.train_parser import RestoredRun, TrainingCallbacks
+    from ..training.training_state import TrainingState
+    from .console import Console
+
+
+@dataclass(frozen=True, eq=False)
+class StartedRun:
+    """A run that can be trained.
+
+    Attributes:
+        stages: of the run.
+        restored: its own network; None if stages come first.
+        callbacks: for the progress of its own training.
+        trust: packages whose parts its recipe may name.
+    """
+
+    stages: StageRuns
+    restored: RestoredRun | None
+    callbacks: TrainingCallbacks
+    trust: tuple[str, ...]
+
+    def train(self, console: Console, lock: contextlib.ExitStack, *, debug: bool) -> TrainingState:
+        """Run the stages that are not done, and train the run's own network.
+
+        Args:
+            console: for the progress of stages.
+            lock: holds the locks of the folders of stages.
+            debug: print tracebacks.
+
+        Returns:
+            The state of the finished run.
+
+        Raises:
+            click.ClickException: a stage cannot be started (exit status 2), or training failed (exit status 1).
+        """
+        from ..training.train_parser import restore_run, train_epochs
+        from .training_progress import stage_callbacks
+
+        callbacks = stage_callbacks(console)
+        for index in range(len(self.stages.earlier)):
+            with exit_2_on_error(debug=debug):
+                opened = self.stages.open(index, lock, callbacks)
+            with exit_1_on_error(debug=debug):
+                self.stages.run(opened, callbacks)
+        with exit_2_on_error(debug=debug):
+            restored = self.restored or restore_run(self.stages.last_job(), self.callbacks)
+        with exit_1_on_error(debug=debug):
+            return train_epochs(restored, self.callbacks)
