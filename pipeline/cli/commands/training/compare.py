@@ -130,7 +130,7 @@ def compare(options: CompareOptions) -> int:
     events, by any program. Prints the ten F-scores of each (of localizers the accuracies) and their differences to the
     first, for all clips, those with overlapping events and the others, with bootstrap intervals: videos are drawn with
     replacement, the same ones for all systems, so that differences are paired. A single RUN gets the intervals of its
-    scores.
+    scores. Networks decide by the thresholds and the rule of their bundles.
     """
     _check_usage(options)
     with exit_2_on_error(debug=options.debug):
@@ -210,7 +210,6 @@ def _compare(
 def _run(bundle: Bundle, name: str, options: CompareOptions, console: Console) -> SystemDecisions:
     from ....comparison.read_systems import run_network
     from ....inference.bundle import load_parser
-    from ....inference.thresholds import Thresholds
 
     assert options.annotations is not None
     loaded = load_parser(bundle, source=options.source(console.download_progress), device=options.device)
@@ -220,7 +219,7 @@ def _run(bundle: Bundle, name: str, options: CompareOptions, console: Console) -
         annotations=options.annotations,
         features=options.features,
         split=options.split,
-        thresholds=Thresholds.uniform(loaded.parser.config.labels),
+        thresholds=loaded.thresholds,
         progress=console.count_progress,
     )
 
