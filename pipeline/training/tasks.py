@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...extractors.profiles import FeatureSpec
-from ...extractors.sampling import AVE_STREAMS, LLP_STREAMS, Stream
+from ...extractors.sampling import AVE_STREAMS, CLIP_CLAP_STREAMS, LLP_STREAMS, Stream
 from ...models.config import ParserConfig
 from ...models.localizers.config import LocalizerConfig
 from ...models.localizers.localizer import build_localizer, localizer_shapes
@@ -62,7 +62,7 @@ class Task:
     """Functions of a task, which the one training loop calls.
 
     Attributes:
-        streams: features that its networks read.
+        streams: features that its networks read; each of the tuples is possible.
         score_name: of the score by which the best epoch is chosen.
         load_clips: annotations, split, features, folder of pseudo labels or None, recipe -> clips with the targets that
             the recipe needs. Raises DatasetError.
@@ -76,7 +76,7 @@ class Task:
         score: network, clips, device, decision (None of networks that have none) -> scores.
     """
 
-    streams: tuple[Stream, ...]
+    streams: tuple[tuple[Stream, ...], ...]
     score_name: str
     load_clips: Callable[[Annotations, str, FeatureSource, Path | None, Recipe], SplitDataset]
     make_config: Callable[[Recipe, Sequence[str], FeatureSpec, int, int | None], TrainedConfig]
@@ -101,7 +101,7 @@ def network_config(
     Args:
         recipe: of its task.
         labels: C class names.
-        spec: of the features; its streams are the task's.
+        spec: of the features; its streams are of the task.
         segments: T, seconds of the longest clip.
         width: W of the label embeddings; None for the default.
 
@@ -141,7 +141,7 @@ def _load_parsing_clips(
 def _parser_config(
     recipe: Recipe, labels: Sequence[str], spec: FeatureSpec, segments: int, width: int | None
 ) -> ParserConfig:
-    dims = dict(zip(spec.streams, spec.dims, strict=True))
+    dims: dict[str, int] = {"visual_3d": 0, **dict(zip(spec.streams, spec.dims, strict=True))}
     sizes = {f"{stream}_dim": dims[stream] for stream in LLP_STREAMS}
     return ParserConfig(labels=tuple(labels), segments=segments, **sizes, **_embedding_width(width), **recipe.model)
 
@@ -256,8 +256,6 @@ def _score_localization(
 
 # Temporal teachers: classes that are heard and seen in each second, from labels per second of all splits.
 
-_TEACHER_STREAMS: tuple[Stream, ...] = ("audio", "visual_2d")  # of CLAP and of CLIP
-
 
 def _load_teacher_clips(
     annotations: Annotations, split: str, features: FeatureSource, pseudo_labels: Path | None, recipe: Recipe
@@ -302,7 +300,7 @@ def _score_teacher(
 
 TASKS = {
     "avvp": Task(
-        streams=LLP_STREAMS,
+        streams=(LLP_STREAMS, CLIP_CLAP_STREAMS),
         score_name="Type@AV of segments",
         load_clips=_load_parsing_clips,
         make_config=_parser_config,
@@ -314,7 +312,7 @@ TASKS = {
         score=_score_parsing,
     ),
     "avel": Task(
-        streams=AVE_STREAMS,
+        streams=(AVE_STREAMS,),
         score_name="accuracy",
         load_clips=_load_event_clips,
         make_config=_localizer_config,
@@ -326,7 +324,7 @@ TASKS = {
         score=_score_localization,
     ),
     "teacher": Task(
-        streams=_TEACHER_STREAMS,
+        streams=(CLIP_CLAP_STREAMS,),
         score_name="F of audio-visual segments",
         load_clips=_load_teacher_clips,
         make_config=_teacher_config,
