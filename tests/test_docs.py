@@ -61,8 +61,9 @@ AVEL = ROOT / "docs" / "avel.md"  # run by test_avel_page
 EXTENDING = ROOT / "docs" / "extending.md"  # run by test_extending
 ZOO = ROOT / "docs" / "zoo.md"  # run by test_zoo_page
 EXPORT = ROOT / "docs" / "export.md"  # run by test_export_page
+TEACHER = ROOT / "docs" / "teacher.md"  # run by test_teacher_page
 ALONE = blocks(
-    "bash", TRAINING, DEMO_MODEL, OUTPUTS, FOLDERS, OWN_DATA, AVEL, EXTENDING, EXPORT, ZOO
+    "bash", TRAINING, DEMO_MODEL, OUTPUTS, FOLDERS, OWN_DATA, AVEL, EXTENDING, EXPORT, ZOO, TEACHER
 )  # the commands of these pages build on each other
 COMMANDS = list(dict.fromkeys(line for block in ALONE for line in block.splitlines() if line))
 
