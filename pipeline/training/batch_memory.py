@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ...extractors.sampling import rows_per_segment
 from ...models.config import ParserConfig
 from ...models.localizers.config import LocalizerConfig
 from ...models.localizers.localizer import meta_localizer
@@ -74,7 +75,7 @@ def batch_bytes(config: TrainedConfig, batch_size: int) -> int:
 
     network = _meta_network(config)
     with torch.device("meta"):
-        features = [torch.empty(batch_size, config.segments, width) for width in network_features(config).values()]
+        features = [torch.empty(batch_size, config.segments * rate, width) for rate, width in _streams(config)]
         # Dropout of attention needs the whole matrix of weights; without it, attention is fused.
         attention = sdpa_kernel(SDPBackend.MATH) if config.attention_dropout else contextlib.nullcontext()
         with attention, saved_tensors_hooks(keep, lambda tensor: tensor):
@@ -86,6 +87,12 @@ def batch_bytes(config: TrainedConfig, batch_size: int) -> int:
     return _FLOAT * _COPIES * parameters + activations
 
 
+def _streams(config: TrainedConfig) -> list[tuple[int, int]]:
+    """Return rows per second and width of each stream that a network reads."""
+    frames = isinstance(config, ParserConfig) and config.needs_frames
+    return [(rows_per_segment(stream) if frames else 1, width) for stream, width in network_features(config).items()]
+
+
 def _meta_network(config: TrainedConfig) -> nn.Module:
     """Build a network without allocating its tensors."""
     if isinstance(config, TeacherConfig):
@@ -95,7 +102,8 @@ def _meta_network(config: TrainedConfig) -> nn.Module:
 
 def _most_bytes(config: TrainedConfig, batch_size: int) -> int:
     """Return more than `batch_bytes` does, in no time."""
-    features = _BATCHES_AHEAD * sum(network_features(config).values())
+    parameters = 0  # beside those of layers
+    features = _BATCHES_AHEAD * sum(rate * width for rate, width in _streams(config))
     if isinstance(config, LocalizerConfig):
         is_cmbs = config.system == "cmbs"
         layers = (8 + 4 * config.layers if is_cmbs else 6) + (2 * config.leap_blocks if config.decoder == "leap" else 0)
@@ -108,7 +116,14 @@ def _most_bytes(config: TrainedConfig, batch_size: int) -> int:
         width = max(2 * config.hidden_dim, config.feedforward_dim, config.audio_dim, config.visual_dim)
     else:
         layers = 3 * config.levels + 2 if config.encoder == "mmpyr" else 4 * config.layers
-        layers += 2 * config.leap_blocks if config.decoder == "leap" else 0
+        layers *= 2 if config.cross_share < 1 else 1  # with and without cross-attention
+        layers += {"leap": 2 * config.leap_blocks, "evidence": 3, "classwise": 2}.get(config.decoder, 0)
         width, heads, maps = max(config.hidden_dim, config.feedforward_dim), config.heads, 0
+        if config.stem == "mlp":
+            width = max(width, config.stem_hidden_dim)
+        if config.decoder == "classwise":
+            classes = len(config.labels)
+            maps = 2 * classes * (40 * config.class_dim + 8 * classes)
+            parameters = 2 * config.hidden_dim * classes * config.class_dim
     per_second = layers * (40 * width + 4 * heads * config.segments) + features + maps
-    return _FLOAT * (batch_size * config.segments * per_second + _COPIES * layers * 12 * width**2)
+    return _FLOAT * (batch_size * config.segments * per_second + _COPIES * (layers * 12 * width**2 + parameters))

@@ -88,6 +88,10 @@ def test_a_batch_that_memory_cannot_hold_is_refused_before_a_folder_is_made(
         {"encoder": "han", "decoder": "mmil", "heads": 1},
         {"hidden_dim": 64, "feedforward_dim": 64},
         {"segments": 60},
+        {"encoder": "han", "decoder": "evidence", "heads": 1, "stem": "elu", "cross_share": 0.8},
+        {"encoder": "han", "decoder": "classwise", "heads": 1},
+        {"encoder": "han", "decoder": "classwise", "heads": 1, "hidden_dim": 16, "feedforward_dim": 16},
+        {"encoder": "han", "decoder": "mmil", "heads": 1, "hidden_dim": 16, "stem": "mlp"},
     ],
 )
 def test_the_quick_estimate_is_above_the_exact_one(changes: dict[str, Any]) -> None:
