@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ....models.denoising import NoiseRatios, drop_noisy_labels, warmed_ratio
 from ....models.han import without_cross_attention
-from ....models.losses import Objective, Targets, smooth
+from ....models.losses import Objective, Targets, labelled_rows, smooth
 from ....models.parser import AVParser
 from ...datasets.clips import Batch
 from .hooks import StepContext
@@ -48,7 +48,7 @@ def drop_labels(ratios: NoiseRatios, warmup: str, objective: Objective) -> Calla
             warmed_ratio(ratio, context.epoch + 1, context.step, context.steps, rule=warmup) for ratio in ratios
         )
         with torch.no_grad(), without_cross_attention(parser.encoder):
-            output = parser(*batch.features, lengths=batch.lengths)
+            output = labelled_rows(parser(*batch.features, lengths=batch.lengths), targets)
         dropped = drop_noisy_labels(
             _to_numpy(output.audio_video_probs),
             _to_numpy(output.visual_video_probs),
