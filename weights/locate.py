@@ -1,13 +1,17 @@
 """Find weight files on disk and verify them.
 
 Folders are searched in this order: `--weights-dir`, AVVP_WEIGHTS_DIR, the user's cache folder, the folder shipped with
-the program. Downloads go to the first of the first three that is set.
+the program; for files of a Hugging Face hub then the cache that other programs fill. Downloads go to the first of the
+first three that is set.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
@@ -20,6 +24,7 @@ from .safe_paths import inside, is_file
 SHIPPED = Path(__file__).resolve().parent
 MAX_FILE_BYTES = 4 << 30  # of a weight file: 1,000 million parameters in float32
 _BLOCK = 1 << 20  # bytes per read
+_HUB_FILE = re.compile(r"https://huggingface\.co/([\w.-]+)/([\w.-]+)/resolve/[^/]+/([\w.-]+)")  # user, repository, file
 
 
 def search_folders(weights_dir: Path | None = None) -> list[Path]:
@@ -47,8 +52,22 @@ def find_file(file: WeightFile, weights_dir: Path | None = None) -> Path | None:
         Its path, None when there is no copy.
     """
     folders = search_folders(weights_dir) if file.folder is None else [file.folder]
-    candidates = (folder / file.name for folder in folders)
-    return next((path for path in candidates if is_file(path)), None)
+    candidates = [folder / file.name for folder in folders]
+    return next((path for path in (*candidates, *_hub_copies(file)) if is_file(path)), None)
+
+
+def _hub_copies(file: WeightFile) -> Iterator[Path]:
+    """Yield where other programs keep a file of a Hugging Face hub: CLIP has often been downloaded by one already."""
+    addresses = [found for url in file.urls if (found := _HUB_FILE.fullmatch(url))] if file.folder is None else []
+    if not addresses:
+        return
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
+    cache = Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")
+    for user, repository, name in (found.groups() for found in addresses):
+        with contextlib.suppress(OSError, ValueError):
+            for path in sorted(cache.glob(f"models--{user}--{repository}/snapshots/*/{name}")):
+                if file.bytes is None or path.stat().st_size == file.bytes:  # else of another commit
+                    yield path
 
 
 def sha256_of(path: Path) -> str:

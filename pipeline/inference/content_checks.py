@@ -67,6 +67,18 @@ def _check_leap(path: Path) -> str:
     return "holds every tensor of the published MM-Pyr + LEAP; no hash is published"
 
 
+def _check_features(name: str, path: Path) -> str:
+    """Check that the file holds every tensor of an extractor. Raises WeightsError if not."""
+    from ...extractors.registry import build_extractor
+    from ...weights.load import read_state_dict
+
+    try:
+        build_extractor(name, read_state_dict(path))
+    except ValueError as error:
+        raise WeightsError(f"{escape(path)}: {error}") from error
+    return f"holds every tensor of the extractor {name}"
+
+
 def _check_localizer(family: str, supervision: str, path: Path) -> str:
     """Check that the file holds every tensor of a published localizer. Raises WeightsError if not."""
     from ...models.files.published import load_published
@@ -104,6 +116,8 @@ CONTENT_CHECKS: dict[str, Callable[[Path], str]] = {
     "r2plus1d_18": partial(_check_visual, "r2plus1d_18"),
     "vgg19": partial(_check_visual, "vgg19"),
     "vgg19_caffe": partial(_check_visual, "vgg19"),
+    "clip": lambda path: f"matches the published hash; {_check_features('clip', path)}",
+    "clap": lambda path: f"{_check_features('clap', path)}; its hash is not known here",
     "vggish": _check_vggish,
     "leap_llp": _check_leap,
 }

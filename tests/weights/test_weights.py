@@ -268,6 +268,24 @@ def test_order_of_the_folders(server: Server, tmp_path: Path, monkeypatch: pytes
     assert find_file(file, given) == given / "weights.bin"
 
 
+def test_a_file_of_a_hub_is_found_where_other_programs_keep_it(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = weight_file(server, urls=("https://huggingface.co/openai/clip/resolve/abc/model.safetensors",), bytes=3)
+    assert find_file(file) is None
+    place = tmp_path / "hub" / "models--openai--clip" / "snapshots"
+    for commit, content in (("first", b"four"), ("second", b"abc")):
+        (place / commit).mkdir(parents=True)
+        (place / commit / "model.safetensors").write_bytes(content)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    assert find_file(file) == place / "second" / "model.safetensors"
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "elsewhere"))
+    assert find_file(file) is None
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    (tmp_path / "weights.bin").write_bytes(b"abc")
+    assert find_file(file, tmp_path) == tmp_path / "weights.bin"
+
+
 def test_manifest_is_complete() -> None:
     files, bundles = list_files(), list_bundles()
     localizers = {f"{name}{weak}" for name in ("ave", "psp", "cmbs", "cpsp") for weak in ("", "-weak")} | {"dmrn"}
@@ -276,6 +294,9 @@ def test_manifest_is_complete() -> None:
         "untrained",
         "untrained-clean",
         "untrained-ave",
+        "clip-clap",
+        "clip-clap-3d",
+        "untrained-clip-clap",
         "demo",
         "demo-avel",
         *localizers,

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from avvp.extractors.profiles import FeatureSpec
 from avvp.models.config import ParserConfig
 from avvp.models.labels import LLP_LABELS
 from avvp.models.losses import Objective
+from avvp.models.parser import parser_shapes
 from avvp.pipeline.errors import SetupError
 from avvp.pipeline.features.npy_folders import PUBLISHED_SPEC
 from avvp.pipeline.training.recipe import (
@@ -29,13 +31,19 @@ SHIPPED = {
     "han": ("han", "mmil", 40, 16, 3e-4, 1),
     "mmpyr": ("mmpyr", "mmil", 40, 16, 1e-4, 1),
     "valor": ("han", "mmil", 60, 64, 1e-4, 1000),
+    "valor-plus": ("han", "mmil", 60, 64, 3e-4, 64),
+    "valor-plus-plus": ("han", "mmil", 60, 64, 3e-4, 87),
     "uwav": ("han", "mmil", 80, 64, 1e-4, 20_000),
+    "uwav-clip": ("han", "mmil", 80, 64, 1e-4, 20_000),
     "leap-uwav": ("mmpyr", "leap", 30, 32, 1e-4, 1),
     "ma": ("han", "mmil", 12, 16, 3e-4, 1),
+    "dhhn": ("han", "mmil", 10, 64, 3e-4, 1),
+    "dhhn-refined": ("han", "mmil", 5, 64, 3e-4, 1),
     "ma-fixed": ("han", "mmil", 12, 16, 3e-4, 1),
     "jomold-estimator": ("han", "mmil", 25, 128, 5e-4, 6),
     "jomold": ("han", "mmil", 25, 128, 5e-4, 6),
     "cmpae": ("han", "evidence", 20, 128, 5e-4, 0),
+    "cvcms": ("han", "classwise", 40, 64, 7e-5, 0),
     "demo": ("mmpyr", "leap", 50, 32, 1e-3, 2),
 }
 
@@ -88,6 +96,28 @@ def test_valor_s_configuration() -> None:
     assert (config.han_order, config.heads, config.feedforward_dim, config.dropout) == ("sequential", 8, 1024, 0.1)
     training = recipe.training
     assert (training.optimizer, training.weight_decay, training.beta1, training.clip_norm) == ("adamw", 1e-3, 0.5, 1.0)
+
+
+@pytest.mark.parametrize("name", ["valor-plus", "valor-plus-plus"])
+def test_valor_plus_is_a_narrower_and_deeper_valor(name: str) -> None:
+    recipe, valor = load_recipe(name), load_recipe("valor")
+    config = configure(recipe, (512, 768, 512), 10, None)
+    assert (config.hidden_dim, config.layers, config.heads, config.feedforward_dim) == (256, 4, 8, 1024)
+    assert recipe.training.final_learning_rate == 3e-6
+    rates = {"learning_rate": 1e-4, "final_learning_rate": 1e-6, "seed": 1000}
+    assert replace(recipe.training, **rates) == valor.training
+    assert recipe.objective == valor.objective
+
+
+def test_features_without_clips_of_frames_fit_parsers_alone() -> None:
+    spec = FeatureSpec("clip-clap", 1, ("clap", "clip"), (512, 768), 1, 48_000, ("audio", "visual_2d"))
+    config = network_config(load_recipe("uwav-clip"), LLP_LABELS, spec, 10, None)
+    assert isinstance(config, ParserConfig)
+    assert config.stream_dims == {"audio": 512, "visual_2d": 768}
+    shapes = parser_shapes(config)
+    assert shapes["stem.visual.weight"] == (512, 768)
+    assert shapes["stem.audio.0.weight"] == (1024, 512)
+    assert load_recipe("uwav-clip").objective == load_recipe("uwav").objective
 
 
 def test_steps_are_those_of_torch() -> None:
