@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
+from ...models.parser import AVParser
 from ..datasets.clips import Batch
 from ..devices import ComputePrecision
 from ..errors import TrainingError
@@ -22,14 +23,38 @@ from .tasks import Loss
 
 
 def make_optimizer(config: TrainingConfig, parser: TrainedNetwork) -> torch.optim.Optimizer:
-    """Make the optimizer of a network's parameters, one of `OPTIMIZERS`."""
+    """Make the optimizer of a network's parameters, one of `OPTIMIZERS`.
+
+    Args:
+        config: names it.
+        parser: or another network. Guides have groups of their own.
+
+    Returns:
+        The optimizer; "factor" of a group is that of its learning rate, see `set_learning_rate`.
+    """
+    guides = parser.guides if isinstance(parser, AVParser) else None
+    factors = {"": 1.0}
+    if guides is not None:
+        factors |= {"guides.audio.": config.audio_guide_rate, "guides.visual.": config.visual_guide_rate}
+    groups: dict[str, list[Tensor]] = {prefix: [] for prefix in factors}
+    for name, parameter in parser.named_parameters():
+        groups[max((prefix for prefix in factors if name.startswith(prefix)), key=len)].append(parameter)
     return OPTIMIZERS[config.optimizer](
-        parser.parameters(),
+        [
+            {"params": groups[prefix], "factor": factor, "lr": factor * config.learning_rate}
+            for prefix, factor in factors.items()
+        ],
         lr=config.learning_rate,
         betas=(config.beta1, config.beta2),
         weight_decay=config.weight_decay,
         fused=True,  # one pass over the parameters instead of a dozen
     )
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of each group of an optimizer of `make_optimizer`: its factor of `rate`."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["factor"] * rate
 
 
 def training_step(

@@ -31,7 +31,7 @@ from .fingerprints import ADVICE, HashedFeatures, check_features, gather_hashes,
 from .recipe import Recipe
 from .recipe_parts import RecipeParts, build_recipe_network, check_parts, load_parts, loss_of_epoch
 from .run_folder import BEST_FILE, LAST_FILE
-from .step import make_optimizer, training_step
+from .step import make_optimizer, set_learning_rate, training_step
 from .tasks import ValidationScores, task_of
 from .training_state import TrainingState, join_best, load_state, save_state, write_log, write_parser
 
@@ -256,8 +256,7 @@ def _train_epoch(run: RestoredRun, epoch: int, callbacks: TrainingCallbacks) -> 
     job, parser, config = run.job, run.parser, run.job.recipe.training
     started = time.monotonic()
     torch.manual_seed(epoch_seed(config.seed, epoch) + job.ranks.seed_offset)
-    for group in run.optimizer.param_groups:
-        group["lr"] = config.rate(epoch)
+    set_learning_rate(run.optimizer, config.rate(epoch))
     parser.train()
     means = _RunningMeans()
     order = shuffled(len(job.clips), config.seed, epoch)

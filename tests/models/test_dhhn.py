@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,11 @@ import torch
 from avvp.models import AVParser, dump_checkpoint, load_checkpoint, load_published
 from avvp.models.dhhn import SegmentNorm, TemporalScale
 from avvp.models.parser import join_networks
+from support.dhhn import GUIDED, SCALED, training_state
 from support.golden import fill, load_json, load_npz, needs_golden, parser_inputs
 from support.parsers import inputs, tiny_parser
 from support.zoo import zoo_state
 
-SCALED = {"encoder": "han", "decoder": "mmil", "scales": 3, "heads": 1}
 NETWORKS = ("audio_net.", "video_net.")
 
 
@@ -186,7 +185,7 @@ def test_guides_are_left_out_of_checkpoints(tmp_path: Path) -> None:
 @needs_golden
 def test_guides_golden() -> None:
     expected = load_npz("dhhn_official.npz")
-    parser = tiny_parser(25, **guided_settings()).float()
+    parser = tiny_parser(25, **GUIDED).float()
     parser.load_state_dict(training_state())
     with torch.no_grad():
         output = parser(*parser_inputs())
@@ -210,42 +209,3 @@ def test_guides_golden() -> None:
 def test_settings_that_contradict_each_other(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         tiny_parser(**{**SCALED, **changes})
-
-
-def guided_settings() -> dict[str, Any]:
-    return {
-        **SCALED, "audio_dim": 128, "visual_2d_dim": 2048, "visual_3d_dim": 512, "hidden_dim": 512,
-        "feedforward_dim": 512, "guides": True, "dropout": 0.0, "attention_dropout": 0.0,
-    }  # fmt: skip
-
-
-def training_state() -> Mapping[str, torch.Tensor]:
-    """The three networks of the published training, filled by key name, with this program's names."""
-    shapes = load_json("dhhn_official.json")
-    one = {key.removeprefix("audio_net."): shape for key, shape in shapes["state_dict"].items()}
-    network = filled({key: shape for key, shape in one.items() if "video_net." not in key}, "co_model.")
-    state = dict(load_published(network, family="dhhn").state_dict())
-    for guide, published in (("audio", "audio_model"), ("visual", "video_model")):
-        for key, tensor in filled(shapes[f"state_dict_{published}"], f"{published}.").items():
-            state |= guide_tensors(f"guides.{guide}.", key, tensor)
-    return state
-
-
-def filled(shapes: Mapping[str, list[int]], prefix: str) -> dict[str, torch.Tensor]:
-    full = fill({prefix + key: tuple(shape) for key, shape in shapes.items()})
-    return {key.removeprefix(prefix): tensor for key, tensor in full.items()}
-
-
-def guide_tensors(prefix: str, key: str, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
-    names = {
-        "fc_a": "projection", "fc_v": "visual_2d", "fc_st": "visual_3d", "fc_fusion": "fusion", "fc_prob": "prob",
-        "fc_frame_att": "frame_attention", "audio_encoder.": "", "self_attn.out_proj": "within.output",
-        "linear1": "feedforward.0", "linear2": "feedforward.3", "norm1": "attention_norm", "norm2": "feedforward_norm",
-    }  # fmt: skip
-    for old, new in names.items():
-        key = key.replace(old, new)
-    if "in_proj_" not in key:
-        return {prefix + key: tensor}
-    start, kind = key.split("self_attn.in_proj_")
-    parts = zip(("query", "key", "value"), tensor.chunk(3), strict=True)
-    return {f"{prefix}{start}within.{part}.{kind}": value for part, value in parts}

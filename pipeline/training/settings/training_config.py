@@ -27,7 +27,7 @@ MAX_FILE_NAME = 4096  # characters
 DENOISING = ("none", "labels", "batches")
 # Settings that older versions lack.
 _ADDED_FIELDS = ("step_at", "noisy_clips", "select", "patience", "denoise", "removed_labels", "noise_ratios",
-                 "denoise_warmup", "recombine")  # fmt: skip
+                 "denoise_warmup", "recombine", "audio_guide_rate", "visual_guide_rate")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,9 @@ class TrainingConfig:
     removed_labels: str = ""  # "labels": file with them; by default those of the recipe's stage that relabels
     noise_ratios: str = ""  # "batches": file with them, or "llp"; by default those of the recipe's stage that estimates
     denoise_warmup: str = "published"  # "batches": growth of the ratios, see `denoising.warmed_ratio`
+    # DHHN's guides (model.guides): factors of the learning rate of each.
+    audio_guide_rate: float = 1.0
+    visual_guide_rate: float = 1.0
     recombine: float = 0.0  # avvp: share of the clips of a batch that get the picture of another one, at most 1
 
     def __post_init__(self) -> None:

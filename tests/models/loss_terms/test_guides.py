@@ -55,3 +55,16 @@ def test_objective_needs_the_guides_that_it_weighs() -> None:
         objective_terms(output, Targets(torch.zeros(2, 4).double()), Objective(**ALONE, guide_weight=1.0))
     with pytest.raises(ValueError, match="visual_guide_smoothing needs a positive guide_weight"):
         Objective(visual_guide_smoothing=0.1)
+
+
+def test_removed_labels_are_smoothed_on_request_only() -> None:
+    """Without, the target of a removed label is 0, that of a label that the video never had is half the smoothing."""
+    with torch.no_grad():
+        output = tiny_parser(encoder="han", decoder="mmil")(*inputs(1, 3))
+    video, kept = torch.tensor([[1.0, 1, 0, 0]]).double(), torch.tensor([[1.0, 0, 0, 0]]).double()
+    for smooth_removed, removed in ((False, 0.0), (True, 0.05)):
+        objective = Objective(**{**ALONE, "visual_weight": 1.0}, visual_smoothing=0.1, smooth_removed=smooth_removed)
+        terms = objective_terms(output, Targets(video, visual=kept), objective)
+        probs, target = output.visual_video_probs, torch.tensor([[0.95, removed, 0.05, 0.05]]).double()
+        expected = -(target * probs.log() + (1 - target) * (1 - probs).log()).mean()
+        assert float(terms["visual"]) == pytest.approx(float(expected))
