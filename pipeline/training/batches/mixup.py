@@ -42,7 +42,7 @@ def mixup_terms(
     if isinstance(parser.decoder, MMILDecoder):
         return _mixed_segments(parser.decoder, output, targets, objective, generator)
     share = draw_share(objective.mixup_alpha, generator)
-    order = torch.randperm(len(targets.video), generator=generator).to(targets.video.device)
+    order = draw_order(len(targets.video), generator).to(targets.video.device)
     return mixed_videos(parser, output, targets, objective, share=share, order=order)
 
 
@@ -50,6 +50,11 @@ def draw_share(alpha: float, generator: torch.Generator) -> float:
     """Draw the share of the first of two mixed things from Beta(alpha, alpha)."""
     seed = int(torch.randint(2**62, (), generator=generator))  # torch's Beta takes no generator
     return float(np.random.default_rng(seed).beta(alpha, alpha))
+
+
+def draw_order(count: int, generator: torch.Generator) -> Tensor:
+    """Draw the order (N,) of the things that others are mixed with."""
+    return torch.randperm(count, generator=generator)
 
 
 def _mixed_segments(
@@ -61,7 +66,7 @@ def _mixed_segments(
         if not getattr(objective, f"{modality}_segment_weight"):
             continue
         share = draw_share(objective.mixup_alpha, generator)
-        order = torch.randperm(int(output.valid.sum()), generator=generator).to(output.valid.device)
+        order = draw_order(int(output.valid.sum()), generator).to(output.valid.device)
         labels = segment_targets(targets, objective, modality)
         hidden = getattr(output, f"{modality}_hidden")
         loss = mixed_segment_loss(decoder, hidden[output.valid], labels[output.valid], share, order)

@@ -36,6 +36,7 @@ SHIPPED = {
     "uwav": ("han", "mmil", 80, 64, 1e-4, 20_000),
     "uwav-clip": ("han", "mmil", 80, 64, 1e-4, 20_000),
     "leap-uwav": ("mmpyr", "leap", 30, 32, 1e-4, 1),
+    "mgn": ("mgn", "groups", 40, 16, 3e-4, 1),
     "ma": ("han", "mmil", 12, 16, 3e-4, 1),
     "dhhn": ("han", "mmil", 10, 64, 3e-4, 1),
     "dhhn-refined": ("han", "mmil", 5, 64, 3e-4, 1),
