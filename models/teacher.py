@@ -112,8 +112,8 @@ class TeacherOutput(NamedTuple):
 
     @property
     def event_probs(self) -> Tensor:
-        """(B, T, C) probabilities that a class is heard and seen in a second: the product of both modalities'."""
-        return self.audio_logits.sigmoid() * self.visual_logits.sigmoid()
+        """(B, T, C) float32, how probably a class is heard and seen in a second: the product of both modalities."""
+        return self.audio_logits.float().sigmoid() * self.visual_logits.float().sigmoid()
 
 
 class _Layer(nn.Module):
@@ -293,7 +293,7 @@ def teacher_loss(output: TeacherOutput, events: Tensor, objective: TeacherObject
     Source:
         UWAV's program.
     """
-    losses = F.binary_cross_entropy(output.event_probs.float(), events, reduction="none")
+    losses = F.binary_cross_entropy(output.event_probs, events, reduction="none")
     occurs = events.amax(dim=1, keepdim=True)
     losses = losses * (1 + (objective.positive_weight - 1) * occurs)
     if output.valid is None:

@@ -84,7 +84,8 @@ def count_parts(network: TrainedNetwork, segments: int | None = None) -> list[Mo
     """
     config = network.config
     length = segments or config.segments
-    rates = {"visual_2d": PUBLISHED_SPEC.frames_per_segment}
+    frames = _TEACHER_SPEC if isinstance(config, TeacherConfig) else PUBLISHED_SPEC
+    rates = {"visual_2d": frames.frames_per_segment}
     # The counter does not see into the LSTMs of oneDNN, which float64 does not use.
     dtype = torch.float64 if isinstance(config, LocalizerConfig) else torch.float32
     inputs = [

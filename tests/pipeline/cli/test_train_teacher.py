@@ -198,3 +198,16 @@ def test_damaged_text_features(tmp_path: Path, damage: str) -> None:
     save_file(tables, tmp_path / "x.safetensors", {"avvp_labels": labels})
     with pytest.raises(SetupError, match=r"x\.safetensors: not readable text features"):
         read_text_features(tmp_path / "x.safetensors", ["a"])
+
+
+def test_the_size_of_the_published_teacher(run: Callable[..., Result]) -> None:
+    """A layer has 4 x 1024 x 1025 + 2 x 1024 x 2048 + 3072 + 4096 parameters; the text features are none."""
+    layer = 4 * 1024 * 1025 + 2 * 1024 * 2048 + 3072 + 4096
+    sizes = {
+        width: width * 2048 + 2048 + 2048 * 1024 + 1024 + 1025 * width + (width + 1) * width for width in (512, 768)
+    }
+    result = run("model-info", "--recipe", "uwav-teacher")
+    assert result.status == 0, result.err
+    for name, width in (("audio", 512), ("visual", 768)):
+        assert f"{name} {5 * layer + sizes[width]:,}" in " ".join(result.out.split())
+    assert "temporal teacher, 25 classes" in result.out
