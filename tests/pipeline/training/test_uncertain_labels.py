@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from avvp.models.losses import Objective, Targets
+from avvp.models import AVParser
+from avvp.models.losses import Objective, Targets, objective_terms
 from avvp.pipeline.datasets.annotations import read_annotations
 from avvp.pipeline.errors import SetupError
 from avvp.pipeline.training.batches.build import build_hooks
 from avvp.pipeline.training.batches.hooks import step_context
+from avvp.pipeline.training.distributed import BatchShare, Ranks
 from avvp.pipeline.training.recipe import load_recipe
 from avvp.pipeline.training.recipe_parts import loss_of_epoch
-from avvp.pipeline.training.train_parser import TrainingCallbacks, restore_run, train, train_epochs
+from avvp.pipeline.training.tasks import task_of
+from avvp.pipeline.training.train_parser import TrainingCallbacks, check_job, restore_run, train, train_epochs
 from safetensors.torch import load_file
 from support.command import Run
 from support.run_folders import LABELS, Killed, train_options, write_data
@@ -126,6 +130,45 @@ def test_hooks_are_those_of_the_settings(data: Path, tmp_path: Path) -> None:
     assert len(late.audio) == 6
     loss = loss_of_epoch(recipe, lambda *_: {}, 2)
     assert loss.keywords["objective"].visual_smoothing == 0  # pyright: ignore[reportFunctionMemberAccess]
+
+
+def test_terms_of_several_processes_add_up(data: Path, tmp_path: Path) -> None:
+    """Parts with other numbers of seconds; soft labels, balanced classes and the alignment of seconds."""
+    changes = ("objective.segment_targets=soft", "objective.class_balance=0.5", "objective.alignment=jomold",
+               "objective.alignment_weight=1.0", "model.dropout=0.0", "model.attention_dropout=0.0")  # fmt: skip
+    job = make_job(data, tmp_path / "run", *changes)
+    annotations, features = read_annotations(data / "annotations"), job.clips.features
+    clips = task_of(job.recipe).load_clips(annotations, "train", features, data / "pseudo_labels", job.recipe)
+    lengths = np.array([10, 3, 7, 1, 10, 2, 9, 5])
+    parser = restore_run(job).parser
+    assert isinstance(parser, AVParser)
+    batch = clips.batch(np.arange(8))
+
+    def terms_of(rows: np.ndarray) -> dict[str, torch.Tensor]:
+        index = torch.from_numpy(rows)
+        output = parser(*(stream[index] for stream in batch.features), lengths=torch.from_numpy(lengths[rows]))
+        targets = batch.targets
+        assert isinstance(targets, Targets)
+        tables = {
+            name: table if name.endswith("frequency") else table[index]
+            for name, table in targets._asdict().items()
+            if table is not None
+        }
+        assert isinstance(job.recipe.objective, Objective)
+        return objective_terms(output, targets._replace(**tables), job.recipe.objective)
+
+    chunk, means = np.arange(8), task_of(job.recipe).means(job.config)
+    whole = terms_of(chunk)
+    assert {"alignment", "audio_segment"} < set(whole)
+    parts = [BatchShare(Ranks(rank, 3), lengths, (), means).weigh(terms_of(chunk[rank::3])) for rank in range(3)]
+    total = torch.stack([part for part in parts if part is not None]).sum(0)
+    torch.testing.assert_close(total, torch.stack(list(whole.values())), rtol=1e-5, atol=1e-6)
+
+
+def test_the_contrast_across_videos_needs_one_process(data: Path, tmp_path: Path) -> None:
+    job = make_job(data, tmp_path / "run", "objective.across_weight=1.0", recipe="mmpyr")
+    with pytest.raises(SetupError, match="compares all clips of a batch: train in one process, without torchrun"):
+        check_job(replace(job, ranks=Ranks(0, 2)))
 
 
 def test_frequencies_are_of_the_training_split(data: Path, tmp_path: Path) -> None:
