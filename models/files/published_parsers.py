@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...weights.messages import shown_name
+from ...weights.messages import shown, shown_name
 from ..config import ParserConfig
 from ..parser import AVParser, join_networks, parser_shapes, restore_parser
 from .keys import Family, Rules, count_modules, read_matrix
@@ -131,6 +131,8 @@ def load_parser(
     if cross_attention is not None:
         if family not in CROSS_ATTENTION_FAMILIES:
             raise ValueError(f"cross_attention is for the families {', '.join(CROSS_ATTENTION_FAMILIES)}")
+        if type(cross_attention) is not bool:
+            raise ValueError(f"cross_attention is {shown(cross_attention)}, expected True or False")
         settings |= CROSS_ATTENTION_SETTINGS[cross_attention]
         if not cross_attention:
             published = replace(published, unused=re.compile(f"{published.unused.pattern}|{CROSS_ATTENTION.pattern}"))

@@ -282,6 +282,11 @@ def test_families_that_cannot_do_without_cross_attention(family: str) -> None:
         load_published({}, family=family, cross_attention=False, label_embeddings=embeddings)
 
 
+def test_cross_attention_is_a_choice() -> None:
+    with pytest.raises(ValueError, match="cross_attention is 'no', expected True or False"):
+        load_published({}, family="jomold", cross_attention="no")  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
 @pytest.mark.parametrize("family", HAN_FAMILIES)
 def test_published_keys_are_found_again(family: str) -> None:
     keys = PUBLISHED_KEYS.get(family) or shapes_of({"lsld": "jomold", "coleaf": "cmpae"}.get(family, family))
