@@ -190,8 +190,8 @@ class StageRuns:
     def _stage_job(self, plan: TrainingPlan, root: Path) -> TrainingJob:
         """Return the job of a training stage, with what earlier stages have computed."""
         data = self._data
-        if _needs_segments(plan.recipe) != _needs_segments(self._plan.recipe):
-            data = open_data(plan)  # the labels of its clips are others
+        if _needs_of(plan.recipe) != _needs_of(self._plan.recipe):
+            data = open_data(plan)  # its clips have other labels, or other rows of features
         job = prepare_job(plan, data, root, device=self._job.device, source=self._source, ranks=self._job.ranks)
         return self._denoised(job)
 
@@ -353,5 +353,7 @@ def run_earlier_stages(
     return stages.last_job()
 
 
-def _needs_segments(recipe: Recipe) -> bool:
-    return isinstance(recipe.objective, Objective) and recipe.objective.needs_segment_labels
+def _needs_of(recipe: Recipe) -> tuple[object, ...]:
+    """Return what decides how the clips of a recipe are read."""
+    segments = isinstance(recipe.objective, Objective) and recipe.objective.needs_segment_labels
+    return segments, recipe.model.get("stem")

@@ -13,7 +13,7 @@ from avvp.pipeline.training.settings.stage import MAX_STAGES
 from avvp.pipeline.training.settings.training_config import TrainingConfig
 from avvp.pipeline.training.setup import with_epochs
 
-STAGED = ("ma", "ma-fixed", "jomold", "cmpae")
+STAGED = ("ma", "ma-fixed", "jomold", "cmpae", "cvcms")
 WEAK = {
     "targets": "weak", "video_targets": "weak",
     "audio_segment_weight": 0.0, "visual_segment_weight": 0.0, "similarity_weight": 0.0,
@@ -33,7 +33,7 @@ def test_shipped_stages(name: str) -> None:
     assert make_recipe(recipe.to_dict()) == recipe
     first = recipe.of_stage(recipe.stages[0])
     assert (first.stages, first.training.denoise) == ((), "none")
-    assert recipe.training.denoise == ("labels" if name.startswith("ma") else "batches")
+    assert recipe.training.denoise == ("batches" if name in {"jomold", "cmpae"} else "labels")
     assert first.name == f"{name}-{recipe.stages[0].name}"
 
 
@@ -51,6 +51,14 @@ def test_ma_fixed_differs_in_the_labels_of_the_video() -> None:
     ma, fixed = load_recipe("ma"), load_recipe("ma-fixed")
     assert ma.objective == replace(fixed.objective, video_targets="audio")
     assert (ma.model, ma.training, ma.stages) == (fixed.model, fixed.training, fixed.stages)
+
+
+def test_cvcms_labels_are_denoised_by_ma() -> None:
+    recipe, ma = load_recipe("cvcms"), load_recipe("ma-fixed")
+    first, theirs = (one.of_stage(one.stages[0]) for one in (recipe, ma))
+    assert first.objective == theirs.objective
+    assert first.training == theirs.training
+    assert recipe.stages[1] == ma.stages[1]
 
 
 @pytest.mark.parametrize(
