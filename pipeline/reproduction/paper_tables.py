@@ -137,6 +137,7 @@ class PaperRun:
         embeddings: "bert" or "clip" for other label embeddings than the plan's.
         recipe: of the run; None for the one that the user names.
         supervision: "full" or "weak" where the table can be made with either.
+        tuning: thresholds to choose on the validation split, a method of `ParserEvaluator.tune`; None: the recipe's.
         trained: False for a row of which only the paper's scores are printed.
     """
 
@@ -147,6 +148,7 @@ class PaperRun:
     embeddings: str | None = None
     recipe: str | None = None
     supervision: str | None = None
+    tuning: str | None = None
     trained: bool = True
 
 
@@ -192,6 +194,7 @@ def _systems() -> tuple[PaperRun, ...]:
             system.changes,
             tuple(score for score in system.figures if score is not None),
             recipe=system.recipe,
+            tuning=system.tuning,
             trained=system.recipe is not None,
         )
         for system in SYSTEMS.values()

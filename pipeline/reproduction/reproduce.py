@@ -10,7 +10,7 @@ import torch
 
 from ...weights.messages import shown
 from ...weights.source import ANYWHERE, WeightSource
-from ..errors import SetupError
+from ..errors import FeatureMismatchError, SetupError
 from ..evaluation.evaluate import Evaluation
 from ..evaluation.evaluate_parser import ParserEvaluator
 from ..evaluation.localization import LocalizationEvaluation
@@ -118,7 +118,7 @@ def _choose_systems(runs: list[PaperRun], systems: Collection[str], plan: Traini
     lacking = [run.name for run in chosen if PSEUDO in SYSTEMS[run.name].needs]
     if lacking and plan.pseudo_labels is None:
         others = [run.name for run in chosen if run.name not in lacking]
-        hint = f"; or train the others: {' '.join(f'--system {shown(name)}' for name in others)}" if others else ""
+        hint = f"; or train the others: {_flags(others)}" if others else ""
         raise SetupError(f"{', '.join(lacking)} need pseudo labels: name them with --pseudo-labels{hint}")
     return chosen
 
@@ -138,14 +138,29 @@ def open_experiment(experiment: Experiment) -> ExperimentData:
     """
     opened: dict[tuple[object, ...], PlanData] = {}
     data: ExperimentData = {}
-    for _, plan, root in experiment.plans:
+    for run, plan, root in experiment.plans:
         objective = plan.recipe.objective
         kinds = (getattr(objective, name, None) for name in ("targets", "segment_targets"))
         labels = plan.recipe.training.noisy_clips, *kinds
         if labels not in opened:
-            opened[labels] = open_data(plan, tuple(dict.fromkeys((*plan.splits, _TEST))))
+            try:
+                opened[labels] = open_data(plan, tuple(dict.fromkeys((*plan.splits, _TEST))))
+            except FeatureMismatchError as error:
+                raise FeatureMismatchError(f"{error}{_without(experiment, run)}") from error
         data[root] = opened[labels]
     return data
+
+
+def _without(experiment: Experiment, run: PaperRun) -> str:
+    """Say how to leave a run out of a table of systems; nothing for other tables."""
+    others = [other.name for other, _, _ in experiment.plans if other is not run]
+    if experiment.table.rows != "systems" or not others:
+        return ""
+    return f"; or train the others: {_flags(others)}"
+
+
+def _flags(systems: Collection[str]) -> str:
+    return " ".join(f"--system {shown(name)}" for name in systems)
 
 
 def check_experiment(
@@ -227,7 +242,8 @@ def run_experiment(
         progress: of scoring, see `ParserEvaluator`.
 
     Returns:
-        Every run with its scores, by the thresholds of its parser's configuration.
+        Every run with its scores, by the thresholds of its parser's configuration, or those that it tunes on the
+        validation split.
 
     Raises:
         SetupError: a run cannot be started or resumed.
@@ -248,5 +264,6 @@ def run_experiment(
         trusted = replace(source, trust=(*source.trust, *plan.recipe.trust))  # the run is the user's recipe
         loaded = load_parser(str(root), source=trusted, device=str(device))
         evaluator = ParserEvaluator(loaded, plan.annotations, plan.features, progress=progress)
-        results.append((run, evaluator.evaluate(_TEST, loaded.thresholds)))
+        thresholds = loaded.thresholds if run.tuning is None else evaluator.tune(run.tuning)
+        results.append((run, evaluator.evaluate(_TEST, thresholds)))
     return results

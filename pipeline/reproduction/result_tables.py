@@ -49,7 +49,10 @@ def result_tables(experiment: Experiment, results: Results) -> list[Table]:
             rows.append((f"{run.name}: ours", *score_cells(evaluation.scores)))
             rows.append((f"{run.name}: paper", *_format(run.paper, len(SCORE_HEADER))))
     clips = parsed[0][1].whole.clips
-    notes = [f"Test split, {clips} clips, every threshold at 0.5, best epoch by the validation split's Type@AV."]
+    notes = [
+        f"Test split, {clips} clips, thresholds of the recipe (as published, 0.5), best epoch by the validation split's"
+        " Type@AV."
+    ]
     if experiment.table.rows == "subsets":
         header = (*header, "ev mean")
         notes.append("The paper prints event-level scores only; 'ev mean' is the mean of the five.")
@@ -73,6 +76,7 @@ def _system_table(experiment: Experiment, results: Sequence[tuple[PaperRun, Eval
         " best epoch is chosen: of ours, and of the published program (none: the last epoch; ?: not known).",
         *([] if experiment.select == VALIDATION else [_chosen_on(experiment.select)]),
         *experiment.table.notes,
+        *(f"{run.name}: ours with thresholds tuned on validation ({run.tuning})." for run, _ in results if run.tuning),
         *(f"{name}: {caveat}" for name in ours for caveat in SYSTEMS[name].caveats),
     ]
     title = f"{experiment.name}: {experiment.table.title}"

@@ -30,6 +30,7 @@ class System:
         recipe: that trains it; None if there is none.
         changes: settings of the recipe to change, "table.key=value".
         variants: further recipes of the same system.
+        tuning: thresholds that the published program chooses on validation, a method of `ParserEvaluator.tune`.
         figures: its ten F-scores on LLP's test split with the features of LLP, in percent; None where not known.
         clip_figures: the same with CLIP and CLAP as features.
         in_table4: whether Table 4 of the LEAP paper has a row of it.
@@ -47,6 +48,7 @@ class System:
     recipe: str | None = None
     changes: tuple[str, ...] = ()
     variants: tuple[str, ...] = ()
+    tuning: str | None = None
     figures: _Figures = _NONE
     clip_figures: _Figures = _NONE
     in_table4: bool = False
@@ -115,6 +117,8 @@ _BEFORE_LEAP = (
         licence=NO_LICENCE,
         selection="none: the last epoch",
         family="ma",
+        recipe="ma",
+        variants=("ma-fixed",),
         figures=(60.3, 60.0, 55.1, 58.9, 57.9, 53.6, 56.4, 49.0, 53.0, 50.6),
         in_table4=True,
         caveats=(
@@ -131,6 +135,8 @@ _BEFORE_LEAP = (
         licence=NO_LICENCE,
         selection="event-level audio F on validation",
         family="jomold",
+        recipe="jomold",
+        variants=("jomold-estimator",),
         figures=(61.3, 63.8, 57.2, 60.8, 59.9, 53.9, 59.9, 49.6, 54.5, 52.5),
         in_table4=True,
         caveats=(
@@ -232,6 +238,8 @@ _BEFORE_LEAP = (
         selection="mean of the ten on validation",
         needs=(FRAMES,),
         family="cmpae",
+        recipe="cmpae",
+        tuning="visual-videos",
         figures=(64.2, 66.4, 59.2, 63.3, 62.8, 56.6, 63.7, 51.8, 57.4, 55.7),
         in_table4=True,
         caveats=(
