@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from avvp.pipeline.batch.local_storage import LocalStorage
 from avvp.pipeline.datasets.pseudo_labels import FOLDERS
+from avvp.pipeline.datasets.soft_labels import read_soft_labels
 from avvp.pipeline.pseudo_labeling.calibrate import choose_thresholds
 from avvp.pipeline.pseudo_labeling.prompts import parse_prompts, read_prompts
 from avvp.pipeline.pseudo_labeling.threshold_scores import LabelingConfig, decide_labels
@@ -143,3 +144,20 @@ def test_the_steps_together(tmp_path: Path) -> None:
     chosen = read_prompts(tmp_path / "prompts.toml")
     expected = decide_labels(chosen, SCORES, BOTH, WEAK["one"])
     np.testing.assert_array_equal(np.load(tmp_path / FOLDERS["visual"] / "one.npy"), expected.visual)
+
+
+def test_soft_labels_are_read_from_what_a_run_leaves(tmp_path: Path) -> None:
+    """Half where a score is at its threshold; nothing of a stream that the file does not have."""
+    storage = LocalStorage(tmp_path)
+    for teacher, table in (("CLAP", AUDIO), ("CLIP", VISUAL)):
+        (tmp_path / teacher / "scores").mkdir(parents=True)
+        for name in ("one", "two"):
+            np.save(tmp_path / teacher / "scores" / f"{name}.npy", table)
+    make_labels(storage, LabelingConfig(prompts=PROMPTS_OF_TWO, weak=WEAK), {"one": BOTH, "two": SILENT}, {})
+    weak = np.stack([WEAK["one"], WEAK["two"]])
+    soft, problems = read_soft_labels(tmp_path, ["one", "two"], [3, 3], weak, 2.0)
+    assert problems == []
+    assert soft is not None
+    assert soft.audio[0, 1].tolist() == [0.5, 0]  # the score is the threshold; the clip has no Speech
+    assert not soft.audio[1].any()
+    np.testing.assert_allclose(soft.visual[1, :, 1], 1 / (1 + np.exp((-1 - VISUAL[:, 1]) / 2)), rtol=1e-6)
