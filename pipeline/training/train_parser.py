@@ -161,21 +161,27 @@ def restore_run(job: TrainingJob, callbacks: TrainingCallbacks | None = None) ->
     return RestoredRun(job, parser, optimizer, scaler, state, parts)
 
 
-def _with_removal(parts: RecipeParts, job: TrainingJob) -> RecipeParts:
-    """Add the removal of labels in each batch, if the recipe asks for it. Raises SetupError if it cannot."""
-    config, objective = job.recipe.training, job.recipe.objective
+def check_denoising(job: TrainingJob) -> None:
+    """Check that a job has the removed labels or noise ratios that its recipe asks for. Raises SetupError if not."""
+    config = job.recipe.training
     if config.denoise == "labels" and job.clips.modality_labels is None:
         raise SetupError(
             f'recipe {escape(job.recipe.name)}: denoise = "labels" needs removed labels: a stage of kind "relabel", or'
             " training.removed_labels, a file"
         )
-    if config.denoise != "batches":
-        return parts
-    if job.noise is None or not isinstance(objective, Objective):
+    if config.denoise == "batches" and job.noise is None:
         raise SetupError(
             f'recipe {escape(job.recipe.name)}: denoise = "batches" needs noise ratios: a stage of kind "estimate", or'
             " training.noise_ratios, a file"
         )
+
+
+def _with_removal(parts: RecipeParts, job: TrainingJob) -> RecipeParts:
+    """Add the removal of labels in each batch, if the recipe asks for it. Raises SetupError if it cannot."""
+    check_denoising(job)
+    config, objective = job.recipe.training, job.recipe.objective
+    if config.denoise != "batches" or job.noise is None or not isinstance(objective, Objective):
+        return parts
     relabel = drop_labels(job.noise, config.denoise_warmup, objective)
     return parts._replace(hooks=replace(parts.hooks, relabel=relabel))
 

@@ -31,7 +31,14 @@ from ..recipe import Recipe
 from ..run_folder import BEST_FILE, CONFIG_FILE, check_files, lock_run, read_config
 from ..settings.stage import Stage
 from ..setup import PlanData, TrainingPlan, complete_bundle, open_data, prepare_job, start_run
-from ..train_parser import RestoredRun, TrainingCallbacks, TrainingJob, restore_run, train_epochs
+from ..train_parser import (
+    RestoredRun,
+    TrainingCallbacks,
+    TrainingJob,
+    check_denoising,
+    restore_run,
+    train_epochs,
+)
 from .estimate import estimate_ratios, remove_labels
 from .products import (
     RATIOS_FILE,
@@ -105,10 +112,13 @@ class StageRuns:
             raise SetupError(f"recipe {escape(plan.recipe.name)} has stages: train it in one process, without torchrun")
 
     def check(self) -> None:
-        """Check that every stage can be configured and fits the memory; write nothing. Raises SetupError."""
+        """Check the configuration of every stage, and files that recipes name; write nothing. Raises SetupError."""
         for index, stage in enumerate(self.earlier):
             if stage.kind == "train":
                 self._stage_job(self._stage_plan(stage), stage_folder(self._job.root, index, stage))
+        job = self.last_job()
+        if not self.earlier:
+            check_denoising(job)
 
     def open(self, index: int, lock: contextlib.ExitStack, callbacks: StageCallbacks | None = None) -> OpenStage:
         """Check a stage, and restore what is done of it.

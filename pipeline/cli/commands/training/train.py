@@ -274,8 +274,8 @@ def _start(
     if stages.earlier:
         kinds = (f"{number}. {stage.name} ({stage.kind})" for number, stage in enumerate(plan.recipe.stages, 1))
         console.info(f"{len(plan.recipe.stages)} stages: {', '.join(kinds)}")
+    stages.check()
     if options.check:
-        stages.check()
         check_data(data, lambda split: console.count_progress(f"reading {split}"))
         console.info("all files are there and can be used")
         return None
