@@ -71,7 +71,9 @@ class Networks:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__)
     parser.add_argument("clips", nargs="*", type=Path)
-    parser.add_argument("--profile", choices=list(PROFILES), default="llp")
+    parser.add_argument(
+        "--profile", choices=[name for name, profile in PROFILES.items() if profile.inputs == "networks"], default="llp"
+    )
     parser.add_argument("--copies", type=int, default=1, help="how often ours extracts each clip: a longer run")
     parser.add_argument("--precision", choices=list(PRECISIONS), nargs="+", default=["fp32", "bf16"])
     parser.add_argument("--rounds", type=int, default=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from avvp.extractors.base import Extractor
@@ -10,7 +11,7 @@ from avvp.extractors.registry import build_extractor, extractor_shapes
 from avvp.weights.untrained import untrained_state
 from torch import Tensor, nn
 
-TINY = ("vggish_tiny", "resnet_tiny", "r2plus1d_tiny", "vgg19_tiny")
+TINY = ("vggish_tiny", "resnet_tiny", "r2plus1d_tiny", "vgg19_tiny", "clip_tiny", "clap_tiny")
 FULL = ("vggish", "resnet152", "r2plus1d_18", "vgg19")
 
 
@@ -23,7 +24,8 @@ def make(name: str) -> tuple[Extractor, Tensor]:
     if plain.input_format.stream == "audio":
         return plain, torch.randn(count, *shape)
     levels = torch.linspace(20, 230, count).view(count, *[1] * len(shape))
-    return plain, (levels + 20 * torch.randn(count, *shape)).clamp(0, 255).to(torch.uint8)
+    values = (levels + 20 * torch.randn(count, *shape)).clamp(0, 255)
+    return plain, values.to(torch.uint8) if plain.input_format.dtype is np.uint8 else values / 255
 
 
 def error(rows: Tensor, expected: Tensor) -> float:

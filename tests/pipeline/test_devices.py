@@ -33,6 +33,9 @@ def test_compute_threads_and_batch_sizes() -> None:
     assert [device.index for device, _ in thread_networks(both, 2)] == [0, 1, 0, 1]
     assert batch_sizes(GPU) == {"audio": 128, "visual_2d": 256, "visual_3d": 32, "visual_map": 128}
     assert batch_sizes(CPU) == {"audio": 32, "visual_2d": 8, "visual_3d": 1, "visual_map": 4}
+    assert batch_sizes(CPU, profile="clip-clap")["audio"] == batch_sizes(CPU, profile="clip-clap-3d")["visual_3d"] == 4
+    assert batch_sizes(GPU, profile="clip-clap")["visual_2d"] == 64
+    assert batch_sizes(GPU, 7, "clip-clap")["visual_2d"] == 7
     assert batch_sizes(CPU, 20) == {"audio": 80, "visual_2d": 160, "visual_3d": 20, "visual_map": 80}
     assert (decode_workers(GPU, 16), decode_workers(CPU, 16), decode_workers(CPU, 1)) == (15, 2, 2)
 
