@@ -108,6 +108,7 @@ def count_parts(network: TrainedNetwork, segments: int | None = None) -> list[Mo
             sum(flops.get(f"{type(network).__name__}.{name}", {}).values()) // 2,
         )
         for name, module in network.named_children()
+        if _parameters(module)
     ]
 
 
@@ -115,8 +116,10 @@ def unused_when_published(config: TrainedConfig) -> dict[str, int]:
     """Count the parameters that the published programs store but never use in a forward pass.
 
     MM-Pyr and LEAP: one template of attention and feed-forward each for the pyramid, its fusion and LEAP, from which
-    layers are copied; and a norm inside each attention. HAN: three further encoders and two norms. VALOR: two norms.
-    Localizers: known for the published sizes and AVE's classes. Teachers: none.
+    layers are copied; and a norm inside each attention. HAN: three further encoders and two norms; MA: two attention
+    layers and a classifier besides. Other systems built on HAN: two norms; CMPAE's evidence: a second global branch;
+    CVCMS's class-wise decoder: a second classifier, co-attention and two encoders. Localizers: known for the published
+    sizes and AVE's classes. Teachers: none.
 
     Args:
         config: of the network.
@@ -138,10 +141,24 @@ def unused_when_published(config: TrainedConfig) -> dict[str, int]:
     if config.encoder == "mmpyr":
         unused["encoder"] = 2 * template + norm * (3 * config.levels + 2)
     elif config.encoder == "han":
-        valor = config.han_order == "sequential"
-        unused["encoder"] = 2 * norm if valor else 3 * (4 * linear + feedforward + 2 * norm) + 4 * norm
+        unused["encoder"] = 2 * norm
+        if not config.cross_attention:
+            unused["encoder"] += config.layers * 4 * linear
+        # No network that came after MA stores the three encoders.
+        others = config.han_order == "sequential" or config.visual_dropout or config.scales > 1
+        if config.decoder == "mmil" and not others:
+            unused["encoder"] += 3 * (4 * linear + feedforward + 2 * norm) + 2 * norm
+            if config.video_filter == "own":  # MA
+                unused["encoder"] += 2 * (4 * linear + norm) + 256 * (2 * dim + 1) + 2 * 257
     if config.decoder == "leap":
         unused["decoder"] = template + norm * 2 * config.leap_blocks
+    classes, width = len(config.labels), config.class_dim
+    if config.decoder == "evidence":
+        unused["decoder"] = linear + (dim + 1) * classes
+    elif config.decoder == "classwise":
+        layer = 8 * (width * width + width) + 2 * (width * width + width) + 4 * width
+        heads = (dim + 1) * classes + (2 * dim + 1) * classes * width + 9 * (width * width + width) + 2 * (width + 1)
+        unused["decoder"] = heads + 2 * layer + 3 * 2 * norm
     return unused
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from avvp.models import load_published
 from avvp.models.files.checkpoint import load_checkpoint
+from avvp.pipeline.training.model_info import count_parts, unused_when_published
 from support.command import Run
+from support.golden import load_json, needs_golden
 from support.run_folders import train_options
+from support.zoo import zoo_state
 
 WEAK = (
     'objective.targets="weak"', 'objective.video_targets="weak"', "objective.audio_segment_weight=0",
@@ -40,3 +45,19 @@ def test_train_resume_and_evaluate(run: Run, data: Path, tmp_path: Path, setting
     where = ("--annotations", data / "annotations", "--features", data / "features", "--device", "cpu")
     result = run("evaluate", "--weights", tmp_path / "whole", *where)
     assert result.status == 0, result.err
+
+
+@needs_golden
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [("ma", {}), ("jomold", {}), ("jomold", {"cross_attention": False}), ("cmpae", {}), ("cvcms", {}), ("uwav", {})],
+    ids=str,
+)
+def test_parameters_as_published(family: str, settings: dict[str, Any]) -> None:
+    """Those of this program, and those that the published one stores without using them."""
+    parser = load_published(zoo_state(family), family=family, **settings)
+    parts = count_parts(parser)
+    assert [part.name for part in parts] == ["stem", "encoder", "decoder"]
+    own = sum(part.parameters for part in parts)
+    unused = sum(unused_when_published(parser.config).values())
+    assert own + unused == load_json(f"{family}_official.json")["parameters"]
