@@ -17,6 +17,7 @@ from .reproduce import Experiment
 from .systems import SYSTEMS
 
 _NO_SCORE = "-"
+_LAST = "last"  # select of recipes that take the last epoch
 
 
 Results = Sequence[tuple[PaperRun, Evaluation | LocalizationEvaluation]]
@@ -62,11 +63,15 @@ def result_tables(experiment: Experiment, results: Results) -> list[Table]:
 def _system_table(experiment: Experiment, results: Sequence[tuple[PaperRun, Evaluation]]) -> Table:
     """Return the table of all systems: ours and the paper's, by which split the epoch was chosen, and the licence."""
     ours = {run.name: evaluation for run, evaluation in results}
+    # The split that chooses the epoch of each run; a recipe may take the last one.
+    chosen = {
+        run.name: "none" if plan.recipe.training.select == _LAST else plan.select for run, plan, _ in experiment.plans
+    }
     rows: list[tuple[str, ...]] = []
     for run in experiment.table.runs:
         system = SYSTEMS[run.name]
         if run.name in ours:
-            rows.append((f"{run.name}: ours", *score_cells(ours[run.name].scores), experiment.select, _NO_SCORE))
+            rows.append((f"{run.name}: ours", *score_cells(ours[run.name].scores), chosen[run.name], _NO_SCORE))
         paper = _format(run.paper, len(SCORE_HEADER))
         only = "" if run.trained else " (figures only)"
         rows.append((f"{run.name}: paper{only}", *paper, system.selection_split, system.licence))

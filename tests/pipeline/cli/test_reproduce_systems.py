@@ -68,10 +68,13 @@ def test_scores_stand_beside_the_paper_s(run: Run, data: Path, tmp_path: Path) -
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("state.safetensors")} == stamps
 
 
-def test_thresholds_that_a_program_tunes(run: Run, data: Path, tmp_path: Path) -> None:
-    """CMPAE chooses those of visual videos on validation."""
-    result = run(*options(data, tmp_path / "runs", pseudo_labels=False), "--system", "CMPAE", "-q")
+def test_each_system_chooses_in_its_own_way(run: Run, data: Path, tmp_path: Path) -> None:
+    """CMPAE chooses thresholds of visual videos on validation; MA takes its last epoch."""
+    systems = ("--system", "CMPAE", "--system", "MA")
+    result = run(*options(data, tmp_path / "runs", pseudo_labels=False), *systems, "-q")
     assert result.status == 0, result.err
+    ours = {line.split(":")[0].strip(): line.split() for line in result.out.splitlines() if ": ours  " in line}
+    assert {name: cells[-2] for name, cells in ours.items()} == {"MA": "none", "CMPAE": "val"}  # MA: the last epoch
     assert "CMPAE: ours with thresholds tuned on validation (visual-videos)." in " ".join(result.out.split())
 
 
