@@ -16,7 +16,7 @@ from ...weights.errors import WeightsError
 from ...weights.messages import first_line, shown
 from ...weights.tensor_files import check_safetensors
 from ..errors import SetupError
-from ..files import write_atomic
+from ..files import is_file, write_atomic
 from ..text import escape
 from ..text_files import parse_json
 
@@ -58,6 +58,8 @@ def read_text_features(path: Path, labels: Sequence[str]) -> tuple[Tensor, Tenso
         SetupError: the file cannot be read, holds something else, or lacks a class.
     """
     try:
+        if not is_file(path):  # a pipe would be waited for
+            raise ValueError("no such file")
         check_safetensors(path)
         with safe_open(path, framework="pt") as file:
             names = parse_json((file.metadata() or {}).get(_LABELS_KEY, "null"))

@@ -23,6 +23,7 @@ from avvp.pipeline.training.recipe import RECIPES_FOLDER
 from avvp.weights.toml import read_toml
 
 from support.bundles import LABELS, copy_bundle
+from support.dense_data import SETTINGS, write_dense_data
 from support.hostile_values import (
     edit_bytes,
     edit_npy,
@@ -91,6 +92,8 @@ _CHECK = ("train", "--check", "--annotations", "{}/annotations", "--features", "
 _PLAN = ("extract", "{}/clip.mp4", "--weights", "{}/bundle", "--dry-run", "-o", "{}/results")
 _ANNOTATED = (_PSEUDO, _CHECK, _TIMELINES)
 _RESUME = ("train", "-o", "{}/run", "--resume")
+_DENSE = ("train-teacher", "--annotations", "{}/dense/unav.json", "--features", "{}/dense/features")
+_TEXT = (*_DENSE, "--text-features", "{}/dense/text_features.safetensors", *SETTINGS, "--epochs", "1")
 
 
 def _convert(name: str) -> tuple[tuple[str, ...], ...]:
@@ -137,6 +140,13 @@ KINDS: dict[str, Kind] = {
     "label embeddings (npy)": Kind("vectors.npy", (_CHECK,), (edit_npy,)),
     "label embeddings (GloVe)": Kind("glove.txt", (_GLOVE,), (edit_text,)),
     "journal": Kind("results/journal/one.jsonl", (_PLAN,), (_lines,)),
+    "UnAV-100 annotations": Kind("dense/unav.json", ((*_DENSE, "--check"),), (_json,), ("dense/features", "val split")),
+    "text features": Kind(
+        "dense/text_features.safetensors",
+        ((*_TEXT, "--device", "cpu", "-o", "{}/out/teacher"),),
+        (edit_safetensors,),
+        ("text features",),
+    ),
     "config.json": Kind(
         "run/config.json", (_RESUME,), (_json,), ("/run", "annotations", "recipe ", "feature", "labels")
     ),
@@ -203,6 +213,7 @@ def write_workspace(root: Path, tiny_bundle: Path) -> Path:
     (root / "clip.mp4").write_bytes(b"not a video")
     (root / "list.txt").write_text(f"{root}/clip.mp4\n{root}/lost.mp4\n")
     (root / "list.csv").write_text(f'path,more\n{root}/clip.mp4,1\n"{root}/lost, too.mp4",2\n')
+    write_dense_data(root / "dense", train=3, val=1)
     (root / "out").mkdir()
     _write_journal(root)
     return root

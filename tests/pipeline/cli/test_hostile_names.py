@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from avvp.pipeline.cli.main import avvp
 from support.command import Result, Run, find_faults, subcommands
+from support.dense_data import SETTINGS
 from support.hostile_kinds import KINDS, clear_outputs
 
 _READERS = (
@@ -34,8 +35,9 @@ COMMANDS = {
 }
 # No server is to start: the address is of a network for documentation, and none of this machine's.
 _SERVE = ("serve", "{}/empty", "--weights", "{}/bundle", "-o", "{}/out/serve", "--token-file", "{}/empty")
-_TEACHER = ("train-teacher", "--annotations", "{}/annotations", "--features", "{}/features")
-COMMANDS["train-teacher"] = (*_TEACHER, "--text-features", "{}/clip.mp4", "-o", "{}/out/teacher")
+_TEACHER = ("train-teacher", "--annotations", "{}/dense/unav.json", "--features", "{}/dense/features")
+_TEXT = ("--text-features", "{}/dense/text_features.safetensors", *SETTINGS, "--epochs", "1", "--device", "cpu")
+COMMANDS["train-teacher"] = (*_TEACHER, *_TEXT, "-o", "{}/out/teacher")
 COMMANDS["serve"] = (*_SERVE, "--host", "203.0.113.1")
 _COMPARE = ("compare", "{}/bundle", "{}/events", "--annotations", "{}/annotations", "--features", "{}/features")
 COMMANDS["compare"] = (*_COMPARE, "--split", "val", "-o", "{}/out/compared.txt", "--plot", "{}/out/compared.png")
