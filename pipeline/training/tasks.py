@@ -18,7 +18,7 @@ from ...models.localizers.config import LocalizerConfig
 from ...models.localizers.localizer import build_localizer, localizer_shapes
 from ...models.localizers.losses import LocalizationObjective, localization_terms
 from ...models.loss_parts import load_loss, try_loss
-from ...models.losses import Objective
+from ...models.losses import OWN_LOSSES, Objective
 from ...models.parser import build_parser, parser_shapes
 from ...models.teacher import (
     TeacherConfig,
@@ -175,6 +175,15 @@ def _check_parsing(recipe: Recipe, config: ParserConfig, clips: SplitDataset) ->
                 f"recipe {escape(recipe.name)}: objective.{setting} is for the decoder {' or '.join(decoders)}, not for"
                 f" {escape(config.decoder)}"
             )
+    if objective.loss in OWN_LOSSES and bool(objective.guide_weight) != config.guides:
+        raise SetupError(
+            f"recipe {escape(recipe.name)}: model.guides and a positive objective.guide_weight need each other"
+        )
+    if config.modality_networks:
+        raise SetupError(
+            f"recipe {escape(recipe.name)}: model.modality_networks is what a training can end with: train one network"
+            ' and join the best epoch of each modality with training.select = "each_modality"'
+        )
     other_weights = (objective.audio_weight, objective.visual_weight, objective.audio_segment_weight,
               objective.visual_segment_weight, objective.similarity_weight)  # fmt: skip
     if config.decoder == "leap" and objective.union == "published" and not any(other_weights):

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from avvp.models.files.checkpoint import load_checkpoint
 from avvp.models.losses import Objective, Targets, objective_terms
+from avvp.models.parser import AVParser, NetworkPair
 from avvp.pipeline.datasets.clips import Batch
+from avvp.pipeline.errors import SetupError
+from avvp.pipeline.inference.predict import predict_clips
 from avvp.pipeline.training.recipe import load_recipe
+from avvp.pipeline.training.run_folder import BEST_FILE, LAST_FILE, STATE_FILE
 from avvp.pipeline.training.step import make_optimizer, set_learning_rate, training_step
+from avvp.pipeline.training.train_parser import train
+from safetensors.torch import load_file
 from support.dhhn import GUIDED, training_state
 from support.golden import SEED, load_npz, needs_golden, parser_inputs
+from support.llp_like import Recipe as Data
+from support.llp_like import generate
 from support.parsers import tiny_parser
+from support.training import CPU, make_job
 from support.zoo import zoo_features, zoo_labels
 from torch.amp.grad_scaler import GradScaler
 
@@ -65,3 +77,56 @@ def test_trajectory_golden(stage: str, name: str) -> None:
     if stage == "train":
         mean = parser.state_dict()["encoder.scales.1.audio.norm.running_mean"]
         np.testing.assert_allclose(mean, golden["train/after/running_mean"], atol=5e-3, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("few")
+    generate(root, Data({"train": 12, "val": 4, "test": 4}, labels=("Speech", "Dog", "Car"), dims=(3, 5, 4)))
+    return root
+
+
+TINY = ("model.hidden_dim=16", "model.feedforward_dim=16", "training.batch_size=8")
+TINY_MGN = (*TINY, "model.heads=2", "model.group_blocks=1", "model.cross_group_blocks=1")
+
+
+@pytest.mark.parametrize(("name", "changes"), [("dhhn", TINY), ("mgn", TINY_MGN)])
+def test_resumed_training_equals_uninterrupted_training(
+    few: Path, tmp_path: Path, name: str, changes: tuple[str, ...]
+) -> None:
+    """Running statistics, the guides and their optimizer included; gumbel noise and dropped paths repeat."""
+    whole = make_job(few, tmp_path / "whole", *changes, "training.epochs=3", recipe=name)
+    train(whole)
+    parts = make_job(few, tmp_path / "parts", *changes, "training.epochs=3", recipe=name)
+    train(replace(parts, recipe=replace(parts.recipe, training=replace(parts.recipe.training, epochs=1))))
+    train(parts)
+    for file in (LAST_FILE, BEST_FILE, STATE_FILE):
+        first, second = (load_file(tmp_path / run / file) for run in ("whole", "parts"))
+        assert first.keys() == second.keys()
+        assert all(torch.equal(value, second[key]) for key, value in first.items()), file
+    state = load_file(tmp_path / "whole" / STATE_FILE)
+    assert any(key.startswith("parser.guides.") for key in state) == (name == "dhhn")
+    last, best = (load_checkpoint(tmp_path / "whole" / file).parser for file in (LAST_FILE, BEST_FILE))
+    assert not any("guides" in key for key in (*last.state_dict(), *best.state_dict()))
+    assert isinstance(best, NetworkPair) == (name == "dhhn")
+    assert isinstance(best, AVParser)
+    assert whole.validation is not None
+    assert predict_clips(best, whole.validation, CPU).audio.shape == (4, 10, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("model.guides=false", "guides and a positive objective.guide_weight need each other"),
+        ("objective.guide_weight=0.0", "guides and a positive objective.guide_weight need each other"),
+        ("model.modality_networks=true", "guides are for the training of one network"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(few: Path, tmp_path: Path, change: str, message: str) -> None:
+    with pytest.raises(SetupError, match=message):
+        train(make_job(few, tmp_path / "run", *TINY, change, recipe="dhhn"))
+
+
+def test_two_networks_are_not_trained_as_one(few: Path, tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="join the best epoch of each modality"):
+        train(make_job(few, tmp_path / "run", *TINY, "model.modality_networks=true", recipe="han"))
