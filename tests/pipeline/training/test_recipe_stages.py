@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from avvp.pipeline.training.recipe import load_recipe, make_recipe
 from avvp.pipeline.training.settings.stage import MAX_STAGES
 from avvp.pipeline.training.settings.training_config import TrainingConfig
 from avvp.pipeline.training.setup import with_epochs
+from avvp.weights.toml import parse_toml
+from support.paths import ROOT
 
 STAGED = ("ma", "ma-fixed", "jomold", "cmpae", "cvcms")
 WEAK = {
