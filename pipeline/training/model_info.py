@@ -16,6 +16,7 @@ from ...extractors.profiles import FeatureSpec
 from ...extractors.sampling import AVE_STREAMS
 from ...models.config import ParserConfig
 from ...models.labels import AVE_LABELS, LLP_LABELS
+from ...models.layers import Dropout
 from ...models.localizers.config import LocalizerConfig
 from ...models.teacher import TeacherConfig
 from ..descriptions import describe_decision
@@ -108,7 +109,7 @@ def count_parts(network: TrainedNetwork, segments: int | None = None) -> list[Mo
             sum(flops.get(f"{type(network).__name__}.{name}", {}).values()) // 2,
         )
         for name, module in network.named_children()
-        if _parameters(module)
+        if not isinstance(module, Dropout)
     ]
 
 
