@@ -1,4 +1,4 @@
-"""Parsers: encoders (MM-Pyr, HAN), decoders (LEAP, MMIL); localizers; label sets, checkpoints, published weights.
+"""Parsers, localizers and temporal teachers; label sets, checkpoints, published weights.
 
 Names are imported on first access, because importing torch takes seconds.
 """
