@@ -137,3 +137,12 @@ def test_stages_keep_their_epochs_when_a_run_is_prolonged() -> None:
 def test_recipes_without_the_new_settings_are_written_as_before() -> None:
     assert {"select", "denoise", "patience", "noise_ratios"}.isdisjoint(TrainingConfig().to_dict())
     assert "stage" not in load_recipe("han").to_dict()
+
+
+def test_the_documented_stages_are_a_recipe() -> None:
+    page = (ROOT / "docs" / "denoising.md").read_text(encoding="utf-8")
+    block = re.search(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert block is not None
+    recipe = make_recipe({**load_recipe("ma").to_dict(), **parse_toml(block[1])})
+    assert [stage.kind for stage in recipe.stages] == ["train", "relabel", "train"]
+    assert all(f"`{name}`" in page for name in STAGED)
