@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import avvp
 import numpy as np
 import pytest
 import torch
@@ -64,10 +66,13 @@ def networks(models: Path) -> dict[str, Extractor]:
 
 
 @pytest.fixture
-def extracted(run: Callable[..., Result], models: Path, videos: Path, tmp_path: Path) -> Path:
-    result = run("extract", videos, "-o", tmp_path / "features", "--weights", models / "clip-clap", "--device", "cpu")
-    assert result.status == 0, result.err
-    return tmp_path / "features"
+def extracted(run: Callable[..., Result], models: Path, videos: Path) -> Path:
+    """The features of all videos, made by the first test that needs them."""
+    folder = models / "features"
+    if not folder.exists():
+        result = run("extract", videos, "-o", folder, "--weights", models / "clip-clap", "--device", "cpu")
+        assert result.status == 0, result.err
+    return folder
 
 
 def test_extracted_features_are_those_that_pseudo_label_saves(
@@ -83,7 +88,7 @@ def test_extracted_features_are_those_that_pseudo_label_saves(
             assert rows.shape == (seconds, 12)
             np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-6)
             np.testing.assert_array_equal(rows, np.load(tmp_path / "labelled" / folder / f"{name}.npy"))
-    ours, saved = (open_features(tmp_path / name) for name in ("features", "labelled"))
+    ours, saved = open_features(extracted), open_features(tmp_path / "labelled")
     assert ours.spec.streams == saved.spec.streams == ("audio", "visual_2d")
     assert (ours.spec.profile, ours.spec.sample_rate) == (saved.spec.profile, saved.spec.sample_rate)
     assert ours.spec.extractors == ("clap_tiny", "clip_tiny")
@@ -110,6 +115,23 @@ def test_one_file_a_part_of_it_and_a_packed_store(
     packed = ("-o", tmp_path / "packed", "--weights", models / "clip-clap", "--layout", "packed", "--device", "cpu")
     assert run("extract", videos, *packed).status == 0
     np.testing.assert_array_equal(open_features(tmp_path / "packed").read("one"), open_features(extracted).read("one"))
+
+
+def test_python_calls_compute_the_same(extracted: Path, models: Path, videos: Path) -> None:
+    features = avvp.extract(videos / "early.mp4", weights=str(models / "clip-clap"), device="cpu")
+    for stream, folder in FOLDERS.items():
+        np.testing.assert_allclose(getattr(features, stream), np.load(extracted / folder / "early.npy"), atol=1e-6)
+    assert features.visual_3d.size == 0
+    assert "profile clip-clap" in repr(features)
+
+
+def test_without_transformers_the_extra_is_named(
+    run: Callable[..., Result], models: Path, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    result = run("extract", videos, "-o", tmp_path / "features", "--weights", models / "clip-clap", "--device", "cpu")
+    assert result.status == 2
+    assert "CLIP and CLAP need transformers; install it with: pip install 'avvp[pseudo]'" in result.err
 
 
 def test_clips_of_frames_are_those_of_llp(videos: Path, networks: dict[str, Extractor]) -> None:
