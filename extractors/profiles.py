@@ -114,6 +114,17 @@ class FeatureSpec:
         """Rows of features for each second, in the order of `streams`: one for each frame in `visual_2d`, else one."""
         return tuple(rows_per_segment(stream, self.frames_per_segment) for stream in self.streams)
 
+    def row_widths(self, *, frames: bool) -> tuple[int, ...]:
+        """Return how many values each stream has in a second.
+
+        Args:
+            frames: all rows of a second, one after the other; else their mean.
+
+        Returns:
+            Widths in the order of `streams`.
+        """
+        return tuple(rate * width if frames else width for rate, width in zip(self.rates, self.dims, strict=True))
+
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready mapping that `from_dict` reads.
 

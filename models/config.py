@@ -27,6 +27,8 @@ CHOICES = {
     "video_filter": ("default", "pooled", "own", "union"),
 }
 
+FRAME_STEMS = frozenset({"elu"})  # with an activation before the mean of a second
+
 MAX_WIDTH = 1 << 16  # of features and layers; the largest published is 2048
 MAX_LEVELS = 16  # of the pyramid; its last window reaches nine hours to each side
 MAX_LAYERS = 64  # HAN layers
@@ -213,7 +215,7 @@ class ParserConfig:
     @property
     def needs_frames(self) -> bool:
         """Whether the stem reads each frame of a second; others read their mean, which is the same function."""
-        return self.stem == "elu"
+        return self.stem in FRAME_STEMS
 
     @property
     def has_other_parts(self) -> bool:

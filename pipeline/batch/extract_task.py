@@ -1,7 +1,8 @@
 """Batch extraction of features: one file per extractor as in LLP, or a packed store.
 
 <extractor>/<id>.npy     layout llp: features as `npy_folders` describes them
-clips/<id>.npy           layout packed: (T, A + V + S), all streams of a clip side by side, frames averaged
+clips/<id>.npy           layout packed: (T, A + V + S), all streams of a clip side by side, frames averaged, or
+                         (T, A + kV + S) with the k frames of each second
 index.json, features-*   layout packed: the store that `packed_store` reads, assembled from the clips after a run
 features.json            the FeatureSpec
 """
@@ -41,11 +42,18 @@ _SHOWN = 1000  # characters of what differs between specifications
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractTask(BundleTask[LoadedExtractors]):
-    """Write features in one layout, a key of `LAYOUTS`; extractors: their names, None for all."""
+    """Write features.
+
+    Attributes:
+        layout: key of `LAYOUTS`.
+        extractors: their names, None for all.
+        frames: put the frames of each second into a packed store, in place of their mean.
+    """
 
     loader = staticmethod(load_extractors)
     layout: str = "llp"
     extractors: tuple[str, ...] | None = None
+    frames: bool = False
 
     def output_specs(self, loaded: LoadedExtractors) -> dict[str, OutputSpec]:
         """Return a file per stream or clip. Raises SetupError for unknown extractors, or too few for the layout."""
@@ -61,7 +69,8 @@ class ExtractTask(BundleTask[LoadedExtractors]):
             return {stream: OutputSpec(_template(name), hashes[stream], (stream,)) for stream, name in chosen}
         if len(chosen) < len(streams):
             raise SetupError("a packed store holds all streams; --extractors goes with --layout llp")
-        return {_PACKED: OutputSpec(_CLIPS, hash_values(hashes), streams)}
+        of_rows = {**hashes, **({"frames": True} if self.frames else {})}
+        return {_PACKED: OutputSpec(_CLIPS, hash_values(of_rows), streams)}
 
     def path_templates(self, loaded: LoadedExtractors) -> dict[str, str]:
         files: dict[str, str] = {
@@ -80,7 +89,7 @@ class ExtractTask(BundleTask[LoadedExtractors]):
     def finalize(self, run: RunContext[LoadedExtractors], journal: Journal) -> str | None:
         if self.layout != "packed":
             return None
-        return assemble_store(run.storage, run.loaded.spec, run.specs[_PACKED], journal)
+        return assemble_store(run.storage, run.loaded.spec, run.specs[_PACKED], journal, frames=self.frames)
 
     def describe_finalize(self) -> str:
         return "the packed store" if self.layout == "packed" else ""
@@ -90,9 +99,13 @@ class ExtractTask(BundleTask[LoadedExtractors]):
         for output in video.job.output_names:
             path, streams = run.specs[output].path(video.job.id), run.specs[output].streams
             spec = run.loaded.spec
-            widths = [width for stream, width in zip(spec.streams, spec.dims, strict=True) if stream in streams]
-            shape = (video.length(streams[0]), sum(widths))
-            rows = _side_by_side(video, spec) if output == _PACKED else video.blocks(streams[0])
+            if output == _PACKED:
+                width = sum(spec.row_widths(frames=self.frames))
+                rows = _side_by_side(video, spec, frames=self.frames)
+            else:
+                width = dict(zip(spec.streams, spec.dims, strict=True))[streams[0]]
+                rows = video.blocks(streams[0])
+            shape = (video.length(streams[0]), width)
             files[output] = run.storage.store(
                 path, lambda file, rows=rows, shape=shape: _write_rows(file, rows, shape, video)
             )
@@ -104,8 +117,8 @@ def _template(extractor: str) -> str:
     return f"{folder_name(extractor)}/{{id}}.npy"
 
 
-def _side_by_side(video: PendingVideo, spec: FeatureSpec) -> Iterator[NDArray[np.float32]]:
-    return (np.concatenate(parts, axis=1) for parts in per_second_features(video, spec))
+def _side_by_side(video: PendingVideo, spec: FeatureSpec, *, frames: bool) -> Iterator[NDArray[np.float32]]:
+    return (np.concatenate(parts, axis=1) for parts in per_second_features(video, spec, frames=frames))
 
 
 def _write_rows(path: Path, blocks: Iterable[NDArray[np.float32]], shape: tuple[int, int], video: PendingVideo) -> None:
@@ -143,11 +156,13 @@ def check_index(storage: Storage) -> None:
         )
 
 
-def assemble_store(storage: Storage, spec: FeatureSpec, spec_of_clips: OutputSpec, journal: Journal) -> str | None:
+def assemble_store(
+    storage: Storage, spec: FeatureSpec, spec_of_clips: OutputSpec, journal: Journal, *, frames: bool = False
+) -> str | None:
     """Assemble the packed store from every clip with these parameters; return a line that says what it holds.
 
-    The index is replaced last, so an existing store stays readable until then. A store that is up to date is not
-    rewritten.
+    With `frames`, the clips have the frames of each second. The index is replaced last, so an existing store stays
+    readable until then. A store that is up to date is not rewritten.
     """
     packed = {
         name: entry
@@ -165,11 +180,11 @@ def assemble_store(storage: Storage, spec: FeatureSpec, spec_of_clips: OutputSpe
     left_out = len(packed) - len(clips)
     note = f"; {left_out} are left out: made with other parameters, or gone" if left_out else ""
     array = f"{ARRAY_PREFIX}{hash_values({name: clip.sha256 for name, clip in clips.items()})[:16]}.npy"
-    width = sum(spec.dims)
+    width = sum(spec.row_widths(frames=frames))
     write_header(header := io.BytesIO(), "float32", 0, width)
     header_bytes = len(header.getvalue())  # does not depend on the number of rows
     lengths = {name: (clip.size - header_bytes) // (4 * width) for name, clip in clips.items()}
-    index = describe_store(spec, lengths, array)
+    index = describe_store(spec, lengths, array, frames=frames)
     if storage.read(INDEX_FILE) != index or not storage.exists(array):
         storage.store(
             array, lambda path: _concatenate(storage, clips, (sum(lengths.values()), width), header_bytes, path)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...models.config import ParserConfig
 from ..inference.bundle import LoadedBundle, load_networks
 from ..inference.parse_video import decide_timeline
 from ..inference.predict import predict_video
@@ -73,8 +74,11 @@ class ParseTask(BundleTask[LoadedBundle]):
     def write_outputs(self, run: RunContext[LoadedBundle], video: PendingVideo) -> VideoOutputs:
         assert video.summary is not None
         facts, warnings = video.summary.facts, video.summary.warnings
-        blocks = per_second_features(video, run.loaded.extractors.spec)
-        streams = [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
+        config, spec = run.loaded.parser.config, run.loaded.extractors.spec
+        needs_frames = isinstance(config, ParserConfig) and config.needs_frames
+        blocks = per_second_features(video, spec, frames=needs_frames)
+        parts = zip(*blocks, strict=True)
+        streams = [np.concatenate(rows).reshape(-1, width) for rows, width in zip(parts, spec.dims, strict=True)]
         probabilities = predict_video(run.loaded.parser, streams, run.loaded.device)
         timeline = decide_timeline(
             probabilities,

@@ -24,6 +24,7 @@ from ..decode.resampling import DEFAULT_RESAMPLER
 from ..devices import FP32, ComputePrecision
 from ..errors import MediaError
 from ..features.batch_memory import check_batch_memory
+from ..features.npy_folders import join_frames
 from ..inference.bundle import DeviceNetworks, LoadedExtractors
 from ..preprocess.worker_process import DecodeWorker
 from .compute_workers import batch_sizes, decode_workers, select_streams, thread_networks, torch_threads, warm_up
@@ -240,21 +241,27 @@ def _absolute(path: Path | None) -> Path | None:
     return None if path is None else path.absolute()
 
 
-def per_second_features(video: PendingVideo, spec: FeatureSpec) -> Iterator[tuple[Rows, ...]]:
+def per_second_features(video: PendingVideo, spec: FeatureSpec, *, frames: bool = False) -> Iterator[tuple[Rows, ...]]:
     """Yield blocks of features per second, (n, width) for each stream of a specification.
 
-    The frames of a second are averaged, which does not change what a parser computes. Raises MediaError for NaN and
-    infinity.
+    Args:
+        video: complete.
+        spec: of its features.
+        frames: put the frames of a second side by side, see `join_frames`; else take their mean, which suffices for
+            parsers without `ParserConfig.needs_frames`.
+
+    Yields:
+        Blocks of the streams.
+
+    Raises:
+        MediaError: they have NaN or infinity.
     """
     blocks = (
         video.blocks(stream, _BLOCK_SECONDS * rate) for stream, rate in zip(spec.streams, spec.rates, strict=True)
     )
     for rows in zip(*blocks, strict=True):
         check_finite(video, *rows)
-        yield tuple(
-            part if rate == 1 else part.reshape(len(part) // rate, rate, -1).mean(axis=1)
-            for part, rate in zip(rows, spec.rates, strict=True)
-        )
+        yield tuple(join_frames(part, rate, frames=frames) for part, rate in zip(rows, spec.rates, strict=True))
 
 
 def check_finite(video: PendingVideo, *arrays: Rows) -> None:

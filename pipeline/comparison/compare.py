@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...models.localizers.config import BACKGROUND
 from ..datasets.annotations import Annotations
-from ..datasets.clips import clip_id, video_of
+from ..datasets.clip_names import clip_id, video_of
 from ..datasets.localization import find_event_targets
 from ..errors import DatasetError, SetupError
 from ..evaluation.localization import classes_of_seconds

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,11 +13,10 @@ from numpy.typing import NDArray
 from ...extractors.sampling import ALL_STREAMS
 from ..errors import DatasetError
 from ..features.npy_folders import FeatureSource
-from ..files import without_media_suffix
-from ..text import escape
 from ..timeline import SegmentLabels
 from .annotations import Annotations, DatasetSplit
 from .ave_annotations import NOISY
+from .clip_names import NO_VIDEOS, find_ids
 from .localization import EventTargets, annotated_targets
 from .pseudo_labels import check_record, read_pseudo_labels
 from .soft_labels import Frequencies, SoftLabels, class_frequencies, read_soft_labels
@@ -31,15 +28,12 @@ if TYPE_CHECKING:  # scoring files of events needs no torch, whose import takes 
     from ...models.localizers.losses import LocalizationTargets
     from ...models.losses import Targets
 
-NO_VIDEOS: Mapping[str, str] = MappingProxyType({})
-_CLIP_NAME = re.compile(r"(.+)_\d+_\d+")  # <id>_<start>_<end>
-
 
 class Batch(NamedTuple):
     """B clips, zero-padded to the longest. Features are float32; streams that the clips do not have are None."""
 
     audio: Tensor  # (B, T, A)
-    visual_2d: Tensor | None  # (B, T, V), mean over the frames of each second
+    visual_2d: Tensor | None  # (B, kT, V), k frames of each second; or (B, T, V), their mean
     visual_3d: Tensor | None  # (B, T, S)
     lengths: Tensor | None  # (B,) seconds; None if all are T
     targets: Targets | LocalizationTargets
@@ -123,14 +117,18 @@ class SplitDataset:
 
         lengths = self.lengths[np.asarray(indices)]
         longest = int(lengths.max())
-        dims = self.features.spec.dims
+        spec = self.features.spec
+        rates = spec.rates if self.features.frames else (1,) * len(spec.rates)
         # numpy, because torch would start a thread pool in each thread that reads ahead.
-        rows = np.zeros((len(indices), longest, sum(dims)), np.float32)
-        for row, index in zip(rows, indices, strict=True):
-            clip_features = self.features.read(self.ids[index])
-            row[: len(clip_features)] = clip_features
+        batch = [
+            np.zeros((len(indices), longest * rate, width), np.float32)
+            for rate, width in zip(rates, spec.dims, strict=True)
+        ]
+        for row, index in enumerate(indices):
+            for array, rows in zip(batch, self.streams(int(index)), strict=True):
+                array[row, : len(rows)] = rows
         equal_lengths = bool((lengths == longest).all())
-        features = dict(zip(self.features.spec.streams, torch.from_numpy(rows).split(list(dims), dim=-1), strict=True))
+        features = dict(zip(spec.streams, map(torch.from_numpy, batch), strict=True))
         return Batch(
             features["audio"],
             features.get("visual_2d"),
@@ -140,6 +138,24 @@ class SplitDataset:
             tuple(self.filenames[index] for index in indices),
             features.get("visual_map"),
         )
+
+    def streams(self, index: int) -> list[NDArray[np.floating]]:
+        """Read the features of a clip.
+
+        Args:
+            index: of the clip, from 0 to N - 1.
+
+        Returns:
+            (kT, width) of each stream, in the order of a network's arguments: k is 1 unless the features have frames.
+
+        Raises:
+            DatasetError: they cannot be read.
+        """
+        spec = self.features.spec
+        rows = self.features.read(self.ids[index])
+        edges = np.cumsum(spec.row_widths(frames=self.features.frames))[:-1]
+        parts = np.split(rows, edges, axis=1)
+        return [part.reshape(-1, width) for part, width in zip(parts, spec.dims, strict=True)]
 
     def _targets(self, indices: Sequence[int] | NDArray[np.int64], longest: int) -> Targets | LocalizationTargets:
         """Return the targets of the clips of these indices, the longest of which has `longest` seconds."""
@@ -276,95 +292,6 @@ def find_features(
         count = f"{lost:,} of {len(ids):,} clips have no features; leave them out of the annotations"
         raise DatasetError.listing(f"the {split.name} split cannot be used" + (f" ({count})" if lost else ""), problems)
     return tuple(ids), np.array([lengths[name] for name in ids], np.int64)
-
-
-def find_ids(
-    filenames: Iterable[str], available: frozenset[str], videos: Mapping[str, str] = NO_VIDEOS
-) -> tuple[list[str], list[str]]:
-    """Find the name of each clip's features, see `find_name`.
-
-    Args:
-        filenames: of the clips.
-        available: names of features.
-        videos: of `Annotations`. Clips of one video may have the same name.
-
-    Returns:
-        A name for each clip, whether or not it is available, and a line for every two other clips with the same name.
-    """
-    ids: list[str] = []
-    owners: dict[str, str] = {}
-    problems: list[str] = []
-    with_suffix = names_with_suffix(available)
-    for filename in filenames:
-        name = find_name(filename, available, with_suffix, videos) or clip_id(filename)
-        if name in owners and video_of(filename, videos) != video_of(owners[name], videos):
-            clips = f"{escape(owners[name])} and {escape(filename)}"
-            problems.append(f"{clips} would share the features {escape(name)}; name the features like the clips")
-        owners[name] = filename
-        ids.append(name)
-    return ids, problems
-
-
-def names_with_suffix(available: Iterable[str]) -> dict[str, str]:
-    """Map names without media suffix, as --keep-suffix leaves it in ids, to names that are the only ones of theirs."""
-    names: dict[str, list[str]] = {}
-    for name in available:
-        if (base := without_media_suffix(name)) != name:
-            names.setdefault(base, []).append(name)
-    return {base: found[0] for base, found in names.items() if len(found) == 1}
-
-
-def find_name(
-    filename: str,
-    available: Collection[str],
-    with_suffix: Mapping[str, str],
-    videos: Mapping[str, str] = NO_VIDEOS,
-) -> str | None:
-    """Find the name under which the results of a clip are stored.
-
-    Args:
-        filename: of the clip.
-        available: names that exist.
-        with_suffix: of `names_with_suffix`, for these names.
-        videos: of `Annotations`: a further clip of a video may have the video's results.
-
-    Returns:
-        The clip's name or, as in LLP, the id in `<id>_<start>_<end>`, or the name of its video; else one of these with
-        the suffix of a media file; None if there is none of them.
-    """
-    candidates = (filename, clip_id(filename), video_of(filename, videos))
-    plain = (name for name in candidates if name in available)
-    return next(plain, None) or next(filter(None, map(with_suffix.get, candidates)), None)
-
-
-def video_of(filename: str, videos: Mapping[str, str]) -> str:
-    """Return the name of a clip's video: of a first clip its own.
-
-    Args:
-        filename: of the clip.
-        videos: of `Annotations`.
-    """
-    return videos.get(filename, filename)
-
-
-def name_of_results(base: str, media: str) -> str:
-    """Return what a file of results is called, where clips and data sets are looked for.
-
-    Args:
-        base: name of the file without its suffix.
-        media: name of the media file that it states, without media suffix.
-
-    Returns:
-        The name of the media file, whatever the file of results is called; with its suffix where that is a part of
-        `base`, as --keep-suffix leaves it.
-    """
-    return base if without_media_suffix(base) == media else media
-
-
-def clip_id(filename: str) -> str:
-    """Return the id in `<id>_<start>_<end>`; a name of another form is its own id."""
-    match = _CLIP_NAME.fullmatch(filename)
-    return filename if match is None else match[1]
 
 
 def check_values(clips: SplitDataset, progress: Callable[[int, int], None] = lambda _done, _total: None) -> list[str]:

@@ -13,7 +13,7 @@ from ..timeline import Timeline
 from .annotation_cells import label_name_error, usable_clip_name
 from .annotations import LABEL_FILE, SPLIT_FILES, read_annotations, read_labels
 from .ave_annotations import AVE_FILE
-from .clips import clip_id
+from .clip_names import clip_id
 from .pseudo_labels import write_pseudo_labels
 from .write_annotations import write_annotations
 

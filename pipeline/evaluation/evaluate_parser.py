@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ...models.config import ParserConfig
 from ...weights.messages import shown
 from ..datasets.annotations import Annotations, read_annotations
 from ..datasets.clips import SplitDataset, load_clips, load_event_clips
@@ -47,7 +48,8 @@ class ParserEvaluator:
     ) -> None:
         self.loaded = loaded
         self.annotations = read_annotations(annotations)
-        self.features = open_features(features)
+        config = loaded.parser.config
+        self.features = open_features(features, frames=isinstance(config, ParserConfig) and config.needs_frames)
         self.progress = progress
         check_features(loaded, self.features.spec, features)
         check_labels(loaded, self.annotations)

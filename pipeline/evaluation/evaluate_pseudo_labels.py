@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets.annotations import Annotations
-from ..datasets.clips import clip_id
+from ..datasets.clip_names import clip_id
 from ..datasets.pseudo_labels import FOLDERS, check_record, read_pseudo_labels
 from ..errors import DatasetError
 from ..features.npy_folders import list_clips

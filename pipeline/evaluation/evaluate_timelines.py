@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ...weights.messages import first_line
 from ...weights.unicode import decode_unicode
 from ..datasets.annotations import Annotations
-from ..datasets.clips import clip_id, find_name, name_of_results, names_with_suffix, video_of
+from ..datasets.clip_names import clip_id, find_name, name_of_results, names_with_suffix, video_of
 from ..datasets.localization import find_event_targets
 from ..errors import DatasetError
 from ..event_limits import parse_event_json, read_event_bytes

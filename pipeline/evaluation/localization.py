@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...models.localizers.config import BACKGROUND
 from ..datasets.annotations import Annotations
-from ..datasets.clips import SplitDataset, clip_id, video_of
+from ..datasets.clip_names import clip_id, video_of
+from ..datasets.clips import SplitDataset
 from ..datasets.localization import EventTargets, annotated_targets, find_event_targets
 from ..metrics import NO_SECOND, class_confusion
 from ..timeline import SegmentLabels

@@ -42,16 +42,18 @@ READ_THREADS = 8  # more threads than cores are useful: reading small files is b
 
 
 class FeatureSource(Protocol):
-    """Features of many clips, one row per second: the streams of `spec`, concatenated, frames as their mean.
+    """Features of many clips, one row per second: the streams of `spec` side by side.
 
-    The mean over the frames of a second does not change a parser's result: its first layer for them is affine and is
-    followed by a mean.
+    Frames of a second are their mean, unless `frames`. For a stem that is affine up to the mean of a second, the
+    mean of the features gives the same; a stem with an activation before it (`ParserConfig.needs_frames`) needs frames.
 
     Attributes:
         spec: profile, extractors and widths of the features.
+        frames: a row has all frames of the second, one after the other, in place of their mean.
     """
 
     spec: FeatureSpec
+    frames: bool
 
     def ids(self) -> frozenset[str]:
         """Return the ids of all clips that have features."""
@@ -75,7 +77,7 @@ class FeatureSource(Protocol):
             clip_id: a clip that `lengths` found no error in.
 
         Returns:
-            (T, sum of `spec.dims`).
+            (T, sum of `spec.row_widths(frames=frames)`).
 
         Raises:
             DatasetError: a value is NaN or infinite, or a file cannot be read.
@@ -93,19 +95,22 @@ class FeatureFolders:
     Attributes:
         root: the folder.
         spec: from `features.json`, or the published one.
+        frames: whether rows have all frames of a second.
         folders: those of the extractors, in the order of `spec.extractors`.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, frames: bool = False) -> None:
         """Read the specification.
 
         Args:
             root: the folder.
+            frames: read all frames of a second in place of their mean.
 
         Raises:
             DatasetError: the folder, or the folder of an extractor, is missing, or the specification is invalid.
         """
         self.root = root
+        self.frames = frames
         self.spec = read_spec(root)
         self.folders = _find_folders(root, self.spec)
 
@@ -135,7 +140,7 @@ class FeatureFolders:
         try:
             return np.concatenate(
                 [
-                    _read_seconds(folder / f"{clip_id}.npy", rate)
+                    _read_seconds(folder / f"{clip_id}.npy", rate, frames=self.frames)
                     for folder, rate in zip(self.folders, self.spec.rates, strict=True)
                 ],
                 axis=1,
@@ -207,8 +212,8 @@ def _find_folders(root: Path, spec: FeatureSpec) -> list[Path]:
     return folders
 
 
-def _read_seconds(path: Path, rate: int) -> NDArray[np.float32]:
-    """Read features with some rows per second; return the mean of each second, in float32.
+def _read_seconds(path: Path, rate: int, *, frames: bool) -> NDArray[np.float32]:
+    """Read features with some rows per second, in float32; return a row for each second: their mean, or all of them.
 
     The frames of an hour take 236 MB, so they are averaged as they are read.
     """
@@ -218,8 +223,24 @@ def _read_seconds(path: Path, rate: int) -> NDArray[np.float32]:
             rows = block.astype(np.float32, copy=False)
         if not np.isfinite(rows).all():
             raise DatasetError(f"{escape(path)}: contains NaN or infinity")
-        seconds.append(rows if rate == 1 else rows.reshape(-1, rate, rows.shape[1]).mean(axis=1))
+        seconds.append(join_frames(rows, rate, frames=frames))
     return np.concatenate(seconds)
+
+
+def join_frames(rows: NDArray[np.float32], rate: int, *, frames: bool) -> NDArray[np.float32]:
+    """Make one row of the rows of each second.
+
+    Args:
+        rows: (rate x n, width), frame after frame.
+        rate: rows per second.
+        frames: put them side by side, (n, rate x width); else take their mean, (n, width).
+
+    Returns:
+        A row for each second.
+    """
+    if rate == 1:
+        return rows
+    return rows.reshape(len(rows) // rate, -1) if frames else rows.reshape(-1, rate, rows.shape[1]).mean(axis=1)
 
 
 def folder_name(extractor: str) -> str:

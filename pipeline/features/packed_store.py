@@ -2,6 +2,7 @@
 
     FOLDER/index.json    format, feature specification, clip ids and lengths, name of the array
     FOLDER/features.npy  (sum of T, A + V + S) float32 or float16: one row per second, clip after clip;
+                         (sum of T, A + kV + S) where it has the k frames of each second, not their mean;
                          features-*.npy where clips are still added by `avvp extract --layout packed`
 
 Reading a clip is one contiguous read, and only clips that are read take memory. The array is not mapped into memory:
@@ -36,6 +37,7 @@ INDEX_FILE = "index.json"
 ARRAY_FILE = "features.npy"
 ARRAY_PREFIX = "features-"
 FORMAT_VERSION = 2
+_FRAMES_VERSION = 3  # of stores with frames, which versions that know none refuse
 DTYPES = {"float32": np.float32, "float16": np.float16}
 
 
@@ -45,6 +47,7 @@ class FeatureStore:
     Attributes:
         root: folder of the store.
         spec: profile, extractors and widths of the features.
+        frames: whether it has the frames of each second.
     """
 
     def __init__(self, root: Path) -> None:
@@ -59,9 +62,10 @@ class FeatureStore:
         self.root = root
         index = _read_index(root)
         try:
-            if type(index["format"]) is not int or not 1 <= index["format"] <= FORMAT_VERSION:
+            if type(index["format"]) is not int or not 1 <= index["format"] <= _FRAMES_VERSION:
                 found = shown(index["format"])
-                raise ValueError(f"format {found}, expected {FORMAT_VERSION} or older; update avvp")
+                raise ValueError(f"format {found}, expected {_FRAMES_VERSION} or older; update avvp")
+            self.frames = index["format"] == _FRAMES_VERSION
             array = index.get("array", ARRAY_FILE)  # format 1 had one fixed name
             if not isinstance(array, str) or Path(array).name != array:
                 raise ValueError(f"array {shown(array)}, expected the name of a file in the same folder")
@@ -73,8 +77,9 @@ class FeatureStore:
         stops = list(itertools.accumulate(lengths.values()))
         # Half-open ranges of rows of the array.
         self._ranges = dict(zip(lengths, zip([0, *stops[:-1]], stops, strict=True), strict=True))
+        width = sum(self.spec.row_widths(frames=self.frames))
         # The file stays open: `avvp extract` may replace it while it is read.
-        self._header, self._descriptor = _open_array(self._array, (sum(lengths.values()), sum(self.spec.dims)))
+        self._header, self._descriptor = _open_array(self._array, (sum(lengths.values()), width))
         weakref.finalize(self, os.close, self._descriptor)
 
     def ids(self) -> frozenset[str]:
@@ -104,37 +109,47 @@ class FeatureStore:
         """Do nothing: no memory is held between reads."""
 
 
-def open_features(path: Path) -> FeatureSource:
+def open_features(path: Path, *, frames: bool = False) -> FeatureSource:
     """Open features in any layout: a packed store, or folders of .npy files.
 
     Args:
         path: folder of the store or of the extractors' folders, or of what `avvp pseudo-label --save-features` wrote.
+        frames: whether a parser needs each frame of a second, see `ParserConfig.needs_frames`. Else a store may have
+            them or not, and folders give their means.
 
     Returns:
         The features.
 
     Raises:
-        DatasetError: the folder contains none of them, or is damaged.
+        DatasetError: the folder contains none of them, or is damaged; or frames are needed and a store has none.
     """
     if (path / INDEX_FILE).exists():
-        return FeatureStore(path)
+        store = FeatureStore(path)
+        if frames and not store.frames and max(store.spec.rates) > 1:
+            raise DatasetError(
+                f"{escape(path)}: the store has the mean of the frames of each second, and this parser (stem elu)"
+                " computes with each frame before the mean: pack the feature files again with avvp pack --frames, or"
+                " name their folder"
+            )
+        return store
     is_own = (path / SPEC_FILE).exists()  # of `avvp extract`, which may also name its folders like the teachers
-    return SavedFeatures(path) if not is_own and has_saved_features(path) else FeatureFolders(path)
+    return SavedFeatures(path) if not is_own and has_saved_features(path) else FeatureFolders(path, frames=frames)
 
 
-def describe_store(spec: FeatureSpec, lengths: Mapping[str, int], array: str) -> bytes:
+def describe_store(spec: FeatureSpec, lengths: Mapping[str, int], array: str, *, frames: bool = False) -> bytes:
     """Encode the index of a store.
 
     Args:
         spec: profile, extractors and widths of the features.
         lengths: clip id -> T, in the order of the array's rows.
         array: name of the array's file.
+        frames: whether its rows have the frames of each second.
 
     Returns:
         JSON, the content of `INDEX_FILE`.
     """
     index = {
-        "format": FORMAT_VERSION,
+        "format": _FRAMES_VERSION if frames else FORMAT_VERSION,
         "spec": spec.to_dict(),
         "ids": list(lengths),
         "lengths": list(lengths.values()),
@@ -152,7 +167,7 @@ def write_header(file: IO[bytes], dtype: str, rows: int, width: int) -> None:
         file: binary file, at its start.
         dtype: key in `DTYPES`.
         rows: sum of T.
-        width: A + V + S.
+        width: values of a row.
     """
     description = {"descr": np.dtype(DTYPES[dtype]).str, "fortran_order": False, "shape": (rows, width)}
     np.lib.format.write_array_header_1_0(file, description)

@@ -67,7 +67,7 @@ def pack_features(
     there is removed.
 
     Args:
-        source: the feature folder.
+        source: the feature folder; with `frames`, the store has them, too.
         target: folder of the new store.
         dtype: key in `DTYPES`.
         skip_bad: omit clips with errors instead of failing.
@@ -93,6 +93,7 @@ def pack_features(
         problems=problems,
         skip_bad=skip_bad,
         progress=progress,
+        frames=source.frames,
     )
 
 
@@ -106,18 +107,20 @@ def write_store(
     problems: Sequence[str] = (),
     skip_bad: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
+    frames: bool = False,
 ) -> PackResult:
     """Write a store, or nothing; see `pack_features`.
 
     Args:
         target: folder of the new store.
         spec: of the features.
-        clips: id and rows (T, sum of `spec.dims`) of each clip, or why it has none.
+        clips: id and rows of each clip, (T, sum of `spec.row_widths(frames=frames)`), or why it has none.
         size: number of clips and the sum of their seconds, where all have rows.
         dtype: key in `DTYPES`.
         problems: of clips that are not in `clips`, one message each.
         skip_bad: omit clips with errors instead of failing.
         progress: called with the number of clips done and in total.
+        frames: whether rows have all frames of a second.
 
     Returns:
         Number of clips, size, and problems of the clips that were omitted.
@@ -130,7 +133,7 @@ def write_store(
     make_folder_of(target)
     found = list(problems)
     parent = target.resolve().parent
-    width = sum(spec.dims)
+    width = sum(spec.row_widths(frames=frames))
     try:
         _remove_abandoned(parent)
         _check_space(target, parent, size[1] * width * np.dtype(DTYPES[dtype]).itemsize)
@@ -152,7 +155,7 @@ def write_store(
                 write_header(file, dtype, sum(lengths.values()), width)
                 written = _flush(file)
             with (temporary / INDEX_FILE).open("wb") as file:
-                file.write(describe_store(spec, lengths, ARRAY_FILE))
+                file.write(describe_store(spec, lengths, ARRAY_FILE, frames=frames))
                 written += _flush(file)
             sync_folder(temporary)
             temporary.rename(target)
@@ -206,7 +209,7 @@ def _read_all(source: FeatureFolders, lengths: Mapping[str, int]) -> Iterator[tu
         except DatasetError as error:
             return str(error)
 
-    most_seconds = _READ_AHEAD_BYTES // (4 * sum(source.spec.dims))
+    most_seconds = _READ_AHEAD_BYTES // (4 * sum(source.spec.row_widths(frames=source.frames)))
     with ThreadPoolExecutor(READ_THREADS) as readers:
         for block in _blocks(lengths, most_seconds):
             yield from zip(block, readers.map(attempt, block), strict=True)

@@ -44,6 +44,7 @@ class SavedFeatures(FeatureFolders):
         folders = _find(root)
         assert folders is not None
         self.root = root
+        self.frames = False  # a second has one
         self.folders = list(folders)
         widths = tuple(map(_read_width, folders))
         self.spec = FeatureSpec(

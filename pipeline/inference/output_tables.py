@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...models.config import ParserConfig
-from ...models.parser import ParserOutput
+from ...models.decoder_output import ParserOutput
 from ..errors import SetupError
 from ..timeline import SegmentProbabilities
 

@@ -127,9 +127,8 @@ def predict_clips(
         table[:, order[done : done + len(arrays)], : arrays.shape[2]] = arrays.transpose(1, 0, 2, 3)
         done += len(arrays)
         progress(done, len(clips))
-    dims = np.cumsum(clips.features.spec.dims)[:-1]
     for index in np.flatnonzero(clips.lengths > parser.config.segments):
-        streams = np.split(clips.features.read(clips.ids[index]).astype(np.float32), dims, axis=1)
+        streams = [rows.astype(np.float32, copy=False) for rows in clips.streams(int(index))]
         found = list(predict_video(parser, streams, device).arrays().values())
         rows = found[:1] if isinstance(parser, EventLocalizer) else found
         if table is None:

@@ -20,7 +20,8 @@ from ..text_files import read_json
 from ..timeline import SegmentLabels, SegmentProbabilities
 
 if TYPE_CHECKING:  # reading a file of thresholds needs no torch, whose import takes seconds
-    from ...models.parser import AVParser, ParserOutput
+    from ...models.decoder_output import ParserOutput
+    from ...models.parser import AVParser
     from .networks import NetworkConfig
 
 DEFAULT_THRESHOLD = 0.5

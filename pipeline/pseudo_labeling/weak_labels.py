@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..datasets.annotation_cells import MAX_PROBLEMS, split_labels
 from ..datasets.annotations import CLIP_COLUMNS, EVENT_COLUMNS, SPLIT_FILES, Annotations
-from ..datasets.clips import clip_id
+from ..datasets.clip_names import clip_id
 from ..errors import DatasetError
 from ..files import MEDIA_SUFFIXES
 from ..tables import parse_table

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ...extractors.inputs import INPUT_FORMATS
 from ...extractors.sampling import FRAMES_PER_SEGMENT, LLP_STREAMS, POOLED_STREAMS, Stream
 from ..datasets.annotations import Annotations
-from ..datasets.clips import clip_id
+from ..datasets.clip_names import clip_id
 from ..errors import DatasetError, OutputError
 from ..preprocess.base import is_groups
 from ..preprocess.worker_process import DecodeWorker

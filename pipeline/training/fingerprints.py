@@ -36,6 +36,7 @@ class HashedFeatures:
 
     Attributes:
         spec: profile, extractors and widths of the features.
+        frames: whether rows have all frames of a second.
     """
 
     def __init__(self, source: FeatureSource) -> None:
@@ -45,6 +46,7 @@ class HashedFeatures:
             source: what is read.
         """
         self.spec: FeatureSpec = source.spec
+        self.frames: bool = source.frames
         self._source = source
         self._digests: dict[str, bytes] = {}
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...extractors.profiles import PROFILES, FeatureSpec
+from ...models.config import FRAME_STEMS
 from ...models.labels import LLP_LABELS
 from ...models.localizers.config import BACKGROUND, LocalizerConfig
 from ...models.teacher import TeacherConfig
@@ -173,7 +174,8 @@ def open_data(plan: TrainingPlan, splits: tuple[str, ...] | None = None) -> Plan
     for what, path in paths.items():
         if path is not None and (problem := access_problem(path)):
             raise DatasetError(f"{escape(path)}: the {what} cannot be read: {problem}")
-    features = open_features(plan.features)
+    needs_frames = plan.recipe.task == "avvp" and plan.recipe.model.get("stem") in FRAME_STEMS
+    features = open_features(plan.features, frames=needs_frames)
     _check_streams(plan, features)
     annotations = read_annotations(plan.annotations)
     task = task_of(plan.recipe)

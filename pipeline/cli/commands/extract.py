@@ -39,6 +39,13 @@ class ExtractOptions(DecoderOptions, CompileOptions, BatchOptions, DownloadOptio
             help="One .npy file per clip and extractor, or one packed store, which training reads fastest.",
         )
     )
+    frames: bool = field(
+        metadata=option(
+            "--frames",
+            is_flag=True,
+            help="Keep each frame in a packed store, not the mean of a second: for parsers with the stem elu (CMPAE).",
+        )
+    )
     weights: str | None = field(
         metadata=option(
             "--weights",
@@ -79,6 +86,8 @@ def extract(options: ExtractOptions) -> int:
     INPUT is a media file, a folder or a pattern. A journal records each result with its checksum, so a repeated
     command computes only what is missing, damaged, or made from an input that has changed.
     """
+    if options.frames and options.layout != "packed":
+        raise click.UsageError("--frames goes with --layout packed: the files of --layout llp have every frame")
     with exit_2_on_error(debug=options.debug):
         named = collect_named_inputs(options.inputs, options)
         named_bundle = options.weights or (PROFILES[options.profile].bundle if options.profile else DEFAULT_BUNDLE)
@@ -109,5 +118,6 @@ def _make_task(bundle: Bundle, options: ExtractOptions) -> ExtractTask:
         settings=read_settings(bundle.profile, options, decoder=options, compiled=options.compile),
         source=options.source(),
         layout=options.layout,
+        frames=options.frames,
         extractors=None if names is None else tuple(name.strip() for name in names.split(",")),
     )

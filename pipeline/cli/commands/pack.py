@@ -81,6 +81,14 @@ class PackOptions(H5Options):
             help="float16 halves the store and rounds the features to three digits.",
         )
     )
+    frames: bool = field(
+        metadata=option(
+            "--frames",
+            is_flag=True,
+            help="Keep each frame, not the mean of a second: for parsers with the stem elu (CMPAE). LLP's features take"
+            " six times the space.",
+        )
+    )
     skip_bad: bool = field(
         metadata=option(
             "--skip-bad", is_flag=True, help="Leave out and list clips whose files cannot be used; exit status 1."
@@ -92,6 +100,7 @@ class PackOptions(H5Options):
     PackOptions,
     examples=(
         "avvp pack feats/ feats.packed --dtype float16",
+        "avvp pack feats/ feats.frames --frames --dtype float16",
         "avvp pack --from-h5 visual_feature.h5 audio_feature.h5 --annotations AVE/ -o ave.packed",
     ),
 )
@@ -99,7 +108,7 @@ def pack(options: PackOptions) -> int:
     """Pack feature files into one store, which training reads fast.
 
     Training reads STORE faster than the thousands of .npy files in FEATURES. The frames of each second are averaged,
-    which changes no result of a parser.
+    which changes no result of a parser, unless its stem is elu: that needs --frames.
     """
     with contextlib.ExitStack() as files:
         with exit_2_on_error(debug=options.debug):
@@ -126,6 +135,8 @@ def _check_usage(options: PackOptions) -> Path:
                 raise click.UsageError(f"{flag} goes with --from-h5")
         if options.features is None:
             raise click.UsageError("Missing argument 'FEATURES', or --from-h5.")
+    elif options.frames:
+        raise click.UsageError("--frames is for FEATURES: published files of AVE have the mean of each second")
     elif options.features is not None:
         raise click.UsageError("FEATURES and --from-h5 are two inputs: give one; the store of --from-h5 is named by -o")
     elif options.annotations is None:
@@ -150,7 +161,7 @@ def _prepare_folder(options: PackOptions, store: Path) -> Callable[[Progress], P
     assert options.features is not None
     if (options.features / INDEX_FILE).exists():
         raise DatasetError(f"{escape(options.features)}: is a packed store already")
-    source, dtype = FeatureFolders(options.features), options.dtype or _FOLDER_DTYPE
+    source, dtype = FeatureFolders(options.features, frames=options.frames), options.dtype or _FOLDER_DTYPE
     return lambda progress: pack_features(source, store, dtype=dtype, skip_bad=options.skip_bad, progress=progress)
 
 

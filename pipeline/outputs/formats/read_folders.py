@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...datasets.clips import name_of_results
+from ...datasets.clip_names import name_of_results
 from ...errors import FormatError, SetupError
 from ...files import FAILURES_FILE, is_file, list_files
 from ...text import escape

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from avvp.pipeline.cli.options.input_names import NamingRules
 from avvp.pipeline.cli.options.inputs import name_inputs
-from avvp.pipeline.datasets.clips import find_ids, find_name, names_with_suffix
+from avvp.pipeline.datasets.clip_names import find_ids, find_name, names_with_suffix
 from avvp.pipeline.errors import SetupError
 from avvp.pipeline.features.npy_folders import FeatureFolders
 from avvp.pipeline.files import without_media_suffix

@@ -10,7 +10,8 @@ import pytest
 import torch
 from avvp.models.losses import Targets
 from avvp.pipeline.datasets.annotations import read_annotations
-from avvp.pipeline.datasets.clips import SplitDataset, check_values, clip_id, find_ids, load_clips
+from avvp.pipeline.datasets.clip_names import clip_id, find_ids
+from avvp.pipeline.datasets.clips import SplitDataset, check_values, load_clips
 from avvp.pipeline.datasets.loader import iterate_batches, shuffled
 from avvp.pipeline.errors import DatasetError
 from avvp.pipeline.features.npy_folders import FeatureFolders

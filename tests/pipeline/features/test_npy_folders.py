@@ -236,7 +236,8 @@ def change_index(root: Path, **changes: object) -> None:
     [
         (lambda root: (root / INDEX_FILE).write_text("[]"), "not the index of a packed store"),
         (lambda root: (root / INDEX_FILE).write_text("{"), "cannot be read"),
-        (lambda root: change_index(root, format=3), "format 3, expected 2 or older"),
+        (lambda root: change_index(root, format=4), "format 4, expected 3 or older"),
+        (lambda root: change_index(root, format=3), r"but the index states \(7, 17\)"),
         (lambda root: change_index(root, array="../features.npy"), "expected the name of a file in the same folder"),
         (lambda root: change_index(root, lengths=[1, 2]), "do not match"),
         (lambda root: change_index(root, ids=["one", "one", "two"]), "do not match"),

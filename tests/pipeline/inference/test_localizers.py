@@ -152,6 +152,8 @@ def test_each_second_of_a_long_video_has_one_class_at_most(system: str, tmp_path
 class Stored:
     """Features of clips of several lengths in memory."""
 
+    frames = False
+
     def __init__(self, spec: FeatureSpec, rows: dict[str, np.ndarray]) -> None:
         self.spec, self.rows = spec, rows
 

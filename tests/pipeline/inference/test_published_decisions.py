@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import torch
 from avvp.models.config import ParserConfig
+from avvp.models.decoder_output import ParserOutput
+from avvp.models.files.published import load_published
 from avvp.models.labels import LLP_LABELS
-from avvp.models.parser import ParserOutput
+from avvp.models.parser import AVParser
 from avvp.pipeline.inference.thresholds import published_decision
-from support.golden import load_npz, needs_golden
+from support.golden import SEED, load_npz, needs_golden
+from support.zoo import zoo_features, zoo_state
 from torch import Tensor
 
 OWN = {"video_filter": "own"}
@@ -120,6 +123,21 @@ def test_the_rule_matters(name: str) -> None:
     decided = published_decision(Decided(config), output)  # pyright: ignore[reportArgumentType]
     same = all(np.array_equal(decided.of(m), golden[f"{system.decision}{m}"]) for m in ("audio", "visual"))
     assert same == (name in {"mgn", "uwav"})
+
+
+@needs_golden
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_published_networks_decide_as_their_programs(name: str) -> None:
+    """From the published file to the decision: the rule and the thresholds are those that load_published sets."""
+    system = SYSTEMS[name]
+    cross_attention = False if name == "estimator" else None
+    parser = load_published(zoo_state(system.file), family=system.file, cross_attention=cross_attention)
+    assert isinstance(parser, AVParser)
+    with torch.inference_mode():
+        decided = published_decision(parser, parser(*zoo_features(SEED + 1, 2)))
+    golden = load_npz(f"{system.file}_official.npz")
+    for modality in ("audio", "visual"):
+        np.testing.assert_array_equal(decided.of(modality), golden[f"{system.decision}{modality}"])
 
 
 def test_padded_segments_are_never_active() -> None:

@@ -74,7 +74,7 @@ class Cut:
     """Features of which the first seconds are left."""
 
     def __init__(self, source: FeatureSource, lengths: dict[str, int]) -> None:
-        self.spec = source.spec
+        self.spec, self.frames = source.spec, source.frames
         self.ids, self.lengths, self.release = source.ids, source.lengths, source.release
         self._source, self._lengths = source, lengths
 
@@ -179,7 +179,7 @@ def test_parts_of_a_batch_add_up(data: Path, tmp_path: Path) -> None:
     lengths = np.resize(np.array([10, 3, 7, 1]), len(job.clips))
 
     class Shorter:
-        spec = job.clips.features.spec
+        spec, frames = job.clips.features.spec, False
 
         def read(self, name: str) -> np.ndarray:
             return job.clips.features.read(name)[: lengths[job.clips.ids.index(name)]]

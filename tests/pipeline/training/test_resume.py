@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from avvp.pipeline.datasets.clips import clip_id
+from avvp.pipeline.datasets.clip_names import clip_id
 from avvp.pipeline.errors import SetupError
 from avvp.pipeline.files import exclusive_lock
 from avvp.pipeline.training import train_parser

@@ -12,7 +12,7 @@ import pytest
 import torch
 from avvp.extractors.inputs import INPUT_FORMATS
 from avvp.pipeline.datasets.annotations import read_annotations
-from avvp.pipeline.datasets.clips import clip_id
+from avvp.pipeline.datasets.clip_names import clip_id
 from avvp.pipeline.errors import SetupError, TrainingError
 from avvp.pipeline.files import exclusive_lock
 from avvp.pipeline.synthetic.dataset import SynthJob
