@@ -230,6 +230,14 @@ def _training(record: Mapping[str, Any]) -> str:
     parts = [
         f"By `avvp train`; these are the parameters after epoch {epoch}." if type(epoch) is int else "By `avvp train`."
     ]
+    if isinstance(epochs := record.get("epochs_of"), Mapping):
+        pairs = (f"the {_text(str(name))} network of epoch {_text(str(number))}" for name, number in epochs.items())
+        parts[0] = f"By `avvp train`; the parser joins {' and '.join(pairs)}."
+    stages = recipe.get("stage")
+    stages = [stage for stage in stages if isinstance(stage, Mapping)] if isinstance(stages, list) else []
+    if stages:
+        names = ", ".join(f"{_text(str(stage.get('name')))} ({_text(str(stage.get('kind')))})" for stage in stages)
+        parts.append(f"The recipe has {len(stages)} stages: {names}. This is the network of the last one.")
     if isinstance(split := record.get("selected_on"), str):
         parts.append(f"The epoch was chosen on the {escape(split)} split, so the scores on it are too high.")
     tables = {name: recipe[name] for name in _SETTINGS if isinstance(recipe.get(name), Mapping) and recipe[name]}
@@ -238,6 +246,8 @@ def _training(record: Mapping[str, Any]) -> str:
         lines.append(f"task = {_toml(recipe['task'])}")
     for name, table in tables.items():
         lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
+    for stage in stages:
+        lines += ["", "[[stage]]", *(f"{toml_string(str(key))} = {_toml(value)}" for key, value in stage.items())]
     return "\n\n".join([*parts, "```toml\n" + "\n".join(lines).replace("```", "'''") + "\n```"])
 
 
@@ -246,6 +256,8 @@ def _toml(value: object) -> str:
         return str(value).lower()
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{toml_string(str(key))} = {_toml(entry)}" for key, entry in value.items()) + " }"
     return str(value) if isinstance(value, (int, float)) else toml_string(str(value))
 
 

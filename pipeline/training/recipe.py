@@ -29,6 +29,7 @@ _MAX_NAME = 200  # characters of a recipe's name
 _MAX_DESCRIPTION = 2_000  # characters of its description
 _TABLES = ("model", "objective", "training")
 _STAGE = "stage"
+_FILES = ("removed_labels", "noise_ratios")  # settings of training that name files
 _OPTIONS = "_options"  # end of the names of tables with the settings of a part
 _FROM_DATA = {"labels", "audio_dim", "label_embedding_dim", "segments"}  # settings that follow from the data
 
@@ -81,6 +82,14 @@ class Recipe:
             "training": self.training.to_dict(),
             **({_STAGE: [stage.to_dict() for stage in self.stages]} if self.stages else {}),
         }
+
+    def describe(self) -> dict[str, Any]:
+        """Return the mapping of `to_dict` for other people: files are named without their folders."""
+        document = self.to_dict()
+        tables = [document["training"], *(stage.get("training", {}) for stage in document.get(_STAGE, []))]
+        for table in tables:
+            table |= {name: Path(table[name]).name for name in _FILES if name in table}
+        return document
 
     def of_stage(self, stage: Stage) -> Recipe:
         """Return the recipe of a training stage, without stages of its own. Raises SetupError if it is invalid."""
@@ -301,7 +310,7 @@ def _make_files_absolute(document: Mapping[str, Any]) -> None:
     for table in tables:
         if not isinstance(table, dict):
             continue
-        for name in ("removed_labels", "noise_ratios"):
+        for name in _FILES:
             value = table.get(name)
             if isinstance(value, str) and value and "\0" not in value and is_file(Path(value)):
                 table[name] = str(Path(value).resolve())

@@ -319,7 +319,7 @@ def _save(run: RestoredRun) -> None:
     """Write the files of an epoch, the state last: a run resumed from the previous state writes the others again."""
     job, state = run.job, run.state
     spec, latest = job.clips.features.spec, state.log[-1]
-    record = {"recipe": job.recipe.to_dict(), **{key: latest[key] for key in ("epoch", "losses", "validation")}}
+    record = {"recipe": job.recipe.describe(), **{key: latest[key] for key in ("epoch", "losses", "validation")}}
     if job.validation is not None and job.validation.split != "val":
         record["selected_on"] = job.validation.split  # not a split to report scores of
     if run.parts.others:

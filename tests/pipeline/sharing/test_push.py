@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from avvp.pipeline.errors import SetupError
 from avvp.pipeline.files import exclusive_lock
 from avvp.pipeline.metrics import LEVELS, SCORE_NAMES
 from avvp.pipeline.sharing.model_card import check_licence, format_card
+from avvp.pipeline.training.recipe import load_recipe, make_recipe
 from avvp.weights import load_bundle
 from avvp.weights.remote.gather import gather_files
 from avvp.weights.remote.hub import parse_address
@@ -153,6 +155,22 @@ def test_the_card_of_a_localizer_has_accuracies(tmp_path: Path, run: Run) -> Non
     )  # fmt: skip
     assert result.status == 2
     assert "cannot be put on a model card: no 'accuracy' in it" in result.err
+
+
+def test_the_card_of_a_recipe_with_stages_can_be_trained_again(trained: Path) -> None:
+    """It says what the files are, holds every stage, and no folder of the person who trained."""
+    recipe = load_recipe("cvcms", ["stage.noisy.training.epochs=3"])
+    training = replace(recipe.training, removed_labels="/home/alice/secret/reviewed.csv")
+    checkpoint = load_checkpoint(trained / "parser.safetensors")
+    record = {**RECORD, "recipe": recipe.describe(), "epochs_of": {"audio": 2, "visual": 4}}
+    (trained / "parser.safetensors").write_bytes(dump_checkpoint(checkpoint.parser, checkpoint.feature_spec, record))
+    card = format_card(load_bundle(str(trained)), parse_address("hf://alice/tiny"), size=1)
+    assert "The recipe has 3 stages: noisy (train), exchange (relabel), clean (train)." in card
+    assert "the parser joins the audio network of epoch 2 and the visual network of epoch 4." in card
+    shown = parse_toml(card.partition("```toml\n")[2].partition("```")[0])
+    assert make_recipe({"name": "cvcms", **shown}) == recipe
+    described = replace(recipe, training=training).describe()
+    assert described["training"]["removed_labels"] == "reviewed.csv"
 
 
 def test_a_card_claims_nothing_that_was_not_measured(tiny_bundle: Path) -> None:

@@ -301,7 +301,7 @@ def _start(
         complete_bundle(job, plan, source)
     if is_longer:
         write_config(root, plan.to_dict())
-    config = {**job.recipe.to_dict(), "clips": len(job.clips), "classes": len(job.config.labels)}
+    config = {**job.recipe.describe(), "clips": len(job.clips), "classes": len(job.config.labels)}
     log_epoch = lock.enter_context(
         start_trackers(
             options.trackers(),
