@@ -125,7 +125,8 @@ def test_features_of_the_other_task_are_named_before_anything_is_loaded(
     result = run("train", "--recipe", "han", *event_data_options(data), "-o", tmp_path / "x")
     text = " ".join(result.err.split())
     assert result.status == 2
-    assert "recipe han reads the streams audio, visual_2d, visual_3d (profiles llp, clean), but" in text
+    streams = "audio, visual_2d, visual_3d or audio, visual_2d"
+    assert f"recipe han reads the streams {streams} (profiles llp, clean, clip-clap, clip-clap-3d), but" in text
     assert "holds audio, visual_map of profile ave" in text
 
 
