@@ -45,7 +45,6 @@ SHIPPED = {
     "jomold": ("han", "mmil", 25, 128, 5e-4, 6),
     "cmpae": ("han", "evidence", 20, 128, 5e-4, 0),
     "cvcms": ("han", "classwise", 40, 64, 7e-5, 0),
-    "cvcms": ("han", "classwise", 40, 64, 7e-5, 0),
     "demo": ("mmpyr", "leap", 50, 32, 1e-3, 2),
 }
 
