@@ -161,7 +161,7 @@ def test_without_prompts_and_calibration_every_threshold_is_0(place: Place, teac
     np.testing.assert_array_equal(labels[:, dog], place.load("data/CLIP/scores/one.npy")[:, dog] > 0)
 
 
-def test_a_parser_is_trained_on_the_labels(place: Place, teacher: Path) -> None:
+def test_parsers_are_trained_on_the_labels_and_the_scores(place: Place, teacher: Path) -> None:
     weak = ("--annotations", place.root / "llp", "--prompts", place.root / "mine.toml")
     assert place.label(*weak, "--teacher", teacher, "--calibrate", "dense").status == 0
     rng = np.random.default_rng(0)
@@ -172,10 +172,11 @@ def test_a_parser_is_trained_on_the_labels(place: Place, teacher: Path) -> None:
             np.save(place.root / "llp_features" / folder / f"{clip}.npy", rows)
     inputs = ("--annotations", place.root / "llp", "--features", place.root / "llp_features")
     small = ("--set", "model.hidden_dim=16", "--set", "model.heads=2", "--set", "model.feedforward_dim=16")
-    labels = ("--pseudo-labels", place.root / "data", "--recipe", "valor", *small, "--epochs", 1)
-    result = place.run("train", *inputs, *labels, "-o", place.root / "run")
-    assert result.status == 0, result.err
-    assert (place.root / "run/best.safetensors").exists()
+    for recipe in ("valor", "uwav"):  # UWAV's soft targets are made of scores and thresholds
+        labels = ("--pseudo-labels", place.root / "data", "--recipe", recipe, *small, "--epochs", 1)
+        result = place.run("train", *inputs, *labels, "-o", place.root / recipe)
+        assert result.status == 0, result.err
+        assert (place.root / recipe / "best.safetensors").exists()
 
 
 def make_teacher(folder: Path, width: int = WIDTH) -> Path:
