@@ -34,6 +34,7 @@ _EXAMPLES = (
     "avvp status feats/ --watch",
     "avvp train --annotations llp/ --features feats/ --pseudo-labels valor/ -o runs/leap",
     "avvp evaluate --weights runs/leap --annotations llp/ --features feats/",
+    "avvp compare runs/mmil runs/leap --annotations llp/ --features feats/",
     "avvp pseudo-label clips/ --annotations labels.csv -o data/",
     "avvp synth clips/ --clips 100",
     "avvp weights list",

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.command import Result
 from support.run_folders import LABELS, train_options, write_data
@@ -119,6 +120,24 @@ def test_every_format(data: Path, run: Run, tmp_path: Path) -> None:
     svg = tmp_path / "one.svg"
     assert run("compare", late, "--annotations", data / "annotations", "--plot", svg, "-q").status == 0
     assert "late_1" in svg.read_text(encoding="utf-8")
+
+
+def test_networks_read_the_features_of_their_profile(data: Path, runs: Path, run: Run, tmp_path: Path) -> None:
+    """A run on narrower features beside one on those of the others."""
+    narrow = shutil.copytree(data / "features", tmp_path / "narrow")
+    for file in (narrow / "vggish_tiny").iterdir():
+        np.save(file, np.load(file)[:, :2])
+    spec = json.loads((narrow / "features.json").read_text())
+    (narrow / "features.json").write_text(json.dumps({**spec, "dims": [2, *spec["dims"][1:]]}))
+    command = [part if part != str(data / "features") else str(narrow) for part in train_options(data)]
+    trained = run(*command, "--epochs", "1", "-q", "-o", tmp_path / "other")
+    assert trained.status == 0, trained.err
+    both = run("compare", runs / "leap", tmp_path / "other", *options(data), "--features", narrow, "-f", "json")
+    assert both.status == 0, both.err
+    assert json.loads(both.out)["systems"] == ["leap", "other"]
+    alone = run("compare", runs / "leap", tmp_path / "other", *options(data))
+    assert alone.status == 2
+    assert "dims: [2, 5, 4] / [3, 5, 4]" in alone.err
 
 
 def test_clips_that_differ(data: Path, run: Run, tmp_path: Path) -> None:
