@@ -56,11 +56,10 @@ def measure_attention(loaded: LoadedParser, clips: SplitDataset) -> dict[str, li
         modality -> a pair for every class that is present in a part of a clip: the correlation, and whether the peak
         lies in the event.
     """
-    dims = np.cumsum(clips.features.spec.dims)[:-1]
     truth = clips.segment_labels
     results: dict[str, list[tuple[float, bool]]] = {"audio": [], "visual": []}
-    for index, name in enumerate(clips.ids):
-        streams = [torch.from_numpy(part[None]) for part in np.split(clips.features.read(name), dims, axis=1)]
+    for index in range(len(clips)):
+        streams = [torch.from_numpy(rows[None]) for rows in clips.streams(index)]
         with torch.inference_mode():
             output = loaded.parser(*streams)
         for modality, pairs in results.items():

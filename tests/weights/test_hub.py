@@ -20,7 +20,7 @@ from avvp.weights.remote.hub import HubAddress, parse_address
 from avvp.weights.source import WeightSource
 from support.bundles import LABELS, TINY
 from support.command import Result
-from support.hub import TOKEN, Hub
+from support.hub import TOKEN, Hub, Repository
 from support.media import Clips
 
 pytest.importorskip("huggingface_hub")
@@ -276,6 +276,30 @@ def test_pickles_are_not_read_from_a_hub(hub: Hub, tiny_bundle: Path, tmp_path: 
     hub.add("alice/parser", folder)
     with pytest.raises(WeightsError, match=r"'parser\.pt' is not read from a hub"):
         load_bundle("hf://alice/parser")
+
+
+def with_thresholds(tiny_bundle: Path, content: bytes) -> dict[str, bytes]:
+    files = {path.name: path.read_bytes() for path in tiny_bundle.iterdir()}
+    described = files["bundle.toml"].replace(
+        b'parser.safetensors" }\n', b'parser.safetensors", thresholds = "thresholds.toml" }\n'
+    )
+    assert b"thresholds" in described
+    return files | {"bundle.toml": described, "thresholds.toml": content}
+
+
+def test_thresholds_come_with_the_bundle(hub: Hub, tiny_bundle: Path) -> None:
+    hub.repositories["alice/tuned"] = Repository()
+    hub.repositories["alice/tuned"].commit(with_thresholds(tiny_bundle, b"[visual.video]\nDog = 0.7\n"))
+    loaded = load_networks("hf://alice/tuned")
+    assert loaded.thresholds.visual_video.tolist() == [0.7, 0.5, 0.5]
+    assert "thresholds.toml" in loaded.hashes
+
+
+def test_thresholds_of_any_size_are_not_downloaded(hub: Hub, tiny_bundle: Path) -> None:
+    hub.repositories["alice/large"] = Repository()
+    hub.repositories["alice/large"].commit(with_thresholds(tiny_bundle, b"#" * (4 << 20) + b"\n"))
+    with pytest.raises(WeightsError, match="more than such a file may have"):
+        load_bundle("hf://alice/large")
 
 
 def test_a_large_description_and_a_wrong_one_are_refused(hub: Hub, tmp_path: Path) -> None:

@@ -14,8 +14,11 @@ import pytest
 from avvp.models.files.checkpoint import dump_checkpoint, load_checkpoint
 from avvp.models.localizers.localizer import EventLocalizer
 from avvp.models.parser import AVParser, restore_parser
+from avvp.pipeline.errors import SetupError
 from avvp.pipeline.inference.thresholds import DecisionRule, Thresholds
+from avvp.pipeline.sharing.push import plan_upload
 from avvp.pipeline.timeline import SegmentProbabilities, all_events
+from avvp.weights.remote.hub import parse_address
 from support.bundles import LABELS, copy_bundle
 from support.command import Result
 from support.media import Clips
@@ -133,6 +136,22 @@ def test_model_info_and_page_name_the_decision(run: Run, bundle: Path, clips: Cl
     page = (tmp_path / "p.html").read_text()
     assert '"rule":{"video_filter":"own","strict":false}' in page.replace(" ", "")
     assert "thresholds 0.25 per second, 0.45 per video" in page
+
+
+def test_thresholds_are_uploaded_and_named_on_the_card(bundle: Path) -> None:
+    with_file(bundle, "[visual.video]\nDog = 0.7\n")
+    with plan_upload(str(bundle), parse_address("hf://alice/parser")) as upload:
+        assert upload.files["thresholds.toml"] == bundle / "thresholds.toml"
+        assert 'thresholds = "thresholds.toml"' in upload.texts["bundle.toml"].replace('"thresholds" =', "thresholds =")
+        card = upload.texts["README.md"]
+    assert "at least 0.25" in card
+    assert "thresholds by class in a file of the bundle" in card
+    (bundle / "thresholds.toml").write_text("[")
+    with (
+        pytest.raises(SetupError, match="not a readable file of thresholds"),
+        plan_upload(str(bundle), parse_address("hf://alice/parser")),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(
