@@ -12,16 +12,26 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from avvp.models.denoising import NoiseRatios
 from avvp.models.files.checkpoint import load_checkpoint
+from avvp.models.labels import LLP_LABELS
 from avvp.pipeline.errors import SetupError
 from avvp.pipeline.training.distributed import Ranks
 from avvp.pipeline.training.recipe import load_recipe
 from avvp.pipeline.training.run_folder import BEST_FILE, CONFIG_FILE, LAST_FILE, STATE_FILE, lock_run
 from avvp.pipeline.training.setup import TrainingPlan, open_data, prepare_job, start_run
-from avvp.pipeline.training.stages.products import RATIOS_FILE, RECORD_FILE, REMOVED_FILE, read_removed
+from avvp.pipeline.training.stages.products import (
+    RATIOS_FILE,
+    RECORD_FILE,
+    REMOVED_FILE,
+    format_ratios,
+    read_ratios,
+    read_removed,
+)
 from avvp.pipeline.training.stages.run_stages import StageCallbacks, StageRuns, run_earlier_stages
-from avvp.pipeline.training.train_parser import TrainingCallbacks, TrainingJob, restore_run, train_epochs
+from avvp.pipeline.training.train_parser import TrainingCallbacks, TrainingJob, check_job, restore_run, train_epochs
 from safetensors.torch import load_file
+from support.golden import load_npz, needs_golden
 from support.llp_like import Recipe as Data
 from support.llp_like import generate
 from support.training import CPU
@@ -243,3 +253,70 @@ def test_a_stage_is_locked(few: Path, tmp_path: Path) -> None:
         stages.open(0, lock)
         with pytest.raises(SetupError, match="another process"), lock_run(root / "stages" / "1-noisy"):
             pass
+
+
+def test_removal_in_batches_needs_han_and_one_process(few: Path, tmp_path: Path) -> None:
+    at = place(few, "jomold", "training.noise_ratios=llp")
+    job = at.job(tmp_path)
+    with pytest.raises(SetupError, match="train in one process, without torchrun"):
+        check_job(replace(job, ranks=Ranks(0, 2, 0)))
+    other = place(
+        few, "jomold", "training.noise_ratios=llp", "model.encoder=mmpyr", "model.heads=4", "model.visual_dropout=0.0"
+    )
+    with pytest.raises(SetupError, match="passes without cross-attention, which the encoder han has"):
+        other.job(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[audio]\nSpeech = 0.5\n", r"expected the tables \[audio\] and \[visual\]"),
+        ("audio = 3\n[visual]\n", "audio is 3, expected a table"),
+        ("[audio]\nSpeech = 0.5\n[visual]\n", r"\[audio\] has no ratio of the class 'Dog'"),
+        ("[audio]\nSpeech = 0.5\nDog = 2\n[visual]\n", "'Dog' is 2, expected a number from 0 to 1"),
+        ("[audio]\nSpeech = 0.5\nDog = true\n[visual]\n", "'Dog' is True, expected a number from 0 to 1"),
+        ("[audio]\nSpeech = 0.5\nDog = nan\n[visual]\n", "'Dog' is nan, expected a number from 0 to 1"),
+        ("[audio]\nSpeech = 0.5\nDog = 0\nCat = 0\n[visual]\n", "a class that the data do not have: 'Cat'"),
+        ("[audio\n", "not a file of noise ratios"),
+    ],
+)
+def test_bad_ratios_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "ratios.toml").write_text(text)
+    with pytest.raises(SetupError, match=message):
+        read_ratios(str(tmp_path / "ratios.toml"), ("Speech", "Dog"))
+    with pytest.raises(SetupError, match="not a file of noise ratios"):
+        read_ratios(str(tmp_path / "missing.toml"), ("Speech", "Dog"))
+
+
+def test_ratios_keep_every_bit(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    ratios, labels = NoiseRatios(rng.random(3), rng.random(3)), ("Speech", 'a "b" = c', "\u00e9\t#")
+    (tmp_path / "ratios.toml").write_bytes(format_ratios(ratios, labels))
+    found = read_ratios(str(tmp_path / "ratios.toml"), labels)
+    assert np.array_equal(found.audio, ratios.audio)
+    assert np.array_equal(found.visual, ratios.visual)
+
+
+@needs_golden
+def test_ratios_for_llp_are_the_published_ones() -> None:
+    golden, found = load_npz("llp_denoising_published.npz"), read_ratios("llp", LLP_LABELS)
+    assert np.array_equal(found.audio, golden["jomold_noise_audio"])
+    assert np.array_equal(found.visual, golden["jomold_noise_visual"])
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("nobody\taudio\tDog", "line 2: unknown clip 'nobody'"),
+        ("NAME\tsmell\tDog", "line 2: unknown modality 'smell'"),
+        ("NAME\taudio\tUnicorn", "does not have the label 'Unicorn'"),
+        ("NAME\taudio", "line 2"),
+    ],
+)
+def test_bad_lists_of_removed_labels_are_refused(few: Path, tmp_path: Path, row: str, message: str) -> None:
+    clips = place(few, "ma").data.clips["train"]
+    (tmp_path / "removed.csv").write_text(
+        "filename\tmodality\tevent_labels\n" + row.replace("NAME", clips.filenames[0]) + "\n"
+    )
+    with pytest.raises(SetupError, match=f"not a file of removed labels.*{message}"):
+        read_removed(tmp_path / "removed.csv", clips, LABELS)
