@@ -134,6 +134,9 @@ def unused_when_published(config: TrainedConfig) -> dict[str, int]:
         return {"encoder": _UNUSED_OF_LOCALIZERS.get((config.system, config.supervision), 0)} if is_published else {}
     if isinstance(config, TeacherConfig):
         return {}
+    if config.modality_networks:
+        each = sum(unused_when_published(replace(config, modality_networks=False)).values())
+        return {"audio_network": each, "visual_network": each}
     dim, inner = config.hidden_dim, config.feedforward_dim
     linear, norm = dim * dim + dim, 2 * dim
     feedforward = 2 * dim * inner + dim + inner

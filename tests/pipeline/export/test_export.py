@@ -197,6 +197,17 @@ def test_parser_and_extractors_by_the_command(run: Run, bundle: Path, tmp_path: 
     assert list(json.loads((folder / "export.json").read_text())["networks"]) == ["parser"]
 
 
+def test_scores_above_one_are_exported_as_one(run: Run, bundle: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    """A single second of MGN has twice the probability of its video."""
+    parser = tiny_parser("mgn", "groups", group_blocks=1, cross_group_blocks=1)
+    with torch.no_grad():
+        parser.get_parameter("decoder.audio_prob.bias").fill_(2.0)
+    spec = load_parser(str(tiny_bundle)).spec
+    (bundle / "parser.safetensors").write_bytes(dump_checkpoint(parser, spec.to_dict(), {}))
+    result = run("export", bundle, "-f", "torch", "--parser-only", "-o", tmp_path / "out")
+    assert result.status == 0, result.err
+
+
 def test_a_file_that_differs_is_not_written(
     run: Run, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

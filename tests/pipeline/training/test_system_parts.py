@@ -50,14 +50,24 @@ def test_train_resume_and_evaluate(run: Run, data: Path, tmp_path: Path, setting
 @needs_golden
 @pytest.mark.parametrize(
     ("family", "settings"),
-    [("ma", {}), ("jomold", {}), ("jomold", {"cross_attention": False}), ("cmpae", {}), ("cvcms", {}), ("uwav", {})],
+    [
+        ("ma", {}),
+        ("jomold", {}),
+        ("jomold", {"cross_attention": False}),
+        ("cmpae", {}),
+        ("cvcms", {}),
+        ("uwav", {}),
+        ("mgn", {}),
+        ("dhhn", {}),
+    ],
     ids=str,
 )
 def test_parameters_as_published(family: str, settings: dict[str, Any]) -> None:
     """Those of this program, and those that the published one stores without using them."""
     parser = load_published(zoo_state(family), family=family, **settings)
     parts = count_parts(parser)
-    assert [part.name for part in parts] == ["stem", "encoder", "decoder"]
+    one = ["stem", "encoder", "decoder"]
+    assert [part.name for part in parts] == (["audio_network", "visual_network"] if family == "dhhn" else one)
     own = sum(part.parameters for part in parts)
     unused = sum(unused_when_published(parser.config).values())
     assert own + unused == load_json(f"{family}_official.json")["parameters"]
