@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ..weights.parts import Part, load_part
 from .config import ParserConfig
+from .decoder_output import ParserOutput
 from .losses import OWN_LOSSES, Objective, Targets, objective_terms
-from .parser import ParserOutput
 
 Loss = Callable[[ParserOutput, Targets], dict[str, Tensor]]
 _BATCH, _SEGMENTS = 2, 3  # of the output that a loss is tried with

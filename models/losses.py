@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..weights.parts import check_part
+from .decoder_output import ParserOutput
 from .leap import hard_union, soft_union
 from .loss_terms.across import across_loss, pool_by_labels
 from .loss_terms.alignment import ALIGNMENTS, alignment_loss
@@ -28,7 +29,6 @@ from .loss_terms.similarity import (
 )
 from .loss_terms.soft_segments import segment_weights, soft_targets, uncertain_segment_loss
 from .loss_terms.tokens import token_loss
-from .parser import ParserOutput
 
 __all__ = [
     "MAX_LOSS_WEIGHT",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from avvp.models.decoder_output import ParserOutput
 from avvp.models.losses import (
     Objective,
     Targets,
@@ -19,7 +20,6 @@ from avvp.models.losses import (
     segment_weights,
     token_loss,
 )
-from avvp.models.parser import ParserOutput
 from support.parsers import inputs, tiny_parser
 from support.training import WEAK
 

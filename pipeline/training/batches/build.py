@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ....models.decoder_output import ParserOutput
 from ....models.losses import Objective, Targets, labelled_rows
-from ....models.parser import AVParser, ParserOutput
+from ....models.parser import AVParser
 from ...datasets.clips import Batch
 from ...inference.networks import NetworkOutput, TrainedNetwork
 from .hooks import NO_HOOKS, BatchHooks, StepContext

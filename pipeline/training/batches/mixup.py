@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ....models.decoder_output import ParserOutput
 from ....models.encoded import Encoded
 from ....models.losses import Objective, Targets, objective_terms, segment_bce_with_logits, segment_targets
 from ....models.mmil import MMILDecoder
-from ....models.parser import AVParser, ParserOutput
+from ....models.parser import AVParser
 
 MIXED_DECODERS = ("mmil", "leap")
 _MODALITIES = ("audio", "visual")

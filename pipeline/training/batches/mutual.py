@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ....models.decoder_output import ParserOutput
 from ....models.losses import Targets, mutual_learning_loss
-from ....models.parser import ParserOutput
 
 
 def mutual_terms(output: ParserOutput, targets: Targets, weight: float, step: int) -> dict[str, Tensor]:

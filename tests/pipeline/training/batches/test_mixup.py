@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from avvp.models.decoder_output import ParserOutput
 from avvp.models.losses import Objective, Targets, objective_terms, soft_targets
 from avvp.models.mmil import MMILDecoder
-from avvp.models.parser import ParserOutput
 from avvp.pipeline.training.batches.mixup import draw_share, mixed_segment_loss, mixed_videos, mixup_terms
 from support.parsers import inputs, tiny_parser
 
