@@ -155,15 +155,14 @@ def write_labels(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("recipe", ["han", "mmpyr"])
 def test_a_parser_of_two_streams_is_trained_scored_and_parses_videos(
-    run: Callable[..., Result], extracted: Path, models: Path, videos: Path, tmp_path: Path, recipe: str
+    run: Callable[..., Result], extracted: Path, models: Path, videos: Path, tmp_path: Path
 ) -> None:
     annotations, root = write_labels(tmp_path / "labels"), tmp_path / "run"
     changes = ("training.epochs=1", "model.hidden_dim=16", "model.feedforward_dim=16", "objective.targets=weak")
     data = ("--annotations", annotations, "--features", extracted)
     trained = run(
-        "train", *data, "--recipe", recipe, "-o", root, "--extractors", models / "clip-clap", "--device", "cpu",
+        "train", *data, "--recipe", "han", "-o", root, "--extractors", models / "clip-clap", "--device", "cpu",
         *(part for change in changes for part in ("--set", change)),
     )  # fmt: skip
     assert trained.status == 0, trained.err
@@ -177,11 +176,10 @@ def test_a_parser_of_two_streams_is_trained_scored_and_parses_videos(
         assert timeline["provenance"]["features"]["sample_rate"] == 48_000
     many = run("parse", videos, "--weights", root, "--device", "cpu", "--output-dir", tmp_path / "events")
     assert many.status == 0, many.err
-    exported = run("export", root, "-o", tmp_path / "exported")
+    exported = run("export", root, "-o", tmp_path / "exported", "--parser-only")
     assert exported.status == 0, exported.err
     written = json.loads((tmp_path / "exported" / "export.json").read_text())["networks"]
     assert [one["name"] for one in written["parser"]["inputs"]] == ["audio", "visual_2d", "lengths"]
-    assert [written[stream]["extractor"] for stream in ("audio", "visual_2d")] == ["clap_tiny", "clip_tiny"]
 
 
 def test_features_of_another_profile_are_refused(
