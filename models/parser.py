@@ -20,6 +20,17 @@ from .mgn import MGN, initialize
 from .parts import build_decoder, build_encoder, try_decoder, try_encoder
 from .stems import STEMS
 
+__all__ = [
+    "AVParser",
+    "NetworkPair",
+    "ParserOutput",
+    "build_parser",
+    "join_networks",
+    "meta_parser",
+    "parser_shapes",
+    "restore_parser",
+]
+
 
 class AVParser(nn.Module):
     """Audio-visual video parser: feature stem, encoder (such as MM-Pyr or HAN), decoder (such as LEAP or MMIL).

@@ -211,7 +211,8 @@ _BEFORE_LEAP = (
         figures=(60.8, 55.4, 50.4, 55.5, 57.2, 51.1, 52.4, 44.4, 49.3, 49.1),
         in_table4=True,
         caveats=(
-            "Clips have exactly 10 seconds: one of its weights has that length.",
+            "One of its weights has the length of the clips, 10 seconds: shorter ones are padded, longer ones parsed in"
+            " windows.",
             "It hardly localizes: the score of a second is that of its video times 1.04 to 1.23.",
         ),
     ),
