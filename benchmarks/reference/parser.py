@@ -14,6 +14,7 @@ from avvp.models.layers import AttentionLayer, Dropout
 from avvp.models.leap import LeapDecoder, ModalityDecoder
 from avvp.models.mmpyr import LevelFusion, MMPyramid, PyramidLevel, TemporalConv
 from avvp.models.parser import AVParser
+from avvp.models.stems import FeatureStem
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -63,7 +64,7 @@ def encode_plainly(parser: AVParser, audio: Tensor, visual_2d: Tensor, visual_3d
     Returns:
         Audio and visual features, (B, T, D) each.
     """
-    stem, encoder = parser.stem, cast("MMPyramid", parser.encoder)
+    stem, encoder = cast("FeatureStem", parser.stem), cast("MMPyramid", parser.encoder)
     frames = visual_2d.shape[1] // audio.shape[1]
     projected = stem.visual_2d(visual_2d).permute(0, 2, 1).unsqueeze(-1)
     per_second = F.avg_pool2d(projected, (frames, 1)).squeeze(-1).permute(0, 2, 1)

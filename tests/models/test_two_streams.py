@@ -8,6 +8,7 @@ import pytest
 import torch
 from avvp.models import ParserConfig
 from avvp.models.files.checkpoint import dump_checkpoint, load_checkpoint
+from avvp.models.stems import FeatureStem
 from support.parsers import inputs, tiny_parser
 
 
@@ -30,6 +31,7 @@ def test_the_visual_stream_is_the_projection_of_the_mean_frame() -> None:
     keys = {key for key in parser.state_dict() if key.startswith("stem.")}
     assert keys == {f"stem.{stream}.{name}" for stream in ("audio", "visual_2d") for name in ("weight", "bias")}
     audio, frames, _ = inputs(2, 3)
+    assert isinstance(parser.stem, FeatureStem)
     projected, visual = parser.stem(audio, frames)
     weight, bias = parser.stem.visual_2d.weight, parser.stem.visual_2d.bias
     torch.testing.assert_close(visual, (frames @ weight.T + bias).unflatten(1, (3, 8)).mean(2))

@@ -13,6 +13,7 @@ import pytest
 import torch
 from avvp.models.files.checkpoint import dump_checkpoint
 from avvp.models.parser import AVParser
+from avvp.models.stems import FeatureStem
 from avvp.pipeline.datasets.annotations import Annotations, read_annotations
 from avvp.pipeline.datasets.clips import SplitDataset, load_clips
 from avvp.pipeline.datasets.pseudo_labels import write_pseudo_labels
@@ -434,6 +435,7 @@ def test_a_published_file_as_a_bundle(tmp_path: Path, family: str) -> None:
 def test_evaluate_refuses_non_finite_predictions(data: tuple[Path, dict[str, Truth]], tmp_path: Path) -> None:
     """NaN is below every threshold: without this it would be scored as silence."""
     parser = tiny_parser().float()
+    assert isinstance(parser.stem, FeatureStem)
     with torch.no_grad():
         parser.stem.audio.weight.fill_(3e38)  # finite, as a file must hold, but not what is computed with it
     judge = judge_of(data[0], write_bundle(tmp_path / "b", parser))
