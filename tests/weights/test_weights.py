@@ -291,6 +291,8 @@ def test_manifest_is_complete() -> None:
     localizers = {f"{name}{weak}" for name in ("ave", "psp", "cmbs", "cpsp") for weak in ("", "-weak")} | {"dmrn"}
     assert set(bundles) == {
         "leap-llp",
+        "jomold",
+        "cmpae",
         "untrained",
         "untrained-clean",
         "untrained-ave",
