@@ -52,9 +52,9 @@ def make_optimizer(config: TrainingConfig, parser: TrainedNetwork) -> torch.opti
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of each group of an optimizer of `make_optimizer`: its factor of `rate`."""
+    """Set the learning rate of each group of an optimizer: `rate`, times the factor that `make_optimizer` gave it."""
     for group in optimizer.param_groups:
-        group["lr"] = group["factor"] * rate
+        group["lr"] = group.get("factor", 1.0) * rate
 
 
 def training_step(
