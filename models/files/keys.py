@@ -163,6 +163,27 @@ def _undo(rule: tuple[str, str], name: str, *, start: bool = False) -> list[str]
     return [name[: match.start()] + match.expand(source) + name[match.end() :] for match in matches]
 
 
+def check_state(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Check that a state dict holds named tensors and nothing else.
+
+    Args:
+        state_dict: as a user gives it.
+
+    Returns:
+        The same without the prefix ``module.`` of data-parallel training.
+
+    Raises:
+        ValueError: a name is no text, or a value no tensor.
+    """
+    for key, tensor in state_dict.items():
+        if not isinstance(key, str):
+            raise ValueError(f"the file is no state dict: {shown(key)} is the name of a tensor")
+        if not isinstance(tensor, Tensor):
+            kind = type(tensor).__name__
+            raise ValueError(f"the file is no state dict: {shown_name(key)} is of type {kind}, not a tensor")
+    return {key.removeprefix("module."): tensor for key, tensor in state_dict.items()}
+
+
 def read_matrix(tensors: Mapping[str, Tensor], key: str) -> tuple[int, int]:
     """Return the shape of a matrix. Raises KeyError where it is missing, ValueError where it is none."""
     shape = tuple(tensors[key].shape)

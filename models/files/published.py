@@ -11,6 +11,7 @@ from ...weights.messages import shown
 from ..labels import AVE_LABELS, LLP_LABELS
 from ..localizers.localizer import EventLocalizer
 from ..parser import AVParser
+from .keys import check_state
 from .published_localizers import SYSTEMS, load_localizer
 from .published_parsers import FAMILIES, load_parser
 
@@ -119,9 +120,7 @@ def load_published(
         ave, dmrn: github.com/YapengTian/AVE-ECCV18; psp: github.com/jasongief/PSP_CVPR_2021;
         cmbs: github.com/marmot-xy/CMBS; cpsp: github.com/jasongief/CPSP.
     """
-    if not_names := [key for key in state_dict if not isinstance(key, str)]:
-        raise ValueError(f"the file is no state dict: {shown(not_names[0])} is the name of a tensor")
-    state = {key.removeprefix("module."): tensor for key, tensor in state_dict.items()}
+    state = check_state(state_dict)
     if family in FAMILIES:
         if supervision is not None or settings:
             given = ["supervision"] * (supervision is not None) + sorted(settings)

@@ -52,7 +52,8 @@ _MGN_SETTINGS: dict[str, Any] = {
     "video_filter": "pooled",
 }  # fmt: skip
 _DHHN_SETTINGS: dict[str, Any] = {
-    "encoder": "han", "decoder": "mmil", "heads": 1, "dropout": 0.1, "attention_dropout": 0.1, "video_filter": "own",
+    "encoder": "han", "decoder": "mmil", "heads": 1, "scales": 3, "dropout": 0.1, "attention_dropout": 0.1,
+    "video_filter": "own",
 }  # fmt: skip
 GROUP_FAMILIES = {
     "mgn": Family("MGN", STEM + _MGN, re.compile(r"(?!)"), _MGN_SETTINGS, _MGN_INNER),  # every key is read

@@ -161,7 +161,11 @@ def _split_networks(state_dict: Mapping[str, Tensor]) -> list[dict[str, Tensor]]
     if others := [key for key in state_dict if not key.startswith(NETWORKS)]:
         raise ValueError(f"not a key of the published DHHN: {shown_name(others[0])}, without {' or '.join(NETWORKS)}")
     networks = [
-        {key.removeprefix(prefix): tensor for key, tensor in state_dict.items() if key.startswith(prefix)}
+        {
+            key.removeprefix(prefix).removeprefix("module."): tensor
+            for key, tensor in state_dict.items()
+            if key.startswith(prefix)
+        }
         for prefix in NETWORKS
     ]
     if not all(networks):
@@ -198,7 +202,6 @@ def _read_sizes(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> d
     else:
         sizes["feedforward_dim"] = read_matrix(tensors, "encoder.layers.0.feedforward.0.weight")[0]
         sizes["layers"] = count_modules(tensors, r"encoder\.layers\.(\d+)\.")
-        sizes["scales"] = count_modules(tensors, r"encoder\.scales\.(\d+)\.")
     if settings["decoder"] == "leap":
         sizes["label_embedding_dim"] = read_matrix(tensors, "decoder.label_projection.weight")[1]
         sizes["leap_blocks"] = count_modules(tensors, r"decoder\.audio\.blocks\.(\d+)\.")

@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ...weights.messages import shown
 from ..teacher import TeacherConfig, TemporalTeacher, restore_teacher, teacher_shapes
-from .keys import Family, Rules, count_modules, read_matrix
+from .keys import Family, Rules, check_state, count_modules, read_matrix
 
 _SCALES = {"audio": "a_logit_scale", "visual": "v_logit_scale"}
 
@@ -68,9 +67,7 @@ def load_published_teacher(
     Source:
         UWAV's program (Lai et al., CVPR 2025).
     """
-    if not_names := [key for key in state_dict if not isinstance(key, str)]:
-        raise ValueError(f"the file is no state dict: {shown(not_names[0])} is the name of a tensor")
-    state = {key.removeprefix("module."): tensor for key, tensor in state_dict.items()}
+    state = check_state(state_dict)
     scales = {modality: _read_scale(state, key) for modality, key in _SCALES.items()}
     tensors, _ = _FAMILY.map_state({key: tensor for key, tensor in state.items() if key not in _SCALES.values()})
     try:

@@ -81,6 +81,24 @@ def test_files_of_two_networks_are_checked() -> None:
         load_published({**state, "other": torch.zeros(1)}, family="dhhn")
 
 
+@needs_golden
+@pytest.mark.parametrize("scales", [0, 1, 2])
+def test_files_with_fewer_scales_are_no_files_of_dhhn(scales: int) -> None:
+    state = one_network("audio_net.")
+    kept = tuple(f"conv_x{stream}.{level}." for stream in (1, 2) for level in range(scales))
+    cut = {key: value for key, value in state.items() if not key.startswith("conv_") or key.startswith(kept)}
+    with pytest.raises(ValueError, match=rf"missing \['conv_x1\.{scales}\.blocks"):
+        load_published(cut, family="dhhn")
+
+
+@needs_golden
+def test_data_parallel_prefix_inside_that_of_a_network() -> None:
+    state = zoo_state("dhhn")
+    wrapped = {key.replace("_net.", "_net.module.", 1): value for key, value in state.items()}
+    parsers = [load_published(keys, family="dhhn") for keys in (state, wrapped)]
+    torch.testing.assert_close(parsers[0].state_dict(), parsers[1].state_dict())
+
+
 def test_scale_equals_a_strided_convolution() -> None:
     for kernel, stride in ((1, 1), (3, 2), (5, 5)):
         scale = TemporalScale(4, kernel, stride).double().eval()

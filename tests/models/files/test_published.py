@@ -116,6 +116,8 @@ def test_load_published_rejects_missing_unknown_and_differing_keys(change, messa
         ({"AVL.la_cma_network.999999999.sublayer.0.norm.weight": torch.zeros(1)}, "leap_blocks"),
         ({"MMP.capture.vnetwork.0.conv1.bias": torch.zeros(512, dtype=torch.int64)}, "differ in this file"),
         ({"\x1b[31m\n" + "x" * 10_000: torch.zeros(1)}, "not a key of the published"),
+        ({"fc_lv.bias": 3}, "fc_lv.bias is of type int, not a tensor"),
+        ({1: torch.zeros(1)}, "1 is the name of a tensor"),
     ],
 )
 def test_load_published_refuses_what_cannot_be_parameters(change: dict[str, torch.Tensor], message: str) -> None:
