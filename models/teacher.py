@@ -288,12 +288,15 @@ def teacher_loss(output: TeacherOutput, events: Tensor, objective: TeacherObject
         objective: weight of the classes that occur in a clip.
 
     Returns:
-        Scalar, the mean over real segments and classes.
+        Scalar, the mean over real segments and classes; NaN where a probability is.
 
     Source:
         UWAV's program.
     """
-    losses = F.binary_cross_entropy(output.event_probs, events, reduction="none")
+    probs = output.event_probs
+    undefined = probs.isnan()  # for which torch raises an error, which on a GPU aborts the process's CUDA context
+    losses = F.binary_cross_entropy(probs.masked_fill(undefined, 0.0), events, reduction="none")
+    losses = losses.masked_fill(undefined, float("nan"))
     occurs = events.amax(dim=1, keepdim=True)
     losses = losses * (1 + (objective.positive_weight - 1) * occurs)
     if output.valid is None:

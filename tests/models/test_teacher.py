@@ -131,6 +131,12 @@ def test_the_loss_by_hand() -> None:
     assert float(found) == pytest.approx(expected, rel=1e-6)
 
 
+def test_the_loss_of_a_network_that_diverged_is_nan() -> None:
+    logits = torch.tensor([[[0.0, float("nan")]]])
+    loss = teacher_loss(TeacherOutput(logits, torch.zeros(1, 1, 2), None), torch.ones(1, 1, 2), TeacherObjective())
+    assert math.isnan(float(loss))
+
+
 def test_tensors_of_a_file_are_kept() -> None:
     teacher = small_teacher()
     assert teacher_shapes(SMALL) == {key: tuple(value.shape) for key, value in teacher.state_dict().items()}
