@@ -18,7 +18,13 @@ TEMPERATURE = 2.0  # of the published program; the paper has none
 Frequency = float | Sequence[float] | NDArray[np.floating] | Tensor
 
 
-def soft_targets(teacher_logits: Tensor, thresholds: Tensor, weak: Tensor, temperature: float = TEMPERATURE) -> Tensor:
+def soft_targets(
+    teacher_logits: Tensor,
+    thresholds: Tensor,
+    weak: Tensor,
+    temperature: float = TEMPERATURE,
+    valid: Tensor | None = None,
+) -> Tensor:
     """Compute the probability that a teacher gives to each segment label: ``sigmoid((z - threshold) / temperature)``.
 
     Args:
@@ -26,6 +32,8 @@ def soft_targets(teacher_logits: Tensor, thresholds: Tensor, weak: Tensor, tempe
         thresholds: (C,) of the teacher's logits; -inf stands for the lowest logit of the class in the batch, less 1.
         weak: (B, C), 1 for the classes of the clip; the others get 0.
         temperature: above 0.
+        valid: (B, T) bool, True on real segments, among which the lowest logit is sought; None when there is no
+            padding.
 
     Returns:
         (B, T, C) in [0, 1], at least float32.
@@ -35,7 +43,8 @@ def soft_targets(teacher_logits: Tensor, thresholds: Tensor, weak: Tensor, tempe
     """
     dtype = loss_dtype(teacher_logits)
     logits, thresholds = teacher_logits.to(dtype), thresholds.to(dtype)
-    thresholds = torch.where(thresholds.isneginf(), logits.amin(dim=(0, 1)) - 1, thresholds)
+    real = logits if valid is None else logits.masked_fill(~valid[:, :, None], float("inf"))
+    thresholds = torch.where(thresholds.isneginf(), real.amin(dim=(0, 1)) - 1, thresholds)
     return ((logits - thresholds) / temperature).sigmoid() * weak[:, None, :].to(dtype)
 
 
@@ -88,4 +97,5 @@ def uncertain_segment_loss(  # noqa: PLR0917 - public signature
     weights = None if frequency is None else segment_weights(weak, frequency, positive_weight)
     if valid is None:
         valid = torch.ones(logits.shape[:2], dtype=torch.bool, device=logits.device)
-    return segment_bce_with_logits(logits, soft_targets(teacher_logits, thresholds, weak), valid, weights)
+    targets = soft_targets(teacher_logits, thresholds, weak, valid=valid)
+    return segment_bce_with_logits(logits, targets, valid, weights)

@@ -52,7 +52,8 @@ def test_weights_by_hand() -> None:
 def test_padding_does_not_count() -> None:
     generator = torch.Generator().manual_seed(3)
     logits, teacher = (torch.randn(1, 4, 3, generator=generator) for _ in range(2))
-    thresholds, weak = torch.zeros(3), torch.ones(1, 3)
+    thresholds, weak = torch.tensor([0.0, -INFINITY, 0.5]), torch.ones(1, 3)
+    teacher[:, 2:] -= 9.0  # the lowest logits are those of padding
     valid = torch.tensor([[True, True, False, False]])
     expected = uncertain_segment_loss(logits[:, :2], teacher[:, :2], thresholds, weak, 0.4, 0.5)
     torch.testing.assert_close(
