@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...weights.safe_paths import inside
-from ..errors import DatasetError, OutputError
-from ..features.npy_files import read_array, read_header
-from ..features.npy_folders import READ_THREADS, list_clips
+from ..errors import OutputError
 from ..files import make_folder, write_atomic
 from ..text import escape
 from ..text_files import read_json
 from .annotations import empty_labels
+from .clip_tables import fill_table
 
 RECORD = "pseudo_labels.json"  # written by `avvp pseudo-label`
 FOLDERS = {"audio": Path("CLAP/segment_pseudo_labels"), "visual": Path("CLIP/segment_pseudo_labels")}
@@ -103,28 +101,9 @@ def read_pseudo_labels(
     table = empty_labels(len(ids), max(lengths, default=1), classes)
     if not folder.is_dir():
         return table, [f"{escape(folder)}: no such folder of {modality} pseudo labels"]
-    present = list_clips(folder)  # names of clips come from other files, too: none of them leads out of the folder
 
-    def read(clip_id: str, length: int) -> NDArray[np.bool_] | str:
-        path = folder / f"{clip_id}.npy"
-        if clip_id not in present:
-            return f"{escape(path)}: no such file"
-        try:
-            shape = read_header(path).shape
-            if shape != (length, classes):
-                return f"{escape(path)}: shape {shape}, expected ({length}, {classes})"
-            values = read_array(path)
-        except DatasetError as error:
-            return str(error)
-        if values.dtype.kind not in "buif" or not np.isin(values, (0, 1)).all():
-            return f"{escape(path)}: holds other values than 0 and 1"
-        return values.astype(bool)
+    def check(values: NDArray[np.generic]) -> str:
+        is_usable = values.dtype.kind in "buif" and np.isin(values, (0, 1)).all()
+        return "" if is_usable else "other values than 0 and 1"
 
-    problems: list[str] = []
-    with ThreadPoolExecutor(READ_THREADS) as readers:
-        for index, result in enumerate(readers.map(read, ids, lengths)):
-            if isinstance(result, str):
-                problems.append(result)
-            else:
-                table[index, : len(result)] = result
-    return table, problems
+    return table, fill_table(table, folder, ids, lengths, check)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DatasetError
-from ..features.npy_files import read_array, read_header
-from ..features.npy_folders import READ_THREADS, list_clips
 from ..text import escape
 from ..text_files import read_json
 from ..timeline import SegmentLabels
+from .clip_tables import fill_table
 from .pseudo_labels import RECORD
 
 SCORES = {"audio": Path("CLAP/scores"), "visual": Path("CLIP/scores")}
@@ -137,28 +135,9 @@ def _read_scores(
     table = np.zeros((len(ids), max(lengths, default=1), classes), np.float32)
     if not folder.is_dir():
         return table, [f"{escape(folder)}: no such folder; {_ADVICE}"]
-    present = list_clips(folder)
 
-    def read(clip_id: str, length: int) -> NDArray[np.float32] | str:
-        path = folder / f"{clip_id}.npy"
-        if clip_id not in present:
-            return f"{escape(path)}: no such file"
-        try:
-            shape = read_header(path).shape
-            if shape != (length, classes):
-                return f"{escape(path)}: shape {shape}, expected ({length}, {classes})"
-            values = read_array(path)
-        except DatasetError as error:
-            return str(error)
-        if values.dtype.kind != "f" or not np.isfinite(values).all():
-            return f"{escape(path)}: holds other values than finite numbers"
-        return values.astype(np.float32)
+    def check(values: NDArray[np.generic]) -> str:
+        is_usable = values.dtype.kind == "f" and np.isfinite(values).all()
+        return "" if is_usable else "other values than finite numbers"
 
-    problems: list[str] = []
-    with ThreadPoolExecutor(READ_THREADS) as readers:
-        for index, result in enumerate(readers.map(read, ids, lengths)):
-            if isinstance(result, str):
-                problems.append(result)
-            else:
-                table[index, : len(result)] = result
-    return table, problems
+    return table, fill_table(table, folder, ids, lengths, check)
