@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from ..evaluation.evaluate import Evaluation
 from ..evaluation.localization import LocalizationEvaluation, describe_overlap
 from ..evaluation.localization_tables import LOCALIZATION_HEADER, localization_cells
+from ..evaluation.selection import DEFAULT_SELECTION
 from ..evaluation.tables import SCORE_HEADER, Table, class_table, score_cells
 from ..metrics import SCORE_NAMES
 from ..text import escape
@@ -50,10 +51,7 @@ def result_tables(experiment: Experiment, results: Results) -> list[Table]:
             rows.append((f"{run.name}: ours", *score_cells(evaluation.scores)))
             rows.append((f"{run.name}: paper", *_format(run.paper, len(SCORE_HEADER))))
     clips = parsed[0][1].whole.clips
-    notes = [
-        f"Test split, {clips} clips, thresholds of the recipe (as published, 0.5), best epoch by the validation split's"
-        " Type@AV."
-    ]
+    notes = [f"Test split, {clips} clips, with the thresholds of each recipe; {_chosen_by(experiment)}."]
     if experiment.table.rows == "subsets":
         header = (*header, "ev mean")
         notes.append("The paper prints event-level scores only; 'ev mean' is the mean of the five.")
@@ -86,6 +84,16 @@ def _system_table(experiment: Experiment, results: Sequence[tuple[PaperRun, Eval
     ]
     title = f"{experiment.name}: {experiment.table.title}"
     return Table(title, ("run", *SCORE_HEADER, "epoch by", "licence"), tuple(rows), tuple(notes))
+
+
+def _chosen_by(experiment: Experiment) -> str:
+    """Return what chooses the epoch of each run, by the validation split."""
+    selections = sorted({plan.recipe.training.select for _, plan, _ in experiment.plans})
+    if selections == [DEFAULT_SELECTION]:
+        return "best epoch by the segment-level Type@AV on the validation split"
+    if selections == [_LAST]:
+        return "the last epoch"
+    return f"best epoch on the validation split by {', '.join(selections)} (training.select)"
 
 
 def _chosen_on(split: str) -> str:
