@@ -22,6 +22,7 @@ from ..training.setup import (
     PlanData,
     TrainingPlan,
     complete_bundle,
+    data_needs,
     open_data,
     prepare_job,
     start_run,
@@ -139,15 +140,13 @@ def open_experiment(experiment: Experiment) -> ExperimentData:
     opened: dict[tuple[object, ...], PlanData] = {}
     data: ExperimentData = {}
     for run, plan, root in experiment.plans:
-        objective = plan.recipe.objective
-        kinds = (getattr(objective, name, None) for name in ("targets", "segment_targets"))
-        labels = plan.recipe.training.noisy_clips, *kinds
-        if labels not in opened:
+        needs = data_needs(plan.recipe)
+        if needs not in opened:
             try:
-                opened[labels] = open_data(plan, tuple(dict.fromkeys((*plan.splits, _TEST))))
+                opened[needs] = open_data(plan, tuple(dict.fromkeys((*plan.splits, _TEST))))
             except FeatureMismatchError as error:
                 raise FeatureMismatchError(f"{error}{_without(experiment, run)}") from error
-        data[root] = opened[labels]
+        data[root] = opened[needs]
     return data
 
 

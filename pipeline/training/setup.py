@@ -15,6 +15,7 @@ from ...extractors.profiles import PROFILES, FeatureSpec
 from ...models.config import FRAME_STEMS
 from ...models.labels import LLP_LABELS
 from ...models.localizers.config import BACKGROUND, LocalizerConfig
+from ...models.losses import Objective
 from ...models.teacher import TeacherConfig
 from ...weights.errors import WeightsError
 from ...weights.manifest import BUNDLE_FILE, DEFAULT_BUNDLE, Bundle
@@ -174,8 +175,7 @@ def open_data(plan: TrainingPlan, splits: tuple[str, ...] | None = None) -> Plan
     for what, path in paths.items():
         if path is not None and (problem := access_problem(path)):
             raise DatasetError(f"{escape(path)}: the {what} cannot be read: {problem}")
-    needs_frames = plan.recipe.task == "avvp" and plan.recipe.model.get("stem") in FRAME_STEMS
-    features = open_features(plan.features, frames=needs_frames)
+    features = open_features(plan.features, frames=_needs_frames(plan.recipe))
     _check_streams(plan, features)
     annotations = read_annotations(plan.annotations)
     task = task_of(plan.recipe)
@@ -191,6 +191,20 @@ def open_data(plan: TrainingPlan, splits: tuple[str, ...] | None = None) -> Plan
     if problems:
         raise DatasetError("\n".join(problems))
     return PlanData(annotations, clips)
+
+
+def data_needs(recipe: Recipe) -> tuple[object, ...]:
+    """Return what decides how `open_data` reads clips: recipes with equal needs can share the data of one plan."""
+    labels: tuple[object, ...] = ()
+    if isinstance(recipe.objective, Objective) and recipe.objective.needs_segment_labels:
+        is_soft = recipe.objective.segment_targets == "soft"
+        labels = "segments", recipe.objective.soft_temperature if is_soft else None
+    return recipe.task, recipe.training.noisy_clips, _needs_frames(recipe), labels
+
+
+def _needs_frames(recipe: Recipe) -> bool:
+    """Return whether networks of a recipe read each frame of a second, not their mean."""
+    return recipe.task == "avvp" and recipe.model.get("stem") in FRAME_STEMS
 
 
 def _check_streams(plan: TrainingPlan, features: FeatureSource) -> None:

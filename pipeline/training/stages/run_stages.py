@@ -18,7 +18,6 @@ import numpy as np
 
 from ....models.denoising import NoiseRatios, RemovedLabels
 from ....models.files.checkpoint import load_checkpoint
-from ....models.losses import Objective
 from ....models.parser import AVParser
 from ....weights.safe_paths import UnsafePathError, inside
 from ....weights.source import ANYWHERE, WeightSource
@@ -30,7 +29,7 @@ from ..fingerprints import ADVICE
 from ..recipe import Recipe
 from ..run_folder import BEST_FILE, CONFIG_FILE, check_files, lock_run, read_config
 from ..settings.stage import Stage
-from ..setup import PlanData, TrainingPlan, complete_bundle, open_data, prepare_job, start_run
+from ..setup import PlanData, TrainingPlan, complete_bundle, data_needs, open_data, prepare_job, start_run
 from ..train_parser import (
     RestoredRun,
     TrainingCallbacks,
@@ -200,7 +199,7 @@ class StageRuns:
     def _stage_job(self, plan: TrainingPlan, root: Path) -> TrainingJob:
         """Return the job of a training stage, with what earlier stages have computed."""
         data = self._data
-        if _needs_of(plan.recipe) != _needs_of(self._plan.recipe):
+        if data_needs(plan.recipe) != data_needs(self._plan.recipe):
             data = open_data(plan)  # its clips have other labels, or other rows of features
         job = prepare_job(plan, data, root, device=self._job.device, source=self._source, ranks=self._job.ranks)
         return self._denoised(job)
@@ -361,9 +360,3 @@ def run_earlier_stages(
         for index in range(len(stages.earlier)):
             stages.run(stages.open(index, lock, callbacks), callbacks)
     return stages.last_job()
-
-
-def _needs_of(recipe: Recipe) -> tuple[object, ...]:
-    """Return what decides how the clips of a recipe are read."""
-    segments = isinstance(recipe.objective, Objective) and recipe.objective.needs_segment_labels
-    return segments, recipe.model.get("stem")
