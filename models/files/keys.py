@@ -71,12 +71,16 @@ class Family:
             The key; where the rules do not tell it, the name.
         """
         packed = _SPLIT_QKV.sub(r"\1in_proj_\2", name)
-        outer = [key for rule in self.rules for key in _undo(rule, name, start=True)]
+        outer = {made: [key for rule in self.rules for key in _undo(rule, made, start=True)] for made in (packed, name)}
         # Names that no rule made are kept by all of them, so that those that a rule made come first.
-        candidates = [(key, name) for partly in outer for rule in self.inner for key in _undo(rule, partly)]
-        if packed != name:
-            candidates += [(key, packed) for rule in self.rules for key in _undo(rule, packed, start=True)]
-        candidates += [(key, name) for key in outer]
+        candidates = [
+            (key, made)
+            for made, keys in outer.items()
+            for partly in keys
+            for rule in self.inner
+            for key in _undo(rule, partly)
+        ]
+        candidates += [(key, made) for made, keys in outer.items() for key in keys]
         return next((key for key, made in candidates if self._maps(key, made)), name)
 
     def _maps(self, key: str, name: str) -> bool:

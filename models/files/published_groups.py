@@ -10,36 +10,50 @@ from .published_han import HAN, MMIL, PACKED_ATTENTION, STEM
 
 # MGN's grouping blocks; "han_encoder" is the one that regroups the audio by the picture.
 _MGN: Rules = (
-    (r"(audio|visual)_token$", r"encoder.\1_tokens"),
+    (r"audio_token", "encoder.audio_tokens"),
+    (r"visual_token", "encoder.visual_tokens"),
     (r"audio_cug\.han_encoder\.", "encoder.audio.regrouping."),
-    (r"(audio|visual)_cug\.", r"encoder.\1."),
-    (r"av_mcg\.", "decoder."),
+    (r"audio_cug\.", "encoder.audio."),
+    (r"visual_cug\.", "encoder.visual."),
     (r"fc_prob\.", "decoder.prob."),
     (r"fc_prob_a\.", "decoder.audio_prob."),
     (r"fc_prob_v\.", "decoder.visual_prob."),
     (r"fc_cls\.", "decoder.token_classifier."),
+    (r"av_mcg\.", "decoder."),
 )
+
+
+def _perceptron(published: str, ours: str) -> Rules:
+    return ((rf"{published}fc1\.", f"{ours}0."), (rf"{published}fc2\.", f"{ours}3."))
+
+
+def _projections(published: str, ours: str) -> Rules:
+    """Return the rules of the layers of an attention whose query, key and value are apart."""
+    names = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "proj": "output"}
+    return tuple((rf"{published}{name}\.", f"{ours}{own}.") for name, own in names.items())
+
+
+_BLOCK, _OWN_BLOCK = r"\.blocks\.(\d+)\.", r".blocks.\1."
+# Every rule holds all that it depends on, so that `Family.published_key` finds the one key of a tensor.
 _MGN_INNER: Rules = (
-    # A grouping; "attn" and "mlp" that follow are also those of the transformer blocks.
+    # A transformer block.
+    (rf"{_BLOCK}norm1\.", f"{_OWN_BLOCK}attention_norm."),
+    (rf"{_BLOCK}norm2\.", f"{_OWN_BLOCK}feedforward_norm."),
+    (rf"{_BLOCK}attn\.qkv\.", f"{_OWN_BLOCK}attention.in_proj_"),
+    (rf"{_BLOCK}attn\.proj\.", f"{_OWN_BLOCK}attention.output."),
+    *_perceptron(rf"{_BLOCK}mlp\.", f"{_OWN_BLOCK}feedforward."),
+    # A grouping.
     (r"\.norm_tokens\.", ".token_norm."),
-    (r"\.mlp_inter\.", ".token_mixing."),
+    *_perceptron(r"\.mlp_inter\.", ".token_mixing."),
     (r"\.norm_post_tokens\.", ".mixed_norm."),
     (r"\.norm_x\.", ".segment_norm."),
+    *_projections(r"\.pre_assign_attn\.attn\.", ".attention."),
+    (r"\.pre_assign_attn\.norm2\.", ".feedforward_norm."),
+    *_perceptron(r"\.pre_assign_attn\.mlp\.", ".feedforward."),
     (r"\.pre_assign_attn\.norm_post\.", ".query_norm."),
-    (r"\.pre_assign_attn\.", "."),
+    *_projections(r"\.assign\.", ".assign."),
     (r"\.norm_new_x\.", ".group_norm."),
-    (r"\.mlp_channels\.", ".group_feedforward."),
-    (r"\.norm1\.", ".attention_norm."),
-    (r"\.norm2\.", ".feedforward_norm."),
-    (r"\.attn\.qkv\.", ".attention.in_proj_"),
-    (r"\.attn\.", ".attention."),
-    (r"\.mlp\.", ".feedforward."),
-    (r"\.q_proj\.", ".query."),
-    (r"\.k_proj\.", ".key."),
-    (r"\.v_proj\.", ".value."),
-    (r"\.proj\.", ".output."),
-    (r"\.fc1\.", ".0."),
-    (r"\.fc2\.", ".3."),
+    *_perceptron(r"\.mlp_channels\.", ".group_feedforward."),
 )
 _SCALES: Rules = (
     (r"conv_x1\.(\d+)\.blocks\.0\.0\.", r"encoder.scales.\1.audio.convolution."),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from avvp.models import AVParser, ParserConfig, build_parser, load_published
+from avvp.models.files.published_groups import GROUP_FAMILIES
 from avvp.models.layers import Dropout
 from avvp.models.mgn import DropPath, Grouping, GumbelNoise, TransformerBlock
 from support.golden import load_json, load_npz, needs_golden, parser_inputs
@@ -179,3 +180,14 @@ def test_initial_parameters_are_the_published_ones() -> None:
 def test_settings_that_contradict_each_other(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         config(**changes)
+
+
+@needs_golden
+def test_published_keys_are_found_again() -> None:
+    """Messages name what a file lacks by its published key."""
+    family, keys = GROUP_FAMILIES["mgn"], list(zoo_state("mgn"))
+    names = [family.map_key(key) for key in keys]
+    assert [name and family.published_key(name) for name in names] == keys
+    state = {key: value for key, value in zoo_state("mgn").items() if key != "av_mcg.blocks.5.attn.qkv.bias"}
+    with pytest.raises(ValueError, match=r"missing \['av_mcg\.blocks\.5\.attn\.qkv\.bias'\]"):
+        load_published(state, family="mgn")
