@@ -29,6 +29,7 @@ _MAX_NAME = 200  # characters of a recipe's name
 _MAX_DESCRIPTION = 2_000  # characters of its description
 _TABLES = ("model", "objective", "training")
 _STAGE = "stage"
+_FOUND_BY = {"labels": "relabel", "batches": "estimate"}  # training.denoise -> kind of the stage that it needs
 _FILES = ("removed_labels", "noise_ratios")  # settings of training that name files
 _OPTIONS = "_options"  # end of the names of tables with the settings of a part
 _FROM_DATA = {"labels", "audio_dim", "label_embedding_dim", "segments"}  # settings that follow from the data
@@ -190,10 +191,23 @@ def make_recipe(document: Mapping[str, Any], trust: tuple[str, ...] = ()) -> Rec
     except (TypeError, ValueError, OverflowError) as error:
         known = name[:_MAX_NAME] if isinstance(name, str) else "without a name"
         raise SetupError(f"recipe {escape(known)}: {error}") from error
+    kinds: set[str] = set()
     for stage in stages[:-1]:
         if stage.kind == "train":
-            recipe.of_stage(stage)  # its tables, with the recipe's, are valid
-    return recipe
+            _check_stage(recipe.of_stage(stage), kinds)  # its tables, with the recipe's, are valid
+        kinds.add(stage.kind)
+    return replace(recipe, stages=()) if training.denoise == "none" else recipe  # nothing reads what they find
+
+
+def _check_stage(recipe: Recipe, before: set[str]) -> None:
+    """Raise SetupError for the recipe of a training stage that reads what no stage before it, of these kinds, finds."""
+    training = recipe.training
+    needed = _FOUND_BY.get(training.denoise)
+    if needed and needed not in before and not (training.noise_ratios or training.removed_labels):
+        raise SetupError(
+            f'recipe {escape(recipe.name)}: training.denoise = "{training.denoise}" needs a stage of kind "{needed}"'
+            " before it, or a file"
+        )
 
 
 def _check_task(task: str, training: TrainingConfig, stages: tuple[Stage, ...]) -> None:
@@ -204,7 +218,7 @@ def _check_task(task: str, training: TrainingConfig, stages: tuple[Stage, ...]) 
     if task != "avvp" and (stages or training.select != DEFAULT_SELECTION or training.denoise != "none"):
         raise ValueError("stages, training.select and training.denoise are for task avvp")
     kinds = {stage.kind for stage in stages}
-    for denoise, kind in (("labels", "relabel"), ("batches", "estimate")):
+    for denoise, kind in _FOUND_BY.items():
         if stages and training.denoise == denoise and kind not in kinds:
             raise ValueError(f'training.denoise = "{denoise}" needs a stage of kind "{kind}"')
 

@@ -85,6 +85,8 @@ def test_cvcms_labels_are_denoised_by_ma() -> None:
         ({**staged(), "stage": "x"}, "at most 8 tables"),
         (staged(FIRST, LAST, denoise="labels"), 'needs a stage of kind "relabel"'),
         (staged(FIRST, LAST, denoise="batches"), 'needs a stage of kind "estimate"'),
+        (staged({**FIRST, "training": {"denoise": "labels"}}, {"kind": "relabel", "name": "b"}, LAST, denoise="labels"),
+         'own-first: training.denoise = "labels" needs a stage of kind "relabel" before it'),
         (staged(noise_ratios="llp"), 'noise_ratios is for denoise = "batches"'),
         (staged(select="best"), "not one of segment.audio"),
         (staged(denoise="all"), "not one of none, labels, batches"),
@@ -94,6 +96,11 @@ def test_cvcms_labels_are_denoised_by_ma() -> None:
 def test_bad_stages_are_refused(document: dict[str, Any], message: str) -> None:
     with pytest.raises(SetupError, match=message):
         make_recipe(document)
+
+
+def test_stages_that_nothing_reads_are_left_out() -> None:
+    assert load_recipe("ma", ["training.denoise=none"]).stages == ()
+    assert load_recipe("jomold", ["training.denoise=none"]).stages == ()
 
 
 def test_stages_are_for_parsers() -> None:
