@@ -138,6 +138,8 @@ def try_decoder(part: Part, decoder: nn.Module, config: ParserConfig) -> None:
                 _checked(part, f"{name}.segment_logits", modality.segment_logits, (batch, length, classes)),
                 _checked_probs(part, f"{name}.video_probs", modality.video_probs, (batch, classes)),
             ]
+            if modality.segment_probs is not None:
+                found.append(_checked(part, f"{name}.segment_probs", modality.segment_probs, (batch, length, classes)))
             if modality.video_logits is not None:
                 _checked(part, f"{name}.video_logits", modality.video_logits, (batch, classes))
         if (outputs.audio.video_logits is None) != (outputs.visual.video_logits is None):

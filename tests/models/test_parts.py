@@ -121,6 +121,10 @@ DECODERS: dict[str, tuple[Callable[..., Any], str]] = {
         lambda *_: DecoderOutput(prediction(HALF, segment_logits=torch.zeros(B, C, T)), prediction(HALF), HALF),
         rf"returned float32 of \({B}, {C}, {T}\) as audio.segment_logits, expected float of \({B}, {T}, {C}\)",
     ),
+    "probabilities of seconds": (
+        lambda *_: DecoderOutput(prediction(HALF), prediction(HALF, segment_probs=HALF), HALF),
+        rf"returned float32 of \({B}, {C}\) as visual.segment_probs, expected float of \({B}, {T}, {C}\)",
+    ),
 }
 
 
@@ -289,7 +293,7 @@ def test_modules_that_cannot_be_loaded(
     "name", ["os.path", ":x", "os:", "os:path.join", "os:a b", "a/b:C", "../x:C", "os:system\n", "x" * 300 + ":C", 3]
 )
 def test_names_that_are_no_part(name: object) -> None:
-    with pytest.raises(ValueError, match="not one of mmpyr, han; nor module:Name of a package of yours"):
+    with pytest.raises(ValueError, match="not one of mmpyr, han, mgn; nor module:Name of a package of yours"):
         config(encoder=name)
 
 
