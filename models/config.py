@@ -37,7 +37,7 @@ MAX_SCALES = 3  # of temporal convolutions, as published
 GUIDE_HEADS = 8  # attention heads of the guides
 MAX_SEGMENTS = 14_400  # seconds in a window, four hours: masks have the square of them
 MAX_LABELS = 10_000  # classes
-MAX_CLASSWISE_LABELS = 1_000  # of the decoder classwise: in each second, every class attends to every other
+MAX_CLASSWISE_LABELS = 1_000  # of the decoders classwise and groups, in which every class attends to every other
 MAX_LABEL_CHARACTERS = 1_000  # in the name of a class
 
 _LIMITS = {
@@ -164,9 +164,9 @@ class ParserConfig:
             raise ValueError("swap_modalities is for the decoder mmil; leap has a separate decoder for each modality")
         self._check_cross_attention()
         self._check_scales_and_groups()
-        if self.decoder == "classwise" and len(self.labels) > MAX_CLASSWISE_LABELS:
+        if self.decoder in {"classwise", "groups"} and len(self.labels) > MAX_CLASSWISE_LABELS:
             raise ValueError(
-                f"the decoder classwise reads at most {MAX_CLASSWISE_LABELS:,} labels, not {len(self.labels):,}"
+                f"the decoder {self.decoder} reads at most {MAX_CLASSWISE_LABELS:,} labels, not {len(self.labels):,}"
             )
 
     def _check_cross_attention(self) -> None:

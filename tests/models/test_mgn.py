@@ -175,6 +175,7 @@ def test_initial_parameters_are_the_published_ones() -> None:
         ({"heads": 3}, "heads 3 does not divide"),
         ({"group_blocks": 65}, "group_blocks"),
         ({"path_dropout": 1.0}, "path_dropout"),
+        ({"labels": tuple(map(str, range(1001)))}, "the decoder groups reads at most 1,000 labels, not 1,001"),
     ],
 )
 def test_settings_that_contradict_each_other(changes: dict, message: str) -> None:
