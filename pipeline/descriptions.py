@@ -94,9 +94,10 @@ def describe_decision(config: Decided) -> str:
         "pooled": "the video's, pooled over both modalities,",
         "own": "the video's, of the same modality,",
         "union": "the video's, of either modality,",
+        "default": "the video's, pooled if the decoder pools, else of either modality,",
     }
     name = config.video_filter
-    if name == "default":
+    if name == "default" and ":" not in config.decoder:  # a decoder of another package may pool or not
         name = "union" if config.decoder == "leap" else "pooled"
     return (
         f"a probability of the second {verb} {config.segment_threshold:g}, and {filters[name]} {verb}"

@@ -8,8 +8,9 @@ import avvp
 import numpy as np
 import pytest
 import torch
+from avvp.models.config import ParserConfig
 from avvp.pipeline.decode.container.media_info import MediaInfo, StreamInfo
-from avvp.pipeline.descriptions import describe, describe_columns
+from avvp.pipeline.descriptions import describe, describe_columns, describe_decision
 from avvp.pipeline.inference.bundle import load_networks
 from support.bundles import LABELS
 
@@ -90,3 +91,16 @@ def test_networks_features_scores_and_media_fit_one_screen(tiny_bundle: Path) ->
 def test_a_timeline_without_events(duration: float) -> None:
     empty = avvp.Timeline.of_events([], path="quiet.mp4", duration=duration)
     assert repr(empty) == f"Timeline of quiet: {duration:.1f} s, 0 audio, 0 visual, 0 both"
+
+
+@pytest.mark.parametrize(
+    ("decoder", "words"),
+    [
+        ("leap", "the video's, of either modality,"),
+        ("mmil", "the video's, pooled over both modalities,"),
+        ("package:Decoder", "the video's, pooled if the decoder pools, else of either modality,"),
+    ],
+)
+def test_the_default_filter_of_a_decoder(decoder: str, words: str) -> None:
+    described = describe_decision(ParserConfig(labels=("Dog",), decoder=decoder))
+    assert described == f"a probability of the second at least 0.5, and {words} at least 0.5"
