@@ -19,7 +19,7 @@ class ModalityPrediction(NamedTuple):
     label_hidden: Tensor | None = None  # (B, C, D), LEAP: the refined label embeddings
     pooling_logits: Tensor | None = None  # (B, T, C), decoders that pool as MMIL does: its attention over the segments
     uncertainty: Tensor | None = None  # (B, C), evidence: of the video probabilities
-    token_logits: Tensor | None = None  # (B, G, C), groups: classes of the learned tokens, in training
+    token_logits: Tensor | None = None  # (B, G, C), groups: classes of the learned tokens, which training reads
     segment_probs: Tensor | None = None  # (B, T, C), where they are not the sigmoid of the logits
 
 
@@ -44,7 +44,8 @@ class ParserOutput:
     visual_segment_probs: Tensor  # (B, T, C)
     audio_video_probs: Tensor  # (B, C)
     visual_video_probs: Tensor  # (B, C)
-    video_probs: Tensor  # (B, C), LEAP: union of the modalities; MMIL: pooled over both
+    # (B, C), LEAP: union of the modalities; MMIL, classwise: pooled over both; evidence, groups: classified apart
+    video_probs: Tensor
     audio_hidden: Tensor  # (B, T, D), encoder output
     visual_hidden: Tensor  # (B, T, D)
     valid: Tensor  # (B, T) bool, True on real segments

@@ -112,8 +112,7 @@ class Grouping(nn.Module):
         mixing = max(1, int(dim * _MLP_RATIO))
         self.hard = hard
         self.token_norm = nn.LayerNorm(dim)
-        self.token_mixing = GELUFeedForward(tokens, mixing, config.dropout)
-        # The two layers of the mixing have the tokens' number as width, not D.
+        self.token_mixing = GELUFeedForward(tokens, mixing, config.dropout)  # over the G tokens, not over D
         self.mixed_norm = nn.LayerNorm(dim)
         self.segment_norm = nn.LayerNorm(dim)
         self.attention = MultiHeadAttention(dim, config.heads, config.attention_dropout)
