@@ -84,6 +84,7 @@ def table_callbacks(estimate: TimeEstimate, console: Console) -> Callable[[str, 
         A function from name, plan and folder of a run to its callbacks.
     """
     said = 0.0  # when the table is finished, by the line that was printed last
+    current: Path | None = None  # folder of the run that is trained
 
     def say() -> None:
         nonlocal said
@@ -94,6 +95,10 @@ def table_callbacks(estimate: TimeEstimate, console: Console) -> Callable[[str, 
             console.info(f"about {describe_duration(estimate.seconds)} left for {runs}{steps}")
 
     def start(name: str, plan: TrainingPlan, root: Path) -> TrainingCallbacks:
+        nonlocal current
+        if current is not None and current != root:
+            estimate.finish_run(current)
+        current = root
         say()
         began = time.monotonic()
 

@@ -15,7 +15,7 @@ from ..evaluation.evaluate import Evaluation
 from ..evaluation.evaluate_parser import ParserEvaluator
 from ..evaluation.localization import LocalizationEvaluation
 from ..inference.bundle import load_parser
-from ..training.recipe import load_recipe
+from ..training.recipe import Recipe, load_recipe
 from ..training.run_folder import CONFIG_FILE, STATE_FILE, lock_run, read_config
 from ..training.setup import (
     VALIDATION,
@@ -186,11 +186,6 @@ def check_experiment(
             raise SetupError(f"{root}: holds a run of another plan; remove it or choose another --output")
 
 
-def epochs_done(root: Path) -> int:
-    """Return how many epochs of a run are complete. Raises SetupError if its state cannot be read."""
-    return load_training_state(root).epochs if (root / STATE_FILE).exists() else 0
-
-
 def count_epochs(plan: TrainingPlan) -> int:
     """Return how many epochs a run and its stages have."""
     stages = [plan.recipe.of_stage(stage) for stage in plan.recipe.stages[:-1] if stage.kind == "train"]
@@ -198,13 +193,19 @@ def count_epochs(plan: TrainingPlan) -> int:
 
 
 def epochs_left(plan: TrainingPlan, root: Path) -> int:
-    """Return how many epochs of a run and its stages are left. Raises SetupError if a state cannot be read."""
-    own = max(plan.recipe.training.epochs - epochs_done(root), 0)
+    """Return how many epochs of a run and its stages are left, at most. Raises SetupError if a state cannot be read."""
     stages = enumerate(plan.recipe.stages[:-1])
     folders = [(stage_folder(root, index, stage), stage) for index, stage in stages if stage.kind == "train"]
-    return own + sum(
-        max(plan.recipe.of_stage(stage).training.epochs - epochs_done(folder), 0) for folder, stage in folders
-    )
+    of_stages = (_epochs_left(plan.recipe.of_stage(stage), folder) for folder, stage in folders)
+    return _epochs_left(plan.recipe, root) + sum(of_stages)
+
+
+def _epochs_left(recipe: Recipe, root: Path) -> int:
+    """Return the epochs that are left of one training; none where it has ended early."""
+    if not (root / STATE_FILE).exists():
+        return recipe.training.epochs
+    state = load_training_state(root)
+    return 0 if state.is_finished(recipe.training) else recipe.training.epochs - state.epochs
 
 
 def _stage_callbacks(
@@ -255,7 +256,7 @@ def run_experiment(
         lock = lock_run(root) if (root / CONFIG_FILE).exists() else start_run(job, plan, source)
         with lock:
             complete_bundle(job, plan, source)
-            if epochs_done(root) < plan.recipe.training.epochs:
+            if _epochs_left(plan.recipe, root):
                 reports = _stage_callbacks(run.name, plan, root, callbacks, progress)
                 job = run_earlier_stages(job, plan, data[root], source=source, callbacks=reports)
                 run_callbacks = callbacks(run.name, plan, root)

@@ -92,6 +92,10 @@ class TimeEstimate:
         self.epochs += 1
         self._rate = self._flops[root] / max(seconds, 1e-6)
 
+    def finish_run(self, root: Path) -> None:
+        """Note that a run is finished, perhaps before its last epoch."""
+        self._left[root] = 0
+
     @property
     def runs(self) -> int:
         """Number of runs that are not finished."""
