@@ -53,7 +53,7 @@ def check_weights(name: str, source: WeightSource) -> Section:
         section.facts["bundles"][bundle.name] = facts = _check_bundle(section, bundle, source, is_chosen=is_chosen)
         if is_chosen:
             section.facts["complete"] = facts["complete"]
-        elif bundle.files and len(facts["missing"]) == len(bundle.files):
+        elif bundle.files and len(facts["missing"]) == len(_weights_of(bundle)):
             absent.append(f"{escape(bundle.name)} ({file_size(facts['download_bytes'])})")
     if absent:
         section.add(f"not downloaded: {', '.join(absent)}", "note", "avvp weights fetch NAME")
@@ -74,12 +74,11 @@ def _check_bundle(section: Section, bundle: Bundle, source: WeightSource, *, is_
     for text in wrong:
         if text not in reported:
             section.add(text, "broken" if is_chosen else "note", "delete it and run avvp weights fetch")
-    total = sum(map(_bytes_of, missing))
-    if missing and (is_chosen or len(missing) < len(bundle.files)):
+    total, count = sum(map(_bytes_of, missing)), len(_weights_of(bundle))
+    if missing and (is_chosen or len(missing) < count):
         files = ", ".join(f"{file.name} ({file_size(_bytes_of(file))})" for file in missing)
         section.add(
-            f"{escape(bundle.name)}{use}: {len(missing)} of {len(bundle.files)} files are missing, {file_size(total)}:"
-            f" {files}",
+            f"{escape(bundle.name)}{use}: {len(missing)} of {count} files are missing, {file_size(total)}: {files}",
             "broken" if is_chosen and source.offline else "note",
             f"avvp weights fetch {escape(bundle.name)}",
         )
@@ -90,6 +89,11 @@ def _check_bundle(section: Section, bundle: Bundle, source: WeightSource, *, is_
         "missing": [{"name": file.name, "bytes": _bytes_of(file)} for file in missing],
         "download_bytes": total,
     }
+
+
+def _weights_of(bundle: Bundle) -> list[str]:
+    """Return the names of a bundle's weight files: a file of thresholds, shipped or small, is not one to wait for."""
+    return [file for file in bundle.files if file != bundle.parser.get("thresholds")]
 
 
 def _wrong_sizes(bundle: Bundle, paths: dict[str, Path]) -> list[str]:
