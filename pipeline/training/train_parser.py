@@ -347,6 +347,8 @@ def check_job(job: TrainingJob) -> None:
         raise SetupError(
             "objective.across_weight compares all clips of a batch: train in one process, without torchrun"
         )
+    if job.ranks.count > 1 and isinstance(job.config, ParserConfig) and job.config.scales > 1:
+        raise SetupError("model.scales normalizes by all clips of a batch: train in one process, without torchrun")
     task_of(job.recipe).check(job.recipe, job.config, job.clips)
     if job.recipe.training.denoise == "batches":
         if not isinstance(job.config, ParserConfig) or job.config.encoder != "han":

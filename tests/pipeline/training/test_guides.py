@@ -15,8 +15,10 @@ from avvp.models.parser import AVParser, NetworkPair
 from avvp.pipeline.datasets.clips import Batch
 from avvp.pipeline.errors import SetupError
 from avvp.pipeline.inference.predict import predict_clips
+from avvp.pipeline.training.distributed import Ranks
 from avvp.pipeline.training.recipe import load_recipe
 from avvp.pipeline.training.run_folder import BEST_FILE, LAST_FILE, STATE_FILE
+from avvp.pipeline.training.setup import TrainingPlan, open_data, prepare_job
 from avvp.pipeline.training.step import make_optimizer, set_learning_rate, training_step
 from avvp.pipeline.training.train_parser import train
 from safetensors.torch import load_file
@@ -130,3 +132,12 @@ def test_settings_that_do_not_fit_are_refused(few: Path, tmp_path: Path, change:
 def test_two_networks_are_not_trained_as_one(few: Path, tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="join the best epoch of each modality"):
         train(make_job(few, tmp_path / "run", *TINY, "model.modality_networks=true", recipe="han"))
+
+
+def test_batch_normalization_is_for_one_process(tmp_path: Path) -> None:
+    """DHHN's temporal convolutions have statistics of whole batches, which no process sees."""
+    generate(tmp_path, Data({"train": 4, "val": 2, "test": 2}, labels=("Speech", "Dog"), dims=(3, 5, 4)))
+    recipe = load_recipe("dhhn", ["model.hidden_dim=8", "model.feedforward_dim=8"])
+    plan = TrainingPlan(annotations=tmp_path / "annotations", features=tmp_path / "features", recipe=recipe)
+    with pytest.raises(SetupError, match="normalizes by all clips of a batch: train in one process"):
+        prepare_job(plan, open_data(plan), tmp_path / "run", device=CPU, ranks=Ranks(0, 2))
