@@ -173,6 +173,14 @@ class Bundle:
         parser = (self.parser.get(part, "") for part in _PARSER_FILES)
         return tuple(file for file in (*self.extractors.values(), *parser) if file)
 
+    def check_has_parser(self) -> None:
+        """Raise ValueError if it has extractors alone; before its files are looked for, which may be large."""
+        if not self.parser:
+            raise ValueError(
+                f"bundle {shown(self.name)}: it has extractors alone, no parser: it is for avvp extract, and for avvp"
+                " train --extractors"
+            )
+
     def without_extractors(self) -> Bundle:
         """Return the bundle with its parser alone: what scores need, of features that are already extracted."""
         return replace(self, extractors={}, parts={})

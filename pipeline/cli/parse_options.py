@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import SetupError
 from .options.batch_options import BatchOptions, CompileOptions, DecoderOptions, read_settings
 from .options.command import EXISTING_FOLDER, OUTPUT_FILE, FiniteRange, argument, option
 from .options.event_outputs import FormatOptions, PlotOptions, PostProcessingOptions
@@ -114,6 +115,14 @@ class Decisions:
         self.post_processing.check(labels)
 
 
+def require_parser(bundle: Bundle) -> None:
+    """Raise SetupError if a bundle has extractors alone, before anybody waits for their files."""
+    try:
+        bundle.check_has_parser()
+    except ValueError as error:
+        raise SetupError(str(error)) from error
+
+
 def read_decisions(bundle: Bundle, options: ParseOptions) -> Decisions:
     """Read what can be checked before weights are downloaded and torch is imported.
 
@@ -126,8 +135,10 @@ def read_decisions(bundle: Bundle, options: ParseOptions) -> Decisions:
 
     Raises:
         click.UsageError: --segments without a JSON result.
-        SetupError: a format is unknown, or a class of a set of labels that is known by name.
+        SetupError: the bundle has no parser, or a format is unknown, or a class of a set of labels that is known by
+            name.
     """
+    require_parser(bundle)
     from ...models.labels import LABEL_SETS
     from ..inference.thresholds import read_thresholds
     from ..outputs.formats.targets import describe_left_out, parse_formats

@@ -31,7 +31,7 @@ from ..errors import FeatureMismatchError, SetupError
 from ..text import escape
 from .decisions import Decision, decide_by_thresholds, load_decision
 from .networks import Network, NetworkConfig, check_network_features, describe_network
-from .read_network import check_has_network, read_network
+from .read_network import read_network
 from .thresholds import Thresholds, read_thresholds
 
 UNTRAINED_WARNING = "UNTRAINED weights: the parameters are random and these events mean nothing"
@@ -166,9 +166,9 @@ def load_networks(
     if isinstance(bundle, str):
         bundle = load_bundle(bundle, source)
     try:
-        check_has_network(bundle)
+        bundle.check_has_parser()
     except ValueError as error:
-        raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
+        raise SetupError(str(error)) from error
     devices = resolve_devices(device)
     paths, hashes = gather_files(bundle, source)
     extractors = _load_extractors(bundle, paths, hashes, devices, precision, trust=source.trust)

@@ -22,12 +22,6 @@ from ...weights.untrained import untrained_state
 from .networks import Network
 
 
-def check_has_network(bundle: Bundle) -> None:
-    """Raise ValueError if a bundle has extractors alone; before their files are looked for, which may be large."""
-    if not bundle.parser:
-        raise ValueError("it has extractors alone, no parser: it is for avvp extract, and for avvp train --extractors")
-
-
 def read_network(
     bundle: Bundle, spec: FeatureSpec | None, paths: Mapping[str, Path], trust: Sequence[str]
 ) -> tuple[Network, FeatureSpec | None]:
@@ -64,7 +58,7 @@ def read_network(
 def _read(
     bundle: Bundle, spec: FeatureSpec | None, paths: Mapping[str, Path], trust: Sequence[str]
 ) -> tuple[Network, FeatureSpec | None]:
-    check_has_network(bundle)
+    bundle.check_has_parser()
     entry = bundle.parser
     if entry.get("checkpoint"):
         checkpoint = load_checkpoint(paths[entry["checkpoint"]], trust)

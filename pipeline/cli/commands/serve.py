@@ -34,6 +34,7 @@ from ..options.groups import (
     DownloadOptions,
     RunningOptions,
 )
+from ..parse_options import require_parser
 
 if TYPE_CHECKING:
     from ....weights.manifest import Bundle
@@ -134,6 +135,7 @@ def serve(options: ServeOptions) -> int:
     """
     with exit_2_on_error(debug=options.debug):
         bundle = load_bundle(options.weights, options.source())
+        require_parser(bundle)
         _check_extra()
         token = _token(options)
 
