@@ -178,7 +178,7 @@ class Bundle:
         if not self.parser:
             raise ValueError(
                 f"bundle {shown(self.name)}: it has extractors alone, no parser: it is for avvp extract, and for avvp"
-                " train --extractors"
+                " train --extractors; for parsing, its parser needs either a checkpoint, or a file and its family"
             )
 
     def without_extractors(self) -> Bundle:
