@@ -119,8 +119,8 @@ def training_step(
 
 
 def _updates(optimizer: torch.optim.Optimizer) -> int:
-    """Return how many updates an Adam optimizer has made."""
-    return max((int(state["step"]) for state in optimizer.state.values()), default=0)
+    """Return how many updates an optimizer has made, as far as it counts them; Adam does."""
+    return max((int(state.get("step", 0)) for state in optimizer.state.values()), default=0)
 
 
 def _compute_terms(
