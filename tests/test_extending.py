@@ -305,7 +305,7 @@ def test_two_packages_with_one_name(installed: Path) -> None:
 
 def test_an_unknown_name_lists_entry_points(installed: Path) -> None:
     assert installed.is_dir()
-    with pytest.raises(ValueError, match="encoder is 'cnov', not one of mmpyr, han, conv; nor module:Name"):
+    with pytest.raises(ValueError, match="encoder is 'cnov', not one of mmpyr, han, mgn, conv; nor module:Name"):
         own_config(encoder="cnov")
 
 
