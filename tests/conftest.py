@@ -24,6 +24,8 @@ LONG_FILES = (
     "export/test_export.py", "cli/test_convert_tables.py", "formats/test_hostile_events.py", "test_extending.py",
     "batch/test_extract_task.py", "test_own_data.py", "test_docs.py", "test_package.py", "batch/test_ray_engine.py",
     "training/test_train_parser.py", "cli/test_train.py", "test_demo.py", "cli/test_parse.py", "models/test_losses.py",
+    "models/test_contract_of_parsers.py", "test_zoo_page.py", "stages/test_run_stages.py", "cli/test_train_stages.py",
+    "cli/test_clip_clap.py", "benchmarks/test_denoising.py",
     "files/test_published.py", "html/test_page.py", "training/test_train_extractors.py", "test_golden.py",
 )  # fmt: skip
 
