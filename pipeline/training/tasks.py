@@ -179,6 +179,11 @@ def _check_parsing(recipe: Recipe, config: ParserConfig, clips: SplitDataset) ->
         raise SetupError(
             f"recipe {escape(recipe.name)}: model.guides and a positive objective.guide_weight need each other"
         )
+    rates = (recipe.training.audio_guide_rate, recipe.training.visual_guide_rate)
+    if not config.guides and rates != (1.0, 1.0):
+        raise SetupError(
+            f"recipe {escape(recipe.name)}: training.audio_guide_rate and visual_guide_rate are for model.guides = true"
+        )
     if config.modality_networks:
         raise SetupError(
             f"recipe {escape(recipe.name)}: model.modality_networks is what a training can end with: train one network"

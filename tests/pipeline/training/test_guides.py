@@ -134,6 +134,11 @@ def test_two_networks_are_not_trained_as_one(few: Path, tmp_path: Path) -> None:
         train(make_job(few, tmp_path / "run", *TINY, "model.modality_networks=true", recipe="han"))
 
 
+def test_rates_of_guides_need_guides(few: Path, tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"audio_guide_rate and visual_guide_rate are for model\.guides = true"):
+        train(make_job(few, tmp_path / "run", *TINY, "training.audio_guide_rate=2.0", recipe="han"))
+
+
 def test_batch_normalization_is_for_one_process(tmp_path: Path) -> None:
     """DHHN's temporal convolutions have statistics of whole batches, which no process sees."""
     generate(tmp_path, Data({"train": 4, "val": 2, "test": 2}, labels=("Speech", "Dog"), dims=(3, 5, 4)))
