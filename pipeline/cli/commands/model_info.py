@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import click
 
+from ...text import escape
 from ..missing_weights import provide_weights
 from ..options.command import command, drop_defaults, exit_2_on_error, option
 from ..options.event_outputs import print_written
@@ -80,6 +81,8 @@ def model_info(options: ModelInfoOptions) -> int:
             network = recipe_network(name, options.changes)
         modules = count_parts(network, options.segments)
         table = info_table(name, network, modules, options.segments)
+        if bundle is not None and (file := bundle.parser.get("thresholds")):
+            table = replace(table, notes=(*table.notes, f"The bundle's {escape(file)} replaces these thresholds."))
         other = any(change.strip().startswith(("model.encoder", "model.decoder")) for change in options.changes)
         system = None if options.weights or other else system_of(name)
         if system is not None:

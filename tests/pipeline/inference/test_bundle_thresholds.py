@@ -138,6 +138,12 @@ def test_model_info_and_page_name_the_decision(run: Run, bundle: Path, clips: Cl
     assert "thresholds 0.25 per second, 0.45 per video" in page
 
 
+def test_model_info_names_the_file_of_thresholds(run: Run, bundle: Path) -> None:
+    assert "replaces these thresholds" not in run("model-info", "--weights", bundle).out
+    shown = run("model-info", "--weights", with_file(bundle, "[visual.video]\ndefault = 0.6\n")).out
+    assert "The bundle's thresholds.toml replaces these thresholds." in shown
+
+
 def test_thresholds_are_uploaded_and_named_on_the_card(bundle: Path) -> None:
     with_file(bundle, "[visual.video]\nDog = 0.7\n")
     with plan_upload(str(bundle), parse_address("hf://alice/parser")) as upload:
