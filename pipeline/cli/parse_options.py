@@ -116,7 +116,12 @@ class Decisions:
 
 
 def require_parser(bundle: Bundle) -> None:
-    """Raise SetupError if a bundle has extractors alone, before anybody waits for their files."""
+    """Raise SetupError if a bundle has extractors alone, before anybody waits for their files.
+
+    A folder whose files are all there is told what is wrong with them first.
+    """
+    if bundle.root is not None and not bundle.downloads:
+        return
     try:
         bundle.check_has_parser()
     except ValueError as error:
