@@ -173,8 +173,16 @@ class Bundle:
         parser = (self.parser.get(part, "") for part in _PARSER_FILES)
         return tuple(file for file in (*self.extractors.values(), *parser) if file)
 
+    def check_worth_loading(self) -> None:
+        """Raise ValueError if it has extractors alone, before anybody waits for its files, which may be large.
+
+        A folder that has its files is told what is wrong with them first.
+        """
+        if self.root is None or self.downloads:
+            self.check_has_parser()
+
     def check_has_parser(self) -> None:
-        """Raise ValueError if it has extractors alone; before its files are looked for, which may be large."""
+        """Raise ValueError if it has extractors alone."""
         if not self.parser:
             raise ValueError(
                 f"bundle {shown(self.name)}: it has extractors alone, no parser: it is for avvp extract, and for avvp"

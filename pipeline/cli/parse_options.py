@@ -116,14 +116,9 @@ class Decisions:
 
 
 def require_parser(bundle: Bundle) -> None:
-    """Raise SetupError if a bundle has extractors alone, before anybody waits for their files.
-
-    A folder whose files are all there is told what is wrong with them first.
-    """
-    if bundle.root is not None and not bundle.downloads:
-        return
+    """Raise SetupError if a bundle has extractors alone, before anybody waits for their files."""
     try:
-        bundle.check_has_parser()
+        bundle.check_worth_loading()
     except ValueError as error:
         raise SetupError(str(error)) from error
 

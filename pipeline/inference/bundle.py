@@ -166,7 +166,7 @@ def load_networks(
     if isinstance(bundle, str):
         bundle = load_bundle(bundle, source)
     try:
-        bundle.check_has_parser()
+        bundle.check_worth_loading()
     except ValueError as error:
         raise SetupError(str(error)) from error
     devices = resolve_devices(device)
