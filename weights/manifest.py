@@ -176,7 +176,7 @@ class Bundle:
     def check_worth_loading(self) -> None:
         """Raise ValueError if it has extractors alone, before anybody waits for its files, which may be large.
 
-        A folder that has its files is told what is wrong with them first.
+        In a folder that has its files, these are checked first.
         """
         if self.root is None or self.downloads:
             self.check_has_parser()

@@ -99,7 +99,7 @@ def best_threshold(scores: NDArray[np.floating], truth: NDArray[Any], default: f
     best = int(np.argmax(f1))
     below = ranked[best + 1] if best + 1 < len(ranked) else ranked[best] - 1
     middle = (ranked[best] + below) / 2
-    return float(middle if middle < ranked[best] else below)  # neighbours may have no number between them
+    return float(middle if middle < ranked[best] else below)  # two scores next to each other in float32 have no middle
 
 
 def otsu_threshold(scores: NDArray[np.floating], default: float) -> float:

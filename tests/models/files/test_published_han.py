@@ -305,7 +305,7 @@ def test_published_keys_of_other_families_are_found_again() -> None:
 
 
 def check_names(family: Family, keys: list[str]) -> None:
-    """Each key is told from its name here; names without a published key stay as they are."""
+    """Messages name the key of the file; a tensor that no published key stands for keeps the name it has here."""
     mapped = {key: family.map_key(key) for key in keys}
     told = {key: family.published_key(name) for key, name in mapped.items() if name is not None}
     assert told == {key: key for key in told}
