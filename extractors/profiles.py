@@ -49,8 +49,16 @@ class Profile:
     streams: tuple[Stream, ...] = LLP_STREAMS  # of its features, in the order of a network's arguments
     frames_per_segment: int = FRAMES_PER_SEGMENT  # sampled in each second
     sample_rate: int = SAMPLE_RATE  # Hz
+    # Of the sampled frames of a second, those that visual_2d has a row for; None is all of them.
+    pictures_per_segment: int | None = None
+    approximates: tuple[str, ...] = ()  # profiles whose parsers may read its features, with a warning
     inputs: Literal["networks", "teachers"] = "networks"  # the reader of files, a key of `input_kinds.KINDS`
     bundle: str = DEFAULT_BUNDLE  # of the extractors that are meant where none is named
+
+    @property
+    def rows_per_segment(self) -> int:
+        """Rows of visual_2d for each second."""
+        return self.pictures_per_segment or self.frames_per_segment
 
 
 PROFILES = {
@@ -78,8 +86,8 @@ PROFILES = {
             CLIP_CLAP_STREAMS,
             1,
             CLAP_RATE,
-            "teachers",
-            "clip-clap",
+            inputs="teachers",
+            bundle="clip-clap",
         ),
         Profile(
             "clip-clap-3d",
@@ -90,8 +98,8 @@ PROFILES = {
             LLP_STREAMS,
             1,
             CLAP_RATE,
-            "teachers",
-            "clip-clap-3d",
+            inputs="teachers",
+            bundle="clip-clap-3d",
         ),
     )
 }
@@ -99,7 +107,11 @@ PROFILES = {
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """Specification of a set of features: the profile and the extractors that made it."""
+    """Specification of a set of features: the profile and the extractors that made it, and how they computed.
+
+    Features of one precision are not mixed with those of another. In fp32 all backends compute the same features within
+    1e-4 relative, so these may be mixed.
+    """
 
     profile: str
     profile_version: int
@@ -108,6 +120,11 @@ class FeatureSpec:
     frames_per_segment: int = FRAMES_PER_SEGMENT
     sample_rate: int = SAMPLE_RATE  # Hz
     streams: tuple[Stream, ...] = LLP_STREAMS
+    precision: str = "fp32"
+    backend: str = "torch"
+    calibration: str = (
+        ""  # identifies the quantized parameters and the clips that they were calibrated on; of int8 only
+    )
 
     @property
     def rates(self) -> tuple[int, ...]:
@@ -128,19 +145,22 @@ class FeatureSpec:
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready mapping that `from_dict` reads.
 
-        LLP's streams are left out: versions of this program that know no others read the rest.
+        LLP's streams are left out, and how the extractors computed where it is as always before the field existed:
+        versions of this program that do not know these fields read the rest.
         """
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-        if self.streams == LLP_STREAMS:
-            del values["streams"]
-        return values
+        return {
+            name: value
+            for name, value in values.items()
+            if name not in _OPTIONAL or getattr(self, name) != _OPTIONAL[name]
+        }
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any]) -> FeatureSpec:
         """Rebuild a specification from `to_dict`.
 
         Args:
-            mapping: field name -> value, every field; without `streams` they are those of LLP.
+            mapping: field name -> value, every field but those that `to_dict` leaves out.
 
         Returns:
             The specification.
@@ -149,10 +169,15 @@ class FeatureSpec:
             ValueError: a field is missing, unknown, of another type or out of range.
         """
         names = {field.name for field in fields(cls)}
-        if not isinstance(mapping, dict) or set(mapping) | {"streams"} != names:
+        if not isinstance(mapping, dict) or set(mapping) | set(_OPTIONAL) != names:
             found = ", ".join(map(str, mapping)) if isinstance(mapping, dict) else mapping
             raise ValueError(f"not a feature specification: {shown(found)}; expected {', '.join(sorted(names))}")
         _check_name("profile", mapping["profile"])
+        for field_name in ("precision", "backend"):
+            _check_name(field_name, mapping.get(field_name, _OPTIONAL[field_name]))
+        calibration = mapping.get("calibration", "")
+        if calibration != "":
+            _check_name("calibration", calibration)
         for field_name, most in _MOST.items():
             _check_integer(field_name, mapping[field_name], most)
         streams = _check_streams(mapping.get("streams", LLP_STREAMS))
@@ -169,7 +194,7 @@ class FeatureSpec:
         return cls(**{**mapping, **tuples, "streams": streams})
 
     def differences(self, other: FeatureSpec) -> list[str]:
-        """List the fields that differ.
+        """List the fields that differ, but not how the extractors computed: a parser reads features of any precision.
 
         Args:
             other: the specification to compare with.
@@ -177,8 +202,32 @@ class FeatureSpec:
         Returns:
             ``name: own value / value of other`` for each field that differs; empty when they match.
         """
-        left, right = ({**spec.to_dict(), "streams": list(spec.streams)} for spec in (self, other))
-        return [f"{name}: {left[name]} / {right[name]}" for name in left if left[name] != right[name]]
+        return self._compare(other, [field.name for field in fields(self) if field.name not in _COMPUTATION])
+
+    def mixing_differences(self, other: FeatureSpec) -> list[str]:
+        """List the fields that keep features from being mixed: all that differ, but the backends of fp32.
+
+        Args:
+            other: the specification to compare with.
+
+        Returns:
+            As `differences`.
+        """
+        exact = self.precision == other.precision == "fp32"
+        return self._compare(other, [field.name for field in fields(self) if not (exact and field.name == "backend")])
+
+    def _compare(self, other: FeatureSpec, names: list[str]) -> list[str]:
+        shown_pairs = [(name, *(_shown_field(spec, name) for spec in (self, other))) for name in names]
+        return [f"{name}: {left} / {right}" for name, left, right in shown_pairs if left != right]
+
+
+_COMPUTATION: dict[str, Any] = {"precision": "fp32", "backend": "torch", "calibration": ""}
+_OPTIONAL: dict[str, Any] = {"streams": LLP_STREAMS, **_COMPUTATION}  # what `to_dict` leaves out
+
+
+def _shown_field(spec: FeatureSpec, name: str) -> object:
+    value = getattr(spec, name)
+    return list(value) if isinstance(value, tuple) else value
 
 
 _MOST = {"profile_version": 10**6, "frames_per_segment": MAX_FRAMES_PER_SEGMENT, "sample_rate": MAX_SAMPLE_RATE}
@@ -221,12 +270,22 @@ def get_profile(name: str) -> Profile:
     return PROFILES[name]
 
 
-def feature_spec(profile: str, extractors: Mapping[str, Extractor]) -> FeatureSpec:
+def feature_spec(
+    profile: str,
+    extractors: Mapping[str, Extractor],
+    *,
+    precision: str = "fp32",
+    backend: str = "torch",
+    calibration: str = "",
+) -> FeatureSpec:
     """Return the specification of the features that extractors compute under a profile.
 
     Args:
         profile: key in `PROFILES`.
         extractors: name -> extractor, one for each stream of the profile, in any order.
+        precision: that they compute in.
+        backend: that they compute with.
+        calibration: of extractors in int8, see `FeatureSpec`.
 
     Returns:
         The specification.
@@ -244,4 +303,15 @@ def feature_spec(profile: str, extractors: Mapping[str, Extractor]) -> FeatureSp
         )
     names = tuple(by_stream[stream][0] for stream in streams)
     dims = tuple(by_stream[stream][1] for stream in streams)
-    return FeatureSpec(found.name, found.version, names, dims, found.frames_per_segment, found.sample_rate, streams)
+    return FeatureSpec(
+        found.name,
+        found.version,
+        names,
+        dims,
+        found.rows_per_segment,
+        found.sample_rate,
+        streams,
+        precision,
+        backend,
+        calibration,
+    )

@@ -10,19 +10,20 @@ from dataclasses import dataclass
 import torch
 
 from .errors import SetupError
-from .precisions import PRECISIONS
+from .precisions import BACKENDS, OPENVINO, PRECISIONS, TORCH
 
 
 @dataclass(frozen=True)
 class ComputePrecision:
-    """Precision that networks compute in. Features and probabilities are float32 in any case."""
+    """Precision that networks compute in, and with what. Features and probabilities are float32 in any case."""
 
-    name: str = "fp32"  # a key of `PRECISIONS`
+    name: str = "fp32"  # of `BACKENDS[backend]`
     compiled: bool = False  # by torch.compile
+    backend: str = TORCH  # a key of `BACKENDS`
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of parameters and activations."""
+        """Type of parameters and activations, of the backend torch."""
         return getattr(torch, PRECISIONS[self.name])
 
     def prepare(self, device: torch.device) -> None:
@@ -35,8 +36,18 @@ class ComputePrecision:
             SetupError: the precision is unknown, or the device or machine does not support it.
         """
         on_gpu = device.type == "cuda"
-        if self.name not in PRECISIONS:
-            raise SetupError(f"unknown precision {self.name!r}; known: {', '.join(PRECISIONS)}")
+        if self.backend not in BACKENDS:
+            raise SetupError(f"unknown backend {self.backend!r}; known: {', '.join(BACKENDS)}")
+        known = dict.fromkeys(name for names in BACKENDS.values() for name in names)
+        if self.name not in known:
+            raise SetupError(f"unknown precision {self.name!r}; known: {', '.join(known)}")
+        if self.name not in BACKENDS[self.backend]:
+            able = [backend for backend, names in BACKENDS.items() if self.name in names]
+            raise SetupError(f"{self.name} is computed by the backend {' or '.join(able)}, not by {self.backend}")
+        if self.backend == OPENVINO and on_gpu:
+            raise SetupError(f"the backend {OPENVINO} computes on the CPU; on {device}, use {TORCH}")
+        if self.backend == OPENVINO and self.compiled:
+            raise SetupError(f"--compile is of the backend {TORCH}; {OPENVINO} compiles networks always")
         if self.name == "tf32" and not on_gpu:
             raise SetupError(f"tf32 needs an NVIDIA GPU; on {device}, use fp32")
         if self.name == "bf16" and on_gpu and not torch.cuda.is_bf16_supported():

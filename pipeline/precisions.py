@@ -1,4 +1,4 @@
-"""Numeric precisions by name. Free of torch, so that the command line can list them without importing it."""
+"""Numeric precisions and backends by name. Free of torch, so that the command line can list them without it."""
 
 PRECISIONS = {  # name -> torch dtype of parameters and activations
     "fp32": "float32",
@@ -7,3 +7,8 @@ PRECISIONS = {  # name -> torch dtype of parameters and activations
     "fp16": "float16",
 }
 TRAINING_PRECISIONS = tuple(name for name in PRECISIONS if name != "tf32")  # autocast has no dtype for tf32
+TORCH, OPENVINO = "torch", "openvino"
+BACKENDS: dict[str, tuple[str, ...]] = {  # name -> precisions that networks compute in with it
+    TORCH: tuple(PRECISIONS),
+    OPENVINO: ("fp32", "bf16", "int8"),
+}
