@@ -21,6 +21,15 @@ class ComputePrecision:
     compiled: bool = False  # by torch.compile
     backend: str = TORCH  # a key of `BACKENDS`
 
+    def __str__(self) -> str:
+        return self.name if self.backend == TORCH else f"{self.name} by {self.backend}"
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """What results depend on: the precision; the backend but where it is torch, or computes the same in fp32."""
+        backend = {} if self.backend == TORCH or self.name == "fp32" else {"backend": self.backend}
+        return {"precision": self.name, **backend}
+
     @property
     def dtype(self) -> torch.dtype:
         """Type of parameters and activations, of the backend torch."""

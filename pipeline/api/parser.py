@@ -58,7 +58,7 @@ class Parser:
         if self._bundle is None:
             return f"Parser {escape(self._name)}, closed"
         lines = [
-            f"device {self.device}, precision {self.precision}, {self._session.threads} CPU threads",
+            f"device {self.device}, precision {self._loaded.extractors.precision}, {self._session.threads} CPU threads",
             f"features {', '.join(self.spec.extractors)}, profile {self.spec.profile}",
             f"{len(self.labels)} classes, windows of {self.window} s",
         ]
@@ -83,6 +83,11 @@ class Parser:
     def precision(self) -> str:
         """Precision of the feature networks, such as `fp32`; the parser computes in float32."""
         return self._loaded.extractors.precision.name
+
+    @property
+    def backend(self) -> str:
+        """What the feature networks compute with: `torch` or `openvino`."""
+        return self._loaded.extractors.precision.backend
 
     @property
     def spec(self) -> FeatureSpec:

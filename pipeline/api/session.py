@@ -107,6 +107,7 @@ class FeatureSession:
         if len(extractors.networks) > 1:
             raise SetupError("a parser is on one device; load one for each device, or use avvp parse --output-dir")
         self._extractors: LoadedExtractors | None = extractors
+        self.spec = extractors.spec
         self.decoding = decoding
         self.threads = threads or torch.get_num_threads()
         self._workers = workers or decode_workers(extractors.device, threads)
@@ -313,7 +314,8 @@ class FeatureSession:
     def _finish(
         self, computation: FeatureComputation, source: Source, summary: MediaSummary, decoding: DecodeOptions
     ) -> FeatureSet:
-        return computation.finish(Path(source_name(source)), summary, resampler=decoding.resampler)
+        features = computation.finish(Path(source_name(source)), summary, resampler=decoding.resampler)
+        return replace(features, spec=self.spec)  # which says how the networks compute
 
     def _check_open(self) -> None:
         if self.is_closed:

@@ -79,7 +79,7 @@ class ExtractTask(BundleTask[LoadedExtractors]):
         return files | {_PACKED: _CLIPS}
 
     def check(self, run: RunContext[LoadedExtractors], *, overwrite: bool) -> None:
-        check_spec(run.storage, run.loaded.spec)
+        check_spec(run.storage, run.loaded.spec, run.specs)
         if self.layout == "packed" and not overwrite:
             check_index(run.storage)
 
@@ -129,13 +129,25 @@ def _write_rows(path: Path, blocks: Iterable[NDArray[np.float32]], shape: tuple[
             file.write(rows.astype("<f4", copy=False).tobytes())
 
 
-def check_spec(storage: Storage, spec: FeatureSpec) -> None:
-    """Raise SetupError where the storage holds features of another specification."""
+def check_spec(storage: Storage, spec: FeatureSpec, outputs: Mapping[str, OutputSpec]) -> None:
+    """Check that a run may add its features to those of the storage.
+
+    Args:
+        storage: of the run.
+        spec: of its features.
+        outputs: of the run, by name.
+
+    Raises:
+        SetupError: the storage holds features that are not to be mixed with them.
+    """
     content = storage.read(SPEC_FILE)
     if content is None:
         return
     try:
-        differences = FeatureSpec.from_dict(parse_json(content)).differences(spec)
+        held = FeatureSpec.from_dict(parse_json(content))
+        differences = held.mixing_differences(spec)
+        if differences and not held.differences(spec) and held.precision == "fp32" and _has_made(storage, outputs):
+            return  # versions that did not record the precision have made these features, in that of this run
     except (ValueError, TypeError, RecursionError) as error:
         where = escape(f"{storage.where}/{SPEC_FILE}")
         raise SetupError(f"{where}: not a feature specification: {escape(error)}") from error
@@ -144,6 +156,15 @@ def check_spec(storage: Storage, spec: FeatureSpec) -> None:
         raise SetupError(
             f"{escape(storage.where)}: holds other features (there / wanted): {shown}; choose another folder"
         )
+
+
+def _has_made(storage: Storage, outputs: Mapping[str, OutputSpec]) -> bool:
+    """Return whether the journal lists results with the parameters of these outputs."""
+    return any(
+        entry.parameters.get(name) == output.parameters
+        for entry in Journal(storage).entries.values()
+        for name, output in outputs.items()
+    )
 
 
 def check_index(storage: Storage) -> None:

@@ -218,11 +218,13 @@ class BundleTask(Task[Loaded]):
         common: dict[str, Any] = {
             "version": _PARAMETERS_VERSION,
             "profile": [spec.profile, spec.profile_version],
-            "precision": settings.precision.name,
             "decoder": settings.decoding.decoder,
         }
+        common |= settings.precision.parameters
         if settings.precision.compiled:
             common["compiled"] = True
+        if spec.calibration:
+            common["calibration"] = spec.calibration
         resampler = settings.decoding.resampler
         # Omitted where it is the default, so that journals from before the option existed stay valid.
         of_stream: dict[str, dict[str, Any]] = {

@@ -77,7 +77,7 @@ class LoadedBundle:
     def __repr__(self) -> str:
         config, spec = self.parser.config, self.extractors.spec
         lines = [
-            f"device {self.device}, precision {self.extractors.precision.name}",
+            f"device {self.device}, precision {self.extractors.precision}",
             f"features {', '.join(spec.extractors)}, profile {spec.profile}",
             describe_network(config),
         ]
@@ -254,7 +254,7 @@ def _load_extractors(
         precision.prepare(device)
     try:
         extractors = {name: _load_extractor(bundle, name, paths, trust) for name in bundle.extractors}
-        spec = feature_spec(bundle.profile, extractors)
+        spec = feature_spec(bundle.profile, extractors, precision=precision.name, backend=precision.backend)
     except ValueError as error:
         raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
     weight_ids: dict[Stream, str] = {

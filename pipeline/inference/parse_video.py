@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -79,9 +80,10 @@ def extract_with(bundle: LoadedBundle, path: Path | str, **options: Any) -> Feat
         MediaError: the file cannot be decoded.
     """
     extractors = bundle.extractors
-    return extract_features(
+    features = extract_features(
         path, extractors.by_name, profile=extractors.spec.profile, device=extractors.device, **options
     )
+    return replace(features, spec=extractors.spec)  # which says how the networks compute
 
 
 def make_timeline(features: FeatureSet, bundle: LoadedBundle, thresholds: Thresholds) -> Timeline:
@@ -189,6 +191,7 @@ def _provenance(bundle: LoadedBundle, thresholds: Thresholds, resampler: str) ->
         "thresholds": thresholds.to_dict(),
         "device": str(bundle.device),
         "precision": bundle.extractors.precision.name,
+        "backend": bundle.extractors.precision.backend,
         "torch": torch.__version__,
         "python": platform.python_version(),
     }

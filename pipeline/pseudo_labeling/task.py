@@ -99,7 +99,7 @@ class PseudoLabelTask(Task[LoadedTeachers]):
             parameters = {
                 "version": _VERSION,
                 "teacher": loaded.hashes[teacher],
-                "precision": self.settings.precision.name,
+                **self.settings.precision.parameters,
                 "sentences": self.config.prompts.prompts(modality),
             }
             by_kind = {"scores": parameters | {name: loaded.hashes[name] for name in (TEMPORAL,) if loaded.temporal}}
@@ -137,6 +137,7 @@ class PseudoLabelTask(Task[LoadedTeachers]):
             | ({TEMPORAL: Path(self.temporal).name} if self.temporal else {}),
             "hashes": dict(run.loaded.hashes),
             "precision": self.settings.precision.name,
+            "backend": self.settings.precision.backend,
         }
         return make_labels(run.storage, self.config, find_scored(run.specs, journal), provenance)
 

@@ -438,7 +438,7 @@ class TestPacked:
         good = [videos / name for name in ("blink.mp4", "steady.mp4", "silent.mp4")]
         extract(*good, "--layout", "packed")
         (tmp_path / "store/clips/silent.npy").unlink()
-        result = extract(videos / "blink.mp4", videos / "empty.mp4", "--layout", "packed", "--precision", "bf16")
+        result = extract(videos / "blink.mp4", videos / "empty.mp4", "--layout", "packed", "--resampler", "torchaudio")
         assert "the store holds 1 clips; 2 are left out: made with other parameters, or gone" in result.err
         assert "empty.mp4: the file is empty" in result.err
         assert open_features(tmp_path / "store").ids() == {"blink"}
