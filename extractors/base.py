@@ -16,6 +16,8 @@ from ..weights.parts import Part
 from .inputs import InputFormat
 from .sampling import Stream
 
+_on_gpu: dict[tuple[tuple[float, ...], torch.device], Tensor] = {}  # constants by values and device
+
 
 class Extractor(nn.Module):
     """Feature extractor: a network in eval mode without gradients.
@@ -70,6 +72,13 @@ class Extractor(nn.Module):
         """
         return self.prepare(torch.from_numpy(self.input_format.reduce(media)))
 
+    def expect_callers(self, count: int) -> None:
+        """Arrange for several threads that call `forward` at the same time, where that makes a difference.
+
+        Args:
+            count: of the threads; each computes with `torch.get_num_threads()` cores.
+        """
+
     def load_published(self, state_dict: Mapping[str, Tensor]) -> tuple[str, ...]:
         """Replace the parameters by the tensors of a published file.
 
@@ -113,8 +122,18 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     Returns:
         float32 of the same shape.
     """
-    average, deviation = (torch.tensor(values, device=images.device) for values in (mean, std))
+    average, deviation = (_constant(tuple(values), images.device) for values in (mean, std))
     return images.float().div_(255).sub_(average).div_(deviation)
+
+
+def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Return a tensor of constants; on a GPU always the same one, since copying it there would wait for the GPU."""
+    if device.type != "cuda":
+        return torch.tensor(values, device=device)
+    if (values, device) not in _on_gpu:
+        with torch.inference_mode(mode=False):  # usable outside of it, too
+            _on_gpu[values, device] = torch.tensor(values, device=device)
+    return _on_gpu[values, device]
 
 
 def _name_keys(problem: str, keys: Iterable[str]) -> list[str]:

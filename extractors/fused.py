@@ -65,7 +65,7 @@ def fuse(
         if isinstance(module, FusedConv):
             module.onednn = use_onednn
     body.to(device, dtype).eval().requires_grad_(False)
-    return _FusedExtractor(extractor, torch.compile(body, dynamic=False) if compiled else body, dtype)
+    return FusedExtractor(extractor, torch.compile(body, dynamic=False) if compiled else body, dtype)
 
 
 @contextlib.contextmanager
@@ -97,9 +97,12 @@ def _operators() -> Any:
     return cast("Any", torch._C)._nn
 
 
-class _FusedExtractor(Extractor):
+class FusedExtractor(Extractor):
+    """What `fuse` builds; `network` is the type of the plain extractor."""
+
     def __init__(self, plain: Extractor, body: Callable[[Tensor], Tensor], dtype: torch.dtype) -> None:
         super().__init__(plain.dim)
+        self.network = type(plain)
         self.body = body
         self.dtype = dtype
         self.input_format = plain.input_format  # pyright: ignore[reportAttributeAccessIssue] - a ClassVar of the others

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ...extractors.inputs import InputFormat
@@ -22,13 +23,22 @@ class Batch:
 
     Attributes:
         stream: of all inputs.
-        inputs: (B, *shape); B is always the stream's batch size. Unused rows are zero.
+        inputs: (B, *shape); B is always the stream's batch size. Unused rows are zero when it is emitted.
         owners: video and position in its stream, for each used row.
     """
 
     stream: Stream
     inputs: NDArray[Any]
     owners: list[tuple[PendingVideo, int]] = field(default_factory=list)
+
+    def runs(self) -> Iterator[tuple[PendingVideo, int, int]]:
+        """Yield the used rows in order, as few pieces: video, position of the first row in its stream, count."""
+        first = 0
+        for row, (video, position) in enumerate(self.owners, 1):
+            following = self.owners[row] if row < len(self.owners) else None
+            if following != (video, position + 1):
+                yield video, position - (row - 1 - first), row - first
+                first = row
 
 
 class BatchFiller:
@@ -42,6 +52,8 @@ class BatchFiller:
         sizes: Mapping[Stream, int],
         formats: Mapping[Stream, InputFormat],
         emit: Callable[[Batch], None],
+        *,
+        pinned: bool = False,
     ) -> None:
         """Start with no inputs.
 
@@ -49,8 +61,9 @@ class BatchFiller:
             sizes: B of each stream.
             formats: shape and dtype of an input of each stream.
             emit: called with each full batch; may block.
+            pinned: whether batches are in pinned memory, from which a GPU copies without another copy before.
         """
-        self._sizes, self._formats, self._emit = sizes, formats, emit
+        self._sizes, self._formats, self._emit, self._pinned = sizes, formats, emit, pinned
         self._open: dict[Stream, Batch] = {}
         self._lock = threading.Lock()
 
@@ -61,14 +74,13 @@ class BatchFiller:
             return
         first = video.expect(stream, len(inputs))
         with self._lock:
-            for position, one_input in enumerate(inputs, first):
-                batch = self._open.get(stream)
-                if batch is None:
-                    form = self._formats[stream]
-                    zeros = np.zeros((self._sizes[stream], *form.shape), form.dtype)
-                    batch = self._open[stream] = Batch(stream, zeros)
-                batch.inputs[len(batch.owners)] = one_input
-                batch.owners.append((video, position))
+            while len(inputs):
+                batch = self._open.get(stream) or self._new_batch(stream)
+                filled = len(batch.owners)
+                part = inputs[: len(batch.inputs) - filled]
+                batch.inputs[filled : filled + len(part)] = part
+                batch.owners += [(video, position) for position in range(first, first + len(part))]
+                first, inputs = first + len(part), inputs[len(part) :]
                 if len(batch.owners) == len(batch.inputs):
                     del self._open[stream]
                     self._emit(batch)
@@ -79,4 +91,13 @@ class BatchFiller:
             batches = list(self._open.values())
             self._open.clear()
         for batch in batches:
+            batch.inputs[len(batch.owners) :] = 0
             self._emit(batch)
+
+    def _new_batch(self, stream: Stream) -> Batch:
+        form, size = self._formats[stream], self._sizes[stream]
+        memory = np.empty(size * form.nbytes, np.uint8)
+        if self._pinned:  # PyTorch keeps it for the next batches
+            memory = torch.empty(size * form.nbytes, dtype=torch.uint8, pin_memory=True).numpy()
+        self._open[stream] = Batch(stream, memory.view(form.dtype).reshape(size, *form.shape))
+        return self._open[stream]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ...extractors.base import Extractor
+from ...extractors.cuda_graphs import record_graph
 from ...extractors.profiles import get_profile
 from ...extractors.sampling import ALL_STREAMS, Stream
 from ..decode.process import available_cores
@@ -78,6 +79,17 @@ def warm_up(networks: Sequence[DeviceNetworks], sizes: Mapping[Stream, int]) -> 
                 form = extractor.input_format
                 zeros = torch.from_numpy(np.zeros((sizes[stream], *form.shape), form.dtype)).to(device)
                 extractor(extractor.prepare(zeros))
+
+
+def record_graphs(networks: DeviceNetworks, sizes: Mapping[Stream, int]) -> DeviceNetworks:
+    """Record the networks of a GPU as CUDA graphs for batches of these sizes, see `cuda_graphs.record_graph`.
+
+    Those of a CPU are returned as they are.
+    """
+    device, extractors = networks
+    if device.type != "cuda":
+        return networks
+    return device, {stream: record_graph(network, sizes[stream], device) for stream, network in extractors.items()}
 
 
 def select_streams(networks: DeviceNetworks, streams: Sequence[Stream]) -> DeviceNetworks:

@@ -63,7 +63,8 @@ class Engine:
         formats: dict[Stream, InputFormat] = {stream: network.input_format for stream, network in networks.items()}
         self._queues = queues = EngineQueues.create(len(thread_networks))
         self._videos = videos = ActiveVideos()
-        self._filler = filler = BatchFiller(sizes, formats, queues.batches.put)
+        on_gpu = thread_networks[0][0].type == "cuda"
+        self._filler = filler = BatchFiller(sizes, formats, queues.batches.put, pinned=on_gpu)
         self._decoders = [make_decoder() for _ in range(workers)]
         self._running = 0  # jobs without a result
         loops = [partial(decode_videos, decoder, queues, videos, filler, widths) for decoder in self._decoders]

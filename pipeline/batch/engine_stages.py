@@ -107,16 +107,15 @@ def decode_videos(
 
 
 def compute_batches(device: torch.device, networks: Mapping[Stream, Extractor], queues: EngineQueues) -> None:
-    """Run networks on batches and give each row to its video, until stopped."""
+    """Run networks on batches and give the rows to their videos, until stopped."""
     with torch.inference_mode(), _own_stream(device):
         while (batch := queues.batches.get()) is not None:
             network = networks[batch.stream]
-            inputs = torch.from_numpy(batch.inputs)
-            if device.type == "cuda":
-                inputs = inputs.pin_memory().to(device, non_blocking=True)
+            inputs = torch.from_numpy(batch.inputs).to(device, non_blocking=True)  # pinned where it is for a GPU
             rows = network(network.prepare(inputs)).cpu().numpy()
-            for (video, position), row in zip(batch.owners, rows, strict=False):
-                if video.put(batch.stream, position, row[None]):
+            for video, position, count in batch.runs():
+                own, rows = rows[:count], rows[count:]
+                if video.put(batch.stream, position, own):
                     queues.complete.put(video)
 
 

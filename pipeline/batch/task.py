@@ -27,7 +27,15 @@ from ..features.batch_memory import check_batch_memory
 from ..features.npy_folders import join_frames
 from ..inference.bundle import DeviceNetworks, LoadedExtractors
 from ..preprocess.worker_process import DecodeWorker
-from .compute_workers import batch_sizes, decode_workers, select_streams, thread_networks, torch_threads, warm_up
+from .compute_workers import (
+    batch_sizes,
+    decode_workers,
+    record_graphs,
+    select_streams,
+    thread_networks,
+    torch_threads,
+    warm_up,
+)
 from .engine import Engine
 from .journal import Journal, hash_values
 from .plan import OutputSpec
@@ -170,7 +178,10 @@ class Task(ABC, Generic[Loaded]):
             torch.set_num_threads(torch_threads(cores))
         if settings.precision.compiled:
             warm_up(networks, sizes)
-        of_threads = thread_networks(networks, cores)
+        of_threads = thread_networks([record_graphs(one, sizes) for one in networks], cores)
+        if run.loaded.device.type == "cpu":
+            for network in networks[0][1].values():
+                network.expect_callers(len(of_threads))
         if not settings.precision.compiled:
             check_batch_memory(networks[0][1], sizes, threads=len(of_threads))
         return Engine(
