@@ -10,19 +10,24 @@ from dataclasses import dataclass
 import torch
 
 from .errors import SetupError
-from .precisions import BACKENDS, OPENVINO, PRECISIONS, TORCH
+from .precisions import ALL_PRECISIONS, AUTO, BACKENDS, OPENVINO, PRECISIONS, TORCH
 
 
 @dataclass(frozen=True)
 class ComputePrecision:
     """Precision that networks compute in, and with what. Features and probabilities are float32 in any case."""
 
-    name: str = "fp32"  # of `BACKENDS[backend]`
+    name: str = "fp32"  # of `BACKENDS[backend]`; or `AUTO`, until it is chosen
     compiled: bool = False  # by torch.compile
-    backend: str = TORCH  # a key of `BACKENDS`
+    backend: str = TORCH  # a key of `BACKENDS`; or `AUTO`, until it is chosen
 
     def __str__(self) -> str:
         return self.name if self.backend == TORCH else f"{self.name} by {self.backend}"
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether precision and backend are known, so that networks can be loaded."""
+        return AUTO not in (self.name, self.backend)
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -47,9 +52,8 @@ class ComputePrecision:
         on_gpu = device.type == "cuda"
         if self.backend not in BACKENDS:
             raise SetupError(f"unknown backend {self.backend!r}; known: {', '.join(BACKENDS)}")
-        known = dict.fromkeys(name for names in BACKENDS.values() for name in names)
-        if self.name not in known:
-            raise SetupError(f"unknown precision {self.name!r}; known: {', '.join(known)}")
+        if self.name not in ALL_PRECISIONS:
+            raise SetupError(f"unknown precision {self.name!r}; known: {', '.join(ALL_PRECISIONS)}")
         if self.name not in BACKENDS[self.backend]:
             able = [backend for backend, names in BACKENDS.items() if self.name in names]
             raise SetupError(f"{self.name} is computed by the backend {' or '.join(able)}, not by {self.backend}")

@@ -12,3 +12,11 @@ BACKENDS: dict[str, tuple[str, ...]] = {  # name -> precisions that networks com
     TORCH: tuple(PRECISIONS),
     OPENVINO: ("fp32", "bf16", "int8"),
 }
+AUTO = "auto"  # in place of a backend or a precision: what a measurement of this machine finds fastest
+ALL_PRECISIONS = tuple(dict.fromkeys(name for names in BACKENDS.values() for name in names))
+
+
+def default_backend(precision: str) -> str:
+    """Return the backend that computes in a precision where the user names none: torch, if it can."""
+    able = [backend for backend, names in BACKENDS.items() if precision in names]
+    return able[0] if able and TORCH not in able else TORCH
