@@ -20,7 +20,14 @@ _GROUND = {"pipeline", "extractors"}
 _DECODE = {"pipeline.decode", "pipeline.decode.container"}
 _MODELS = {"models", "models.files", "models.localizers", "models.loss_terms"}
 _DATA = {*_GROUND, *_MODELS, "weights", "pipeline.features", "pipeline.datasets"}
-_INFERENCE = {*_DATA, *_DECODE, "weights.remote", "pipeline.preprocess", "pipeline.inference"}
+_INFERENCE = {
+    *_DATA,
+    *_DECODE,
+    "extractors.backends",
+    "weights.remote",
+    "pipeline.preprocess",
+    "pipeline.inference",
+}
 MAY_IMPORT: dict[str, set[str]] = {
     "weights": set(),
     "weights.remote": {"weights"},
@@ -29,11 +36,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models.files": {*_MODELS, "weights"},
     "models.localizers": {"models", "models.loss_terms", "weights"},
     "extractors": {"weights"},
+    "extractors.backends": {"extractors", "pipeline", "weights"},
     "pipeline": {"extractors", "weights", "weights.remote"},
     "pipeline.decode": {*_GROUND, "pipeline.decode.container"},
     "pipeline.decode.container": _GROUND,
     "pipeline.preprocess": {*_GROUND, *_DECODE},
-    "pipeline.features": {*_GROUND, *_DECODE, "weights", "pipeline.preprocess"},
+    "pipeline.features": {*_GROUND, *_DECODE, "extractors.backends", "weights", "pipeline.preprocess"},
     "pipeline.datasets": _DATA,
     "pipeline.inference": _INFERENCE,
     "pipeline.sharing": {*_GROUND, *_MODELS, "weights", "weights.remote"},

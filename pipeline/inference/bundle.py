@@ -9,26 +9,23 @@ from pathlib import Path
 import torch
 
 from ...extractors.base import Extractor
-from ...extractors.fused import fuse
-from ...extractors.parts import CastExtractor
 from ...extractors.profiles import FeatureSpec, feature_spec
-from ...extractors.registry import EXTRACTORS, build_extractor, extractor_shapes, meta_extractor
+from ...extractors.registry import EXTRACTORS, meta_extractor
 from ...extractors.sampling import Stream
 from ...models.files.checkpoint import read_description
 from ...models.labels import LABEL_SETS
-from ...weights.load import read_state_dict
 from ...weights.locate import bundle_paths
 from ...weights.manifest import Bundle
 from ...weights.messages import shown
 from ...weights.parts import Part, part_names
 from ...weights.remote.bundles import load_bundle
-from ...weights.remote.gather import file_name, gather_files
+from ...weights.remote.gather import gather_files
 from ...weights.source import ANYWHERE, WeightSource
-from ...weights.untrained import untrained_state
 from ..descriptions import describe
 from ..devices import FP32, ComputePrecision, resolve_device, resolve_devices
 from ..errors import FeatureMismatchError, SetupError
 from ..text import escape
+from .arranged_extractors import arrange_extractors, load_extractor
 from .decisions import Decision, decide_by_thresholds, load_decision
 from .networks import Network, NetworkConfig, check_network_features, describe_network
 from .read_network import read_network
@@ -236,7 +233,7 @@ def plain_extractors(bundle: Bundle, *, source: WeightSource = ANYWHERE) -> dict
     """
     paths, _ = gather_files(replace(bundle, parser={}), source)
     try:
-        return {name: _load_extractor(bundle, name, paths, source.trust) for name in bundle.extractors}
+        return {name: load_extractor(bundle, name, paths, source.trust) for name in bundle.extractors}
     except ValueError as error:
         raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
 
@@ -250,38 +247,17 @@ def _load_extractors(
     *,
     trust: Sequence[str],
 ) -> LoadedExtractors:
-    for device in devices:
-        precision.prepare(device)
     try:
-        extractors = {name: _load_extractor(bundle, name, paths, trust) for name in bundle.extractors}
-        spec = feature_spec(bundle.profile, extractors, precision=precision.name, backend=precision.backend)
+        arranged, ids = arrange_extractors(bundle, paths, hashes, devices, precision, trust=trust)
+        spec = feature_spec(bundle.profile, arranged[0], precision=precision.name, backend=precision.backend)
     except ValueError as error:
         raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
-    weight_ids: dict[Stream, str] = {
-        extractor.stream: _weight_id(bundle, bundle.extractors[name], paths, hashes, extractor.part)
-        for name, extractor in extractors.items()
-    }
     networks: tuple[DeviceNetworks, ...] = tuple(
-        (device, {extractor.stream: _arrange(extractor.to(device), precision) for extractor in extractors.values()})
-        for device in devices
+        (device, {extractor.stream: extractor for extractor in extractors.values()})
+        for device, extractors in zip(devices, arranged, strict=True)
     )
+    weight_ids: dict[Stream, str] = {extractor.stream: ids[name] for name, extractor in arranged[0].items()}
     return LoadedExtractors(networks, spec, weight_ids, precision)
-
-
-def _weight_id(
-    bundle: Bundle, file: str, paths: Mapping[str, Path], hashes: Mapping[str, str], part: Part | None
-) -> str:
-    """Return what identifies the parameters of an extractor and, if it is of another package, its code."""
-    identity = f"untrained, seed {bundle.seed}" if bundle.seed is not None else hashes[file_name(file, paths[file])]
-    return identity if part is None else f"{identity}, {part.name} {part.version} {part.source}"
-
-
-def _arrange(extractor: Extractor, precision: ComputePrecision) -> Extractor:
-    if extractor.part is None:
-        return fuse(extractor, dtype=precision.dtype, compiled=precision.compiled)
-    if precision.dtype == torch.float32 and not precision.compiled:
-        return extractor
-    return CastExtractor(extractor, precision.dtype, compiled=precision.compiled)
 
 
 def load_parser(
@@ -351,19 +327,6 @@ def _read_own_thresholds(bundle: Bundle, config: NetworkConfig, paths: Mapping[s
     """Read the file of thresholds that a bundle has; classes that it does not name keep those of the configuration."""
     file = bundle.parser.get("thresholds")
     return Thresholds.published(config).changed(read_thresholds(paths[file])) if file else None
-
-
-def _load_extractor(bundle: Bundle, name: str, paths: Mapping[str, Path], trust: Sequence[str]) -> Extractor:
-    file, reference = bundle.extractors[name], bundle.parts.get(name)
-    if bundle.seed is not None:
-        shapes = extractor_shapes(name, reference=reference, trust=trust)
-        return build_extractor(name, untrained_state(shapes, bundle.seed), reference=reference, trust=trust)
-    if not file:
-        raise ValueError(f"extractor {name} has no file: the run was trained without --extractors, which copies it")
-    try:
-        return build_extractor(name, read_state_dict(paths[file]), reference=reference, trust=trust)
-    except ValueError as error:
-        raise ValueError(f"{escape(paths[file])}: {error}") from error
 
 
 def _check_fit(bundle: Bundle, spec: FeatureSpec, network: Network, trained_on: FeatureSpec | None) -> None:

@@ -46,6 +46,10 @@ class Teacher(nn.Module):
         """Convert reduced inputs to the extractor's input, see `Extractor.prepare`."""
         return self.extractor.prepare(reduced)
 
+    def expect_callers(self, count: int) -> None:
+        """Arrange for several threads, see `Extractor.expect_callers`."""
+        self.extractor.expect_callers(count)
+
     def forward(self, x: Tensor) -> Tensor:
         features = self.extractor(x)
         return torch.cat([self.scale * features @ self.text_embeddings.T, features], dim=1)

@@ -1,0 +1,1 @@
+"""What computes the extractors' networks: PyTorch, or OpenVINO on a CPU."""

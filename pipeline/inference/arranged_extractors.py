@@ -1,0 +1,101 @@
+"""Extractors of a bundle as they are computed: each by its backend, on each device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
+
+import torch
+
+from ...extractors.backends.base import ExtractorSource
+from ...extractors.backends.registry import prepare_backend
+from ...extractors.base import Extractor
+from ...extractors.registry import build_extractor, extractor_shapes, meta_extractor
+from ...weights.load import read_state_dict
+from ...weights.manifest import Bundle
+from ...weights.parts import Part
+from ...weights.remote.gather import file_name
+from ...weights.untrained import untrained_state
+from ..devices import ComputePrecision
+from ..text import escape
+
+
+def load_extractor(bundle: Bundle, name: str, paths: Mapping[str, Path], trust: Sequence[str]) -> Extractor:
+    """Load an extractor of a bundle as a plain network.
+
+    Args:
+        bundle: the bundle.
+        name: of one of its extractors.
+        paths: of the bundle's files, by their names in it.
+        trust: packages whose parts it may name.
+
+    Returns:
+        The extractor in eval mode, on the CPU.
+
+    Raises:
+        ValueError: it has no file, or its weights do not fit.
+    """
+    _check_file(bundle, name)
+    file, reference = bundle.extractors[name], bundle.parts.get(name)
+    if bundle.seed is not None:
+        shapes = extractor_shapes(name, reference=reference, trust=trust)
+        return build_extractor(name, untrained_state(shapes, bundle.seed), reference=reference, trust=trust)
+    try:
+        return build_extractor(name, read_state_dict(paths[file]), reference=reference, trust=trust)
+    except ValueError as error:
+        raise ValueError(f"{escape(paths[file])}: {error}") from error
+
+
+def arrange_extractors(
+    bundle: Bundle,
+    paths: Mapping[str, Path],
+    hashes: Mapping[str, str],
+    devices: Sequence[torch.device],
+    precision: ComputePrecision,
+    *,
+    trust: Sequence[str],
+) -> tuple[list[dict[str, Extractor]], dict[str, str]]:
+    """Load the extractors of a bundle, and arrange them for the precision on each device.
+
+    Args:
+        bundle: the bundle.
+        paths: of its files, by their names in it.
+        hashes: of its files, by the names of the files.
+        devices: of the extractors.
+        precision: to compute in, and by which backend.
+        trust: packages whose parts it may name.
+
+    Returns:
+        Name -> extractor on each device, and name -> what identifies its parameters and code.
+
+    Raises:
+        SetupError: a network cannot be computed in this precision here.
+        ValueError: an extractor has no file, or its weights do not fit.
+    """
+    backends = [prepare_backend(precision, device) for device in devices]
+    arranged: list[dict[str, Extractor]] = [{} for _ in devices]
+    weight_ids: dict[str, str] = {}
+    for name, file in bundle.extractors.items():
+        _check_file(bundle, name)
+        weights = f"untrained, seed {bundle.seed}" if bundle.seed is not None else hashes[file_name(file, paths[file])]
+        load: Callable[[], Extractor] = partial(load_extractor, bundle, name, paths, trust)
+        source = ExtractorSource(
+            cache(load) if len(devices) > 1 else load,
+            partial(meta_extractor, name, reference=bundle.parts.get(name), trust=trust),
+            weights,
+        )
+        for device, backend, of_device in zip(devices, backends, arranged, strict=True):
+            of_device[name] = backend.arrange(source, precision, device)
+        weight_ids[name] = _with_part(weights, arranged[0][name].part)
+    return arranged, weight_ids
+
+
+def _check_file(bundle: Bundle, name: str) -> None:
+    if bundle.seed is None and not bundle.extractors[name]:
+        raise ValueError(f"extractor {name} has no file: the run was trained without --extractors, which copies it")
+
+
+def _with_part(weights: str, part: Part | None) -> str:
+    """Return what identifies the parameters of an extractor and, if it is of another package, its code."""
+    return weights if part is None else f"{weights}, {part.name} {part.version} {part.source}"
