@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..weights.manifest import DEFAULT_BUNDLE
 from ..weights.messages import shown
@@ -32,6 +32,7 @@ MAX_FEATURE_WIDTH = 65_536  # values of one row of features
 MAX_FRAMES_PER_SEGMENT = 240  # rows of features that a second may have
 MAX_SAMPLE_RATE = 768_000  # Hz
 MAX_NAME_LENGTH = 200  # characters of the name of a profile or an extractor
+MAX_SIMILAR = 255.0  # levels: the largest difference of two pictures
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,10 @@ class Profile:
     sample_rate: int = SAMPLE_RATE  # Hz
     # Of the sampled frames of a second, those that visual_2d has a row for; None is all of them.
     pictures_per_segment: int | None = None
+    # To which larger exact frames may be scaled while they are decoded, in pixels; networks take at most that much.
+    short_side: int | None = None
+    # Mean absolute difference, in levels of 255, up to which a picture counts as the one before. Users may change it.
+    similar_pictures: float = 0.0
     approximates: tuple[str, ...] = ()  # profiles whose parsers may read its features, with a warning
     inputs: Literal["networks", "teachers"] = "networks"  # the reader of files, a key of `input_kinds.KINDS`
     bundle: str = DEFAULT_BUNDLE  # of the extractors that are meant where none is named
@@ -60,12 +65,37 @@ class Profile:
         """Rows of visual_2d for each second."""
         return self.pictures_per_segment or self.frames_per_segment
 
+    @property
+    def pictures(self) -> tuple[int, ...]:
+        """Which of the frames of a second visual_2d has a row for: from the middles of equal parts of the second."""
+        count, frames = self.rows_per_segment, self.frames_per_segment
+        return tuple((2 * index + 1) * frames // (2 * count) for index in range(count))
+
 
 PROFILES = {
     profile.name: profile
     for profile in (
         Profile("llp", 1, "jpeg", "nearest", "the published LLP feature path, JPEG step and aliasing included"),
         Profile("clean", 1, "exact", "filtered", "frames by presentation time, no JPEG, anti-aliased resampling"),
+        Profile(
+            "clean-fast",
+            1,
+            "exact",
+            "filtered",
+            "clean with large frames scaled while they are decoded",
+            short_side=256,
+            approximates=("clean", "llp"),
+        ),
+        Profile(
+            "fast",
+            1,
+            "exact",
+            "filtered",
+            "clean-fast with 2 pictures a second for ResNet in place of 8",
+            pictures_per_segment=2,
+            short_side=256,
+            approximates=("clean", "clean-fast", "llp"),
+        ),
         Profile(
             "ave",
             1,
@@ -125,6 +155,7 @@ class FeatureSpec:
     calibration: str = (
         ""  # identifies the quantized parameters and the clips that they were calibrated on; of int8 only
     )
+    similar_pictures: float = 0.0  # levels of 255 up to which a picture counted as the one before, see `Profile`
 
     @property
     def rates(self) -> tuple[int, ...]:
@@ -178,6 +209,7 @@ class FeatureSpec:
         calibration = mapping.get("calibration", "")
         if calibration != "":
             _check_name("calibration", calibration)
+        _check_levels("similar_pictures", mapping.get("similar_pictures", 0.0))
         for field_name, most in _MOST.items():
             _check_integer(field_name, mapping[field_name], most)
         streams = _check_streams(mapping.get("streams", LLP_STREAMS))
@@ -194,15 +226,22 @@ class FeatureSpec:
         return cls(**{**mapping, **tuples, "streams": streams})
 
     def differences(self, other: FeatureSpec) -> list[str]:
-        """List the fields that differ, but not how the extractors computed: a parser reads features of any precision.
+        """List the fields that keep a parser from reading features.
+
+        It reads those of any precision, and those of profiles that approximate its own.
 
         Args:
-            other: the specification to compare with.
+            other: the specification of the features; this is the one that the parser was trained on.
 
         Returns:
             ``name: own value / value of other`` for each field that differs; empty when they match.
         """
-        return self._compare(other, [field.name for field in fields(self) if field.name not in _COMPUTATION])
+        ignored = {*_COMPUTATION, *(_SAMPLING if self.approximated_by(other.profile) else ())}
+        return self._compare(other, [field.name for field in fields(self) if field.name not in ignored])
+
+    def approximated_by(self, profile: str) -> bool:
+        """Return whether features of another profile, named `profile`, approximate these: see `Profile`."""
+        return profile in PROFILES and self.profile in PROFILES[profile].approximates
 
     def mixing_differences(self, other: FeatureSpec) -> list[str]:
         """List the fields that keep features from being mixed: all that differ, but the backends of fp32.
@@ -221,7 +260,8 @@ class FeatureSpec:
         return [f"{name}: {left} / {right}" for name, left, right in shown_pairs if left != right]
 
 
-_COMPUTATION: dict[str, Any] = {"precision": "fp32", "backend": "torch", "calibration": ""}
+_COMPUTATION: dict[str, Any] = {"precision": "fp32", "backend": "torch", "calibration": "", "similar_pictures": 0.0}
+_SAMPLING = ("profile", "profile_version", "frames_per_segment")  # what approximations differ in
 _OPTIONAL: dict[str, Any] = {"streams": LLP_STREAMS, **_COMPUTATION}  # what `to_dict` leaves out
 
 
@@ -231,6 +271,11 @@ def _shown_field(spec: FeatureSpec, name: str) -> object:
 
 
 _MOST = {"profile_version": 10**6, "frames_per_segment": MAX_FRAMES_PER_SEGMENT, "sample_rate": MAX_SAMPLE_RATE}
+
+
+def _check_levels(what: str, value: object) -> None:
+    if type(value) not in {int, float} or not 0 <= cast("float", value) <= MAX_SIMILAR:
+        raise ValueError(f"{what} is {shown(value)}, expected levels from 0 to {MAX_SIMILAR}")
 
 
 def _check_integer(what: str, value: object, most: int) -> None:

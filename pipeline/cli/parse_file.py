@@ -15,6 +15,7 @@ from ...weights.remote.bundles import load_bundle
 from ..download.reasons import DownloadError
 from ..errors import AVVPError, MediaError, OutputError, SetupError
 from ..files import make_folder_of
+from ..inference.other_profile import with_profile
 from ..text import escape
 from .missing_weights import provide_weights
 from .options.batch_options import read_decoding
@@ -70,7 +71,7 @@ def parse_one(options: ParseOptions) -> int:
         click.UsageError, SetupError, WeightsError: found before decoding starts.
     """
     planned, results = _plan_files(options)
-    bundle = load_bundle(options.weights, options.source())
+    bundle = with_profile(load_bundle(options.weights, options.source()), options.profile)
 
     from .console import Console
 

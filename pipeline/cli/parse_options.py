@@ -15,6 +15,7 @@ from .options.command import EXISTING_FOLDER, OUTPUT_FILE, FiniteRange, argument
 from .options.event_outputs import FormatOptions, PlotOptions, PostProcessingOptions
 from .options.groups import (
     BUNDLE_OPTION,
+    PROFILE_OPTION,
     THRESHOLD_OPTION,
     THRESHOLDS_OPTION,
     DownloadOptions,
@@ -65,6 +66,7 @@ class ParseOptions(
         metadata=option("--segments", is_flag=True, help="Add the probabilities per second to the JSON result.")
     )
     weights: str = field(metadata=BUNDLE_OPTION)
+    profile: str | None = field(metadata=PROFILE_OPTION)
     threshold: float | None = field(metadata=THRESHOLD_OPTION)
     video_threshold: float | None = field(
         metadata=option(

@@ -97,18 +97,26 @@ def run_network(
 
 
 def _choose(features: Sequence[Path], loaded: LoadedParser) -> Path:
-    """Return the features that a network was made for. Raises FeatureMismatchError if there are none."""
+    """Return the features that a network was made for, else some that approximate them.
+
+    Raises FeatureMismatchError if there are none.
+    """
     from ..features.packed_store import open_features
     from ..inference.bundle import check_features
 
     causes: list[str] = []
+    approximate: list[Path] = []
     for path in features:
         try:
-            check_features(loaded, open_features(path).spec, path)
+            warnings = check_features(loaded, open_features(path).spec, path)
         except FeatureMismatchError as error:
             causes.append(str(error))
         else:
-            return path
+            if not warnings:
+                return path
+            approximate.append(path)
+    if approximate:
+        return approximate[0]
     raise FeatureMismatchError("\n".join(causes))
 
 

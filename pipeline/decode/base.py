@@ -52,6 +52,7 @@ class FrameReader(ABC):
         timeout: float = DEFAULT_TIMEOUT,
         part: Part = WHOLE,
         on_skip: Callable[[], None] = lambda: None,
+        short_side: int | None = None,
     ) -> None:
         """Choose the stream; nothing is decoded yet.
 
@@ -60,6 +61,7 @@ class FrameReader(ABC):
             timeout: seconds that decoding may take, and as much again for every 10 s of media.
             part: the seconds to decode.
             on_skip: called often while what lies before the part is skipped.
+            short_side: pixels to which the reader may scale larger frames; None for frames as they are.
 
         Raises:
             MediaError: the file has no video stream.
@@ -69,6 +71,7 @@ class FrameReader(ABC):
         self.media = media
         self.stream: StreamInfo = media.video
         self.timeout, self.part, self._on_skip = timeout, part, on_skip
+        self._short_side = short_side
         self.held: Frames | None = None
         self.report = DecodeReport(self.name)
 

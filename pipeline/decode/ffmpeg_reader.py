@@ -31,7 +31,7 @@ class FFmpegReader(FrameReader):
         first = FRAMES_PER_SEGMENT * self.part.start
         limit = math.inf if self.part.end is None else FRAMES_PER_SEGMENT * self.part.end
         frames = VideoFrames(self.media, self.stream, self.report, self.timeout, self._on_skip)
-        convert, skipped = RgbConverter(self.stream), _LastSecond()
+        convert, skipped = RgbConverter(self.stream, self._short_side), _LastSecond()
         shown: TimedFrame | None = None
         taken = 0
         for frame in frames:

@@ -128,7 +128,14 @@ def open_seconds(
         ValueError: the decoder is unknown.
     """
     if profile.frames == "exact":
-        reader = build_reader(media, options.decoder, timeout=options.timeout, part=options.part, on_skip=on_skip)
+        reader = build_reader(
+            media,
+            options.decoder,
+            timeout=options.timeout,
+            part=options.part,
+            on_skip=on_skip,
+            short_side=profile.short_side,
+        )
         return ExactFrames(reader)
     if profile.frames == "squashed":
         return SquashedFrames(

@@ -19,7 +19,13 @@ class AutoReader(FrameReader):
     name = "auto"
 
     def __iter__(self) -> Iterator[Frames]:
-        first = FFmpegReader(self.media, timeout=self.timeout, part=self.part, on_skip=self._on_skip)
+        first = FFmpegReader(
+            self.media,
+            timeout=self.timeout,
+            part=self.part,
+            on_skip=self._on_skip,
+            short_side=self._short_side,
+        )
         started = False
         try:
             for chunk in first:
@@ -56,6 +62,7 @@ def build_reader(
     timeout: float = DEFAULT_TIMEOUT,
     part: Part = WHOLE,
     on_skip: Callable[[], None] = lambda: None,
+    short_side: int | None = None,
 ) -> FrameReader:
     """Build the frame reader of a name.
 
@@ -65,6 +72,7 @@ def build_reader(
         timeout: seconds without progress after which decoding is stopped.
         part: the seconds to decode.
         on_skip: called often while what lies before the part is skipped.
+        short_side: see `FrameReader`.
 
     Returns:
         The reader; it decodes when it is iterated.
@@ -74,4 +82,4 @@ def build_reader(
         MediaError: the file has no video stream.
     """
     check_decoder(decoder)
-    return FRAME_READERS[decoder](media, timeout=timeout, part=part, on_skip=on_skip)
+    return FRAME_READERS[decoder](media, timeout=timeout, part=part, on_skip=on_skip, short_side=short_side)

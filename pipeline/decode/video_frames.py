@@ -154,19 +154,28 @@ class ConstantRate:
 class RgbConverter:
     """Conversion of frames to RGB in square pixels, rotated; frames of another size are scaled to that of the first."""
 
-    def __init__(self, stream: StreamInfo) -> None:
+    def __init__(self, stream: StreamInfo, short_side: int | None = None) -> None:
         """Prepare the conversion.
 
         Args:
             stream: its pixel aspect is applied.
+            short_side: pixels to which larger frames are scaled, by averaging; None for frames as they are.
         """
+        self._short_side = short_side
         self._aspect = stream.pixel_aspect or 1
         self._size: tuple[int, int] | None = None
+        self._interpolation = av.video.reformatter.Interpolation.BICUBIC
         self._reformatter = av.video.reformatter.VideoReformatter()
 
     def take_size(self, image: av.video.frame.VideoFrame) -> None:
         """Let later frames have the size of this one."""
-        self._size = (max(1, round(image.width * self._aspect)), image.height)
+        width, height = max(1, round(image.width * self._aspect)), image.height
+        shortest = min(width, height)
+        if self._short_side is not None and shortest > self._short_side:
+            # The size that `resize_and_crop` would choose, so that it has nothing left to resize.
+            width, height = (int(self._short_side * length / shortest) for length in (width, height))
+            self._interpolation = av.video.reformatter.Interpolation.BILINEAR  # an average over what is left out
+        self._size = (width, height)
 
     def __call__(self, image: av.video.frame.VideoFrame) -> Frames:
         """Convert a frame.
@@ -181,8 +190,9 @@ class RgbConverter:
             self.take_size(image)
         assert self._size is not None
         width, height = self._size
-        bicubic = av.video.reformatter.Interpolation.BICUBIC
-        converted = self._reformatter.reformat(image, width, height, "rgb24", interpolation=bicubic, threads=1)
+        converted = self._reformatter.reformat(
+            image, width, height, "rgb24", interpolation=self._interpolation, threads=1
+        )
         turns, mirrored = orientation(image)
         pixels: Frames = converted.to_ndarray().astype(np.uint8, copy=False)
         return np.ascontiguousarray(np.rot90(pixels[::-1] if mirrored else pixels, turns))

@@ -36,6 +36,9 @@ class ParserEvaluator:
     Raises:
         DatasetError: annotations or features cannot be read.
         FeatureMismatchError: features or classes are not the parser's.
+
+    Attributes:
+        warnings: what users of the results have to know of the features.
     """
 
     def __init__(
@@ -51,7 +54,7 @@ class ParserEvaluator:
         config = loaded.parser.config
         self.features = open_features(features, frames=isinstance(config, ParserConfig) and config.needs_frames)
         self.progress = progress
-        check_features(loaded, self.features.spec, features)
+        self.warnings = check_features(loaded, self.features.spec, features)
         check_labels(loaded, self.annotations)
 
     def evaluate(
@@ -72,6 +75,7 @@ class ParserEvaluator:
             SetupError: the parser's probabilities are not finite.
         """
         clips, decisions = self.decide(split, thresholds)
+        notes = [*self.warnings, *notes]
         if clips.events is not None:
             truth = classes_of_seconds(clips.events, clips.lengths)
             notes = [*notes, *describe_targets(clips.events, clips.filenames)]

@@ -28,6 +28,7 @@ from ..text import escape
 from .arranged_extractors import arrange_extractors, load_extractor
 from .decisions import Decision, decide_by_thresholds, load_decision
 from .networks import Network, NetworkConfig, check_network_features, describe_network
+from .other_profile import add_warning, approximation_warning
 from .read_network import read_network
 from .thresholds import Thresholds, read_thresholds
 
@@ -176,6 +177,8 @@ def load_networks(
     except (ValueError, SetupError) as error:
         raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
     _check_fit(bundle, extractors.spec, parser, trained_on)
+    if trained_on is not None and trained_on.approximated_by(extractors.spec.profile):
+        bundle = add_warning(bundle, approximation_warning(trained_on.profile, extractors.spec.profile))
     parts = [*(extractor.part for extractor in extractors.by_name.values()), *parser.parts, decision_part]
     return LoadedBundle(
         name=bundle.name,
@@ -305,13 +308,16 @@ def load_parser(
     return LoadedParser(bundle.name, parser.to(resolved), spec, resolved, decision, own_thresholds)
 
 
-def check_features(loaded: LoadedParser, spec: FeatureSpec, where: object) -> None:
+def check_features(loaded: LoadedParser, spec: FeatureSpec, where: object) -> tuple[str, ...]:
     """Check that a parser can read features of this specification.
 
     Args:
         loaded: the parser.
         spec: of the features.
         where: folder or file of the features, for the message.
+
+    Returns:
+        Warnings: that the features only approximate those that the parser was trained on.
 
     Raises:
         FeatureMismatchError: the parser was trained on other features; the message lists the differences.
@@ -321,6 +327,9 @@ def check_features(loaded: LoadedParser, spec: FeatureSpec, where: object) -> No
             f"the parser of {shown(loaded.name)} was trained on other features than {escape(where)} holds"
             f" (parser / features): {'; '.join(differences)}"
         )
+    if not loaded.spec.approximated_by(spec.profile):
+        return ()
+    return (approximation_warning(loaded.spec.profile, spec.profile),)
 
 
 def _read_own_thresholds(bundle: Bundle, config: NetworkConfig, paths: Mapping[str, Path]) -> Thresholds | None:

@@ -38,6 +38,7 @@ class NetworkInputs(InputReader):
         self._counts: dict[Stream, int] = dict.fromkeys(self._formats, 0)  # inputs so far
         self._last_audio: NDArray[np.float64] | None = None
         self._last_frame: Frames | None = None
+        self._last_picture: Frames | None = None
         self._last_second_still = False
         self._last_group: list[int] | None = None
         self._groups = 0
@@ -54,7 +55,7 @@ class NetworkInputs(InputReader):
         yield from self._pad(seconds.segments, first, seconds.audio_report, seconds.visual_report)
         for stream, rows in self._rows.items():
             held = start - first[stream]  # seconds before the part
-            self._rows[stream] = rows[held * rows_per_segment(stream) :]
+            self._rows[stream] = rows[held * self._rate(stream) :]
         self.summary = MediaSummary(self._rows, seconds.facts, seconds.warnings)
 
     def _audio_inputs(self, second: NDArray[np.float64]) -> StreamInputs:
@@ -66,14 +67,18 @@ class NetworkInputs(InputReader):
 
     def _visual_inputs(self, frames: Frames) -> StreamInputs:
         """Build the inputs of a second before the next is read: raw 8K frames of a batch would fill the memory."""
-        preceding = [self._last_frame, *frames[:-1]]
-        changed = [k for k, (a, b) in enumerate(zip(preceding, frames, strict=True)) if not _same(a, b)]
+        changed = _changed(self._last_frame, frames)
         self._last_frame = frames[-1]
         if "visual_2d" in self._rows:
+            pictures, new = frames, changed
+            if len(chosen := self.profile.pictures) < len(frames):
+                pictures = np.stack([frames[index] for index in chosen])
+                new = _changed(self._last_picture, pictures)
+                self._last_picture = pictures[-1]
             first = self._counts["visual_2d"]
-            if changed:
-                yield self._build("visual_2d", frames[changed])
-            shown = np.searchsorted(changed, range(len(frames)), side="right")
+            if new:
+                yield self._build("visual_2d", pictures[new])
+            shown = np.searchsorted(new, range(len(pictures)), side="right")
             self._rows["visual_2d"] += [first + int(index) - 1 for index in shown]
         if "visual_3d" in self._rows:
             if changed or not self._last_second_still:
@@ -120,7 +125,7 @@ class NetworkInputs(InputReader):
                 if visual_report is None:
                     yield self._build(stream, _BLACK[:1] if stream == "visual_2d" else _BLACK)
                     self._rows[stream] = [self._counts[stream] - 1]
-                length = segments * rows_per_segment(stream)
+                length = segments * self._rate(stream)
                 self._rows[stream] = pad_or_trim(np.array(self._rows[stream]), length).tolist()
 
     def _pad_maps(self, segments: int, *, failed: bool) -> StreamInputs:
@@ -133,10 +138,19 @@ class NetworkInputs(InputReader):
             rows = rows + [self._groups - 1] * (segments - len(rows))
         self._rows["visual_map"] = rows[:segments]
 
+    def _rate(self, stream: Stream) -> int:
+        return rows_per_segment(stream, self.profile.rows_per_segment)
+
     def _build(self, stream: Stream, media: NDArray[Any]) -> tuple[Stream, NDArray[Any]]:
         inputs = self._formats[stream].reduce(media)
         self._counts[stream] += len(inputs)
         return stream, inputs
+
+
+def _changed(last: Frames | None, frames: Frames) -> list[int]:
+    """Return the numbers of the frames that differ from the one before; `last` is the one before the first."""
+    preceding = [last, *frames[:-1]]
+    return [k for k, (a, b) in enumerate(zip(preceding, frames, strict=True)) if not _same(a, b)]
 
 
 def _same(first: Frames | None, second: Frames) -> bool:

@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...extractors.inputs import INPUT_FORMATS
-from ...extractors.sampling import FRAMES_PER_SEGMENT, LLP_STREAMS, POOLED_STREAMS, Stream
+from ...extractors.sampling import LLP_STREAMS, POOLED_STREAMS, Stream
 from ..datasets.annotations import Annotations
 from ..datasets.clip_names import clip_id
 from ..errors import DatasetError, OutputError
 from ..preprocess.base import is_groups
 from ..preprocess.worker_process import DecodeWorker
+from ..segments import segment_count
 from ..text import escape
 
 _FORMATS = {form.stream: form for form in INPUT_FORMATS.values()}
@@ -166,7 +167,7 @@ def _decode(worker: DecodeWorker, path: Path, streams: Sequence[Stream]) -> dict
         if stream in POOLED_STREAMS:
             numbers = _spread(np.concatenate(groups)[numbers])
         elif stream == "visual_2d":
-            numbers = _spread(numbers.reshape(-1, FRAMES_PER_SEGMENT))
+            numbers = _spread(numbers.reshape(segment_count(summary.facts.duration), -1))
         else:
             numbers = numbers[:, None]
         seconds[stream] = np.concatenate(inputs)[numbers]

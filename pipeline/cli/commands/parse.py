@@ -7,6 +7,7 @@ import shlex
 import click
 
 from ....weights.remote.bundles import load_bundle
+from ...inference.other_profile import with_profile
 from ..batch_run import run_batch
 from ..missing_weights import provide_weights
 from ..options.batch_options import BatchOptions, CompileOptions, RayOptions, collect_named_inputs
@@ -71,7 +72,7 @@ def _parse_batch(output_dir: str, options: ParseOptions) -> int:
 
     from ...batch.open_storage import open_storage
 
-    bundle = load_bundle(options.weights, options.source())
+    bundle = with_profile(load_bundle(options.weights, options.source()), options.profile)
     storage = open_storage(output_dir)
     from ..console import Console
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import click
 
+from ....extractors.profiles import PROFILES
 from ....weights.manifest import DEFAULT_BUNDLE
 from ....weights.parts import read_trust
 from ....weights.source import DownloadProgress, WeightSource
@@ -28,6 +29,12 @@ BUNDLE_OPTION = option(
     default=DEFAULT_BUNDLE,
     metavar="NAME|FOLDER",
     help="Bundle of networks: see 'avvp weights list'; or hf://USER/REPOSITORY.",
+)
+PROFILE_OPTION = option(
+    "--profile",
+    type=click.Choice(sorted(name for name, profile in PROFILES.items() if profile.approximates)),
+    show_default="the bundle's",
+    help="Decode under a faster profile that approximates the bundle's.",
 )
 THRESHOLD_OPTION = option(
     "--threshold",

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from avvp.extractors.inputs import INPUT_FORMATS
 from avvp.extractors.profiles import get_profile
+from avvp.extractors.sampling import rows_per_segment
 from avvp.pipeline.decode.container import clean_starts
 from avvp.pipeline.decode.container.clean_starts import is_clean_start
 from avvp.pipeline.decode.media_seconds import DecodedSecond, MediaSeconds
@@ -138,7 +139,7 @@ def test_packets_that_are_too_many_to_keep_are_decoded(folder: Path, monkeypatch
 @pytest.mark.parametrize(
     ("audio", "video"), [(12.0, 3.4), (12.0, 0.3), (3.4, 12.0), (12.0, 4.96)], ids=["video", "still", "audio", "late"]
 )
-@pytest.mark.parametrize("profile", ["clean", "llp", "ave"])
+@pytest.mark.parametrize("profile", ["clean", "llp", "ave", "fast"])
 def test_streams_that_end_before_the_part(folder: Path, audio: float, video: float, profile: str) -> None:
     path = folder / f"ends-{audio}-{video}.mkv"
     if not path.exists():
@@ -158,7 +159,7 @@ def test_streams_that_end_before_the_part(folder: Path, audio: float, video: flo
                 inputs["visual_map"] = inputs["visual_map"][np.concatenate(groups)]
             rows[options.start] = {stream: inputs[stream][numbers] for stream, numbers in reader.summary.rows.items()}
         for stream, found in rows[float(start)].items():
-            width = 8 if stream == "visual_2d" else 1
+            width = rows_per_segment(stream, get_profile(profile).rows_per_segment)
             stop = min(start + 2, SECONDS)
             np.testing.assert_array_equal(found, rows[0.0][stream][start * width : stop * width], err_msg=stream)
 

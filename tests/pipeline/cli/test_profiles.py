@@ -1,0 +1,67 @@
+"""Profiles that approximate the bundle's on the command line: extract, parse, evaluate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.command import Run
+from support.media import Clips
+
+WARNING = "approximate: features of profile fast, but the parser was trained on profile clean"
+
+
+def read_events(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+def test_one_file_is_parsed_with_a_warning(run: Run, clips: Clips, tiny_bundle: Path, tmp_path: Path) -> None:
+    output = tmp_path / "events.json"
+    result = run("parse", clips.steady, "--weights", tiny_bundle, "--profile", "fast", "-o", output)
+    assert result.status == 0
+    events = read_events(output)
+    assert events["warnings"] == [WARNING]
+    assert (events["provenance"]["features"]["profile"], events["provenance"]["features"]["frames_per_segment"]) == (
+        "fast", 2,
+    )  # fmt: skip
+    assert WARNING in " ".join(result.err.split())  # the terminal wraps it
+
+
+def test_a_batch_computes_again_for_another_profile(run: Run, clips: Clips, tiny_bundle: Path, tmp_path: Path) -> None:
+    common = ("parse", clips.steady, "--weights", tiny_bundle, "--output-dir", tmp_path)
+    assert run(*common).status == 0
+    assert read_events(tmp_path / "steady.events.json")["warnings"] == []
+    result = run(*common, "--profile", "fast")
+    assert (result.status, WARNING in result.err) == (0, True)
+    assert read_events(tmp_path / "steady.events.json")["warnings"] == [WARNING]
+    assert "1 already done" not in result.err
+
+
+def test_a_published_parser_of_llp_has_the_warning(run: Run, clips: Clips, tiny_llp_bundle: Path) -> None:
+    result = run("parse", clips.steady, "--weights", tiny_llp_bundle, "--profile", "clean-fast", "-o", "-")
+    assert json.loads(result.out)["warnings"] == [
+        "approximate: features of profile clean-fast, but the parser was trained on profile llp"
+    ]
+
+
+def test_a_profile_that_approximates_another_one_is_refused(run: Run, clips: Clips) -> None:
+    result = run("parse", clips.steady, "--weights", "demo-avel", "--profile", "fast")
+    assert result.status == 2
+    assert "profile 'ave-4', which fast does not approximate; profiles that do: none" in result.err
+    unknown = run("parse", clips.steady, "--profile", "llp")
+    assert (unknown.status, "'clean-fast', 'fast'" in unknown.err) == (2, True)
+
+
+@pytest.mark.parametrize("layout", ["llp", "packed"])
+def test_features_of_fast_are_extracted(run: Run, clips: Clips, tiny_bundle: Path, tmp_path: Path, layout: str) -> None:
+    common = ("extract", clips.steady, "-o", tmp_path / "features", "--weights", tiny_bundle, "--layout", layout)
+    assert run(*common, "--profile", "fast").status == 0
+    assert json.loads((tmp_path / "features" / "features.json").read_text())["frames_per_segment"] == 2
+    if layout == "llp":
+        assert np.load(tmp_path / "features" / "resnet_tiny" / "steady.npy").shape == (6, 64)
+    other = run(*common)
+    assert other.status == 2
+    assert "profile: fast / clean" in other.err
