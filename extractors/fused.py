@@ -14,12 +14,12 @@ import contextlib
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from .base import Extractor
 from .clap import CLAP
@@ -65,6 +65,10 @@ def fuse(
         if isinstance(module, FusedConv):
             module.onednn = use_onednn
     body.to(device, dtype).eval().requires_grad_(False)
+    if not use_onednn:
+        for module in body.modules():
+            if isinstance(module, FusedConv):
+                module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
     return FusedExtractor(extractor, torch.compile(body, dynamic=False) if compiled else body, dtype)
 
 
@@ -115,19 +119,26 @@ class FusedExtractor(Extractor):
         return self.body(x).float()
 
 
+class _Convolution(NamedTuple):
+    """Parameters of a 2-d convolution, batch norm included."""
+
+    weight: Tensor  # (C', C, H, W)
+    bias: Tensor  # (C')
+    padding: Sequence[int]
+    stride: Sequence[int]
+
+
 class FusedConv(nn.Module):
     """2-d convolution, addition of a shortcut, ReLU, in one call where possible; channels-last memory.
 
     Args:
-        conv: the convolution, with bias; its parameters are copied.
+        conv: the convolution. Its tensors are used, not copied.
     """
 
-    def __init__(self, conv: nn.Conv2d) -> None:
+    def __init__(self, conv: _Convolution) -> None:
         super().__init__()
-        assert conv.bias is not None
-        self.weight = nn.Parameter(conv.weight.detach().clone(memory_format=torch.channels_last))
-        self.bias = nn.Parameter(conv.bias.detach().clone())
-        self.geometry = (list(cast("Sequence[int]", conv.padding)), list(conv.stride), [1, 1], 1)
+        self.weight, self.bias = nn.Parameter(conv.weight.detach()), nn.Parameter(conv.bias.detach())
+        self.geometry = (list(conv.padding), list(conv.stride), [1, 1], 1)
         self.onednn = False
         self._packed: Tensor | None = None
 
@@ -172,18 +183,24 @@ class FusedConv(nn.Module):
             return self._packed
 
 
-def _fold(conv: nn.Module, norm: nn.Module | None = None) -> nn.Conv2d:
-    """Fold batch norm into a 2-d convolution with bias; 3-d kernels must span one frame or one pixel."""
-    folded: Any = conv if norm is None else fuse_conv_bn_eval(cast("Any", conv), cast("Any", norm))
-    if isinstance(folded, nn.Conv2d):
-        return folded
-    across_time = folded.kernel_size[0] > 1
-    weight = folded.weight.squeeze(-1) if across_time else folded.weight.squeeze(2)
+def _fold(conv: nn.Module, norm: nn.Module | None = None) -> _Convolution:
+    """Fold batch norm into a 2-d convolution; 3-d kernels must span one frame or one pixel.
+
+    Each copy of the parameters counts: at full size, most of a copy is the time in which memory is first touched.
+    """
+    plain, before = cast("Any", conv), cast("Any", norm)
+    weight, bias = plain.weight.detach(), plain.bias
+    if before is not None:
+        with torch.no_grad():
+            weight, bias = fuse_conv_bn_weights(
+                weight, bias, before.running_mean, before.running_var, before.eps, before.weight, before.bias
+            )
+    if isinstance(conv, nn.Conv2d):
+        return _Convolution(weight, bias, plain.padding, plain.stride)
+    across_time = plain.kernel_size[0] > 1
+    flat = weight.squeeze(-1) if across_time else weight.squeeze(2)
     axes = slice(0, 2) if across_time else slice(1, 3)
-    kernel, stride, padding = (tuple(values[axes]) for values in (folded.kernel_size, folded.stride, folded.padding))
-    flat = nn.Conv2d(weight.shape[1], weight.shape[0], kernel, stride, padding, device=weight.device)
-    flat.weight.data, flat.bias = weight.detach(), folded.bias
-    return flat
+    return _Convolution(flat, bias, plain.padding[axes], plain.stride[axes])
 
 
 class _FusedResNet(nn.Module):
@@ -266,13 +283,13 @@ class _FusedR2Plus1DBlock(nn.Module):
 class _Factored(nn.Module):
     """Convolution over space, then convolution over time."""
 
-    def __init__(self, space: nn.Conv2d, time: nn.Conv2d) -> None:
+    def __init__(self, space: _Convolution, time: _Convolution) -> None:
         super().__init__()
-        padding = -space.out_channels % _CHANNEL_BLOCK  # channels of zeros: 230 channels are slower than 240
-        assert space.bias is not None
-        space.weight.data = F.pad(space.weight.detach(), (0, 0) * 3 + (0, padding))
-        space.bias.data = F.pad(space.bias.detach(), (0, padding))
-        time.weight.data = F.pad(time.weight.detach(), (0, 0) * 2 + (0, padding))
+        padding = -len(space.bias) % _CHANNEL_BLOCK  # channels of zeros: 230 channels are slower than 240
+        if padding:
+            weight = F.pad(space.weight.detach(), (0, 0) * 3 + (0, padding))
+            space = space._replace(weight=weight, bias=F.pad(space.bias.detach(), (0, padding)))
+            time = time._replace(weight=F.pad(time.weight.detach(), (0, 0) * 2 + (0, padding)))
         self.space, self.time = FusedConv(space), FusedConv(time)
 
     def forward(self, x: Tensor, *, residual: Tensor | None = None) -> Tensor:
@@ -294,7 +311,9 @@ class _FusedVGGish(nn.Module):
     def __init__(self, plain: VGGish) -> None:
         super().__init__()
         layers = [layer for layer in plain.features if not isinstance(layer, nn.ReLU)]
-        self.layers = nn.ModuleList(FusedConv(layer) if isinstance(layer, nn.Conv2d) else layer for layer in layers)
+        self.layers = nn.ModuleList(
+            FusedConv(_fold(layer)) if isinstance(layer, nn.Conv2d) else layer for layer in layers
+        )
         self.linears = nn.ModuleList(_copy(layer) for layer in plain.embeddings if isinstance(layer, nn.Linear))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -313,7 +332,9 @@ class _FusedVGG19(nn.Module):
     def __init__(self, plain: VGG19) -> None:
         super().__init__()
         layers = [layer for layer in plain.features if not isinstance(layer, nn.ReLU)]
-        self.layers = nn.ModuleList(FusedConv(layer) if isinstance(layer, nn.Conv2d) else layer for layer in layers)
+        self.layers = nn.ModuleList(
+            FusedConv(_fold(layer)) if isinstance(layer, nn.Conv2d) else layer for layer in layers
+        )
         self.shrink, self.scale = plain.shrink, plain.scale
 
     def forward(self, x: Tensor) -> Tensor:
