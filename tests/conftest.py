@@ -49,6 +49,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests marked `gpu` where there is no GPU; with AVVP_NEEDS_GPU=1 they fail instead."""
+    if item.get_closest_marker("gpu") is None or torch.cuda.is_available():
+        return
+    if os.environ.get("AVVP_NEEDS_GPU") == "1":
+        pytest.fail("AVVP_NEEDS_GPU=1, and PyTorch finds no GPU", pytrace=False)
+    pytest.skip("PyTorch finds no GPU; AVVP_NEEDS_GPU=1 makes this a failure")
+
+
 @pytest.fixture(autouse=True)
 def _no_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the user's own cache and home out of the tests."""
