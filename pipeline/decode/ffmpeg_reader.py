@@ -7,9 +7,12 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+from av.codec.hwaccel import HWAccel
+
 from ...extractors.sampling import FRAMES_PER_SEGMENT
 from ..segments import sample_count, samples_before
 from .base import FrameReader, Frames, repeated_chunks, stack_frames
+from .container.gpu import find_gpu
 from .container.opened import library_errors
 from .container.outcome import finish_report
 from .container.report import DecodeReport
@@ -20,17 +23,24 @@ class FFmpegReader(FrameReader):
     """Frame reader that converts only the frames that are sampled, each once."""
 
     name = "ffmpeg"
+    _frames: VideoFrames  # of the iteration
 
     def __iter__(self) -> Iterator[Frames]:
         self.report = DecodeReport(self.name, start=float(self.part.start))
         with library_errors(self.media.path):
             yield from repeated_chunks(self._sampled())
 
+    def _find_gpu(self) -> HWAccel | None:
+        """Return the GPU that decodes; None is the CPU."""
+        return None
+
     def _sampled(self) -> Iterator[tuple[Frames, int]]:
         """Yield the frames of the samples of the part, and how many samples each is shown in."""
         first = FRAMES_PER_SEGMENT * self.part.start
         limit = math.inf if self.part.end is None else FRAMES_PER_SEGMENT * self.part.end
-        frames = VideoFrames(self.media, self.stream, self.report, self.timeout, self._on_skip)
+        frames = self._frames = VideoFrames(
+            self.media, self.stream, self.report, self.timeout, self._on_skip, gpu=self._find_gpu()
+        )
         convert, skipped = RgbConverter(self.stream, self._short_side), _LastSecond()
         shown: TimedFrame | None = None
         taken = 0
@@ -60,6 +70,25 @@ class FFmpegReader(FrameReader):
             self.held = stack_frames(
                 [pixels for image, count in skipped.frames() for pixels in [convert(image)] * count]
             )
+
+
+class CudaReader(FFmpegReader):
+    """Frame reader that decodes on an NVIDIA GPU; streams that it cannot decode are decoded by the CPU, with a warning.
+
+    The GPU decodes the same pictures as the CPU from intact files. Their conversion to RGB differs in roundings.
+    """
+
+    name = "cuda"
+
+    def __iter__(self) -> Iterator[Frames]:
+        yield from super().__iter__()
+        decoded, on_gpu = self._frames.report.decoded, self._frames.on_gpu
+        if on_gpu < decoded:
+            share = f" {decoded - on_gpu} of {decoded} frames of" if on_gpu else ""
+            self.report.warnings.append(f"the GPU cannot decode{share} this {self.stream.codec} video; the CPU did")
+
+    def _find_gpu(self) -> HWAccel:
+        return find_gpu(self.media.path)
 
 
 class _LastSecond:

@@ -10,6 +10,8 @@ from ..segments import MAX_MEDIA_SECONDS
 from .process import DEFAULT_TIMEOUT
 from .resampling import DEFAULT_RESAMPLER, get_resampler
 
+_OF_EXACT_FRAMES = ("decord", "cuda")  # frame readers that only read these
+
 
 @dataclass(frozen=True)
 class Part:
@@ -95,10 +97,10 @@ def check_options(profile: Profile, options: DecodeOptions) -> None:
             is unknown.
     """
     get_resampler(options.resampler)
-    if profile.frames != "exact" and options.decoder == "decord":
+    if profile.frames != "exact" and options.decoder in _OF_EXACT_FRAMES:
         kind = "JPEG frames" if profile.frames == "jpeg" else "constant frame rate"
         raise ValueError(
-            f"profile {profile.name!r} uses ffmpeg's {kind}, which decord cannot make; use --decoder ffmpeg"
+            f"profile {profile.name!r} uses ffmpeg's {kind}, which {options.decoder} cannot make; use --decoder ffmpeg"
         )
     if profile.resampling != "filtered" and options.resampler != DEFAULT_RESAMPLER:
         how = "without a filter" if profile.resampling == "nearest" else "by ffmpeg"

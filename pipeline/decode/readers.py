@@ -8,7 +8,7 @@ from ..errors import MediaError
 from .base import FrameReader, Frames
 from .container.media_info import MediaInfo
 from .decord_reader import DecordReader
-from .ffmpeg_reader import FFmpegReader
+from .ffmpeg_reader import CudaReader, FFmpegReader
 from .options import WHOLE, Part
 from .process import DEFAULT_TIMEOUT
 
@@ -45,7 +45,7 @@ class AutoReader(FrameReader):
 
 
 FRAME_READERS: dict[str, type[FrameReader]] = {
-    reader.name: reader for reader in (AutoReader, FFmpegReader, DecordReader)
+    reader.name: reader for reader in (AutoReader, FFmpegReader, DecordReader, CudaReader)
 }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import av.codec.hwaccel
 import av.sidedata.sidedata
 import av.video.frame
 import av.video.reformatter
@@ -17,6 +18,7 @@ from PIL import Image
 
 from .base import Frames
 from .container.demux import StreamFrames
+from .container.gpu import GPU_FORMAT
 from .container.media_info import MediaInfo, StreamInfo
 from .container.report import DecodeReport, check_length
 
@@ -49,6 +51,7 @@ class VideoFrames:
         report: outcome; `decoded`, `end` and `holes` grow during the iteration.
         rate: frames per second that ffmpeg writes by default; known from the first frame on.
         latest: seconds at which the latest frame appears.
+        on_gpu: number of the frames that a GPU has decoded.
     """
 
     def __init__(
@@ -58,6 +61,8 @@ class VideoFrames:
         report: DecodeReport,
         timeout: float,
         on_skip: Callable[[], None] = lambda: None,
+        *,
+        gpu: av.codec.hwaccel.HWAccel | None = None,
     ) -> None:
         """Choose a stream; nothing is opened yet. The arguments are those of `StreamFrames`.
 
@@ -65,9 +70,9 @@ class VideoFrames:
         that is shown when the report begins.
         """
         self._media, self._stream = media, stream
-        self._decoded = StreamFrames(media, stream, report, timeout, on_skip)
+        self._decoded = StreamFrames(media, stream, report, timeout, on_skip, gpu=gpu)
         self.report = report
-        self.rate, self.latest = _DEFAULT_RATE, 0.0
+        self.rate, self.latest, self.on_gpu = _DEFAULT_RATE, 0.0, 0
 
     @property
     def first_error(self) -> str:
@@ -92,6 +97,7 @@ class VideoFrames:
                 if time - ended > _HOLE:
                     report.holes.append((ended, time))
             report.decoded += 1
+            self.on_gpu += image.format.name == GPU_FORMAT
             report.end = max(report.end, time + length)
             check_length(self._media, report.end)
             previous, self.latest = TimedFrame(time, length, image), time

@@ -31,9 +31,9 @@ class DecoderOptions(CommandOptions):
     decoder: str = field(
         metadata=option(
             "--decoder",
-            type=click.Choice(["auto", "ffmpeg", "decord"]),
+            type=click.Choice(["auto", "ffmpeg", "decord", "cuda"]),
             default="auto",
-            help="Program that decodes frames.",
+            help="Program that decodes frames; cuda is the decoder of an NVIDIA GPU.",
         )
     )
     resampler: str = field(
@@ -281,7 +281,8 @@ def read_decoding(profile: str, options: BatchOptions, decoder: DecoderOptions |
         The options.
 
     Raises:
-        SetupError: the decoder or the resampler does not fit the profile, or AVVP_FFMPEG names no ffmpeg.
+        SetupError: the decoder or the resampler does not fit the profile, AVVP_FFMPEG names no ffmpeg, or no GPU
+            decodes.
     """
     from ....extractors.profiles import get_profile
     from ...decode.ffmpeg import check_named_ffmpeg
@@ -295,6 +296,11 @@ def read_decoding(profile: str, options: BatchOptions, decoder: DecoderOptions |
     except ValueError as error:
         raise SetupError(str(error)) from error
     check_named_ffmpeg()  # before the first file
+    if decoding.decoder == "cuda" and options.engine == "local":
+        from ...decode.container.gpu import gpu_fault
+
+        if (fault := gpu_fault()) is not None:
+            raise SetupError(f"--decoder cuda: {fault}")
     return decoding
 
 

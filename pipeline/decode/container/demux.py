@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import av.codec.hwaccel
 import av.container
 import av.error
 import av.format
@@ -41,6 +42,7 @@ class StreamPackets:
     """
 
     opened: Any
+    _gpu: av.codec.hwaccel.HWAccel | None = None
 
     def __init__(self, media: MediaInfo, stream: StreamInfo, report: DecodeReport, timeout: float) -> None:
         """Choose a stream; nothing is opened yet.
@@ -66,7 +68,7 @@ class StreamPackets:
         if self.stream.problem:
             raise MediaError(self.media.path, self.stream.problem, "unsupported")
         av.logging.set_skip_repeated(False)  # the other pass has reported the same
-        with open_container(self.media.path, long_look=self.media.long_look) as container:
+        with open_container(self.media.path, long_look=self.media.long_look, gpu=self._gpu) as container:
             self.opened = container.streams[self.stream.index]
             self._set_track_end(container)
             selected = [stream.index for stream in self.media.selected]
@@ -146,6 +148,8 @@ class StreamFrames(StreamPackets):
         report: DecodeReport,
         timeout: float,
         on_skip: Callable[[], None] = lambda: None,
+        *,
+        gpu: av.codec.hwaccel.HWAccel | None = None,
     ) -> None:
         """Choose a stream; nothing is opened yet.
 
@@ -155,9 +159,10 @@ class StreamFrames(StreamPackets):
             report: outcome of the stream; changed during the iteration.
             timeout: see `StreamPackets`.
             on_skip: called often while nothing is decoded.
+            gpu: that decodes, of `find_gpu`; None is the CPU.
         """
         super().__init__(media, stream, report, timeout)
-        self._on_skip = on_skip
+        self._on_skip, self._gpu = on_skip, gpu
 
     def __iter__(self) -> Iterator[Any]:
         skipper = PacketSkipper(self.report.start) if self.stream.kind == "video" and self.report.start else None

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import av
+import av.codec.hwaccel
 import av.container
 import av.error
 import av.logging
@@ -23,7 +24,11 @@ _LONG_LOOK = {"probesize": "100000000", "analyzeduration": "3600000000"}  # byte
 
 @contextmanager
 def open_container(
-    path: Path, *, long_look: bool = False, log: list[str] | None = None
+    path: Path,
+    *,
+    long_look: bool = False,
+    log: list[str] | None = None,
+    gpu: av.codec.hwaccel.HWAccel | None = None,
 ) -> Iterator[av.container.InputContainer]:
     """Open a media file so that FFmpeg can read this file and nothing else.
 
@@ -31,6 +36,7 @@ def open_container(
         path: the file.
         long_look: search far into the file for streams that begin late.
         log: receives what FFmpeg reports while it looks at the file.
+        gpu: that decodes its video, of `find_gpu`; None is the CPU.
 
     Yields:
         The container, closed at the end.
@@ -46,7 +52,7 @@ def open_container(
     messages: list[tuple[int, str, str]] = []
     try:
         with av.logging.Capture() as messages:  # what it says about damage is said again when packets are read
-            container = av.open("fd:", options=options, metadata_errors="replace")
+            container = av.open("fd:", options=options, metadata_errors="replace", hwaccel=gpu)
         if log is not None:
             log += (message for _, _, message in messages)
     except av.error.FFmpegError as error:

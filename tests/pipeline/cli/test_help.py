@@ -62,7 +62,7 @@ def test_long_helps_are_in_groups(path: tuple[str, ...], run: Run) -> None:
         (("xyzzy",), "No such command 'xyzzy'\n"),
         (("parse", "x.mp4", "--wieghts", "demo"), "--weights"),
         (("convert", "--fromat", "csv"), "--format"),
-        (("parse", "x.mp4", "--decoder", "pyav"), "'auto', 'ffmpeg', 'decord'"),
+        (("parse", "x.mp4", "--decoder", "pyav"), "'auto', 'ffmpeg', 'decord', 'cuda'"),
         (("--hepl",), "--help"),
     ],
 )

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import av.error
 import numpy as np
 import pytest
+from avvp.pipeline.decode.container import gpu
 from support.command import Run
 from support.media import Clips
 
@@ -65,3 +67,19 @@ def test_features_of_fast_are_extracted(run: Run, clips: Clips, tiny_bundle: Pat
     other = run(*common)
     assert other.status == 2
     assert "profile: fast / clean" in other.err
+
+
+def test_decoding_on_a_gpu_needs_one(
+    run: Run, clips: Clips, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_no_gpu() -> None:
+        raise av.error.PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(gpu, "_open_gpu", open_no_gpu)
+    common = ("extract", clips.steady, "-o", tmp_path / "features", "--decoder", "cuda", "--weights")
+    result = run(*common, tiny_bundle, "--profile", "clean")
+    assert result.status == 2
+    assert "--decoder cuda: no NVIDIA GPU with a driver that decodes video was found" in result.err
+    assert not list(tmp_path.glob("features/*/*"))
+    of_jpeg = run(*common, tiny_bundle, "--profile", "llp")
+    assert (of_jpeg.status, "JPEG frames, which cuda cannot make; use --decoder ffmpeg" in of_jpeg.err) == (2, True)

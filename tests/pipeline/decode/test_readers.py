@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import re
 import resource
 import sys
 import tempfile
@@ -13,13 +14,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import av.error
 import numpy as np
 import pytest
 from avvp.pipeline.decode import decord_reader, ffmpeg_reader
 from avvp.pipeline.decode.base import FrameReader
+from avvp.pipeline.decode.container import gpu
 from avvp.pipeline.decode.container.demux import StreamPackets
 from avvp.pipeline.decode.container.report import DecodeReport
+from avvp.pipeline.decode.ffmpeg_reader import CudaReader
 from avvp.pipeline.decode.jpeg_frames import JpegFrames
+from avvp.pipeline.decode.options import Part
 from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.decode.process import DecoderProcess
 from avvp.pipeline.decode.readers import build_reader
@@ -28,12 +33,20 @@ from avvp.pipeline.segments import sample_times, shown_frames
 from support.golden import MEDIA, needs_media
 from support.media import Clips, read_number
 
-READERS = ["ffmpeg", "decord", "auto"]
+READERS = ["ffmpeg", "decord", "auto", pytest.param("cuda", marks=pytest.mark.gpu)]
+# Levels of 255 by which frames of one reader may differ from those of another: the GPU's have their colours side by
+# side, and their conversion to RGB rounds otherwise.
+TOLERANCES = {"cuda": 2.0}
 
 
 def read(path: Path, name: str) -> tuple[np.ndarray, FrameReader]:
     reader = build_reader(probe(path), name)
     return np.concatenate(list(reader)), reader
+
+
+def assert_equal_frames(frames: np.ndarray, reference: np.ndarray, name: str) -> None:
+    assert frames.shape == reference.shape
+    assert np.abs(frames.astype(int) - reference).mean() <= TOLERANCES.get(name, 0.0)
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -92,7 +105,7 @@ class TestContract:
     def test_odd_sizes(self, clips: Clips, name: str) -> None:
         frames, _ = read(clips.odd, name)
         assert frames.shape == (8, 67, 101, 3)
-        np.testing.assert_array_equal(frames, read(clips.odd, "ffmpeg")[0])
+        assert_equal_frames(frames, read(clips.odd, "ffmpeg")[0], name)
 
     def test_one_pixel(self, clips: Clips, name: str) -> None:
         frames, _ = read(clips.dot, name)
@@ -108,13 +121,90 @@ class TestContract:
         path = MEDIA / "v_ZNVhz7ctTq0.mp4"
         frames, _ = read(path, name)
         reference, _ = read(path, "ffmpeg")
-        np.testing.assert_array_equal(frames, reference)
+        assert_equal_frames(frames, reference, name)
 
     @needs_media
     def test_hevc_frames_are_not_misplaced(self, name: str) -> None:
         frames, _ = read(MEDIA / "h265_video.mp4", name)
         reference, _ = read(MEDIA / "h265_video.mp4", "ffmpeg")
-        np.testing.assert_array_equal(frames, reference)
+        assert_equal_frames(frames, reference, name)
+
+
+def large(clips: Clips) -> Path:
+    """20 s of 720p that a GPU decodes: 4:2:0, with frames that refer to later ones."""
+    if not (path := clips.folder / "large.mp4").exists():
+        source = ("-f", "lavfi", "-i", "testsrc2=s=1280x720:r=30:d=20")
+        clips.make(path.name, *source, "-c:v", "libx264", "-preset", "veryfast", "-bf", 3, "-pix_fmt", "yuv420p")
+    return path
+
+
+@pytest.mark.gpu
+class TestGpu:
+    def test_frames_are_decoded_by_the_gpu(self, clips: Clips) -> None:
+        _, reader = read(clips.steady, "cuda")
+        assert isinstance(reader, CudaReader)
+        assert (reader._frames.on_gpu, reader.report.decoded) == (72, 72)
+        assert reader.report.warnings == []
+
+    def test_streams_that_it_cannot_decode_have_a_warning(self, clips: Clips) -> None:
+        frames, reader = read(clips.odd, "cuda")
+        np.testing.assert_array_equal(frames, read(clips.odd, "ffmpeg")[0])
+        assert reader.report.warnings == ["the GPU cannot decode this ffv1 video; the CPU did"]
+
+    @pytest.mark.parametrize("part", [Part(1, 2), Part(2), Part(5)])
+    def test_parts(self, clips: Clips, part: Part) -> None:
+        own, other = (build_reader(probe(clips.steady), name, part=part) for name in ("cuda", "ffmpeg"))
+        for found, expected in zip(own, other, strict=True):
+            assert_equal_frames(found, expected, "cuda")
+        assert (own.held is None) == (other.held is None)
+        if own.held is not None and other.held is not None:
+            assert_equal_frames(own.held, other.held, "cuda")
+
+    def test_long_video_does_not_run_out_of_surfaces(self, clips: Clips) -> None:
+        path = large(clips)
+        frames, reader = read(path, "cuda")
+        assert len(frames) == 160
+        assert_equal_frames(frames[::20], read(path, "ffmpeg")[0][::20], "cuda")
+        assert reader.report.warnings == []
+
+    def test_large_frames_are_scaled(self, clips: Clips) -> None:
+        own, other = (
+            np.concatenate(list(build_reader(probe(large(clips)), name, short_side=256, part=Part(0, 2))))
+            for name in ("cuda", "ffmpeg")
+        )
+        assert own.shape[1:] == (256, 455, 3)
+        assert_equal_frames(own, other, "cuda")
+
+    def test_files_are_decoded_one_after_another_in_one_process(self, clips: Clips) -> None:
+        for _ in range(5):
+            assert len(read(clips.steady, "cuda")[0]) == 24
+
+    def test_damaged_frames_are_counted(self, clips: Clips) -> None:
+        frames, reader = read(clips.damaged, "cuda")
+        assert len(frames)
+        assert any("damaged" in warning for warning in reader.report.warnings)
+
+
+def test_a_machine_without_a_gpu_is_an_error(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_no_gpu() -> None:
+        raise av.error.PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(gpu, "_open_gpu", open_no_gpu)
+    gpu._hold_gpu.cache_clear()
+    message = r"no NVIDIA GPU with a driver that decodes video was found \(Operation not permitted\)"
+    with pytest.raises(MediaError, match=f"{message}; use --decoder ffmpeg") as raised:
+        list(build_reader(probe(clips.steady), "cuda"))
+    assert raised.value.category == "unsupported"
+    fault = gpu.gpu_fault()
+    assert fault is not None
+    assert re.fullmatch(message, fault)
+
+
+def test_a_stream_that_the_cpu_decoded_in_place_of_the_gpu(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ffmpeg_reader, "find_gpu", lambda _: None)
+    frames, reader = read(clips.steady, "cuda")
+    np.testing.assert_array_equal(frames, read(clips.steady, "ffmpeg")[0])
+    assert reader.report.warnings == ["the GPU cannot decode this h264 video; the CPU did"]
 
 
 def test_unknown_decoder_is_an_error_that_lists_the_known_ones(clips: Clips) -> None:
