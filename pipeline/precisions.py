@@ -12,6 +12,7 @@ BACKENDS: dict[str, tuple[str, ...]] = {  # name -> precisions that networks com
     TORCH: tuple(PRECISIONS),
     OPENVINO: ("fp32", "bf16", "int8"),
 }
+QUANTIZED = ("int8",)  # precisions of networks that were quantized, with parameters of their own
 AUTO = "auto"  # in place of a backend or a precision: what a measurement of this machine finds fastest
 ALL_PRECISIONS = tuple(dict.fromkeys(name for names in BACKENDS.values() for name in names))
 

@@ -41,6 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline.decode": {*_GROUND, "pipeline.decode.container"},
     "pipeline.decode.container": _GROUND,
     "pipeline.preprocess": {*_GROUND, *_DECODE},
+    "pipeline.computing": {*_GROUND, *_MODELS, "extractors.backends", "pipeline.decode", "weights"},
     "pipeline.features": {*_GROUND, *_DECODE, "extractors.backends", "weights", "pipeline.preprocess"},
     "pipeline.datasets": _DATA,
     "pipeline.inference": _INFERENCE,
@@ -65,6 +66,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline.training.settings": {*_INFERENCE, "pipeline.evaluation"},
     "pipeline.training": {
         *_INFERENCE,
+        "pipeline.computing",
         "pipeline.evaluation",
         "pipeline.training.batches",
         "pipeline.training.settings",
@@ -76,11 +78,17 @@ MAY_IMPORT: dict[str, set[str]] = {
         "pipeline.training.settings",
     },
     "pipeline.reproduction": {*_INFERENCE, "pipeline.evaluation", "pipeline.training", "pipeline.training.stages"},
-    "pipeline.diagnosis": {*_GROUND, *_DECODE, "weights", "weights.remote", "pipeline.training"},
+    "pipeline.diagnosis": {"pipeline.computing", *_GROUND, *_DECODE, "weights", "weights.remote", "pipeline.training"},
     "pipeline.batch.monitor": {"pipeline", "pipeline.batch"},
     "pipeline.batch": {*_INFERENCE, "pipeline.outputs", "pipeline.outputs.formats"},
     "pipeline.download": {"pipeline", "pipeline.batch", "pipeline.datasets", *_DECODE, "weights"},
-    "pipeline.serve.jobs": {*_INFERENCE, "pipeline.batch", "pipeline.outputs.formats", "pipeline.outputs.html"},
+    "pipeline.serve.jobs": {
+        *_INFERENCE,
+        "pipeline.batch",
+        "pipeline.computing",
+        "pipeline.outputs.formats",
+        "pipeline.outputs.html",
+    },
     "pipeline.serve": {
         "pipeline",
         "pipeline.outputs.formats",
@@ -92,6 +100,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 MAY_IMPORT["pipeline.api"] = {
     *_INFERENCE,
+    "pipeline.computing",
     "pipeline.batch",
     "pipeline.outputs.formats",
     "pipeline.outputs.plots",

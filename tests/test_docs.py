@@ -27,6 +27,7 @@ from support.command import Result, subcommands
 from support.llp_like import Recipe, generate
 from support.media import Clips
 from support.paths import ROOT
+from support.speeds import remember_rates
 
 DOCS = ROOT / "docs"
 ROOT_PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
@@ -84,6 +85,7 @@ def desk(clips: Clips, tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.Mo
     np.save(tmp_path / "vectors.npy", np.eye(len(LABELS), dtype=np.float32))
     (tmp_path / "runs").mkdir()
     copy_bundle(tiny_bundle, tmp_path / "runs" / "tiny")
+    remember_rates(9, 17, 9, 19)  # what is chosen automatically is not measured for each command
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

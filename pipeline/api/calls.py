@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, overload
 from ...weights.manifest import DEFAULT_BUNDLE
 from ...weights.remote.bundles import load_bundle
 from ...weights.source import DownloadProgress, WeightSource
+from ..computing.choose import choose
 from ..decode.container.media_file import open_media_file
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
-from ..devices import ComputePrecision
+from ..devices import ComputePrecision, resolve_device
 from ..errors import MediaError
 from ..features.extract import FeatureSet
 from ..inference.bundle import LoadedExtractors, load_extractors, load_networks
+from ..precisions import default_backend
 from ..timeline import Timeline
 from .arrays import MediaArrays
 from .parser import Parser, ThresholdChoice
@@ -34,6 +36,7 @@ class LoadOptions(TypedDict, total=False):
 
     device: str
     precision: str
+    backend: str | None
     compile: bool
     threads: int | None
     batch_size: int | None
@@ -51,6 +54,7 @@ class _Loading:
 
     device: str = "auto"
     precision: str = "fp32"
+    backend: str | None = None
     compile: bool = False
     threads: int | None = None
     batch_size: int | None = None
@@ -69,7 +73,9 @@ class _Loading:
     @property
     def networks(self) -> dict[str, Any]:
         """Arguments of `load_networks` and `load_extractors`."""
-        precision = ComputePrecision(self.precision, self.compile)
+        precision = ComputePrecision(self.precision, self.compile, self.backend or default_backend(self.precision))
+        if not precision.is_chosen:
+            precision = choose(precision, resolve_device(self.device), self.threads).precision
         return {"source": self.source, "device": self.device, "precision": precision}
 
     def session(self, extractors: LoadedExtractors) -> FeatureSession:
@@ -87,6 +93,7 @@ def load(
     *,
     device: str = "auto",
     precision: str = "fp32",
+    backend: str | None = None,
     compile: bool = False,
     threads: int | None = None,
     batch_size: int | None = None,
@@ -106,7 +113,10 @@ def load(
     Args:
         weights: name or folder of a bundle. `demo` ships with the package and knows generated clips alone.
         device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
-        precision: of the feature networks: `fp32`, `tf32`, `bf16` or `fp16`.
+        precision: of the feature networks: `fp32`, `tf32`, `bf16`, `fp16` or `int8`; `auto` is the faster of fp32 and
+            bf16 on this machine, by a measurement of seconds that is remembered.
+        backend: what computes the feature networks: `torch`, `openvino`, or `auto`, the fastest in the precision; None
+            is torch, openvino for int8.
         compile: compile the feature networks by torch.compile, which takes a minute at first.
         threads: CPU threads of the networks; None is PyTorch's number in this thread, which stays as it is.
         batch_size: seconds of media in one batch; None is 1 on a CPU and 32 on a GPU. Memory grows with it.
@@ -126,8 +136,8 @@ def load(
         WeightsError: the bundle is unknown, or files are missing or damaged.
     """
     loading = _Loading(
-        device, precision, compile, threads, batch_size, workers, decoding, weights_dir, offline, download_progress,
-        trust_parts,
+        device, precision, backend, compile, threads, batch_size, workers, decoding, weights_dir, offline,
+        download_progress, trust_parts,
     )  # fmt: skip
     bundle = load_networks(os.fspath(weights), **loading.networks)
     return Parser(bundle, loading.session(bundle.extractors))
@@ -208,7 +218,7 @@ def parse(
         progress: True for a bar on standard error; or a function that is called with `Progress`.
         errors: of many sources: `return` yields the MediaError of a file that cannot be decoded in place of its
             timeline and goes on; `raise` raises it.
-        options: further arguments of `load`: device, precision, compile, threads, ...
+        options: further arguments of `load`: device, precision, backend, threads, ...
 
     Returns:
         A timeline; for many sources an iterator over (source, timeline) in their order.

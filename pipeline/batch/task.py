@@ -25,7 +25,8 @@ from ..devices import FP32, ComputePrecision
 from ..errors import MediaError
 from ..features.batch_memory import check_batch_memory
 from ..features.npy_folders import join_frames
-from ..inference.bundle import DeviceNetworks, LoadedExtractors
+from ..inference.bundle import DeviceNetworks, LoadedBundle, LoadedExtractors
+from ..precisions import QUANTIZED
 from ..preprocess.worker_process import DecodeWorker
 from .compute_workers import (
     batch_sizes,
@@ -118,6 +119,10 @@ class Task(ABC, Generic[Loaded]):
     @abstractmethod
     def load(self, progress: DownloadProgress | None = None) -> Loaded:
         """Load the networks onto this machine's devices. Raises SetupError, WeightsError."""
+
+    def as_computed(self, loaded: Loaded) -> Loaded:
+        """Return networks that were loaded in any precision, described as the task's precision computes."""
+        return loaded
 
     def for_other_machines(self) -> Task[Loaded]:
         """Return the same task with absolute paths, for processes that run in other folders."""
@@ -223,6 +228,17 @@ class BundleTask(Task[Loaded]):
             source=replace(self.source, folder=folder, trust=trust),
         )
 
+    def as_computed(self, loaded: Loaded) -> Loaded:
+        """Return the networks with the specification of the features that other machines compute."""
+        extractors: Any = loaded.extractors if isinstance(loaded, LoadedBundle) else loaded
+        wanted = self.settings.precision
+        precision = extractors.precision if extractors.precision.name in QUANTIZED else wanted
+        spec = replace(extractors.spec, precision=precision.name, backend=precision.backend)
+        described: Any = replace(extractors, spec=spec, precision=precision)
+        if isinstance(loaded, LoadedBundle):
+            described = replace(loaded, extractors=described)
+        return described
+
     def stream_parameters(self, loaded: LoadedExtractors) -> dict[str, str]:
         """Return for each stream a hash of everything that determines its features."""
         spec, settings = loaded.spec, self.settings
@@ -231,8 +247,8 @@ class BundleTask(Task[Loaded]):
             "profile": [spec.profile, spec.profile_version],
             "decoder": settings.decoding.decoder,
         }
-        common |= settings.precision.parameters
-        if settings.precision.compiled:
+        common |= loaded.precision.parameters
+        if loaded.precision.compiled:
             common["compiled"] = True
         if spec.calibration:
             common["calibration"] = spec.calibration

@@ -53,6 +53,7 @@ def run_batch(task: Task[Any], named: NamedInputs, storage: Storage, options: Ba
     from ..batch.plan import BatchJob, make_plan
     from ..batch.run_plan import run_plan
     from ..batch.run_record import RunRecord, recorded
+    from .kept_precision import choose_for_run, keep_precision
 
     storage.check_lasting()
     if not options.plans_only:
@@ -61,9 +62,14 @@ def run_batch(task: Task[Any], named: NamedInputs, storage: Storage, options: Ba
     journal = Journal(storage)
     if journal.unreadable:
         console.info(f"{journal.unreadable} unreadable lines of the journal are ignored")
+    wanted = task.settings.precision
     with console:
+        console.busy("loading networks" if wanted.is_chosen else "choosing backend and precision")
+        task, reason = choose_for_run(task, storage, on_cluster=options.engine == "ray")
+        if reason:
+            console.info(reason)
         console.busy("loading networks")
-        loaded = (_on_cpu(task) if options.engine == "ray" else task).load(console.download_progress)
+        loaded = _identify(task, console) if options.engine == "ray" else task.load(console.download_progress)
     run = task.start(loaded, storage)
     task.check(run, overwrite=options.overwrite)
     job = BatchJob(
@@ -97,6 +103,7 @@ def run_batch(task: Task[Any], named: NamedInputs, storage: Storage, options: Ba
     with _make_executor(task, run, plan, options) as executor, exit_1_on_error(debug=options.debug):
         try:
             with recorded(storage, record), console, contextlib.closing(journal):
+                keep_precision(storage, wanted, task.settings.precision)
                 task.prepare(run)
                 reporter = ProgressReporter(console, len(plan.todo) + len(plan.unusable), options.json_log)
                 summary = run_plan(job, plan, journal, executor, reporter)
@@ -130,11 +137,14 @@ def _finalize(task: Task[Any], run: RunContext[Any], journal: Journal, shard: Sh
     return f"when all shards are done, the same command without --shard makes {rest}" if rest else None
 
 
-def _on_cpu(task: Task[Any]) -> Task[Any]:
-    """Return the task for a machine that only plans: it loads the networks to identify them."""
+def _identify(task: Task[Any], console: Console) -> Any:
+    """Load the networks on a machine that only plans; they say of themselves what they are on those that compute."""
     from ..devices import FP32
+    from ..precisions import QUANTIZED
 
-    return replace(task, settings=replace(task.settings, device="cpu", precision=FP32))
+    precision = task.settings.precision if task.settings.precision.name in QUANTIZED else FP32
+    on_cpu = replace(task, settings=replace(task.settings, device="cpu", precision=precision))
+    return task.as_computed(on_cpu.load(console.download_progress))
 
 
 def _make_executor(

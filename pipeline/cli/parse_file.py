@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -107,6 +108,7 @@ def _parse_input(
         task = make_parse_task(bundle, options, decisions)
         _check_device(options.device)
         set_torch_threads(options.threads)
+        task = _choose_precision(task, console)
         loaded = _load(task, options, console)
     if clip is not None:
         clip.check(loaded.parser.config.labels)
@@ -261,6 +263,22 @@ def _check_device(device: str) -> None:
 
     if len(resolve_devices(device)) > 1:
         raise SetupError("one video is parsed on one device; several devices go with --output-dir")
+
+
+def _choose_precision(task: ParseTask, console: Console) -> ParseTask:
+    """Choose what the user leaves open of the precision. Raises SetupError."""
+    from ..computing.choose import choose
+    from ..devices import resolve_device
+
+    settings = task.settings
+    if settings.precision.is_chosen:
+        return task
+    console.busy("choosing backend and precision")
+    choice = choose(settings.precision, resolve_device(settings.device), settings.threads)
+    if choice.reason:
+        console.info(choice.reason)
+    console.busy("loading networks")
+    return replace(task, settings=replace(settings, precision=choice.precision))
 
 
 def _load(task: ParseTask, options: ParseOptions, console: Console) -> LoadedBundle:

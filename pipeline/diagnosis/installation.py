@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...weights.messages import first_line
+from ..computing.machine import processor_name
 from ..memory import available_memory
 from ..text import escape
 from .section import Section
@@ -127,7 +128,7 @@ def check_machine() -> Section:
     section.add(f"{cores} CPU cores, {text} of memory available")
     try:
         torch: Any = importlib.import_module("torch")
-        section.facts["devices"] = [{"name": "cpu", "model": _processor(), "memory": memory, "free": memory}]
+        section.facts["devices"] = [{"name": "cpu", "model": processor_name(), "memory": memory, "free": memory}]
         section.facts["devices"] += _list_gpus(torch)
     except Exception as error:  # of the dynamic loader, of CUDA: whatever keeps PyTorch from working
         section.add(
@@ -169,13 +170,3 @@ def _explain_missing_gpu(section: Section, torch: Any) -> None:
             "note",
             "compare the version with the one that nvidia-smi prints; look at CUDA_VISIBLE_DEVICES",
         )
-
-
-def _processor() -> str:
-    """Return the model of the CPU as Linux names it."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(errors="replace")
-    except OSError:
-        text = ""
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1].strip() if found else platform.machine()

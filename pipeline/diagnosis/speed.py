@@ -11,6 +11,7 @@ from ...weights.messages import first_line
 from ...weights.remote.bundles import load_bundle
 from ...weights.source import WeightSource
 from ..errors import SetupError
+from .backend_speed import add_backend_speeds
 from .section import Section
 
 CLIP_SECONDS = 10
@@ -18,13 +19,16 @@ _EFFICIENCY = 0.9  # share of the rate of large matrix products that the network
 _ROUNDS = 3  # of which the best is taken: other programs disturb
 
 
-def check_speed(bundle_name: str, source: WeightSource, device_name: str) -> Section:
+def check_speed(bundle_name: str, source: WeightSource, device_name: str, *, again: bool = False) -> Section:
     """Measure the rate of matrix products, and estimate the time of a clip from the multiply-adds of the networks.
+
+    What is remembered of the speeds of backends is added.
 
     Args:
         bundle_name: whose extractors are counted; weight files are not needed.
         source: where a bundle may come from; nothing is downloaded.
         device_name: as of --device.
+        again: measure the backends, too, and remember what comes out.
 
     Returns:
         The section.
@@ -39,12 +43,13 @@ def check_speed(bundle_name: str, source: WeightSource, device_name: str) -> Sec
         device = resolve_devices(device_name)[0]
         rate = max(matmul_rate(device) for _ in range(_ROUNDS))
     except (SetupError, RuntimeError, ImportError, OSError) as error:
-        section.facts = {"device": device_name, "gflops": None, "estimate": None}
+        section.facts = {"device": device_name, "gflops": None, "backends": None, "estimate": None}
         section.add(f"cannot be measured on {device_name}: {first_line(error)}", "broken")
         return section
     threads = f" with {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     section.facts = {"device": str(device), "gflops": float(f"{rate / 1e9:.3g}"), "estimate": None}
     section.add(f"matrix products in float32 on {device}{threads}: {rate / 1e9:.0f} GFLOP/s")
+    add_backend_speeds(section, device, again=again)
     try:
         bundle = load_bundle(bundle_name, WeightSource(source.folder, True, None))
         multiply_adds = CLIP_SECONDS * count_multiply_adds(bundle.extractors, bundle.profile)

@@ -84,7 +84,7 @@ def serve(
     settings: ServerSettings,
     desk: DeskSettings,
     *,
-    announce: Callable[[Access, int], None],
+    announce: Callable[[Access, int, str], None],
     report: Callable[[Exception], None],
 ) -> None:
     """Answer requests until the process is interrupted.
@@ -93,7 +93,8 @@ def serve(
         listening: of `listen`; closed at the end.
         settings: how the server is reached.
         desk: what it works with.
-        announce: called once it answers, with the number of lines of the journal that cannot be read.
+        announce: called once it answers, with the number of lines of the journal that cannot be read, and a line about
+            the choice of backend and precision or nothing.
         report: called with errors that are bugs.
 
     Raises:
@@ -110,7 +111,11 @@ def serve(
             title=settings.title,
             report=report,
         )
-        server = _Server(server_config(app), lambda: announce(access, opened.unreadable), opened.queue.close)
+
+        def announced() -> None:
+            announce(access, opened.unreadable, opened.engine.choice)
+
+        server = _Server(server_config(app), announced, opened.queue.close)
         server.run(sockets=[listening])
 
 

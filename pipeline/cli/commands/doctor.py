@@ -39,6 +39,14 @@ class DoctorOptions(DebugOptions):
             "--measure/--no-measure", default=True, help="Measure the speed of this machine: takes a few seconds."
         )
     )
+    measure_again: bool = field(
+        metadata=option(
+            "--measure-again",
+            is_flag=True,
+            help="Measure again which backend and precision are fastest, and remember it for --backend auto and"
+            " --precision auto.",
+        )
+    )
     weights: str | None = field(
         metadata=option(
             "--weights", metavar="NAME|FOLDER", show_default="as avvp parse", help="Bundle that is to be used."
@@ -53,9 +61,10 @@ class DoctorOptions(DebugOptions):
 
 @command(
     DoctorOptions,
-    examples=("avvp doctor", "avvp doctor --no-measure", "avvp doctor --json"),
-    notes="Nothing is downloaded and nothing is written, but a clip of one second for the decoders, which is removed."
-    " Exit status: 0 videos can be parsed; 1 something that is needed is broken.",
+    examples=("avvp doctor", "avvp doctor --no-measure", "avvp doctor --measure-again", "avvp doctor --json"),
+    notes="Nothing is downloaded, and nothing is written but a clip of one second for the decoders, which is removed,"
+    " and what --measure-again remembers in the cache folder. Exit status: 0 videos can be parsed; 1 something that is"
+    " needed is broken.",
     reports_defaults=True,
 )
 def doctor(options: DoctorOptions) -> int:
@@ -64,6 +73,8 @@ def doctor(options: DoctorOptions) -> int:
     Lines that begin with BROKEN keep avvp from parsing videos; those with "note" are about something optional. Missing
     weight files are no fault: avvp parse downloads them, unless --offline is a default.
     """
+    if options.measure_again and not options.measure:
+        raise click.UsageError("--measure-again and --no-measure exclude each other")
     context = click.get_current_context()
     defaults = context.find_object(Defaults)
     assert defaults is not None  # both programs set it
@@ -119,7 +130,7 @@ def _checks(
     if options.measure:
         from ...diagnosis.speed import check_speed
 
-        yield "speed", lambda: check_speed(weights, source, device)
+        yield "speed", lambda: check_speed(weights, source, device, again=options.measure_again)
 
 
 def _is_on(value: Any) -> bool:

@@ -16,6 +16,7 @@ from ....weights.remote.bundles import load_bundle
 from ...errors import SetupError
 from ...text import escape
 from ..missing_weights import provide_weights
+from ..options.batch_options import PrecisionOptions
 from ..options.command import (
     EXISTING_FILE,
     EXISTING_FOLDER,
@@ -48,7 +49,7 @@ _EXTRA = "avvp serve needs FastAPI and uvicorn: pip install 'avvp[serve]'"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeOptions(DecodeTimeoutOptions, DownloadOptions, RunningOptions):
+class ServeOptions(PrecisionOptions, DecodeTimeoutOptions, DownloadOptions, RunningOptions):
     """Options of avvp serve."""
 
     heading: ClassVar[str] = "Options"
@@ -148,12 +149,18 @@ def serve(options: ServeOptions) -> int:
             provide_weights(bundle, options, Console(quiet=options.quiet))
             _say(options, f"loading {bundle.name}")
             port = listening.getsockname()[1]
+
+            def announce(access: Access, unreadable: int, choice: str) -> None:
+                if choice:
+                    _say(options, choice)
+                _announce(options, port, access, token, unreadable)
+
             with contextlib.suppress(KeyboardInterrupt):  # the way to end it
                 run_server(
                     listening,
                     settings,
                     _desk_settings(options),
-                    announce=lambda access, unreadable: _announce(options, port, access, token, unreadable),
+                    announce=announce,
                     report=lambda error: _report(options, error),
                 )
     _say(options, "ended")
@@ -218,6 +225,8 @@ def _desk_settings(options: ServeOptions) -> DeskSettings:
         weights_dir=None if options.weights_dir is None else str(options.weights_dir),
         device=options.device,
         threads=options.threads,
+        precision=options.precision,
+        backend=options.named_backend,
         threshold=options.threshold,
         thresholds=None if options.thresholds is None else str(options.thresholds),
         decode_timeout=options.decode_timeout,

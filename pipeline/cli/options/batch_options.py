@@ -11,8 +11,8 @@ import click
 
 from ...batch.storage import MAX_SHARDS, Shard
 from ...errors import SetupError
-from ...precisions import PRECISIONS
-from .command import CommandOptions, given_flags, is_given, option
+from ...precisions import ALL_PRECISIONS, AUTO, BACKENDS, default_backend
+from .command import CommandOptions, FiniteRange, given_flags, is_given, option
 from .groups import DecodeTimeoutOptions, DeviceOptions, MessageOptions
 
 if TYPE_CHECKING:
@@ -44,6 +44,15 @@ class DecoderOptions(CommandOptions):
             help="Filter that resamples audio to 16 kHz, for bundles of the profiles clean and ave.",
         )
     )
+    similar_pictures: float | None = field(
+        metadata=option(
+            "--similar-pictures",
+            type=FiniteRange(0, 255),
+            metavar="LEVELS",
+            show_default="as the profile says",
+            help="Mean difference, of 255, up to which a picture counts as the one before; 0: equal pictures only.",
+        )
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,18 +68,38 @@ class CompileOptions(CommandOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComputeOptions(DecodeTimeoutOptions, DeviceOptions, MessageOptions):
-    """How networks compute."""
+class PrecisionOptions(CommandOptions):
+    """What networks compute in, and with what."""
 
     heading: ClassVar[str] = "Decoding and networks"
     precision: str = field(
         metadata=option(
             "--precision",
-            type=click.Choice(list(PRECISIONS)),
+            type=click.Choice([*ALL_PRECISIONS, AUTO]),
             default="fp32",
-            help="Precision of the networks; results are always float32.",
+            help="Precision of the feature networks; auto is the faster of fp32 and bf16 here. Results are float32.",
         )
     )
+    backend: str | None = field(
+        metadata=option(
+            "--backend",
+            type=click.Choice([*BACKENDS, AUTO]),
+            show_default="torch; openvino for int8",
+            help="What computes the feature networks; auto is the fastest here, by a measurement that is remembered.",
+        )
+    )
+
+    @property
+    def named_backend(self) -> str:
+        """The backend that is wanted."""
+        return self.backend or default_backend(self.precision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeOptions(PrecisionOptions, DecodeTimeoutOptions, DeviceOptions, MessageOptions):
+    """How networks compute."""
+
+    heading: ClassVar[str] = "Decoding and networks"
     batch_size: int | None = field(
         metadata=option(
             "--batch-size",
@@ -290,7 +319,12 @@ def read_decoding(profile: str, options: BatchOptions, decoder: DecoderOptions |
 
     decoding = DecodeOptions(timeout=options.decode_timeout, debug=options.debug)
     if decoder is not None:
-        decoding = replace(decoding, decoder=decoder.decoder, resampler=decoder.resampler)
+        decoding = replace(
+            decoding,
+            decoder=decoder.decoder,
+            resampler=decoder.resampler,
+            similar_pictures=decoder.similar_pictures,
+        )
     try:
         check_options(get_profile(profile), decoding)
     except ValueError as error:
@@ -327,7 +361,7 @@ def read_settings(
     return ComputeSettings(
         decoding=read_decoding(profile, options, decoder),
         device=options.device,
-        precision=ComputePrecision(options.precision, compiled),
+        precision=ComputePrecision(options.precision, compiled, options.named_backend),
         batch_size=options.batch_size,
         threads=options.threads if options.engine == "local" else None,  # a default of the user is for this machine
         workers=options.workers,

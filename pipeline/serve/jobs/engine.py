@@ -19,6 +19,7 @@ from typing import Any
 
 from ...decode.process import describe_exit, end_worker, python_program
 from ...errors import MediaError, OutputError, SetupError
+from ...precisions import TORCH
 from .job_queue import Progress
 
 _TICK = 0.1  # seconds between two looks at whether a job is to be stopped
@@ -39,6 +40,8 @@ class EngineSettings:
         weights_dir: folder to search for weight files first; None for the usual places.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         threads: CPU threads of the networks; None is all cores.
+        precision: of the feature networks, or "auto".
+        backend: of the feature networks, or "auto".
         threshold: of all classes, per second and per video; None for those of the bundle.
         thresholds: TOML or JSON file with thresholds per class; None for none.
         decode_timeout: seconds that decoding may take, see `DecodeOptions`.
@@ -55,6 +58,8 @@ class EngineSettings:
     thresholds: str | None
     decode_timeout: float
     max_media: float
+    precision: str = "fp32"
+    backend: str = TORCH
     debug: bool = False
     trust: tuple[str, ...] = ()
 
@@ -75,6 +80,7 @@ class Engine:
         self._process: subprocess.Popen[bytes] | None = None
         self._unread = b""
         self.model = ""  # name and hash of the bundle, once it is loaded
+        self.choice = ""  # of backend and precision, as a line for the user, if there was one
 
     def start(self, is_stopped: Callable[[], bool] = lambda: False) -> None:
         """Start the process, unless it runs, and wait until the networks are loaded.
@@ -101,7 +107,7 @@ class Engine:
             if message is None:
                 continue
             if "ready" in message:
-                self.model = str(message["ready"])
+                self.model, self.choice = str(message["ready"]), str(message.get("choice", ""))
                 return
             status = self._process.poll() if "ended" in message else None
             self.close()

@@ -1,10 +1,10 @@
 """Main function of the engine: a process that loads the networks of a bundle, then parses one file after another.
 
 It reads commands from standard input, one JSON object per line: ``{"parse": {"path", "name", "target"}}`` and
-``{"cancel": true}`` for the file that is parsed. It answers in the same format: ``{"ready": model}`` or ``{"failed":
-cause}`` at first; then ``{"progress": [stage, done, total]}``, and for each file ``{"done": {"duration", "events"}}``,
-``{"failed": cause}``, ``{"output": cause}`` where the timeline cannot be written, or ``{"stopped": true}``. When
-standard input ends, the process ends.
+``{"cancel": true}`` for the file that is parsed. It answers in the same format: ``{"ready": model, "choice": line}``,
+where the line says why backend and precision were chosen, or ``{"failed": cause}`` at first; then ``{"progress":
+[stage, done, total]}``, and for each file ``{"done": {"duration", "events"}}``, ``{"failed": cause}``, ``{"output":
+cause}`` where the timeline cannot be written, or ``{"stopped": true}``. When standard input ends, the process ends.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from ....weights.errors import WeightsError
 from ....weights.source import WeightSource
 from ...child_output import MessageWriter
 from ...clock import format_clock
+from ...computing.choose import choose
 from ...decode.options import DecodeOptions
+from ...devices import ComputePrecision, resolve_device
 from ...errors import AVVPError, MediaError, OutputError
 from ...files import write_atomic
 from ...inference.bundle import LoadedBundle, load_networks
@@ -56,12 +58,12 @@ def main(settings: str) -> None:
     threading.Thread(target=_read_commands, args=(commands, cancelled), daemon=True).start()
     options = EngineSettings(**json.loads(settings))
     try:
-        bundle, thresholds = _load(options)
+        bundle, thresholds, choice = _load(options)
     except (AVVPError, WeightsError, ValueError) as error:
         writer.send({"failed": str(error)})
         return
     digest = hashlib.sha256(json.dumps(sorted(bundle.hashes.items())).encode()).hexdigest()[:8]
-    writer.send({"ready": f"{bundle.name}-{digest}"})
+    writer.send({"ready": f"{bundle.name}-{digest}", "choice": choice})
     while True:
         command = commands.get()
         cancelled.clear()
@@ -70,7 +72,8 @@ def main(settings: str) -> None:
         writer.send(_parse(command["parse"], bundle, thresholds, options, progress))
 
 
-def _load(options: EngineSettings) -> tuple[LoadedBundle, Thresholds]:
+def _load(options: EngineSettings) -> tuple[LoadedBundle, Thresholds, str]:
+    """Load the networks; return also why they compute as they do, if that was to be chosen."""
     import torch
 
     if options.threads is not None:
@@ -79,9 +82,12 @@ def _load(options: EngineSettings) -> tuple[LoadedBundle, Thresholds]:
     source = WeightSource(
         folder, offline=True, trust=tuple(options.trust)
     )  # the command has downloaded what was missing
-    bundle = load_networks(options.weights, source=source, device=options.device)
+    wanted = ComputePrecision(options.precision, backend=options.backend)
+    choice = choose(wanted, resolve_device(options.device), options.threads)
+    bundle = load_networks(options.weights, source=source, device=options.device, precision=choice.precision)
     tables = NO_TABLES if options.thresholds is None else read_thresholds(Path(options.thresholds))
-    return bundle, bundle.thresholds.changed(tables, segment=options.threshold, video=options.threshold)
+    thresholds = bundle.thresholds.changed(tables, segment=options.threshold, video=options.threshold)
+    return bundle, thresholds, choice.reason
 
 
 def _parse(

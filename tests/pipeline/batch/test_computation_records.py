@@ -6,15 +6,18 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import avvp
 import pytest
 from avvp.extractors.profiles import FeatureSpec
 from avvp.pipeline.batch.extract_task import ExtractTask
 from avvp.pipeline.batch.journal import hash_values
+from avvp.pipeline.batch.parse_task import ParseTask
 from avvp.pipeline.batch.task import ComputeSettings
 from avvp.pipeline.decode.options import DEFAULT_OPTIONS
 from avvp.pipeline.devices import ComputePrecision
+from avvp.pipeline.inference.bundle import LoadedBundle
 from avvp.weights.remote.bundles import load_bundle
 from avvp.weights.source import ANYWHERE
 from support.command import Result
@@ -80,3 +83,19 @@ def test_timelines_and_features_name_the_computation(clips: Clips, tiny_bundle: 
     assert (timeline.provenance["precision"], timeline.provenance["backend"]) == (precision, "torch")
     assert FeatureSpec.from_dict(timeline.provenance["features"]) == features.spec
     assert (features.spec.precision, features.spec.backend) == (precision, "torch")
+
+
+@pytest.mark.parametrize("kind", [ExtractTask, ParseTask])
+def test_a_machine_that_only_plans_names_what_others_compute(
+    tiny_bundle: Path, kind: type[ExtractTask | ParseTask]
+) -> None:
+    """As with Ray: the driver loads in fp32, which it can, and describes the networks of the nodes."""
+    bundle = load_bundle(str(tiny_bundle), ANYWHERE)
+    computed = ComputePrecision("tf32")
+    planned: Any = kind(bundle=bundle, settings=ComputeSettings(DEFAULT_OPTIONS, "cpu"))
+    task = replace(planned, settings=replace(planned.settings, precision=computed))
+    loaded = planned.load()
+    described = task.as_computed(loaded)
+    extractors = described.extractors if isinstance(described, LoadedBundle) else described
+    assert (extractors.spec.precision, extractors.precision) == ("tf32", computed)
+    assert task.output_specs(described) != planned.output_specs(loaded)

@@ -19,6 +19,7 @@ from avvp.weights.source import WeightSource
 from avvp.weights.toml import read_toml
 from support.command import Result, Run
 from support.paths import ROOT
+from support.speeds import remember_rates
 
 DOCUMENTED = ROOT / "docs" / "settings.md"
 
@@ -66,7 +67,8 @@ def test_the_document_has_the_keys_that_are_documented(
     monkeypatch.setenv("AVVP_PARSE_WEIGHTS", "demo")
     monkeypatch.setattr("avvp.pipeline.training.matmul_rate._SECONDS", 0.01)
     monkeypatch.setattr("avvp.pipeline.training.matmul_rate._SIZE", 64)
-    result, found = document()
+    remember_rates(9, 17, 9, failed={"bf16 by openvino": "no such instructions"})
+    result, found = document("--device", "cpu")
     assert result.status == 0, found["problems"]
     assert found["ok"]
     assert result.err == ""
@@ -291,6 +293,32 @@ def test_an_estimate_needs_networks_that_are_known(
     section = speed.check_speed(str(tmp_path / "none"), WeightSource(), "cpu")
     assert section.facts["estimate"] is None
     assert broken(speed.check_speed("untrained", WeightSource(), "tpu")) != []
+
+
+@pytest.fixture
+def _quick_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one block a stage, for no time."""
+    monkeypatch.setattr("avvp.pipeline.training.matmul_rate.matmul_rate", lambda _: 1e9)
+    for name, value in (("_STAGES", (1, 1)), ("_CPU_PICTURES", 1), ("_SECONDS", 0.0)):
+        monkeypatch.setattr(f"avvp.pipeline.computing.measure_extraction.{name}", value)
+
+
+@pytest.mark.usefixtures("_no_decoding", "_quick_measurements")
+def test_backends_are_compared_when_asked(run: Run, document: Callable[..., tuple[Result, dict[str, Any]]]) -> None:
+    options = ("--device", "cpu", "--weights", "demo")
+    assert "backends are not compared yet: avvp doctor --measure-again does" in run("doctor", *options).out
+    assert document(*options)[1]["speed"]["backends"] is None
+    found = document(*options, "--measure-again")[1]["speed"]["backends"]
+    assert found["speeds"][0] == {
+        "backend": "torch", "precision": "fp32", "times_fp32_by_torch": 1.0, "error": found["speeds"][0]["error"],
+    }  # fmt: skip
+    assert document(*options)[1]["speed"]["backends"] == found  # remembered
+    remember_rates(10, 5, 12, 21)
+    text = run("doctor", *options).out
+    assert "bf16 0.50 times as fast, fp32 by openvino 1.20 times as fast, bf16 by openvino 2.10 times as fast" in text
+    assert "--backend auto --precision auto computes in bf16 by openvino" in text
+    refused = run("doctor", "--no-measure", "--measure-again")
+    assert (refused.status, "exclude each other" in refused.err) == (2, True)
 
 
 @pytest.mark.usefixtures("_no_decoding")

@@ -224,10 +224,10 @@ class TestStart:
         tokens: list[str | None] = []
 
         def pretend(
-            _socket: object, settings: Any, _desk: object, *, announce: Callable[[Access, int], None], **_: object
+            _socket: object, settings: Any, _desk: object, *, announce: Callable[[Access, int, str], None], **_: object
         ) -> None:
             tokens.append(settings.token)
-            announce(Access(settings.token, 1), 2)
+            announce(Access(settings.token, 1), 2, "computing in bf16")
 
         monkeypatch.setattr("avvp.pipeline.serve.server.serve", pretend)
         result = serve("--host", host, "--port", 0, "-q")
@@ -239,4 +239,5 @@ class TestStart:
         again = serve("--host", host, "--port", 0)
         assert "token-of" not in again.out
         assert "2 lines of the journal cannot be read" in again.err
+        assert "computing in bf16" in again.err
         assert tokens[1] == "token-of-the-environment"
