@@ -79,6 +79,14 @@ class Extractor(nn.Module):
             count: of the threads; each computes with `torch.get_num_threads()` cores.
         """
 
+    def largest_layer(self) -> int | None:
+        """Return the bytes that the largest operation on one input reads and writes, without its parameters.
+
+        Returns:
+            None where PyTorch computes the operations, which can be measured.
+        """
+        return None
+
     def load_published(self, state_dict: Mapping[str, Tensor]) -> tuple[str, ...]:
         """Replace the parameters by the tensors of a published file.
 

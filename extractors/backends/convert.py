@@ -75,7 +75,7 @@ def convert_module(module: nn.Module, examples: dict[str, Tensor], outputs: tupl
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    with _as_setup_error(name), _quiet(), torch.no_grad():
+    with _as_setup_error(name), quiet(), torch.no_grad():
         decoder = TorchScriptPythonDecoder(
             module, example_input=tuple(examples.values()), trace_kwargs={"check_trace": False}
         )
@@ -104,8 +104,8 @@ def _as_setup_error(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide the warnings and the log of the tracer and the front end, which are about their own code."""
+def quiet() -> Iterator[None]:
+    """Hide the warnings and the log of tracers and converters, which are about their own code."""
     level = logging.root.manager.disable
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

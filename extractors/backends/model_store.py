@@ -49,7 +49,8 @@ def model_key(network: Extractor, weights: str, **facts: str) -> str:
     names = {type(module).__module__ for module in network.modules()}
     code = {name: _hash_code(name) for name in names if name.partition(".")[0] != "torch"}
     packages = {name: version(name) for name in ("torch", "openvino")}
-    settings = {name: value for name, value in vars(network).items() if isinstance(value, bool | int | float | str)}
+    settings = {name: value for name, value in vars(network).items() if isinstance(value, int | float | str)}
+    settings.pop("training")  # the mode of the module
     described = [_FORMAT, weights, str(network), settings, code, packages, facts]
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 

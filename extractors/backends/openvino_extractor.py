@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,6 +45,14 @@ class OpenVINOExtractor(Extractor):
     def expect_callers(self, count: int) -> None:
         self._callers = count
 
+    def largest_layer(self) -> int:
+        values = 0
+        for operation in _fix_size(self.model, 1).get_ordered_ops():
+            if operation.get_type_name() not in {"Constant", "Parameter", "Result"}:
+                ports = (*operation.inputs()[:1], *operation.outputs())
+                values = max(values, sum(int(np.prod(list(port.get_shape()))) for port in ports))
+        return values * np.dtype(np.float32).itemsize
+
     def forward(self, x: Tensor) -> Tensor:
         """Compute rows.
 
@@ -69,15 +78,20 @@ class OpenVINOExtractor(Extractor):
             return self._compiled[key]
 
 
+def _fix_size(model: Any, size: int) -> Any:
+    """Return a copy of a model, with the same parameters in memory, for batches of one size."""
+    fixed = model.clone()
+    fixed.reshape([size, *list(fixed.inputs[0].partial_shape)[1:]])
+    return fixed
+
+
 class _Compiled:
     """A model compiled for batches of one size; each thread has a request, with memory for activations, of its own."""
 
     def __init__(self, model: Any, precision: str, size: int, callers: int, cores: int) -> None:
         in_bfloat16 = precision == "bf16" or (precision == "int8" and computes_bfloat16())
-        fixed = model.clone()  # with the same parameters
-        fixed.reshape([size, *list(fixed.inputs[0].partial_shape)[1:]])
         self._model = openvino_core().compile_model(
-            fixed,
+            _fix_size(model, size),
             "CPU",
             {
                 "INFERENCE_PRECISION_HINT": "bf16" if in_bfloat16 else "f32",

@@ -40,7 +40,7 @@ EXTRAS = {
     "serve": "avvp serve",
     "web": "http addresses as inputs, avvp download",
     "onnx": "export to ONNX",
-    "openvino": "export to OpenVINO",
+    "openvino": "--backend openvino, export to OpenVINO",
 }
 
 

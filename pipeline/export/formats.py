@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...extractors.backends.convert import quiet
+from ...extractors.backends.openvino_import import import_openvino, openvino_core
 from ...weights.messages import first_line
 from ..errors import SetupError
 from .programs import Program
@@ -61,7 +60,7 @@ class ExportFormat:
 
 
 def _write_torch(program: Program, path: Path) -> Run:
-    with _quiet():
+    with quiet():
         traced = program.trace()
         with path.open("wb") as file:
             torch.export.save(traced, file)
@@ -90,11 +89,10 @@ def _write_onnx(program: Program, path: Path) -> Run:
 
 def _write_openvino(program: Program, path: Path) -> Run:
     # By way of ONNX: OpenVINO's own converter of PyTorch reports its use over the network.
-    import openvino
-
+    openvino = import_openvino()
     onnx_path = path.with_suffix(".onnx")
     _save_onnx(program, onnx_path)
-    core = openvino.Core()
+    core = openvino_core()
     openvino.save_model(core.read_model(onnx_path), path, compress_to_fp16=False)
     onnx_path.unlink()
     compiled = core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
@@ -105,7 +103,7 @@ def _save_onnx(program: Program, path: Path) -> None:
     """Write an ONNX file whose inputs and outputs have the names of the program."""
     import onnx
 
-    with _quiet():
+    with quiet():
         traced = program.trace()
         try:
             exported = torch.onnx.export(
@@ -131,19 +129,6 @@ def _name_batch(model: Any) -> None:
         for dimension in value.type.tensor_type.shape.dim:
             if dimension.dim_param == symbol:
                 dimension.dim_param = _BATCH
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide the warnings and the log of PyTorch's exporters, which are about their own code."""
-    level = logging.root.manager.disable
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(level)
 
 
 EXPORT_FORMATS = {

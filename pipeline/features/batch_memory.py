@@ -60,6 +60,8 @@ def check_batch_memory(
 
 def _largest_layer(extractor: Extractor) -> int:
     """Return the bytes that the largest operation on one input reads and writes, without its parameters."""
+    if (known := extractor.largest_layer()) is not None:
+        return known
     form = extractor.input_format
     zeros = torch.from_numpy(np.zeros((1, *form.shape), form.dtype))
     with torch.inference_mode(), without_onednn(extractor), _LargestOperation() as mode:

@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...extractors.backends.base import ExtractorSource
+from ...extractors.backends.registry import prepare_backend
 from ...extractors.base import Extractor
-from ...extractors.fused import fuse
 from ...extractors.sampling import Stream
+from ..devices import ComputePrecision
 
 
 class Teacher(nn.Module):
@@ -36,15 +38,33 @@ class Teacher(nn.Module):
         """Stream of the media file that the teacher takes."""
         return self.input_format.stream
 
-    def arrange(self, device: torch.device, dtype: torch.dtype) -> Teacher:
-        """Move the teacher to a device, its extractor in the fused form of a precision. Returns itself."""
-        self.to(device).eval()
-        self.extractor = fuse(self.extractor, dtype=dtype)
-        return self
+    def arrange(self, device: torch.device, precision: ComputePrecision, weights: str) -> Teacher:
+        """Move the teacher to a device, its extractor arranged for a precision by its backend.
+
+        Args:
+            device: of the teacher.
+            precision: of the extractor, with its backend.
+            weights: identifies the extractor's parameters.
+
+        Returns:
+            The teacher itself.
+
+        Raises:
+            SetupError: the network cannot be computed in this precision here.
+        """
+        self.eval()
+        plain = self.extractor
+        source = ExtractorSource(lambda: plain, lambda: plain, weights)
+        self.extractor = prepare_backend(precision, device).arrange(source, precision, device)
+        return self.to(device)
 
     def prepare(self, reduced: Tensor) -> Tensor:
         """Convert reduced inputs to the extractor's input, see `Extractor.prepare`."""
         return self.extractor.prepare(reduced)
+
+    def largest_layer(self) -> int | None:
+        """Return the bytes of the extractor's largest operation, see `Extractor.largest_layer`."""
+        return self.extractor.largest_layer()
 
     def expect_callers(self, count: int) -> None:
         """Arrange for several threads, see `Extractor.expect_callers`."""

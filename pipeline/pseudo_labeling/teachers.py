@@ -89,8 +89,9 @@ def load_teachers(
         )
     teachers = [clap_teacher, clip_teacher]
     copies = [teachers, *(copy.deepcopy(teachers) for _ in devices[1:])]
+    weights = {clap_teacher.stream: clap_hash, clip_teacher.stream: clip_hash}
     networks: tuple[Any, ...] = tuple(
-        (target, {teacher.stream: teacher.arrange(target, precision.dtype) for teacher in copied})
+        (target, {one.stream: one.arrange(target, precision, weights[one.stream]) for one in copied})
         for target, copied in zip(devices, copies, strict=True)
     )
     hashes = {"CLAP": clap_hash, "CLIP": clip_hash}
