@@ -25,11 +25,18 @@ class Batch:
         stream: of all inputs.
         inputs: (B, *shape); B is always the stream's batch size. Unused rows are zero when it is emitted.
         owners: video and position in its stream, for each used row.
+        copying: threads that still copy inputs into it.
     """
 
     stream: Stream
     inputs: NDArray[Any]
     owners: list[tuple[PendingVideo, int]] = field(default_factory=list)
+    copying: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether every row has an owner."""
+        return len(self.owners) == len(self.inputs)
 
     def runs(self) -> Iterator[tuple[PendingVideo, int, int]]:
         """Yield the used rows in order, as few pieces: video, position of the first row in its stream, count."""
@@ -73,20 +80,25 @@ class BatchFiller:
             video.add_groups(stream, inputs)
             return
         first = video.expect(stream, len(inputs))
-        with self._lock:
-            while len(inputs):
+        while len(inputs):
+            with self._lock:
                 batch = self._open.get(stream) or self._new_batch(stream)
                 filled = len(batch.owners)
-                part = inputs[: len(batch.inputs) - filled]
-                batch.inputs[filled : filled + len(part)] = part
+                part, inputs = np.split(inputs, [len(batch.inputs) - filled])
                 batch.owners += [(video, position) for position in range(first, first + len(part))]
-                first, inputs = first + len(part), inputs[len(part) :]
-                if len(batch.owners) == len(batch.inputs):
+                batch.copying += 1
+                if batch.is_full:
                     del self._open[stream]
-                    self._emit(batch)
+            batch.inputs[filled : filled + len(part)] = part  # at the same time as other threads copy theirs
+            first += len(part)
+            with self._lock:
+                batch.copying -= 1
+                complete = batch.is_full and not batch.copying
+            if complete:
+                self._emit(batch)
 
     def flush(self) -> None:
-        """Emit the batches that are not full."""
+        """Emit the batches that are not full, when no thread adds inputs."""
         with self._lock:
             batches = list(self._open.values())
             self._open.clear()
