@@ -31,6 +31,9 @@ from .media_summary import MediaSummary
 
 _SLOTS = 6
 _SLOT_BYTES = 2 << 20  # more than the inputs of one second
+# Threads of the libraries of numpy and PyTorch: each worker would start as many as there are cores, to resample audio,
+# and where there are as many workers, they wait for each other most of the time.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _GRACE = 30.0  # seconds added to the decoders' time limit after which the worker process counts as hung
 
 
@@ -161,6 +164,7 @@ class DecodeWorker:
                 stdout=subprocess.PIPE,
                 stderr=None if self._options.debug else subprocess.DEVNULL,
                 pass_fds=(file.fileno(),),
+                env={**os.environ, **_ONE_THREAD},
                 start_new_session=True,  # Ctrl-C goes to the parent only
             )
 
