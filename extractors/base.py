@@ -130,12 +130,20 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     Returns:
         float32 of the same shape.
     """
-    average, deviation = (_constant(tuple(values), images.device) for values in (mean, std))
+    average, deviation = (constant(tuple(values), images.device) for values in (mean, std))
     return images.float().div_(255).sub_(average).div_(deviation)
 
 
-def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """Return a tensor of constants; on a GPU always the same one, since copying it there would wait for the GPU."""
+def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Return a tensor of constants; on a GPU always the same one, since copying it there would wait for the GPU.
+
+    Args:
+        values: its elements.
+        device: where it is.
+
+    Returns:
+        (N,) float32, not to be changed.
+    """
     if device.type != "cuda":
         return torch.tensor(values, device=device)
     if (values, device) not in _on_gpu:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..weights.vgg19 import check_caffe_weights
-from .base import Extractor
+from .base import Extractor, constant
 from .inputs import MAP_PICTURE
 
 CAFFE_MEANS = (103.939, 116.779, 123.68)  # of blue, green and red, in levels of 0 to 255
@@ -57,7 +57,7 @@ class VGG19(Extractor):
 
     def prepare(self, reduced: Tensor) -> Tensor:
         """Subtract the means of Caffe's model: RGB (N, 224, 224, 3) -> BGR (N, 3, 224, 224), channels-last."""
-        means = torch.tensor(CAFFE_MEANS, device=reduced.device)
+        means = constant(CAFFE_MEANS, reduced.device)
         return reduced.flip(-1).float().sub_(means).permute(0, 3, 1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
