@@ -323,7 +323,7 @@ def feature_spec(
     backend: str = "torch",
     calibration: str = "",
 ) -> FeatureSpec:
-    """Return the specification of the features that extractors compute under a profile.
+    """Return the specification of the features that extractors compute under a profile, with its `similar_pictures`.
 
     Args:
         profile: key in `PROFILES`.
@@ -359,4 +359,5 @@ def feature_spec(
         precision,
         backend,
         calibration,
+        found.similar_pictures,
     )

@@ -13,7 +13,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -146,7 +146,8 @@ def check_spec(storage: Storage, spec: FeatureSpec, outputs: Mapping[str, Output
     try:
         held = FeatureSpec.from_dict(parse_json(content))
         differences = held.mixing_differences(spec)
-        if differences and not held.differences(spec) and held.precision == "fp32" and _has_made(storage, outputs):
+        unrecorded = held.precision == "fp32" and replace(held, precision=spec.precision, backend=spec.backend)
+        if differences and unrecorded and not unrecorded.mixing_differences(spec) and _has_made(storage, outputs):
             return  # versions that did not record the precision have made these features, in that of this run
     except (ValueError, TypeError, RecursionError) as error:
         where = escape(f"{storage.where}/{SPEC_FILE}")

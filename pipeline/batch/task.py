@@ -26,6 +26,7 @@ from ..errors import MediaError
 from ..features.batch_memory import check_batch_memory
 from ..features.npy_folders import join_frames
 from ..inference.bundle import DeviceNetworks, LoadedBundle, LoadedExtractors
+from ..inference.similar_pictures import record_similar_pictures
 from ..precisions import QUANTIZED
 from ..preprocess.worker_process import DecodeWorker
 from .compute_workers import (
@@ -212,12 +213,13 @@ class BundleTask(Task[Loaded]):
 
     def load(self, progress: DownloadProgress | None = None) -> Loaded:
         """Load the bundle's networks."""
-        return type(self).loader(
+        loaded = type(self).loader(
             self.bundle,
             source=replace(self.source, progress=progress),
             device=self.settings.device,
             precision=self.settings.precision,
         )
+        return record_similar_pictures(loaded, self.settings.decoding)
 
     def for_other_machines(self) -> BundleTask[Loaded]:
         """Return the task with absolute paths of bundle and weights, and the packages that are trusted here."""
@@ -257,6 +259,8 @@ class BundleTask(Task[Loaded]):
         of_stream: dict[str, dict[str, Any]] = {
             "audio": {} if resampler == DEFAULT_RESAMPLER else {"resampler": resampler}
         }
+        if spec.similar_pictures:
+            of_stream |= {stream: {"similar_pictures": spec.similar_pictures} for stream in spec.streams[1:]}
         extractors = dict[str, str](zip(spec.streams, spec.extractors, strict=True))
         return {
             stream: hash_values(

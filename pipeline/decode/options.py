@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from ...extractors.profiles import Profile
+from ...extractors.profiles import MAX_SIMILAR, Profile
 from ..segments import MAX_MEDIA_SECONDS
 from .process import DEFAULT_TIMEOUT
 from .resampling import DEFAULT_RESAMPLER, get_resampler
@@ -52,9 +52,11 @@ class DecodeOptions:
         resampler: filter to 16 kHz for profiles with `filtered` resampling, a key of `resampling.RESAMPLERS`.
         start: seconds on the file's clock, at least 0; what lies before is not decoded.
         end: seconds, later than `start`; what lies behind is not decoded. None is the end of the file.
+        similar_pictures: mean absolute difference, in levels of 255, up to which a picture that a network takes counts
+            as the last one that differed, and is not computed. 0: only equal pictures; None: as the profile says.
 
     Raises:
-        ValueError: `start` and `end` are not an interval within 24 hours.
+        ValueError: `start` and `end` are not an interval within 24 hours, or `similar_pictures` is not from 0 to 255.
     """
 
     decoder: str = "auto"
@@ -63,6 +65,7 @@ class DecodeOptions:
     resampler: str = DEFAULT_RESAMPLER
     start: float = 0.0
     end: float | None = None
+    similar_pictures: float | None = None
 
     def __post_init__(self) -> None:
         end = MAX_MEDIA_SECONDS if self.end is None else self.end
@@ -71,6 +74,12 @@ class DecodeOptions:
                 f"start {self.start:g} and end {end:g} are not a part of a file: expected 0 <= start < end <="
                 f" {MAX_MEDIA_SECONDS} seconds"
             )
+        if self.similar_pictures is not None and not 0 <= self.similar_pictures <= MAX_SIMILAR:
+            raise ValueError(f"similar pictures: {self.similar_pictures:g} is not from 0 to {MAX_SIMILAR:g} levels")
+
+    def levels_of(self, profile: Profile) -> float:
+        """Return the difference up to which pictures are similar under a profile."""
+        return profile.similar_pictures if self.similar_pictures is None else self.similar_pictures
 
     @property
     def part(self) -> Part:
@@ -90,17 +99,22 @@ def check_options(profile: Profile, options: DecodeOptions) -> None:
 
     Args:
         profile: the profile to decode for.
-        options: decoder and resampler.
+        options: decoder, resampler and similar pictures.
 
     Raises:
-        ValueError: the decoder cannot make the profile's frames, the profile does not filter audio, or the resampler
-            is unknown.
+        ValueError: the decoder cannot make the profile's frames, the profile does not filter audio, the resampler is
+            unknown, or the profile is a published path, whose features are those of all pictures.
     """
     get_resampler(options.resampler)
     if profile.frames != "exact" and options.decoder in _OF_EXACT_FRAMES:
         kind = "JPEG frames" if profile.frames == "jpeg" else "constant frame rate"
         raise ValueError(
             f"profile {profile.name!r} uses ffmpeg's {kind}, which {options.decoder} cannot make; use --decoder ffmpeg"
+        )
+    if profile.frames == "jpeg" and options.similar_pictures:
+        raise ValueError(
+            f"profile {profile.name!r} computes every picture, as the published program does, so --similar-pictures"
+            f" {options.similar_pictures:g} is refused; omit it, or use another profile"
         )
     if profile.resampling != "filtered" and options.resampler != DEFAULT_RESAMPLER:
         how = "without a filter" if profile.resampling == "nearest" else "by ffmpeg"

@@ -21,6 +21,7 @@ from ..timeline import AVEL, SegmentLabels, SegmentProbabilities, Timeline, all_
 from .bundle import UNTRAINED_WARNING, LoadedBundle, load_networks
 from .networks import Network, is_localizer
 from .predict import predict_video
+from .similar_pictures import record_similar_pictures
 from .thresholds import DecisionRule, Thresholds
 
 
@@ -57,6 +58,7 @@ def parse_video(
         WeightsError: weight files are missing or damaged.
     """
     bundle = weights if isinstance(weights, LoadedBundle) else load_networks(weights, source=source, device=device)
+    bundle = record_similar_pictures(bundle, decoding)
     if isinstance(thresholds, Thresholds):
         thresholds.check_labels(bundle.parser.config.labels)
     else:

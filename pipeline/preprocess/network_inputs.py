@@ -6,7 +6,7 @@ frame. `MediaSummary.rows` maps the inputs to rows of features.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,8 @@ class NetworkInputs(InputReader):
     """Reader of the extractors' inputs: each iteration step gives new inputs of one stream, at most one second's.
 
     An input that equals the one before (a still image, slow video, digital silence) is omitted; `summary.rows` then
-    refers to the earlier one. So is a group that equals the one before.
+    refers to the earlier one. So is a group that equals the one before. Pictures, and clips of them, are omitted too
+    where none of their pictures differs from the last that was not by more than `DecodeOptions.similar_pictures`.
     """
 
     def __iter__(self) -> StreamInputs:
@@ -39,6 +40,8 @@ class NetworkInputs(InputReader):
         self._last_audio: NDArray[np.float64] | None = None
         self._last_frame: Frames | None = None
         self._last_picture: Frames | None = None
+        self._last_input: dict[Stream, NDArray[Any]] = {}  # where similar inputs are omitted
+        self._similar = self._options.levels_of(self.profile)
         self._last_second_still = False
         self._last_group: list[int] | None = None
         self._groups = 0
@@ -61,7 +64,7 @@ class NetworkInputs(InputReader):
     def _audio_inputs(self, second: NDArray[np.float64]) -> StreamInputs:
         if "audio" in self._rows:
             if self._last_audio is None or not np.array_equal(second, self._last_audio):
-                yield self._build("audio", second[None])
+                yield from self._build("audio", second[None])
             self._rows["audio"].append(self._counts["audio"] - 1)
         self._last_audio = second
 
@@ -75,23 +78,25 @@ class NetworkInputs(InputReader):
                 pictures = np.stack([frames[index] for index in chosen])
                 new = _changed(self._last_picture, pictures)
                 self._last_picture = pictures[-1]
-            first = self._counts["visual_2d"]
-            if new:
-                yield self._build("visual_2d", pictures[new])
-            shown = np.searchsorted(new, range(len(pictures)), side="right")
-            self._rows["visual_2d"] += [first + int(index) - 1 for index in shown]
+            self._rows["visual_2d"] += yield from self._numbered("visual_2d", pictures, new)
         if "visual_3d" in self._rows:
             if changed or not self._last_second_still:
-                yield self._build("visual_3d", frames)
+                yield from self._build("visual_3d", frames)
             self._rows["visual_3d"].append(self._counts["visual_3d"] - 1)
         if "visual_map" in self._rows:
-            first = self._counts["visual_map"]
-            if changed:
-                yield self._build("visual_map", frames[changed])
-            shown = np.searchsorted(changed, range(len(frames)), side="right")
-            yield from self._group([first + int(index) - 1 for index in shown])
+            yield from self._group((yield from self._numbered("visual_map", frames, changed)))
             self._rows["visual_map"].append(self._groups - 1)
         self._last_second_still = not any(changed)  # no frame changed but, possibly, the first (index 0)
+
+    def _numbered(
+        self, stream: Stream, pictures: Frames, changed: list[int]
+    ) -> Generator[tuple[Stream, NDArray[Any]], None, list[int]]:
+        """Build the inputs of the pictures that changed; return the number of the input of each picture."""
+        numbers = [self._counts[stream] - 1]
+        if changed:
+            numbers += yield from self._build(stream, pictures[changed])
+        shown = np.searchsorted(changed, range(len(pictures)), side="right")
+        return [numbers[index] for index in shown]
 
     def _group(self, inputs: list[int]) -> StreamInputs:
         """Let the next row of visual_map be the mean over these inputs."""
@@ -116,14 +121,14 @@ class NetworkInputs(InputReader):
             if stream == "audio":
                 rows = self._rows["audio"] if audio_report else []
                 if len(rows) < segments:
-                    yield self._build("audio", _SILENCE[None])
+                    yield from self._build("audio", _SILENCE[None])
                     rows = rows + [self._counts["audio"] - 1] * (segments - len(rows))
                 self._rows["audio"] = rows[:segments]
             elif stream == "visual_map":
                 yield from self._pad_maps(segments, failed=visual_report is None)
             else:
                 if visual_report is None:
-                    yield self._build(stream, _BLACK[:1] if stream == "visual_2d" else _BLACK)
+                    yield from self._build(stream, _BLACK[:1] if stream == "visual_2d" else _BLACK)
                     self._rows[stream] = [self._counts[stream] - 1]
                 length = segments * self._rate(stream)
                 self._rows[stream] = pad_or_trim(np.array(self._rows[stream]), length).tolist()
@@ -132,7 +137,7 @@ class NetworkInputs(InputReader):
         """Pad or trim the rows of visual_map; the rows that are added are of the last picture alone."""
         rows = [] if failed else self._rows["visual_map"]
         if failed:
-            yield self._build("visual_map", _BLACK[:1])
+            yield from self._build("visual_map", _BLACK[:1])
         if len(rows) < segments:
             yield from self._group([self._counts["visual_map"] - 1] * self.profile.frames_per_segment)
             rows = rows + [self._groups - 1] * (segments - len(rows))
@@ -141,10 +146,31 @@ class NetworkInputs(InputReader):
     def _rate(self, stream: Stream) -> int:
         return rows_per_segment(stream, self.profile.rows_per_segment)
 
-    def _build(self, stream: Stream, media: NDArray[Any]) -> tuple[Stream, NDArray[Any]]:
+    def _build(self, stream: Stream, media: NDArray[Any]) -> Generator[tuple[Stream, NDArray[Any]], None, list[int]]:
+        """Yield the inputs that are not similar to the last one; return the number of the input of each."""
         inputs = self._formats[stream].reduce(media)
-        self._counts[stream] += len(inputs)
-        return stream, inputs
+        first = self._counts[stream]
+        if not self._similar or inputs.dtype != np.uint8:  # else not pictures in levels of 255
+            self._counts[stream] += len(inputs)
+            yield stream, inputs
+            return [*range(first, first + len(inputs))]
+        numbers: list[int] = []
+        new: list[NDArray[Any]] = []
+        for one_input in inputs:
+            last = self._last_input.get(stream)
+            if last is None or _difference(last, one_input) > self._similar:
+                self._last_input[stream] = one_input
+                new.append(one_input)
+            numbers.append(first + len(new) - 1)
+        self._counts[stream] += len(new)
+        if new:
+            yield stream, np.stack(new)
+        return numbers
+
+
+def _difference(first: NDArray[Any], second: NDArray[Any]) -> float:
+    """Return the mean absolute difference of two pictures (H, W, 3), or of the pictures that differ most of clips."""
+    return float(np.abs(np.subtract(first, second, dtype=np.int16)).mean(axis=(-3, -2, -1)).max())
 
 
 def _changed(last: Frames | None, frames: Frames) -> list[int]:

@@ -39,7 +39,7 @@ def test_a_batch_computes_again_for_another_profile(run: Run, clips: Clips, tiny
     result = run(*common, "--profile", "fast")
     assert (result.status, WARNING in result.err) == (0, True)
     assert read_events(tmp_path / "steady.events.json")["warnings"] == [WARNING]
-    assert "1 already done" not in result.err
+    assert "1 done before" not in result.err
 
 
 def test_a_published_parser_of_llp_has_the_warning(run: Run, clips: Clips, tiny_llp_bundle: Path) -> None:
@@ -83,3 +83,25 @@ def test_decoding_on_a_gpu_needs_one(
     assert not list(tmp_path.glob("features/*/*"))
     of_jpeg = run(*common, tiny_bundle, "--profile", "llp")
     assert (of_jpeg.status, "JPEG frames, which cuda cannot make; use --decoder ffmpeg" in of_jpeg.err) == (2, True)
+
+
+def test_similar_pictures_are_recorded(run: Run, clips: Clips, tiny_bundle: Path, tmp_path: Path) -> None:
+    output = tmp_path / "events.json"
+    arguments = ("parse", clips.steady, "--weights", tiny_bundle, "--similar-pictures", "1.5")
+    assert run(*arguments, "-o", output).status == 0
+    assert read_events(output)["provenance"]["features"]["similar_pictures"] == 1.5
+    batch = (*arguments, "--output-dir", tmp_path / "batch")
+    assert run(*batch).status == 0
+    assert "1 done before" in run(*batch).err
+    changed = run(*batch[:-3], "0", *batch[-2:])
+    assert (changed.status, "1 done before" in changed.err) == (0, False)
+    features = ("extract", clips.steady, "-o", tmp_path / "features", "--weights", tiny_bundle)
+    assert run(*features, "--similar-pictures", 1).status == 0
+    refused = run(*features)
+    assert (refused.status, "similar_pictures: 1.0 / 0.0" in refused.err) == (2, True)
+
+
+def test_similar_pictures_are_refused_under_llp(run: Run, clips: Clips, tiny_llp_bundle: Path) -> None:
+    result = run("parse", clips.steady, "--weights", tiny_llp_bundle, "--similar-pictures", 1)
+    assert result.status == 2
+    assert "profile 'llp' computes every picture" in result.err

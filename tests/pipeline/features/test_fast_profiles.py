@@ -16,6 +16,7 @@ from avvp.extractors.sampling import Stream
 from avvp.pipeline import extract_features
 from avvp.pipeline.decode.media_seconds import MediaSeconds
 from avvp.pipeline.decode.options import DecodeOptions
+from avvp.pipeline.errors import MediaError
 from avvp.pipeline.preprocess.network_inputs import NetworkInputs
 from avvp.weights.untrained import untrained_state
 from numpy.typing import NDArray
@@ -164,3 +165,49 @@ def test_similar_pictures_are_recorded_where_there_are_any() -> None:
     for wrong in (-1, 256, "1", True, None, float("nan")):
         with pytest.raises(ValueError, match="similar_pictures is"):
             FeatureSpec.from_dict({**changed.to_dict(), "similar_pictures": wrong})
+
+
+def shades(clips: Clips, name: str, values: list[int]) -> Path:
+    """A clip of 8 frames a second, all pixels of a frame of one grey, without loss."""
+    raw = np.repeat(np.array(values, np.uint8), 64 * 64 * 3).tobytes()
+    source = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "64x64", "-r", 8, "-i", "-")
+    return clips.make(f"{name}.mkv", *source, "-c:v", "ffv1", feed=raw)
+
+
+def test_similar_pictures_count_as_the_last_one_that_differed(clips: Clips) -> None:
+    path = shades(clips, "drift", [10, 11, 12, 13, 14, 15, 16, 17, 17, 17, 15, 14, 14, 13, 12, 11])
+    rows = {}
+    for levels in (0.0, 2.0, 5.0):
+        inputs, reader = read_inputs(path, "clean", similar_pictures=levels)
+        rows[levels] = [int(picture[0, 0, 0]) for picture in inputs["visual_2d"]]
+        assert len(reader.summary.rows["visual_3d"]) == 2
+    assert rows[0.0] == [10, 11, 12, 13, 14, 15, 16, 17, 17, 17, 15, 14, 14, 13, 12, 11]
+    # Each is compared with the last that was computed, so a slow change is not lost.
+    assert rows[2.0] == [10] * 3 + [13] * 3 + [16] * 7 + [13] * 3
+    assert rows[5.0] == [10] * 6 + [16] * 10
+    assert read_inputs(path, "clean", similar_pictures=0.0)[0]["visual_2d"].shape == (16, 224, 224, 3)
+
+
+def test_a_clip_is_similar_if_each_of_its_pictures_is(clips: Clips) -> None:
+    path = shades(clips, "clips", [10] * 8 + [10, 10, 10, 40, 10, 10, 10, 10] + [12] * 8)
+    _, reader = read_inputs(path, "clean", similar_pictures=3.0)
+    assert reader.summary.rows["visual_3d"] == [0, 1, 2]  # 40 differs, although its clip does so by 3.75 in the mean
+    _, reader = read_inputs(path, "clean", similar_pictures=30.0)
+    assert reader.summary.rows["visual_3d"] == [0, 0, 0]
+    assert reader.summary.rows["visual_2d"] == [0] * 24
+
+
+def test_video_that_fails_is_black_whatever_was_similar(clips: Clips, tiny: Mapping[str, Extractor]) -> None:
+    decoding = DecodeOptions(similar_pictures=255.0)
+    features = extract_features(clips.steady, tiny, profile="clean", decoding=decoding)
+    assert (features.visual_2d == features.visual_2d[0]).all()
+    with pytest.raises(MediaError):
+        extract_features(clips.headless, tiny, profile="clean", decoding=decoding)
+
+
+def test_published_paths_compute_every_picture(clips: Clips, tiny: Mapping[str, Extractor]) -> None:
+    with pytest.raises(ValueError, match="profile 'llp' computes every picture"):
+        extract_features(clips.steady, tiny, profile="llp", decoding=DecodeOptions(similar_pictures=1.0))
+    extract_features(clips.steady, tiny, profile="llp", decoding=DecodeOptions(similar_pictures=0.0))
+    with pytest.raises(ValueError, match="similar pictures: 256 is not from 0 to 255 levels"):
+        DecodeOptions(similar_pictures=256)
