@@ -37,7 +37,8 @@ class PostProcessing:
 
     def check(self, labels: Sequence[str]) -> None:
         """Raise SetupError for a class that is not among the labels."""
-        if unknown := [label for label in self.classes or () if label not in labels]:
+        known = set(labels)
+        if unknown := [label for label in self.classes or () if label not in known]:
             raise SetupError(f"unknown class {escape(unknown[0])}; known: {_listed(labels)}")
 
 
@@ -76,7 +77,7 @@ def refine(timeline: Timeline, refinement: PostProcessing) -> Timeline:
         return replace(
             timeline, events=_refine_localized(timeline, refinement), processing=_with_step(timeline, options)
         )
-    events = [e for e in timeline.events if refinement.classes is None or e.label in refinement.classes]
+    events = _of_classes(timeline.events, refinement)
     processed = split_modalities(events)
     if refinement.merge_gap is not None:
         processed = merge_events(processed, refinement.merge_gap)
@@ -91,13 +92,18 @@ def refine(timeline: Timeline, refinement: PostProcessing) -> Timeline:
     return replace(timeline, events=sort_events(processed, timeline.labels), processing=_with_step(timeline, options))
 
 
+def _of_classes(events: Iterable[Event], refinement: PostProcessing) -> list[Event]:
+    classes = None if refinement.classes is None else frozenset(refinement.classes)
+    return [event for event in events if classes is None or event.label in classes]
+
+
 def _with_step(timeline: Timeline, options: dict[str, Any]) -> tuple[Mapping[str, Any], ...]:
     return (*timeline.processing, {"step": "refine", **options})
 
 
 def _refine_localized(timeline: Timeline, refinement: PostProcessing) -> tuple[Event, ...]:
     """Post-process the events of a localizer. Classes that are not kept do not separate events of the others."""
-    events = [e for e in timeline.events if refinement.classes is None or e.label in refinement.classes]
+    events = _of_classes(timeline.events, refinement)
     if refinement.merge_gap is not None:
         events = _merge_neighbours(events, refinement.merge_gap)
     return sort_events((event for event in events if _is_kept(event, refinement)), timeline.labels)
