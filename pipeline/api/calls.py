@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, overload
 
-from ...weights.manifest import DEFAULT_BUNDLE
+from ...weights.manifest import DEFAULT_BUNDLE, Bundle
 from ...weights.remote.bundles import load_bundle
 from ...weights.source import DownloadProgress, WeightSource
 from ..computing.choose import choose
@@ -18,6 +18,8 @@ from ..devices import ComputePrecision, resolve_device
 from ..errors import MediaError
 from ..features.extract import FeatureSet
 from ..inference.bundle import LoadedExtractors, load_extractors, load_networks
+from ..inference.other_profile import with_profile
+from ..inference.similar_pictures import record_similar_pictures
 from ..precisions import default_backend
 from ..timeline import Timeline
 from .arrays import MediaArrays
@@ -34,6 +36,7 @@ Weights = str | os.PathLike[str]
 class LoadOptions(TypedDict, total=False):
     """Keyword arguments of `load`, which `parse` and `extract` take, too."""
 
+    profile: str | None
     device: str
     precision: str
     backend: str | None
@@ -52,6 +55,7 @@ class LoadOptions(TypedDict, total=False):
 class _Loading:
     """The fields of `LoadOptions`, with defaults."""
 
+    profile: str | None = None
     device: str = "auto"
     precision: str = "fp32"
     backend: str | None = None
@@ -69,6 +73,10 @@ class _Loading:
     def source(self) -> WeightSource:
         folder = None if self.weights_dir is None else Path(self.weights_dir)
         return WeightSource(folder, self.offline, self.download_progress, tuple(self.trust_parts))
+
+    def bundle(self, weights: Weights) -> Bundle:
+        """Return the bundle of this name, under the profile that is wanted."""
+        return with_profile(load_bundle(os.fspath(weights), self.source), self.profile)
 
     @property
     def networks(self) -> dict[str, Any]:
@@ -91,6 +99,7 @@ class _Loading:
 def load(
     weights: Weights = DEFAULT_BUNDLE,
     *,
+    profile: str | None = None,
     device: str = "auto",
     precision: str = "fp32",
     backend: str | None = None,
@@ -112,6 +121,8 @@ def load(
 
     Args:
         weights: name or folder of a bundle. `demo` ships with the package and knows generated clips alone.
+        profile: under which files are decoded: `fast` or `clean-fast`, which approximate `clean` and `llp` with less
+            work; timelines have a warning. None is that of the bundle.
         device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
         precision: of the feature networks: `fp32`, `tf32`, `bf16`, `fp16` or `int8`; `auto` is the faster of fp32 and
             bf16 on this machine, by a measurement of seconds that is remembered.
@@ -131,15 +142,16 @@ def load(
         A context manager; `close` releases the networks.
 
     Raises:
-        SetupError: the device or the precision is unknown, or weights do not fit their network.
-        ValueError: a number is not positive, or the decoding options do not fit the bundle's profile.
+        SetupError: the device or the precision is unknown, weights do not fit their network, or the profile does not
+            approximate the bundle's.
+        ValueError: the profile is unknown, a number is not positive, or the decoding options do not fit the profile.
         WeightsError: the bundle is unknown, or files are missing or damaged.
     """
     loading = _Loading(
-        device, precision, backend, compile, threads, batch_size, workers, decoding, weights_dir, offline,
+        profile, device, precision, backend, compile, threads, batch_size, workers, decoding, weights_dir, offline,
         download_progress, trust_parts,
     )  # fmt: skip
-    bundle = load_networks(os.fspath(weights), **loading.networks)
+    bundle = record_similar_pictures(load_networks(loading.bundle(weights), **loading.networks), decoding)
     return Parser(bundle, loading.session(bundle.extractors))
 
 
@@ -308,7 +320,8 @@ def extract(
     """
     _check_source(source)
     loading = _Loading(**options)
-    extractors = load_extractors(load_bundle(os.fspath(weights), loading.source), **loading.networks)
+    extractors = load_extractors(loading.bundle(weights), **loading.networks)
+    extractors = record_similar_pictures(extractors, loading.decoding)
     session = loading.session(extractors)
     choices: dict[str, Any] = {"part": Part(start, end), "progress": progress}
     if is_single(source):

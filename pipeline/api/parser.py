@@ -14,6 +14,7 @@ from ..descriptions import describe
 from ..errors import MediaError
 from ..features.extract import FeatureSet
 from ..inference.bundle import UNTRAINED_WARNING, LoadedBundle
+from ..inference.other_profile import approximation_warning
 from ..inference.parse_video import make_timeline
 from ..inference.thresholds import Thresholds, read_thresholds
 from ..outputs.plots.attention import check_explainable, explain_features
@@ -253,6 +254,9 @@ class Parser:
         """
         if differences := self.spec.differences(features.spec):
             raise ValueError(f"these features are of other extractors (parser / features): {'; '.join(differences)}")
+        if self.spec.approximated_by(features.spec.profile):
+            warning = approximation_warning(self.spec.profile, features.spec.profile)
+            features = replace(features, warnings=(warning, *features.warnings))
         return self._timelines(self._decide(thresholds))(features)
 
     def attention(self, features: FeatureSet) -> AttentionMaps:

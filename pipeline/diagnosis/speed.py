@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...extractors.profiles import get_profile
-from ...extractors.sampling import POOLED_STREAMS
+from ...extractors.sampling import POOLED_STREAMS, rows_per_segment
 from ...weights.errors import WeightsError
 from ...weights.messages import first_line
 from ...weights.remote.bundles import load_bundle
@@ -91,12 +91,13 @@ def count_multiply_adds(extractors: Iterable[str], profile: str) -> int:
 
     from ...extractors.registry import meta_extractor
 
-    total, frames = 0, get_profile(profile).frames_per_segment
+    total, sampled = 0, get_profile(profile)
     for name in extractors:
         extractor = meta_extractor(name).eval()
         form = extractor.input_format
         dtype = torch.from_numpy(np.zeros(0, form.dtype)).dtype
-        count = frames if form.stream == "visual_2d" or form.stream in POOLED_STREAMS else 1
+        pooled = form.stream in POOLED_STREAMS
+        count = sampled.frames_per_segment if pooled else rows_per_segment(form.stream, sampled.rows_per_segment)
         counter = FlopCounterMode(display=False)
         with torch.inference_mode(), counter:
             extractor(extractor.prepare(torch.zeros((1, *form.shape), dtype=dtype, device="meta")))

@@ -14,6 +14,7 @@ import click
 
 from ....weights.remote.bundles import load_bundle
 from ...errors import SetupError
+from ...inference.other_profile import with_profile
 from ...text import escape
 from ..missing_weights import provide_weights
 from ..options.batch_options import PrecisionOptions
@@ -29,6 +30,7 @@ from ..options.command import (
 )
 from ..options.groups import (
     BUNDLE_OPTION,
+    PROFILE_OPTION,
     THRESHOLD_OPTION,
     THRESHOLDS_OPTION,
     DecodeTimeoutOptions,
@@ -64,6 +66,7 @@ class ServeOptions(PrecisionOptions, DecodeTimeoutOptions, DownloadOptions, Runn
         )
     )
     weights: str = field(metadata=BUNDLE_OPTION)
+    profile: str | None = field(metadata=PROFILE_OPTION)
     threshold: float | None = field(metadata=THRESHOLD_OPTION)
     thresholds: Path | None = field(metadata=THRESHOLDS_OPTION)
     host: str = field(
@@ -135,7 +138,7 @@ def serve(options: ServeOptions) -> int:
     Studio.
     """
     with exit_2_on_error(debug=options.debug):
-        bundle = load_bundle(options.weights, options.source())
+        bundle = with_profile(load_bundle(options.weights, options.source()), options.profile)
         require_parser(bundle)
         _check_extra()
         token = _token(options)
@@ -225,6 +228,7 @@ def _desk_settings(options: ServeOptions) -> DeskSettings:
         weights_dir=None if options.weights_dir is None else str(options.weights_dir),
         device=options.device,
         threads=options.threads,
+        profile=options.profile,
         precision=options.precision,
         backend=options.named_backend,
         threshold=options.threshold,

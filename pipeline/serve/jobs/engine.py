@@ -40,6 +40,7 @@ class EngineSettings:
         weights_dir: folder to search for weight files first; None for the usual places.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         threads: CPU threads of the networks; None is all cores.
+        profile: that approximates the bundle's, to decode under; None for that of the bundle.
         precision: of the feature networks, or "auto".
         backend: of the feature networks, or "auto".
         threshold: of all classes, per second and per video; None for those of the bundle.
@@ -58,6 +59,7 @@ class EngineSettings:
     thresholds: str | None
     decode_timeout: float
     max_media: float
+    profile: str | None = None
     precision: str = "fp32"
     backend: str = TORCH
     debug: bool = False

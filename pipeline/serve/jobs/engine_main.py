@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ....weights.errors import WeightsError
+from ....weights.remote.bundles import load_bundle
 from ....weights.source import WeightSource
 from ...child_output import MessageWriter
 from ...clock import format_clock
@@ -31,6 +32,7 @@ from ...devices import ComputePrecision, resolve_device
 from ...errors import AVVPError, MediaError, OutputError
 from ...files import write_atomic
 from ...inference.bundle import LoadedBundle, load_networks
+from ...inference.other_profile import with_profile
 from ...inference.parse_video import extract_with, make_timeline
 from ...inference.thresholds import NO_TABLES, Thresholds, read_thresholds
 from ...outputs.formats.events_json import to_json
@@ -84,7 +86,8 @@ def _load(options: EngineSettings) -> tuple[LoadedBundle, Thresholds, str]:
     )  # the command has downloaded what was missing
     wanted = ComputePrecision(options.precision, backend=options.backend)
     choice = choose(wanted, resolve_device(options.device), options.threads)
-    bundle = load_networks(options.weights, source=source, device=options.device, precision=choice.precision)
+    named = with_profile(load_bundle(options.weights, source), options.profile)
+    bundle = load_networks(named, source=source, device=options.device, precision=choice.precision)
     tables = NO_TABLES if options.thresholds is None else read_thresholds(Path(options.thresholds))
     thresholds = bundle.thresholds.changed(tables, segment=options.threshold, video=options.threshold)
     return bundle, thresholds, choice.reason

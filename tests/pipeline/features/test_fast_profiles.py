@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import avvp
 import numpy as np
 import pytest
 from avvp.extractors import Extractor, build_extractor
@@ -16,7 +17,8 @@ from avvp.extractors.sampling import Stream
 from avvp.pipeline import extract_features
 from avvp.pipeline.decode.media_seconds import MediaSeconds
 from avvp.pipeline.decode.options import DecodeOptions
-from avvp.pipeline.errors import MediaError
+from avvp.pipeline.diagnosis.speed import count_multiply_adds
+from avvp.pipeline.errors import MediaError, SetupError
 from avvp.pipeline.preprocess.network_inputs import NetworkInputs
 from avvp.weights.untrained import untrained_state
 from numpy.typing import NDArray
@@ -211,3 +213,29 @@ def test_published_paths_compute_every_picture(clips: Clips, tiny: Mapping[str, 
     extract_features(clips.steady, tiny, profile="llp", decoding=DecodeOptions(similar_pictures=0.0))
     with pytest.raises(ValueError, match="similar pictures: 256 is not from 0 to 255 levels"):
         DecodeOptions(similar_pictures=256)
+
+
+def test_the_api_parses_and_extracts_under_fast(clips: Clips, tiny_bundle: Path) -> None:
+    decoding = DecodeOptions(similar_pictures=1.0)
+    timeline = avvp.parse(clips.steady, weights=tiny_bundle, profile="fast", decoding=decoding, device="cpu")
+    assert timeline.warnings == ("approximate: features of profile fast, but the parser was trained on profile clean",)
+    assert timeline.provenance["features"]["similar_pictures"] == 1.0
+    features = avvp.extract(clips.steady, weights=tiny_bundle, profile="fast", decoding=decoding, device="cpu")
+    assert (features.visual_2d.shape, features.spec.similar_pictures) == ((6, 64), 1.0)
+    with pytest.raises(SetupError, match="which fast does not approximate"):
+        avvp.load("demo-avel", profile="fast", device="cpu")
+    with pytest.raises(ValueError, match="unknown profile"):
+        avvp.load(tiny_bundle, profile="faster", device="cpu")
+
+
+def test_features_of_fast_are_parsed_with_a_warning(clips: Clips, tiny_bundle: Path) -> None:
+    features = avvp.extract(clips.steady, weights=tiny_bundle, profile="fast", device="cpu")
+    with avvp.load(tiny_bundle, device="cpu") as parser:
+        warning = "approximate: features of profile fast, but the parser was trained on profile clean"
+        assert parser.parse_features(features).warnings == (warning,)
+
+
+def test_less_work_is_counted() -> None:
+    names = ("vggish", "resnet152", "r2plus1d_18")
+    full, less = (count_multiply_adds(names, profile) for profile in ("clean", "fast"))
+    assert full / less == pytest.approx(2.55, abs=0.05)
