@@ -1,21 +1,28 @@
-"""One step of training: a batch, its losses, an update of the parameters."""
+"""One step of training: a batch, its losses, an update of the parameters.
+
+On a GPU a step is recorded as a CUDA graph and started with one call: a step of MM-Pyr and LEAP starts 2,000 kernels,
+and starting them takes longer than running them. benchmarks/gpu.py measures it.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
+from ...models.losses import Objective
 from ...models.parser import AVParser
 from ..datasets.clips import Batch
 from ..devices import ComputePrecision
 from ..errors import TrainingError
 from ..inference.networks import TrainedNetwork
 from .batches.build import build_hooks
-from .batches.hooks import BatchHooks, StepContext, step_context
+from .batches.hooks import NO_HOOKS, BatchHooks, StepContext, step_context
 from .distributed import BatchShare
 from .recipe import Recipe
 from .settings.training_config import OPTIMIZERS, TrainingConfig
@@ -135,3 +142,117 @@ def _compute_terms(
         return {**loss(output, batch.targets), **hooks.terms(parser, output, batch, context)}
     except ValueError as error:
         raise TrainingError(str(error)) from error
+
+
+class StepRecorder:
+    """Takes the steps of a run. The second of several equal ones is recorded, the others are replayed.
+
+    Recorded are steps on a GPU, of one process, of a parser, on whole batches whose clips have the same length, in fp32
+    or bf16, without hooks and without parts of other packages, which may do another thing in each step. Steps that
+    cannot be recorded, as those whose loss reads values back, are taken as before.
+    """
+
+    def __init__(self) -> None:
+        self._seen: tuple[Any, ...] | None = None
+        self._recorded: _RecordedStep | None = None
+        self._can_record = True
+
+    def step(
+        self,
+        parser: TrainedNetwork,
+        batch: Batch | None,
+        recipe: Recipe,
+        optimizer: torch.optim.Optimizer,
+        scaler: GradScaler,
+        *,
+        loss: Loss,
+        share: BatchShare | None = None,
+        hooks: BatchHooks,
+        context: StepContext,
+    ) -> dict[str, float]:
+        """Take a step; arguments, result and errors are those of `training_step`."""
+        if (
+            self._can_record
+            and batch is not None and batch.lengths is None and len(batch.audio) == recipe.training.batch_size
+            and batch.audio.device.type == "cuda" and share is None and not scaler.is_enabled() and hooks == NO_HOOKS
+            and isinstance(recipe.objective, Objective) and isinstance(parser, AVParser) and not any(parser.parts)
+        ):  # fmt: skip
+            rates = tuple(group["lr"] for group in optimizer.param_groups)
+            kind = (rates, loss, *((tensor.shape, tensor.dtype) for tensor in _tensors(batch)))
+            if kind == self._seen:
+                if self._recorded is None:
+                    self._record(parser, batch, recipe, optimizer, loss=loss, context=context)
+                if self._recorded is not None:
+                    return self._recorded.replay(batch)
+            else:
+                self._seen, self._recorded = kind, None
+        return training_step(
+            parser, batch, recipe, optimizer, scaler, loss=loss, share=share, hooks=hooks, context=context
+        )
+
+    def _record(
+        self, parser: AVParser, batch: Batch, recipe: Recipe, optimizer: torch.optim.Optimizer, **of: Any
+    ) -> None:
+        try:
+            self._recorded = _RecordedStep(parser, batch, recipe, optimizer, **of)
+        except RuntimeError:  # nothing of it was computed
+            self._can_record = False
+
+
+class _RecordedStep:
+    """A graph that computes the loss of the batch in its memory, and updates the parameters unless it is not finite."""
+
+    def __init__(
+        self,
+        parser: AVParser,
+        batch: Batch,
+        recipe: Recipe,
+        optimizer: torch.optim.Optimizer,
+        *,
+        loss: Loss,
+        context: StepContext,
+    ) -> None:
+        self._batch = batch.map_tensors(torch.clone)
+        self._graph = torch.cuda.CUDAGraph()
+        config = recipe.training
+        torch.cuda.synchronize(batch.audio.device)
+        optimizer.zero_grad(set_to_none=True)
+        with _recording(optimizer), torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+            terms = _compute_terms(parser, self._batch, context, precision=config.precision, loss=loss, hooks=NO_HOOKS)
+            stacked = torch.stack(list(terms.values()))
+            total = stacked.sum()
+            total.backward()
+            if config.clip_norm:
+                torch.nn.utils.clip_grad_norm_(parser.parameters(), config.clip_norm)
+            optimizer.found_inf = total.detach().isfinite().logical_not().float()  # pyright: ignore[reportAttributeAccessIssue]
+            optimizer.step()
+            self._terms = stacked.detach()
+        self._names = tuple(terms)
+
+    def replay(self, batch: Batch) -> dict[str, float]:
+        """Take the step with another batch of the same shapes; return the weighted terms of its loss."""
+        for own, tensor in zip(_tensors(self._batch), _tensors(batch), strict=True):
+            own.copy_(tensor, non_blocking=True)
+        self._graph.replay()
+        return dict(zip(self._names, self._terms.tolist(), strict=True))
+
+
+@contextlib.contextmanager
+def _recording(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Let an optimizer's step be recorded, and depend on its `found_inf`, as PyTorch's GradScaler sets it."""
+    for group in optimizer.param_groups:
+        group["capturable"] = True
+    try:
+        yield
+    finally:
+        for group in optimizer.param_groups:
+            group["capturable"] = False
+        if hasattr(optimizer, "found_inf"):
+            del optimizer.found_inf  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _tensors(batch: Batch) -> list[Tensor]:
+    """Return the tensors of a batch, always in the same order."""
+    found: list[Tensor] = []
+    batch.map_tensors(lambda tensor: found.append(tensor) or tensor)
+    return found

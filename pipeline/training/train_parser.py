@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from .fingerprints import ADVICE, HashedFeatures, check_features, gather_hashes,
 from .recipe import Recipe
 from .recipe_parts import RecipeParts, build_recipe_network, check_parts, load_parts, loss_of_epoch
 from .run_folder import BEST_FILE, LAST_FILE
-from .step import make_optimizer, set_learning_rate, training_step
+from .step import StepRecorder, make_optimizer, set_learning_rate, training_step
 from .tasks import ValidationScores, task_of
 from .training_state import TrainingState, join_best, load_state, save_state, write_log, write_parser
 
@@ -89,6 +89,7 @@ class RestoredRun:
     scaler: GradScaler
     state: TrainingState
     parts: RecipeParts
+    recorder: StepRecorder = field(default_factory=StepRecorder)
 
 
 def train(job: TrainingJob, callbacks: TrainingCallbacks | None = None) -> TrainingState:
@@ -277,7 +278,7 @@ def _train_epoch(run: RestoredRun, epoch: int, callbacks: TrainingCallbacks) -> 
         batch = next(batches).to(job.device) if len(part) else None
         lengths = job.clips.lengths[chunk]
         share = BatchShare(job.ranks, lengths, terms, term_means) if job.ranks.count > 1 else None
-        terms = training_step(
+        terms = run.recorder.step(
             parser, batch, job.recipe, run.optimizer, run.scaler, loss=loss, share=share,
             hooks=run.parts.hooks, context=step_context(seed, epoch, step, len(chunks)),
         )  # fmt: skip
