@@ -1,4 +1,4 @@
-"""A run of avvp train whose folder is locked: its stages, and the training of its own network."""
+"""A run of avvp train: its precision; its stages and the training of its own network, once its folder is locked."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from .options.command import exit_1_on_error, exit_2_on_error
 
 if TYPE_CHECKING:
+    from ..training.setup import TrainingPlan
     from ..training.stages.run_stages import StageRuns
-    from ..training.train_parser import RestoredRun, TrainingCallbacks
+    from ..training.train_parser import RestoredRun, TrainingCallbacks, TrainingJob
     from ..training.training_state import TrainingState
     from .console import Console
 
@@ -58,3 +59,17 @@ class StartedRun:
             restored = self.restored or restore_run(self.stages.last_job(), self.callbacks)
         with exit_1_on_error(debug=debug):
             return train_epochs(restored, self.callbacks)
+
+
+def choose_precision(
+    plan: TrainingPlan, job: TrainingJob, console: Console, *, only_checks: bool = False
+) -> tuple[TrainingPlan, TrainingJob]:
+    """Return the plan and its job with a precision that is chosen, and tell which; only checks need none."""
+    from ..training.measured_precision import settle_precision
+
+    if only_checks:
+        return plan, job
+    plan, job, choice = settle_precision(plan, job)
+    if choice:
+        console.info(choice)
+    return plan, job

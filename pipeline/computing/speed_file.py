@@ -84,7 +84,9 @@ def remember(machine: Machine, subject: str, speeds: Sequence[Speed], failed: Ma
     Returns:
         The measurement.
     """
-    made = Measurement(subject, str(machine), tuple(speeds), dict(failed), time.time())
+    usable = tuple(speed for speed in speeds if math.isfinite(speed.rate) and math.isfinite(speed.error))
+    wrong = {f"{speed.precision} by {speed.backend}": "computes NaN or infinity" for speed in set(speeds) - set(usable)}
+    made = Measurement(subject, str(machine), usable, {**failed, **wrong}, time.time())
     kept = {**read_measurements(), _key(machine, subject): made}
     newest = sorted(kept, key=lambda key: kept[key].measured)[-MAX_MEASUREMENTS:]
     document = {"format": _FORMAT, "measurements": {key: asdict(kept[key]) for key in newest}}

@@ -15,6 +15,7 @@ from ..evaluation.evaluate import Evaluation
 from ..evaluation.evaluate_parser import ParserEvaluator
 from ..evaluation.localization import LocalizationEvaluation
 from ..inference.bundle import load_parser
+from ..training.measured_precision import is_open
 from ..training.recipe import Recipe, load_recipe
 from ..training.run_folder import CONFIG_FILE, STATE_FILE, lock_run, read_config
 from ..training.setup import (
@@ -106,6 +107,8 @@ def make_experiment(
         selection = [] if plan.select == VALIDATION else [f"select-{plan.select}"]
         folder = "+".join([Path(start).stem, *settings, *([run.embeddings] if run.embeddings else []), *selection])
         run_plan = replace(plan, recipe=load_recipe(start, (*run.changes, *changes)), label_embeddings=embeddings)
+        if is_open(run_plan.recipe):
+            raise SetupError(f"{name} compares runs of one precision: name it in training.precision, fp32 or bf16")
         plans.append((run, run_plan, root / folder))
     return Experiment(name, PAPER_TABLES[name], tuple(plans))
 

@@ -21,9 +21,9 @@ from ...weights.messages import shown
 from ..errors import SetupError
 from ..text import escape
 from .extractor_examples import Examples
-from .extractor_settings import EXTRACTOR_CONFIGS, SMALL, ExtractorTrainingConfig, small_networks
 from .extractor_state import check_state
 from .run_folder import EXTRACTORS_CONFIG_FILE, lock_new_folder, lock_run, read_config, write_config, write_environment
+from .settings.extractor_settings import EXTRACTOR_CONFIGS, SMALL, ExtractorTrainingConfig, small_networks
 
 SPLITS = ("val", "test")  # those with labels per second
 EXAMPLES_PREFIX = ".avvp-examples-"  # of folders with decoded examples

@@ -17,7 +17,7 @@ from ...weights.parameters import check_parameters
 from ..errors import SetupError
 from ..text import escape
 from .extractor_examples import Examples
-from .extractor_settings import ExtractorTrainingConfig
+from .settings.extractor_settings import ExtractorTrainingConfig
 from .state_file import read_state_content, read_state_file
 
 

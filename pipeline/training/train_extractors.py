@@ -23,8 +23,8 @@ from ..files import write_atomic
 from ..memory import converting_out_of_memory
 from ..text import escape
 from .extractor_examples import Examples
-from .extractor_settings import ExtractorTrainingConfig
 from .extractor_state import ExtractorTraining, describe_training, restore_training
+from .settings.extractor_settings import ExtractorTrainingConfig
 from .state_file import write_state_file
 
 _BATCH_SIZE = 64

@@ -23,6 +23,7 @@ from ..evaluation.selection import EACH_MODALITY, selection_scores
 from ..files import exclusive_lock
 from ..inference.networks import TrainedConfig, TrainedNetwork
 from ..memory import converting_out_of_memory, name_option_when_out_of_memory
+from ..precisions import AUTO
 from ..text import escape, first_few
 from .batches.denoise import drop_labels
 from .batches.hooks import step_context
@@ -137,6 +138,8 @@ def restore_run(job: TrainingJob, callbacks: TrainingCallbacks | None = None) ->
     """
     check_job(job)
     config = job.recipe.training
+    if config.precision == AUTO:
+        raise SetupError('training.precision is "auto": call settle_precision before training')
     clips = replace(job.clips, features=HashedFeatures(job.clips.features))
     validation = job.validation
     if validation is not None:

@@ -13,7 +13,7 @@ import torch
 from ....models.denoising import WARM_UPS
 from ....weights.messages import shown
 from ...evaluation.selection import DEFAULT_SELECTION, SELECTIONS
-from ...precisions import TRAINING_PRECISIONS
+from ...precisions import AUTO, TRAINING_PRECISIONS
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 LR_SCHEDULES = ("step", "milestones", "cosine")
@@ -52,7 +52,9 @@ class TrainingConfig:
     warmup_epochs: int = 0  # cosine: epochs of linear growth
     final_learning_rate: float = 1e-6  # cosine: rate of the last epoch
     clip_norm: float = 0.0  # maximum norm of all gradients together; 0: no clipping
-    precision: str = "fp32"  # of the forward pass; losses, parameters and optimizer stay in float32
+    # Of the forward pass; losses, parameters and optimizer stay in float32. "auto" until it is chosen, see
+    # `settle_precision`.
+    precision: str = "fp32"
     seed: int = 1
     noisy_clips: bool = False  # avel: train on the clips of the split "noisy", which have no event, too
     select: str = DEFAULT_SELECTION  # score on the validation clips by which the best epoch is chosen
@@ -67,7 +69,7 @@ class TrainingConfig:
     recombine: float = 0.0  # avvp: share of the clips of a batch that get the picture of another one, at most 1
 
     def __post_init__(self) -> None:
-        choices = {"optimizer": OPTIMIZERS, "schedule": LR_SCHEDULES, "precision": TRAINING_PRECISIONS,
+        choices = {"optimizer": OPTIMIZERS, "schedule": LR_SCHEDULES, "precision": (*TRAINING_PRECISIONS, AUTO),
                    "select": SELECTIONS, "denoise": DENOISING, "denoise_warmup": WARM_UPS}  # fmt: skip
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:

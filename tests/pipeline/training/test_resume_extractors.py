@@ -19,8 +19,8 @@ from avvp.pipeline.synthetic.dataset import SynthJob
 from avvp.pipeline.training import train_extractors
 from avvp.pipeline.training.extractor_examples import Examples
 from avvp.pipeline.training.extractor_run import ExtractorPlan
-from avvp.pipeline.training.extractor_settings import ExtractorTrainingConfig
 from avvp.pipeline.training.extractor_state import check_state
+from avvp.pipeline.training.settings.extractor_settings import ExtractorTrainingConfig
 from avvp.pipeline.training.train_extractors import train_extractor
 from safetensors.torch import load_file
 from support.command import Run

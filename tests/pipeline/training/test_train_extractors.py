@@ -20,7 +20,7 @@ from avvp.pipeline.preprocess.network_inputs import NetworkInputs
 from avvp.pipeline.preprocess.worker_process import DecodeWorker
 from avvp.pipeline.synthetic.dataset import SynthJob
 from avvp.pipeline.training.extractor_examples import EXAMPLE_FRAMES_PER_SECOND, Examples, decode_examples
-from avvp.pipeline.training.extractor_settings import ExtractorTrainingConfig
+from avvp.pipeline.training.settings.extractor_settings import ExtractorTrainingConfig
 from avvp.pipeline.training.train_extractors import mix_examples, train_extractor
 from support.command import Result
 from support.synth import write_clips

@@ -13,7 +13,7 @@ import click
 
 from .....weights.manifest import list_bundles
 from ....errors import SetupError
-from ....precisions import TRAINING_PRECISIONS
+from ....precisions import AUTO, TRAINING_PRECISIONS
 from ....text import escape
 from ...options.command import (
     ANY_PATH,
@@ -143,7 +143,7 @@ class SettingOptions(CommandOptions):
     learning_rate: float | None = field(metadata=option("--learning-rate", type=float, help="training.learning_rate."))
     seed: int | None = field(metadata=option("--seed", type=click.IntRange(0), help="training.seed."))
     precision: str | None = field(
-        metadata=option("--precision", type=click.Choice(TRAINING_PRECISIONS), help="training.precision.")
+        metadata=option("--precision", type=click.Choice([*TRAINING_PRECISIONS, AUTO]), help="training.precision.")
     )
 
     def shortcut_changes(self, epochs: int | None) -> list[str]:
@@ -257,7 +257,7 @@ def _start(
     from ....training.stages.run_stages import StageRuns
     from ....training.trackers import check_trackers, start_trackers
     from ....training.train_parser import restore_run
-    from ...started_run import StartedRun
+    from ...started_run import StartedRun, choose_precision
     from ...training_progress import training_callbacks
 
     root = options.output or Path()
@@ -270,6 +270,7 @@ def _start(
     print_data(data, console)
     source = options.source()
     job = prepare_job(plan, data, root, device=resolved, source=source, ranks=ranks)
+    plan, job = choose_precision(plan, job, console, only_checks=options.check)
     stages = StageRuns(job, plan, data, source)
     if stages.earlier:
         kinds = (f"{number}. {stage.name} ({stage.kind})" for number, stage in enumerate(plan.recipe.stages, 1))

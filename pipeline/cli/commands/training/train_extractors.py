@@ -155,7 +155,7 @@ _FIXED = {"--split", "--profile", "--seed"}  # options that a resumed run keeps
 
 def _new_plan(options: TrainExtractorsOptions) -> ExtractorPlan:
     from ....training.extractor_run import ExtractorPlan
-    from ....training.extractor_settings import EXTRACTOR_CONFIGS, small_networks
+    from ....training.settings.extractor_settings import EXTRACTOR_CONFIGS, small_networks
 
     if options.videos is None or options.annotations is None:
         missing = {"VIDEOS": options.videos, "--annotations: the folder with the labels": options.annotations}

@@ -227,6 +227,7 @@ def _start(
     from ....training.setup import check_data, open_data, prepare_job, start_run
     from ....training.trackers import check_trackers, start_trackers
     from ....training.train_parser import restore_run
+    from ...started_run import choose_precision
     from ...training_progress import training_callbacks
 
     root = options.output or Path()
@@ -243,7 +244,7 @@ def _start(
         return None
     check_trackers(options.track)
     text = None if options.resume else _encode_classes(data.annotations.labels, options, console)
-    job = prepare_job(plan, data, root, device=device, text=text)
+    plan, job = choose_precision(plan, prepare_job(plan, data, root, device=device, text=text), console)
     if not options.resume:
         lock.enter_context(start_run(job, plan, WeightSource(offline=options.offline)))
     elif note := note_other_environment(root):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...extractors.profiles import get_profile
-from ...extractors.sampling import Stream
-from .settings.training_config import MAX_EPOCHS, MAX_SEED
+from ....extractors.profiles import get_profile
+from ....extractors.sampling import Stream
+from .training_config import MAX_EPOCHS, MAX_SEED
 
 
 @dataclass(frozen=True)
