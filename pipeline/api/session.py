@@ -17,10 +17,12 @@ import numpy as np
 import torch
 
 from ...extractors.profiles import get_profile
-from ..batch.compute_workers import batch_sizes, decode_workers
+from ..batch.compute_workers import decode_workers
+from ..batch.file_batches import file_batches
 from ..decode.container.media_facts import DecodeProgress
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions, check_options
 from ..errors import MediaError, SetupError
+from ..features.compute_lanes import ComputeLanes, LanesClosedError
 from ..features.extract import FeatureComputation, FeatureSet, decode_inputs
 from ..inference.bundle import LoadedExtractors
 from ..preprocess.media_summary import MediaSummary
@@ -71,7 +73,7 @@ def source_name(source: Source) -> str:
 
 
 class FeatureSession:
-    """Extractors that stay loaded. Threads decode at the same time, and take turns with the networks."""
+    """Extractors that stay loaded. Threads decode at the same time, and share the networks."""
 
     def __init__(
         self,
@@ -111,13 +113,10 @@ class FeatureSession:
         self.decoding = decoding
         self.threads = threads or torch.get_num_threads()
         self._workers = workers or decode_workers(extractors.device, threads)
-        self._sizes = batch_sizes(extractors.device, batch_size, extractors.spec.profile)
-        # oneDNN packs weights for the first batch, and torch.compile compiles for each size: with one size, results
-        # do not depend on which file came first.
-        self._pad = extractors.device.type == "cpu" or extractors.precision.compiled
+        self._batches = file_batches(extractors, cores=self.threads, seconds=batch_size)
         self._compute_lock = threading.Lock()
         self._pool = WorkerPool()
-        self._finalizer = finalize(self, self._pool.close)
+        self._finalizer = finalize(self, _end, self._pool, self._batches.lanes)
 
     def __enter__(self) -> FeatureSession:
         return self
@@ -144,7 +143,7 @@ class FeatureSession:
 
     @contextlib.contextmanager
     def computing(self) -> Iterator[None]:
-        """Hold the networks, with this session's number of CPU threads, which the caller's thread gets back after.
+        """Hold what computes outside of lanes, with this session's CPU threads; the caller's come back after.
 
         Raises RuntimeError in a process that was forked: nobody would release what another thread held at that moment.
         """
@@ -188,14 +187,16 @@ class FeatureSession:
         with follow(progress, 1) as reports:
             name = source_name(source)
             computation = self._computation()
-            summary = self._decode(
-                source,
-                lambda stream, inputs: computation.add(stream, inputs.copy()),
-                computation,
-                decoding,
-                reports.of_decoding(name, 1),
-            )
-            output = finish(self._finish(computation, source, summary, decoding))
+            with computation.cancelling():
+                summary = self._decode(
+                    source,
+                    lambda stream, inputs: computation.add(stream, inputs.copy()),
+                    computation,
+                    decoding,
+                    reports.of_decoding(name, 1),
+                )
+                features = self._finish(computation, source, summary, decoding)
+            output = finish(features)
             reports.finish(name, 1)
         return output
 
@@ -251,8 +252,9 @@ class FeatureSession:
                         return
                     ahead = waiting.popleft()
                     try:
-                        summary = ahead.file.read(ahead.computation.add)
-                        features = self._finish(ahead.computation, ahead.source, summary, decoding)
+                        with ahead.computation.cancelling(), _noticing_closed_lanes():
+                            summary = ahead.file.read(ahead.computation.add)
+                            features = self._finish(ahead.computation, ahead.source, summary, decoding)
                         output: Output | MediaError = finish(features)
                     except MediaError as error:
                         reports.finish(source_name(ahead.source), ahead.number, failed=True)
@@ -282,8 +284,7 @@ class FeatureSession:
                 self.extractors.by_name,
                 profile=self.extractors.spec.profile,
                 device=self.extractors.device,
-                sizes=self._sizes,
-                pad=self._pad,
+                batches=self._batches,
                 computing=self.computing,
             )
 
@@ -314,7 +315,8 @@ class FeatureSession:
     def _finish(
         self, computation: FeatureComputation, source: Source, summary: MediaSummary, decoding: DecodeOptions
     ) -> FeatureSet:
-        features = computation.finish(Path(source_name(source)), summary, resampler=decoding.resampler)
+        with _noticing_closed_lanes():
+            features = computation.finish(Path(source_name(source)), summary, resampler=decoding.resampler)
         return replace(features, spec=self.spec)  # which says how the networks compute
 
     def _check_open(self) -> None:
@@ -330,6 +332,21 @@ class _Ahead:
     number: int
     computation: FeatureComputation
     file: DecodeAhead
+
+
+@contextlib.contextmanager
+def _noticing_closed_lanes() -> Iterator[None]:
+    """Raise ParserClosedError where another thread has closed the session meanwhile."""
+    try:
+        yield
+    except LanesClosedError as error:
+        raise ParserClosedError from error
+
+
+def _end(pool: WorkerPool, lanes: ComputeLanes | None) -> None:
+    """End the workers and the lanes of a session; those of a process that forks remain its own."""
+    if pool.close() and lanes is not None:
+        lanes.close()
 
 
 def _of_arrays(source: MediaArrays, summary: MediaSummary) -> MediaSummary:

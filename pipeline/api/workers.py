@@ -78,10 +78,14 @@ class WorkerPool:
         if os.getpid() != self._process:
             raise RuntimeError("this parser was loaded before the process forked; load one in each process")
 
-    def close(self) -> None:
-        """End the workers; those that decode stop, and their callers get ParserClosedError."""
+    def close(self) -> bool:
+        """End the workers; those that decode stop, and their callers get ParserClosedError.
+
+        Returns:
+            Whether this is the process of the pool: the workers of a process that forks remain its own.
+        """
         if os.getpid() != self._process:
-            return  # the workers of a process that forks remain its own
+            return False
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -89,6 +93,7 @@ class WorkerPool:
                 worker.stop()
         for worker in idle:
             worker.close()
+        return True
 
 
 class DecodeAhead:

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from ..timeline import Timeline
     from .console import Console
 
-_BATCH_SECONDS = 4  # of video per batch
 _ONE_ADDRESS = "- and addresses are parsed alone; avvp download fetches many"
 _NEXT = "-o events.json writes the events, --html page.html a page, -f csv a table"
 
@@ -178,16 +177,18 @@ def _decode_ahead(path: Path, bundle: Bundle, options: ParseOptions) -> None:
 def _parse(
     given: SingleInput, task: ParseTask, loaded: LoadedBundle, options: ParseOptions, console: Console
 ) -> tuple[FeatureSet, Timeline]:
+    from ..batch.file_batches import file_batches
     from ..inference.parse_video import extract_with, make_timeline
     from ..outputs.postprocess import refine
 
-    features = extract_with(
-        loaded,
-        given.path,
-        decoding=options.select(task.settings.decoding),
-        batch_size=options.batch_size or _BATCH_SECONDS,
-        progress=console.decode_progress(given.shown),
-    )
+    with file_batches(loaded.extractors, cores=options.threads, seconds=options.batch_size) as batches:
+        features = extract_with(
+            loaded,
+            given.path,
+            decoding=options.select(task.settings.decoding),
+            batches=batches,
+            progress=console.decode_progress(given.shown),
+        )
     timeline = given.name_media(make_timeline(features, loaded, task.thresholds(loaded)))
     return features, refine(timeline, task.refinement)
 

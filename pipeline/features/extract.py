@@ -5,8 +5,8 @@ The engine of batch runs computes the same features from the same inputs, for ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,14 @@ from ..decode.options import DEFAULT_OPTIONS, DecodeOptions, check_options
 from ..decode.resampling import DEFAULT_RESAMPLER
 from ..descriptions import describe, describe_columns
 from ..errors import MediaError
-from ..memory import name_option_when_out_of_memory
 from ..preprocess.base import is_groups
 from ..preprocess.input_kinds import KINDS
 from ..preprocess.media_summary import MediaSummary
 from ..preprocess.worker_process import DecodeWorker, shared_worker
 from ..text import escape
 from .batch_memory import check_batch_memory
-from .row_pool import RowPool
+from .batched_extractor import BatchedExtractor
+from .compute_lanes import Batches, WaitingInputs
 
 NO_ROWS: NDArray[np.float32] = np.zeros((0, 0), np.float32)  # of a stream that features do not have
 NO_ROWS.flags.writeable = False
@@ -101,6 +101,7 @@ def extract_features(
     decoding: DecodeOptions = DEFAULT_OPTIONS,
     device: torch.device | str = "cpu",
     batch_size: int = 4,
+    batches: Batches | None = None,
     progress: DecodeProgress | None = None,
 ) -> FeatureSet:
     """Decode a file once and run one extractor per stream on it.
@@ -114,6 +115,7 @@ def extract_features(
         device: the device of the extractors.
         batch_size: seconds of media in one batch, a quarter of those of maps. Memory grows with it and not with the
             video.
+        batches: how they are computed, in place of `batch_size`; None computes them in this thread.
         progress: called with the stage, seconds done and seconds in total (None if the container does not state it).
 
     Returns:
@@ -125,21 +127,24 @@ def extract_features(
         ValueError: the profile is unknown, the extractors are not one of each stream, or the decoding options do not
             fit the profile.
     """
-    frames = get_profile(profile).frames_per_segment
-    sizes: dict[Stream, int] = {
-        stream: batch_size * (_POOLED_BATCH if stream in POOLED_STREAMS else rows_per_segment(stream, frames))
-        for stream in ALL_STREAMS
-    }
-    computation = FeatureComputation(extractors, profile=profile, device=device, sizes=sizes)
-    summary = decode_inputs(
-        Path(path),
-        computation.formats,
-        lambda stream, inputs: computation.add(stream, inputs.copy()),
-        profile=profile,
-        decoding=decoding,
-        progress=progress,
-    )
-    return computation.finish(Path(path), summary, resampler=decoding.resampler)
+    if batches is None:
+        frames = get_profile(profile).frames_per_segment
+        sizes: dict[Stream, int] = {
+            stream: batch_size * (_POOLED_BATCH if stream in POOLED_STREAMS else rows_per_segment(stream, frames))
+            for stream in ALL_STREAMS
+        }
+        batches = Batches(sizes)
+    computation = FeatureComputation(extractors, profile=profile, device=device, batches=batches)
+    with computation.cancelling():
+        summary = decode_inputs(
+            Path(path),
+            computation.formats,
+            lambda stream, inputs: computation.add(stream, inputs.copy()),
+            profile=profile,
+            decoding=decoding,
+            progress=progress,
+        )
+        return computation.finish(Path(path), summary, resampler=decoding.resampler)
 
 
 class FeatureComputation:
@@ -155,8 +160,7 @@ class FeatureComputation:
         *,
         profile: str,
         device: torch.device | str,
-        sizes: Mapping[Stream, int],
-        pad: bool = False,
+        batches: Batches,
         computing: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """Start with no inputs.
@@ -165,20 +169,24 @@ class FeatureComputation:
             extractors: name -> extractor on `device`, one for each stream.
             profile: key in `PROFILES`.
             device: the device of the extractors.
-            sizes: inputs in a batch of each stream.
-            pad: fill the last batch with zeros: networks then always compute batches of one size.
-            computing: makes the context in which each batch is computed.
+            batches: their sizes, and what computes them.
+            computing: makes the context in which each batch is computed where there are no lanes.
 
         Raises:
             SetupError: a batch does not fit into memory.
             ValueError: the profile is unknown, or the extractors are not one of each stream.
         """
         self._spec = feature_spec(profile, extractors)
-        self._networks: dict[Stream, _BatchedExtractor] = {}
-        for extractor in extractors.values():
-            size = sizes[extractor.stream]
-            self._networks[extractor.stream] = _BatchedExtractor(extractor, torch.device(device), size, pad, computing)
-        check_batch_memory({extractor.stream: extractor for extractor in extractors.values()}, sizes)
+        waiting = WaitingInputs()
+        self._networks: dict[Stream, BatchedExtractor] = {
+            extractor.stream: BatchedExtractor(extractor, torch.device(device), batches, waiting, computing)
+            for extractor in extractors.values()
+        }
+        check_batch_memory(
+            {extractor.stream: extractor for extractor in extractors.values()},
+            batches.sizes,
+            threads=1 if batches.lanes is None else batches.lanes.count,
+        )
         self.formats: tuple[InputFormat, ...] = tuple(extractor.input_format for extractor in extractors.values())
 
     def add(self, stream: Stream, inputs: NDArray[Any]) -> None:
@@ -204,9 +212,12 @@ class FeatureComputation:
 
         Raises:
             MediaError: they are not finite.
+            LanesClosedError: the lanes were closed meanwhile.
             SetupError: a batch does not fit into memory.
         """
-        rows = {stream: network.finish()[summary.rows[stream]] for stream, network in self._networks.items()}
+        for network in self._networks.values():
+            network.end()
+        rows = {stream: network.rows()[summary.rows[stream]] for stream, network in self._networks.items()}
         for stream, values in rows.items():
             if not np.isfinite(values).all():
                 cause = (
@@ -224,6 +235,16 @@ class FeatureComputation:
             warnings=summary.warnings,
             resampler=resampler,
         )
+
+    @contextmanager
+    def cancelling(self) -> Iterator[None]:
+        """Compute no more of this file after an error within the context: the lanes are free for others."""
+        try:
+            yield
+        except BaseException:
+            for network in self._networks.values():
+                network.cancel()
+            raise
 
 
 def decode_inputs(
@@ -268,57 +289,3 @@ def decode_inputs(
     with lend(profile, decoding) as worker:
         streams: list[Stream] = [input_format.stream for input_format in formats]
         return worker.decode(path, streams, put, start=decoding.start, end=decoding.end, progress=progress)
-
-
-class _BatchedExtractor:
-    """An extractor that collects inputs and computes their rows in batches of `size` inputs."""
-
-    def __init__(
-        self,
-        extractor: Extractor,
-        device: torch.device,
-        size: int,
-        pad: bool,
-        computing: Callable[[], AbstractContextManager[None]],
-    ) -> None:
-        self._extractor, self._device, self._size, self._pad = extractor, device, size, pad
-        self._computing = computing
-        self._pending: list[NDArray[np.generic]] = []
-        self._rows: list[NDArray[np.float32]] = []
-        self._computed = 0  # inputs
-        self._pool: RowPool | None = None
-        if extractor.stream in POOLED_STREAMS:
-            self._pool = RowPool(lambda row: self._rows.append(row[None]))
-
-    def add_groups(self, groups: NDArray[np.int64]) -> None:
-        """Add groups (n, F) of inputs, whose rows are averaged."""
-        assert self._pool is not None
-        self._pool.add_groups(groups)
-
-    def add(self, inputs: NDArray[np.generic]) -> None:
-        """Add inputs (n, *shape); compute every batch that is full."""
-        self._pending.extend(inputs)
-        while len(self._pending) >= self._size:
-            self._compute(self._pending[: self._size])
-            del self._pending[: self._size]
-
-    def finish(self) -> NDArray[np.float32]:
-        """Compute the last batch; return the rows of all inputs, or of all groups, in their order."""
-        if self._pending:
-            self._compute(self._pending)
-        return np.concatenate(self._rows)
-
-    def _compute(self, inputs: list[NDArray[np.generic]]) -> None:
-        with self._computing(), torch.inference_mode(), name_option_when_out_of_memory("--batch-size"):
-            stacked = np.stack(inputs)
-            if self._pad and len(stacked) < self._size:
-                stacked = np.concatenate(
-                    [stacked, np.zeros((self._size - len(stacked), *stacked.shape[1:]), stacked.dtype)]
-                )
-            batch = self._extractor.prepare(torch.from_numpy(stacked).to(self._device))
-            rows = self._extractor(batch)[: len(inputs)].float().cpu().numpy()
-        if self._pool is None:
-            self._rows.append(rows)
-        else:
-            self._pool.add_rows(self._computed, rows)
-            self._computed += len(rows)
