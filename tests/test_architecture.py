@@ -60,6 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "pipeline.outputs.html": {"pipeline", "pipeline.outputs", "pipeline.outputs.formats", "pipeline.outputs.plots"},
     "pipeline.export": {*_INFERENCE, "pipeline.synthetic"},
+    "pipeline.quantization": {*_INFERENCE, "pipeline.sharing"},
     "pipeline.evaluation": {*_INFERENCE},
     "pipeline.comparison": {*_INFERENCE, "pipeline.evaluation"},
     "pipeline.training.batches": _INFERENCE,

@@ -41,6 +41,7 @@ EXTRAS = {
     "web": "http addresses as inputs, avvp download",
     "onnx": "export to ONNX",
     "openvino": "--backend openvino, export to OpenVINO",
+    "int8": "--precision int8, avvp weights quantize",
 }
 
 

@@ -9,12 +9,15 @@ from pathlib import Path
 import torch
 
 from ...extractors.backends.base import ExtractorSource
+from ...extractors.backends.quantized import load_quantized
 from ...extractors.backends.registry import prepare_backend
 from ...extractors.base import Extractor
 from ...extractors.registry import build_extractor, extractor_shapes, meta_extractor
 from ...weights.load import read_state_dict
 from ...weights.manifest import Bundle
+from ...weights.messages import shown
 from ...weights.parts import Part
+from ...weights.quantized import is_quantized, read_quantized
 from ...weights.remote.gather import file_name
 from ...weights.untrained import untrained_state
 from ..devices import ComputePrecision
@@ -38,6 +41,8 @@ def load_extractor(bundle: Bundle, name: str, paths: Mapping[str, Path], trust: 
     """
     _check_file(bundle, name)
     file, reference = bundle.extractors[name], bundle.parts.get(name)
+    if is_quantized(file):
+        raise ValueError(f"extractor {name} is quantized; name the bundle that it was quantized from")
     if bundle.seed is not None:
         shapes = extractor_shapes(name, reference=reference, trust=trust)
         return build_extractor(name, untrained_state(shapes, bundle.seed), reference=reference, trust=trust)
@@ -78,6 +83,12 @@ def arrange_extractors(
     weight_ids: dict[str, str] = {}
     for name, file in bundle.extractors.items():
         _check_file(bundle, name)
+        if is_quantized(file):
+            of_cpu = _load_quantized(bundle, name, paths, trust)
+            for of_device in arranged:
+                of_device[name] = of_cpu
+            weight_ids[name] = hashes[file_name(file, paths[file])]
+            continue
         weights = f"untrained, seed {bundle.seed}" if bundle.seed is not None else hashes[file_name(file, paths[file])]
         load: Callable[[], Extractor] = partial(load_extractor, bundle, name, paths, trust)
         source = ExtractorSource(
@@ -89,6 +100,21 @@ def arrange_extractors(
             of_device[name] = backend.arrange(source, precision, device)
         weight_ids[name] = _with_part(weights, arranged[0][name].part)
     return arranged, weight_ids
+
+
+def _load_quantized(bundle: Bundle, name: str, paths: Mapping[str, Path], trust: Sequence[str]) -> Extractor:
+    """Load a quantized extractor. Raises SetupError, ValueError, WeightsError."""
+    path = paths[bundle.extractors[name]]
+    outline = meta_extractor(name, reference=bundle.parts.get(name), trust=trust)
+    if outline.part is not None:
+        raise ValueError(f"extractor {name} is of another package, and these are not quantized")
+    file = read_quantized(path)
+    if file.extractor != name:
+        raise ValueError(f"{escape(path)}: holds the network {shown(file.extractor)}, not {name}")
+    try:
+        return load_quantized(outline, file)
+    except ValueError as error:
+        raise ValueError(f"{escape(path)}: {error}") from error
 
 
 def _check_file(bundle: Bundle, name: str) -> None:

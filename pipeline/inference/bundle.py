@@ -26,6 +26,7 @@ from ..devices import FP32, ComputePrecision, resolve_device, resolve_devices
 from ..errors import FeatureMismatchError, SetupError
 from ..text import escape
 from .arranged_extractors import arrange_extractors, load_extractor
+from .bundle_precision import calibration_of, precision_of
 from .decisions import Decision, decide_by_thresholds, load_decision
 from .networks import Network, NetworkConfig, check_network_features, describe_network
 from .other_profile import add_warning, approximation_warning
@@ -250,9 +251,16 @@ def _load_extractors(
     *,
     trust: Sequence[str],
 ) -> LoadedExtractors:
+    precision = precision_of(bundle, precision)
     try:
         arranged, ids = arrange_extractors(bundle, paths, hashes, devices, precision, trust=trust)
-        spec = feature_spec(bundle.profile, arranged[0], precision=precision.name, backend=precision.backend)
+        spec = feature_spec(
+            bundle.profile,
+            arranged[0],
+            precision=precision.name,
+            backend=precision.backend,
+            calibration=calibration_of(bundle, ids),
+        )
     except ValueError as error:
         raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
     networks: tuple[DeviceNetworks, ...] = tuple(
