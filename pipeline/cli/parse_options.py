@@ -173,16 +173,20 @@ def make_parse_task(bundle: Bundle, options: ParseOptions, decisions: Decisions)
         The task.
 
     Raises:
-        SetupError: a class is unknown, or the decoder cannot decode for the bundle.
+        SetupError: a class is unknown, or the decoder cannot decode for the bundle, or its networks cannot compute in
+            the precision.
     """
     from ..batch.parse_task import ParseTask
     from ..inference.bundle import known_labels
+    from .calibrated_run import settle_precision
 
     if (labels := known_labels(bundle, options.weights_dir)) is not None:
         decisions.check(labels)
     return ParseTask(
         bundle=bundle,
-        settings=read_settings(bundle.profile, options, decoder=options, compiled=options.compile),
+        settings=settle_precision(
+            bundle, read_settings(bundle.profile, options, decoder=options, compiled=options.compile)
+        ),
         source=options.source(),
         tables=decisions.tables,
         levels=decisions.levels,

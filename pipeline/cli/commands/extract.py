@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -11,8 +12,16 @@ from ....extractors.profiles import PROFILES
 from ....weights.manifest import DEFAULT_BUNDLE
 from ....weights.remote.bundles import load_bundle
 from ..batch_run import run_batch
+from ..calibrated_run import calibrate_run, settle_precision
 from ..missing_weights import provide_weights
-from ..options.batch_options import BatchOptions, CompileOptions, DecoderOptions, collect_named_inputs, read_settings
+from ..options.batch_options import (
+    BatchOptions,
+    CompileOptions,
+    DecoderOptions,
+    collect_named_inputs,
+    read_decoding,
+    read_settings,
+)
 from ..options.command import argument, command, exit_2_on_error, option
 from ..options.groups import DownloadOptions, RunningOptions
 
@@ -103,6 +112,15 @@ def extract(options: ExtractOptions) -> int:
         with storage.exclusive_lock(options.shard):
             console = Console(quiet=options.quiet)
             provide_weights(replace(bundle, parser={}), options, console)
+            bundle = calibrate_run(
+                replace(bundle, parser={}),
+                named,
+                storage,
+                options,
+                console,
+                source=options.source(),
+                decoding=partial(read_decoding, bundle.profile, options, options),
+            )
             with console:
                 console.busy("loading networks")
                 task = _make_task(bundle, options)
@@ -115,7 +133,9 @@ def _make_task(bundle: Bundle, options: ExtractOptions) -> ExtractTask:
     names = options.extractors
     return ExtractTask(
         bundle=bundle,
-        settings=read_settings(bundle.profile, options, decoder=options, compiled=options.compile),
+        settings=settle_precision(
+            bundle, read_settings(bundle.profile, options, decoder=options, compiled=options.compile)
+        ),
         source=options.source(),
         layout=options.layout,
         frames=options.frames,

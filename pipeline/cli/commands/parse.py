@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 
 import click
 
 from ....weights.remote.bundles import load_bundle
 from ...inference.other_profile import with_profile
 from ..batch_run import run_batch
+from ..calibrated_run import calibrate_run
 from ..missing_weights import provide_weights
-from ..options.batch_options import BatchOptions, CompileOptions, RayOptions, collect_named_inputs
+from ..options.batch_options import BatchOptions, CompileOptions, RayOptions, collect_named_inputs, read_decoding
 from ..options.command import command, exit_2_on_error, given_flags, is_given, version_option
 from ..options.media_options import CookieOptions, PartOptions, WebOptions
 from ..parse_file import parse_one
@@ -80,6 +82,15 @@ def _parse_batch(output_dir: str, options: ParseOptions) -> int:
         console = Console(quiet=options.quiet, verbose=options.verbose)
         decisions = read_decisions(bundle, options)
         provide_weights(bundle, options, console)
+        bundle = calibrate_run(
+            bundle,
+            named,
+            storage,
+            options,
+            console,
+            source=options.source(),
+            decoding=partial(read_decoding, bundle.profile, options, options),
+        )
         with console:
             console.busy("loading networks")
             task = make_parse_task(bundle, options, decisions)

@@ -1,4 +1,4 @@
-"""Commands avvp weights list, fetch, verify, path and push: weight files and bundles."""
+"""Commands avvp weights list, fetch, verify, path, push and quantize: weight files and bundles."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ from ..options.command import (
 from ..options.completion import complete_weight_files
 from ..options.groups import MessageOptions
 from ..options.lazy_group import CommandGroup
+from .quantize import quantize
 
 if TYPE_CHECKING:
     from ..console import Console
@@ -47,7 +48,7 @@ _EXAMPLES = ("avvp weights list", "avvp weights fetch leap-llp", "avvp weights v
 
 @click.group(cls=CommandGroup, context_settings=CONTEXT_SETTINGS, epilog=format_examples(_EXAMPLES))
 def weights() -> None:
-    """List, download, verify, find and share weight files and bundles."""
+    """List, download, verify, find, share and quantize weight files and bundles."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -293,7 +294,7 @@ def push(options: PushOptions) -> int:
     return 0
 
 
-for subcommand in (list_command, fetch, verify, path, push):
+for subcommand in (list_command, fetch, verify, path, push, quantize):
     weights.add_command(subcommand)
 
 

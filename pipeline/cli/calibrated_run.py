@@ -1,0 +1,146 @@
+"""int8 for runs over many files: quantized bundles, and plain ones that are calibrated on the first files of the run.
+
+journal/calibration.json   {"calibration": ..., "weights": {...}}: which quantized networks the results of a folder are
+                           of, and what these were quantized from
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..batch.storage import JOURNAL_FOLDER, Storage
+from ..errors import SetupError
+from ..text import escape
+from ..text_files import parse_json
+from .options.command import is_given
+
+if TYPE_CHECKING:
+    from ...weights.manifest import Bundle
+    from ...weights.source import WeightSource
+    from ..batch.task import ComputeSettings
+    from ..decode.options import DecodeOptions
+    from .console import Console
+    from .options.batch_options import BatchOptions
+    from .options.inputs import NamedInputs
+
+FILE = f"{JOURNAL_FOLDER}/calibration.json"
+_MAX_BYTES = 1 << 14
+_INT8 = "int8"
+_MAKE = "avvp weights quantize makes a bundle of quantized networks, for --weights"
+
+
+def settle_precision(bundle: Bundle, settings: ComputeSettings) -> ComputeSettings:
+    """Return settings with the precision of a bundle of quantized networks, if it is one.
+
+    Args:
+        bundle: of the run.
+        settings: as the options say.
+
+    Returns:
+        The settings.
+
+    Raises:
+        SetupError: the user names a precision that the bundle's networks do not compute in.
+    """
+    from ..inference.bundle_precision import has_quantized_networks, precision_of
+
+    if has_quantized_networks(bundle) and settings.precision.name == "fp32" and is_given("precision"):
+        raise SetupError(
+            f"the networks of {escape(bundle.name)} are quantized; for --precision fp32, name the original bundle"
+        )
+    return replace(settings, precision=precision_of(bundle, settings.precision))
+
+
+def calibrate_run(
+    bundle: Bundle,
+    named: NamedInputs,
+    storage: Storage,
+    options: BatchOptions,
+    console: Console,
+    *,
+    source: WeightSource,
+    decoding: Callable[[], DecodeOptions],
+) -> Bundle:
+    """Return the bundle of a run: for --precision int8, its networks quantized on the first files of the run.
+
+    What a folder was calibrated on is kept, so that a resumed run has the same networks.
+
+    Args:
+        bundle: as the user names it, with its files on this machine.
+        named: the inputs.
+        storage: of the results, locked by the caller.
+        options: of the current command.
+        console: for progress and notes.
+        source: where weight files may come from.
+        decoding: returns how the files are decoded.
+
+    Returns:
+        The bundle, or a bundle of quantized networks under its name.
+
+    Raises:
+        SetupError: the run has several machines or shards, or the networks of its results are gone, or cannot be made.
+        OutputError: the storage or the cache folder cannot be written.
+        WeightsError: weight files are missing or damaged.
+    """
+    if options.precision != _INT8:
+        return bundle
+    from ..inference.bundle_precision import has_quantized_networks
+
+    if has_quantized_networks(bundle):
+        return bundle
+    if options.shard is not None or options.engine == "ray":
+        several = "--shard" if options.shard is not None else "--engine ray"
+        raise SetupError(f"--precision int8 with {several} needs networks that are quantized before: {_MAKE}")
+    from ..quantization.kept import RUN_CLIPS, calibrate_on, find_kept
+    from ..quantization.write import check_quantizable, identify_weights
+
+    weights = identify_weights(bundle, source)
+    kept = _read(storage)
+    if kept is not None and kept[1] == weights:
+        if (found := find_kept(bundle, kept[0])) is not None:
+            console.info(f"computing in int8, calibrated as the results in {escape(storage.where)} were")
+            return found
+        if not options.overwrite:
+            raise SetupError(
+                f"{escape(storage.where)}: its results are of int8 networks that are no longer in the cache of this"
+                f" machine (calibration {kept[0]}): choose another folder, or set --overwrite to calibrate again. To"
+                f" keep networks, or to use them elsewhere: {_MAKE}"
+            )
+    if options.plans_only:
+        raise SetupError(f"a dry run computes nothing, and int8 networks are not calibrated yet for it: {_MAKE}")
+    check_quantizable(bundle)
+    storage.check_writable()
+    count = min(RUN_CLIPS, len(named.files))
+    console.info(
+        f"calibrating int8 networks on the first {count} of {len(named.files)} files, once, which takes minutes"
+    )
+    with console:
+        made_bundle, calibration, made = calibrate_on(
+            bundle,
+            list(named.files.values()),
+            source=source,
+            decoding=decoding(),
+            progress=lambda what, done, total: console.move_bar(what, done, total, f"{done}/{total}"),
+        )
+    if made.failed:
+        console.info(f"{len(made.failed)} files cannot be decoded and were left out of the calibration")
+    storage.write(FILE, json.dumps({"calibration": calibration, "weights": weights}).encode() + b"\n")
+    return made_bundle
+
+
+def _read(storage: Storage) -> tuple[str, Mapping[str, str]] | None:
+    """Return what identifies the networks of a storage's results, and what they were quantized from. None: unknown."""
+    content = storage.read(FILE, limit=_MAX_BYTES)
+    if content is None:
+        return None
+    try:
+        values = parse_json(content)
+        calibration, weights = values["calibration"], values["weights"]
+        if isinstance(calibration, str) and calibration.isalnum() and isinstance(weights, dict):
+            return calibration, weights
+    except (ValueError, TypeError, KeyError):
+        pass
+    raise SetupError(f"{escape(f'{storage.where}/{FILE}')}: not what a run in int8 writes; choose another folder")
