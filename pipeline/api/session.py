@@ -17,8 +17,7 @@ import numpy as np
 import torch
 
 from ...extractors.profiles import get_profile
-from ..batch.compute_workers import decode_workers
-from ..batch.file_batches import file_batches
+from ..batch.compute_workers import decode_workers, file_batches
 from ..decode.container.media_facts import DecodeProgress
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions, check_options
 from ..errors import MediaError, SetupError

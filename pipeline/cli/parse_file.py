@@ -177,7 +177,7 @@ def _decode_ahead(path: Path, bundle: Bundle, options: ParseOptions) -> None:
 def _parse(
     given: SingleInput, task: ParseTask, loaded: LoadedBundle, options: ParseOptions, console: Console
 ) -> tuple[FeatureSet, Timeline]:
-    from ..batch.file_batches import file_batches
+    from ..batch.compute_workers import file_batches
     from ..inference.parse_video import extract_with, make_timeline
     from ..outputs.postprocess import refine
 

@@ -13,7 +13,7 @@ import torch
 from avvp.extractors.base import Extractor
 from avvp.extractors.registry import build_extractor, extractor_shapes
 from avvp.extractors.sampling import Stream
-from avvp.pipeline.batch.file_batches import file_batches
+from avvp.pipeline.batch.compute_workers import file_batches
 from avvp.pipeline.errors import MediaError
 from avvp.pipeline.features.compute_lanes import Batches, ComputeLanes, LanesClosedError, WaitingInputs
 from avvp.pipeline.features.extract import FeatureComputation, extract_features
