@@ -18,6 +18,7 @@ from ..devices import ComputePrecision, resolve_device
 from ..errors import MediaError
 from ..features.extract import FeatureSet
 from ..inference.bundle import LoadedExtractors, load_extractors, load_networks
+from ..inference.bundle_precision import precision_of
 from ..inference.other_profile import with_profile
 from ..inference.similar_pictures import record_similar_pictures
 from ..precisions import default_backend
@@ -78,10 +79,10 @@ class _Loading:
         """Return the bundle of this name, under the profile that is wanted."""
         return with_profile(load_bundle(os.fspath(weights), self.source), self.profile)
 
-    @property
-    def networks(self) -> dict[str, Any]:
-        """Arguments of `load_networks` and `load_extractors`."""
-        precision = ComputePrecision(self.precision, self.compile, self.backend or default_backend(self.precision))
+    def networks(self, bundle: Bundle) -> dict[str, Any]:
+        """Return arguments of `load_networks` and `load_extractors` beside the bundle."""
+        wanted = ComputePrecision(self.precision, self.compile, self.backend or default_backend(self.precision))
+        precision = precision_of(bundle, wanted)
         if not precision.is_chosen:
             precision = choose(precision, resolve_device(self.device), self.threads).precision
         return {"source": self.source, "device": self.device, "precision": precision}
@@ -151,7 +152,8 @@ def load(
         profile, device, precision, backend, compile, threads, batch_size, workers, decoding, weights_dir, offline,
         download_progress, trust_parts,
     )  # fmt: skip
-    bundle = record_similar_pictures(load_networks(loading.bundle(weights), **loading.networks), decoding)
+    named = loading.bundle(weights)
+    bundle = record_similar_pictures(load_networks(named, **loading.networks(named)), decoding)
     return Parser(bundle, loading.session(bundle.extractors))
 
 
@@ -320,7 +322,8 @@ def extract(
     """
     _check_source(source)
     loading = _Loading(**options)
-    extractors = load_extractors(loading.bundle(weights), **loading.networks)
+    bundle = loading.bundle(weights)
+    extractors = load_extractors(bundle, **loading.networks(bundle))
     extractors = record_similar_pictures(extractors, loading.decoding)
     session = loading.session(extractors)
     choices: dict[str, Any] = {"part": Part(start, end), "progress": progress}
