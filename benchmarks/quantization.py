@@ -101,13 +101,16 @@ def _generate(folder: Path, count: int, *, seconds: int) -> Path:
 
 
 def _quantize(
-    plain: Mapping[str, Extractor], inputs: Mapping[Stream, NDArray[Any]], only: str | None
+    plain: Mapping[str, Extractor],
+    inputs: Mapping[Stream, NDArray[Any]],
+    only: str | None,
+    most: int | None = None,
 ) -> dict[str, QuantizedFile]:
     files = {}
     for name, extractor in plain.items():
         if only in {None, name}:
             started = time.perf_counter()
-            rows = inputs[extractor.stream]
+            rows = inputs[extractor.stream][:most]
             files[name] = quantize_extractor(name, extractor, rows)
             size = (len(files[name].program) + len(files[name].constants)) / 1e6
             print(
