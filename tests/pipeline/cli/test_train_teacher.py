@@ -14,7 +14,7 @@ import torch
 from avvp.models.files.checkpoint import load_teacher
 from avvp.pipeline.datasets.text_features import TEXT_FILE, read_text_features, write_text_features
 from avvp.pipeline.errors import SetupError
-from avvp.pipeline.training import train_parser
+from avvp.pipeline.training import step as training_steps
 from support.command import Result
 from support.dense_data import CLASSES, SETTINGS, write_dense_data
 
@@ -65,7 +65,7 @@ def test_a_resumed_run_ends_with_the_same_bits(
 ) -> None:
     """Killed in the third epoch; the folder has moved meanwhile."""
     assert train(tmp_path / "whole", "--epochs", 4).status == 0
-    step, steps = train_parser.training_step, 0
+    step, steps = training_steps.training_step, 0
 
     def stop(*arguments: Any, **named: Any) -> Any:
         nonlocal steps
@@ -75,7 +75,7 @@ def test_a_resumed_run_ends_with_the_same_bits(
         return step(*arguments, **named)
 
     with monkeypatch.context() as patched:
-        patched.setattr(train_parser, "training_step", stop)
+        patched.setattr(training_steps, "training_step", stop)
         result = train(tmp_path / "cut", "--epochs", 4)
     assert "stopped; resume with: avvp train-teacher -o" in result.err
     shutil.move(tmp_path / "cut", tmp_path / "moved")

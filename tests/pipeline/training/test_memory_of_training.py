@@ -35,7 +35,7 @@ def test_memory_that_runs_out_names_the_option(
     run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     """In the second epoch: the first stays saved, and the run can be resumed."""
-    from avvp.pipeline.training import train_parser
+    from avvp.pipeline.training import step as training_steps
 
     assert run(*train_options(data), "-o", tmp_path / "run", "--epochs", 1, "-q").status == 0
 
@@ -43,7 +43,7 @@ def test_memory_that_runs_out_names_the_option(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_parser, "training_step", fail)
+        patch.setattr(training_steps, "training_step", fail)
         result = run("train", "-o", tmp_path / "run", "--resume", "--epochs", 2)
     assert result.status == 1
     text = " ".join(result.err.split())
@@ -57,7 +57,7 @@ def test_other_errors_are_not_about_memory(data: Path, tmp_path: Path, monkeypat
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("shapes differ")
 
-    monkeypatch.setattr("avvp.pipeline.training.train_parser.training_step", fail)
+    monkeypatch.setattr("avvp.pipeline.training.step.training_step", fail)
     with pytest.raises(RuntimeError, match="shapes differ"):
         train(make_job(data, tmp_path / "run", "training.epochs=1"))
 

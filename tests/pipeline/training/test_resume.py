@@ -14,7 +14,7 @@ import torch
 from avvp.pipeline.datasets.clip_names import clip_id
 from avvp.pipeline.errors import SetupError
 from avvp.pipeline.files import exclusive_lock
-from avvp.pipeline.training import train_parser
+from avvp.pipeline.training import step as training_steps
 from avvp.pipeline.training.run_folder import BEST_FILE, CONFIG_FILE, LAST_FILE, STATE_FILE
 from avvp.pipeline.training.state_file import read_state_content, read_state_file, write_state_file
 from avvp.pipeline.training.training_state import load_training_state
@@ -34,7 +34,7 @@ def own_data(data: Path, tmp_path: Path, copy: Path) -> Path:
 
 def kill_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     """Let training end without a word after some batches."""
-    original, left = train_parser.training_step, [steps]
+    original, left = training_steps.training_step, [steps]
 
     def step(*arguments: object, **options: object) -> dict[str, float]:
         if not left[0]:
@@ -42,7 +42,7 @@ def kill_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
         left[0] -= 1
         return original(*arguments, **options)  # pyright: ignore[reportArgumentType]
 
-    monkeypatch.setattr(train_parser, "training_step", step)
+    monkeypatch.setattr(training_steps, "training_step", step)
 
 
 def test_a_run_that_is_killed_again_and_again_ends_like_one_that_was_not(run: Run, data: Path, tmp_path: Path) -> None:
