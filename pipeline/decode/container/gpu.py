@@ -12,12 +12,13 @@ from av.codec.hwaccel import HWAccel
 from ...errors import MediaError
 
 GPU_FORMAT = "cuda"  # of frames that are in the memory of the GPU
+_SHARED: dict[str, object] = {"primary_ctx": "1"}  # one context for all files of a process
 
 
 def gpu_fault() -> str | None:
     """Return why no GPU can decode video here, None if one can."""
-    try:
-        _open_gpu()
+    try:  # in a context of its own: where PyTorch computes, the one that decode processes use is not opened anew
+        _open_gpu({})
     except (av.error.FFmpegError, NotImplementedError, ValueError) as error:
         return _describe(error)
     return None
@@ -40,21 +41,21 @@ def find_gpu(path: Path) -> HWAccel:
         _hold_gpu()
     except (av.error.FFmpegError, NotImplementedError, ValueError) as error:
         raise MediaError(path, f"{_describe(error)}; use --decoder ffmpeg", "unsupported") from error
-    return _settings()
+    return _settings(_SHARED)
 
 
-def _settings() -> HWAccel:
-    return HWAccel("cuda", allow_software_fallback=True, options={"primary_ctx": "1"}, is_hw_owned=True)
+def _settings(options: dict[str, object]) -> HWAccel:
+    return HWAccel("cuda", allow_software_fallback=True, options=options, is_hw_owned=True)
 
 
-def _open_gpu() -> HWAccel:
-    return _settings().create(Codec("h264", "r"))
+def _open_gpu(options: dict[str, object]) -> HWAccel:
+    return _settings(options).create(Codec("h264", "r"))
 
 
 @functools.cache
 def _hold_gpu() -> HWAccel:
     """Open the GPU for as long as this process lives: opening it anew takes longer than decoding a short clip."""
-    return _open_gpu()
+    return _open_gpu(_SHARED)
 
 
 def _describe(error: Exception) -> str:

@@ -186,7 +186,7 @@ class TestGpu:
 
 
 def test_a_machine_without_a_gpu_is_an_error(clips: Clips, monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_no_gpu() -> None:
+    def open_no_gpu(_: object) -> None:
         raise av.error.PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(gpu, "_open_gpu", open_no_gpu)
