@@ -61,7 +61,7 @@ class Engine:
         networks = thread_networks[0][1]
         widths: dict[Stream, int] = {stream: network.dim for stream, network in networks.items()}
         formats: dict[Stream, InputFormat] = {stream: network.input_format for stream, network in networks.items()}
-        self._queues = queues = EngineQueues.create(len(thread_networks))
+        self._queues = queues = EngineQueues.create(len(thread_networks), workers)
         self._videos = videos = ActiveVideos()
         on_gpu = thread_networks[0][0].type == "cuda"
         self._filler = filler = BatchFiller(sizes, formats, queues.batches.put, pinned=on_gpu)

@@ -46,11 +46,14 @@ class EngineQueues:
     results: queue.Queue[Result | BaseException] = field(default_factory=queue.Queue)
 
     @classmethod
-    def create(cls, compute_threads: int) -> EngineQueues:
-        """Create the queues for a number of compute threads."""
+    def create(cls, compute_threads: int, decoders: int) -> EngineQueues:
+        """Create the queues for some compute threads and decode workers.
+
+        A job waits for each worker: what fills the queue may itself wait for a result.
+        """
         stop = threading.Event()
         batches: StoppableQueue[Batch] = StoppableQueue(compute_threads + 1, stop)
-        return cls(stop, StoppableQueue(1, stop), batches, StoppableQueue(2 * WRITERS, stop))
+        return cls(stop, StoppableQueue(decoders, stop), batches, StoppableQueue(2 * WRITERS, stop))
 
 
 class ActiveVideos:
