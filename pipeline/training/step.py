@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
-from ...models.losses import Objective
+from ...models.losses import OWN_LOSSES, Objective
 from ...models.parser import AVParser
 from ..datasets.clips import Batch
 from ..devices import ComputePrecision
@@ -175,10 +176,13 @@ class StepRecorder:
             self._can_record
             and batch is not None and batch.lengths is None and len(batch.audio) == recipe.training.batch_size
             and batch.audio.device.type == "cuda" and share is None and not scaler.is_enabled() and hooks == NO_HOOKS
-            and isinstance(recipe.objective, Objective) and isinstance(parser, AVParser) and not any(parser.parts)
+            and isinstance(recipe.objective, Objective) and recipe.objective.loss in OWN_LOSSES
+            and isinstance(parser, AVParser) and not parser.parts
         ):  # fmt: skip
             rates = tuple(group["lr"] for group in optimizer.param_groups)
-            kind = (rates, loss, *((tensor.shape, tensor.dtype) for tensor in _tensors(batch)))
+            # Every epoch has a loss of its own, most of them equal.
+            loss_kind = (loss.func, loss.args, loss.keywords) if isinstance(loss, partial) else loss
+            kind = (rates, loss_kind, *((tensor.shape, tensor.dtype) for tensor in _tensors(batch)))
             if kind == self._seen:
                 if self._recorded is None:
                     self._record(parser, batch, recipe, optimizer, loss=loss, context=context)
