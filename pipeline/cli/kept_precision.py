@@ -19,7 +19,7 @@ from ..computing.choose import Choice, choose
 from ..devices import FP32, ComputePrecision, resolve_devices
 from ..errors import SetupError
 from ..features.npy_folders import SPEC_FILE
-from ..precisions import AUTO, BACKENDS, TORCH
+from ..precisions import AUTO, BACKENDS, QUANTIZED, TORCH
 from ..text import escape
 from ..text_files import parse_json
 
@@ -98,8 +98,8 @@ def _as_before(
 
 
 def _fits(kept: ComputePrecision, wanted: ComputePrecision) -> bool:
-    """Return whether a user who leaves something open may get what results were computed with."""
-    return wanted.name in {AUTO, kept.name} and wanted.backend in {AUTO, kept.backend}
+    """Return whether a user who leaves something open may get what results were computed with; int8 has to be named."""
+    return kept.name not in QUANTIZED and wanted.name in {AUTO, kept.name} and wanted.backend in {AUTO, kept.backend}
 
 
 def _read(storage: Storage) -> ComputePrecision | None:

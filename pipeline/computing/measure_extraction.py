@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
@@ -30,7 +31,8 @@ _STAGES = (1, 1, 4)  # blocks: of ResNet-152's 50, 36 are like the last three
 _SEED = 0
 _CPU_PICTURES, _GPU_PICTURES = 4, 128  # in a batch
 _SECONDS = 1.0  # of all rounds together
-_LEAST_ROUNDS = 2
+_LEAST_ROUNDS = 3
+_MOST_CALLERS = 16
 
 
 class _Way(NamedTuple):
@@ -43,7 +45,8 @@ class _Way(NamedTuple):
 def measure_extraction(device: torch.device, cores: int | None = None) -> Measurement:
     """Measure all that `auto` chooses from, for about a second, and remember it.
 
-    The ways take turns, so that other programs disturb all of them alike; of each the fastest batch counts.
+    On a CPU each core computes batches of its own, as in the compute threads of commands. The ways take turns, so that
+    other programs disturb all of them alike; of each the fastest round counts.
 
     Args:
         device: that networks compute on.
@@ -55,12 +58,13 @@ def measure_extraction(device: torch.device, cores: int | None = None) -> Measur
     machine = this_machine(device, cores)
     with _using(machine, device), torch.inference_mode():
         plain = probe()
-        ways, failed = _arrange(plain, device)
+        ways, failed = _arrange(plain, device, _callers(machine, device))
         count = _GPU_PICTURES if device.type == "cuda" else _CPU_PICTURES
         pixels = np.random.default_rng(_SEED).integers(0, 256, (count, *plain.input_format.shape), np.uint8)
         pictures = torch.from_numpy(pixels).to(device)
         expected = plain.to(device)(plain.prepare(pictures)).cpu()
-        speeds = _time(ways, pictures, expected, failed)
+        with _Callers(_callers(machine, device)) as callers:
+            speeds = _time(ways, pictures, expected, failed, callers)
     return remember(machine, SUBJECT, speeds, failed)
 
 
@@ -95,7 +99,32 @@ def _meta_outline() -> ResNet:
         return _outline().eval()
 
 
-def _arrange(plain: ResNet, device: torch.device) -> tuple[list[_Way], dict[str, str]]:
+def _callers(machine: Machine, device: torch.device) -> int:
+    """Return the threads that compute: one for each core of a CPU."""
+    return 1 if device.type == "cuda" else min(machine.cores, _MOST_CALLERS)
+
+
+class _Callers:
+    """Threads that compute the same batch at the same time."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._pool = ThreadPoolExecutor(count)
+
+    def __enter__(self) -> _Callers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def compute(self, way: _Way, pictures: Tensor) -> Tensor:
+        """Compute a batch in each thread; return the rows of the first."""
+        way.precision.prepare(pictures.device)  # sets TF32 for the process
+        rows = list(self._pool.map(partial(_compute, way), [pictures] * self._count))
+        return rows[0]
+
+
+def _arrange(plain: ResNet, device: torch.device, callers: int) -> tuple[list[_Way], dict[str, str]]:
     """Build the networks of all ways; return also why others cannot be built."""
     source = ExtractorSource(partial(_copy, plain), _meta_outline, f"probe {_STAGES}, seed {_SEED}")
     ways: list[_Way] = []
@@ -103,7 +132,9 @@ def _arrange(plain: ResNet, device: torch.device) -> tuple[list[_Way], dict[str,
     for precision in measured_ways(device):
         try:
             backend = prepare_backend(precision, device)
-            ways.append(_Way(precision, backend.arrange(source, precision, device)))
+            network = backend.arrange(source, precision, device)
+            network.expect_callers(callers)
+            ways.append(_Way(precision, network))
         except SetupError as error:
             failed[str(precision)] = str(error)
     return ways, failed
@@ -116,12 +147,14 @@ def _copy(plain: ResNet) -> Extractor:
     return network
 
 
-def _time(ways: list[_Way], pictures: Tensor, expected: Tensor, failed: dict[str, str]) -> list[Speed]:
+def _time(
+    ways: list[_Way], pictures: Tensor, expected: Tensor, failed: dict[str, str], callers: _Callers
+) -> list[Speed]:
     """Measure the ways in turn; add those that fail to `failed`."""
     errors: dict[_Way, float] = {}
     for way in ways:
         try:
-            rows = _compute(way, pictures).cpu()
+            rows = callers.compute(way, pictures).cpu()
         except (RuntimeError, SetupError) as error:
             failed[str(way.precision)] = str(error).split("\n", 1)[0][:500] or type(error).__name__
             continue
@@ -131,15 +164,15 @@ def _time(ways: list[_Way], pictures: Tensor, expected: Tensor, failed: dict[str
     while best and (rounds < _LEAST_ROUNDS or time.perf_counter() - started < _SECONDS):
         for way in best:
             before = time.perf_counter()
-            _compute(way, pictures)
+            callers.compute(way, pictures)
             best[way] = min(best[way], time.perf_counter() - before)
         rounds += 1
     return [Speed(way.precision.backend, way.precision.name, 1 / best[way], errors[way]) for way in best]
 
 
 def _compute(way: _Way, pictures: Tensor) -> Tensor:
-    way.precision.prepare(pictures.device)  # sets TF32 for the process
-    rows = way.network(way.network.prepare(pictures))
+    with torch.inference_mode():  # of this thread
+        rows = way.network(way.network.prepare(pictures))
     if pictures.device.type == "cuda":
         torch.cuda.synchronize(pictures.device)
     return rows
@@ -150,7 +183,7 @@ def _using(machine: Machine, device: torch.device) -> Iterator[None]:
     """Compute with the cores of a machine, and leave PyTorch's settings as they were."""
     threads, tf32 = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
     cudnn = torch.backends.cudnn.allow_tf32
-    torch.set_num_threads(machine.cores)
+    torch.set_num_threads(max(1, machine.cores // _callers(machine, device)))
     try:
         if device.type == "cuda":
             ComputePrecision().prepare(device)  # what the others are compared with is no TF32

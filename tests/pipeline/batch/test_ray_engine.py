@@ -22,6 +22,7 @@ from avvp.pipeline.errors import SetupError
 from avvp.weights.remote.bundles import load_bundle
 from support.command import Result
 from support.media import Clips
+from support.speeds import remember_rates
 from support.teachers import write_teachers
 
 with warnings.catch_warnings():
@@ -110,12 +111,13 @@ def test_timelines_on_a_cluster_of_this_machine(
     script: Callable[..., subprocess.Popen[str]], run: Run, videos: Path, tmp_path: Path, tiny_bundle: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """Nobody else can reach the cluster, and nothing is left of it."""
+    """Nobody else can reach the cluster, and nothing is left of it. It computes in what this process chooses."""
     monkeypatch.setenv("AVVP_TEST_CLUSTER", str(tmp_path))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="t-") as temporary:
         monkeypatch.setenv("TMPDIR", temporary)
-        command = ("parse", videos / "clip0.mp4", videos / "clip1.mp4", "--weights", tiny_bundle)
+        remember_rates(9, 17)
+        command = ("parse", videos / "clip0.mp4", videos / "clip1.mp4", "--weights", tiny_bundle, "--precision", "auto")
         process = script("avvp", *command, "--output-dir", tmp_path / "ray", "--engine", "ray")
         seen: set[str] = set()
         deadline = time.monotonic() + 200
@@ -125,6 +127,9 @@ def test_timelines_on_a_cluster_of_this_machine(
         _, err = process.communicate(timeout=10)
         assert process.returncode == 0, err
         assert "clip0: audio: " in err
+        assert "computing in bf16, 1.9 times as fast as fp32 by torch (measured before)" in err
+        (timeline,) = (tmp_path / "ray").glob("clip0.*.json")
+        assert json.loads(timeline.read_text())["provenance"]["features"]["precision"] == "bf16"
         assert seen
         assert seen <= {"0100007F", "0" * 16 + "FFFF00000100007F", "0" * 24 + "01000000"}
         assert not list(Path(temporary).iterdir())

@@ -9,11 +9,16 @@ from pathlib import Path
 import avvp
 import pytest
 import torch
+from avvp.pipeline.batch.extract_task import ExtractTask
 from avvp.pipeline.batch.local_storage import LocalStorage
-from avvp.pipeline.cli.kept_precision import FILE, keep_precision
+from avvp.pipeline.batch.task import ComputeSettings
+from avvp.pipeline.cli.kept_precision import FILE, choose_for_run, keep_precision
 from avvp.pipeline.computing.speed_file import speed_path
+from avvp.pipeline.decode.options import DEFAULT_OPTIONS
 from avvp.pipeline.devices import ComputePrecision
 from avvp.pipeline.errors import SetupError
+from avvp.weights.remote.bundles import load_bundle
+from avvp.weights.source import ANYWHERE
 from support.command import Result
 from support.media import Clips
 from support.speeds import remember_rates
@@ -147,3 +152,28 @@ def test_impossible_wishes_are_refused(extract: Callable[..., Result]) -> None:
     result = extract("--precision", "tf32", "--backend", "auto")
     assert (result.status, "tf32 needs an NVIDIA GPU" in result.err) == (2, True)
     assert "fp16 is computed by the backend torch" in extract("--precision", "fp16", "--backend", "openvino").err
+
+
+def test_the_machine_that_starts_a_cluster_chooses_for_it(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Its nodes may have GPUs, on which openvino does not compute."""
+    pytest.importorskip("openvino")
+    remember_rates(9, 17, 9, 40)
+    wanted = ComputePrecision("auto", backend="auto")
+    storage = LocalStorage(tmp_path)
+
+    def choice(device: str) -> tuple[str, str]:
+        settings = ComputeSettings(DEFAULT_OPTIONS, device, wanted)
+        task = ExtractTask(bundle=load_bundle(str(tiny_bundle), ANYWHERE), settings=settings)
+        task, reason = choose_for_run(task, storage, on_cluster=True)
+        return str(task.settings.precision), reason
+
+    chosen = {device: choice(device)[0] for device in ("auto", "cuda", "cpu")}
+    assert chosen == {"auto": "bf16", "cuda": "bf16", "cpu": "bf16 by openvino"}
+    keep_precision(storage, wanted, ComputePrecision("tf32"))  # which this machine cannot compute in
+    assert choice("auto") == ("tf32", f"computing in tf32, as the results in {tmp_path} were")
+
+
+def test_quantized_networks_are_not_chosen_for_others(extract: Callable[..., Result], tmp_path: Path) -> None:
+    extract()
+    (tmp_path / "feats" / FILE).write_text('{"precision": "int8", "backend": "openvino"}')
+    assert "computing in bf16, 1.9 times as fast" in extract(*AUTO, "--dry-run").err
