@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -16,7 +16,13 @@ from avvp.pipeline.batch.run_plan import run_plan
 from avvp.pipeline.batch.task import Loaded, Task
 
 
-def time_batch(task: Task[Loaded], loaded: Loaded, videos: Iterable[Path], output: Path) -> float:
+def time_batch(
+    task: Task[Loaded],
+    loaded: Loaded,
+    videos: Iterable[Path],
+    output: Path,
+    on_result: Callable[[float], None] = lambda _: None,
+) -> float:
     """Run a task on videos as the command line does: decode, compute, write.
 
     Args:
@@ -24,6 +30,7 @@ def time_batch(task: Task[Loaded], loaded: Loaded, videos: Iterable[Path], outpu
         loaded: its networks.
         videos: with distinct names.
         output: a new folder.
+        on_result: called with the seconds so far whenever a video is done.
 
     Returns:
         Seconds from the start of the engine to the last file, without loading the networks.
@@ -39,7 +46,8 @@ def time_batch(task: Task[Loaded], loaded: Loaded, videos: Iterable[Path], outpu
         with engine:
             job = BatchJob(inputs, run.storage, run.specs)
             task.prepare(run)
-            summary = run_plan(job, make_plan(job, journal), journal, engine)
+            plan = make_plan(job, journal)
+            summary = run_plan(job, plan, journal, engine, lambda *_: on_result(time.perf_counter() - started))
             task.finalize(run, journal)
         seconds = time.perf_counter() - started
     if summary.done != len(inputs):
