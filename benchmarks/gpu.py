@@ -85,7 +85,7 @@ class Sizes:
     names: Sequence[str] = NETWORKS
     teachers: Sequence[str] = TEACHERS
     rounds: int = 20  # batches of each network
-    clips: int = 150  # in memory
+    clips: int = 400  # in memory
     steps: int = -(-EPOCH_CLIPS // BATCH)  # of training
     stored: int = 2000  # clips in the store of `training`
     seconds: int = CLIP_SECONDS
