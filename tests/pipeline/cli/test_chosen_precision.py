@@ -22,6 +22,7 @@ from avvp.weights.source import ANYWHERE
 from support.command import Result
 from support.media import Clips
 from support.speeds import remember_rates
+from support.teachers import write_teachers
 
 Run = Callable[..., Result]
 AUTO = ("--precision", "auto")
@@ -171,6 +172,18 @@ def test_the_machine_that_starts_a_cluster_chooses_for_it(tiny_bundle: Path, tmp
     assert chosen == {"auto": "bf16", "cuda": "bf16", "cpu": "bf16 by openvino"}
     keep_precision(storage, wanted, ComputePrecision("tf32"))  # which this machine cannot compute in
     assert choice("auto") == ("tf32", f"computing in tf32, as the results in {tmp_path} were")
+
+
+def test_pseudo_labels_say_what_was_chosen(run: Run, clips: Clips, tmp_path: Path) -> None:
+    clip, clap = write_teachers(tmp_path / "teachers")
+    models = ("--clip-model", clip, "--clap-model", clap, "--offline", *CPU)
+    labels = ("pseudo-label", clips.blink, "--no-weak-labels", "-o", tmp_path / "labels", *models)
+    result = run(*labels, *AUTO)
+    assert (result.status, result.err.count("computing in bf16, 1.9 times")) == (0, 1), result.err
+    record = json.loads((tmp_path / "labels/pseudo_labels.json").read_text())
+    assert (record["precision"], record["backend"]) == ("bf16", "torch")
+    assert "0 done, 1 done before" in run(*labels, *AUTO).err
+    assert "1 done, 0 done before" in run(*labels).err  # in fp32
 
 
 def test_quantized_networks_are_not_chosen_for_others(extract: Callable[..., Result], tmp_path: Path) -> None:

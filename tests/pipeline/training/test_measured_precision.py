@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -156,3 +157,12 @@ def test_tables_name_their_precision(run: Run, few: Path, tmp_path: Path) -> Non
                  tmp_path / "table", "--set", "training.precision=auto", "--device", "cpu")  # fmt: skip
     assert result.status == 2
     assert "compares runs of one precision" in result.err
+
+
+def test_features_of_another_precision_are_read_and_named(run: Run, few: Path, tmp_path: Path) -> None:
+    shutil.copytree(few / "features", tmp_path / "features")
+    path = tmp_path / "features/features.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "precision": "bf16", "backend": "openvino"}))
+    result = run("train", "--annotations", few / "annotations", "--features", tmp_path / "features", "--recipe", "han",
+                 "--device", "cpu", "--check")  # fmt: skip
+    assert (result.status, "in bf16 by openvino" in result.err) == (0, True), result.err

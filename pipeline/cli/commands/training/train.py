@@ -390,6 +390,6 @@ def print_data(data: PlanData, console: Console) -> None:
             console.info(f"note: {split}: {note}")
     counts = ", ".join(f"{split} {len(clips)} clips" for split, clips in data.clips.items())
     spec = data.clips["train"].features.spec
-    console.info(
-        f"{counts}; {len(data.annotations.labels)} classes; {spec.profile} features of {', '.join(spec.extractors)}"
-    )
+    computed = "" if spec.precision == "fp32" else f" in {spec.precision} by {spec.backend}"
+    names = ", ".join(spec.extractors)
+    console.info(f"{counts}; {len(data.annotations.labels)} classes; {spec.profile} features of {names}{computed}")
