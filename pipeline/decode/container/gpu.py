@@ -13,12 +13,13 @@ from ...errors import MediaError
 
 GPU_FORMAT = "cuda"  # of frames that are in the memory of the GPU
 _SHARED: dict[str, object] = {"primary_ctx": "1"}  # one context for all files of a process
+_OWN: dict[str, object] = {"primary_ctx": "0"}  # to be said: PyAV's default for frames that stay on the GPU is 1
 
 
 def gpu_fault() -> str | None:
     """Return why no GPU can decode video here, None if one can."""
     try:  # in a context of its own: where PyTorch computes, the one that decode processes use is not opened anew
-        _open_gpu({})
+        _open_gpu(_OWN)
     except (av.error.FFmpegError, NotImplementedError, ValueError) as error:
         return _describe(error)
     return None

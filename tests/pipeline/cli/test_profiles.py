@@ -72,7 +72,7 @@ def test_features_of_fast_are_extracted(run: Run, clips: Clips, tiny_bundle: Pat
 def test_decoding_on_a_gpu_needs_one(
     run: Run, clips: Clips, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def open_no_gpu() -> None:
+    def open_no_gpu(_: object) -> None:
         raise av.error.PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(gpu, "_open_gpu", open_no_gpu)
