@@ -94,6 +94,7 @@ PROFILES = {
             "clean-fast with 2 pictures a second for ResNet in place of 8",
             pictures_per_segment=2,
             short_side=256,
+            similar_pictures=2.0,  # which no second of films reaches, but much of what a fixed camera or a screen shows
             approximates=("clean", "clean-fast", "llp"),
         ),
         Profile(

@@ -49,7 +49,7 @@ class DecoderOptions(CommandOptions):
             "--similar-pictures",
             type=FiniteRange(0, 255),
             metavar="LEVELS",
-            show_default="as the profile says",
+            show_default="2 under fast, else 0",
             help="Mean difference, of 255, up to which a picture counts as the one before; 0: equal pictures only.",
         )
     )

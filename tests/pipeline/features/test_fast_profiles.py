@@ -68,14 +68,14 @@ def test_fast_takes_two_of_the_pictures_of_clean(clips: Clips) -> None:
 
 def test_a_picture_that_stays_is_built_once(clips: Clips) -> None:
     slow = clips.numbered("slow-fast.mkv", 3, 1)  # a frame a second
-    _, reader = read_inputs(slow, "fast")
+    _, reader = read_inputs(slow, "fast", similar_pictures=0.0)
     assert reader.summary.rows["visual_2d"] == [0, 0, 1, 1, 2, 2]
 
 
 def test_video_that_ends_early_is_padded_with_its_last_picture(clips: Clips) -> None:
     short = clips.numbered("short-fast.mkv", 12, 8)
     uneven = clips.make("uneven-fast.mkv", "-i", short, "-f", "lavfi", "-i", "sine=r=16000:d=4", "-c:v", "copy")
-    inputs, reader = read_inputs(uneven, "fast")
+    inputs, reader = read_inputs(uneven, "fast", similar_pictures=0.0)
     assert reader.summary.rows["visual_2d"] == [0, 1, 2, 3, 3, 3, 3, 3]
     clean = read_inputs(uneven, "clean")[0]["visual_2d"].reshape(4, 8, 224, 224, 3)
     np.testing.assert_array_equal(inputs["visual_2d"], clean[:, [2, 6]].reshape(8, 224, 224, 3))
@@ -222,6 +222,7 @@ def test_the_api_parses_and_extracts_under_fast(clips: Clips, tiny_bundle: Path)
     assert timeline.provenance["features"]["similar_pictures"] == 1.0
     features = avvp.extract(clips.steady, weights=tiny_bundle, profile="fast", decoding=decoding, device="cpu")
     assert (features.visual_2d.shape, features.spec.similar_pictures) == ((6, 64), 1.0)
+    assert avvp.extract(clips.steady, weights=tiny_bundle, profile="fast", device="cpu").spec.similar_pictures == 2.0
     with pytest.raises(SetupError, match="which fast does not approximate"):
         avvp.load("demo-avel", profile="fast", device="cpu")
     with pytest.raises(ValueError, match="unknown profile"):
