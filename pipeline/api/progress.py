@@ -22,16 +22,16 @@ class Progress:
         source: path of the file, or name of the arrays.
         file: its number in the call, from 1.
         files: how many there are; None where the caller's iterable does not tell.
-        stage: `audio`, `video` or `frames` while it is decoded, `done` when its result is there, `failed` when it has
-            none.
-        seconds: decoded so far.
+        stage: `audio`, `video` or `frames` while it is decoded, `features` while the networks compute the rest, `done`
+            when its result is there, `failed` when it has none.
+        seconds: of this stage so far.
         duration: seconds in total; None where the container does not state it.
     """
 
     source: str
     file: int
     files: int | None
-    stage: Literal["audio", "video", "frames", "done", "failed"] | str
+    stage: Literal["audio", "video", "frames", "features", "done", "failed"] | str
     seconds: float
     duration: float | None
 

@@ -194,7 +194,7 @@ class FeatureSession:
                     decoding,
                     reports.of_decoding(name, 1),
                 )
-                features = self._finish(computation, source, summary, decoding)
+                features = self._finish(computation, source, summary, decoding, reports.of_decoding(name, 1))
             output = finish(features)
             reports.finish(name, 1)
         return output
@@ -253,7 +253,13 @@ class FeatureSession:
                     try:
                         with ahead.computation.cancelling(), _noticing_closed_lanes():
                             summary = ahead.file.read(ahead.computation.add)
-                            features = self._finish(ahead.computation, ahead.source, summary, decoding)
+                            features = self._finish(
+                                ahead.computation,
+                                ahead.source,
+                                summary,
+                                decoding,
+                                reports.of_decoding(source_name(ahead.source), ahead.number),
+                            )
                         output: Output | MediaError = finish(features)
                     except MediaError as error:
                         reports.finish(source_name(ahead.source), ahead.number, failed=True)
@@ -312,10 +318,17 @@ class FeatureSession:
         )
 
     def _finish(
-        self, computation: FeatureComputation, source: Source, summary: MediaSummary, decoding: DecodeOptions
+        self,
+        computation: FeatureComputation,
+        source: Source,
+        summary: MediaSummary,
+        decoding: DecodeOptions,
+        progress: DecodeProgress | None,
     ) -> FeatureSet:
         with _noticing_closed_lanes():
-            features = computation.finish(Path(source_name(source)), summary, resampler=decoding.resampler)
+            features = computation.finish(
+                Path(source_name(source)), summary, resampler=decoding.resampler, progress=progress
+            )
         return replace(features, spec=self.spec)  # which says how the networks compute
 
     def _check_open(self) -> None:

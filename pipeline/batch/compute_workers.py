@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -101,12 +102,36 @@ def decode_workers(device: torch.device, cores: int | None = None) -> int:
 
 def warm_up(networks: Sequence[DeviceNetworks], sizes: Mapping[Stream, int]) -> None:
     """Run one batch of zeros through each network, so that compilation at first use is done."""
+    for device, extractors in networks:
+        for stream, extractor in extractors.items():
+            _compute_zeros(extractor, sizes[stream], device)
+
+
+def warm_up_lanes(extractors: LoadedExtractors, batches: Batches) -> None:
+    """Run one batch of zeros through each network as the batches of files are, so that the first file does not wait.
+
+    Args:
+        extractors: on one device.
+        batches: of `file_batches`.
+
+    Raises:
+        LanesClosedError: the lanes are closed.
+    """
+    if batches.lanes is None:
+        warm_up(extractors.networks, batches.sizes)
+        return
+    calls = [
+        batches.lanes.submit(partial(_compute_zeros, network, batches.sizes[network.stream], extractors.device), rank=0)
+        for network in extractors.by_name.values()
+    ]
+    for call in calls:
+        call.result()
+
+
+def _compute_zeros(extractor: Extractor, size: int, device: torch.device) -> None:
+    form = extractor.input_format
     with torch.inference_mode():
-        for device, extractors in networks:
-            for stream, extractor in extractors.items():
-                form = extractor.input_format
-                zeros = torch.from_numpy(np.zeros((sizes[stream], *form.shape), form.dtype)).to(device)
-                extractor(extractor.prepare(zeros))
+        extractor(extractor.prepare(torch.from_numpy(np.zeros((size, *form.shape), form.dtype)).to(device)))
 
 
 def record_graphs(networks: DeviceNetworks, sizes: Mapping[Stream, int]) -> DeviceNetworks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, wait
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
@@ -21,12 +21,18 @@ from .row_pool import RowPool
 
 # Batches that take long come first: lanes then end together.
 _RANKS: dict[Stream, int] = {"visual_map": 0, "visual_2d": 1, "visual_3d": 2, "audio": 3}
+_REPORT_INTERVAL = 0.2  # seconds
 
 Rows = NDArray[np.float32]
 
 
 class BatchedExtractor:
-    """Collects the inputs of one stream of one file, and computes their rows. Not thread-safe."""
+    """Collects the inputs of one stream of one file, and computes their rows. Not thread-safe.
+
+    Attributes:
+        batches: that are full, or the last one.
+        batches_done: those that are computed.
+    """
 
     def __init__(
         self,
@@ -51,6 +57,7 @@ class BatchedExtractor:
         self._submitted: deque[Future[Rows]] = deque()
         self._rows: list[Rows] = []
         self._computed = 0  # inputs
+        self.batches = self.batches_done = 0
         self._pool: RowPool | None = None
         if extractor.stream in POOLED_STREAMS:
             self._pool = RowPool(lambda row: self._rows.append(row[None]))
@@ -73,9 +80,22 @@ class BatchedExtractor:
             self._compute(self._pending)
             self._pending = []
 
-    def rows(self) -> Rows:
-        """Return the rows of all inputs, or of all groups, in their order, once they are computed."""
+    def rows(self, report: Callable[[], None]) -> Rows:
+        """Wait for the rows of all inputs.
+
+        Args:
+            report: called several times a second meanwhile; its exceptions are raised.
+
+        Returns:
+            The rows of all inputs, or of all groups, in their order.
+
+        Raises:
+            LanesClosedError: the lanes were closed meanwhile.
+        """
         while self._submitted:
+            if not wait([self._submitted[0]], timeout=_REPORT_INTERVAL).done:
+                report()
+                continue
             self._take_next()
         return np.concatenate(self._rows)
 
@@ -85,6 +105,7 @@ class BatchedExtractor:
             future.cancel()
 
     def _compute(self, inputs: list[NDArray[np.generic]]) -> None:
+        self.batches += 1
         count, stacked = len(inputs), np.stack(inputs)
         if self._pad and count < self._size:
             stacked = np.concatenate([stacked, np.zeros((self._size - count, *stacked.shape[1:]), stacked.dtype)])
@@ -112,6 +133,7 @@ class BatchedExtractor:
             raise LanesClosedError("these lanes were closed") from None
 
     def _add_rows(self, rows: Rows) -> None:
+        self.batches_done += 1
         if self._pool is None:
             self._rows.append(rows)
         else:

@@ -95,6 +95,7 @@ class ComputeLanes:
             self._pool.shutdown(wait=False)
         for _, _, future, _ in waiting:
             future.cancel()
+            future.set_running_or_notify_cancel()  # without it, `concurrent.futures.wait` would wait on
 
     def _call_next(self) -> None:
         with self._lock:

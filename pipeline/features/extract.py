@@ -144,7 +144,7 @@ def extract_features(
             decoding=decoding,
             progress=progress,
         )
-        return computation.finish(Path(path), summary, resampler=decoding.resampler)
+        return computation.finish(Path(path), summary, resampler=decoding.resampler, progress=progress)
 
 
 class FeatureComputation:
@@ -199,13 +199,21 @@ class FeatureComputation:
         else:
             self._networks[stream].add(inputs)
 
-    def finish(self, path: Path, summary: MediaSummary, *, resampler: str = DEFAULT_RESAMPLER) -> FeatureSet:
+    def finish(
+        self,
+        path: Path,
+        summary: MediaSummary,
+        *,
+        resampler: str = DEFAULT_RESAMPLER,
+        progress: DecodeProgress | None = None,
+    ) -> FeatureSet:
         """Compute the last batches and put the rows into the order of time.
 
         Args:
             path: of the file, for the message.
             summary: of the decoded file.
             resampler: that its audio was decoded with.
+            progress: called with the stage "features" several times a second; its exceptions are raised.
 
         Returns:
             The features.
@@ -217,7 +225,15 @@ class FeatureComputation:
         """
         for network in self._networks.values():
             network.end()
-        rows = {stream: network.rows()[summary.rows[stream]] for stream, network in self._networks.items()}
+        duration = summary.facts.duration
+
+        def report() -> None:
+            if progress is not None:
+                batches = sum(network.batches for network in self._networks.values())
+                done = sum(network.batches_done for network in self._networks.values())
+                progress("features", duration * done / max(1, batches), duration)
+
+        rows = {stream: network.rows(report)[summary.rows[stream]] for stream, network in self._networks.items()}
         for stream, values in rows.items():
             if not np.isfinite(values).all():
                 cause = (

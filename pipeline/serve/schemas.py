@@ -39,7 +39,7 @@ OBJECT_BODY: dict[str, Any] = {
 class Progress(BaseModel):
     """How far a job is."""
 
-    stage: str = Field(description="loading, audio, video, frames, events or film")
+    stage: str = Field(description="loading, audio, video, frames, features, events or film")
     done: float = Field(description="seconds of the media")
     total: float | None = Field(description="seconds of the media, null where the file does not state them")
 

@@ -13,7 +13,8 @@ from .report import DecodeReport
 
 NO_AUDIO, NO_VIDEO = "no audio events", "no visual events"  # what a stream that cannot be decoded leads to
 
-# Called with the stage ("audio", "video", "frames"), seconds done, and seconds in total if the container states them.
+# Called with the stage ("audio", "video", "frames"; "features" while networks compute what has been decoded), seconds
+# done, and seconds in total if the container states them.
 DecodeProgress = Callable[[str, float, "float | None"], None]
 
 

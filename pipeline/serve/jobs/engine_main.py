@@ -17,26 +17,33 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ....weights.errors import WeightsError
 from ....weights.remote.bundles import load_bundle
 from ....weights.source import WeightSource
+from ...batch.compute_workers import file_batches, warm_up_lanes
 from ...child_output import MessageWriter
 from ...clock import format_clock
 from ...computing.choose import choose
 from ...decode.options import DecodeOptions
 from ...devices import ComputePrecision, resolve_device
 from ...errors import AVVPError, MediaError, OutputError
+from ...features.compute_lanes import Batches
 from ...files import write_atomic
 from ...inference.bundle import LoadedBundle, load_networks
+from ...inference.bundle_precision import precision_of
 from ...inference.other_profile import with_profile
 from ...inference.parse_video import extract_with, make_timeline
+from ...inference.predict import predict_video
 from ...inference.thresholds import NO_TABLES, Thresholds, read_thresholds
 from ...outputs.formats.events_json import to_json
 from ...outputs.html.bands import media_bands
+from ...preprocess.worker_process import shared_worker
 from ...text import escape
 from .engine import EngineSettings
 from .timeline_store import BANDS
@@ -46,6 +53,17 @@ _PROGRESS_INTERVAL = 0.1  # seconds
 
 class _StoppedError(Exception):
     """The job was cancelled."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    """What stays from file to file."""
+
+    bundle: LoadedBundle
+    thresholds: Thresholds
+    decoding: DecodeOptions
+    batches: Batches
+    choice: str  # why backend and precision were chosen, if they were
 
 
 def main(settings: str) -> None:
@@ -60,22 +78,23 @@ def main(settings: str) -> None:
     threading.Thread(target=_read_commands, args=(commands, cancelled), daemon=True).start()
     options = EngineSettings(**json.loads(settings))
     try:
-        bundle, thresholds, choice = _load(options)
+        loaded = _load(options)
+        _warm_up(loaded)
     except (AVVPError, WeightsError, ValueError) as error:
         writer.send({"failed": str(error)})
         return
-    digest = hashlib.sha256(json.dumps(sorted(bundle.hashes.items())).encode()).hexdigest()[:8]
-    writer.send({"ready": f"{bundle.name}-{digest}", "choice": choice})
+    digest = hashlib.sha256(json.dumps(sorted(loaded.bundle.hashes.items())).encode()).hexdigest()[:8]
+    writer.send({"ready": f"{loaded.bundle.name}-{digest}", "choice": loaded.choice})
     while True:
         command = commands.get()
         cancelled.clear()
         path = Path(command["parse"]["path"])
         progress = _Progress(writer, cancelled, options.max_media, path)
-        writer.send(_parse(command["parse"], bundle, thresholds, options, progress))
+        writer.send(_parse(command["parse"], loaded, options, progress))
 
 
-def _load(options: EngineSettings) -> tuple[LoadedBundle, Thresholds, str]:
-    """Load the networks; return also why they compute as they do, if that was to be chosen."""
+def _load(options: EngineSettings) -> _Loaded:
+    """Load the networks. Raises SetupError, WeightsError."""
     import torch
 
     if options.threads is not None:
@@ -84,30 +103,37 @@ def _load(options: EngineSettings) -> tuple[LoadedBundle, Thresholds, str]:
     source = WeightSource(
         folder, offline=True, trust=tuple(options.trust)
     )  # the command has downloaded what was missing
-    wanted = ComputePrecision(options.precision, backend=options.backend)
-    choice = choose(wanted, resolve_device(options.device), options.threads)
     named = with_profile(load_bundle(options.weights, source), options.profile)
+    wanted = precision_of(named, ComputePrecision(options.precision, backend=options.backend))
+    choice = choose(wanted, resolve_device(options.device), options.threads)
     bundle = load_networks(named, source=source, device=options.device, precision=choice.precision)
     tables = NO_TABLES if options.thresholds is None else read_thresholds(Path(options.thresholds))
     thresholds = bundle.thresholds.changed(tables, segment=options.threshold, video=options.threshold)
-    return bundle, thresholds, choice.reason
+    decoding = DecodeOptions(timeout=options.decode_timeout, debug=options.debug)
+    return _Loaded(bundle, thresholds, decoding, file_batches(bundle.extractors), choice.reason)
 
 
-def _parse(
-    command: dict[str, str],
-    bundle: LoadedBundle,
-    thresholds: Thresholds,
-    options: EngineSettings,
-    progress: _Progress,
-) -> dict[str, Any]:
+def _warm_up(loaded: _Loaded) -> None:
+    """Do what the first file would have to wait for: start a decoder, arrange the networks for their batches."""
+    bundle, spec = loaded.bundle, loaded.bundle.extractors.spec
+    with shared_worker(spec.profile, loaded.decoding) as worker:
+        worker.start()
+    warm_up_lanes(bundle.extractors, loaded.batches)
+    seconds = bundle.parser.config.segments
+    streams = [np.zeros((seconds * rate, dim), np.float32) for rate, dim in zip(spec.rates, spec.dims, strict=True)]
+    predict_video(bundle.parser, streams, bundle.device)
+
+
+def _parse(command: dict[str, str], loaded: _Loaded, options: EngineSettings, progress: _Progress) -> dict[str, Any]:
     """Parse a file and return the message about it."""
     path = Path(command["path"])
     try:
-        decoding = DecodeOptions(timeout=options.decode_timeout, debug=options.debug)
-        features = extract_with(bundle, path, decoding=decoding, progress=progress)
+        features = extract_with(
+            loaded.bundle, path, decoding=loaded.decoding, batches=loaded.batches, progress=progress
+        )
         progress.check(features.duration)
         progress("events", features.duration, features.duration)
-        timeline = make_timeline(features, bundle, thresholds)
+        timeline = make_timeline(features, loaded.bundle, loaded.thresholds)
         progress("film", features.duration, features.duration)
         target = Path(command["target"])
         bands, warnings = _bands(path, features.duration, options)

@@ -29,7 +29,7 @@ class Progress:
     """How far the running job is.
 
     Attributes:
-        stage: "loading", "audio", "video", "frames", "events" or "film".
+        stage: "loading", "audio", "video", "frames", "features", "events" or "film".
         done: seconds of the media.
         total: seconds of the media, None where the container does not state them.
     """

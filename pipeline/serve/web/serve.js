@@ -5,7 +5,7 @@ const FAST = 500; // milliseconds between two looks at jobs that run
 const SLOW = 4000; // milliseconds where none runs
 const RETRY = 2000; // milliseconds after the server has not answered
 const LISTED = 100; // jobs, and files, that are shown
-const STAGES = { loading: "loading the networks", audio: "reading the sound", video: "reading the video", frames: "reading the frames", events: "finding events", film: "drawing film and waveform" };
+const STAGES = { loading: "loading the networks", audio: "reading the sound", video: "reading the video", frames: "reading the frames", features: "computing features", events: "finding events", film: "drawing film and waveform" };
 
 function count(number, noun) {
   return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;

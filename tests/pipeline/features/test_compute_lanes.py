@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, wait
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 from avvp.extractors.base import Extractor
 from avvp.extractors.registry import build_extractor, extractor_shapes
 from avvp.extractors.sampling import Stream
-from avvp.pipeline.batch.compute_workers import file_batches
+from avvp.pipeline.batch.compute_workers import file_batches, warm_up_lanes
 from avvp.pipeline.errors import MediaError
 from avvp.pipeline.features.compute_lanes import Batches, ComputeLanes, LanesClosedError, WaitingInputs
 from avvp.pipeline.features.extract import FeatureComputation, extract_features
@@ -85,6 +85,7 @@ def test_closing_cancels_what_waits() -> None:
     while not running.running():
         time.sleep(0.001)
     lanes.close()
+    assert wait([waiting], timeout=10).done
     with pytest.raises(CancelledError):
         waiting.result(timeout=10)
     with pytest.raises(LanesClosedError, match="closed"):
@@ -143,6 +144,51 @@ def test_a_file_that_fails_leaves_the_lanes_to_others(extractors: dict[str, Extr
         assert held.result(timeout=10)
         assert lanes.submit(lambda: "free", rank=9).result(timeout=10) == "free"
     assert not computed
+
+
+def test_what_is_left_to_compute_is_reported(extractors: dict[str, Extractor], clips: Clips) -> None:
+    reports: list[tuple[str, float, float | None]] = []
+    begin = threading.Event()
+
+    def progress(stage: str, done: float, total: float | None) -> None:
+        if stage == "features":
+            begin.set()
+            reports.append((stage, done, total))
+
+    with Batches(SIZES, lanes=ComputeLanes(1)) as batches:
+        assert batches.lanes is not None
+        batches.lanes.submit(begin.wait, rank=-1)
+        features = extract_features(clips.steady, extractors, profile="clean", batches=batches, progress=progress)
+    assert reports[0] == ("features", 0.0, features.duration)
+    assert all(0 <= done <= features.duration for _, done, _ in reports)
+
+
+def test_a_file_can_be_given_up_while_it_is_computed(extractors: dict[str, Extractor], clips: Clips) -> None:
+    begin = threading.Event()
+
+    def progress(stage: str, _done: float, _total: float | None) -> None:
+        if stage == "features":
+            raise KeyError("enough")
+
+    with Batches(SIZES, lanes=ComputeLanes(1)) as batches:
+        assert batches.lanes is not None
+        held = batches.lanes.submit(begin.wait, rank=-1)
+        with pytest.raises(KeyError, match="enough"):
+            extract_features(clips.steady, extractors, profile="clean", batches=batches, progress=progress)
+        begin.set()
+        assert held.result(timeout=10)
+
+
+def test_warming_up_computes_a_batch_of_each_network_in_a_lane(tiny_bundle: Path) -> None:
+    extractors = load_networks(str(tiny_bundle), device="cpu").extractors
+    seen: list[tuple[int, bool]] = []
+    for network in extractors.by_name.values():
+        network.register_forward_pre_hook(
+            lambda _, inputs: seen.append((len(inputs[0]), threading.current_thread() is threading.main_thread()))
+        )
+    with file_batches(extractors, cores=2) as batches:
+        warm_up_lanes(extractors, batches)
+    assert sorted(seen) == [(1, False), (8, False), (10, False)]
 
 
 def test_a_cpu_has_a_lane_for_each_core_and_batches_of_one_size(tiny_bundle: Path) -> None:
