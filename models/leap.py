@@ -37,8 +37,9 @@ class PublishedBlock(AttentionLayer):
         Returns:
             Refined labels (B, C, D) and label-to-segment logits (B, C, T).
         """
-        updated = self.attend(labels, segments, mask)
-        return self.transform(updated), self.attention.logits(updated, segments)
+        keys = self.attention.key(segments)
+        updated = self.attend(labels, segments, mask, keys=keys)
+        return self.transform(updated), self.attention.logits(updated, segments, keys=keys)
 
 
 class PaperBlock(AttentionLayer):
@@ -50,15 +51,19 @@ class PaperBlock(AttentionLayer):
         LEAP paper, Eq. 2-5.
     """
 
-    def attend(self, query: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
-        return query + self.dropout(self.attention_norm(self.attention(query, memory, mask)))
+    def attend(
+        self, query: Tensor, memory: Tensor, mask: Tensor | None = None, *, keys: Tensor | None = None
+    ) -> Tensor:
+        return query + self.dropout(self.attention_norm(self.attention(query, memory, mask, keys=keys)))
 
     def transform(self, x: Tensor) -> Tensor:
         return x + self.dropout(self.feedforward_norm(self.feedforward(x)))
 
     def project(self, labels: Tensor, segments: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Attend from the labels to the segments; arguments and result as in `PublishedBlock.project`."""
-        return self(labels, segments, mask), self.attention.logits(labels, segments)
+        keys = self.attention.key(segments)
+        refined = self.transform(self.attend(labels, segments, mask, keys=keys))
+        return refined, self.attention.logits(labels, segments, keys=keys)
 
 
 BLOCKS: dict[str, type[PublishedBlock | PaperBlock]] = {"published": PublishedBlock, "paper": PaperBlock}
