@@ -141,7 +141,7 @@ def test_interrupted_run_names_the_resume_command(train: Run, tmp_path: Path, mo
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("avvp.pipeline.training.train_parser.training_step", interrupt)
+    monkeypatch.setattr("avvp.pipeline.training.step.training_step", interrupt)
     result = train("-o", tmp_path / "run", "--epochs", 1)
     assert result.status == 130
     assert "resume with: avvp train -o" in result.err
@@ -229,7 +229,7 @@ def test_training_on_llp_needs_no_network(run: Run, tmp_path: Path) -> None:
 
 
 def test_failed_training_exits_with_status_1(train: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("avvp.pipeline.training.train_parser.training_step", lambda *_, **__: {"audio": float("nan")})
+    monkeypatch.setattr("avvp.pipeline.training.step.training_step", lambda *_, **__: {"audio": float("nan")})
     result = train("-o", tmp_path / "run", "--epochs", 1)
     assert result.status == 1
     assert "epoch 1: the loss is not finite (term audio)" in result.err

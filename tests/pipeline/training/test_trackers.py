@@ -112,7 +112,7 @@ def test_trackers_are_finished_where_training_stops(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("avvp.pipeline.training.train_parser.training_step", interrupt)
+    monkeypatch.setattr("avvp.pipeline.training.step.training_step", interrupt)
     assert run(*train_options(data), "-o", tmp_path / "run", "--track", "trackio", "-q").status == 130
     assert stand_in.finished == 1
 
