@@ -1,7 +1,8 @@
 """Extractors whose work on batches of one size is recorded as a CUDA graph and started with one call.
 
 ResNet-152 starts some hundred kernels for a batch. The threads of a batch run share Python's lock, so a thread that
-starts them one by one waits for the lock as often; a graph is one call. benchmarks/gpu.py measures the difference.
+starts them one by one waits for the lock as often; a graph is one call. benchmarks/gpu.py measures the difference,
+which small batches show.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class GraphedExtractor(Extractor):
         if x.shape != self._inputs.shape:
             raise ValueError(f"recorded for inputs of shape {tuple(self._inputs.shape)}, not {tuple(x.shape)}")
         stream = torch.cuda.current_stream(x.device)
-        with self._lock:
+        with self._lock, torch.cuda.device(x.device):
             stream.wait_event(self._done)  # the last batch, of another thread, uses the same memory
             self._inputs.copy_(x, non_blocking=True)
             self._graph.replay()

@@ -218,10 +218,12 @@ class _RecordedStep:
     ) -> None:
         self._batch = batch.map_tensors(torch.clone)
         self._graph = torch.cuda.CUDAGraph()
-        config = recipe.training
-        torch.cuda.synchronize(batch.audio.device)
+        self._device, config = batch.audio.device, recipe.training
+        torch.cuda.synchronize(self._device)
         optimizer.zero_grad(set_to_none=True)
-        with _recording(optimizer), torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+        stream = torch.cuda.Stream(self._device)
+        graph = torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local")
+        with _recording(optimizer), graph:
             terms = _compute_terms(parser, self._batch, context, precision=config.precision, loss=loss, hooks=NO_HOOKS)
             stacked = torch.stack(list(terms.values()))
             total = stacked.sum()
@@ -237,7 +239,8 @@ class _RecordedStep:
         """Take the step with another batch of the same shapes; return the weighted terms of its loss."""
         for own, tensor in zip(_tensors(self._batch), _tensors(batch), strict=True):
             own.copy_(tensor, non_blocking=True)
-        self._graph.replay()
+        with torch.cuda.device(self._device):
+            self._graph.replay()
         return dict(zip(self._names, self._terms.tolist(), strict=True))
 
 
