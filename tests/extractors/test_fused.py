@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from avvp.extractors.base import Extractor
+from avvp.extractors.cuda_graphs import record_graph
 from avvp.extractors.fused import FusedConv, fuse
 from avvp.extractors.registry import build_extractor, extractor_shapes
 from avvp.weights.untrained import untrained_state
@@ -87,3 +88,24 @@ def test_fuse_rejects_other_networks() -> None:
 
     with pytest.raises(ValueError, match="no fused form of Other; known: ResNet, R2Plus1D, VGGish, VGG19"):
         fuse(Other(4))
+
+
+def test_convolutions_that_cudnn_does_not_have_are_pytorchs() -> None:
+    """It has none on a CPU; tests/gpu holds those of a GPU to the plain networks."""
+    plain, reduced = make("resnet_tiny")
+    fused = fuse(plain, onednn=False)
+    convolutions = [module for module in fused.modules() if isinstance(module, FusedConv)]
+    with torch.inference_mode():
+        expected = fused(fused.prepare(reduced))
+        for convolution in convolutions:
+            convolution.cudnn = True
+        assert torch.equal(fused(fused.prepare(reduced)), expected)
+    without_relu = sum(convolution.cudnn for convolution in convolutions)
+    assert without_relu < len(convolutions) / 2
+
+
+def test_extractors_that_may_read_values_back_are_not_recorded() -> None:
+    plain, _ = make("resnet_tiny")
+    fused_clap = fuse(make("clap_tiny")[0])
+    for extractor in (plain, fused_clap):
+        assert record_graph(extractor, 4, torch.device("cuda")) is extractor

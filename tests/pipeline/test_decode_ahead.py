@@ -94,3 +94,12 @@ def test_the_shared_worker_is_the_one_that_began(clips: Clips) -> None:
         assert worker is idle
         assert decode(worker, clips.steady)["audio"].size
         assert worker.pid == pid
+
+
+def test_a_worker_computes_in_one_thread(worker: DecodeWorker, clips: Clips, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many workers as cores, with as many threads each, wait for each other."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    decode(worker, clips.blink)
+    variables = Path(f"/proc/{worker.pid}/environ").read_bytes().split(b"\0")
+    assert b"OMP_NUM_THREADS=1" in variables
+    assert b"OPENBLAS_NUM_THREADS=1" in variables

@@ -13,6 +13,7 @@ from avvp.extractors.fused import fuse
 from avvp.extractors.registry import build_extractor
 from avvp.extractors.sampling import Stream
 from avvp.pipeline.batch.engine import Engine
+from avvp.pipeline.batch.engine_stages import EngineQueues
 from avvp.pipeline.batch.feature_spool import FeatureSpool
 from avvp.pipeline.batch.work import PendingVideo, Result, VideoJob, VideoOutputs
 from avvp.pipeline.errors import AVVPError, OutputError, SetupError
@@ -76,3 +77,10 @@ def test_non_finite_rows_fail_one_video(clips: Clips) -> None:
 
     with make_engine(finish) as engine:
         assert [result.cause for result in engine.run(works(clips.blink))] == ["its features are not finite"]
+
+
+def test_a_job_waits_for_each_decoder() -> None:
+    """Else decoders wait for results, which come when a batch is full."""
+    queues = EngineQueues.create(2, 3)
+    jobs = [VideoJob(str(number), Path("clip.mp4"), ()) for number in range(4)]
+    assert [queues.jobs.put_within(job, 0.01) for job in jobs] == [True, True, True, False]
