@@ -177,7 +177,7 @@ def _read_record(content: bytes) -> dict[str, Any]:
 
 
 def reduce_program(program: str) -> str:
-    """Leave out of a program of OpenVINO what only tools read: notes of its making, names of tensors.
+    """Leave out of a program of OpenVINO what only tools read: notes of its making, and names, which always differ.
 
     Args:
         program: XML.
@@ -192,6 +192,9 @@ def reduce_program(program: str) -> str:
     for parent in net.iter():
         for child in [child for child in parent if child.tag == "rt_info"]:
             parent.remove(child)
+    net.set("name", "network")
+    for number, layer in enumerate(net.iter("layer")):
+        layer.set("name", f"{layer.get('type')}_{number}")
     for element in net.iter():
         element.attrib.pop("names", None)
         element.attrib.pop("output_names", None)

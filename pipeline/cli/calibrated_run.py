@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..batch.storage import JOURNAL_FOLDER, Storage
 from ..errors import SetupError
+from ..precisions import OPENVINO, TORCH
 from ..text import escape
 from ..text_files import parse_json
 from .options.command import is_given
@@ -91,6 +92,8 @@ def calibrate_run(
 
     if has_quantized_networks(bundle):
         return bundle
+    if options.backend == TORCH:
+        raise SetupError(f"--precision int8 is computed by the backend {OPENVINO}, not by {TORCH}")
     if options.shard is not None or options.engine == "ray":
         several = "--shard" if options.shard is not None else "--engine ray"
         raise SetupError(f"--precision int8 with {several} needs networks that are quantized before: {_MAKE}")
@@ -100,7 +103,7 @@ def calibrate_run(
     weights = identify_weights(bundle, source)
     kept = _read(storage)
     if kept is not None and kept[1] == weights:
-        if (found := find_kept(bundle, kept[0])) is not None:
+        if (found := find_kept(bundle, kept[0], source)) is not None:
             console.info(f"computing in int8, calibrated as the results in {escape(storage.where)} were")
             return found
         if not options.overwrite:
@@ -114,9 +117,7 @@ def calibrate_run(
     check_quantizable(bundle)
     storage.check_writable()
     count = min(RUN_CLIPS, len(named.files))
-    console.info(
-        f"calibrating int8 networks on the first {count} of {len(named.files)} files, once, which takes minutes"
-    )
+    console.info(f"calibrating int8 networks on the first {count} of {len(named.files)} files (minutes, once)")
     with console:
         made_bundle, calibration, made = calibrate_on(
             bundle,

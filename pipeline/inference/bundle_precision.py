@@ -44,12 +44,13 @@ def precision_of(bundle: Bundle, wanted: ComputePrecision) -> ComputePrecision:
                 " a bundle of them from clips of yours, for --weights"
             )
         return wanted
-    named, by = {"fp32", INT8.name, AUTO}, {TORCH, INT8.backend, AUTO}
-    if wanted.name in named and wanted.backend in by and not wanted.compiled:
+    left_open = wanted.name in {"fp32", AUTO} and wanted.backend in {TORCH, INT8.backend, AUTO}
+    named = wanted.name == INT8.name and wanted.backend in {INT8.backend, AUTO}
+    if (left_open or named) and not wanted.compiled:
         return INT8
     if wanted.compiled:
         raise SetupError(f"bundle {shown(bundle.name)}: its networks are quantized; leave out --compile")
-    raise SetupError(f"bundle {shown(bundle.name)}: its networks compute in int8 only, not in {wanted}")
+    raise SetupError(f"bundle {shown(bundle.name)}: its networks compute in int8 by {OPENVINO}, not in {wanted}")
 
 
 def calibration_of(bundle: Bundle, weight_ids: Mapping[str, str]) -> str:

@@ -13,6 +13,7 @@ from ...models.files.checkpoint import Description, read_description
 from ...models.localizers.config import DECISIONS, LocalizerConfig
 from ...weights.manifest import Bundle, list_files
 from ...weights.messages import shown
+from ...weights.quantized import is_quantized
 from ...weights.remote.hub import HubAddress
 from ...weights.toml import toml_string
 from ..descriptions import describe_decision
@@ -20,6 +21,7 @@ from ..errors import SetupError
 from ..metrics import LEVELS, SCORE_NAMES
 from ..text import escape
 from ..text_files import read_json
+from .quantization_record import format_quantization, read_record
 
 CARD_FILE = "README.md"
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,60}")  # as hubs name licences: "mit", "cc-by-4.0"
@@ -113,7 +115,7 @@ def format_card(
         Markdown, with the metadata that hubs read before it.
 
     Raises:
-        SetupError: the parser's file is not a checkpoint.
+        SetupError: the parser's file is not a checkpoint, or quantized extractors have no record of their quantization.
     """
     about = _read_parser(bundle)
     localizes = about is not None and isinstance(about.config, LocalizerConfig)
@@ -125,6 +127,8 @@ def format_card(
     if bundle.warning:
         sections.append(f"> **Warning:** {_text(bundle.warning)}")
     sections.append("## The model\n\n" + _facts(bundle, about, size))
+    if _is_quantized(bundle):
+        sections.append("## Quantization\n\n" + _quantization(bundle))
     if about is not None:
         sections.append("## Classes\n\n" + ", ".join(map(_text, about.config.labels)))
         sections.append("## Scores\n\n" + _scores(about, scores))
@@ -161,8 +165,20 @@ def _facts(bundle: Bundle, about: Description | None, size: int) -> str:
         rows.append(("window", f"{about.config.segments} seconds; longer videos are parsed in overlapping windows"))
     rows.append(("extractors", ", ".join(_extractors(bundle)) or "none"))
     rows.append(("profile of the features", bundle.profile))
-    rows.append(("weight files", f"{size / 1e6:,.1f} MB, safetensors, float32"))
+    kind = "extractors in int8" if _is_quantized(bundle) else "float32"
+    rows.append(("weight files", f"{size / 1e6:,.1f} MB, safetensors, {kind}"))
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {_text(value)} |" for name, value in rows)])
+
+
+def _is_quantized(bundle: Bundle) -> bool:
+    return any(map(is_quantized, bundle.extractors.values()))
+
+
+def _quantization(bundle: Bundle) -> str:
+    """Return how the extractors were quantized. Raises SetupError if the record of it is missing or strange."""
+    assert bundle.root is not None  # of `format_card`
+    files = {name: bundle.root / file for name, file in bundle.extractors.items()}
+    return format_quantization(read_record(bundle.root), {name: file.stat().st_size for name, file in files.items()})
 
 
 def _network(config: ParserConfig | LocalizerConfig) -> tuple[str, str]:

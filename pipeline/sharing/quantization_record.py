@@ -199,11 +199,8 @@ def format_quantization(record: QuantizationRecord, sizes: Mapping[str, int]) ->
     else:
         parts.append("The features were not compared with those in fp32.")
     if (found := record.agreement) is not None:
-        shared = (
-            f", and {found.active_in_both / found.active:.2%} of the {found.active:,} active ones"
-            if found.active
-            else ""
-        )
+        active = f"{found.active:,} that are active in either"
+        shared = f", and {found.active_in_both / found.active:.2%} of the {active}" if found.active else ""
         parts.append(
             f"Of {found.cells:,} decisions on these clips (seconds x classes x audio and visual), {found.part:.2%} are"
             f" those of fp32{shared}."

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
+from typing import Any
 
 import numpy as np
 from avvp.extractors.base import Extractor
@@ -23,6 +25,17 @@ def make_inputs(extractor: Extractor, count: int, *, seed: int = 0) -> NDArray[n
 def plain(name: str, *, seed: int = 7) -> Extractor:
     """A tiny extractor with seeded parameters, those of `write_tiny_bundle`."""
     return build_extractor(name, untrained_state(extractor_shapes(name), seed))
+
+
+_QUANTIZED: dict[tuple[str, str], QuantizedFile] = {}
+
+
+def quantize_once(name: str, extractor: Extractor, inputs: NDArray[Any]) -> QuantizedFile:
+    """`quantize_extractor`, which takes seconds, but with the result of an earlier call for the same inputs."""
+    key = name, hashlib.sha256(inputs.tobytes()).hexdigest()
+    if key not in _QUANTIZED:
+        _QUANTIZED[key] = quantize_extractor(name, extractor, inputs)
+    return _QUANTIZED[key]
 
 
 @cache

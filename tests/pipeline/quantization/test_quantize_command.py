@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,15 @@ from avvp.weights.quantized import identify_calibration
 from support.bundles import copy_bundle
 from support.command import Result, Run
 from support.media import Clips
+from support.quantized import quantize_once
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quantize_once() -> Iterator[None]:
+    """Of clips and networks that several tests have."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write, "quantize_extractor", quantize_once)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +57,14 @@ def output(made: tuple[Path, list[Path]]) -> Path:
 
 
 def test_the_command_writes_a_bundle(run: Run, folder: Path, tiny_bundle: Path, tmp_path: Path) -> None:
-    result = run("weights", "quantize", tiny_bundle, "--clips", folder, "-o", tmp_path / "out", "--calibrate", 3)
+    command = ("weights", "quantize", tiny_bundle, "--clips", folder, "-o", tmp_path / "out")
+    result = run(*command, "--calibrate", 2, "--check", 2)
     assert result.status == 0, result.err
     assert result.out == f"{tmp_path / 'out'}: a bundle of quantized networks, for --weights\n"
     assert "1 clips cannot be decoded and were left out (private-9.mp4: " in result.err
     assert "resnet_tiny: calibrated on " in result.err
     assert (tmp_path / "out" / "bundle.toml").is_file()
-    refused = run("weights", "quantize", tiny_bundle, "--clips", folder, "-o", tmp_path / "out")
+    refused = run(*command)
     assert refused.status == 2
     assert "already holds a bundle; set --overwrite" in refused.err
 
@@ -108,7 +119,7 @@ def test_results_say_int8(run: Run, output: Path, clips: Clips) -> None:
     ("options", "message"),
     [
         (("--precision", "fp32"), "are quantized; for --precision fp32, name the original bundle"),
-        (("--precision", "bf16"), "its networks compute in int8 only, not in bf16"),
+        (("--precision", "bf16"), "its networks compute in int8 by openvino, not in bf16"),
         (("--compile",), "its networks are quantized; leave out --compile"),
     ],
 )
@@ -188,6 +199,15 @@ def test_clips_that_cannot_be_decoded_end_with_an_error(run: Run, tiny_bundle: P
     assert result.status == 1
     assert "none of 1 clips can be decoded" in result.err
     assert not (tmp_path / "out" / "bundle.toml").exists()
+
+
+def test_the_card_of_a_hub_has_the_measurements(run: Run, output: Path) -> None:
+    result = run("weights", "push", output, "hf://alice/tiny", "--dry-run")
+    assert result.status == 0, result.err
+    assert "safetensors, extractors in int8" in result.out
+    assert "## Quantization" in result.out
+    assert all(digest in result.out for digest in read_record(output).calibration)
+    assert all(f"{name}.int8.safetensors" in result.out for name in read_record(output).weights)
 
 
 def test_export_names_the_original(run: Run, output: Path, tmp_path: Path) -> None:
