@@ -72,10 +72,10 @@ def test_bf16_is_near_float32() -> None:
 
 @pytest.mark.parametrize("batch", [1, BATCH])
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
-def test_training_without_dropout_equals_torch(
+def test_training_with_a_dropout_near_0_equals_torch(
     monkeypatch: pytest.MonkeyPatch, batch: int, mask: Tensor | None
 ) -> None:
-    attention = MultiHeadAttention(DIM, HEADS, 0.0).double()
+    attention = MultiHeadAttention(DIM, HEADS, 1e-9).double()
     query, memory, _ = streams()
     inputs = [query[:batch], memory, *attention.parameters()]
     found = attention(*inputs[:2], mask)
@@ -85,7 +85,9 @@ def test_training_without_dropout_equals_torch(
     torch.testing.assert_close(gradients(found, inputs), gradients(expected, inputs))
 
 
-def test_long_memories_and_evaluation_are_computed_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_attends_to_long_memories_in_evaluation_and_in_fp32_without_dropout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     calls: list[int] = []
     plain = F.scaled_dot_product_attention
 
@@ -98,8 +100,15 @@ def test_long_memories_and_evaluation_are_computed_by_torch(monkeypatch: pytest.
     for length in (layers.SHORT_MEMORY, layers.SHORT_MEMORY + 1):
         attention(torch.zeros(1, 2, DIM), torch.zeros(2, length, DIM))
     assert calls == [layers.SHORT_MEMORY + 1]
-    attention.eval()(torch.zeros(1, 2, DIM), torch.zeros(2, KEYS, DIM))
+    attention.dropout = 0.0
+    query, memory = torch.zeros(1, 2, DIM), torch.zeros(2, KEYS, DIM)
+    attention(query, memory)
     assert calls[1:] == [KEYS]
+    with torch.autocast("cpu", torch.bfloat16):
+        attention(query, memory)
+        assert calls[1:] == [KEYS]
+        attention.eval()(query, memory)
+    assert calls[1:] == [KEYS, KEYS]
 
 
 def test_dropout_of_weights_keeps_their_mean() -> None:
