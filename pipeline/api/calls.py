@@ -16,6 +16,7 @@ from ..decode.container.media_file import open_media_file
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
 from ..devices import ComputePrecision, resolve_device
 from ..errors import MediaError
+from ..features.compute_lanes import one_core
 from ..features.extract import FeatureSet
 from ..inference.bundle import LoadedExtractors, load_extractors, load_networks
 from ..inference.bundle_precision import precision_of
@@ -153,7 +154,9 @@ def load(
         download_progress, trust_parts,
     )  # fmt: skip
     named = loading.bundle(weights)
-    bundle = record_similar_pictures(load_networks(named, **loading.networks(named)), decoding)
+    networks = loading.networks(named)
+    with one_core():
+        bundle = record_similar_pictures(load_networks(named, **networks), decoding)
     return Parser(bundle, loading.session(bundle.extractors))
 
 
@@ -323,7 +326,9 @@ def extract(
     _check_source(source)
     loading = _Loading(**options)
     bundle = loading.bundle(weights)
-    extractors = load_extractors(bundle, **loading.networks(bundle))
+    networks = loading.networks(bundle)
+    with one_core():
+        extractors = load_extractors(bundle, **networks)
     extractors = record_similar_pictures(extractors, loading.decoding)
     session = loading.session(extractors)
     choices: dict[str, Any] = {"part": Part(start, end), "progress": progress}

@@ -12,6 +12,7 @@ from typing import Literal, overload
 from ...extractors.profiles import FeatureSpec
 from ..descriptions import describe
 from ..errors import MediaError
+from ..features.compute_lanes import one_core
 from ..features.extract import FeatureSet
 from ..inference.bundle import UNTRAINED_WARNING, LoadedBundle
 from ..inference.other_profile import approximation_warning
@@ -300,7 +301,7 @@ class Parser:
         loaded, session = self._loaded, self._session
 
         def make(features: FeatureSet) -> Timeline:
-            with session.computing():
+            with session.computing(), one_core():
                 timeline = make_timeline(features, loaded, thresholds)
             in_memory = features.media is not None and features.media.format == ARRAYS
             return replace(timeline, media_is_known=False) if in_memory else timeline

@@ -178,6 +178,7 @@ def _parse(
     given: SingleInput, task: ParseTask, loaded: LoadedBundle, options: ParseOptions, console: Console
 ) -> tuple[FeatureSet, Timeline]:
     from ..batch.compute_workers import file_batches
+    from ..features.compute_lanes import one_core
     from ..inference.parse_video import extract_with, make_timeline
     from ..outputs.postprocess import refine
 
@@ -189,7 +190,8 @@ def _parse(
             batches=batches,
             progress=console.decode_progress(given.shown),
         )
-    timeline = given.name_media(make_timeline(features, loaded, task.thresholds(loaded)))
+    with one_core():
+        timeline = given.name_media(make_timeline(features, loaded, task.thresholds(loaded)))
     return features, refine(timeline, task.refinement)
 
 
@@ -284,7 +286,10 @@ def _choose_precision(task: ParseTask, console: Console) -> ParseTask:
 
 def _load(task: ParseTask, options: ParseOptions, console: Console) -> LoadedBundle:
     """Load the networks and check what depends on them. Raises SetupError, WeightsError."""
-    loaded = task.load(console.download_progress)
+    from ..features.compute_lanes import one_core
+
+    with one_core():
+        loaded = task.load(console.download_progress)
     for name, digest in loaded.hashes.items():
         console.detail(f"weights {name} {digest}")
     task.thresholds(loaded)

@@ -5,10 +5,11 @@ Two networks of one core each are faster than one of two: no layer ends with a c
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -21,6 +22,21 @@ from ...extractors.sampling import Stream
 MOST_LANES = 16
 _MOST_WAITING = 32 << 20  # bytes of inputs of one file that wait for a lane or are computed
 Output = TypeVar("Output")
+
+
+@contextlib.contextmanager
+def one_core() -> Iterator[None]:
+    """Compute with one core within the context, and with PyTorch's former number of threads in this thread after it.
+
+    For many small tensors, such as those of a parser's layers or of a weight file: what two cores gain there is less
+    than what they wait for each other, and on a busy machine they wait for milliseconds each time.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class LanesClosedError(RuntimeError):

@@ -33,7 +33,7 @@ from ...computing.choose import choose
 from ...decode.options import DecodeOptions
 from ...devices import ComputePrecision, resolve_device
 from ...errors import AVVPError, MediaError, OutputError
-from ...features.compute_lanes import Batches
+from ...features.compute_lanes import Batches, one_core
 from ...files import write_atomic
 from ...inference.bundle import LoadedBundle, load_networks
 from ...inference.bundle_precision import precision_of
@@ -106,7 +106,8 @@ def _load(options: EngineSettings) -> _Loaded:
     named = with_profile(load_bundle(options.weights, source), options.profile)
     wanted = precision_of(named, ComputePrecision(options.precision, backend=options.backend))
     choice = choose(wanted, resolve_device(options.device), options.threads)
-    bundle = load_networks(named, source=source, device=options.device, precision=choice.precision)
+    with one_core():
+        bundle = load_networks(named, source=source, device=options.device, precision=choice.precision)
     tables = NO_TABLES if options.thresholds is None else read_thresholds(Path(options.thresholds))
     thresholds = bundle.thresholds.changed(tables, segment=options.threshold, video=options.threshold)
     decoding = DecodeOptions(timeout=options.decode_timeout, debug=options.debug)
@@ -121,7 +122,8 @@ def _warm_up(loaded: _Loaded) -> None:
     warm_up_lanes(bundle.extractors, loaded.batches)
     seconds = bundle.parser.config.segments
     streams = [np.zeros((seconds * rate, dim), np.float32) for rate, dim in zip(spec.rates, spec.dims, strict=True)]
-    predict_video(bundle.parser, streams, bundle.device)
+    with one_core():
+        predict_video(bundle.parser, streams, bundle.device)
 
 
 def _parse(command: dict[str, str], loaded: _Loaded, options: EngineSettings, progress: _Progress) -> dict[str, Any]:
@@ -133,7 +135,8 @@ def _parse(command: dict[str, str], loaded: _Loaded, options: EngineSettings, pr
         )
         progress.check(features.duration)
         progress("events", features.duration, features.duration)
-        timeline = make_timeline(features, loaded.bundle, loaded.thresholds)
+        with one_core():
+            timeline = make_timeline(features, loaded.bundle, loaded.thresholds)
         progress("film", features.duration, features.duration)
         target = Path(command["target"])
         bands, warnings = _bands(path, features.duration, options)

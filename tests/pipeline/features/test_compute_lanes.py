@@ -7,6 +7,7 @@ import time
 from concurrent.futures import CancelledError, wait
 from pathlib import Path
 
+import avvp
 import numpy as np
 import pytest
 import torch
@@ -15,7 +16,7 @@ from avvp.extractors.registry import build_extractor, extractor_shapes
 from avvp.extractors.sampling import Stream
 from avvp.pipeline.batch.compute_workers import file_batches, warm_up_lanes
 from avvp.pipeline.errors import MediaError
-from avvp.pipeline.features.compute_lanes import Batches, ComputeLanes, LanesClosedError, WaitingInputs
+from avvp.pipeline.features.compute_lanes import Batches, ComputeLanes, LanesClosedError, WaitingInputs, one_core
 from avvp.pipeline.features.extract import FeatureComputation, extract_features
 from avvp.pipeline.inference.bundle import load_networks
 from avvp.weights.untrained import untrained_state
@@ -46,6 +47,26 @@ def test_calls_run_beside_each_other_in_threads_with_their_part_of_the_cores() -
     late.start()
     late.join()
     assert seen == [before]  # threads that start later are not those of lanes
+
+
+def test_one_core_within_the_context_alone() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(KeyError), one_core():
+            assert torch.get_num_threads() == 1
+            raise KeyError
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_parsers_compute_with_one_core(tiny_bundle: Path, clips: Clips) -> None:
+    seen: list[int] = []
+    with avvp.load(tiny_bundle, device="cpu", threads=3) as parser:
+        parser._loaded.parser.register_forward_pre_hook(lambda *_: seen.append(torch.get_num_threads()))
+        parser.parse(clips.blink)
+    assert seen == [1]
 
 
 def test_cores_beyond_the_most_lanes_are_divided() -> None:
