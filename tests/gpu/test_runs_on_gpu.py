@@ -59,6 +59,16 @@ def test_extracted_features_are_those_of_the_cpu(
         assert difference < (1e-5 if precision == "fp32" else 3e-2), name
 
 
+def test_features_of_frames_decoded_by_the_gpu(run: Run, videos: Path, tmp_path: Path, tiny_bundle: Path) -> None:
+    common = (videos, "--weights", tiny_bundle, "--layout", "packed", "--device", "cuda", "--workers", 2, "-q")
+    assert run("extract", *common, "-o", tmp_path / "cpu").status == 0
+    made = run("extract", *common, "-o", tmp_path / "gpu", "--decoder", "cuda")
+    assert made.status == 0, made.err
+    expected, found = features(tmp_path / "cpu"), features(tmp_path / "gpu")
+    for name, rows in found.items():
+        assert np.linalg.norm(rows - expected[name]) / np.linalg.norm(expected[name]) < 1e-2, name
+
+
 def test_extraction_does_not_depend_on_other_videos(run: Run, videos: Path, tmp_path: Path, tiny_bundle: Path) -> None:
     common = ("--weights", tiny_bundle, "--layout", "packed", "--device", "cuda", "-q")
     assert run("extract", videos, *common, "-o", tmp_path / "all", "--workers", 3).status == 0
