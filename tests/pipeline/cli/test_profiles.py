@@ -105,3 +105,22 @@ def test_similar_pictures_are_refused_under_llp(run: Run, clips: Clips, tiny_llp
     result = run("parse", clips.steady, "--weights", tiny_llp_bundle, "--similar-pictures", 1)
     assert result.status == 2
     assert "profile 'llp' computes every picture" in result.err
+
+
+def test_a_parser_is_trained_on_features_of_fast(run: Run, tiny_bundle: Path, tmp_path: Path) -> None:
+    made, features, trained = tmp_path / "made", tmp_path / "features", tmp_path / "run"
+    assert run("synth", made, "--clips", 4, "--seconds", 1, "--shares", "50,25,25", "-q", "--workers", 1).status == 0
+    common = ("--weights", tiny_bundle, "--profile", "fast", "-q")
+    assert run("extract", made / "videos", "-o", features, "--layout", "packed", *common).status == 0
+    settings = ("training.epochs=1", "model.hidden_dim=8", "model.feedforward_dim=8", "model.heads=1")
+    changes = [part for setting in settings for part in ("--set", setting)]
+    data = ("--annotations", made / "annotations", "--features", features, "--extractors", tiny_bundle)
+    result = run("train", "--recipe", "han", *data, "-o", trained, *changes, "-q", "--device", "cpu")
+    assert result.status == 0, result.err
+    clip = next((made / "videos").iterdir())
+    parsed = run("parse", clip, "--weights", trained, "--segments", "-q")
+    assert parsed.status == 0, parsed.err
+    events = json.loads(parsed.out)
+    assert (events["warnings"], events["provenance"]["features"]["profile"]) == ([], "fast")
+    refused = run("parse", clip, "--weights", trained, "--profile", "clean-fast", "-q")
+    assert (refused.status, "which clean-fast does not approximate" in refused.err) == (2, True)
