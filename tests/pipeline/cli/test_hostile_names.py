@@ -32,6 +32,7 @@ COMMANDS = {
     "status": ("status", "{}/features"),
     "export": ("export", "{}/bundle", "--parser-only", "-o", "{}/out/exported"),
     "weights": ("weights", "verify", "--weights-dir", "{}/bundle", "demo"),
+    "quantize": ("weights", "quantize", "{}/bundle", "--clips", "{}/empty", "-o", "{}/out/int8"),
 }
 # No server is to start: the address is of a network for documentation, and none of this machine's.
 _SERVE = ("serve", "{}/empty", "--weights", "{}/bundle", "-o", "{}/out/serve", "--token-file", "{}/empty")
