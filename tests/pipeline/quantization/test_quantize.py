@@ -13,7 +13,7 @@ from avvp.extractors.base import Extractor
 from avvp.extractors.registry import meta_extractor
 from avvp.pipeline.errors import SetupError
 from avvp.pipeline.quantization import quantize
-from avvp.weights.quantized import QuantizedFile
+from avvp.weights.quantized import QuantizedFile, dump_quantized
 from support.quantized import make_inputs, plain, quantize_tiny
 from torch.nn import functional
 
@@ -45,6 +45,13 @@ def test_files_have_integers_and_are_smaller() -> None:
     assert len(file.constants) < 2 * parameters  # of 4 bytes each in float32
     assert file.record["inputs"] == 8
     assert file.record["ranges"] == "extremes"
+
+
+def test_equal_inputs_give_equal_files() -> None:
+    """Whatever was converted before in the process: the hash identifies a calibration."""
+    extractor = plain("vgg19_tiny")
+    again = quantize.quantize_extractor("vgg19_tiny", extractor, make_inputs(extractor, 8))
+    assert dump_quantized(again) == dump_quantized(quantize_tiny("vgg19_tiny"))
 
 
 def test_networks_that_compute_something_else_in_int8_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
