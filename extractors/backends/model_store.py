@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
+from torch import nn
 
 from ...pipeline.durable import PART_PREFIX, sync_folder
 from ...pipeline.files import hash_file
 from ...weights.safe_paths import is_file
-from ..base import Extractor
 from .openvino_import import import_openvino, openvino_core
 
 MAX_STORE_BYTES = 8 << 30  # of all models; the full-size networks have 2 GiB
@@ -35,7 +35,7 @@ _FILES = ("model.xml", "model.bin")
 _HASHES = "hashes.json"
 
 
-def model_key(network: Extractor, weights: str, **facts: str) -> str:
+def model_key(network: nn.Module, weights: str, **facts: str) -> str:
     """Return the name of a converted model: a hash of all that it is made of.
 
     Args:

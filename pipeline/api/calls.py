@@ -156,7 +156,7 @@ def load(
     named = loading.bundle(weights)
     networks = loading.networks(named)
     with one_core():
-        bundle = record_similar_pictures(load_networks(named, **networks), decoding)
+        bundle = record_similar_pictures(load_networks(named, **networks), decoding).compile_parser()
     return Parser(bundle, loading.session(bundle.extractors))
 
 

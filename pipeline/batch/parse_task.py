@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ...models.config import ParserConfig
+from ...weights.source import DownloadProgress
 from ..inference.bundle import LoadedBundle, load_networks
 from ..inference.parse_video import decide_timeline
 from ..inference.predict import predict_video
@@ -18,6 +19,7 @@ from ..outputs.formats.events_json import SCHEMA_VERSION
 from ..outputs.formats.registry import FORMATS, Format
 from ..outputs.postprocess import NO_REFINEMENT, PostProcessing, refine
 from ..timeline import MODALITY_WORDS, Timeline
+from .engine_stages import WRITERS
 from .journal import hash_values
 from .plan import OutputSpec
 from .task import BundleTask, RunContext, per_second_features
@@ -45,6 +47,10 @@ class ParseTask(BundleTask[LoadedBundle]):
     segments: bool = False
     formats: tuple[str, ...] = ("json",)
     refinement: PostProcessing = NO_REFINEMENT
+
+    def load(self, progress: DownloadProgress | None = None) -> LoadedBundle:
+        """Load the bundle's networks, with a compiled parser where the backend has one."""
+        return super().load(progress).compile_parser(WRITERS)
 
     def thresholds(self, loaded: LoadedBundle) -> Thresholds:
         """Return the thresholds of the bundle's classes. Raises SetupError for unknown classes."""
@@ -79,7 +85,7 @@ class ParseTask(BundleTask[LoadedBundle]):
         blocks = per_second_features(video, spec, frames=needs_frames)
         parts = zip(*blocks, strict=True)
         streams = [np.concatenate(rows).reshape(-1, width) for rows, width in zip(parts, spec.dims, strict=True)]
-        probabilities = predict_video(run.loaded.parser, streams, run.loaded.device)
+        probabilities = predict_video(run.loaded.predictor, streams, run.loaded.device)
         timeline = decide_timeline(
             probabilities,
             run.loaded,

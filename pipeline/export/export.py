@@ -32,12 +32,12 @@ from ..errors import FeatureMismatchError, OutputError, SetupError
 from ..files import exclusive_lock, hash_file, make_folder, replacing, write_atomic
 from ..inference.bundle import load_parser, plain_extractors
 from ..inference.networks import Network, NetworkConfig, is_localizer
+from ..inference.programs import OUTPUTS_PER_SECOND, PARSER, POOLED, Program, extractor_programs, parser_program
 from ..inference.thresholds import DecisionRule, Thresholds
 from ..text import escape
 from ..timeline import AVEL
 from .clip import CLIP_SEED, clip_inputs
 from .formats import ExportFormat, Run
-from .programs import OUTPUTS_PER_SECOND, PARSER, POOLED, Program, extractor_programs, parser_program
 
 EXPORT_FILE = "export.json"
 FORMAT_VERSION = 1

@@ -17,7 +17,7 @@ from ...extractors.backends.convert import quiet
 from ...extractors.backends.openvino_import import import_openvino, openvino_core
 from ...weights.messages import first_line
 from ..errors import SetupError
-from .programs import Program
+from ..inference.programs import Program
 
 Outputs = list[NDArray[np.float32]]
 Run = Callable[[Sequence[NDArray[np.generic]]], Outputs]  # inputs in the order of `Program.examples` -> outputs

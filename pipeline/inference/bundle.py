@@ -24,9 +24,11 @@ from ...weights.source import ANYWHERE, WeightSource
 from ..descriptions import describe
 from ..devices import FP32, ComputePrecision, resolve_device, resolve_devices
 from ..errors import FeatureMismatchError, SetupError
+from ..precisions import OPENVINO
 from ..text import escape
 from .arranged_extractors import arrange_extractors, load_extractor
 from .bundle_precision import calibration_of, precision_of
+from .compiled_network import CompiledNetwork, compile_network
 from .decisions import Decision, decide_by_thresholds, load_decision
 from .networks import Network, NetworkConfig, check_network_features, describe_network
 from .other_profile import add_warning, approximation_warning
@@ -72,6 +74,7 @@ class LoadedBundle:
     decision: Decision = decide_by_thresholds
     parts: tuple[Part, ...] = ()  # of other packages: extractors, encoder, decoder, decision
     own_thresholds: Thresholds | None = None  # of a file of the bundle
+    compiled_parser: CompiledNetwork | None = None  # of `compile_parser`
 
     def __repr__(self) -> str:
         config, spec = self.parser.config, self.extractors.spec
@@ -86,6 +89,27 @@ class LoadedBundle:
     def thresholds(self) -> Thresholds:
         """Those that decide where the user gives none: of the bundle, else of the parser's configuration."""
         return self.own_thresholds or Thresholds.published(self.parser.config)
+
+    @property
+    def predictor(self) -> Network | CompiledNetwork:
+        """What computes probabilities: the compiled parser if there is one, else the parser."""
+        return self.compiled_parser or self.parser
+
+    def compile_parser(self, callers: int = 1) -> LoadedBundle:
+        """Compile the parser for many videos, where the backend is OpenVINO and can convert it.
+
+        It takes a second, and several at the first time, when the parser is converted: too long for one short clip.
+
+        Args:
+            callers: threads that will call it at the same time.
+
+        Returns:
+            The bundle with it, or the same where PyTorch computes the parser.
+        """
+        if self.extractors.precision.backend != OPENVINO:
+            return self
+        compiled = compile_network(self.parser, self.extractors.spec.frames_per_segment, callers=callers)
+        return replace(self, compiled_parser=compiled)
 
     @property
     def networks(self) -> tuple[DeviceNetworks, ...]:

@@ -56,7 +56,11 @@ def parser_probabilities(output: ParserOutput, config: ParserConfig) -> SegmentP
 
 def to_finite_array(outputs: Tensor) -> NDArray[np.float32]:
     """Copy a parser's outputs, of any shape, to the CPU. Raises SetupError for NaN and infinity."""
-    array = outputs.detach().float().cpu().numpy()
+    return check_finite(outputs.detach().float().cpu().numpy())
+
+
+def check_finite(array: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a parser's outputs, of any shape. Raises SetupError for NaN and infinity."""
     if not np.isfinite(array).all():
         raise SetupError("the parser's outputs are NaN or infinite: its parameters are damaged or have diverged")
     return array

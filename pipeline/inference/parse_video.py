@@ -19,6 +19,7 @@ from ..decode.resampling import DEFAULT_RESAMPLER
 from ..features.extract import FeatureSet, extract_features
 from ..timeline import AVEL, SegmentLabels, SegmentProbabilities, Timeline, all_events
 from .bundle import UNTRAINED_WARNING, LoadedBundle, load_networks
+from .compiled_network import CompiledNetwork
 from .networks import Network, is_localizer
 from .predict import predict_video
 from .similar_pictures import record_similar_pictures
@@ -102,7 +103,7 @@ def make_timeline(features: FeatureSet, bundle: LoadedBundle, thresholds: Thresh
     Raises:
         SetupError: the parser's probabilities are not finite.
     """
-    probabilities = parse_features(features, bundle.parser, bundle.device)
+    probabilities = parse_features(features, bundle.predictor, bundle.device)
     return decide_timeline(
         probabilities,
         bundle,
@@ -176,7 +177,9 @@ def _put_at(
     return SegmentLabels(*(np.pad(rows, before) for rows in active)), SegmentProbabilities(**shifted)
 
 
-def parse_features(features: FeatureSet, parser: Network, device: torch.device | str = "cpu") -> SegmentProbabilities:
+def parse_features(
+    features: FeatureSet, parser: Network | CompiledNetwork, device: torch.device | str = "cpu"
+) -> SegmentProbabilities:
     """Predict the probabilities of a video of any length, see `predict_video`."""
     return predict_video(parser, list(features.arrays().values()), torch.device(device))
 

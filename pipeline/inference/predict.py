@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from ...models.localizers.config import LocalizerConfig
 from ...models.localizers.localizer import EventLocalizer
 from ...models.localizers.output import LocalizerOutput
 from ...models.parser import AVParser
@@ -15,6 +17,7 @@ from ..datasets.clips import SplitDataset
 from ..datasets.loader import iterate_batches
 from ..segments import window_starts
 from ..timeline import SegmentProbabilities
+from .compiled_network import CompiledNetwork
 from .localize import join_windows, stack_localized, to_probabilities
 from .networks import Network, NetworkOutput
 from .output_tables import stack_output, to_finite_array
@@ -28,13 +31,13 @@ Streams = Sequence[NDArray[np.floating]]
 PredictWindows = Callable[..., NDArray[np.float32]]  # streams (B, kT, width) -> P maps of each window, (B, P, T, C)
 
 
-def predict_video(parser: Network, streams: Streams, device: torch.device) -> SegmentProbabilities:
+def predict_video(parser: Network | CompiledNetwork, streams: Streams, device: torch.device) -> SegmentProbabilities:
     """Predict the probabilities of a video of T segments, any T.
 
     Up to the length that the parser was trained on, this is one forward pass; see `average_windows` for longer videos.
 
     Args:
-        parser: or a localizer, in evaluation mode, on `device`.
+        parser: or a localizer, in evaluation mode, on `device`; or its compiled form.
         streams: features of the video.
         device: where the features are moved to.
 
@@ -44,8 +47,8 @@ def predict_video(parser: Network, streams: Streams, device: torch.device) -> Se
     Raises:
         SetupError: the probabilities are not finite.
     """
-    averaged = average_windows(lambda *batch: _stack(parser, parser(*batch)), streams, parser.config.segments, device)
-    if isinstance(parser, EventLocalizer):
+    averaged = average_windows(lambda *batch: _tables(parser, *batch), streams, parser.config.segments, device)
+    if isinstance(parser.config, LocalizerConfig):
         return to_probabilities(join_windows(averaged[0], parser.config))
     return SegmentProbabilities(*averaged)
 
@@ -143,6 +146,11 @@ def predict_clips(
 def _limit_batch(most: int, segments: int) -> int:
     """Return how many windows or clips of some length are a batch, `most` of short ones."""
     return max(1, min(most, _MAX_BATCH_SEGMENTS // segments))
+
+
+def _tables(network: Network | CompiledNetwork, *batch: Tensor) -> NDArray[np.float32]:
+    """Return the tables of windows, see `_stack`."""
+    return network.tables(*batch) if isinstance(network, CompiledNetwork) else _stack(network, network(*batch))
 
 
 def _stack(network: Network, output: NetworkOutput) -> NDArray[np.float32]:

@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from avvp.extractors.backends.model_store import ModelStore
 from avvp.models import AVParser, ParserConfig, dump_checkpoint, load_checkpoint
 from avvp.models.config import CHOICES, PARTS
 from avvp.models.parser import parser_shapes
 from avvp.models.stems import STEMS
 from avvp.pipeline.export.formats import EXPORT_FORMATS
-from avvp.pipeline.export.programs import parser_program
+from avvp.pipeline.inference.compiled_network import compile_network
+from avvp.pipeline.inference.predict import predict_video
+from avvp.pipeline.inference.programs import parser_program
 from support.parsers import TINY_SIZES, inputs, tiny_parser
 
 SEGMENTS = 23
@@ -254,6 +257,26 @@ def test_export(form: str, name: str, tmp_path: Path) -> None:
         expected = parser(*tensors, lengths=lengths)
     for field, value in found.items():
         np.testing.assert_allclose(value, getattr(expected, field).clamp(0, 1), atol=1e-5, err_msg=field)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in EXPORTED or name == "mmpyr-leap" else pytest.param(name, marks=pytest.mark.full_size)
+        for name in CONFIGURATIONS
+    ],
+)
+def test_compiled_by_openvino(name: str, tmp_path: Path) -> None:
+    """A video of one second, and one of several windows: the probabilities of PyTorch."""
+    parser = make(name).float().requires_grad_(False)
+    network = compile_network(parser, 8, store=ModelStore(tmp_path))
+    assert network is not None
+    for segments in (1, SEGMENTS + 9):
+        rows = [stream[0].float().numpy() for stream in read(parser, 1, segments)]
+        found, expected = (predict_video(one, rows, torch.device("cpu")).arrays() for one in (network, parser))
+        assert found.keys() == expected.keys()
+        for table, values in found.items():
+            np.testing.assert_allclose(values, expected[table], atol=1e-5, err_msg=table)
 
 
 @pytest.mark.parametrize(

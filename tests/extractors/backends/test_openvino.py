@@ -155,10 +155,10 @@ def test_a_network_that_cannot_be_converted(tmp_path: Path, network: type[Scaled
 def test_models_are_compiled_for_two_sizes_at_most() -> None:
     plain = build_extractor("vggish_tiny")
     extractor = OpenVINOExtractor(plain, convert(plain), "fp32")
-    extractor.compile(3)
+    extractor.network.compile(3)
     for size in (1, 3, 1, 5, 2, 3):
         assert extractor(torch.zeros(size, 96, 64)).shape == (size, 16)
-        assert len(extractor._compiled) <= 2
+        assert len(extractor.network._compiled) <= 2
 
 
 def test_the_largest_layer_is_that_of_the_plain_network() -> None:

@@ -23,8 +23,8 @@ from avvp.models.labels import LLP_LABELS
 from avvp.models.parser import AVParser, ParserOutput, build_parser
 from avvp.pipeline.export import export as exporting
 from avvp.pipeline.export.formats import EXPORT_FORMATS, ExportFormat
-from avvp.pipeline.export.programs import ExtractorProgram, Program, parser_program
 from avvp.pipeline.inference.bundle import load_parser
+from avvp.pipeline.inference.programs import ExtractorProgram, Program, parser_program
 from avvp.weights.untrained import untrained_state
 from support.bundles import LABELS, copy_bundle, write_tiny_localizer
 from support.command import Result

@@ -1,4 +1,4 @@
-"""Networks in the form in which they are exported: tensors in, a tuple of tensors out, no choice that reads a value."""
+"""Networks in the form that is exported and converted: tensors in, a tuple of tensors out, no choice by a value."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ...models.localizers.localizer import EventLocalizer
 from ...models.parser import AVParser
 from ...weights.messages import first_line
 from ..errors import SetupError
-from ..inference.networks import Network, network_features
-from ..inference.output_tables import has_pooled
+from .networks import Network, network_features
+from .output_tables import has_pooled
 
 PARSER = "parser"
 _EXAMPLES = 2  # inputs in the batch that a network is traced with
