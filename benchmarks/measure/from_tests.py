@@ -9,10 +9,11 @@ from pathlib import Path
 from avvp.extractors.profiles import FeatureSpec
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+from support.bundles import write_tiny_bundle as write_parsing_bundle
 from support.llp_like import Recipe, generate
 from support.teachers import write_teachers, write_tokenizer
 
-__all__ = ["write_dataset", "write_teachers", "write_tokenizer"]
+__all__ = ["write_dataset", "write_parsing_bundle", "write_teachers", "write_tokenizer"]
 
 
 def write_dataset(

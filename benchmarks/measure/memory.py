@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,10 +20,11 @@ class Peaks(NamedTuple):
     child: float  # the largest process that the program started, directly or not
 
 
-def watch_peaks(program: Program) -> Peaks:
-    """Read the peaks of a program and its children until it ends."""
+def watch_peaks(program: Program, also: Callable[[], object] = lambda: None) -> Peaks:
+    """Read the peaks of a program and its children until it ends; `also` is called with each reading."""
     peak = child = 0.0
     while program.poll() is None:
+        also()
         with contextlib.suppress(OSError, IndexError):  # it may have ended since
             peak = max(peak, peak_mib(program.pid))
         child = max([child, *_child_peaks(program.pid)])

@@ -35,7 +35,7 @@ class Program:
     Args:
         script: file to run.
         arguments: of the program.
-        log: file that its standard error is written to.
+        log: file that its standard error is written to; its standard output is thrown away.
         forked: run the script in a fork of a server process that has already imported PyTorch and the package, as
             smoke modes do: importing takes most of a short run. Otherwise start a Python interpreter.
         clock: seconds that the program's wall clock is ahead in every second second, and behind in the others.
@@ -54,7 +54,9 @@ class Program:
         else:
             with log.open("wb") as file:
                 runner = [Path(__file__).with_name("moved_clock.py"), str(clock)] if clock else []
-                self._process = subprocess.Popen([sys.executable, *runner, script, *texts], stderr=file)
+                self._process = subprocess.Popen(
+                    [sys.executable, *runner, script, *texts], stdout=subprocess.DEVNULL, stderr=file
+                )
         assert self._process.pid is not None
         self.pid, self._log = self._process.pid, log
 
@@ -116,6 +118,16 @@ def find_descendants(pid: int) -> set[int]:
     return found
 
 
+def spent_seconds(pid: int) -> float:
+    """Return the processor time of a process and of all that it has started, 0 if it has ended."""
+    total = 0.0
+    for process in (pid, *find_descendants(pid)):
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            total += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")  # its own, and of children that have ended
+    return total
+
+
 def read_command(pid: int) -> bytes:
     """Return the command line of a process, empty if it has ended."""
     try:
@@ -127,6 +139,7 @@ def read_command(pid: int) -> bytes:
 def _run_script(script: Path, arguments: Sequence[str], log: Path, clock: float) -> None:
     if clock:
         move_clock(clock)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     sys.argv = [str(script), *arguments]
     runpy.run_path(str(script), run_name="__main__")
