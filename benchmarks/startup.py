@@ -42,8 +42,8 @@ def _run(command: Sequence[str], clip: Path) -> tuple[float, float, float, float
     started, decoding, spent = time.monotonic(), 0.0, 0.0
     process = subprocess.Popen(command)
     while not decoding and os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-        children = list(_descendants(process.pid))
-        if any(_has_open(child, clip) for child in children):
+        children = list(descendants(process.pid))
+        if any(has_open(child, clip) for child in children):
             decoding = time.monotonic() - started
             spent = sum(map(_processor_time, (process.pid, *children)))
         time.sleep(_POLL_INTERVAL)
@@ -60,7 +60,8 @@ def _processor_time(pid: int) -> float:
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
-def _descendants(pid: int) -> Iterator[int]:
+def descendants(pid: int) -> Iterator[int]:
+    """Yield the processes that a process started, and those that these started."""
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
         children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
@@ -68,10 +69,11 @@ def _descendants(pid: int) -> Iterator[int]:
         return
     for child in children:
         yield child
-        yield from _descendants(child)
+        yield from descendants(child)
 
 
-def _has_open(pid: int, path: Path) -> bool:
+def has_open(pid: int, path: Path) -> bool:
+    """Return whether a process has a file open."""
     try:
         return any(file.readlink() == path for file in Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
