@@ -107,7 +107,7 @@ def _load(options: EngineSettings) -> _Loaded:
     wanted = precision_of(named, ComputePrecision(options.precision, backend=options.backend))
     choice = choose(wanted, resolve_device(options.device), options.threads)
     with one_core():
-        bundle = load_networks(named, source=source, device=options.device, precision=choice.precision)
+        bundle = load_networks(named, source=source, device=options.device, precision=choice.precision).compile_parser()
     tables = NO_TABLES if options.thresholds is None else read_thresholds(Path(options.thresholds))
     thresholds = bundle.thresholds.changed(tables, segment=options.threshold, video=options.threshold)
     decoding = DecodeOptions(timeout=options.decode_timeout, debug=options.debug)
@@ -123,7 +123,7 @@ def _warm_up(loaded: _Loaded) -> None:
     seconds = bundle.parser.config.segments
     streams = [np.zeros((seconds * rate, dim), np.float32) for rate, dim in zip(spec.rates, spec.dims, strict=True)]
     with one_core():
-        predict_video(bundle.parser, streams, bundle.device)
+        predict_video(bundle.predictor, streams, bundle.device)
 
 
 def _parse(command: dict[str, str], loaded: _Loaded, options: EngineSettings, progress: _Progress) -> dict[str, Any]:
