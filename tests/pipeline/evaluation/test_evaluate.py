@@ -400,7 +400,7 @@ def test_parts_of_the_published_parsers() -> None:
     heads_and_projection = 2 * 513 + 300 * 512 + 512
     leap = parts["decoder"].parameters - heads_and_projection
     assert leap + parts["decoder"].unused_when_published == 7_892_992
-    second_look = (25 + 10) * 512**2 + 25 * 10 * 512
+    second_look = 25 * 512**2 + 25 * 10 * 512  # of the refined labels; the keys are projected once
     attention = 2 * (2 * 25 * 512**2 + 2 * 10 * 512**2) + 2 * 2 * 25 * 10 * 512
     feedforward = 2 * 2 * 25 * 512**2
     expected = 2 * (attention + feedforward + second_look + 25 * 512) + 25 * 300 * 512
