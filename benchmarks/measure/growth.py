@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 # Above this exponent a cost grows faster than its size: caches and a busy machine make 1.1 of a straight line.
 STEEPEST = 1.25
-_NEGLIGIBLE = 0.05  # processor seconds, and the share of the smallest cost, below which nothing is said of a slope
+_NEGLIGIBLE = 0.05  # processor seconds, of what is added, below which nothing is said of a slope
+_VARYING = 0.2  # share of the smallest cost, such as of starting a program, by which it varies on a busy machine
 _COLOURS = ("#1b6ca8", "#a3195b", "#37701b", "#c46a00", "#5b4b9a", "#00807a", "#7a3b12", "#333333")
 _PALE = "#b9c0c9"
 
@@ -68,7 +69,7 @@ def growth_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float | N
     if len(sizes) < 3:
         return None
     added = [cost - costs[0] for cost in costs[-2:]]
-    least = max(_NEGLIGIBLE * costs[0], 1e-6)
+    least = max(_VARYING * costs[0], 1e-6)
     if added[0] < least or added[1] < max(least, _NEGLIGIBLE):
         return None
     return math.log(added[1] / added[0]) / math.log((sizes[-1] - sizes[0]) / (sizes[-2] - sizes[0]))
