@@ -29,13 +29,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from avvp.extractors.backends.base import ExtractorSource
-from avvp.extractors.backends.openvino_extractor import OpenVINOExtractor
-from avvp.extractors.backends.quantized import load_quantized
-from avvp.extractors.backends.registry import prepare_backend
 from avvp.extractors.base import Extractor
 from avvp.extractors.registry import meta_extractor
 from avvp.extractors.sampling import Stream
+from avvp.pipeline.backends.base import ExtractorSource
+from avvp.pipeline.backends.openvino_extractor import OpenVINOExtractor
+from avvp.pipeline.backends.quantized import load_quantized
+from avvp.pipeline.backends.registry import prepare_backend
 from avvp.pipeline.batch.compute_workers import batch_sizes
 from avvp.pipeline.decode.process import available_cores
 from avvp.pipeline.devices import ComputePrecision

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from ...extractors.backends.registry import prepare_backend
 from ...extractors.profiles import FeatureSpec
+from ..backends.registry import prepare_backend
 from ..batch.storage import JOURNAL_FOLDER, Storage
 from ..batch.task import Task
 from ..computing.choose import Choice, choose

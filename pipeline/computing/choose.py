@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ...extractors.backends.registry import prepare_backend
+from ..backends.registry import prepare_backend
 from ..devices import FP32, ComputePrecision
 from ..errors import SetupError
 from ..precisions import AUTO, BACKENDS, TORCH

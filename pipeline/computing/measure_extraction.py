@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...extractors.backends.base import ExtractorSource
-from ...extractors.backends.registry import prepare_backend
 from ...extractors.base import Extractor
 from ...extractors.resnet import Bottleneck, ResNet
 from ...weights.untrained import untrained_state
+from ..backends.base import ExtractorSource
+from ..backends.registry import prepare_backend
 from ..devices import ComputePrecision
 from ..errors import SetupError
 from ..precisions import BACKENDS

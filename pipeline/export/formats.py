@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...extractors.backends.convert import quiet
-from ...extractors.backends.openvino_import import import_openvino, openvino_core
 from ...weights.messages import first_line
+from ..backends.convert import quiet
+from ..backends.openvino_import import import_openvino, openvino_core
 from ..errors import SetupError
 from ..inference.programs import Program
 

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import torch
 
-from ...extractors.backends.base import ExtractorSource
-from ...extractors.backends.quantized import load_quantized
-from ...extractors.backends.registry import prepare_backend
 from ...extractors.base import Extractor
 from ...extractors.registry import build_extractor, extractor_shapes, meta_extractor
 from ...weights.load import read_state_dict
@@ -20,6 +17,9 @@ from ...weights.parts import Part
 from ...weights.quantized import is_quantized, read_quantized
 from ...weights.remote.gather import file_name
 from ...weights.untrained import untrained_state
+from ..backends.base import ExtractorSource
+from ..backends.quantized import load_quantized
+from ..backends.registry import prepare_backend
 from ..devices import ComputePrecision
 from ..text import escape
 

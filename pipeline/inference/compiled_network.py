@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...extractors.backends.convert import TOLERANCE, convert_module, difference
-from ...extractors.backends.model_store import ModelStore, model_key
-from ...extractors.backends.sized_model import SizedModel
 from ...models.config import ParserConfig
 from ...models.localizers.localizer import EventLocalizer
+from ..backends.convert import TOLERANCE, convert_module, difference
+from ..backends.model_store import ModelStore, model_key
+from ..backends.sized_model import SizedModel
 from ..errors import SetupError
 from .networks import Network, is_localizer
 from .output_tables import check_finite

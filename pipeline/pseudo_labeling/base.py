@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...extractors.backends.base import ExtractorSource
-from ...extractors.backends.registry import prepare_backend
 from ...extractors.base import Extractor
 from ...extractors.sampling import Stream
+from ..backends.base import ExtractorSource
+from ..backends.registry import prepare_backend
 from ..devices import ComputePrecision
 
 

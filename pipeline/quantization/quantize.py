@@ -17,14 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from ...extractors.backends.convert import convert
-from ...extractors.backends.openvino_import import import_openvino, without_reports
-from ...extractors.backends.quantized import load_quantized
 from ...extractors.base import Extractor
 from ...extractors.clap import CLAP
 from ...extractors.clip import CLIP
 from ...weights.messages import first_line
 from ...weights.quantized import QuantizedFile, check_program, reduce_program
+from ..backends.convert import convert
+from ..backends.openvino_import import import_openvino, without_reports
+from ..backends.quantized import load_quantized
 from ..errors import SetupError
 from ..sharing.quantization_record import GOOD_COSINE
 

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...extractors.backends.quantized import load_quantized
 from ...extractors.base import Extractor
 from ...extractors.registry import meta_extractor
 from ...weights.errors import WeightsError
@@ -23,6 +22,7 @@ from ...weights.quantized import QUANTIZED_SUFFIX, QuantizedFile, dump_quantized
 from ...weights.remote.gather import file_name, gather_files
 from ...weights.safe_paths import inside
 from ...weights.source import ANYWHERE, WeightSource
+from ..backends.quantized import load_quantized
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
 from ..errors import OutputError, SetupError
 from ..files import check_folder_of, exclusive_lock, hash_file, make_folder, make_folder_of, replacing, write_atomic

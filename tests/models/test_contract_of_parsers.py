@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from avvp.extractors.backends.model_store import ModelStore
 from avvp.models import AVParser, ParserConfig, dump_checkpoint, load_checkpoint
 from avvp.models.config import CHOICES, PARTS
 from avvp.models.parser import parser_shapes
 from avvp.models.stems import STEMS
+from avvp.pipeline.backends.model_store import ModelStore
 from avvp.pipeline.export.formats import EXPORT_FORMATS
 from avvp.pipeline.inference.compiled_network import compile_network
 from avvp.pipeline.inference.predict import predict_video

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from avvp.extractors.backends.registry import BACKENDS
+from avvp.pipeline.backends.registry import BACKENDS
 from avvp.pipeline.computing import choose as chooser
 from avvp.pipeline.computing.choose import choose
 from avvp.pipeline.computing.measure_extraction import measure_extraction, measured_ways

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from avvp.extractors.backends.model_store import ModelStore
+from avvp.pipeline.backends.model_store import ModelStore
 from avvp.pipeline.devices import ComputePrecision
 from avvp.pipeline.errors import SetupError
 from avvp.pipeline.inference import compiled_network

@@ -8,9 +8,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from avvp.extractors.backends.quantized import load_quantized
 from avvp.extractors.base import Extractor
 from avvp.extractors.registry import meta_extractor
+from avvp.pipeline.backends.quantized import load_quantized
 from avvp.pipeline.errors import SetupError
 from avvp.pipeline.quantization import quantize
 from avvp.weights.quantized import QuantizedFile, dump_quantized
@@ -98,7 +98,7 @@ def test_networks_of_other_extractors_are_refused(name: str, other: str, message
 
 
 def test_large_layers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from avvp.extractors.backends import quantized
+    from avvp.pipeline.backends import quantized
 
     monkeypatch.setattr(quantized, "MAX_LAYER_VALUES", 1000)
     with pytest.raises(ValueError, match="values, more than 1,000"):

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import torch
 
-from ...pipeline.devices import ComputePrecision
-from ..base import Extractor
+from ...extractors.base import Extractor
+from ..devices import ComputePrecision
 
 
 @dataclass(frozen=True)

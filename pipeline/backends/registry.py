@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ...pipeline.devices import ComputePrecision
-from ...pipeline.errors import SetupError
+from ..devices import ComputePrecision
+from ..errors import SetupError
 from .base import Backend
 from .openvino_backend import OpenVINOBackend
 from .torch_backend import TorchBackend

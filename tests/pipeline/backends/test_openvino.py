@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from avvp.extractors.backends import openvino_backend, openvino_import
-from avvp.extractors.backends.base import ExtractorSource
-from avvp.extractors.backends.convert import convert
-from avvp.extractors.backends.openvino_backend import OpenVINOBackend
-from avvp.extractors.backends.openvino_extractor import OpenVINOExtractor
-from avvp.extractors.backends.registry import prepare_backend
 from avvp.extractors.base import Extractor
 from avvp.extractors.inputs import LOG_MEL
 from avvp.extractors.registry import build_extractor, extractor_shapes, meta_extractor
 from avvp.pipeline import extract_features
+from avvp.pipeline.backends import openvino_backend, openvino_import
+from avvp.pipeline.backends.base import ExtractorSource
+from avvp.pipeline.backends.convert import convert
+from avvp.pipeline.backends.openvino_backend import OpenVINOBackend
+from avvp.pipeline.backends.openvino_extractor import OpenVINOExtractor
+from avvp.pipeline.backends.registry import prepare_backend
 from avvp.pipeline.decode.options import DecodeOptions
 from avvp.pipeline.devices import ComputePrecision
 from avvp.pipeline.errors import SetupError
@@ -38,8 +38,8 @@ def watch(event, arguments):
     if event.startswith("socket."):
         print(event, arguments, flush=True)
 sys.addaudithook(watch)
-from avvp.extractors.backends.convert import convert
-from avvp.extractors.backends.openvino_extractor import OpenVINOExtractor
+from avvp.pipeline.backends.convert import convert
+from avvp.pipeline.backends.openvino_extractor import OpenVINOExtractor
 from avvp.extractors.registry import build_extractor
 import torch
 plain = build_extractor("vggish_tiny")

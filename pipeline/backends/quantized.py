@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...extractors.base import Extractor
 from ...weights.messages import first_line
 from ...weights.quantized import QuantizedFile
-from ..base import Extractor
 from .openvino_extractor import OpenVINOExtractor
 from .openvino_import import import_openvino, openvino_core
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from avvp.extractors.backends.base import ExtractorSource
-from avvp.extractors.backends.model_store import ModelStore, model_key
-from avvp.extractors.backends.openvino_backend import OpenVINOBackend
-from avvp.extractors.backends.openvino_import import import_openvino, openvino_core
 from avvp.extractors.base import Extractor
 from avvp.extractors.registry import build_extractor, meta_extractor
+from avvp.pipeline.backends.base import ExtractorSource
+from avvp.pipeline.backends.model_store import ModelStore, model_key
+from avvp.pipeline.backends.openvino_backend import OpenVINOBackend
+from avvp.pipeline.backends.openvino_import import import_openvino, openvino_core
 from avvp.pipeline.devices import ComputePrecision
 from avvp.pipeline.durable import PART_PREFIX
 
@@ -79,7 +79,7 @@ def test_a_model_that_openvino_cannot_read_is_made_again(tmp_path: Path, monkeyp
     store = ModelStore(tmp_path)
     store.provide(KEY, make_model)
     (tmp_path / KEY / "model.xml").write_text("<net/>")
-    monkeypatch.setattr("avvp.extractors.backends.model_store._hash_files", lambda _: {})
+    monkeypatch.setattr("avvp.pipeline.backends.model_store._hash_files", lambda _: {})
     (tmp_path / KEY / "hashes.json").write_text("{}")
     assert store.read(KEY) is None
     assert not (tmp_path / KEY).exists()

@@ -9,12 +9,12 @@ from functools import cache, partial
 import numpy as np
 import pytest
 import torch
-from avvp.extractors.backends.base import Backend, ExtractorSource
-from avvp.extractors.backends.convert import TOLERANCE
-from avvp.extractors.backends.openvino_backend import OpenVINOBackend
-from avvp.extractors.backends.registry import BACKENDS
 from avvp.extractors.base import Extractor
 from avvp.extractors.registry import EXTRACTORS, build_extractor, extractor_shapes, meta_extractor
+from avvp.pipeline.backends.base import Backend, ExtractorSource
+from avvp.pipeline.backends.convert import TOLERANCE
+from avvp.pipeline.backends.openvino_backend import OpenVINOBackend
+from avvp.pipeline.backends.registry import BACKENDS
 from avvp.pipeline.devices import ComputePrecision
 from avvp.pipeline.precisions import BACKENDS as BACKEND_PRECISIONS
 from avvp.weights.untrained import untrained_state

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from ...pipeline.devices import ComputePrecision
-from ...pipeline.errors import SetupError
-from ...pipeline.precisions import OPENVINO
-from ..base import Extractor
+from ...extractors.base import Extractor
+from ..devices import ComputePrecision
+from ..errors import SetupError
+from ..precisions import OPENVINO
 from .base import Backend, ExtractorSource
 from .convert import convert
 from .model_store import ModelStore, model_key

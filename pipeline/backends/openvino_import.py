@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from ...pipeline.errors import SetupError
+from ..errors import SetupError
 
 _REPORTS = "openvino_telemetry"  # sends them; without this package OpenVINO and NNCF send nothing
 

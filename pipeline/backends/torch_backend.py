@@ -6,11 +6,11 @@ import copy
 
 import torch
 
-from ...pipeline.devices import ComputePrecision
-from ...pipeline.precisions import TORCH
-from ..base import Extractor
-from ..fused import fuse
-from ..parts import CastExtractor
+from ...extractors.base import Extractor
+from ...extractors.fused import fuse
+from ...extractors.parts import CastExtractor
+from ..devices import ComputePrecision
+from ..precisions import TORCH
 from .base import Backend, ExtractorSource
 
 

@@ -22,9 +22,9 @@ from typing import Any
 import platformdirs
 from torch import nn
 
-from ...pipeline.durable import PART_PREFIX, sync_folder
-from ...pipeline.files import hash_file
 from ...weights.safe_paths import is_file
+from ..durable import PART_PREFIX, sync_folder
+from ..files import hash_file
 from .openvino_import import import_openvino, openvino_core
 
 MAX_STORE_BYTES = 8 << 30  # of all models; the full-size networks have 2 GiB

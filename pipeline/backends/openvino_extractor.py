@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..base import Extractor
+from ...extractors.base import Extractor
 from .sized_model import SizedModel
 
 

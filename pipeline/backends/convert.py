@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...pipeline.errors import SetupError
+from ...extractors.base import Extractor
 from ...weights.messages import first_line
-from ..base import Extractor
+from ..errors import SetupError
 from .openvino_import import import_openvino, openvino_core
 
 TOLERANCE = 1e-4  # relative, of the rows of a converted network in fp32
