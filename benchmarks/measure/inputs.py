@@ -27,7 +27,7 @@ def generate_clip(path: Path, *, seconds: float = 10, size: str = "640x360", num
     Returns:
         `path`.
     """
-    video = f"mandelbrot=s={size}:r=25:start_scale={3 - number}"
+    video = f"mandelbrot=s={size}:r=25:start_scale={3 / (number + 1):g}"
     audio = f"anoisesrc=d={seconds:g}:r=44100:seed={number}:color=pink"
     codecs = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac")
     run_ffmpeg("-f", "lavfi", "-i", video, "-f", "lavfi", "-i", audio, "-t", f"{seconds:g}", *codecs, path)
