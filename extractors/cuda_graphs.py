@@ -73,10 +73,11 @@ class GraphedExtractor(Extractor):
         if x.shape != self._inputs.shape:
             raise ValueError(f"recorded for inputs of shape {tuple(self._inputs.shape)}, not {tuple(x.shape)}")
         stream = torch.cuda.current_stream(x.device)
-        with self._lock, torch.cuda.device(x.device):
+        with self._lock, torch.cuda.device(x.device), torch.inference_mode():
             stream.wait_event(self._done)  # the last batch, of another thread, uses the same memory
-            self._inputs.copy_(x, non_blocking=True)
-            self._graph.replay()
-            rows = self._rows.clone()
-            self._done.record(stream)
-        return rows
+            try:
+                self._inputs.copy_(x, non_blocking=True)
+                self._graph.replay()
+                return self._rows.clone()
+            finally:
+                self._done.record(stream)

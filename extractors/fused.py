@@ -160,9 +160,12 @@ class FusedConv(nn.Module):
             (N, C', H', W') in channels-last memory.
         """
         if self.cudnn and relu:
-            with contextlib.suppress(RuntimeError):
+            try:
                 return self._convolve_by_cudnn(x, residual)
-            self.cudnn = False  # it has none for this shape and type
+            except torch.OutOfMemoryError:  # a RuntimeError, too
+                raise
+            except RuntimeError:
+                self.cudnn = False  # it has none for this shape and type
         if not self.onednn:
             padding, stride, _, _ = self.geometry
             out = F.conv2d(x, self.weight, self.bias, stride, padding)

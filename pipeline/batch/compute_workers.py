@@ -15,6 +15,7 @@ from ...extractors.sampling import ALL_STREAMS, Stream
 from ..decode.process import available_cores
 from ..features.compute_lanes import MOST_LANES, Batches, ComputeLanes
 from ..inference.bundle import DeviceNetworks, LoadedExtractors
+from ..memory import name_option_when_out_of_memory
 
 # Inputs in a batch per second of `--batch-size`. VGGish is nearly all weights, so its batch must be larger.
 _PER_SECOND: dict[Stream, int] = {"audio": 4, "visual_2d": 8, "visual_3d": 1, "visual_map": 4}
@@ -101,10 +102,15 @@ def decode_workers(device: torch.device, cores: int | None = None) -> int:
 
 
 def warm_up(networks: Sequence[DeviceNetworks], sizes: Mapping[Stream, int]) -> None:
-    """Run one batch of zeros through each network, so that compilation at first use is done."""
-    for device, extractors in networks:
-        for stream, extractor in extractors.items():
-            _compute_zeros(extractor, sizes[stream], device)
+    """Run one batch of zeros through each network, so that compilation at first use is done.
+
+    Raises:
+        SetupError: a batch does not fit into memory.
+    """
+    with name_option_when_out_of_memory("--batch-size"):
+        for device, extractors in networks:
+            for stream, extractor in extractors.items():
+                _compute_zeros(extractor, sizes[stream], device)
 
 
 def warm_up_lanes(extractors: LoadedExtractors, batches: Batches) -> None:
@@ -138,11 +144,15 @@ def record_graphs(networks: DeviceNetworks, sizes: Mapping[Stream, int]) -> Devi
     """Record the networks of a GPU as CUDA graphs for batches of these sizes, see `cuda_graphs.record_graph`.
 
     Those of a CPU are returned as they are.
+
+    Raises:
+        SetupError: a batch does not fit into the memory of the GPU.
     """
     device, extractors = networks
     if device.type != "cuda":
         return networks
-    return device, {stream: record_graph(network, sizes[stream], device) for stream, network in extractors.items()}
+    with name_option_when_out_of_memory("--batch-size"):
+        return device, {stream: record_graph(network, sizes[stream], device) for stream, network in extractors.items()}
 
 
 def select_streams(networks: DeviceNetworks, streams: Sequence[Stream]) -> DeviceNetworks:

@@ -104,6 +104,21 @@ def test_convolutions_that_cudnn_does_not_have_are_pytorchs() -> None:
     assert without_relu < len(convolutions) / 2
 
 
+def test_memory_that_is_short_is_no_missing_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch, "cudnn_convolution_relu", fail)
+    plain, reduced = make("resnet_tiny")
+    fused = fuse(plain, onednn=False)
+    convolutions = [module for module in fused.modules() if isinstance(module, FusedConv)]
+    for convolution in convolutions:
+        convolution.cudnn = True
+    with torch.inference_mode(), pytest.raises(torch.OutOfMemoryError):
+        fused(fused.prepare(reduced))
+    assert all(convolution.cudnn for convolution in convolutions)
+
+
 def test_extractors_that_may_read_values_back_are_not_recorded() -> None:
     plain, _ = make("resnet_tiny")
     fused_clap = fuse(make("clap_tiny")[0])

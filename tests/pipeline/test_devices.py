@@ -6,9 +6,20 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from avvp.pipeline.batch.compute_workers import batch_sizes, decode_workers, thread_networks
+from avvp.extractors.base import Extractor
+from avvp.extractors.inputs import LOG_MEL
+from avvp.extractors.sampling import Stream
+from avvp.pipeline.batch import compute_workers
+from avvp.pipeline.batch.compute_workers import (
+    batch_sizes,
+    decode_workers,
+    record_graphs,
+    thread_networks,
+    warm_up,
+)
 from avvp.pipeline.devices import FP32, ComputePrecision, resolve_devices
 from avvp.pipeline.errors import SetupError
+from torch import Tensor
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
 
@@ -68,3 +79,23 @@ def test_unsupported_precisions_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
     ):
         with pytest.raises(SetupError):
             arithmetic.prepare(device)
+
+
+class Hungry(Extractor):
+    """Needs more memory than a GPU has."""
+
+    input_format = LOG_MEL
+
+    def forward(self, x: Tensor) -> Tensor:
+        del x
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80.00 GiB")
+
+
+def test_batches_that_do_not_fit_name_the_option_to_lower(monkeypatch: pytest.MonkeyPatch) -> None:
+    networks: dict[Stream, Extractor] = {"audio": Hungry(4)}
+    with pytest.raises(SetupError, match=r"use a smaller --batch-size \(CUDA out of memory"):
+        warm_up([(CPU, networks)], {"audio": 2})
+    monkeypatch.setattr(compute_workers, "record_graph", lambda network, *_: network(torch.zeros(1)))
+    with pytest.raises(SetupError, match=r"use a smaller --batch-size \(CUDA out of memory"):
+        record_graphs((GPU, networks), {"audio": 2})
+    assert record_graphs((CPU, networks), {"audio": 2}) == (CPU, networks)
