@@ -17,11 +17,12 @@ from ..evaluation.tables import Table
 from ..training.model_info import count_parts
 from ..training.recipe_parts import build_recipe_network, embedding_labels, load_parts
 from ..training.setup import PlanData, TrainingPlan, prepare_job
+from ..training.step import StepRecorder, make_optimizer
 from ..training.tasks import network_config
-from ..training.train_parser import TrainingJob, make_optimizer, training_step
+from ..training.train_parser import TrainingJob
 from .reproduce import Experiment, ExperimentData, count_epochs, epochs_left
 
-_LEAST_STEPS = 3  # that are measured, after one that warms up
+_LEAST_STEPS = 3  # that are measured, after those that warm up
 _MOST_STEPS = 200
 _MEASURED_SECONDS = 2.0
 
@@ -69,13 +70,14 @@ class TimeEstimate:
         with torch.random.fork_rng(devices=[job.device] if job.device.type == "cuda" else []):
             parser = build_recipe_network(job.recipe, job.config, job.label_embeddings).to(job.device).train()
             loss, optimizer = load_parts(job.recipe, job.config).loss, make_optimizer(config, parser)
-            scaler = GradScaler(job.device.type, enabled=config.precision == "fp16")
+            scaler, recorder = GradScaler(job.device.type, enabled=config.precision == "fp16"), StepRecorder()
+            first = -1 if job.device.type == "cuda" else 0  # a GPU's second step is recorded, which takes long
             step, started, now = 0, 0.0, 0.0
             with contextlib.closing(iterate_batches(job.clips, order, size)) as batches:
-                for step, batch in enumerate(batches):  # the first warms up
-                    training_step(parser, batch.to(job.device), job.recipe, optimizer, scaler, loss=loss)
+                for step, batch in enumerate(batches, first):  # those up to 0 warm up
+                    recorder.step(parser, batch.to(job.device), job.recipe, optimizer, scaler, loss=loss)
                     now = time.perf_counter()
-                    started = started or now
+                    started = started if step > 0 else now
                     if step >= _LEAST_STEPS and now - started >= _MEASURED_SECONDS:
                         break
         self.steps = step

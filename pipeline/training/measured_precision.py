@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -19,13 +19,13 @@ from ..computing.speed_file import Measurement, Speed, recall, remember
 from ..datasets.clips import Batch
 from ..datasets.loader import iterate_batches
 from ..devices import ComputePrecision
-from ..errors import SetupError, TrainingError
+from ..errors import DatasetError, SetupError, TrainingError
 from ..precisions import AUTO, TORCH
 from .recipe import Recipe
 from .recipe_parts import build_recipe_network, load_parts
 from .settings.stage import Stage
 from .setup import TrainingPlan
-from .step import make_optimizer, training_step
+from .step import StepRecorder, make_optimizer, training_step
 from .train_parser import TrainingJob
 
 MAX_LOSS_ERROR = 0.02  # of bf16's loss against that of fp32, relative, of the same batch without dropout
@@ -54,7 +54,11 @@ def settle_precision(plan: TrainingPlan, job: TrainingJob) -> tuple[TrainingPlan
     recipe = plan.recipe
     if not is_open(recipe):
         return plan, job, ""
-    name, reason = job.ranks.send_to_all(_choose(job) if job.ranks.is_first else ("", ""))
+    chosen = "", ""
+    with job.ranks.together(DatasetError):
+        if job.ranks.is_first:
+            chosen = _choose(job)
+    name, reason = job.ranks.send_to_all(chosen)
     recipe = replace(
         recipe,
         training=replace(recipe.training, precision=name) if recipe.training.precision == AUTO else recipe.training,
@@ -107,9 +111,10 @@ def _describe_failure(measurement: Measurement) -> str:
 def _identify(job: TrainingJob) -> str:
     """Return a hash of what the time of a step depends on."""
     training = job.recipe.training
+    size, spec = _size(job), job.clips.features.spec
     settings = [
-        job.config.to_dict(), job.recipe.objective.to_dict(), _size(job), training.optimizer, training.clip_norm,
-        training.recombine,
+        job.config.to_dict(), job.recipe.objective.to_dict(), size, int(job.clips.lengths[:size].max()),
+        spec.frames_per_segment, training.optimizer, training.clip_norm, training.recombine, job.ranks.count,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
@@ -131,12 +136,13 @@ def _measure(job: TrainingJob) -> tuple[list[Speed], dict[str, str]]:
             try:
                 steps[name] = _Steps(job, batch, name)
                 losses[name] = steps[name].loss_without_dropout()
-                steps[name].take()  # warms up
+                for _ in range(2 if job.device.type == "cuda" else 1):  # warms up; on a GPU the second is recorded
+                    steps[name].take()
             except (RuntimeError, MemoryError, TrainingError) as error:
                 failed[name] = str(error).split("\n", 1)[0][:500] or type(error).__name__
                 steps.pop(name, None)
         best = dict.fromkeys(steps, float("inf"))
-        for _ in _rounds():
+        for _ in _rounds() if steps else ():
             for name, one in steps.items():
                 best[name] = min(best[name], one.take())
     exact = losses.get("fp32", float("nan"))
@@ -152,7 +158,7 @@ def _rounds() -> Iterator[int]:
 
 
 class _Steps:
-    """Steps of training in one precision, of a network of its own."""
+    """Steps of training in one precision as a run takes them, of a network of its own."""
 
     def __init__(self, job: TrainingJob, batch: Batch, precision: str) -> None:
         recipe = replace(job.recipe, training=replace(job.recipe.training, precision=precision), stages=())
@@ -160,22 +166,23 @@ class _Steps:
         self._network = build_recipe_network(recipe, job.config, job.label_embeddings).to(job.device)
         self._optimizer = make_optimizer(recipe.training, self._network)
         self._scaler = GradScaler(job.device.type, enabled=False)
-        self._loss = load_parts(recipe, job.config).loss
+        self._loss, self._recorder = load_parts(recipe, job.config).loss, StepRecorder()
         self._recipe, self._batch, self._device = recipe, batch, job.device
+        self._alone = job.ranks.count == 1
 
     def loss_without_dropout(self) -> float:
         """Return the total loss of the first step."""
         self._network.eval()
-        return sum(self._step().values())
+        return sum(self._step(training_step).values())
 
     def take(self) -> float:
         """Return the seconds of a step."""
         self._network.train()
         before = time.perf_counter()
-        self._step()
+        self._step(self._recorder.step if self._alone else training_step)
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return time.perf_counter() - before
 
-    def _step(self) -> dict[str, float]:
-        return training_step(self._network, self._batch, self._recipe, self._optimizer, self._scaler, loss=self._loss)
+    def _step(self, take: Callable[..., dict[str, float]]) -> dict[str, float]:
+        return take(self._network, self._batch, self._recipe, self._optimizer, self._scaler, loss=self._loss)

@@ -127,8 +127,9 @@ def training_step(
 
 
 def _updates(optimizer: torch.optim.Optimizer) -> int:
-    """Return how many updates an optimizer has made, as far as it counts them; Adam does."""
-    return max((int(state.get("step", 0)) for state in optimizer.state.values()), default=0)
+    """Return how many updates an optimizer has made, as far as it counts them; Adam does. Waits for a GPU once."""
+    counts = [torch.as_tensor(state["step"]) for state in optimizer.state.values() if "step" in state]
+    return int(torch.stack(counts).max()) if counts else 0
 
 
 def _compute_terms(
@@ -146,7 +147,7 @@ def _compute_terms(
 
 
 class StepRecorder:
-    """Takes the steps of a run. The second of several equal ones is recorded, the others are replayed.
+    """Takes the steps of a run. The second of several equal ones is recorded, and replayed as those after it are.
 
     Recorded are steps on a GPU, of one process, of a parser, on whole batches whose clips have the same length, in fp32
     or bf16, without hooks and without parts of other packages, which may do another thing in each step. Steps that
@@ -168,10 +169,11 @@ class StepRecorder:
         *,
         loss: Loss,
         share: BatchShare | None = None,
-        hooks: BatchHooks,
-        context: StepContext,
+        hooks: BatchHooks | None = None,
+        context: StepContext | None = None,
     ) -> dict[str, float]:
         """Take a step; arguments, result and errors are those of `training_step`."""
+        hooks = build_hooks(recipe.objective, recipe.training.recombine) if hooks is None else hooks
         if (
             self._can_record
             and batch is not None and batch.lengths is None and len(batch.audio) == recipe.training.batch_size
@@ -183,9 +185,9 @@ class StepRecorder:
             # Every epoch has a loss of its own, most of them equal.
             loss_kind = (loss.func, loss.args, loss.keywords) if isinstance(loss, partial) else loss
             kind = (rates, loss_kind, *((tensor.shape, tensor.dtype) for tensor in _tensors(batch)))
-            if kind == self._seen:
+            if kind == self._seen and optimizer.state:  # which the first update makes, outside of the recording
                 if self._recorded is None:
-                    self._record(parser, batch, recipe, optimizer, loss=loss, context=context)
+                    self._record(parser, batch, recipe, optimizer, loss)
                 if self._recorded is not None:
                     return self._recorded.replay(batch)
             else:
@@ -195,27 +197,27 @@ class StepRecorder:
         )
 
     def _record(
-        self, parser: AVParser, batch: Batch, recipe: Recipe, optimizer: torch.optim.Optimizer, **of: Any
+        self, parser: AVParser, batch: Batch, recipe: Recipe, optimizer: torch.optim.Optimizer, loss: Loss
     ) -> None:
+        stream = torch.cuda.current_stream(batch.audio.device)
         try:
-            self._recorded = _RecordedStep(parser, batch, recipe, optimizer, **of)
+            self._recorded = _RecordedStep(parser, batch, recipe, optimizer, loss)
         except RuntimeError:  # nothing of it was computed
             self._can_record = False
+            # PyTorch leaves the stream of a recording that fails as the current one; and the generator, up to some
+            # version, as within a recording, where dropout outside of one is an error. A clone is not.
+            torch.cuda.set_stream(stream)
+            generator = torch.cuda.default_generators[stream.device_index]
+            generator.graphsafe_set_state(generator.clone_state())
 
 
 class _RecordedStep:
     """A graph that computes the loss of the batch in its memory, and updates the parameters unless it is not finite."""
 
     def __init__(
-        self,
-        parser: AVParser,
-        batch: Batch,
-        recipe: Recipe,
-        optimizer: torch.optim.Optimizer,
-        *,
-        loss: Loss,
-        context: StepContext,
+        self, parser: AVParser, batch: Batch, recipe: Recipe, optimizer: torch.optim.Optimizer, loss: Loss
     ) -> None:
+        context = step_context(0, 0, 0, 1)  # only hooks read it
         self._batch = batch.map_tensors(torch.clone)
         self._graph = torch.cuda.CUDAGraph()
         self._device, config = batch.audio.device, recipe.training

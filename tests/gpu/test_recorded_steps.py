@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from support.llp_like import Recipe, generate
 from support.training import make_job
 from torch import Tensor
+from torch.nn import functional as F
 
 pytestmark = pytest.mark.gpu
 GPU = torch.device("cuda")
@@ -133,3 +134,15 @@ class TestSingleSteps:
         assert not replays
         assert found == sorted(found, reverse=True)
         assert found[0] > found[-1]
+        assert torch.cuda.current_stream(GPU) == torch.cuda.default_stream(GPU)
+        kept = F.dropout(torch.ones(1000, device=GPU), 0.5)  # the generator can be used
+        assert 0 < int(kept.count_nonzero()) < 1000
+
+    def test_an_update_comes_before_a_recording(self, run: RestoredRun, monkeypatch: pytest.MonkeyPatch) -> None:
+        replays, batch = count_replays(monkeypatch), self.batch(run)
+        broken = batch._replace(audio=batch.audio * torch.nan)
+        assert all(math.isnan(self.step(run, broken)) for _ in range(2))
+        found = [self.step(run, batch) for _ in range(3)]
+        assert len(replays) == 2
+        assert found == sorted(found, reverse=True)
+        assert {float(state["step"]) for state in run.optimizer.state.values()} == {3.0}
