@@ -18,6 +18,7 @@ from ...models.denoising import NoiseRatios
 from ...models.losses import Objective
 from ..datasets.clips import SplitDataset
 from ..datasets.loader import epoch_seed, load_batches, shuffled
+from ..devices import ComputePrecision
 from ..errors import SetupError, TrainingError
 from ..evaluation.selection import EACH_MODALITY, selection_scores
 from ..files import exclusive_lock
@@ -133,13 +134,15 @@ def restore_run(job: TrainingJob, callbacks: TrainingCallbacks | None = None) ->
 
     Raises:
         SetupError: the saved state cannot be used, has more epochs than the recipe, or the data or settings are not
-            those that the run was started with; the message names them.
+            those that the run was started with; the message names them. Or the device does not compute in the recipe's
+            precision.
         DatasetError: features cannot be read.
     """
     check_job(job)
     config = job.recipe.training
     if config.precision == AUTO:
         raise SetupError('training.precision is "auto": call settle_precision before training')
+    ComputePrecision(config.precision).prepare(job.device)  # a GPU's LSTM would use TF32 otherwise
     clips = replace(job.clips, features=HashedFeatures(job.clips.features))
     validation = job.validation
     if validation is not None:

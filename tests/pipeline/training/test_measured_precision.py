@@ -7,18 +7,20 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from avvp.pipeline.computing.machine import this_machine
 from avvp.pipeline.computing.speed_file import Speed, read_measurements, remember
+from avvp.pipeline.devices import ComputePrecision
 from avvp.pipeline.errors import SetupError
 from avvp.pipeline.precisions import AUTO
 from avvp.pipeline.training import measured_precision
 from avvp.pipeline.training.measured_precision import is_open, settle_precision
 from avvp.pipeline.training.settings.stage import make_stages
 from avvp.pipeline.training.setup import TrainingPlan
-from avvp.pipeline.training.step import training_step
+from avvp.pipeline.training.step import StepRecorder, training_step
 from avvp.pipeline.training.train_parser import TrainingJob, restore_run
 from support.command import Result
 from support.llp_like import Recipe as Data
@@ -99,6 +101,27 @@ def test_steps_are_measured_once(few: Path, tmp_path: Path, monkeypatch: pytest.
         settled(other)
 
 
+def test_steps_are_measured_as_a_run_takes_them(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the recorder: a GPU starts recorded steps much faster, and those in bf16 more so than those in fp32."""
+    taken: list[str] = []
+    plain = StepRecorder.step
+
+    def count(recorder: StepRecorder, *args: Any, **options: Any) -> dict[str, float]:
+        taken.append(args[2].training.precision)
+        return plain(recorder, *args, **options)
+
+    monkeypatch.setattr(StepRecorder, "step", count)
+    job = make_job(few, tmp_path, "training.precision=auto")
+    settled(job)
+    assert taken == ["fp32", "bf16"] + ["fp32", "bf16"] * measured_precision._LEAST_ROUNDS
+
+
+def test_longer_clips_are_measured_anew(few: Path, tmp_path: Path) -> None:
+    job = make_job(few, tmp_path, "training.precision=auto")
+    longer = replace(job, clips=replace(job.clips, lengths=6 * job.clips.lengths))
+    assert measured_precision._identify(longer) != measured_precision._identify(job)
+
+
 def test_a_precision_that_fails_is_not_chosen(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def broken(parser: object, batch: object, recipe: object, *rest: object, **more: object) -> dict[str, float]:
@@ -129,6 +152,17 @@ def test_stages_are_settled_too(few: Path, tmp_path: Path) -> None:
 def test_training_needs_a_precision(few: Path, tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="call settle_precision"):
         restore_run(make_job(few, tmp_path, "training.precision=auto"))
+
+
+def test_a_run_prepares_its_device(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else cuDNN would compute LSTMs of fp32 in TF32, and a GPU without bf16 would end the run with PyTorch's error."""
+
+    def refuse(precision: ComputePrecision, device: torch.device) -> None:
+        raise SetupError(f"{precision} on {device}")
+
+    monkeypatch.setattr(ComputePrecision, "prepare", refuse)
+    with pytest.raises(SetupError, match="bf16 on cpu"):
+        restore_run(make_job(few, tmp_path, "training.precision=bf16"))
 
 
 def test_the_run_records_and_keeps_what_was_chosen(
