@@ -98,10 +98,11 @@ class BatchFiller:
                 self._emit(batch)
 
     def flush(self) -> None:
-        """Emit the batches that are not full, when no thread adds inputs."""
+        """Emit the batches that are not full. One that a thread copies inputs into is left for the next time."""
         with self._lock:
-            batches = list(self._open.values())
-            self._open.clear()
+            batches = [batch for batch in self._open.values() if not batch.copying]
+            for batch in batches:
+                del self._open[batch.stream]
         for batch in batches:
             batch.inputs[len(batch.owners) :] = 0
             self._emit(batch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from avvp.extractors.inputs import InputFormat
@@ -45,6 +46,26 @@ def test_runs_end_where_positions_are_not_consecutive() -> None:
     video = pending("one")
     batch = Batch("audio", np.zeros((5, 2), np.float32), [(video, 4), (video, 5), (video, 9), (video, 0), (video, 1)])
     assert [(position, count) for _, position, count in batch.runs()] == [(4, 2), (9, 1), (0, 2)]
+    video.close()
+
+
+def test_a_batch_that_is_copied_into_is_not_emitted() -> None:
+    batches: list[Batch] = []
+    filler, video = BatchFiller({"audio": 4}, {"audio": FORM}, batches.append), pending("one")
+
+    class Copied(np.ndarray):
+        """Rows of a batch: while they are written, the engine looks whether nothing is left to decode."""
+
+        def __setitem__(self, rows: Any, values: Any) -> None:
+            filler.flush()
+            super().__setitem__(rows, values)
+
+    batch = filler._new_batch("audio")
+    batch.inputs = batch.inputs.view(Copied)
+    filler.add(video, "audio", inputs(1, 0, 2))
+    assert batches == []
+    filler.flush()
+    assert [batch.inputs.tolist() for batch in batches] == [[[1, 0], [1, 1], [0, 0], [0, 0]]]
     video.close()
 
 
