@@ -48,7 +48,7 @@ class BatchedExtractor:
             extractor: on `device`.
             device: of the extractor.
             batches: their sizes, and what computes them.
-            waiting: the inputs of this file that wait for a lane.
+            waiting: the batches of this file that wait for a lane.
             computing: makes the context in which each batch is computed where there are no lanes.
         """
         self._extractor, self._device, self._waiting, self._computing = extractor, device, waiting, computing

@@ -20,7 +20,7 @@ import torch
 from ...extractors.sampling import Stream
 
 MOST_LANES = 16
-_MOST_WAITING = 32 << 20  # bytes of inputs of one file that wait for a lane or are computed
+_MOST_WAITING = 32 << 20  # bytes of the batches of one file that wait for a lane or are computed
 Output = TypeVar("Output")
 
 
@@ -151,20 +151,29 @@ class Batches:
 
 
 class WaitingInputs:
-    """The bytes of one file's inputs that wait for lanes: a video of any length takes a bounded amount of memory."""
+    """The batches of one file that wait for lanes: a video of any length takes a bounded amount of memory."""
 
-    def __init__(self, most: int = _MOST_WAITING) -> None:
-        self._most, self._bytes = most, 0
+    def __init__(self, lanes: int, most: int = _MOST_WAITING) -> None:
+        """Start with none.
+
+        Args:
+            lanes: for each of which there is room for a batch of any size, so that large ones leave none idle.
+            most: bytes of batches beyond these.
+        """
+        self._lanes, self._most = lanes, most
+        self._batches = self._bytes = 0
         self._changed = threading.Condition()
 
     def add(self, nbytes: int) -> None:
-        """Wait until there is room, which there is for any number of bytes where no others wait."""
+        """Wait until there is room for a batch."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._bytes or self._bytes + nbytes <= self._most)
+            self._changed.wait_for(lambda: self._batches < self._lanes or self._bytes + nbytes <= self._most)
+            self._batches += 1
             self._bytes += nbytes
 
     def remove(self, nbytes: int) -> None:
-        """Make room."""
+        """Make room: a batch is computed, or cancelled."""
         with self._changed:
+            self._batches -= 1
             self._bytes -= nbytes
             self._changed.notify_all()

@@ -128,7 +128,7 @@ def extract_features(
             fit the profile.
     """
     if batches is None:
-        frames = get_profile(profile).frames_per_segment
+        frames = get_profile(profile).rows_per_segment
         sizes: dict[Stream, int] = {
             stream: batch_size * (_POOLED_BATCH if stream in POOLED_STREAMS else rows_per_segment(stream, frames))
             for stream in ALL_STREAMS
@@ -177,16 +177,14 @@ class FeatureComputation:
             ValueError: the profile is unknown, or the extractors are not one of each stream.
         """
         self._spec = feature_spec(profile, extractors)
-        waiting = WaitingInputs()
+        threads = 1 if batches.lanes is None else batches.lanes.count
+        waiting = WaitingInputs(threads)
         self._networks: dict[Stream, BatchedExtractor] = {
             extractor.stream: BatchedExtractor(extractor, torch.device(device), batches, waiting, computing)
             for extractor in extractors.values()
         }
-        check_batch_memory(
-            {extractor.stream: extractor for extractor in extractors.values()},
-            batches.sizes,
-            threads=1 if batches.lanes is None else batches.lanes.count,
-        )
+        by_stream: dict[Stream, Extractor] = {extractor.stream: extractor for extractor in extractors.values()}
+        check_batch_memory(by_stream, batches.sizes, threads=threads)
         self.formats: tuple[InputFormat, ...] = tuple(extractor.input_format for extractor in extractors.values())
 
     def add(self, stream: Stream, inputs: NDArray[Any]) -> None:

@@ -116,8 +116,9 @@ def test_closing_cancels_what_waits() -> None:
 
 
 def test_waiting_inputs_are_bounded() -> None:
-    waiting = WaitingInputs(most=10)
-    waiting.add(40)  # where none wait, a batch of any size
+    waiting = WaitingInputs(2, most=50)
+    waiting.add(40)
+    waiting.add(40)  # one for each lane, of any size
     entered = threading.Event()
 
     def add() -> None:
@@ -128,7 +129,25 @@ def test_waiting_inputs_are_bounded() -> None:
     assert not entered.wait(0.05)
     waiting.remove(40)
     assert entered.wait(10)
-    waiting.add(4)
+    waiting.add(4)  # more than there are lanes, as long as they are small
+
+
+def test_large_batches_of_a_file_are_computed_beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WaitingInputs.__init__, "__defaults__", (1,))  # one byte: each batch is a large one
+    both = threading.Barrier(2)
+    networks = {name: build_extractor(name, untrained_state(extractor_shapes(name), 3)) for name in NAMES}
+
+    def meet(*_: object) -> None:
+        both.wait(timeout=10)  # a BrokenBarrierError if one batch waits for the other
+
+    networks["resnet_tiny"].register_forward_pre_hook(meet)
+    form = networks["resnet_tiny"].input_format
+    with ComputeLanes(2) as lanes:
+        computation = FeatureComputation(networks, profile="clean", device="cpu", batches=Batches(SIZES, lanes=lanes))
+        for _ in range(2):
+            computation.add("visual_2d", np.zeros((SIZES["visual_2d"], *form.shape), form.dtype))
+        computed = computation._networks["visual_2d"].rows(lambda: None)
+    assert len(computed) == 2 * SIZES["visual_2d"]
 
 
 @pytest.mark.parametrize("cores", [1, 3])
