@@ -22,6 +22,7 @@ drawn: agreement on them says little about films.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from avvp.extractors.profiles import get_profile
 from avvp.extractors.sampling import Stream
 from avvp.pipeline.decode.options import DecodeOptions
 from avvp.pipeline.diagnosis.speed import count_multiply_adds
@@ -80,12 +82,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     loaded = load_networks(options.weights, device="cpu")
     own = loaded.extractors.spec.profile
     levels = options.levels or ((0.0, 2.0) if options.smoke else _LEVELS)
-    variants = [(profile, level) for profile in (own, *(p for p in _PROFILES if p != own)) for level in levels]
-    variants = list(dict.fromkeys([(own, 0.0), *variants]))
+    others = [name for name in _PROFILES if own in get_profile(name).approximates]
+    # A published profile computes every picture.
+    of_own = () if get_profile(own).frames == "jpeg" else levels
+    variants = [(own, level) for level in (0.0, *of_own)] + [(name, level) for name in others for level in levels]
+    variants = list(dict.fromkeys(variants))
     totals = {variant: Totals() for variant in variants}
     with tempfile.TemporaryDirectory() as temporary:
         if options.clips is not None:
             clips = sorted(path for path in options.clips.iterdir() if path.suffix.lower() in _SUFFIXES)
+            if not clips:
+                sys.exit(f"{options.clips} has no videos ({', '.join(sorted(_SUFFIXES))})")
         else:
             count = options.count or (1 if options.smoke else 100)
             clips = list(generate(Path(temporary), count, 2 if options.smoke else 10, options.large))

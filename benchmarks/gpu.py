@@ -21,6 +21,7 @@ import os
 import platform
 import queue
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -273,18 +274,18 @@ def _measure_decode(setting: Setting, decoding: DecodeOptions) -> None:
     started = time.perf_counter()
 
     def decode() -> None:
-        worker = DecodeWorker(profile, decoding)
-        with contextlib.suppress(queue.Empty):
+        with contextlib.closing(DecodeWorker(profile, decoding)) as worker, contextlib.suppress(queue.Empty):
             while True:
                 worker.decode(waiting.get_nowait(), get_profile(profile).streams, lambda *_: None)
                 times.append(time.perf_counter() - started)
-        worker.close()
 
     threads = [threading.Thread(target=decode) for _ in range(workers)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    if len(times) < len(clips):
+        sys.exit(f"{len(clips) - len(times)} of {len(clips)} clips were not decoded")
     setting.add(
         f"decoding alone, {profile}, decoder {decoding.decoder}, {workers} workers",
         f"{middle_rate(times):.1f} clips/s, the first after {times[0]:.1f} s",

@@ -1,9 +1,10 @@
 """Measure how long one clip takes: from the start of `avvp-parse`, with networks that are loaded, and by `avvp serve`.
 
 Each way to compute ("backend:precision" or "backend:precision:profile") takes its turn in every round, so that other
-work on the machine slows down all of them; the least of the rounds is printed, and its ratio to the first way. The
-networks are those of full size with random parameters, in files as they are downloaded. int8 needs a bundle of
-`avvp weights quantize`, which is made first from the same networks and generated clips: minutes.
+work on the machine slows down all of them; the servers of `avvp serve` alone run one after the other. The least of the
+rounds is printed, and how many times as fast as with the first way the whole clip is. The networks are those of full
+size with random parameters, in files as they are downloaded. int8 needs a bundle of `avvp weights quantize`,
+which is made first from the same networks and generated clips: minutes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -29,6 +29,7 @@ import torch
 from avvp.extractors.inputs import FRAME, FRAME_CLIP
 from avvp.extractors.registry import extractor_shapes
 from avvp.models.files.checkpoint import dump_checkpoint
+from avvp.pipeline.decode.process import available_cores
 from avvp.pipeline.inference.bundle import load_networks
 from avvp.weights.untrained import untrained_state
 from measure.inputs import generate_clip
@@ -37,6 +38,7 @@ from measure.options import make_parser
 from measure.programs import AVVP
 from startup import descendants, has_open
 
+_WHOLE = {"start": "timeline (s)", "warm": "clip (s)", "serve": "later (s)"}  # part -> figure of the whole clip
 _WAYS = ("torch:fp32", "torch:bf16", "openvino:fp32", "openvino:bf16", "openvino:int8", "openvino:int8:fast")
 _POLL_INTERVAL = 0.005  # seconds
 _BLOCK = 512  # bytes of `st_blocks`
@@ -96,21 +98,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seconds = 2 if options.smoke else 10
         clip = generate_clip(folder / "clips" / "clip.mp4", seconds=seconds, size="320x240").resolve()
         ways = {text: _read_way(text, bundle, folder) for text in options.ways.split(",")}
-        for part, measure in {"start": _measure_start, "warm": _measure_warm, "serve": _measure_serve}.items():
-            if part in options.parts.split(","):
-                print(f"{part}: clip of {seconds} s, {os.cpu_count()} cores")
-                _print(measure(ways, clip, rounds))
+        measures = {"start": _measure_start, "warm": _measure_warm, "serve": _measure_serve}
+        for part in options.parts:
+            print(f"{part}: clip of {seconds} s, {available_cores()} cores")
+            _print(measures[part](ways, clip, rounds), _WHOLE[part])
     return 0
 
 
 def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--parts", default="start,warm,serve", help="of start, warm, serve; separated by commas")
+    parser.add_argument("--parts", default=",".join(_WHOLE), help=f"of {', '.join(_WHOLE)}; separated by commas")
     parser.add_argument("--ways", help=f"separated by commas; by default {','.join(_WAYS)}")
     parser.add_argument("--weights", help="name or folder of a bundle, in place of random parameters")
     options = parser.parse_args(arguments)
     options.ways = options.ways or ("torch:fp32" if options.smoke else ",".join(_WAYS))
+    options.parts = options.parts.split(",")
+    if wrong := [part for part in options.parts if part not in _WHOLE]:
+        parser.error(f"--parts: {wrong[0]!r} is none of {', '.join(_WHOLE)}")
+    if wrong := [way for way in options.ways.split(",") if not 2 <= len(way.split(":")) <= 3]:
+        parser.error(f"--ways: {wrong[0]!r} is not backend:precision or backend:precision:profile")
     return options
 
 
@@ -225,14 +232,12 @@ def _measure_warm(ways: Mapping[str, Way], clip: Path, rounds: int) -> Mapping[s
         for parser in parsers.values():
             parser.close()
     best = {text: min(of_way, key=lambda run: run.clip) for text, of_way in runs.items()}
-    first = next(iter(best.values())).clip
     return {
         text: {
             "clip (s)": run.clip,
             "features (s)": run.features,
             "parser (s)": run.parser,
             "write (s)": run.write,
-            "ratio": first / run.clip,
         }
         for text, run in best.items()
     }
@@ -294,11 +299,12 @@ def _json(connection: HTTPConnection, method: str, path: str, body: str | None =
     return json.loads(connection.getresponse().read())
 
 
-def _print(results: Mapping[str, Mapping[str, float]]) -> None:
-    names = list(next(iter(results.values())))
-    print(" | ".join(["way", *names]))
+def _print(results: Mapping[str, Mapping[str, float]], whole: str) -> None:
+    """Print a table, with the ratio of the first way's figure `whole` to that of each."""
+    first = next(iter(results.values()))
+    print(" | ".join(["way", *first, "ratio"]))
     for text, figures in results.items():
-        print(" | ".join([text, *(f"{figures[name]:.2f}" for name in names)]))
+        print(" | ".join([text, *(f"{figure:.2f}" for figure in (*figures.values(), first[whole] / figures[whole]))]))
 
 
 if __name__ == "__main__":

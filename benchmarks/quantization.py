@@ -63,15 +63,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--weights", default="demo", help="bundle whose networks are quantized")
     parser.add_argument("--clips", type=Path, help="folder of clips, in place of generated ones")
-    parser.add_argument("--calibrate", type=int, default=40, help="clips to calibrate on")
+    parser.add_argument("--calibrate", type=int, help="clips to calibrate on [default: 40; 4 with --speed]")
     parser.add_argument("--check", type=int, default=100, help="other clips to compare on")
     parser.add_argument("--speed", action="store_true", help="measure the speed alone")
     parser.add_argument("--full", action="store_true", help="measure the speed of the full-size networks")
-    parser.add_argument("--only", help="measure the speed of this network alone")
+    parser.add_argument("--only", help="with --speed: this network alone")
     parser.add_argument("--seconds", type=float, default=24, help="for the speed of each network")
     options = parser.parse_args(argv)
-    calibrate, check = (1, 1) if options.smoke else (4 if options.speed else options.calibrate, options.check)
     bundle = load_bundle(options.weights)
+    measured = load_bundle(_FULL_SIZE) if options.full else bundle
+    if options.only is not None and (not options.speed or options.only not in measured.extractors):
+        parser.error(f"--only needs --speed and one of {', '.join(measured.extractors)}")
+    calibrate = 1 if options.smoke else options.calibrate or (4 if options.speed else 40)
+    check = 1 if options.smoke else options.check
     with tempfile.TemporaryDirectory() as temporary:
         total = calibrate + (0 if options.speed else check)
         paths = list_files(
@@ -84,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if held_out:
             compare(bundle, plain, files, held_out)
         if options.full:
-            plain = plain_extractors(load_bundle(_FULL_SIZE))
+            plain = plain_extractors(measured)
             inputs: dict[Stream, NDArray[Any]] = {
                 stream: rows[:_FULL_SIZE_INPUTS] for stream, rows in found.inputs.items()
             }
@@ -104,13 +108,12 @@ def _quantize(
     plain: Mapping[str, Extractor],
     inputs: Mapping[Stream, NDArray[Any]],
     only: str | None,
-    most: int | None = None,
 ) -> dict[str, QuantizedFile]:
     files = {}
     for name, extractor in plain.items():
         if only in {None, name}:
             started = time.perf_counter()
-            rows = inputs[extractor.stream][:most]
+            rows = inputs[extractor.stream]
             files[name] = quantize_extractor(name, extractor, rows)
             size = (len(files[name].program) + len(files[name].constants)) / 1e6
             print(

@@ -30,7 +30,7 @@ class Curve:
         name: of what is measured.
         sizes: ascending.
         costs: of each size: processor seconds; of cores, seconds.
-        memory: MiB of each size, the peak of the program and of its largest child; empty where it is not measured.
+        memory: MiB of each size, the peak of the program; empty where it is not measured.
         background: drawn pale, without a name of its own.
         expected: exponent by design; a cost that is steeper than this and `STEEPEST` is reported.
     """

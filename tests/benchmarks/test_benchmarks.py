@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -82,6 +83,38 @@ def test_smoke_mode_prints_finite_figures(
 @pytest.mark.parametrize("mode", ["--batch", "--pseudo-labels"])
 def test_memory_of_batch_runs(mode: str, load_main: Callable[[str], Main], capsys: pytest.CaptureFixture[str]) -> None:
     check_figures(run(load_main("memory"), capsys, mode))
+
+
+def test_agreement_with_a_published_profile(
+    load_main: Callable[[str], Main], capsys: pytest.CaptureFixture[str], tiny_llp_bundle: Path
+) -> None:
+    """Which computes every picture, so it is not compared with similar ones left out."""
+    printed = run(load_main("agreement"), capsys, "--weights", str(tiny_llp_bundle))
+    check_figures(printed)
+    rows = [line.split()[:2] for line in printed.splitlines()[2:]]
+    assert rows == [["llp", "0"], *([name, level] for name in ("clean-fast", "fast") for level in ("0", "2"))]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("latency", ("--parts", "start,wam"), "--parts: 'wam' is none of start, warm, serve"),
+        ("latency", ("--ways", "torch"), "--ways: 'torch' is not backend:precision"),
+        ("quantization", ("--only", "resnet_small"), "--only needs --speed and one of"),
+        ("quantization", ("--speed", "--only", "resnet"), "--only needs --speed and one of"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(
+    name: str,
+    arguments: Sequence[str],
+    message: str,
+    load_main: Callable[[str], Main],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        load_main(name)(["--smoke", *arguments])
+    assert leaving.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 def test_extraction_of_maps(load_main: Callable[[str], Main], capsys: pytest.CaptureFixture[str]) -> None:
