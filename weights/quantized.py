@@ -27,7 +27,7 @@ from .messages import escape, first_line, shown
 from .tensor_files import check_safetensors
 
 QUANTIZED_SUFFIX = ".int8.safetensors"
-MAX_PROGRAM_BYTES = 16 << 20  # of XML; CLIP's has 2 MiB
+MAX_PROGRAM_BYTES = 16 << 20  # of XML: 800 for each of `MAX_OPERATIONS`
 MAX_CONSTANT_BYTES = 2 << 30  # of CLIP's 304 million parameters in int8, seven times as many
 MAX_OPERATIONS = 20_000
 _MAX_TEXT = 500  # characters of a name or an attribute
@@ -35,7 +35,7 @@ _MAX_RANK = 8
 _PROGRAM, _CONSTANTS, _RECORD = "program", "constants", "avvp"
 _FORMAT = 1
 _ITEM_BITS = {
-    "boolean": 8, "i4": 4, "u4": 4, "i8": 8, "u8": 8, "i32": 32, "i64": 64, "f16": 16, "bf16": 16, "f32": 32,
+    "boolean": 8, "i4": 4, "u4": 4, "i8": 8, "u8": 8, "i32": 32, "i64": 64, "f16": 16, "f32": 32,
 }  # fmt: skip
 _FLOATS = {"f32": np.float32, "f16": np.float16}
 _ATTRIBUTE = re.compile(r"[A-Za-z0-9_.,?+ -]*")

@@ -15,6 +15,8 @@ from .openvino_extractor import OpenVINOExtractor
 from .openvino_import import import_openvino, openvino_core
 
 MAX_LAYER_VALUES = 64_000_000  # numbers that a layer computes for one input; VGG19's largest, 3 million
+MAX_NETWORK_VALUES = 1_000_000_000  # that all layers compute
+MAX_MULTIPLY_ADDS = 1_000_000_000_000  # for one input; those of CLIP are 80 billion
 
 
 def load_quantized(outline: Extractor, file: QuantizedFile) -> Extractor:
@@ -46,13 +48,40 @@ def load_quantized(outline: Extractor, file: QuantizedFile) -> Extractor:
 
 
 def _check_sizes(model: Any, inputs: tuple[int, ...], rows: tuple[int, ...]) -> None:
-    """Raise ValueError unless a model for one input has these shapes, and no layer of it computes too many values."""
-    shapes = [output.partial_shape for operation in model.get_ordered_ops() for output in operation.outputs()]
-    if not all(shape.is_static for shape in shapes):
+    """Raise ValueError unless a model for one input has these shapes, and bounded work."""
+    operations = [one for one in model.get_ordered_ops() if one.get_type_name() != "Constant"]
+    if not all(output.partial_shape.is_static for one in operations for output in one.outputs()):
         raise ValueError("sizes of layers depend on their values")
-    largest = max(math.prod(shape.to_shape()) for shape in shapes)
-    if largest > MAX_LAYER_VALUES:
-        raise ValueError(f"a layer computes {largest:,} values, more than {MAX_LAYER_VALUES:,}")
+    values = [sum(_size(output) for output in one.outputs()) for one in operations]
+    work = sum(map(_multiply_adds, operations))
+    for what, found, most in (
+        ("a layer computes {} values", max(values), MAX_LAYER_VALUES),
+        ("its layers compute {} values", sum(values), MAX_NETWORK_VALUES),
+        ("it takes {} multiply-adds", work, MAX_MULTIPLY_ADDS),
+    ):
+        if found > most:
+            raise ValueError(f"{what.format(f'{found:,}')}, more than {most:,}")
     found = [tuple(port.partial_shape.to_shape()) for port in (*model.inputs, *model.outputs)]
     if found != [inputs, rows]:
         raise ValueError(f"it computes {found[1:]} from {found[:1]}, expected {rows} from {inputs}")
+
+
+def _multiply_adds(operation: Any) -> int:
+    """Return about how many numbers an operation combines; of most kinds, those that it reads and writes."""
+    kind = operation.get_type_name()
+    ports = [port.get_shape() for port in operation.inputs()]
+    written = sum(_size(output) for output in operation.outputs())
+    if kind in {"Convolution", "GroupConvolution"}:
+        return written * math.prod(ports[1][1 if kind == "Convolution" else 2 :])
+    if kind in {"MaxPool", "AvgPool"}:
+        return written * math.prod(operation.get_attributes()["kernel"])
+    if kind == "MatMul":
+        return written * max(ports[0][-2:])
+    if kind == "ScaledDotProductAttention":
+        return 2 * math.prod(ports[0]) * ports[1][-2]
+    return written + sum(map(math.prod, ports))
+
+
+def _size(output: Any) -> int:
+    """Return the values of an output."""
+    return math.prod(output.get_shape())

@@ -101,6 +101,10 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "a constant before the beginning": (lambda text: text.replace('offset="0"', 'offset="-8"'), "without place"),
     "a constant of another size": (lambda text: text.replace('"1, 2"', '"1000000, 1000000"'), "its shape needs"),
     "a constant of strings": (lambda text: text.replace('type="f32" shape="1', 'type="string" shape="1'), "'string'"),
+    "a constant of numbers that are not checked": (
+        lambda text: text.replace('type="f32" shape="1', 'type="bf16" shape="1'),
+        "'bf16'",
+    ),
     "no input": (lambda text: text.replace('"Parameter"', '"ReLU"').replace('shape="?,2" ', ""), "element 'data'"),
     "two results": (lambda text: text.replace('"Multiply"', '"Result"').replace('auto_broadcast="numpy"', ""), "one"),
     "an edge with a word": (lambda text: text.replace('to-port="1"', 'to-port="one"'), "'one'"),

@@ -97,11 +97,19 @@ def test_networks_of_other_extractors_are_refused(name: str, other: str, message
         load_quantized(meta_extractor(other), quantize_tiny(name))
 
 
-def test_large_layers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        ("MAX_LAYER_VALUES", r"a layer computes [\d,]+ values, more than 1,000"),
+        ("MAX_NETWORK_VALUES", r"its layers compute [\d,]+ values, more than 1,000"),
+        ("MAX_MULTIPLY_ADDS", r"it takes [\d,]+ multiply-adds, more than 1,000"),
+    ],
+)
+def test_large_networks_are_refused(monkeypatch: pytest.MonkeyPatch, limit: str, message: str) -> None:
     from avvp.pipeline.backends import quantized
 
-    monkeypatch.setattr(quantized, "MAX_LAYER_VALUES", 1000)
-    with pytest.raises(ValueError, match="values, more than 1,000"):
+    monkeypatch.setattr(quantized, limit, 1000)
+    with pytest.raises(ValueError, match=message):
         load_quantized(meta_extractor("resnet_tiny"), quantize_tiny("resnet_tiny"))
 
 
