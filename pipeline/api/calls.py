@@ -19,7 +19,7 @@ from ..errors import MediaError
 from ..features.compute_lanes import one_core
 from ..features.extract import FeatureSet
 from ..inference.bundle import LoadedExtractors, load_extractors, load_networks
-from ..inference.bundle_precision import precision_of
+from ..inference.bundle_precision import check_named, precision_of
 from ..inference.other_profile import with_profile
 from ..inference.similar_pictures import record_similar_pictures
 from ..precisions import default_backend
@@ -82,6 +82,7 @@ class _Loading:
 
     def networks(self, bundle: Bundle) -> dict[str, Any]:
         """Return arguments of `load_networks` and `load_extractors` beside the bundle."""
+        check_named(bundle, backend=self.backend)
         wanted = ComputePrecision(self.precision, self.compile, self.backend or default_backend(self.precision))
         precision = precision_of(bundle, wanted)
         if not precision.is_chosen:

@@ -44,15 +44,17 @@ def settle_precision(bundle: Bundle, settings: ComputeSettings) -> ComputeSettin
         The settings.
 
     Raises:
-        SetupError: the user names a precision that the bundle's networks do not compute in.
+        SetupError: the user names a precision, or a backend, that the bundle's networks do not compute in.
     """
-    from ..inference.bundle_precision import has_quantized_networks, precision_of
+    from ..inference.bundle_precision import check_named, precision_of
 
-    if has_quantized_networks(bundle) and settings.precision.name == "fp32" and is_given("precision"):
-        raise SetupError(
-            f"the networks of {escape(bundle.name)} are quantized; for --precision fp32, name the original bundle"
-        )
-    return replace(settings, precision=precision_of(bundle, settings.precision))
+    wanted = settings.precision
+    check_named(
+        bundle,
+        precision=wanted.name if is_given("precision") else None,
+        backend=wanted.backend if is_given("backend") else None,
+    )
+    return replace(settings, precision=precision_of(bundle, wanted))
 
 
 def calibrate_run(

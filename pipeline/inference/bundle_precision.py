@@ -24,6 +24,22 @@ def has_quantized_networks(bundle: Bundle) -> bool:
     return bool(quantized)
 
 
+def check_named(bundle: Bundle, *, precision: str | None = None, backend: str | None = None) -> None:
+    """Check what a user has typed: `precision_of` would take fp32 and torch for defaults, which leave the choice open.
+
+    Args:
+        bundle: the bundle.
+        precision: that the user names; None if there is none.
+        backend: the same.
+
+    Raises:
+        SetupError: the bundle's networks are quantized, so that they do not compute in fp32, or not by torch.
+    """
+    named = "--precision fp32" if precision == "fp32" else "--backend torch" if backend == TORCH else ""
+    if named and has_quantized_networks(bundle):
+        raise SetupError(f"the networks of {shown(bundle.name)} are quantized; for {named}, name the original bundle")
+
+
 def precision_of(bundle: Bundle, wanted: ComputePrecision) -> ComputePrecision:
     """Return what the extractors of a bundle compute in.
 

@@ -15,6 +15,7 @@ import click
 from ....weights.remote.bundles import load_bundle
 from ...errors import SetupError
 from ...inference.other_profile import with_profile
+from ...precisions import TORCH
 from ...text import escape
 from ..missing_weights import provide_weights
 from ..options.batch_options import PrecisionOptions
@@ -26,6 +27,7 @@ from ..options.command import (
     argument,
     command,
     exit_2_on_error,
+    is_given,
     option,
 )
 from ..options.groups import (
@@ -229,8 +231,8 @@ def _desk_settings(options: ServeOptions) -> DeskSettings:
         device=options.device,
         threads=options.threads,
         profile=options.profile,
-        precision=options.precision,
-        backend=options.named_backend,
+        precision=None if options.precision == "fp32" and not is_given("precision") else options.precision,
+        backend=None if options.backend == TORCH and not is_given("backend") else options.backend,
         threshold=options.threshold,
         thresholds=None if options.thresholds is None else str(options.thresholds),
         decode_timeout=options.decode_timeout,

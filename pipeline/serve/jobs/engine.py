@@ -19,7 +19,6 @@ from typing import Any
 
 from ...decode.process import describe_exit, end_worker, python_program
 from ...errors import MediaError, OutputError, SetupError
-from ...precisions import TORCH
 from .job_queue import Progress
 
 _TICK = 0.1  # seconds between two looks at whether a job is to be stopped
@@ -41,8 +40,8 @@ class EngineSettings:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         threads: CPU threads of the networks; None is all cores.
         profile: that approximates the bundle's, to decode under; None for that of the bundle.
-        precision: of the feature networks, or "auto".
-        backend: of the feature networks, or "auto".
+        precision: of the feature networks, or "auto"; None for that of the bundle.
+        backend: of the feature networks, or "auto"; None for the one of the precision.
         threshold: of all classes, per second and per video; None for those of the bundle.
         thresholds: TOML or JSON file with thresholds per class; None for none.
         decode_timeout: seconds that decoding may take, see `DecodeOptions`.
@@ -60,8 +59,8 @@ class EngineSettings:
     decode_timeout: float
     max_media: float
     profile: str | None = None
-    precision: str = "fp32"
-    backend: str = TORCH
+    precision: str | None = None
+    backend: str | None = None
     debug: bool = False
     trust: tuple[str, ...] = ()
 

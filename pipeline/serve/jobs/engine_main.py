@@ -31,18 +31,20 @@ from ...child_output import MessageWriter
 from ...clock import format_clock
 from ...computing.choose import choose
 from ...decode.options import DecodeOptions
-from ...devices import ComputePrecision, resolve_device
-from ...errors import AVVPError, MediaError, OutputError
+from ...devices import FP32, ComputePrecision, resolve_device
+from ...errors import AVVPError, MediaError, OutputError, SetupError
 from ...features.compute_lanes import Batches, one_core
 from ...files import write_atomic
 from ...inference.bundle import LoadedBundle, load_networks
-from ...inference.bundle_precision import precision_of
+from ...inference.bundle_precision import check_named, precision_of
 from ...inference.other_profile import with_profile
 from ...inference.parse_video import extract_with, make_timeline
 from ...inference.predict import predict_video
 from ...inference.thresholds import NO_TABLES, Thresholds, read_thresholds
+from ...memory import converting_out_of_memory
 from ...outputs.formats.events_json import to_json
 from ...outputs.html.bands import media_bands
+from ...precisions import default_backend
 from ...preprocess.worker_process import shared_worker
 from ...text import escape
 from .engine import EngineSettings
@@ -78,8 +80,9 @@ def main(settings: str) -> None:
     threading.Thread(target=_read_commands, args=(commands, cancelled), daemon=True).start()
     options = EngineSettings(**json.loads(settings))
     try:
-        loaded = _load(options)
-        _warm_up(loaded)
+        with converting_out_of_memory(lambda _: SetupError("there is not enough memory for these networks")):
+            loaded = _load(options)
+            _warm_up(loaded)
     except (AVVPError, WeightsError, ValueError) as error:
         writer.send({"failed": str(error)})
         return
@@ -104,8 +107,10 @@ def _load(options: EngineSettings) -> _Loaded:
         folder, offline=True, trust=tuple(options.trust)
     )  # the command has downloaded what was missing
     named = with_profile(load_bundle(options.weights, source), options.profile)
-    wanted = precision_of(named, ComputePrecision(options.precision, backend=options.backend))
-    choice = choose(wanted, resolve_device(options.device), options.threads)
+    check_named(named, precision=options.precision, backend=options.backend)
+    precision = options.precision or FP32.name
+    wanted = ComputePrecision(precision, backend=options.backend or default_backend(precision))
+    choice = choose(precision_of(named, wanted), resolve_device(options.device), options.threads)
     with one_core():
         bundle = load_networks(named, source=source, device=options.device, precision=choice.precision).compile_parser()
     tables = NO_TABLES if options.thresholds is None else read_thresholds(Path(options.thresholds))

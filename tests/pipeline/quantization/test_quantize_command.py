@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import avvp
 import numpy as np
 import pytest
+from avvp.pipeline.errors import SetupError
 from avvp.pipeline.quantization import write
 from avvp.pipeline.sharing.quantization_record import read_record
 from avvp.weights.manifest import read_bundle
@@ -120,6 +122,7 @@ def test_results_say_int8(run: Run, output: Path, clips: Clips) -> None:
     [
         (("--precision", "fp32"), "are quantized; for --precision fp32, name the original bundle"),
         (("--precision", "bf16"), "its networks compute in int8 by openvino, not in bf16"),
+        (("--backend", "torch"), "are quantized; for --backend torch, name the original bundle"),
         (("--compile",), "its networks are quantized; leave out --compile"),
     ],
 )
@@ -129,6 +132,16 @@ def test_other_precisions_are_refused(
     result = run("extract", clips.steady, "-o", tmp_path / "feats", "--weights", output, *options)
     assert result.status == 2
     assert message in result.err
+
+
+def test_torch_is_refused_in_python_and_by_servers(run: Run, output: Path, tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="are quantized; for --backend torch, name the original bundle"):
+        avvp.load(output, backend="torch", device="cpu")
+    common = ("serve", "-o", tmp_path / "served", "--port", 0, "--weights", output)
+    for options in (("--backend", "torch"), ("--precision", "fp32")):
+        result = run(*common, *options)
+        assert result.status == 2
+        assert f"are quantized; for {' '.join(options)}, name the original bundle" in result.err
 
 
 @pytest.mark.parametrize("options", [("--precision", "int8"), ("--precision", "auto", "--backend", "auto")])

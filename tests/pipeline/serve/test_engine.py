@@ -8,8 +8,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from avvp.pipeline.errors import MediaError, OutputError, SetupError
@@ -113,6 +114,33 @@ def test_an_engine_that_hangs_is_killed(engine: Engine, parse: Callable[..., Par
     assert time.monotonic() - begin < 5
     with pytest.raises(ProcessLookupError):
         os.kill(before, 0)
+
+
+def test_networks_that_do_not_fit_into_memory(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    sent: list[dict[str, str]] = []
+    monkeypatch.setattr(engine_main, "warm_up_lanes", fail)
+    monkeypatch.setattr(engine_main, "MessageWriter", lambda: SimpleNamespace(send=sent.append))
+    monkeypatch.setattr(engine_main, "_read_commands", lambda *_: None)
+    engine_main.main(json.dumps(asdict(replace(SETTINGS, weights=str(tiny_bundle)))))
+    assert sent == [{"failed": "there is not enough memory for these networks"}]
+
+
+def test_timelines_of_another_profile_and_precision(tiny_bundle: Path, clips: Clips, tmp_path: Path) -> None:
+    engine = Engine(replace(SETTINGS, weights=str(tiny_bundle), threads=1, profile="fast", precision="bf16"))
+    target = tmp_path / "out.json"
+    try:
+        engine.parse(clips.blink, "a.mp4", target, report=lambda _: None, is_stopped=lambda: False, seconds=60)
+    finally:
+        engine.close()
+    document = json.loads(target.read_bytes())
+    assert document["warnings"] == [
+        "approximate: features of profile fast, but the parser was trained on profile clean"
+    ]
+    assert (document["provenance"]["precision"], document["provenance"]["backend"]) == ("bf16", "torch")
+    assert document["provenance"]["features"]["frames_per_segment"] == 2
 
 
 def test_weights_that_cannot_be_loaded(tmp_path: Path) -> None:

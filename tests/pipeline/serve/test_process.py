@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from avvp.pipeline.cli.commands import serve as cli_serve
 from avvp.pipeline.serve.access import Access
+from avvp.pipeline.serve.jobs.engine import EngineSettings
 from playwright.sync_api import Browser
 from support.command import Result
 from support.media import Clips
@@ -241,3 +242,26 @@ class TestStart:
         assert "2 lines of the journal cannot be read" in again.err
         assert "computing in bf16" in again.err
         assert tokens[1] == "token-of-the-environment"
+
+    @pytest.mark.parametrize(
+        ("options", "engine"),
+        [
+            ((), (None, None, None)),
+            (("--profile", "fast", "--precision", "bf16"), ("fast", "bf16", None)),
+            (("--precision", "fp32", "--backend", "torch"), (None, "fp32", "torch")),
+            (("--precision", "auto", "--backend", "auto"), (None, "auto", "auto")),
+        ],
+    )
+    def test_the_engine_is_told_what_to_compute_with(
+        self,
+        serve: Callable[..., Result],
+        monkeypatch: pytest.MonkeyPatch,
+        options: tuple[str, ...],
+        engine: tuple[str | None, ...],
+    ) -> None:
+        told: list[EngineSettings] = []
+        monkeypatch.setattr(
+            "avvp.pipeline.serve.server.serve", lambda _socket, _settings, desk, **_: told.append(desk.engine)
+        )
+        assert serve("--port", 0, "-q", *options).status == 0
+        assert [(one.profile, one.precision, one.backend) for one in told] == [engine]
