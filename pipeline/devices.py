@@ -58,7 +58,9 @@ class ComputePrecision:
             able = [backend for backend, names in BACKENDS.items() if self.name in names]
             raise SetupError(f"{self.name} is computed by the backend {' or '.join(able)}, not by {self.backend}")
         if self.backend == OPENVINO and on_gpu:
-            raise SetupError(f"the backend {OPENVINO} computes on the CPU; on {device}, use {TORCH}")
+            raise SetupError(
+                f"the backend {OPENVINO} computes on the CPU, which --device cpu chooses; on {device}, use {TORCH}"
+            )
         if self.backend == OPENVINO and self.compiled:
             raise SetupError(f"--compile is of the backend {TORCH}; {OPENVINO} compiles networks always")
         if self.name == "tf32" and not on_gpu:

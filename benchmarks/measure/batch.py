@@ -41,7 +41,7 @@ def time_batch(
     inputs = {video.stem: video for video in videos}
     run = task.start(loaded, open_storage(output))
     with kept_threads(), contextlib.closing(Journal(run.storage)) as journal:
-        engine = task.engine(run, videos=len(inputs))
+        engine = task.engine(task.compile(run), videos=len(inputs))
         started = time.perf_counter()
         with engine:
             job = BatchJob(inputs, run.storage, run.specs)

@@ -64,7 +64,8 @@ class Parser:
             f"features {', '.join(self.spec.extractors)}, profile {self.spec.profile}",
             f"{len(self.labels)} classes, windows of {self.window} s",
         ]
-        return describe(f"Parser {escape(self.name)}", lines, warnings=[self.warning] if self.warning else [])
+        warnings = [*filter(None, [self.warning]), *self._loaded.notes]
+        return describe(f"Parser {escape(self.name)}", lines, warnings=warnings)
 
     @property
     def name(self) -> str:

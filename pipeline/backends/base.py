@@ -21,11 +21,13 @@ class ExtractorSource:
         load: builds the plain extractor with its parameters, in eval mode, on the CPU. Raises SetupError or ValueError.
         outline: builds it without allocating its parameters, on the meta device. Raises ValueError.
         weights: identifies the parameters, as the sha256 of their file does.
+        tell: called with lines that the user should know.
     """
 
     load: Callable[[], Extractor]
     outline: Callable[[], Extractor]
     weights: str
+    tell: Callable[[str], None] = lambda _: None
 
 
 class Backend(ABC):

@@ -18,6 +18,7 @@ from ..errors import SetupError
 from .openvino_import import import_openvino, openvino_core
 
 TOLERANCE = 1e-4  # relative, of the rows of a converted network in fp32
+_REMEDY = "; use --backend torch"
 _TRACED = 2  # inputs that a network is traced with
 _COMPARED = 3  # inputs that the result is compared with its original on: another number, to find a traced constant
 
@@ -45,18 +46,20 @@ def convert(extractor: Extractor) -> Any:
     reduced = torch.from_numpy((generator.random((_COMPARED, *form.shape)) * top).astype(form.dtype))
     with torch.inference_mode(False), torch.no_grad():
         inputs = extractor.prepare(reduced).float().contiguous()
-        model = convert_module(extractor, {"inputs": inputs[:_TRACED]}, ("features",), name)
+        model = convert_module(extractor, {"inputs": inputs[:_TRACED]}, ("features",), name, remedy=_REMEDY)
         expected = extractor(inputs).float().numpy()
     compiled = openvino_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    with _as_setup_error(name):
+    with _as_setup_error(name, _REMEDY):
         rows = compiled(inputs.numpy())[0]
     if rows.shape != expected.shape or not difference(rows, expected) <= TOLERANCE:
         found = f"shape {rows.shape}" if rows.shape != expected.shape else f"{difference(rows, expected):.1e} relative"
-        raise SetupError(f"{name} differs as an OpenVINO model from its original ({found}); use --backend torch")
+        raise SetupError(f"{name} differs as an OpenVINO model from its original ({found}){_REMEDY}")
     return model
 
 
-def convert_module(module: nn.Module, examples: dict[str, Tensor], outputs: tuple[str, ...], name: str) -> Any:
+def convert_module(
+    module: nn.Module, examples: dict[str, Tensor], outputs: tuple[str, ...], name: str, *, remedy: str = ""
+) -> Any:
     """Convert a module to an OpenVINO model, without a comparison.
 
     Args:
@@ -64,6 +67,7 @@ def convert_module(module: nn.Module, examples: dict[str, Tensor], outputs: tupl
         examples: input name -> tensor; the first axis is the batch, the others are as they will be.
         outputs: names.
         name: of the network, for the message.
+        remedy: what to do where it cannot be converted, the end of the message.
 
     Returns:
         `openvino.Model` with these names, for any size of batch. It shares memory with the parameters.
@@ -75,7 +79,7 @@ def convert_module(module: nn.Module, examples: dict[str, Tensor], outputs: tupl
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    with _as_setup_error(name), quiet(), torch.no_grad():
+    with _as_setup_error(name, remedy), quiet(), torch.no_grad():
         decoder = TorchScriptPythonDecoder(
             module, example_input=tuple(examples.values()), trace_kwargs={"check_trace": False}
         )
@@ -94,13 +98,13 @@ def difference(rows: Any, expected: Any) -> float:
 
 
 @contextlib.contextmanager
-def _as_setup_error(name: str) -> Iterator[None]:
+def _as_setup_error(name: str, remedy: str) -> Iterator[None]:
     """Raise SetupError for whatever a network of another package, or OpenVINO with it, does."""
     try:
         yield
     except Exception as error:
         cause = f"{type(error).__name__}: {first_line(error)}"
-        raise SetupError(f"{name} cannot be converted to OpenVINO ({cause}); use --backend torch") from error
+        raise SetupError(f"{name} cannot be converted to OpenVINO ({cause}){remedy}") from error
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -25,6 +26,7 @@ from torch import nn
 from ...weights.safe_paths import is_file
 from ..durable import PART_PREFIX, sync_folder
 from ..files import hash_file
+from ..text import escape
 from .openvino_import import import_openvino, openvino_core
 
 MAX_STORE_BYTES = 8 << 30  # of all models; the full-size networks have 2 GiB
@@ -48,7 +50,7 @@ def model_key(network: nn.Module, weights: str, **facts: str) -> str:
     """
     names = {type(module).__module__ for module in network.modules()}
     code = {name: _hash_code(name) for name in names if name.partition(".")[0] != "torch"}
-    packages = {name: version(name) for name in ("torch", "openvino")}
+    packages = {name: version(name) for name in ("avvp", "torch", "openvino")}
     settings = {name: value for name, value in vars(network).items() if isinstance(value, int | float | str)}
     settings.pop("training")  # the mode of the module
     described = [_FORMAT, weights, str(network), settings, code, packages, facts]
@@ -77,14 +79,15 @@ class ModelStore:
         self.folder = folder or Path(platformdirs.user_cache_dir("avvp")) / "compiled"
         self.limit = limit
 
-    def provide(self, key: str, make: Callable[[], Any]) -> Any:
+    def provide(self, key: str, make: Callable[[], Any], tell: Callable[[str], None] = lambda _: None) -> Any:
         """Return a model, made and stored if the store has no sound copy of it.
 
-        Where the folder cannot be written, the model is made at each start.
+        Where the folder cannot be written, the model is made at each start, and the user is told so.
 
         Args:
             key: of `model_key`.
             make: returns the `openvino.Model`.
+            tell: called with a line for the user.
 
         Returns:
             `openvino.Model`.
@@ -95,10 +98,13 @@ class ModelStore:
         if (model := self.read(key)) is not None:
             return model
         model = make()
-        with contextlib.suppress(OSError):
+        try:
             self.write(key, model)
-            return self.read(key) or model  # from the file, whose pages the system may drop
-        return model
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            tell(f"{escape(self.folder)}: cannot be written ({reason}); networks are converted at each start")
+            return model
+        return self.read(key) or model  # from the file, whose pages the system may drop
 
     def read(self, key: str) -> Any | None:
         """Return a model whose files are as they were written; a damaged one is removed. None if there is none."""
@@ -107,7 +113,8 @@ class ModelStore:
         try:
             hashes = json.loads((place / _HASHES).read_bytes())
             if xml.stat().st_size <= MAX_MODEL_FILE_BYTES and hashes == _hash_files(place):
-                os.utime(place)  # when it was last used
+                with contextlib.suppress(OSError):  # of a folder that others may only read
+                    os.utime(place)  # when it was last used
                 return openvino_core().read_model(xml)
         except FileNotFoundError:
             if not place.exists():
@@ -133,7 +140,7 @@ class ModelStore:
             try:
                 import_openvino().save_model(model, part / _FILES[0], compress_to_fp16=False)
             except RuntimeError as error:  # as OpenVINO reports a full disk
-                raise OSError(f"{part}: cannot be written") from error
+                raise OSError(errno.EIO, "OpenVINO cannot write the model") from error
             (part / _HASHES).write_text(json.dumps(_hash_files(part)))
             for name in (*_FILES, _HASHES):
                 with (part / name).open("rb") as file:

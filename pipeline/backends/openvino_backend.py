@@ -48,10 +48,15 @@ class OpenVINOBackend(Backend):
         The plain extractor is loaded only where it has to be converted, or is of another package.
         """
         if precision.name == "int8":
-            raise SetupError("int8 needs quantized networks, and this bundle has none; use fp32 or bf16")
+            raise SetupError(
+                "int8 needs networks that avvp weights quantize has made, as a bundle for --weights; these compute in"
+                " fp32 or bf16"
+            )
         outline = source.outline()
         plain = outline if outline.part is None else source.load()  # what prepares an input may have parameters
         model = ModelStore(self._folder).provide(
-            model_key(outline, source.weights), lambda: convert(source.load() if plain is outline else plain)
+            model_key(outline, source.weights),
+            lambda: convert(source.load() if plain is outline else plain),
+            source.tell,
         )
         return OpenVINOExtractor(plain, model, precision.name).eval()

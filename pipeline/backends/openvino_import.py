@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+from ...weights.messages import first_line
 from ..errors import SetupError
 
 _REPORTS = "openvino_telemetry"  # sends them; without this package OpenVINO and NNCF send nothing
@@ -35,11 +36,14 @@ def has_openvino() -> bool:
 
 
 def import_openvino() -> Any:
-    """Return the module openvino. Raises SetupError if it is not installed."""
+    """Return the module openvino. Raises SetupError if it is not installed, or does not fit this machine."""
     if not has_openvino():
         raise SetupError("OpenVINO is not installed here: pip install 'avvp[openvino]'")
-    with without_reports():
-        import openvino
+    try:
+        with without_reports():
+            import openvino
+    except (ImportError, OSError) as error:
+        raise SetupError(f"OpenVINO cannot be used here ({first_line(error)}); reinstall it") from error
     return openvino
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ...models.config import ParserConfig
-from ...weights.source import DownloadProgress
 from ..inference.bundle import LoadedBundle, load_networks
 from ..inference.parse_video import decide_timeline
 from ..inference.predict import predict_video
@@ -48,9 +47,8 @@ class ParseTask(BundleTask[LoadedBundle]):
     formats: tuple[str, ...] = ("json",)
     refinement: PostProcessing = NO_REFINEMENT
 
-    def load(self, progress: DownloadProgress | None = None) -> LoadedBundle:
-        """Load the bundle's networks, with a compiled parser where the backend has one."""
-        return super().load(progress).compile_parser(WRITERS)
+    def compile(self, run: RunContext[LoadedBundle]) -> RunContext[LoadedBundle]:
+        return replace(run, loaded=run.loaded.compile_parser(WRITERS))
 
     def thresholds(self, loaded: LoadedBundle) -> Thresholds:
         """Return the thresholds of the bundle's classes. Raises SetupError for unknown classes."""

@@ -191,7 +191,7 @@ class _Actor:
             run = task.start(loaded, storage)
             if run.specs != specs:
                 raise SetupError("the weights on this node are not those of the machine that started the run")
-            self._engine = task.engine(run, videos=videos)
+            self._engine = task.engine(task.compile(run), videos=videos)
             self._engine.__enter__()
         except Exception as error:
             self._ended = _describe_end(error)

@@ -50,13 +50,16 @@ _PARAMETERS_VERSION = 1  # increases when the same parameters produce other feat
 
 
 class HasNetworks(Protocol):
-    """Loaded networks: one entry per device, the first device's first."""
+    """Loaded networks: one entry per device, the first device's first; notes for the user of what computes them."""
 
     @property
     def networks(self) -> Sequence[DeviceNetworks]: ...
 
     @property
     def device(self) -> torch.device: ...
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
 
 
 Loaded = TypeVar("Loaded", bound=HasNetworks)
@@ -141,6 +144,10 @@ class Task(ABC, Generic[Loaded]):
         """Return the context of a run with loaded networks."""
         return RunContext(loaded, self.output_specs(loaded), storage)
 
+    def compile(self, run: RunContext[Loaded]) -> RunContext[Loaded]:
+        """Return the context with networks for many videos: what takes seconds, and is not done for a single one."""
+        return run
+
     @abstractmethod
     def write_outputs(self, run: RunContext[Loaded], video: PendingVideo) -> VideoOutputs:
         """Write the outputs that the video's job asks for. Raises MediaError, OutputError."""
@@ -169,7 +176,7 @@ class Task(ABC, Generic[Loaded]):
         """Build an engine; on a CPU, set PyTorch's number of threads for it.
 
         Args:
-            run: of `start`.
+            run: of `start`, or of `compile`.
             videos: no more than this many are in progress, so no more decode workers are started.
 
         Raises:

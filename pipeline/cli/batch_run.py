@@ -100,6 +100,7 @@ def run_batch(task: Task[Any], named: NamedInputs, storage: Storage, options: Ba
         failures=count_categories(planned.category for planned in (*plan.failed, *plan.unusable)),
         shard=str(options.shard or ""),
     )
+    run = _compile(task, run, plan, options, console)
     with _make_executor(task, run, plan, options) as executor, exit_1_on_error(debug=options.debug):
         try:
             with recorded(storage, record), console, contextlib.closing(journal):
@@ -145,6 +146,19 @@ def _identify(task: Task[Any], console: Console) -> Any:
     precision = task.settings.precision if task.settings.precision.name in QUANTIZED else FP32
     on_cpu = replace(task, settings=replace(task.settings, device="cpu", precision=precision))
     return task.as_computed(on_cpu.load(console.download_progress))
+
+
+def _compile(
+    task: Task[Any], run: RunContext[Any], plan: Plan, options: BatchOptions, console: Console
+) -> RunContext[Any]:
+    """Return the context of a run with what is compiled for many videos, if this machine has any to compute."""
+    with console:
+        if plan.todo and options.engine == "local":
+            console.busy("loading networks")
+            run = task.compile(run)
+        for note in run.loaded.notes:
+            console.info(note)
+    return run
 
 
 def _make_executor(

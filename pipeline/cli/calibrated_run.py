@@ -19,18 +19,41 @@ from ..text_files import parse_json
 from .options.command import is_given
 
 if TYPE_CHECKING:
+    from ...extractors.profiles import FeatureSpec
     from ...weights.manifest import Bundle
     from ...weights.source import WeightSource
     from ..batch.task import ComputeSettings
     from ..decode.options import DecodeOptions
     from .console import Console
-    from .options.batch_options import BatchOptions
+    from .options.batch_options import BatchOptions, PrecisionOptions
     from .options.inputs import NamedInputs
 
 FILE = f"{JOURNAL_FOLDER}/calibration.json"
 _MAX_BYTES = 1 << 14
+_MAX_SPEC_BYTES = 1 << 16
 _INT8 = "int8"
 _MAKE = "avvp weights quantize makes a bundle of quantized networks, for --weights"
+
+
+def check_quantized(bundle: Bundle, options: PrecisionOptions) -> None:
+    """Check that a command which calibrates nothing finds quantized networks, before their files are downloaded.
+
+    Args:
+        bundle: of the command.
+        options: of the current command.
+
+    Raises:
+        SetupError: int8 is wanted of networks that are not quantized; the message says what to do.
+    """
+    if options.precision != _INT8:
+        return
+    from ...weights.quantized import is_quantized
+
+    if not any(map(is_quantized, bundle.extractors.values())):
+        raise SetupError(
+            f"int8 needs quantized networks, and those of {escape(bundle.name)} are not: {_MAKE}; runs with"
+            " --output-dir quantize their own"
+        )
 
 
 def settle_precision(bundle: Bundle, settings: ComputeSettings) -> ComputeSettings:
@@ -84,7 +107,8 @@ def calibrate_run(
         The bundle, or a bundle of quantized networks under its name.
 
     Raises:
-        SetupError: the run has several machines or shards, or the networks of its results are gone, or cannot be made.
+        SetupError: the run has several machines or shards, or the networks of its results are gone, or cannot be made,
+            or the storage holds features of others.
         OutputError: the storage or the cache folder cannot be written.
         WeightsError: weight files are missing or damaged.
     """
@@ -114,6 +138,9 @@ def calibrate_run(
                 f" machine (calibration {kept[0]}): choose another folder, or set --overwrite to calibrate again. To"
                 f" keep networks, or to use them elsewhere: {_MAKE}"
             )
+    held = _features_in(storage)
+    if held is not None and held.precision != _INT8:
+        raise SetupError(f"{escape(storage.where)}: holds features in {held.precision}; choose another folder")
     if options.plans_only:
         raise SetupError(f"a dry run computes nothing, and int8 networks are not calibrated yet for it: {_MAKE}")
     check_quantizable(bundle)
@@ -130,8 +157,24 @@ def calibrate_run(
         )
     if made.failed:
         console.info(f"{len(made.failed)} files cannot be decoded and were left out of the calibration")
+    if held is not None and held.calibration != calibration:  # before anything there says that they are of this run
+        raise SetupError(
+            f"{escape(storage.where)}: holds features of int8 networks with another calibration; choose another folder"
+        )
     storage.write(FILE, json.dumps({"calibration": calibration, "weights": weights}).encode() + b"\n")
     return made_bundle
+
+
+def _features_in(storage: Storage) -> FeatureSpec | None:
+    """Return of which features a storage is, None if of none. What is not valid is left to the run to refuse."""
+    from ...extractors.profiles import FeatureSpec
+    from ..features.npy_folders import SPEC_FILE
+
+    content = storage.read(SPEC_FILE, limit=_MAX_SPEC_BYTES)
+    try:
+        return None if content is None else FeatureSpec.from_dict(parse_json(content))
+    except (ValueError, TypeError):
+        return None
 
 
 def _read(storage: Storage) -> tuple[str, Mapping[str, str]] | None:

@@ -18,6 +18,7 @@ from ..errors import AVVPError, MediaError, OutputError, SetupError
 from ..files import make_folder_of
 from ..inference.other_profile import with_profile
 from ..text import escape
+from .calibrated_run import check_quantized
 from .missing_weights import provide_weights
 from .options.batch_options import read_decoding
 from .options.command import given_flags
@@ -72,6 +73,7 @@ def parse_one(options: ParseOptions) -> int:
     """
     planned, results = _plan_files(options)
     bundle = with_profile(load_bundle(options.weights, options.source()), options.profile)
+    check_quantized(bundle, options)
 
     from .console import Console
 
@@ -290,6 +292,8 @@ def _load(task: ParseTask, options: ParseOptions, console: Console) -> LoadedBun
 
     with one_core():
         loaded = task.load(console.download_progress)
+    for note in loaded.notes:
+        console.info(note)
     for name, digest in loaded.hashes.items():
         console.detail(f"weights {name} {digest}")
     task.thresholds(loaded)

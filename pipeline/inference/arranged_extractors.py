@@ -60,6 +60,7 @@ def arrange_extractors(
     precision: ComputePrecision,
     *,
     trust: Sequence[str],
+    tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[dict[str, Extractor]], dict[str, str]]:
     """Load the extractors of a bundle, and arrange them for the precision on each device.
 
@@ -70,6 +71,7 @@ def arrange_extractors(
         devices: of the extractors.
         precision: to compute in, and by which backend.
         trust: packages whose parts it may name.
+        tell: called with lines for the user.
 
     Returns:
         Name -> extractor on each device, and name -> what identifies its parameters and code.
@@ -95,6 +97,7 @@ def arrange_extractors(
             cache(load) if len(devices) > 1 else load,
             partial(meta_extractor, name, reference=bundle.parts.get(name), trust=trust),
             weights,
+            tell,
         )
         for device, backend, of_device in zip(devices, backends, arranged, strict=True):
             of_device[name] = backend.arrange(source, precision, device)

@@ -48,6 +48,7 @@ class LoadedExtractors:
     spec: FeatureSpec  # of the features that they compute
     weight_ids: Mapping[Stream, str]  # identifies the parameters: sha256 of the file, or the seed of random ones
     precision: ComputePrecision
+    notes: tuple[str, ...] = ()  # of what computes them, for the user
 
     @property
     def device(self) -> torch.device:
@@ -75,6 +76,7 @@ class LoadedBundle:
     parts: tuple[Part, ...] = ()  # of other packages: extractors, encoder, decoder, decision
     own_thresholds: Thresholds | None = None  # of a file of the bundle
     compiled_parser: CompiledNetwork | None = None  # of `compile_parser`
+    notes: tuple[str, ...] = ()  # of what computes the networks, for the user; results do not depend on it
 
     def __repr__(self) -> str:
         config, spec = self.parser.config, self.extractors.spec
@@ -83,7 +85,8 @@ class LoadedBundle:
             f"features {', '.join(spec.extractors)}, profile {spec.profile}",
             describe_network(config),
         ]
-        return describe(f"LoadedBundle {escape(self.name)}", lines, warnings=[self.warning] if self.warning else [])
+        warnings = [*filter(None, [self.warning]), *self.notes]
+        return describe(f"LoadedBundle {escape(self.name)}", lines, warnings=warnings)
 
     @property
     def thresholds(self) -> Thresholds:
@@ -104,12 +107,16 @@ class LoadedBundle:
             callers: threads that will call it at the same time.
 
         Returns:
-            The bundle with it, or the same where PyTorch computes the parser.
+            The bundle with it. Where PyTorch computes the parser, without; its notes say why if that was to be avoided.
         """
         if self.extractors.precision.backend != OPENVINO:
             return self
-        compiled = compile_network(self.parser, self.extractors.spec.frames_per_segment, callers=callers)
-        return replace(self, compiled_parser=compiled)
+        rows, notes, compiled = self.extractors.spec.frames_per_segment, [*self.notes], None
+        try:
+            compiled = compile_network(self.parser, rows, callers=callers, tell=notes.append)
+        except SetupError as error:
+            notes.append(f"PyTorch computes the parser, in the same precision: {error}")
+        return replace(self, compiled_parser=compiled, notes=tuple(dict.fromkeys(notes)))
 
     @property
     def networks(self) -> tuple[DeviceNetworks, ...]:
@@ -215,6 +222,7 @@ def load_networks(
         decision=decision,
         parts=tuple(part for part in parts if part is not None),
         own_thresholds=own_thresholds,
+        notes=extractors.notes,
     )
 
 
@@ -276,8 +284,9 @@ def _load_extractors(
     trust: Sequence[str],
 ) -> LoadedExtractors:
     precision = precision_of(bundle, precision)
+    notes: list[str] = []
     try:
-        arranged, ids = arrange_extractors(bundle, paths, hashes, devices, precision, trust=trust)
+        arranged, ids = arrange_extractors(bundle, paths, hashes, devices, precision, trust=trust, tell=notes.append)
         spec = feature_spec(
             bundle.profile,
             arranged[0],
@@ -292,7 +301,7 @@ def _load_extractors(
         for device, extractors in zip(devices, arranged, strict=True)
     )
     weight_ids: dict[Stream, str] = {extractor.stream: ids[name] for name, extractor in arranged[0].items()}
-    return LoadedExtractors(networks, spec, weight_ids, precision)
+    return LoadedExtractors(networks, spec, weight_ids, precision, tuple(dict.fromkeys(notes)))
 
 
 def load_parser(

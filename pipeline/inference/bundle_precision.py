@@ -66,7 +66,8 @@ def precision_of(bundle: Bundle, wanted: ComputePrecision) -> ComputePrecision:
         return INT8
     if wanted.compiled:
         raise SetupError(f"bundle {shown(bundle.name)}: its networks are quantized; leave out --compile")
-    raise SetupError(f"bundle {shown(bundle.name)}: its networks compute in int8 by {OPENVINO}, not in {wanted}")
+    found = f"{wanted.name} by {wanted.backend}"
+    raise SetupError(f"bundle {shown(bundle.name)}: its networks compute in int8 by {OPENVINO}, not in {found}")
 
 
 def calibration_of(bundle: Bundle, weight_ids: Mapping[str, str]) -> str:

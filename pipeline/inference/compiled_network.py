@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from .networks import Network, is_localizer
 from .output_tables import check_finite
 from .programs import Program, parser_program
 
+_BATCH = 8  # windows that are computed together; the network is compiled for these, and for one
 _COMPARED = 3  # windows that a converted network is compared with its original on
 
 
@@ -55,11 +57,25 @@ class CompiledNetwork:
         window = self.config.segments
         rates = [model_rows // window for model_rows in self._rows]
         padded = [_fit(rows.numpy(), length, rate, window) for rows, rate in zip(streams, rates, strict=True)]
-        outputs = self._model(*padded, np.full(size, length, np.int64))
+        of_batches = [self._model(*batch) for batch in _batches([*padded, np.full(size, length, np.int64)])]
+        outputs = [np.concatenate(parts)[:size] for parts in zip(*of_batches, strict=True)]
         if is_localizer(self.config):
             return check_finite(outputs[0][:, None, :length])
         parts = [rows if rows.ndim == 3 else np.repeat(rows[:, None], window, axis=1) for rows in outputs]
         return check_finite(np.stack(parts, axis=1)[:, :, :length])
+
+
+def _batches(arrays: list[NDArray[Any]]) -> Iterator[list[NDArray[Any]]]:
+    """Divide (B, ...) into batches of `_BATCH` windows, or of one where there are fewer.
+
+    Videos have any number of windows, and a network is compiled for each size of batch. The last batch repeats its last
+    window.
+    """
+    size = len(arrays[0])
+    step = _BATCH if size >= _BATCH else 1
+    for first in range(0, size, step):
+        index = np.minimum(np.arange(first, first + step), size - 1)
+        yield [array[index] for array in arrays]
 
 
 def _fit(rows: NDArray[np.float32], length: int, rate: int, window: int) -> NDArray[np.float32]:
@@ -71,7 +87,12 @@ def _fit(rows: NDArray[np.float32], length: int, rate: int, window: int) -> NDAr
 
 
 def compile_network(
-    network: Network, frames_per_segment: int, *, callers: int = 1, store: ModelStore | None = None
+    network: Network,
+    frames_per_segment: int,
+    *,
+    callers: int = 1,
+    store: ModelStore | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> CompiledNetwork | None:
     """Convert a network for OpenVINO, or read what was converted before.
 
@@ -80,10 +101,13 @@ def compile_network(
         frames_per_segment: rows per second of the visual 2D features.
         callers: threads that will call at the same time.
         store: of converted models; None is that of the user's cache.
+        tell: called with lines for the user.
 
     Returns:
-        None where PyTorch has to compute it: OpenVINO cannot convert it, or gives other probabilities than within
-        `TOLERANCE`, or it computes in float64.
+        None for localizers in float64, which PyTorch computes.
+
+    Raises:
+        SetupError: OpenVINO cannot convert it, or gives other probabilities than within `TOLERANCE`.
     """
     needs_frames = isinstance(network.config, ParserConfig) and network.config.needs_frames
     rate = frames_per_segment if needs_frames else 1  # the others read the mean of a second
@@ -94,11 +118,8 @@ def compile_network(
     for name, value in sorted(network.state_dict().items()):
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
         digest.update(value.contiguous().numpy().data)
-    key = model_key(network, digest.hexdigest(), config=repr(network.config), rate=str(rate))
-    try:
-        model = (store or ModelStore()).provide(key, lambda: _convert(program))
-    except SetupError:
-        return None
+    key = model_key(program.module, digest.hexdigest(), config=repr(network.config), rate=str(rate))
+    model = (store or ModelStore()).provide(key, lambda: _convert(program), tell)
     return CompiledNetwork(network, model, callers)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -38,13 +39,20 @@ class Teacher(nn.Module):
         """Stream of the media file that the teacher takes."""
         return self.input_format.stream
 
-    def arrange(self, device: torch.device, precision: ComputePrecision, weights: str) -> Teacher:
+    def arrange(
+        self,
+        device: torch.device,
+        precision: ComputePrecision,
+        weights: str,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> Teacher:
         """Move the teacher to a device, its extractor arranged for a precision by its backend.
 
         Args:
             device: of the teacher.
             precision: of the extractor, with its backend.
             weights: identifies the extractor's parameters.
+            tell: called with lines for the user.
 
         Returns:
             The teacher itself.
@@ -54,7 +62,7 @@ class Teacher(nn.Module):
         """
         self.eval()
         plain = self.extractor
-        source = ExtractorSource(lambda: plain, lambda: plain, weights)
+        source = ExtractorSource(lambda: plain, lambda: plain, weights, tell)
         self.extractor = prepare_backend(precision, device).arrange(source, precision, device)
         return self.to(device)
 

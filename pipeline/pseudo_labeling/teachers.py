@@ -14,9 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from ...models.teacher import TemporalTeacher
+from ..backends.registry import prepare_backend
 from ..devices import ComputePrecision, resolve_devices
+from ..errors import SetupError
 from ..inference.bundle import DeviceNetworks
 from ..inference.teacher import score_modality
+from ..precisions import QUANTIZED
 from .clap_teacher import CLAP_MODEL, load_clap
 from .clip_teacher import CLIP_MODEL, load_clip
 from .hub import load_all, load_transformers
@@ -34,11 +37,13 @@ class LoadedTeachers:
         networks: per device: the teachers by stream.
         hashes: "CLIP" and "CLAP" -> hash of the model's files, and `TEMPORAL` -> that of the temporal teacher's.
         temporal: temporal teacher on the first device; None for the logits of CLIP and CLAP.
+        notes: of what computes them, for the user.
     """
 
     networks: tuple[DeviceNetworks, ...]
     hashes: Mapping[str, str]
     temporal: TemporalTeacher | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -76,12 +81,15 @@ def load_teachers(
         A copy of CLIP and CLAP on each device, and the temporal teacher on the first.
 
     Raises:
-        SetupError: transformers or files are missing; the message names all of them.
+        SetupError: transformers or files are missing; the message names all of them. Or the teachers cannot be computed
+            in this precision here.
     """
+    if precision.name in QUANTIZED:
+        raise SetupError(f"the teachers are not quantized, so that they cannot compute in {precision.name}; use bf16")
     transformers = load_transformers()
     devices = resolve_devices(device)
     for resolved in devices:
-        precision.prepare(resolved)
+        prepare_backend(precision, resolved)
     with torch.inference_mode():
         (clap_teacher, clap_hash), (clip_teacher, clip_hash) = load_all(
             partial(load_clap, transformers, clap, prompts.audio_prompts, offline=offline),
@@ -90,13 +98,14 @@ def load_teachers(
     teachers = [clap_teacher, clip_teacher]
     copies = [teachers, *(copy.deepcopy(teachers) for _ in devices[1:])]
     weights = {clap_teacher.stream: clap_hash, clip_teacher.stream: clip_hash}
+    notes: list[str] = []
     networks: tuple[Any, ...] = tuple(
-        (target, {one.stream: one.arrange(target, precision, weights[one.stream]) for one in copied})
+        (target, {one.stream: one.arrange(target, precision, weights[one.stream], notes.append) for one in copied})
         for target, copied in zip(devices, copies, strict=True)
     )
     hashes = {"CLAP": clap_hash, "CLIP": clip_hash}
     if temporal is None:
-        return LoadedTeachers(networks, hashes)
+        return LoadedTeachers(networks, hashes, notes=tuple(dict.fromkeys(notes)))
     texts = clap_teacher.text_embeddings.float(), clip_teacher.text_embeddings.float()
     teacher, hashes[TEMPORAL] = load_temporal(temporal, prompts.labels, *texts)
-    return LoadedTeachers(networks, hashes, teacher.to(devices[0]))
+    return LoadedTeachers(networks, hashes, teacher.to(devices[0]), tuple(dict.fromkeys(notes)))

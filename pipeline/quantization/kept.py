@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from .calibration import Progress
 from .write import Quantization, quantize_bundle, write_quantized
 
 RUN_CLIPS = 20  # at the beginning of a run that its networks are calibrated on
-MAX_KEPT = 20  # bundles in the folder; the least recently used are removed
+MAX_KEPT = 20  # folders of networks; the least recently used are removed
 _ABANDONED = 86_400  # seconds after which what a killed process has begun is removed
 
 
@@ -80,8 +80,9 @@ def _join_parser(quantized: Bundle, bundle: Bundle, source: WeightSource) -> Bun
     found = {name: hashes[file_name(name, path)] for name, path in own.items()}
     assert quantized.root is not None  # of `find_kept`
     place = quantized.root.with_name(f"{quantized.root.name}-{identify_calibration(found)}")
-    if not place.is_dir():
-        files = {name: quantized.root / name for name in quantized.extractors.values()} | own
+    files = {name: quantized.root / name for name in quantized.extractors.values()} | own
+    if not _holds(place, {**quantized.sha256, **found}):
+        shutil.rmtree(place, ignore_errors=True)  # a damaged one
         with _made_whole(place) as part:
             for name, path in files.items():
                 target = inside(part, name)
@@ -90,6 +91,14 @@ def _join_parser(quantized: Bundle, bundle: Bundle, source: WeightSource) -> Bun
     with contextlib.suppress(OSError):
         os.utime(place)
     return replace(quantized, root=place, sha256={**quantized.sha256, **found})
+
+
+def _holds(place: Path, hashes: Mapping[str, str]) -> bool:
+    """Return whether a folder has files with these hashes."""
+    try:
+        return all(hash_file(inside(place, name)) == digest for name, digest in hashes.items())
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager

@@ -115,6 +115,17 @@ def test_what_killed_processes_have_left_is_removed_after_a_day(tmp_path: Path) 
     assert {path.name for path in tmp_path.iterdir()} == {new.name, KEY}
 
 
+def test_a_model_of_a_folder_that_is_only_read_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ModelStore(tmp_path).provide(KEY, make_model)
+
+    def refuse_to_change(*_: object, **__: object) -> None:
+        raise PermissionError(1, "not permitted")
+
+    for name in ("os.utime", "tempfile.mkdtemp"):
+        monkeypatch.setattr(name, refuse_to_change)
+    assert apply(ModelStore(tmp_path).provide(KEY, refuse)) == [2, 2, 2]
+
+
 @pytest.mark.parametrize("problem", ["file", "unwritable"])
 def test_a_folder_that_cannot_be_written_is_done_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: str
@@ -124,7 +135,11 @@ def test_a_folder_that_cannot_be_written_is_done_without(
         folder.write_text("not a folder")
     else:
         monkeypatch.setattr("tempfile.mkdtemp", lambda **_: (_ for _ in ()).throw(PermissionError(13, "denied")))
-    assert apply(ModelStore(folder).provide(KEY, make_model)) == [2, 2, 2]
+    told: list[str] = []
+    assert apply(ModelStore(folder).provide(KEY, make_model, told.append)) == [2, 2, 2]
+    assert len(told) == 1
+    assert told[0].startswith(f"{folder}: cannot be written (")
+    assert told[0].endswith("); networks are converted at each start")
 
 
 def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,8 +147,12 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise RuntimeError("no space left on device")
 
     monkeypatch.setattr(import_openvino(), "save_model", fail)
-    assert apply(ModelStore(tmp_path).provide(KEY, make_model)) == [2, 2, 2]
+    told: list[str] = []
+    assert apply(ModelStore(tmp_path).provide(KEY, make_model, told.append)) == [2, 2, 2]
     assert list(tmp_path.iterdir()) == []
+    assert told == [
+        f"{tmp_path}: cannot be written (OpenVINO cannot write the model); networks are converted at each start"
+    ]
 
 
 def test_processes_store_the_same_model_at_the_same_time(tmp_path: Path) -> None:
@@ -149,12 +168,15 @@ def test_processes_store_the_same_model_at_the_same_time(tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == [KEY]
 
 
-def test_a_key_depends_on_weights_code_and_settings() -> None:
+def test_a_key_depends_on_weights_code_versions_and_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     network = meta_extractor("vgg19_tiny")
     key = model_key(network, "one")
     assert key == model_key(build_extractor("vgg19_tiny"), "one")
     assert len({key, model_key(network, "two"), model_key(network, "one", calibration="x")}) == 3
     assert model_key(meta_extractor("vgg19_small"), "one") != key
+    monkeypatch.setattr("avvp.pipeline.backends.model_store.version", lambda name: f"a later {name}")
+    assert model_key(network, "one") != key
+    monkeypatch.undo()
     network.scale = 1 / 32  # type: ignore[assignment] - not a module, and not in the network's repr
     assert model_key(network, "one") != key
 

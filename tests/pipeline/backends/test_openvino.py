@@ -26,6 +26,7 @@ from avvp.pipeline.devices import ComputePrecision
 from avvp.pipeline.errors import SetupError
 from avvp.pipeline.features import batch_memory
 from avvp.weights.parts import Part
+from avvp.weights.untrained import untrained_state
 from support.golden import MEDIA, fill, load_npz, needs_golden, needs_media
 from torch import Tensor, nn
 
@@ -117,6 +118,18 @@ def test_without_openvino_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) ->
         openvino_import.import_openvino()
 
 
+def test_an_openvino_that_cannot_be_imported_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_import, "has_openvino", lambda: True)
+    monkeypatch.setitem(sys.modules, "openvino", None)  # type: ignore[arg-type] - as Python marks it
+    with pytest.raises(SetupError, match=r"OpenVINO cannot be used here \(.*openvino.*\); reinstall it"):
+        openvino_import.import_openvino()
+
+
+def test_on_a_gpu_the_device_is_named() -> None:
+    with pytest.raises(SetupError, match="the backend openvino computes on the CPU, which --device cpu chooses"):
+        prepare_backend(FP32, torch.device("cuda"))
+
+
 def test_a_cpu_without_bf16_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_backend, "computes_bfloat16", lambda: False)
     assert prepare_backend(FP32, CPU).name == "openvino"
@@ -125,7 +138,7 @@ def test_a_cpu_without_bf16_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_int8_needs_quantized_networks(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match="int8 needs quantized networks"):
+    with pytest.raises(SetupError, match="int8 needs networks that avvp weights quantize has made"):
         OpenVINOBackend(tmp_path).arrange(source_of(Scaled), ComputePrecision("int8", backend="openvino"), CPU)
 
 
@@ -140,6 +153,23 @@ def test_a_network_of_another_package(tmp_path: Path, precision: str) -> None:
     rows, expected = extractor(extractor.prepare(inputs)), plain(plain.prepare(inputs))
     assert rows.dtype == torch.float32
     np.testing.assert_allclose(rows, expected, rtol=1e-5 if precision == "fp32" else 0.05, atol=1e-2)
+
+
+def test_a_network_that_is_not_stored_keeps_its_parameters(tmp_path: Path) -> None:
+    """Where the store cannot be written, the model shares memory with a network that nobody else has."""
+    (tmp_path / "file").write_text("not a folder")
+    source = ExtractorSource(
+        lambda: build_extractor("vggish_tiny", untrained_state(extractor_shapes("vggish_tiny"), 5)),
+        partial(meta_extractor, "vggish_tiny"),
+        "seed 5",
+        (told := []).append,
+    )
+    extractor = OpenVINOBackend(tmp_path / "file").arrange(source, FP32, CPU)
+    others = [torch.full((1 << 18,), float(number)) for number in range(50)]  # would overwrite what is free
+    inputs = torch.randn(3, 96, 64)
+    expected = source.load()(inputs)
+    np.testing.assert_allclose(extractor(inputs), expected, rtol=1e-4, atol=1e-5)
+    assert (len(others), len(told)) == (50, 1)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from avvp.pipeline.cli import calibrated_run
 from avvp.pipeline.quantization import kept, write
 from avvp.pipeline.quantization.kept import kept_folder
 from support.command import Run
@@ -75,6 +76,43 @@ def test_timelines_name_the_bundle_and_its_calibration(
     assert set(provenance["weights"]) > {"resnet_tiny.int8.safetensors"}
     dry = run(*command, "--dry-run")  # known, so nothing has to be computed
     assert dry.status == 0, dry.err
+
+
+def test_runs_that_are_refused_leave_the_calibration_of_a_folder(
+    run: Run, videos: Path, clips: Clips, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feats = tmp_path / "feats"
+    command = ("extract", videos, "-o", feats, "--weights", tiny_bundle, "--precision", "int8")
+    assert run(*command).status == 0
+    before = (feats / "journal" / "calibration.json").read_text()
+    (videos / "a.mp4").write_bytes(clips.blink.read_bytes())
+    monkeypatch.setattr(calibrated_run, "_read", lambda _: None)  # as of other weights
+    refused = run(*command)
+    assert refused.status == 2
+    assert f"{feats}: holds features of int8 networks with another calibration; choose another folder" in refused.err
+    assert (feats / "journal" / "calibration.json").read_text() == before
+
+
+def test_nothing_is_calibrated_for_a_folder_of_another_precision(
+    run: Run, videos: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    feats = tmp_path / "feats"
+    command = ("extract", videos, "-o", feats, "--weights", tiny_bundle)
+    assert run(*command).status == 0
+    refused = run(*command, "--precision", "int8")
+    assert refused.status == 2
+    assert f"{feats}: holds features in fp32; choose another folder" in refused.err
+    assert "calibrating" not in refused.err
+
+
+def test_a_damaged_copy_of_a_parser_is_made_again(run: Run, videos: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    command = ("parse", videos, "--weights", tiny_bundle, "--precision", "int8", "--output-dir")
+    assert run(*command, tmp_path / "events").status == 0
+    (copy,) = kept_folder().glob(f"{calibration_of(tmp_path / 'events')}-*/parser.safetensors")
+    content = copy.read_bytes()
+    copy.write_bytes(content[:-1] + b"\xff")
+    assert run(*command, tmp_path / "others").status == 0
+    assert copy.read_bytes() == content
 
 
 def test_networks_that_are_gone_are_named(run: Run, videos: Path, tiny_bundle: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from avvp.pipeline.backends import sized_model
 from avvp.pipeline.backends.model_store import ModelStore
 from avvp.pipeline.devices import ComputePrecision
 from avvp.pipeline.errors import SetupError
@@ -17,6 +18,7 @@ from avvp.pipeline.inference.bundle import LoadedBundle, load_networks
 from avvp.pipeline.inference.compiled_network import CompiledNetwork, compile_network
 from avvp.pipeline.inference.networks import Network
 from avvp.pipeline.inference.predict import predict_video
+from avvp.pipeline.inference.programs import ParserProgram
 from support.bundles import write_tiny_localizer
 from support.command import Run
 from support.media import Clips
@@ -70,6 +72,65 @@ def test_a_localizer(tmp_path: Path, system: str) -> None:
     assert_equal_predictions(bundle, compiled(bundle, tmp_path / "store"))
 
 
+def test_videos_of_any_length_are_computed_in_batches_of_two_sizes(
+    tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = load(str(tiny_bundle))
+    network, made = compiled(bundle, tmp_path), []
+    original = sized_model._Compiled
+    monkeypatch.setattr(sized_model, "_Compiled", lambda *given: (made.append(given[2]), original(*given))[1])
+    for segments in (7, 10, 15, 33, 45, 50, 90, 200):
+        streams = random_streams(bundle, segments)
+        found, expected = (predict_video(one, streams, CPU).arrays() for one in (network, bundle.parser))
+        for name, table in found.items():
+            np.testing.assert_allclose(table, expected[name], atol=1e-5, err_msg=f"{name} of {segments} s")
+    assert made == [1, 8]
+
+
+def test_the_key_knows_the_form_that_is_converted(
+    tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyed: list[object] = []
+    original = compiled_network.model_key
+    monkeypatch.setattr(
+        compiled_network,
+        "model_key",
+        lambda network, *given, **facts: (keyed.append(network), original(network, *given, **facts))[1],
+    )
+    compiled(load(str(tiny_bundle)), tmp_path)
+    assert isinstance(keyed[0], ParserProgram)  # whose code clamps and masks
+
+
+def test_a_single_file_is_not_kept_waiting(
+    run: Run, clips: Clips, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise SetupError("the parser was compiled")
+
+    monkeypatch.setattr("avvp.pipeline.inference.bundle.compile_network", fail)
+    options = ("--weights", tiny_bundle, "--backend", "openvino")
+    single = run("parse", clips.blink, *options, "-o", tmp_path / "blink.json")
+    assert (single.status, "PyTorch computes" in single.err) == (0, False), single.err
+    dry = run("parse", clips.blink, *options, "--output-dir", tmp_path / "events", "--dry-run")
+    assert (dry.status, "PyTorch computes" in dry.err) == (0, False), dry.err
+    many = run("parse", clips.blink, clips.steady, *options, "--output-dir", tmp_path / "events")
+    assert many.status == 0, many.err
+    assert many.err.count("PyTorch computes the parser, in the same precision: the parser was compiled") == 1
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_cache_that_cannot_be_written_is_told_once(
+    run: Run, clips: Clips, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, many: bool
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    where = ("--output-dir", tmp_path / "events") if many else ("-o", tmp_path / "blink.json")
+    result = run("parse", clips.blink, "--weights", tiny_bundle, "--backend", "openvino", *where)
+    assert result.status == 0, result.err
+    folder = tmp_path / "file" / "avvp" / "compiled"
+    assert result.err.count(f"{folder}: cannot be written (Not a directory); networks are converted at each start") == 1
+
+
 def test_features_that_are_not_finite_are_refused(tmp_path: Path, tiny_bundle: Path) -> None:
     bundle = load(str(tiny_bundle))
     network = compiled(bundle, tmp_path)
@@ -88,15 +149,20 @@ def test_pytorch_computes_what_cannot_be_converted(
         raise SetupError("the parser cannot be converted")
 
     monkeypatch.setattr(compiled_network, "convert_module", fail)
-    assert compile_network(bundle.parser, 8, store=ModelStore(tmp_path)) is None
-    assert bundle.compile_parser().predictor is bundle.parser
+    with pytest.raises(SetupError):
+        compile_network(bundle.parser, 8, store=ModelStore(tmp_path))
+    made = bundle.compile_parser()
+    assert made.predictor is bundle.parser
+    assert made.notes == ("PyTorch computes the parser, in the same precision: the parser cannot be converted",)
+    assert made.notes[0] in repr(made)
 
 
 def test_a_conversion_that_differs_is_not_used(
     tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiled_network, "difference", lambda *_: 1e-3)
-    assert compile_network(load(str(tiny_bundle)).parser, 8, store=ModelStore(tmp_path)) is None
+    with pytest.raises(SetupError, match="differs as an OpenVINO model from its original"):
+        compile_network(load(str(tiny_bundle)).parser, 8, store=ModelStore(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -8,11 +8,18 @@ import numpy as np
 import pytest
 import torch
 from avvp.pipeline.devices import ComputePrecision
+from avvp.pipeline.errors import SetupError
 from avvp.pipeline.pseudo_labeling.prompts import Prompts
 from avvp.pipeline.pseudo_labeling.teachers import load_teachers
 from support.teachers import write_teachers
 
 PROMPTS = Prompts(("Dog", "Cat"), ("a dog", "a cat"), ("barking", "meowing"), (0.0, 0.0), (0.0, 0.0))
+
+
+def test_teachers_are_not_quantized() -> None:
+    """Said before anything is downloaded."""
+    with pytest.raises(SetupError, match="teachers are not quantized, so that they cannot compute in int8; use bf16"):
+        load_teachers(PROMPTS, device="cpu", precision=ComputePrecision("int8", backend="openvino"))
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 0.1)])
