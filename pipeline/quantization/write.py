@@ -249,7 +249,7 @@ def _describe(bundle: Bundle, folder: Path, extractors: Mapping[str, str], hashe
     description = bundle.description[: MAX_DESCRIPTION - len(_SUFFIX_OF_DESCRIPTION)] + _SUFFIX_OF_DESCRIPTION
     return replace(
         bundle,
-        name=folder.name,
+        name=(folder.resolve() if folder.name in {"", ".."} else folder).name,
         description=description.removeprefix("; "),
         extractors=extractors,
         sha256=hashes,

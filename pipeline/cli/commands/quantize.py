@@ -89,9 +89,8 @@ def quantize(options: QuantizeOptions) -> int:
         from ..console import Console
 
         console = Console(quiet=options.quiet)
-        provide_weights(bundle, options, console)
         with console:
-            console.busy("loading networks")
+            console.busy("loading OpenVINO and NNCF")
             from ...decode.options import DecodeOptions
             from ...quantization.calibration import split_clips
             from ...quantization.write import check_folder, check_quantizable, quantize_bundle, write_quantized
@@ -101,6 +100,7 @@ def quantize(options: QuantizeOptions) -> int:
         calibration, held_out = split_clips(paths, options.calibrate, options.check)
         if options.check and not held_out and is_given("check"):
             raise SetupError("--check needs a clip beside that of the calibration, and the folder has one")
+        provide_weights(bundle, options, console)
         decoding = DecodeOptions(
             decoder=options.decoder, resampler=options.resampler, timeout=options.decode_timeout, debug=options.debug
         )

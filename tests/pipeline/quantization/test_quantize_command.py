@@ -231,4 +231,27 @@ def test_export_names_the_original(run: Run, output: Path, tmp_path: Path) -> No
 
 def test_int8_of_one_file_needs_a_quantized_bundle(run: Run, clips: Clips, tiny_bundle: Path) -> None:
     result = run("parse", clips.steady, "--weights", tiny_bundle, "--precision", "int8")
-    check_refused(result, "int8 needs quantized networks, and bundle 'tiny' has none: avvp weights quantize makes")
+    check_refused(result, "int8 needs quantized networks, and those of tiny are not: avvp weights quantize makes")
+    missing = run("parse", clips.steady, "--offline", "--precision", "int8")  # before its files are looked for
+    check_refused(missing, "int8 needs quantized networks, and those of ")
+    with pytest.raises(SetupError, match="int8 needs quantized networks, and bundle 'tiny' has none: avvp weights"):
+        avvp.load(tiny_bundle, precision="int8", device="cpu")
+
+
+def test_what_is_missing_is_named_before_anything_is_downloaded(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> None:
+        raise SetupError("int8 needs NNCF")
+
+    monkeypatch.setattr(write, "import_nncf", missing)
+    result = run("weights", "quantize", "leap-llp", "--clips", folder, "-o", tmp_path / "out", "--offline")
+    check_refused(result, "int8 needs NNCF")
+
+
+def test_a_bundle_in_this_folder_has_its_name(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    described = write._describe(read_bundle(tiny_bundle), Path(), {}, {})
+    assert described.name == tmp_path.name
