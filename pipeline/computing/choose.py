@@ -11,9 +11,10 @@ from ..backends.registry import prepare_backend
 from ..devices import FP32, ComputePrecision
 from ..errors import SetupError
 from ..precisions import AUTO, BACKENDS, TORCH
+from ..text import escape
 from .machine import this_machine
 from .measure_extraction import CPU_PRECISIONS, GPU_PRECISIONS, SUBJECT, measure_extraction
-from .speed_file import Measurement, Speed, recall
+from .speed_file import Measurement, Speed, recall, speed_path
 
 # Largest relative distance of the measured rows from torch's fp32. For the others it is a cosine of 0.99995.
 MAX_ERRORS = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 1e-2}
@@ -33,9 +34,7 @@ class Choice:
     reason: str = ""
 
 
-def choose(
-    wanted: ComputePrecision, device: torch.device, cores: int | None = None, *, remembered: bool = True
-) -> Choice:
+def choose(wanted: ComputePrecision, device: torch.device, cores: int | None = None) -> Choice:
     """Choose what is `AUTO` in a precision.
 
     In the precision that the user names, the fastest backend is chosen; else the fastest of fp32 and bf16, on a GPU
@@ -45,7 +44,6 @@ def choose(
         wanted: by the user.
         device: that networks compute on.
         cores: of a CPU that they use; None is all that this process may use.
-        remembered: use an earlier measurement of this machine.
 
     Returns:
         The choice: as it is wanted if that is clear.
@@ -58,12 +56,15 @@ def choose(
     ways = _possible(wanted, device)
     if len(ways) == 1:
         return Choice(ways[0])
-    measured = recall(this_machine(device, cores), SUBJECT) if remembered else None
+    machine = this_machine(device, cores)
+    measured = recall(machine, SUBJECT)
     measurement = measured or measure_extraction(device, cores)
     fastest = fastest_of(measurement, ways)
     if fastest is None:  # of what is possible nothing was measured, or nothing is exact enough
         return Choice(ways[0], f"computing in {ways[0]}: nothing else is exact enough on this machine")
     when = "measured before" if measured else "measured now, and remembered"
+    if recall(machine, SUBJECT) is None:
+        when = f"measured now, and each time: {escape(speed_path())} cannot be written"
     return Choice(fastest, f"computing in {fastest}{_describe_gain(measurement, fastest)} ({when})")
 
 
@@ -114,7 +115,7 @@ def _possible(wanted: ComputePrecision, device: torch.device) -> list[ComputePre
                 ways.append(way)
     if not ways:
         if problems:
-            raise problems[-1]
+            raise problems[0]
         replace(wanted, backend=backends[0]).prepare(device)  # raises: no backend has such a precision
         raise AssertionError("a precision of no backend")
     return ways

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from avvp.pipeline.backends.registry import BACKENDS
@@ -133,3 +135,11 @@ def test_measurement_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert by_way["torch", "fp32"].error < 1e-5
     again = choose(ComputePrecision(AUTO, backend=AUTO), CPU, 1)  # from what is remembered
     assert again.reason.endswith("(measured before)")
+
+
+def test_a_measurement_that_cannot_be_kept_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(chooser, "measure_extraction", lambda *_: remember_rates(10, 17, 12, 21))
+    reason = choose(ComputePrecision(AUTO, backend=AUTO), CPU).reason
+    assert reason.endswith(f"(measured now, and each time: {tmp_path}/file/avvp/speeds.json cannot be written)")
