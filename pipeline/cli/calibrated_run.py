@@ -51,8 +51,8 @@ def check_quantized(bundle: Bundle, options: PrecisionOptions) -> None:
 
     if not any(map(is_quantized, bundle.extractors.values())):
         raise SetupError(
-            f"int8 needs quantized networks, and those of {escape(bundle.name)} are not: {_MAKE}; runs with"
-            " --output-dir quantize their own"
+            f"int8 needs quantized networks, and those of {escape(bundle.name)} are not: {_MAKE}; avvp extract and avvp"
+            " parse --output-dir quantize them on their own"
         )
 
 

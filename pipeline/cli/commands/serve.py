@@ -17,6 +17,7 @@ from ...errors import SetupError
 from ...inference.other_profile import with_profile
 from ...precisions import TORCH
 from ...text import escape
+from ..calibrated_run import check_quantized
 from ..missing_weights import provide_weights
 from ..options.batch_options import PrecisionOptions
 from ..options.command import (
@@ -142,6 +143,7 @@ def serve(options: ServeOptions) -> int:
     with exit_2_on_error(debug=options.debug):
         bundle = with_profile(load_bundle(options.weights, options.source()), options.profile)
         require_parser(bundle)
+        check_quantized(bundle, options)
         _check_extra()
         token = _token(options)
 

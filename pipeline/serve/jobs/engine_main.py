@@ -1,10 +1,11 @@
 """Main function of the engine: a process that loads the networks of a bundle, then parses one file after another.
 
 It reads commands from standard input, one JSON object per line: ``{"parse": {"path", "name", "target"}}`` and
-``{"cancel": true}`` for the file that is parsed. It answers in the same format: ``{"ready": model, "choice": line}``,
-where the line says why backend and precision were chosen, or ``{"failed": cause}`` at first; then ``{"progress":
-[stage, done, total]}``, and for each file ``{"done": {"duration", "events"}}``, ``{"failed": cause}``, ``{"output":
-cause}`` where the timeline cannot be written, or ``{"stopped": true}``. When standard input ends, the process ends.
+``{"cancel": true}`` for the file that is parsed. It answers in the same format: ``{"ready": model, "choice": lines}``,
+where the lines say why backend and precision were chosen and what computes the networks, or ``{"failed": cause}`` at
+first; then ``{"progress": [stage, done, total]}``, and for each file ``{"done": {"duration", "events"}}``, ``{"failed":
+cause}``, ``{"output": cause}`` where the timeline cannot be written, or ``{"stopped": true}``. It ends with standard
+input.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class _Loaded:
     thresholds: Thresholds
     decoding: DecodeOptions
     batches: Batches
-    choice: str  # why backend and precision were chosen, if they were
+    notes: str  # lines: why backend and precision were chosen, and of what computes the networks
 
 
 def main(settings: str) -> None:
@@ -87,7 +88,7 @@ def main(settings: str) -> None:
         writer.send({"failed": str(error)})
         return
     digest = hashlib.sha256(json.dumps(sorted(loaded.bundle.hashes.items())).encode()).hexdigest()[:8]
-    writer.send({"ready": f"{loaded.bundle.name}-{digest}", "choice": loaded.choice})
+    writer.send({"ready": f"{loaded.bundle.name}-{digest}", "choice": loaded.notes})
     while True:
         command = commands.get()
         cancelled.clear()
@@ -116,7 +117,8 @@ def _load(options: EngineSettings) -> _Loaded:
     tables = NO_TABLES if options.thresholds is None else read_thresholds(Path(options.thresholds))
     thresholds = bundle.thresholds.changed(tables, segment=options.threshold, video=options.threshold)
     decoding = DecodeOptions(timeout=options.decode_timeout, debug=options.debug)
-    return _Loaded(bundle, thresholds, decoding, file_batches(bundle.extractors), choice.reason)
+    notes = "\n".join(filter(None, (choice.reason, *bundle.notes)))
+    return _Loaded(bundle, thresholds, decoding, file_batches(bundle.extractors), notes)
 
 
 def _warm_up(loaded: _Loaded) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from avvp.pipeline.backends import sized_model
+from avvp.pipeline.backends import model_store, sized_model
 from avvp.pipeline.backends.model_store import ModelStore
 from avvp.pipeline.devices import ComputePrecision
 from avvp.pipeline.errors import SetupError
@@ -91,7 +91,7 @@ def test_the_key_knows_the_form_that_is_converted(
     tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keyed: list[object] = []
-    original = compiled_network.model_key
+    original = model_store.model_key
     monkeypatch.setattr(
         compiled_network,
         "model_key",

@@ -143,6 +143,17 @@ def test_timelines_of_another_profile_and_precision(tiny_bundle: Path, clips: Cl
     assert document["provenance"]["features"]["frames_per_segment"] == 2
 
 
+def test_what_computes_the_networks_is_told(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise SetupError("it cannot be converted")
+
+    monkeypatch.setattr("avvp.pipeline.inference.bundle.compile_network", fail)
+    settings = replace(SETTINGS, weights=str(tiny_bundle), precision="fp32", backend="openvino", device="cpu")
+    loaded = engine_main._load(settings)
+    with loaded.batches:
+        assert loaded.notes == "PyTorch computes the parser, in the same precision: it cannot be converted"
+
+
 def test_weights_that_cannot_be_loaded(tmp_path: Path) -> None:
     (tmp_path / "bundle.toml").write_text("profile = 1")
     with pytest.raises(SetupError, match="not a bundle description"):

@@ -198,6 +198,7 @@ class TestStart:
             (("--host", "203.0.113.1"), "203.0.113.1, port 9090: "), (("--host", "no.host.invalid"), "--host no.host"),
             (("--host", "a" * 300), "--host aaa"), (("--label-studio", "evil"), "--label-studio 'evil': expected"),
             (("--max-hours", "25"), "--max-hours"), (("no/folder",), "does not exist"), (("--weights", "lost"), "lost"),
+            (("--precision", "int8"), "int8 needs quantized networks, and those of tiny are not: avvp weights"),
         ],
     )  # fmt: skip
     def test_other_faults(self, serve: Callable[..., Result], options: tuple[str, ...], reason: str) -> None:
