@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from avvp.extractors.base import Extractor
 from avvp.extractors.inputs import CLAP_MEL, CLIP_FRAME
 from avvp.models.labels import LLP_LABELS
 from avvp.pipeline.datasets.annotations import read_annotations
@@ -32,12 +33,12 @@ PAGE = ROOT / "docs" / "own-data.md"
 SECONDS = 3
 
 
-class Knowing(torch.nn.Module):
+class Knowing(Extractor):
     """Knows its inputs by heart: logits far above or below the thresholds, and one feature."""
 
     def __init__(self, form: Any, answers: Mapping[bytes, np.ndarray], thresholds: tuple[float, ...]) -> None:
-        super().__init__()
-        self.input_format, self.stream, self.dim = form, form.stream, len(thresholds) + 1
+        super().__init__(len(thresholds) + 1)
+        self.input_format = form  # pyright: ignore[reportAttributeAccessIssue] - a ClassVar of the others
         self._answers, self._thresholds = answers, np.array(thresholds, np.float32)
 
     def prepare(self, reduced: torch.Tensor) -> torch.Tensor:
