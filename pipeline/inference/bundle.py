@@ -325,6 +325,7 @@ def load_parser(
         WeightsError: files are missing or damaged.
     """
     resolved = resolve_device(device)
+    FP32.prepare(resolved)  # a GPU's LSTMs would use TF32 otherwise
     if isinstance(bundle, str):
         bundle = load_bundle(bundle, source)
     paths, _ = gather_files(bundle.without_extractors(), source)

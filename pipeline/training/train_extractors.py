@@ -18,6 +18,7 @@ from ...extractors.registry import EXTRACTORS
 from ...extractors.vgg19 import POSITIONS, VGG19
 from ...extractors.vggish import VGGish
 from ...weights.manifest import BUNDLE_FILE, Bundle, format_bundle
+from ..devices import FP32
 from ..errors import TrainingError
 from ..files import write_atomic
 from ..memory import converting_out_of_memory
@@ -95,6 +96,7 @@ def _start(
 ) -> ExtractorTraining:
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
+    FP32.prepare(torch.device(device))  # a GPU's convolutions would use TF32 otherwise
     network = EXTRACTORS[name]().to(device).train()
     if network.memory_format is torch.channels_last:  # 3-d convolutions train twice as fast in the default layout
         network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - a gap in torch's stubs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 from avvp.extractors.base import Extractor
@@ -19,6 +20,10 @@ from avvp.pipeline.batch.compute_workers import (
 )
 from avvp.pipeline.devices import FP32, ComputePrecision, resolve_devices
 from avvp.pipeline.errors import SetupError
+from avvp.pipeline.inference.bundle import load_parser
+from avvp.pipeline.training.extractor_examples import Examples
+from avvp.pipeline.training.settings.extractor_settings import ExtractorTrainingConfig
+from avvp.pipeline.training.train_extractors import train_extractor
 from torch import Tensor
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
@@ -99,3 +104,17 @@ def test_batches_that_do_not_fit_name_the_option_to_lower(monkeypatch: pytest.Mo
     with pytest.raises(SetupError, match=r"use a smaller --batch-size \(CUDA out of memory"):
         record_graphs((GPU, networks), {"audio": 2})
     assert record_graphs((CPU, networks), {"audio": 2}) == (CPU, networks)
+
+
+def test_networks_without_a_choice_of_precision_compute_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's default would let a GPU compute convolutions and LSTMs in TF32."""
+    prepared: list[tuple[str, str]] = []
+
+    def prepare(precision: ComputePrecision, device: torch.device) -> None:
+        prepared.append((precision.name, device.type))
+
+    monkeypatch.setattr(ComputePrecision, "prepare", prepare)
+    load_parser("demo", device="cpu")
+    examples = Examples(np.zeros((2, *LOG_MEL.shape), np.float32), np.zeros((2, 2), bool))
+    train_extractor("vggish_tiny", examples, ExtractorTrainingConfig(epochs=1))
+    assert prepared == [("fp32", "cpu")] * 2
