@@ -24,6 +24,7 @@ _CPU_SECONDS, _GPU_SECONDS = 1, 32  # eight frames of ResNet-152 still fit a cor
 _CPU_TEACHER_SECONDS, _GPU_TEACHER_SECONDS = 4, 64
 # Of a file alone: a usual clip. VGGish is a fifth slower for each than with 32, but three times as fast for one clip.
 _FILE_AUDIO_BATCH = 10
+_FILE_PICTURES = 4  # where a profile takes a part of them: a usual clip has 20, which batches of 8 pad to 24
 
 
 def thread_networks(networks: Sequence[DeviceNetworks], cores: int) -> list[DeviceNetworks]:
@@ -87,6 +88,8 @@ def file_batches(extractors: LoadedExtractors, *, cores: int | None = None, seco
         return Batches(sizes, pad=compiled)
     if seconds is None:
         sizes["audio"] = min(sizes["audio"], _FILE_AUDIO_BATCH)
+        if get_profile(extractors.spec.profile).pictures_per_segment is not None:
+            sizes["visual_2d"] = _FILE_PICTURES
     lanes = ComputeLanes(cores or torch.get_num_threads())
     for network in extractors.by_name.values():
         network.expect_callers(lanes.count)

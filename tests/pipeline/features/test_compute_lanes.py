@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import CancelledError, wait
+from dataclasses import replace
 from pathlib import Path
 
 import avvp
@@ -237,5 +238,8 @@ def test_a_cpu_has_a_lane_for_each_core_and_batches_of_one_size(tiny_bundle: Pat
         assert batches.lanes is not None
         assert (batches.lanes.count, batches.pad) == (2, True)
         assert (batches.sizes["audio"], batches.sizes["visual_2d"], batches.sizes["visual_3d"]) == (10, 8, 1)
+    fast = replace(extractors, spec=replace(extractors.spec, profile="fast"))
+    with file_batches(fast, cores=2) as batches:
+        assert batches.sizes["visual_2d"] == 4  # of which 20 pictures are a multiple
     with file_batches(extractors, cores=1, seconds=12) as batches:
         assert (batches.sizes["audio"], batches.sizes["visual_2d"]) == (48, 96)
