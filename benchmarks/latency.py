@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (folder / "clips").mkdir()
         seconds = 2 if options.smoke else 10
         clip = generate_clip(folder / "clips" / "clip.mp4", seconds=seconds, size="320x240").resolve()
-        ways = {text: _read_way(text, bundle, folder) for text in options.ways.split(",")}
+        ways = {text: _read_way(text, bundle, options.quantized, folder) for text in options.ways.split(",")}
         measures = {"start": _measure_start, "warm": _measure_warm, "serve": _measure_serve}
         for part in options.parts:
             print(f"{part}: clip of {seconds} s, {available_cores()} cores")
@@ -111,6 +111,7 @@ def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--parts", default=",".join(_WHOLE), help=f"of {', '.join(_WHOLE)}; separated by commas")
     parser.add_argument("--ways", help=f"separated by commas; by default {','.join(_WAYS)}")
     parser.add_argument("--weights", help="name or folder of a bundle, in place of random parameters")
+    parser.add_argument("--quantized", help="folder of a bundle for int8, in place of one that is made")
     options = parser.parse_args(arguments)
     options.ways = options.ways or ("torch:fp32" if options.smoke else ",".join(_WAYS))
     options.parts = options.parts.split(",")
@@ -144,12 +145,12 @@ def write_bundle(folder: Path) -> Path:
     return folder
 
 
-def _read_way(text: str, bundle: str, folder: Path) -> Way:
-    """Read a way; make the bundle of quantized networks where it needs one."""
+def _read_way(text: str, bundle: str, given: str | None, folder: Path) -> Way:
+    """Read a way; make the bundle of quantized networks where it needs one and none is given."""
     backend, precision, *profile = text.split(":")
     if precision == "int8":
-        quantized = folder / "int8"
-        if not quantized.exists():
+        quantized = Path(given) if given else folder / "int8"
+        if not given and not quantized.exists():
             clips = folder / "calibration"
             clips.mkdir()
             for number in range(2):
