@@ -66,7 +66,7 @@ _SUMMARIES = {
     "train": "Train a parser or a localizer on extracted features.",
     "train-extractors": "Train small feature extractors on clips with dense labels.",
     "train-teacher": "Train a temporal teacher on clips with labels per second, as UWAV does.",
-    "weights": "List, download, verify, find and share weight files and bundles.",
+    "weights": "List, download, verify, find, share and quantize weight files and bundles.",
 }
 
 

@@ -126,7 +126,8 @@ def test_features_of_the_other_task_are_named_before_anything_is_loaded(
     text = " ".join(result.err.split())
     assert result.status == 2
     streams = "audio, visual_2d, visual_3d or audio, visual_2d"
-    assert f"recipe han reads the streams {streams} (profiles llp, clean, clip-clap, clip-clap-3d), but" in text
+    profiles = "llp, clean, clean-fast, fast, clip-clap, clip-clap-3d"
+    assert f"recipe han reads the streams {streams} (profiles {profiles}), but" in text
     assert "holds audio, visual_map of profile ave" in text
 
 
