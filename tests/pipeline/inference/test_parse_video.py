@@ -18,7 +18,7 @@ from avvp.pipeline.errors import FeatureMismatchError
 from avvp.pipeline.features.extract import FeatureSet
 from avvp.pipeline.inference.bundle import UNTRAINED_WARNING, LoadedBundle, load_networks
 from avvp.pipeline.inference.parse_video import make_timeline, parse_features
-from avvp.pipeline.inference.thresholds import Thresholds
+from avvp.pipeline.inference.thresholds import DecisionRule, Thresholds
 from avvp.pipeline.outputs.formats.events_json import load_schema, to_document, to_json
 from avvp.weights import WeightsError
 from avvp.weights.load import read_state_dict
@@ -111,6 +111,8 @@ def test_documents_follow_the_schema(bundle: LoadedBundle, clips: Clips) -> None
         assert np.shape(document["segments"]["audio"]) == (timeline.segments, 3)
         jsonschema.validate(to_document(timeline), schema)
         assert "segments" not in to_document(timeline)
+    document["provenance"]["rule"] = DecisionRule("own", strict=True).to_dict()
+    jsonschema.validate(document, schema)
     document["events"].append({"modality": "smell"})
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(document, schema)
