@@ -146,3 +146,22 @@ def discard(path: Path) -> None:
     """Remove a temporary file; where the system refuses, the next run tries again."""
     with contextlib.suppress(OSError):
         path.unlink()
+
+
+def rename_folder(part: Path, place: Path) -> None:
+    """Give a finished folder its name.
+
+    Args:
+        part: the folder, beside `place`.
+        place: the name; there may be no folder of it.
+
+    Raises:
+        FileExistsError: there is a folder of this name: another process was faster.
+        OSError: it cannot be renamed.
+    """
+    try:
+        part.rename(place)
+    except OSError as error:
+        if place.is_dir():
+            raise FileExistsError(place) from error
+        raise

@@ -24,7 +24,7 @@ import platformdirs
 from torch import nn
 
 from ...weights.safe_paths import is_file
-from ..durable import PART_PREFIX, sync_folder
+from ..durable import PART_PREFIX, rename_folder, sync_folder
 from ..files import hash_file
 from ..text import escape
 from .openvino_import import import_openvino, openvino_core
@@ -82,7 +82,7 @@ class ModelStore:
     def provide(self, key: str, make: Callable[[], Any], tell: Callable[[str], None] = lambda _: None) -> Any:
         """Return a model, made and stored if the store has no sound copy of it.
 
-        Where the folder cannot be written, the model is made at each start, and the user is told so.
+        Where the folder cannot be written, the model is made at each start, with a note for the user.
 
         Args:
             key: of `model_key`.
@@ -146,7 +146,7 @@ class ModelStore:
                 with (part / name).open("rb") as file:
                     os.fsync(file.fileno())
             with contextlib.suppress(FileExistsError):  # another process has stored the same model meanwhile
-                _rename(part, self.folder / key)
+                rename_folder(part, self.folder / key)
             sync_folder(self.folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -184,13 +184,3 @@ def _measure(folder: Path) -> list[tuple[float, int, Path]]:
 
 def _hash_files(place: Path) -> dict[str, str]:
     return {name: hash_file(place / name) for name in _FILES}
-
-
-def _rename(part: Path, place: Path) -> None:
-    """Give a folder its name. Raises FileExistsError if there is one of this name."""
-    try:
-        part.rename(place)
-    except OSError as error:
-        if place.is_dir():
-            raise FileExistsError(place) from error
-        raise

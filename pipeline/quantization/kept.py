@@ -24,7 +24,7 @@ from ...weights.remote.gather import file_name, gather_files
 from ...weights.safe_paths import inside
 from ...weights.source import ANYWHERE, WeightSource
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
-from ..durable import PART_PREFIX, sync_folder
+from ..durable import PART_PREFIX, rename_folder, sync_folder
 from ..errors import OutputError
 from ..files import hash_file, list_files, make_folder
 from ..text import escape
@@ -109,12 +109,7 @@ def _made_whole(place: Path) -> Iterator[Path]:
         part = Path(tempfile.mkdtemp(prefix=PART_PREFIX, dir=place.parent))
         yield part
         with contextlib.suppress(FileExistsError):
-            try:
-                part.rename(place)
-            except OSError as error:
-                if place.is_dir():
-                    raise FileExistsError(place) from error
-                raise
+            rename_folder(part, place)
         sync_folder(place.parent)
     except OSError as error:
         raise OutputError(f"{escape(place)}: cannot be written: {error.strerror or error}") from error

@@ -1,4 +1,4 @@
-"""`--backend auto` and `--precision auto`: what is chosen is told once, recorded, and kept by the folder."""
+"""`--backend auto` and `--precision auto`: the choice is printed once, recorded, and kept for the folder."""
 
 from __future__ import annotations
 
