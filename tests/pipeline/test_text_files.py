@@ -160,6 +160,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OWN_TEXT = {
     "pipeline/memory.py": "limits that the system states",
     "weights/manifest.py": "its own manifest.toml",
+    "weights/quantized.py": "the header of its own files, which is JSON in UTF-8 by safetensors",
     "weights/remote/bundles.py": "its own records of a hub",
     "pipeline/diagnosis/installation.py": "facts that the system states",
     "pipeline/batch/failures.py": "its own failures.csv",
@@ -175,6 +176,9 @@ OWN_TEXT = {
     "pipeline/serve/jobs/job.py": "its own journal",
     "pipeline/pseudo_labeling/record.py": "its own record",
     "pipeline/batch/journal.py": "its own journal",
+    "pipeline/quantization/quantize.py": "what OpenVINO has just written",
+    "pipeline/computing/machine.py": "facts that the system states",
+    "pipeline/backends/model_store.py": "its own records in the cache",
 }
 READS = {"read_text", "reader", "DictReader", "loads", "load"}
 MODULES = {"csv", "json", "tomllib", "tomli"}
