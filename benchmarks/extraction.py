@@ -38,7 +38,7 @@ from avvp.pipeline.decode.options import DecodeOptions
 from avvp.pipeline.decode.process import available_cores
 from avvp.pipeline.devices import ComputePrecision
 from avvp.pipeline.features.npy_folders import folder_name
-from avvp.pipeline.inference.bundle import load_extractors
+from avvp.pipeline.inference.extractors import load_extractors
 from avvp.pipeline.precisions import ALL_PRECISIONS, BACKENDS, TORCH
 from avvp.weights.manifest import Bundle
 from avvp.weights.remote.bundles import load_bundle

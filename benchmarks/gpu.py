@@ -52,7 +52,7 @@ from avvp.pipeline.decode.options import DecodeOptions
 from avvp.pipeline.decode.process import available_cores
 from avvp.pipeline.decode.readers import FRAME_READERS
 from avvp.pipeline.devices import ComputePrecision, resolve_device
-from avvp.pipeline.inference.bundle import DeviceNetworks, LoadedExtractors
+from avvp.pipeline.inference.extractors import DeviceNetworks, LoadedExtractors
 from avvp.pipeline.precisions import PRECISIONS, TRAINING_PRECISIONS
 from avvp.pipeline.preprocess.worker_process import DecodeWorker
 from avvp.pipeline.training.batches.hooks import NO_HOOKS, step_context

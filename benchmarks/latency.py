@@ -137,7 +137,7 @@ def write_bundle(folder: Path) -> Path:
     files = ", ".join(f'{name} = "{name}.pth"' for name in names)
     for name in names:
         torch.save(untrained_state(extractor_shapes(name), 1), folder / f"{name}.pth")
-    parser = dump_checkpoint(loaded.parser, loaded.extractors.spec.to_dict(), {})
+    parser = dump_checkpoint(loaded.trained_parser, loaded.extractors.spec.to_dict(), {})
     (folder / "parser.safetensors").write_bytes(parser)
     (folder / "bundle.toml").write_text(
         f'profile = "clean"\nextractors = {{ {files} }}\nparser = {{ checkpoint = "parser.safetensors" }}\n'

@@ -21,7 +21,7 @@ from avvp.pipeline import extract_features
 from avvp.pipeline.decode.audio import AudioReader
 from avvp.pipeline.decode.probe import probe
 from avvp.pipeline.decode.resampling import get_resampler, resample_seconds
-from avvp.pipeline.inference.bundle import load_extractors
+from avvp.pipeline.inference.extractors import load_extractors
 from avvp.weights.remote.bundles import load_bundle
 from measure.inputs import generate_clip, write_tiny_bundle
 from measure.options import make_parser

@@ -41,7 +41,8 @@ from avvp.pipeline.decode.process import available_cores
 from avvp.pipeline.devices import ComputePrecision
 from avvp.pipeline.errors import SetupError
 from avvp.pipeline.files import list_files
-from avvp.pipeline.inference.bundle import load_parser, plain_extractors
+from avvp.pipeline.inference.bundle import load_parser
+from avvp.pipeline.inference.extractors import plain_extractors
 from avvp.pipeline.quantization.calibration import CalibrationInputs, collect_inputs, split_clips
 from avvp.pipeline.quantization.measure import measure
 from avvp.pipeline.quantization.quantize import quantize_extractor

@@ -27,6 +27,8 @@ _INFERENCE = {
     "weights.remote",
     "pipeline.preprocess",
     "pipeline.inference",
+    "pipeline.open_vocabulary",
+    "extractors.texts",
 }
 MAY_IMPORT: dict[str, set[str]] = {
     "weights": set(),
@@ -36,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models.files": {*_MODELS, "weights"},
     "models.localizers": {"models", "models.loss_terms", "weights"},
     "extractors": {"weights"},
+    "extractors.texts": {"extractors", "weights"},
     "pipeline": {"extractors", "weights", "weights.remote"},
     "pipeline.decode": {*_GROUND, "pipeline.decode.container"},
     "pipeline.decode.container": _GROUND,
@@ -44,6 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline.computing": {*_GROUND, *_MODELS, "pipeline.backends", "pipeline.decode", "weights"},
     "pipeline.features": {*_GROUND, *_DECODE, "weights", "pipeline.preprocess"},
     "pipeline.datasets": _DATA,
+    "pipeline.open_vocabulary": {*_GROUND, "extractors.texts", "models", "weights", "pipeline.datasets"},
     "pipeline.inference": _INFERENCE,
     "pipeline.sharing": {*_GROUND, *_MODELS, "weights", "weights.remote"},
     "pipeline.synthetic": {*_GROUND, *_MODELS, "weights", "pipeline.datasets", "pipeline.decode"},

@@ -173,13 +173,14 @@ def bundle_paths(bundle: Bundle, weights_dir: Path | None = None) -> tuple[dict[
     paths: dict[str, Path] = {}
     missing: list[WeightFile] = []
     known = list_files()
+    texts = {bundle.parser.get("thresholds"), bundle.parser.get("classes"), *bundle.texts.values()}
     for name in bundle.files:
         try:
             path = None if bundle.root is None else inside(bundle.root, name)
         except ValueError as error:
             raise WeightsError(f"bundle {shown(bundle.name)}: {error}") from error
         if path is not None and is_file(path):
-            if path.suffix.lower() not in WEIGHT_SUFFIXES and name != bundle.parser.get("thresholds"):
+            if path.suffix.lower() not in WEIGHT_SUFFIXES and name not in texts:
                 raise WeightsError(
                     f"bundle {shown(bundle.name)}: {shown(name)} is not a weight file;"
                     f" their names end with {', '.join(WEIGHT_SUFFIXES)}"

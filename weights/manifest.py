@@ -17,6 +17,7 @@ from .safe_paths import inside, is_file, is_folder
 from .toml import parse_toml, read_toml, toml_string
 
 DEFAULT_BUNDLE = "leap-llp"
+OPEN_BUNDLE = "open"  # any classes by their names
 DEMO_BUNDLE = "demo"  # shipped with the program
 BUNDLE_FILE = "bundle.toml"
 MAX_BUNDLE = 64 << 10  # characters of a bundle.toml
@@ -33,7 +34,7 @@ SUPERVISIONS = ("full", "weak")  # of localizers
 # Extractors give files and folders their names: no separators, no hidden files, at most 64 characters.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .+-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_PARSER_FILES = ("checkpoint", "file", "label_embeddings", "thresholds")
+_PARSER_FILES = ("checkpoint", "file", "label_embeddings", "thresholds", "classes")
 THRESHOLDS_SUFFIX = ".toml"  # of the file of thresholds that a bundle may have
 _PARSER_KEYS = ("family", "supervision", "decision", *_PARSER_FILES)
 
@@ -83,6 +84,8 @@ class RefusedFile:
 class Bundle:
     """Everything that `--weights` selects: a profile, one extractor per stream, a parser.
 
+    An open bundle has text encoders in place of a parser: it finds whatever classes the user names, see `classes`.
+
     Files are named by their key in the manifest or by a path relative to `root`, which stays inside `root`.
 
     Raises:
@@ -96,7 +99,7 @@ class Bundle:
     extractors: Mapping[str, str]  # extractor name -> file
     parser: Mapping[str, str]  # "checkpoint" -> file; or "family" -> name, "file" and "label_embeddings" -> files;
     # with "supervision" -> "full" or "weak" for localizers; "decision" -> part in place of the checkpoint's; and
-    # "thresholds" -> file of thresholds in place of the configuration's
+    # "thresholds" -> file of thresholds in place of the configuration's; open: "classes" -> file of classes
     parts: Mapping[str, str] = field(default_factory=dict)  # extractor name -> "module:Name" of another package
     labels: str | None = None  # name of the label set, when the parser's file does not hold its labels
     seed: int | None = None  # of random parameters; there are no files then
@@ -104,6 +107,8 @@ class Bundle:
     sha256: Mapping[str, str] = field(default_factory=dict)  # file in `root` -> hash that it must have
     root: Path | None = None  # folder of a bundle on disk
     downloads: Mapping[str, WeightFile] = field(default_factory=dict)  # files of `root` that may not be there yet
+    texts: Mapping[str, str] = field(default_factory=dict)  # open: extractor name -> file of its text encoder's tokens
+    classes: Mapping[str, Any] | None = None  # open: what the user looks for, see `open_vocabulary.vocabulary`
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -132,7 +137,8 @@ class Bundle:
 
     def _check_types(self) -> None:
         """Raise TypeError for a field of another type than it is declared with."""
-        for name, values in (("extractors", "files"), ("parser", "files"), ("sha256", "hashes"), ("parts", "parts")):
+        tables = {"extractors": "files", "parser": "files", "sha256": "hashes", "parts": "parts", "texts": "files"}
+        for name, values in tables.items():
             table = getattr(self, name)
             if not isinstance(table, Mapping) or not all(isinstance(value, str) for value in table.values()):
                 raise TypeError(f"{name} must be a table of names and {values}")
@@ -152,6 +158,10 @@ class Bundle:
 
     def _check_parser(self) -> None:
         """Raise ValueError for an entry of the parser that cannot be."""
+        if self.texts and set(self.parser) - {"classes"}:
+            raise ValueError("it has `texts`, to find any classes, and a parser of its own; leave one of them out")
+        if unknown := sorted(set(self.texts) - set(self.extractors)):
+            raise ValueError(f"texts has {shown(unknown[0])}, which is not one of its extractors")
         if unknown := sorted(set(self.parser) - set(_PARSER_KEYS)):
             raise ValueError(f"parser has an unknown key {shown(unknown[0])}; known: {', '.join(_PARSER_KEYS)}")
         if not self.parser.get("thresholds", THRESHOLDS_SUFFIX).endswith(THRESHOLDS_SUFFIX):
@@ -171,7 +181,12 @@ class Bundle:
     def files(self) -> tuple[str, ...]:
         """Names of all files that the bundle needs."""
         parser = (self.parser.get(part, "") for part in _PARSER_FILES)
-        return tuple(file for file in (*self.extractors.values(), *parser) if file)
+        return tuple(file for file in (*self.extractors.values(), *self.texts.values(), *parser) if file)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it finds any classes by their names."""
+        return bool(self.texts)
 
     def check_worth_loading(self) -> None:
         """Raise ValueError if it has extractors alone, before anybody waits for its files, which may be large.
@@ -183,10 +198,17 @@ class Bundle:
 
     def check_has_parser(self) -> None:
         """Raise ValueError if it has extractors alone."""
-        if not self.parser:
+        if not self.parser and not self.is_open:
             raise ValueError(
                 f"bundle {shown(self.name)}: it has extractors alone, no parser: it is for avvp extract, and for avvp"
                 " train --extractors; for parsing, its parser needs either a checkpoint, or a file and its family"
+            )
+
+    def check_has_classes(self) -> None:
+        """Raise ValueError if it finds any classes, and none are named."""
+        if self.is_open and self.classes is None and "classes" not in self.parser:
+            raise ValueError(
+                f"bundle {shown(self.name)} finds the classes that you name, such as --classes 'dog barking, applause'"
             )
 
     def without_extractors(self) -> Bundle:
@@ -194,7 +216,7 @@ class Bundle:
         return replace(self, extractors={}, parts={})
 
 
-_KEYS = {entry.name for entry in fields(Bundle)} - {"name", "root", "downloads"}  # of a bundle.toml
+_KEYS = {entry.name for entry in fields(Bundle)} - {"name", "root", "downloads", "classes"}  # of a bundle.toml
 
 
 @cache
@@ -258,7 +280,7 @@ def format_bundle(bundle: Bundle) -> str:
         The content of the file.
     """
     lines = [f"{key} = {toml_string(getattr(bundle, key))}" for key in ("description", "profile")]
-    for key in ("extractors", "parser", *(["parts"] if bundle.parts else [])):
+    for key in ("extractors", "parser", *(key for key in ("parts", "texts") if getattr(bundle, key))):
         entries = ", ".join(f"{toml_string(k)} = {toml_string(v)}" for k, v in getattr(bundle, key).items())
         lines.append(f"{key} = {{ {entries} }}" if entries else f"{key} = {{}}")
     if bundle.labels is not None:

@@ -17,7 +17,7 @@ from avvp.pipeline.datasets.clips import SplitDataset
 from avvp.pipeline.decode.container.media_facts import MediaFacts
 from avvp.pipeline.features.npy_folders import PUBLISHED_SPEC
 from avvp.pipeline.features.packed_store import FeatureStore, describe_store, write_header
-from avvp.pipeline.inference.bundle import DeviceNetworks
+from avvp.pipeline.inference.extractors import DeviceNetworks
 from avvp.pipeline.preprocess.media_summary import MediaSummary
 from avvp.pipeline.timeline import SegmentLabels
 from numpy.typing import NDArray

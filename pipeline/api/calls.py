@@ -18,10 +18,12 @@ from ..devices import ComputePrecision, resolve_device
 from ..errors import MediaError
 from ..features.compute_lanes import one_core
 from ..features.extract import FeatureSet
-from ..inference.bundle import LoadedExtractors, load_extractors, load_networks
+from ..inference.bundle import load_networks
 from ..inference.bundle_precision import check_named, precision_of
+from ..inference.extractors import LoadedExtractors, load_extractors
 from ..inference.other_profile import with_profile
 from ..inference.similar_pictures import record_similar_pictures
+from ..open_vocabulary.open_bundle import with_classes
 from ..precisions import default_backend
 from ..timeline import Timeline
 from .arrays import MediaArrays
@@ -51,6 +53,9 @@ class LoadOptions(TypedDict, total=False):
     offline: bool
     download_progress: DownloadProgress | None
     trust_parts: Sequence[str]
+    classes: Sequence[str] | str | None
+    rule: str | None
+    background: str | None
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,9 @@ class _Loading:
     offline: bool = False
     download_progress: DownloadProgress | None = None
     trust_parts: Sequence[str] = ()
+    classes: Sequence[str] | str | None = None
+    rule: str | None = None
+    background: str | None = None
 
     @property
     def source(self) -> WeightSource:
@@ -77,8 +85,14 @@ class _Loading:
         return WeightSource(folder, self.offline, self.download_progress, tuple(self.trust_parts))
 
     def bundle(self, weights: Weights) -> Bundle:
-        """Return the bundle of this name, under the profile that is wanted."""
-        return with_profile(load_bundle(os.fspath(weights), self.source), self.profile)
+        """Return the bundle of this name, under the profile and with the classes that are wanted."""
+        bundle = with_profile(load_bundle(os.fspath(weights), self.source), self.profile)
+        if self.classes is not None:
+            rule = {} if self.rule is None else {"name": self.rule}
+            return with_classes(bundle, self.classes, background=self.background, **rule)
+        if self.rule is not None or self.background is not None:
+            raise ValueError("rule and background go with classes")
+        return bundle
 
     def networks(self, bundle: Bundle) -> dict[str, Any]:
         """Return arguments of `load_networks` and `load_extractors` beside the bundle."""
@@ -115,6 +129,9 @@ def load(
     offline: bool = False,
     download_progress: DownloadProgress | None = None,
     trust_parts: Sequence[str] = (),
+    classes: Sequence[str] | str | None = None,
+    rule: str | None = None,
+    background: str | None = None,
 ) -> Parser:
     """Load the networks of a bundle, to parse many files.
 
@@ -140,6 +157,9 @@ def load(
         offline: never download; missing files are an error that lists their addresses.
         download_progress: called with the bytes so far and in total (None if unknown) while weights are downloaded.
         trust_parts: packages whose code the bundle may name by "module:Name", and so run.
+        classes: of an open bundle, what to look for: names, or "@FILE", see `avvp parse --classes`.
+        rule: how they are decided: `av2a`, `scope` or `fixed`; None is that of the file of classes, else `av2a`.
+        background: a file of what they are compared with besides each other, or "none"; None is the shipped one.
 
     Returns:
         A context manager; `close` releases the networks.
@@ -152,7 +172,7 @@ def load(
     """
     loading = _Loading(
         profile, device, precision, backend, compile, threads, batch_size, workers, decoding, weights_dir, offline,
-        download_progress, trust_parts,
+        download_progress, trust_parts, classes, rule, background,
     )  # fmt: skip
     named = loading.bundle(weights)
     networks = loading.networks(named)

@@ -275,9 +275,9 @@ class Parser:
             SetupError: the bundle's decoder is not LEAP.
         """
         loaded = self._loaded
-        check_explainable(loaded.parser)
+        check_explainable(loaded.trained_parser)
         with self._session.computing():
-            return explain_features(features, loaded.parser, loaded.device)
+            return explain_features(features, loaded.trained_parser, loaded.device)
 
     def close(self) -> None:
         """Release the networks and end the decode workers. Calls of other threads raise ParserClosedError."""

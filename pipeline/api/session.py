@@ -23,7 +23,7 @@ from ..decode.options import DEFAULT_OPTIONS, DecodeOptions, check_options
 from ..errors import MediaError, SetupError
 from ..features.compute_lanes import ComputeLanes, LanesClosedError
 from ..features.extract import FeatureComputation, FeatureSet, decode_inputs
-from ..inference.bundle import LoadedExtractors
+from ..inference.extractors import LoadedExtractors
 from ..preprocess.media_summary import MediaSummary
 from .arrays import ARRAYS, MediaArrays, written
 from .progress import FileProgress, ProgressCallback, follow

@@ -14,7 +14,7 @@ from ...extractors.profiles import get_profile
 from ...extractors.sampling import ALL_STREAMS, Stream
 from ..decode.process import available_cores
 from ..features.compute_lanes import MOST_LANES, Batches, ComputeLanes
-from ..inference.bundle import DeviceNetworks, LoadedExtractors
+from ..inference.extractors import DeviceNetworks, LoadedExtractors
 from ..memory import name_option_when_out_of_memory
 
 # Inputs in a batch per second of `--batch-size`. VGGish is nearly all weights, so its batch must be larger.

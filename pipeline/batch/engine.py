@@ -18,7 +18,7 @@ from functools import partial
 
 from ...extractors.inputs import InputFormat
 from ...extractors.sampling import Stream
-from ..inference.bundle import DeviceNetworks
+from ..inference.extractors import DeviceNetworks
 from ..preprocess.worker_process import DecodeWorker
 from .batch_filler import BatchFiller
 from .engine_stages import (

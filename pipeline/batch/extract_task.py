@@ -24,7 +24,7 @@ from ...extractors.sampling import Stream
 from ..errors import OutputError, SetupError
 from ..features.npy_folders import SPEC_FILE, folder_name
 from ..features.packed_store import ARRAY_PREFIX, INDEX_FILE, describe_store, write_header
-from ..inference.bundle import LoadedExtractors, load_extractors
+from ..inference.extractors import LoadedExtractors, load_extractors
 from ..text import escape
 from ..text_files import parse_json
 from .journal import Journal, hash_values

@@ -14,6 +14,8 @@ from ..inference.bundle import LoadedBundle, load_networks
 from ..inference.parse_video import decide_timeline
 from ..inference.predict import predict_video
 from ..inference.thresholds import DecisionRule, Thresholds, ThresholdTables
+from ..open_vocabulary.network import OpenVocabulary
+from ..open_vocabulary.provenance import describe_vocabulary
 from ..outputs.formats.events_json import SCHEMA_VERSION
 from ..outputs.formats.registry import FORMATS, Format
 from ..outputs.postprocess import NO_REFINEMENT, PostProcessing, refine
@@ -66,6 +68,8 @@ class ParseTask(BundleTask[LoadedBundle]):
             parameters["parts"] = [part.to_dict() for part in loaded.parts]
         if (rule := DecisionRule.of(loaded.parser.config)) != DecisionRule():
             parameters["rule"] = rule.to_dict()
+        if isinstance(loaded.parser, OpenVocabulary):
+            parameters["open_vocabulary"] = describe_vocabulary(loaded.parser.config.vocabulary)
         if refinement := self.refinement.to_dict():
             parameters["refinement"] = refinement
         digest, streams = hash_values(parameters), loaded.extractors.spec.streams

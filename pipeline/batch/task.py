@@ -25,7 +25,8 @@ from ..devices import FP32, ComputePrecision
 from ..errors import MediaError
 from ..features.batch_memory import check_batch_memory
 from ..features.npy_folders import join_frames
-from ..inference.bundle import DeviceNetworks, LoadedBundle, LoadedExtractors
+from ..inference.bundle import LoadedBundle
+from ..inference.extractors import DeviceNetworks, LoadedExtractors
 from ..inference.similar_pictures import record_similar_pictures
 from ..precisions import QUANTIZED
 from ..preprocess.worker_process import DecodeWorker
@@ -212,7 +213,7 @@ class BundleTask(Task[Loaded]):
 
     bundle: Bundle
 
-    loader: ClassVar[Callable[..., Any]]  # `bundle.load_networks` or `bundle.load_extractors`
+    loader: ClassVar[Callable[..., Any]]  # `bundle.load_networks` or `extractors.load_extractors`
 
     @property
     def profile(self) -> str:

@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from ...weights.remote.bundles import load_bundle
 from ..download.reasons import DownloadError
 from ..errors import AVVPError, MediaError, OutputError, SetupError
 from ..files import make_folder_of
-from ..inference.other_profile import with_profile
 from ..text import escape
 from .calibrated_run import check_quantized
 from .missing_weights import provide_weights
@@ -34,7 +32,7 @@ from .options.event_outputs import (
 )
 from .options.groups import set_torch_threads
 from .options.media_options import CookieOptions, WebOptions
-from .parse_options import Decisions, ParseOptions, make_parse_task, read_decisions
+from .parse_options import Decisions, ParseOptions, make_parse_task, read_bundle, read_decisions
 from .single_input import SingleInput, is_local, open_input, planned_name
 
 if TYPE_CHECKING:
@@ -72,7 +70,7 @@ def parse_one(options: ParseOptions) -> int:
         click.UsageError, SetupError, WeightsError: found before decoding starts.
     """
     planned, results = _plan_files(options)
-    bundle = with_profile(load_bundle(options.weights, options.source()), options.profile)
+    bundle = read_bundle(options)
     check_quantized(bundle, options)
 
     from .console import Console
@@ -201,7 +199,7 @@ def _write_attention(path: Path, timeline: Timeline, features: FeatureSet, loade
     """Write the file of --explain, and return what it holds for the page."""
     from ..outputs.plots.attention import explain_features, write_maps
 
-    maps = explain_features(features, loaded.parser, loaded.device)
+    maps = explain_features(features, loaded.trained_parser, loaded.device)
     make_folder_of(path)
     write_maps(maps, path, classes=tuple(dict.fromkeys(event.label for event in timeline.events)))
     return maps
@@ -301,5 +299,5 @@ def _load(task: ParseTask, options: ParseOptions, console: Console) -> LoadedBun
     if options.explain is not None:
         from ..outputs.plots.attention import check_explainable
 
-        check_explainable(loaded.parser)
+        check_explainable(loaded.trained_parser)
     return loaded

@@ -23,6 +23,7 @@ from .options.groups import (
     VerboseOptions,
 )
 from .options.media_options import PartOptions, WebOptions
+from .options.open_options import OpenOptions
 
 if TYPE_CHECKING:
     from ...weights.manifest import Bundle
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ParseOptions(
+    OpenOptions,
     FormatOptions,
     PostProcessingOptions,
     PlotOptions,
@@ -64,6 +66,9 @@ class ParseOptions(
     )
     segments: bool = field(
         metadata=option("--segments", is_flag=True, help="Add the probabilities per second to the JSON result.")
+    )
+    keep_classes: str | None = field(
+        metadata=option("--keep-classes", metavar="NAME,...", help="Keep only the events of these classes.")
     )
     weights: str = field(metadata=BUNDLE_OPTION)
     profile: str | None = field(metadata=PROFILE_OPTION)
@@ -117,10 +122,24 @@ class Decisions:
         self.post_processing.check(labels)
 
 
+def read_bundle(options: ParseOptions) -> Bundle:
+    """Return the bundle of --weights under the profile of --profile, with the classes of --classes.
+
+    Raises:
+        click.UsageError, SetupError, WeightsError: there is none, or the classes cannot be read.
+    """
+    from ...weights.remote.bundles import load_bundle
+    from ..inference.other_profile import with_profile
+
+    bundle = load_bundle(options.bundle_name(options.weights), options.source())
+    return options.with_classes(with_profile(bundle, options.profile))
+
+
 def require_parser(bundle: Bundle) -> None:
     """Raise SetupError if a bundle has extractors alone, before anybody waits for their files."""
     try:
         bundle.check_worth_loading()
+        bundle.check_has_classes()
     except ValueError as error:
         raise SetupError(str(error)) from error
 

@@ -30,7 +30,8 @@ from ...weights.remote.gather import gather_files
 from ...weights.source import ANYWHERE, WeightSource
 from ..errors import FeatureMismatchError, OutputError, SetupError
 from ..files import exclusive_lock, hash_file, make_folder, replacing, write_atomic
-from ..inference.bundle import load_parser, plain_extractors
+from ..inference.bundle import load_parser
+from ..inference.extractors import plain_extractors
 from ..inference.networks import Network, NetworkConfig, is_localizer
 from ..inference.programs import OUTPUTS_PER_SECOND, PARSER, POOLED, Program, extractor_programs, parser_program
 from ..inference.thresholds import DecisionRule, Thresholds

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import torch
 
-from ...extractors.base import Extractor
 from ...extractors.profiles import FeatureSpec, feature_spec
 from ...extractors.registry import EXTRACTORS, meta_extractor
-from ...extractors.sampling import Stream
 from ...models.files.checkpoint import read_description
 from ...models.labels import LABEL_SETS
 from ...weights.locate import bundle_paths
@@ -24,42 +22,20 @@ from ...weights.source import ANYWHERE, WeightSource
 from ..descriptions import describe
 from ..devices import FP32, ComputePrecision, resolve_device, resolve_devices
 from ..errors import FeatureMismatchError, SetupError
+from ..open_vocabulary.network import OpenVocabulary
+from ..open_vocabulary.vocabulary import Vocabulary
 from ..precisions import OPENVINO
 from ..text import escape
-from .arranged_extractors import arrange_extractors, load_extractor
-from .bundle_precision import calibration_of, precision_of
 from .compiled_network import CompiledNetwork, compile_network
-from .decisions import Decision, decide_by_thresholds, load_decision
-from .networks import Network, NetworkConfig, check_network_features, describe_network
+from .decisions import Decision, decide_by_thresholds, decide_open, load_decision
+from .extractors import DeviceNetworks, LoadedExtractors, arrange_all
+from .networks import BundleNetwork, Network, NetworkConfig, check_network_features, describe_network
+from .open_network import load_open_network
 from .other_profile import add_warning, approximation_warning
 from .read_network import read_network
 from .thresholds import Thresholds, read_thresholds
 
 UNTRAINED_WARNING = "UNTRAINED weights: the parameters are random and these events mean nothing"
-
-DeviceNetworks = tuple[torch.device, Mapping[Stream, Extractor]]
-
-
-@dataclass(frozen=True)
-class LoadedExtractors:
-    """Extractors on their devices."""
-
-    networks: tuple[DeviceNetworks, ...]  # the same extractors on each device
-    spec: FeatureSpec  # of the features that they compute
-    weight_ids: Mapping[Stream, str]  # identifies the parameters: sha256 of the file, or the seed of random ones
-    precision: ComputePrecision
-    notes: tuple[str, ...] = ()  # of what computes them, for the user
-
-    @property
-    def device(self) -> torch.device:
-        """The first device."""
-        return self.networks[0][0]
-
-    @property
-    def by_name(self) -> Mapping[str, Extractor]:
-        """Extractors on the first device, by name."""
-        by_stream = self.networks[0][1]
-        return {name: by_stream[stream] for name, stream in zip(self.spec.extractors, self.spec.streams, strict=True)}
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,7 +44,7 @@ class LoadedBundle:
 
     name: str
     extractors: LoadedExtractors
-    parser: Network  # or the localizer, on the extractors' first device
+    parser: BundleNetwork  # or the localizer, on the extractors' first device; or an open vocabulary
     hashes: Mapping[str, str]  # file name -> sha256, of all files of the bundle
     untrained: bool  # True if the parameters are random
     warning: str | None = None  # what users of its results have to know
@@ -94,7 +70,14 @@ class LoadedBundle:
         return self.own_thresholds or Thresholds.published(self.parser.config)
 
     @property
-    def predictor(self) -> Network | CompiledNetwork:
+    def trained_parser(self) -> Network:
+        """The parser or localizer. Raises SetupError for an open bundle, which has none."""
+        if isinstance(self.parser, OpenVocabulary):
+            raise SetupError(f"bundle {shown(self.name)} finds classes by their names: it has no parser for this")
+        return self.parser
+
+    @property
+    def predictor(self) -> BundleNetwork | CompiledNetwork:
         """What computes probabilities: the compiled parser if there is one, else the parser."""
         return self.compiled_parser or self.parser
 
@@ -109,7 +92,7 @@ class LoadedBundle:
         Returns:
             The bundle with it. Where PyTorch computes the parser, without; its notes say why if that was to be avoided.
         """
-        if self.extractors.precision.backend != OPENVINO:
+        if self.extractors.precision.backend != OPENVINO or isinstance(self.parser, OpenVocabulary):
             return self
         rows, notes, compiled = self.extractors.spec.frames_per_segment, [*self.notes], None
         try:
@@ -160,6 +143,8 @@ def known_labels(bundle: Bundle, folder: Path | None = None) -> tuple[str, ...] 
         SetupError: the parser's file is not a checkpoint.
         WeightsError: a file of the bundle is not known.
     """
+    if bundle.classes is not None:
+        return Vocabulary.from_dict(bundle.classes).labels
     if bundle.labels is not None:
         return LABEL_SETS.get(bundle.labels)
     paths, _ = bundle_paths(bundle, folder)
@@ -201,8 +186,10 @@ def load_networks(
         raise SetupError(str(error)) from error
     devices = resolve_devices(device)
     paths, hashes = gather_files(bundle, source)
-    extractors = _load_extractors(bundle, paths, hashes, devices, precision, trust=source.trust)
+    extractors = arrange_all(bundle, paths, hashes, devices, precision, trust=source.trust)
     try:
+        if bundle.is_open:
+            return _with_open_network(bundle, extractors, paths, hashes, source.trust)
         parser, trained_on = read_network(bundle, extractors.spec, paths, source.trust)
         decision, decision_part = load_decision(parser.config, source.trust)
         own_thresholds = _read_own_thresholds(bundle, parser.config, paths)
@@ -226,82 +213,26 @@ def load_networks(
     )
 
 
-def load_extractors(
+def _with_open_network(
     bundle: Bundle,
-    *,
-    source: WeightSource = ANYWHERE,
-    device: str = "auto",
-    precision: ComputePrecision = FP32,
-) -> LoadedExtractors:
-    """Load the extractors of a bundle without its parser.
-
-    Args:
-        bundle: a bundle.
-        source: where weight files may come from.
-        device: as for `load_networks`.
-        precision: of the extractors.
-
-    Returns:
-        The extractors, in evaluation mode.
-
-    Raises:
-        SetupError: the device is unknown, or weights do not fit their network.
-        WeightsError: files are missing or damaged.
-    """
-    devices = resolve_devices(device)
-    paths, hashes = gather_files(replace(bundle, parser={}), source)
-    return _load_extractors(bundle, paths, hashes, devices, precision, trust=source.trust)
-
-
-def plain_extractors(bundle: Bundle, *, source: WeightSource = ANYWHERE) -> dict[str, Extractor]:
-    """Load the extractors of a bundle as plain networks, without folded batch norm.
-
-    Args:
-        bundle: a bundle.
-        source: where weight files may come from.
-
-    Returns:
-        Name -> extractor, in evaluation mode, on the CPU.
-
-    Raises:
-        SetupError: weights do not fit their network.
-        WeightsError: files are missing or damaged.
-    """
-    paths, _ = gather_files(replace(bundle, parser={}), source)
-    try:
-        return {name: load_extractor(bundle, name, paths, source.trust) for name in bundle.extractors}
-    except ValueError as error:
-        raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
-
-
-def _load_extractors(
-    bundle: Bundle,
+    extractors: LoadedExtractors,
     paths: Mapping[str, Path],
     hashes: Mapping[str, str],
-    devices: Sequence[torch.device],
-    precision: ComputePrecision,
-    *,
     trust: Sequence[str],
-) -> LoadedExtractors:
-    precision = precision_of(bundle, precision)
-    notes: list[str] = []
-    try:
-        arranged, ids = arrange_extractors(bundle, paths, hashes, devices, precision, trust=trust, tell=notes.append)
-        spec = feature_spec(
-            bundle.profile,
-            arranged[0],
-            precision=precision.name,
-            backend=precision.backend,
-            calibration=calibration_of(bundle, ids),
-        )
-    except ValueError as error:
-        raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
-    networks: tuple[DeviceNetworks, ...] = tuple(
-        (device, {extractor.stream: extractor for extractor in extractors.values()})
-        for device, extractors in zip(devices, arranged, strict=True)
+) -> LoadedBundle:
+    """Return an open bundle with its classes encoded. Raises SetupError, ValueError."""
+    network = load_open_network(bundle, paths, extractors.by_name, extractors.spec, trust)
+    return LoadedBundle(
+        name=bundle.name,
+        extractors=extractors,
+        parser=network,
+        hashes=hashes,
+        untrained=bundle.seed is not None,
+        warning=bundle.warning,
+        decision=decide_open(network),
+        parts=tuple(extractor.part for extractor in extractors.by_name.values() if extractor.part is not None),
+        notes=extractors.notes,
     )
-    weight_ids: dict[Stream, str] = {extractor.stream: ids[name] for name, extractor in arranged[0].items()}
-    return LoadedExtractors(networks, spec, weight_ids, precision, tuple(dict.fromkeys(notes)))
 
 
 def load_parser(

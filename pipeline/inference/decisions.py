@@ -18,6 +18,7 @@ from ...models.config import PARTS, ParserConfig
 from ...models.localizers.config import DECISIONS
 from ...weights.parts import Part, load_part
 from ..errors import SetupError
+from ..open_vocabulary.network import OpenVocabulary
 from ..timeline import SegmentLabels, SegmentProbabilities
 from .localize import decide_one_class
 from .networks import NetworkConfig, is_localizer
@@ -31,6 +32,16 @@ _SEGMENTS = 3  # of the probabilities that a decision is tried with
 def decide_by_thresholds(probabilities: SegmentProbabilities, thresholds: Thresholds) -> SegmentLabels:
     """Decide by thresholds and their rule, see `Thresholds.decide`."""
     return thresholds.decide(probabilities)
+
+
+def decide_open(network: OpenVocabulary) -> Decision:
+    """Return the decision of an open vocabulary: that of its rule."""
+
+    def decide(probabilities: SegmentProbabilities, thresholds: Thresholds) -> SegmentLabels:
+        levels = {"audio": thresholds.audio_segment, "visual": thresholds.visual_segment}
+        return network.decide(probabilities, levels)
+
+    return decide
 
 
 def load_decision(config: NetworkConfig, trust: Iterable[str] = ()) -> tuple[Decision, Part | None]:

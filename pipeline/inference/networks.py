@@ -12,32 +12,38 @@ from ...models.parser import AVParser, ParserOutput
 from ...models.teacher import TeacherConfig, TemporalTeacher
 from ...weights.messages import shown
 from ..errors import FeatureMismatchError
+from ..open_vocabulary.network import OpenConfig, OpenVocabulary
 
 Network = AVParser | EventLocalizer
 NetworkConfig = ParserConfig | LocalizerConfig
+# An open vocabulary stands in the place of a parser in a bundle; it is not trained, and computes in NumPy.
+BundleNetwork = Network | OpenVocabulary
+BundleConfig = NetworkConfig | OpenConfig
 NetworkOutput = ParserOutput | LocalizerOutput
 # What the training loop trains: a temporal teacher only makes pseudo labels, it decides nothing.
 TrainedNetwork = Network | TemporalTeacher
 TrainedConfig = NetworkConfig | TeacherConfig
 
 
-def is_localizer(config: NetworkConfig) -> bool:
+def is_localizer(config: BundleConfig) -> bool:
     """Return whether a network is a localizer: timelines have audio-visual events only, and one class a second."""
     return isinstance(config, LocalizerConfig)
 
 
-def network_features(config: TrainedConfig) -> dict[Stream, int]:
+def network_features(config: TrainedConfig | OpenConfig) -> dict[Stream, int]:
     """Return the streams that a network reads and their widths, in the order of its arguments."""
     if isinstance(config, LocalizerConfig):
         widths = (config.audio_dim, config.positions * config.visual_dim)
         return dict(zip(AVE_STREAMS, widths, strict=True))
-    if isinstance(config, TeacherConfig):
+    if isinstance(config, TeacherConfig | OpenConfig):
         return {"audio": config.audio_dim, "visual_2d": config.visual_dim}
     return {stream: config.stream_dims[stream] for stream in LLP_STREAMS if stream in config.stream_dims}
 
 
-def describe_network(config: NetworkConfig) -> str:
+def describe_network(config: BundleConfig) -> str:
     """Describe an architecture in a few words."""
+    if isinstance(config, OpenConfig):
+        return f"open vocabulary, rule {config.vocabulary.rule.name}: {len(config.labels)} classes by their names"
     if isinstance(config, LocalizerConfig):
         kind = f"localizer {config.system}, {config.supervision} supervision, {config.decoder}"
     else:

@@ -17,10 +17,13 @@ from ..decode.container.media_facts import DecodeProgress, MediaFacts
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
 from ..decode.resampling import DEFAULT_RESAMPLER
 from ..features.extract import FeatureSet, extract_features
+from ..open_vocabulary.network import OpenVocabulary
+from ..open_vocabulary.provenance import describe_vocabulary
+from ..open_vocabulary.similarities import OpenProbabilities
 from ..timeline import AVEL, SegmentLabels, SegmentProbabilities, Timeline, all_events
 from .bundle import UNTRAINED_WARNING, LoadedBundle, load_networks
 from .compiled_network import CompiledNetwork
-from .networks import Network, is_localizer
+from .networks import BundleNetwork, is_localizer
 from .predict import predict_video
 from .similar_pictures import record_similar_pictures
 from .thresholds import DecisionRule, Thresholds
@@ -141,6 +144,9 @@ def decide_timeline(
     Returns:
         The timeline.
     """
+    network = bundle.parser
+    if isinstance(network, OpenVocabulary) and isinstance(probabilities, OpenProbabilities) and media is not None:
+        probabilities = network.without_streams(probabilities, audio=media.has_audio, visual=media.has_video)
     active = bundle.decision(probabilities, thresholds)
     if media is not None:
         active = SegmentLabels(active.audio & media.has_audio, active.visual & media.has_video)
@@ -149,6 +155,8 @@ def decide_timeline(
     about_bundle = (UNTRAINED_WARNING if bundle.untrained else None, bundle.warning)
     config = bundle.parser.config
     about_streams = _missing_for_both(media) if is_localizer(config) else ()
+    if isinstance(network, OpenVocabulary):
+        about_bundle = (*about_bundle, *network.warnings)
     warnings = (*filter(None, about_bundle), *warnings, *about_streams)
     return Timeline(
         events=all_events(active, probabilities, config.labels, task=AVEL if is_localizer(config) else ""),
@@ -178,7 +186,7 @@ def _put_at(
 
 
 def parse_features(
-    features: FeatureSet, parser: Network | CompiledNetwork, device: torch.device | str = "cpu"
+    features: FeatureSet, parser: BundleNetwork | CompiledNetwork, device: torch.device | str = "cpu"
 ) -> SegmentProbabilities:
     """Predict the probabilities of a video of any length, see `predict_video`."""
     return predict_video(parser, list(features.arrays().values()), torch.device(device))
@@ -204,6 +212,8 @@ def _provenance(bundle: LoadedBundle, thresholds: Thresholds, resampler: str) ->
         provenance["rule"] = rule.to_dict()
     if is_localizer(bundle.parser.config):
         provenance["task"] = AVEL
+    if isinstance(bundle.parser, OpenVocabulary):
+        provenance["open_vocabulary"] = describe_vocabulary(bundle.parser.config.vocabulary)
     if bundle.parts:
         provenance["parts"] = [part.to_dict() for part in bundle.parts]
     return provenance if resampler == DEFAULT_RESAMPLER else provenance | {"resampler": resampler}

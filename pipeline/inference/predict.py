@@ -15,11 +15,12 @@ from ...models.localizers.output import LocalizerOutput
 from ...models.parser import AVParser
 from ..datasets.clips import SplitDataset
 from ..datasets.loader import iterate_batches
+from ..open_vocabulary.network import OpenVocabulary
 from ..segments import window_starts
 from ..timeline import SegmentProbabilities
 from .compiled_network import CompiledNetwork
 from .localize import join_windows, stack_localized, to_probabilities
-from .networks import Network, NetworkOutput
+from .networks import BundleNetwork, Network, NetworkOutput
 from .output_tables import stack_output, to_finite_array
 
 _WINDOW_BATCH_SIZE = 32
@@ -31,7 +32,9 @@ Streams = Sequence[NDArray[np.floating]]
 PredictWindows = Callable[..., NDArray[np.float32]]  # streams (B, kT, width) -> P maps of each window, (B, P, T, C)
 
 
-def predict_video(parser: Network | CompiledNetwork, streams: Streams, device: torch.device) -> SegmentProbabilities:
+def predict_video(
+    parser: BundleNetwork | CompiledNetwork, streams: Streams, device: torch.device
+) -> SegmentProbabilities:
     """Predict the probabilities of a video of T segments, any T.
 
     Up to the length that the parser was trained on, this is one forward pass; see `average_windows` for longer videos.
@@ -47,6 +50,8 @@ def predict_video(parser: Network | CompiledNetwork, streams: Streams, device: t
     Raises:
         SetupError: the probabilities are not finite.
     """
+    if isinstance(parser, OpenVocabulary):
+        return parser.predict(streams)
     averaged = average_windows(lambda *batch: _tables(parser, *batch), streams, parser.config.segments, device)
     if isinstance(parser.config, LocalizerConfig):
         return to_probabilities(join_windows(averaged[0], parser.config))

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from ...extractors.profiles import FeatureSpec, get_profile
 from ..decode.options import DecodeOptions
-from .bundle import LoadedBundle, LoadedExtractors
+from .bundle import LoadedBundle
+from .extractors import LoadedExtractors
 
 Loaded = TypeVar("Loaded", LoadedBundle, LoadedExtractors)
 

@@ -15,6 +15,7 @@ from ...models.config import PARTS, ParserConfig
 from ...weights.messages import shown, shown_name
 from ...weights.toml import read_toml, toml_string
 from ..errors import SetupError
+from ..open_vocabulary.network import OpenConfig
 from ..text import escape
 from ..text_files import read_json
 from ..timeline import SegmentLabels, SegmentProbabilities
@@ -22,7 +23,7 @@ from ..timeline import SegmentLabels, SegmentProbabilities
 if TYPE_CHECKING:  # reading a file of thresholds needs no torch, whose import takes seconds
     from ...models.decoder_output import ParserOutput
     from ...models.parser import AVParser
-    from .networks import NetworkConfig
+    from .networks import BundleConfig
 
 DEFAULT_THRESHOLD = 0.5
 _MODALITIES = ("audio", "visual")
@@ -42,7 +43,7 @@ class DecisionRule:
     strict: bool = False  # active above a threshold, not at it
 
     @classmethod
-    def of(cls, config: NetworkConfig) -> DecisionRule:
+    def of(cls, config: BundleConfig) -> DecisionRule:
         """Return the rule of a parser's configuration; localizers have the default."""
         return cls(config.video_filter, config.strict_thresholds) if isinstance(config, ParserConfig) else cls()
 
@@ -111,8 +112,11 @@ class Thresholds:
             )
 
     @classmethod
-    def published(cls, config: NetworkConfig) -> Thresholds:
+    def published(cls, config: BundleConfig) -> Thresholds:
         """Return the thresholds and the rule of a network's configuration; those of localizers are 0.5."""
+        if isinstance(config, OpenConfig):  # decides by segments alone
+            levels = {f"{name}_segment": np.array(config.vocabulary.thresholds(name)) for name in _MODALITIES}
+            return replace(cls.uniform(config.labels, 0, 0), **levels)
         if not isinstance(config, ParserConfig):
             return cls.uniform(config.labels)
         uniform = cls.uniform(config.labels, config.segment_threshold, config.video_threshold)

@@ -17,7 +17,7 @@ from ...models.teacher import TemporalTeacher
 from ..backends.registry import prepare_backend
 from ..devices import ComputePrecision, resolve_devices
 from ..errors import SetupError
-from ..inference.bundle import DeviceNetworks
+from ..inference.extractors import DeviceNetworks
 from ..inference.teacher import score_modality
 from ..precisions import QUANTIZED
 from .clap_teacher import CLAP_MODEL, load_clap

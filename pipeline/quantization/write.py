@@ -26,7 +26,8 @@ from ..backends.quantized import load_quantized
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
 from ..errors import OutputError, SetupError
 from ..files import check_folder_of, exclusive_lock, hash_file, make_folder, make_folder_of, replacing, write_atomic
-from ..inference.bundle import load_parser, plain_extractors
+from ..inference.bundle import load_parser
+from ..inference.extractors import plain_extractors
 from ..sharing.model_card import CARD_FILE
 from ..sharing.quantization_record import RECORD_FILE, QuantizationRecord, format_quantization
 from ..text import escape

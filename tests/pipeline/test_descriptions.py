@@ -69,7 +69,9 @@ def test_networks_features_scores_and_media_fit_one_screen(tiny_bundle: Path) ->
     bundle = load_networks(str(tiny_bundle), device="cpu")
     audio, visual_2d, visual_3d = bundle.extractors.spec.dims
     with torch.inference_mode():
-        output = bundle.parser(torch.zeros(1, 4, audio), torch.zeros(1, 32, visual_2d), torch.zeros(1, 4, visual_3d))
+        output = bundle.trained_parser(
+            torch.zeros(1, 4, audio), torch.zeros(1, 32, visual_2d), torch.zeros(1, 4, visual_3d)
+        )
     rows = [np.zeros((n, dim), np.float32) for n, dim in zip((4, 32, 4), bundle.extractors.spec.dims, strict=True)]
     features = avvp.FeatureSet(*rows, spec=bundle.extractors.spec, duration=4.0, warnings=("w" * 5_000,) * 9)
     streams = tuple(StreamInfo(n, "audio", "aac", default=False, sample_rate=16_000) for n in range(500))

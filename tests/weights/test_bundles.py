@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from avvp.pipeline.errors import AVVPError
-from avvp.pipeline.inference.bundle import known_labels, load_extractors, load_networks, load_parser
+from avvp.pipeline.inference.bundle import known_labels, load_networks, load_parser
+from avvp.pipeline.inference.extractors import load_extractors
 from avvp.weights import Bundle, WeightsError, bundle_paths, load_bundle
 from avvp.weights.manifest import MAX_DESCRIPTION, MAX_SEED
 from avvp.weights.remote.gather import gather_files

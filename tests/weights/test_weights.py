@@ -299,6 +299,8 @@ def test_manifest_is_complete() -> None:
         "clip-clap",
         "clip-clap-3d",
         "untrained-clip-clap",
+        "open",
+        "untrained-open",
         "demo",
         "demo-avel",
         *localizers,

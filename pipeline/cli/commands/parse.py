@@ -7,8 +7,6 @@ from functools import partial
 
 import click
 
-from ....weights.remote.bundles import load_bundle
-from ...inference.other_profile import with_profile
 from ..batch_run import run_batch
 from ..calibrated_run import calibrate_run
 from ..missing_weights import provide_weights
@@ -16,7 +14,7 @@ from ..options.batch_options import BatchOptions, CompileOptions, RayOptions, co
 from ..options.command import command, exit_2_on_error, given_flags, is_given, version_option
 from ..options.media_options import CookieOptions, PartOptions, WebOptions
 from ..parse_file import parse_one
-from ..parse_options import ParseOptions, make_parse_task, read_decisions
+from ..parse_options import ParseOptions, make_parse_task, read_bundle, read_decisions
 
 
 @version_option("avvp-parse")
@@ -74,7 +72,7 @@ def _parse_batch(output_dir: str, options: ParseOptions) -> int:
 
     from ...batch.open_storage import open_storage
 
-    bundle = with_profile(load_bundle(options.weights, options.source()), options.profile)
+    bundle = read_bundle(options)
     storage = open_storage(output_dir)
     from ..console import Console
 

@@ -32,7 +32,7 @@ def complete_option(flags: Sequence[str], attributes: Mapping[str, Any]) -> Comp
     def complete(context: click.Context, parameter: click.Parameter, text: str) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem
 
-        before, comma, last = text.rpartition(",") if metavar.endswith(",...") else ("", "", text)
+        before, comma, last = text.rpartition(",") if ",..." in metavar else ("", "", text)
         plain = [CompletionItem(f"{before}{comma}{name}") for name in list_names() if name.startswith(last)]
         # Paths come first: the scripts of the shells drop what they have at such an item, and add plain ones to it.
         paths = complete_paths(attributes)
@@ -98,6 +98,7 @@ _NAMES: Mapping[str, Callable[[], Iterable[str]]] = {
     "--format": _list_formats,
     "--class": _list_classes,
     "--classes": _list_classes,
+    "--keep-classes": _list_classes,
     "--audio": _list_classes,
     "--visual": _list_classes,
     "--both": _list_classes,

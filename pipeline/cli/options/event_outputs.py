@@ -46,8 +46,10 @@ class PostProcessingOptions(CommandOptions):
     """Changes to events before they are written; each file of events records them."""
 
     heading: ClassVar[str] = "Events"
-    classes: str | None = field(
-        metadata=option("--classes", metavar="NAME,...", help="Keep only the events of these classes.")
+    keep_classes: str | None = field(
+        metadata=option(
+            "--keep-classes", "--classes", metavar="NAME,...", help="Keep only the events of these classes."
+        )
     )
     merge_gap: float | None = field(
         metadata=option(
@@ -71,10 +73,10 @@ class PostProcessingOptions(CommandOptions):
         from ...outputs.postprocess import PostProcessing
 
         classes = None
-        if self.classes is not None:
-            classes = tuple(name.strip() for name in self.classes.split(",") if name.strip())
+        if self.keep_classes is not None:
+            classes = tuple(name.strip() for name in self.keep_classes.split(",") if name.strip())
         if classes == ():
-            raise SetupError("--classes: name at least one")
+            raise SetupError("--keep-classes: name at least one")
         return PostProcessing(classes, self.merge_gap, self.min_duration, self.min_score)
 
 

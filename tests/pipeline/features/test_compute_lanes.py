@@ -65,7 +65,7 @@ def test_one_core_within_the_context_alone() -> None:
 def test_parsers_compute_with_one_core(tiny_bundle: Path, clips: Clips) -> None:
     seen: list[int] = []
     with avvp.load(tiny_bundle, device="cpu", threads=3) as parser:
-        parser._loaded.parser.register_forward_pre_hook(lambda *_: seen.append(torch.get_num_threads()))
+        parser._loaded.trained_parser.register_forward_pre_hook(lambda *_: seen.append(torch.get_num_threads()))
         parser.parse(clips.blink)
     assert seen == [1]
 

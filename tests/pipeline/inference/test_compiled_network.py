@@ -49,7 +49,7 @@ def assert_equal_predictions(bundle: LoadedBundle, network: CompiledNetwork) -> 
 
 def compiled(bundle: LoadedBundle, folder: Path) -> CompiledNetwork:
     frames = bundle.extractors.spec.frames_per_segment
-    network = compile_network(bundle.parser, frames, store=ModelStore(folder))
+    network = compile_network(bundle.trained_parser, frames, store=ModelStore(folder))
     assert network is not None
     return network
 
@@ -61,7 +61,7 @@ def test_a_parser(tmp_path: Path, tiny_bundle: Path) -> None:
     compiled(bundle, tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
     with torch.no_grad():
-        next(bundle.parser.parameters()).add_(0.5)
+        next(bundle.trained_parser.parameters()).add_(0.5)
     assert_equal_predictions(bundle, compiled(bundle, tmp_path))  # not what was stored of the other parameters
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -150,7 +150,7 @@ def test_pytorch_computes_what_cannot_be_converted(
 
     monkeypatch.setattr(compiled_network, "convert_module", fail)
     with pytest.raises(SetupError):
-        compile_network(bundle.parser, 8, store=ModelStore(tmp_path))
+        compile_network(bundle.trained_parser, 8, store=ModelStore(tmp_path))
     made = bundle.compile_parser()
     assert made.predictor is bundle.parser
     assert made.notes == ("PyTorch computes the parser, in the same precision: the parser cannot be converted",)
@@ -162,7 +162,7 @@ def test_a_conversion_that_differs_is_not_used(
 ) -> None:
     monkeypatch.setattr(compiled_network, "difference", lambda *_: 1e-3)
     with pytest.raises(SetupError, match="differs as an OpenVINO model from its original"):
-        compile_network(load(str(tiny_bundle)).parser, 8, store=ModelStore(tmp_path))
+        compile_network(load(str(tiny_bundle)).trained_parser, 8, store=ModelStore(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 

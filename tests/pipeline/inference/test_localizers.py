@@ -173,7 +173,7 @@ def test_clips_are_predicted_like_videos(bundle: LoadedBundle) -> None:
         "test", tuple(lengths), tuple(lengths), np.array(list(lengths.values())), np.zeros((4, len(LABELS)), bool),
         Stored(bundle.extractors.spec, rows),  # type: ignore[arg-type]
     )  # fmt: skip
-    table = predict_clips(bundle.parser, clips, torch.device("cpu"))
+    table = predict_clips(bundle.trained_parser, clips, torch.device("cpu"))
     assert table.audio.shape == (4, 16, len(LABELS))
     for index, (name, length) in enumerate(lengths.items()):
         alone = predict_video(bundle.parser, list(found[name].arrays().values()), torch.device("cpu"))

@@ -44,7 +44,7 @@ def features_of(bundle: LoadedBundle, segments: int, seed: int = 0) -> FeatureSe
 def forward(bundle: LoadedBundle, features: FeatureSet, start: int, stop: int) -> dict[str, np.ndarray]:
     cut = (features.audio[start:stop], features.visual_2d[8 * start : 8 * stop], features.visual_3d[start:stop])
     with torch.no_grad():
-        output = bundle.parser(*(torch.from_numpy(rows)[None] for rows in cut))
+        output = bundle.trained_parser(*(torch.from_numpy(rows)[None] for rows in cut))
     return {
         "audio": output.audio_segment_probs[0].numpy(), "visual": output.visual_segment_probs[0].numpy(),
         "audio_video": output.audio_video_probs.numpy(), "visual_video": output.visual_video_probs.numpy(),

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from avvp.extractors.registry import meta_extractor
 from avvp.pipeline.files import hash_file
-from avvp.pipeline.inference.bundle import load_parser, plain_extractors
+from avvp.pipeline.inference.bundle import load_parser
+from avvp.pipeline.inference.extractors import plain_extractors
 from avvp.pipeline.quantization.measure import compare_rows, measure
 from avvp.weights.remote.bundles import load_bundle
 from support.media import Clips

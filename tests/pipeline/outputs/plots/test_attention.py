@@ -418,7 +418,7 @@ class TestLocalizers:
         assert set(data["blocks"][0]) == ({"audio_visual"} if memory == "fused" else {"audio", "visual"})
 
     def test_others_say_what_has_attention(self, tmp_path: Path) -> None:
-        localizer = load_networks(str(write_tiny_localizer(tmp_path / "b", system="cmbs"))).parser
+        localizer = load_networks(str(write_tiny_localizer(tmp_path / "b", system="cmbs"))).trained_parser
         with pytest.raises(SetupError, match=r"this localizer \(cmbs\) has its own classifier.* ends in -leap"):
             check_explainable(localizer)
         with pytest.raises(ValueError, match="'dch' has no label-to-segment attention"):

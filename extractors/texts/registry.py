@@ -1,0 +1,146 @@
+"""Text encoders by the extractor whose space they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...weights.parameters import check_parameters
+from ...weights.untrained import untrained_state
+from ..clap_keys import convert_clap
+from ..transformers_import import import_transformers
+from .base import Tokenizer, TransformerTextEncoder
+from .tokens import ByteTokenizer, FileTokenizer
+
+
+@dataclass(frozen=True)
+class TextModel:
+    """How a text encoder is built, and which tensors of the extractor's file are its own.
+
+    Attributes:
+        build: returns a model of transformers with random parameters.
+        prefixes: of its keys in the file.
+        rename: from the keys of a file to those of transformers.
+        max_tokens: that it reads of a sentence.
+        padding: token that fills sentences up.
+        fills: whether every sentence is filled up to `max_tokens`.
+        bytes: tokenizer where the parameters are random.
+    """
+
+    build: Callable[[], Any]
+    prefixes: tuple[str, ...]
+    rename: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+    max_tokens: int
+    padding: int
+    fills: bool
+    bytes: Tokenizer
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the keys and shapes of the parameters, without allocating them."""
+        with torch.device("meta"):
+            return {key: tuple(tensor.shape) for key, tensor in self.build().named_parameters()}
+
+    def encoder(self, state: Mapping[str, Tensor], tokenizer: Tokenizer) -> TransformerTextEncoder:
+        """Build the encoder with these parameters, under transformers' keys. Raises ValueError if they do not fit."""
+        with torch.device("meta"):
+            model = self.build()
+        check_parameters(dict(state), self.shapes())
+        model.load_state_dict(dict(state), assign=True, strict=False)
+        for module in model.modules():  # computed by the constructor, here without values
+            for name, buffer in list(module.named_buffers(recurse=False)):
+                count = buffer.shape[-1]
+                values = torch.zeros(1, count) if name == "token_type_ids" else torch.arange(count)[None]
+                module.register_buffer(name, values.long(), persistent=False)
+        model.eval().requires_grad_(False)
+        pad_to = self.max_tokens if self.fills else None
+        return TransformerTextEncoder(model, tokenizer, max_tokens=self.max_tokens, padding=self.padding, pad_to=pad_to)
+
+
+def _clip(width: int, *, feedforward: int, layers: int, heads: int, dim: int) -> Any:
+    transformers = import_transformers()
+    config = transformers.CLIPTextConfig(
+        hidden_size=width, intermediate_size=feedforward, num_hidden_layers=layers, num_attention_heads=heads,
+        projection_dim=dim, eos_token_id=_CLIP_END,
+    )  # fmt: skip
+    return transformers.CLIPTextModelWithProjection(config)
+
+
+def _clap(**sizes: Any) -> Any:
+    transformers = import_transformers()
+    return transformers.ClapTextModelWithProjection(transformers.ClapTextConfig(**sizes))
+
+
+def _same(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    return state
+
+
+_CLIP_BEGIN, _CLIP_END = 49_406, 49_407
+_COMPUTED = ("position_ids", "token_type_ids")  # in some files
+_PREFIXES = ("text_model.", "text_projection.")
+_CLIP_BYTES = ByteTokenizer(_CLIP_BEGIN, _CLIP_END, 0)
+_CLAP_BYTES = ByteTokenizer(0, 2, 4)
+TEXT_MODELS: dict[str, TextModel] = {
+    "clip": TextModel(
+        lambda: _clip(768, feedforward=3072, layers=12, heads=12, dim=768),
+        _PREFIXES, _same, 77, _CLIP_END, False, _CLIP_BYTES,
+    ),
+    "clap": TextModel(_clap, _PREFIXES, convert_clap, 77, 1, True, _CLAP_BYTES),
+    "clip_tiny": TextModel(
+        lambda: _clip(16, feedforward=16, layers=1, heads=2, dim=12),
+        _PREFIXES, _same, 77, _CLIP_END, False, _CLIP_BYTES,
+    ),
+    "clap_tiny": TextModel(
+        lambda: _clap(
+            hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, projection_dim=12
+        ),
+        _PREFIXES, convert_clap, 77, 1, True, _CLAP_BYTES,
+    ),
+}  # fmt: skip
+
+
+def build_text_encoder(name: str, state: Mapping[str, Tensor], tokenizer: Path) -> TransformerTextEncoder:
+    """Build the text encoder of an extractor.
+
+    Args:
+        name: of the extractor, a key in `TEXT_MODELS`.
+        state: tensors of the extractor's file, under the published keys.
+        tokenizer: path of its `tokenizer.json`.
+
+    Returns:
+        The encoder, on the CPU.
+
+    Raises:
+        ValueError: the extractor has no text encoder, or a file does not fit.
+    """
+    model = _find(name)
+    renamed = model.rename(state)
+    own = {key: renamed[key] for key in renamed if key.startswith(model.prefixes) and not key.endswith(_COMPUTED)}
+    return model.encoder(own, FileTokenizer(tokenizer))
+
+
+def untrained_text_encoder(name: str, seed: int) -> TransformerTextEncoder:
+    """Build the text encoder of an extractor with random parameters; its tokens are bytes.
+
+    Args:
+        name: of the extractor, a key in `TEXT_MODELS`.
+        seed: of the parameters.
+
+    Returns:
+        The encoder, on the CPU.
+
+    Raises:
+        ValueError: the extractor has no text encoder.
+    """
+    model = _find(name)
+    return model.encoder(untrained_state(model.shapes(), seed), model.bytes)
+
+
+def _find(name: str) -> TextModel:
+    if name not in TEXT_MODELS:
+        raise ValueError(f"extractor {name} has no text encoder; those of {', '.join(TEXT_MODELS)} have one")
+    return TEXT_MODELS[name]

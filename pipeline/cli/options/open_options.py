@@ -1,0 +1,82 @@
+"""Options of commands that find any classes by their names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+import click
+
+from ....weights.manifest import DEFAULT_BUNDLE, OPEN_BUNDLE
+from ...open_vocabulary.vocabulary import RULE_NAMES
+from .command import CommandOptions, is_given, option
+
+if TYPE_CHECKING:
+    from ....weights.manifest import Bundle
+
+_RULE_FLAGS = {"rule": "--rule", "background": "--background", "published_audio": "--published-audio"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenOptions(CommandOptions):
+    """The classes that are looked for, by their names."""
+
+    heading: ClassVar[str] = "Any classes"
+    classes: str | None = field(
+        metadata=option(
+            "--classes",
+            metavar="NAME,...|@FILE",
+            help=f"Find these classes, by their names; without --weights by the bundle {OPEN_BUNDLE}.",
+        )
+    )
+    rule: str | None = field(
+        metadata=option(
+            "--rule", type=click.Choice(RULE_NAMES), show_default=RULE_NAMES[0], help="How --classes are decided."
+        )
+    )
+    background: str | None = field(
+        metadata=option(
+            "--background",
+            metavar="FILE|none",
+            show_default="shipped",
+            help="What --classes are compared with besides each other.",
+        )
+    )
+    published_audio: bool = field(
+        metadata=option(
+            "--published-audio", is_flag=True, help="With --rule av2a, one sound for each window, as its program."
+        )
+    )
+
+    def bundle_name(self, weights: str | None) -> str:
+        """Return the bundle of --weights, or the open one where classes are named and no bundle is.
+
+        Args:
+            weights: of the option.
+        """
+        if self.classes is not None and not is_given("weights"):
+            return OPEN_BUNDLE
+        return weights or DEFAULT_BUNDLE
+
+    def with_classes(self, bundle: Bundle) -> Bundle:
+        """Return a bundle that looks for the classes of --classes.
+
+        Args:
+            bundle: of --weights.
+
+        Raises:
+            click.UsageError: another option needs --classes.
+            SetupError: the bundle has been trained for classes of its own, or a file of classes cannot be read.
+        """
+        rule = {
+            name: value
+            for name, value in (("name", self.rule), ("published_audio", self.published_audio or None))
+            if value is not None
+        }
+        if self.classes is None:
+            if flags := [flag for name, flag in _RULE_FLAGS.items() if is_given(name)]:
+                raise click.UsageError(f"{flags[0]} goes with --classes")
+            return bundle
+        from ...open_vocabulary.open_bundle import with_classes
+
+        return with_classes(bundle, self.classes, background=self.background, **rule)

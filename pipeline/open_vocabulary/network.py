@@ -1,0 +1,116 @@
+"""What stands in the place of a parser: sentences of classes, compared with the features of each second."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...weights.parts import Part
+from ..timeline import SINGLE_MODALITIES, SegmentLabels, SegmentProbabilities
+from .rule_registry import RULES
+from .similarities import OpenProbabilities, Similarities
+from .vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class OpenConfig:
+    """What is fixed of it.
+
+    Attributes:
+        vocabulary: classes, background, rule.
+        audio_dim: width of the features of sounds.
+        visual_dim: width of the features of pictures.
+        decision: "open", its own.
+    """
+
+    vocabulary: Vocabulary
+    audio_dim: int
+    visual_dim: int
+    decision: str = "open"
+    decision_options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the C classes."""
+        return self.vocabulary.labels
+
+    @property
+    def segments(self) -> int:
+        """Seconds of a window."""
+        return self.vocabulary.rule.window
+
+
+class OpenVocabulary:
+    """Compares the features of seconds with the sentences of classes.
+
+    Args:
+        config: classes, background, rule.
+        texts: modality -> (K, D) embeddings of the vocabulary's entries, of length 1; NaN without a sentence.
+
+    Attributes:
+        parts: of other packages; there are none.
+        warnings: about the classes, for users of the results.
+    """
+
+    parts: tuple[Part, ...] = ()
+
+    def __init__(
+        self, config: OpenConfig, texts: Mapping[str, NDArray[np.float32]], warnings: Sequence[str] = ()
+    ) -> None:
+        self.config, self.warnings = config, tuple(warnings)
+        self.texts = {modality: np.asarray(texts[modality], np.float64) for modality in SINGLE_MODALITIES}
+
+    def to(self, device: object) -> OpenVocabulary:  # noqa: ARG002 - it computes in NumPy
+        """Return itself."""
+        return self
+
+    def eval(self) -> OpenVocabulary:
+        """Return itself."""
+        return self
+
+    def predict(self, streams: Sequence[NDArray[np.floating]]) -> OpenProbabilities:
+        """Score the seconds of one video.
+
+        Args:
+            streams: features of T seconds: of sounds (T, audio_dim), and of pictures (T, visual_dim).
+
+        Returns:
+            (T, C) scores, with the similarities that they come from. They are those of features in float16, as these
+            are kept, so that kept features give the same.
+        """
+        rows = dict(zip(SINGLE_MODALITIES, streams, strict=True))
+        rounded = {modality: values.astype(np.float16) for modality, values in rows.items()}
+        return self._score(Similarities.of(rounded, self.texts, len(self.config.labels)))
+
+    def without_streams(self, probabilities: OpenProbabilities, *, audio: bool, visual: bool) -> OpenProbabilities:
+        """Score a video again whose file lacks a stream: scores of silence or of no picture are no scores."""
+        assert probabilities.similarities is not None
+        return self._score(probabilities.similarities.of_streams(audio=audio, visual=visual))
+
+    def decide(
+        self, probabilities: SegmentProbabilities, thresholds: Mapping[str, NDArray[np.float64]]
+    ) -> SegmentLabels:
+        """Decide which class is active in which second.
+
+        Args:
+            probabilities: of `predict`.
+            thresholds: modality -> (C,).
+
+        Returns:
+            (T, C) labels.
+        """
+        assert isinstance(probabilities, OpenProbabilities) and probabilities.similarities is not None
+        rule = self.config.vocabulary.rule
+        scores = {modality: getattr(probabilities, modality) for modality in SINGLE_MODALITIES}
+        return SegmentLabels(**RULES[rule.name].decide(scores, probabilities.similarities, thresholds, rule))
+
+    def _score(self, similarities: Similarities) -> OpenProbabilities:
+        rule = self.config.vocabulary.rule
+        scores = RULES[rule.name].score(similarities, rule)
+        tables = [scores[modality].astype(np.float32) for modality in SINGLE_MODALITIES]
+        videos = [np.broadcast_to(table.max(axis=0, keepdims=True), table.shape) for table in tables]
+        return OpenProbabilities(*tables, *videos, similarities=similarities)
