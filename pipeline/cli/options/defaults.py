@@ -31,8 +31,9 @@ _CLOSE = 0.75  # similarity, of 1, above which a variable is taken for a mistype
 # file may say how videos are analysed, but name no file, no address and no program, replace nothing, and take nothing
 # of the machine.
 FOLDER_OPTIONS = frozenset({
-    "bands", "classes", "format", "keep-suffix", "keep-tree", "merge", "merge-gap", "min-duration", "min-score",
-    "modality", "pad", "per-class", "recursive", "segments", "sheet", "sort", "threshold", "video-threshold", "weights",
+    "bands", "classes", "format", "keep-classes", "keep-suffix", "keep-tree", "merge", "merge-gap", "min-duration",
+    "min-score", "modality", "pad", "per-class", "recursive", "rule", "segments", "sheet", "sort", "threshold",
+    "video-threshold", "weights",
 })  # fmt: skip
 
 
@@ -282,6 +283,8 @@ def _check_allowed(key: str, value: Any, where: str) -> None:
     elsewhere = f"put it into {escape(user_file())}, or set {FILE_VARIABLE}={FILE_NAME} if the file is yours"
     if key not in FOLDER_OPTIONS:
         raise SetupError(f"{where} is not an option that the {FILE_NAME} of a working folder may set; {elsewhere}")
+    if key == "classes" and str(value).startswith("@"):
+        raise SetupError(f"{where} names a file; {elsewhere}")
     if key == "weights":
         from ....weights.manifest import list_bundles
 

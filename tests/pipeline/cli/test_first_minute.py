@@ -127,7 +127,7 @@ class TestBeforeTorch:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (("--classes", "Unicorn"), "Unicorn"),
+            (("--keep-classes", "Unicorn"), "Unicorn"),
             (("--merge-gap", "-1"), "--merge-gap"),
             (("-o", "out.xlsx"), "no format has the suffix .xlsx; known: .TextGrid, .csv"),
             (("-f", "nonsense"), "unknown format 'nonsense'"),
