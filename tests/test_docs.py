@@ -63,8 +63,9 @@ EXTENDING = ROOT / "docs" / "extending.md"  # run by test_extending
 ZOO = ROOT / "docs" / "zoo.md"  # run by test_zoo_page
 EXPORT = ROOT / "docs" / "export.md"  # run by test_export_page
 TEACHER = ROOT / "docs" / "teacher.md"  # run by test_teacher_page
+ANY_CLASS = ROOT / "docs" / "any-class.md"  # run by test_any_class_page
 ALONE = blocks(
-    "bash", TRAINING, DEMO_MODEL, OUTPUTS, FOLDERS, OWN_DATA, AVEL, EXTENDING, EXPORT, ZOO, TEACHER
+    "bash", TRAINING, DEMO_MODEL, OUTPUTS, FOLDERS, OWN_DATA, AVEL, EXTENDING, EXPORT, ZOO, TEACHER, ANY_CLASS
 )  # the commands of these pages build on each other
 COMMANDS = list(dict.fromkeys(line for block in ALONE for line in block.splitlines() if line))
 
