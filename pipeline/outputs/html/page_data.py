@@ -18,7 +18,15 @@ from ...text import display_label, escape
 from ...timeline import MODALITIES, SINGLE_MODALITIES, Event, GroundTruth, Modality, Timeline, sort_events
 from ..formats.events_json import to_document
 from ..postprocess import PostProcessing, split_modalities
-from .summary import common_threshold, decision_rule, describe_thresholds, summarize
+from .summary import (
+    common_threshold,
+    decision_rule,
+    describe_thresholds,
+    has_scores,
+    stated_thresholds,
+    summarize,
+    why_not_decided,
+)
 
 _CODEC_KEYS = {"audio": "audio_codec", "visual": "video_codec"}  # in `Timeline.media`; None: no such stream
 
@@ -35,6 +43,7 @@ def page_data(timeline: Timeline, truth: GroundTruth | None = None) -> dict[str,
     classes = len(timeline.labels) if timeline.probabilities is None else timeline.probabilities.audio.shape[1]
     label_indices = {label: index for index, label in enumerate(timeline.labels)}
     media = timeline.media
+    thresholds = stated_thresholds(timeline.provenance)
     return {
         "name": escape(Path(str(media.get("path", timeline.name))).name),
         "stem": re.sub(r"[^\w.\- ]", "_", escape(timeline.name)) or "video",
@@ -49,9 +58,11 @@ def page_data(timeline: Timeline, truth: GroundTruth | None = None) -> dict[str,
         "hash": _hash(timeline),
         "summary": summarize(timeline.provenance),
         "has": {modality: media.get(key, "") is not None for modality, key in _CODEC_KEYS.items()},
-        "threshold": common_threshold(timeline.provenance.get("thresholds")),
-        "threshold_words": describe_thresholds(timeline.provenance.get("thresholds")) or "by class",
+        "threshold": common_threshold(thresholds),
+        "threshold_words": describe_thresholds(thresholds) or "by class",
         "rule": decision_rule(timeline.provenance),
+        "decided_elsewhere": why_not_decided(timeline.provenance),
+        "scores": has_scores(timeline.provenance),
         "events": [_compact(event, label_indices) for event in displayed_events(timeline)],
         "probabilities": None if tables is None else {name: _base64(table) for name, table in tables.items()},
         "refinements": [dict(step) for step in timeline.processing if _is_refinement(step)],

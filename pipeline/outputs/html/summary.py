@@ -10,6 +10,8 @@ from ...text import escape
 VIDEO_FILTERS = ("default", "pooled", "own", "union")  # those of `ParserConfig`
 _LEVELS = ("second", "video")
 _MAX_WORD = 60  # characters of what files say
+_RULE_BY_SCORES = "fixed"  # of the rules of open vocabularies, the one that the page's program has
+_RELATIVE = "Scores compare the classes with each other and with a background; they are no probabilities."
 
 
 def summarize(provenance: Mapping[str, Any]) -> str:
@@ -29,8 +31,32 @@ def summarize(provenance: Mapping[str, Any]) -> str:
         return ""
     author = f" by {program} {version}".rstrip() if program else ""
     weights = f" with the bundle {bundle}" if bundle else ""
-    details = [_thresholds(provenance.get("thresholds")), _device(device)]
-    return ", ".join([f"Parsed{author}{weights}", *filter(None, details)]) + "."
+    opened = _open_vocabulary(provenance)
+    rule = "" if opened is None else f"rule {_rule_name(opened)}"
+    details = [rule, _thresholds(stated_thresholds(provenance), opened), _device(device)]
+    sentence = ", ".join([f"Parsed{author}{weights}", *filter(None, details)]) + "."
+    return sentence if opened is None else f"{sentence} {_RELATIVE}"
+
+
+def why_not_decided(provenance: Mapping[str, Any]) -> str:
+    """Return why the page's program cannot decide the events anew, in one sentence; empty where it can.
+
+    Args:
+        provenance: of a timeline, from a file of any origin.
+    """
+    opened = _open_vocabulary(provenance)
+    if opened is not None and (name := _rule_name(opened)) != _RULE_BY_SCORES:
+        return f"The rule {name} needs more than these scores: parse again with --threshold."
+    parts = provenance.get("parts")
+    for part in parts if isinstance(parts, list) else ():
+        if isinstance(part, Mapping) and part.get("kind") == "decision":
+            return f"Decided by {_word(part.get('name'))}, which is no part of this page: parse again with --threshold."
+    return ""
+
+
+def has_scores(provenance: Mapping[str, Any]) -> bool:
+    """Return whether what a timeline has for each second are scores relative to a list of classes, no probabilities."""
+    return _open_vocabulary(provenance) is not None
 
 
 def decision_rule(provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,12 +67,27 @@ def decision_rule(provenance: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         `video_filter`, one of `VIDEO_FILTERS`, and `strict`; the published rule where a file states none, or another.
+        That of an open vocabulary is by the scores of seconds alone: no score exceeds that of its video.
     """
+    if has_scores(provenance):
+        return {"video_filter": "own", "strict": True}
     stated = provenance.get("rule")
     rule = stated if isinstance(stated, Mapping) else {}
     video_filter = rule.get("video_filter")
     known = isinstance(video_filter, str) and video_filter in VIDEO_FILTERS
     return {"video_filter": video_filter if known else VIDEO_FILTERS[0], "strict": rule.get("strict") is True}
+
+
+def stated_thresholds(provenance: Mapping[str, Any]) -> Any:
+    """Return the thresholds of a provenance, without those of videos where an open vocabulary has decided by seconds.
+
+    Args:
+        provenance: of a timeline, from a file of any origin.
+    """
+    thresholds = provenance.get("thresholds")
+    if not has_scores(provenance) or not isinstance(thresholds, Mapping):
+        return thresholds
+    return {name: value for name, value in thresholds.items() if name.endswith("_segment")}
 
 
 def common_threshold(thresholds: Any) -> float | None:
@@ -69,13 +110,27 @@ def describe_thresholds(thresholds: Any) -> str:
         return "by class"
     levels = [{value for name, value in thresholds.items() if name.endswith(end)} for end in ("segment", "video")]
     if any(len(values) != 1 for values in levels):
-        return "by modality" if all(levels) else "by class"
+        return "by modality" if levels[0] else "by class"
     return ", ".join(f"{_number(values.pop())} per {name}" for values, name in zip(levels, _LEVELS, strict=True))
 
 
-def _thresholds(thresholds: Any) -> str:
+def _thresholds(thresholds: Any, opened: Mapping[str, Any] | None) -> str:
     words = describe_thresholds(thresholds)
-    return words and (f"threshold {words}" if common_threshold(thresholds) is not None else f"thresholds {words}")
+    if not words:
+        return ""
+    origin = "" if opened is None else _word(opened.get("thresholds"))
+    words = f"{words} ({origin})" if origin else words
+    return f"threshold {words}" if common_threshold(thresholds) is not None else f"thresholds {words}"
+
+
+def _open_vocabulary(provenance: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    opened = provenance.get("open_vocabulary")
+    return opened if isinstance(opened, Mapping) else None
+
+
+def _rule_name(opened: Mapping[str, Any]) -> str:
+    rule = opened.get("rule")
+    return _word(rule.get("name") if isinstance(rule, Mapping) else rule) or "unknown"
 
 
 def _number(threshold: float) -> str:

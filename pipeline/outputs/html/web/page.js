@@ -66,6 +66,7 @@ class Page {
     if (data.lanes.length < 2) single.hidden = true; // there is nothing to choose
     byId("truth-part").hidden = document.querySelector("#legend .truth").hidden = !data.truth;
     document.querySelector("#legend .shade").hidden = !data.tables;
+    if (data.scores) document.querySelector("#legend .shade").firstChild.textContent = "score 0 ";
     for (const [id, step] of [["edit-onset", 0], ["edit-offset", 0.1]]) Object.assign(byId(id), { min: step, max: data.duration });
     byId("sound-part").hidden = !bands.sounds.length;
     byId("sound").append(...[...bands.sounds, ""].map((name) => make("option", { value: name, textContent: SOUNDS[name] ?? "nothing" })));
@@ -180,7 +181,7 @@ class Page {
   offerDraft() {
     const draft = this.corrections.readDraft();
     if (!draft) return;
-    if (draft.threshold !== null && this.data.tables) {
+    if (draft.threshold !== null && this.data.tables && !this.data.decided_elsewhere) {
       this.threshold = draft.threshold;
       byId("threshold").value = draft.threshold;
       this.recompute();
@@ -233,10 +234,10 @@ class Page {
     byId("threshold-reset").hidden = this.threshold === null || edits > 0;
     byId("min-score-value").textContent = Number(byId("min-score").value).toFixed(2);
     byId("threshold-value").textContent = this.threshold === null && this.data.threshold === null ? this.data.threshold_words : Number(byId("threshold").value).toFixed(2);
-    byId("threshold").disabled = edits > 0;
-    byId("threshold-note").textContent = edits
+    byId("threshold").disabled = edits > 0 || this.data.decided_elsewhere !== "";
+    byId("threshold-note").textContent = this.data.decided_elsewhere || (edits
       ? "Discard the edits to move it."
-      : this.threshold === null ? "The events of the file; move it to decide anew." : "Decided anew by this one threshold.";
+      : this.threshold === null ? "The events of the file; move it to decide anew." : "Decided anew by this one threshold.");
     byId("scroller").hidden = rows.length === 0;
     this.explainNothing(rows.length === 0);
     const counts = this.modalities().map((modality) => `${this.events.filter((event) => event.modality === modality).length} ${MODALITY_WORDS[modality]}`);
