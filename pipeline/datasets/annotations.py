@@ -38,11 +38,13 @@ from .ave_annotations import (
     read_ave,
     read_noisy_names,
 )
+from .ov_ave_annotations import OV_AVE_FILE, read_ov_ave
 from .unav_annotations import UNAV_FILE, UnavAnnotations, read_unav
 
 SPLIT_FILES = {"train": "AVVP_train.csv", "val": "AVVP_val_pd.csv", "test": "AVVP_test_pd.csv"}
 EVENT_FILES = {"audio": "AVVP_eval_audio.csv", "visual": "AVVP_eval_visual.csv"}
 LABEL_FILE = "labels.txt"
+_OTHER_FORMS = (AVE_FILE, UNAV_FILE, OV_AVE_FILE)
 MAX_LABEL_CELLS = 1 << 30  # clips x seconds x classes of a split, a byte each and modality
 CLIP_COLUMNS = ("filename", "event_labels")
 EVENT_COLUMNS = ("filename", "onset", "offset", "event_labels")
@@ -83,6 +85,9 @@ class Annotations:
     task: Literal["avvp", "avel"] = "avvp"
     videos: Mapping[str, str] = field(default_factory=dict)  # `<id>.2`, a further clip of a video -> `<id>`
     seconds: Mapping[str, int] = field(default_factory=dict)  # clip -> duration, rounded up, where it is annotated
+    # Clip -> onset, offset and class of its events, where they are annotated more finely than in seconds.
+    spans: Mapping[str, Sequence[tuple[float, float, int]]] = field(default_factory=dict)
+    unseen: frozenset[str] = frozenset()  # clips whose class no training clip has
 
     def split(self, name: str) -> DatasetSplit:
         """Return a split. Raises DatasetError if the folder has no file of it."""
@@ -152,12 +157,13 @@ def empty_labels(clips: int, segments: int, classes: int) -> NDArray[np.bool_]:
     return np.zeros((clips, segments, classes), bool)
 
 
-def read_annotations(folder: Path) -> Annotations:
+def read_annotations(folder: Path, *, labels: Sequence[str] = LLP_LABELS) -> Annotations:
     """Read the annotations of a data set.
 
     Args:
         folder: in LLP's form with at least one file of a split, or in AVE's with `AVE_FILE`; the others may be absent.
-            Or in UnAV-100's form, with `UNAV_FILE`, or that file under any name (`unav_annotations`).
+            Or in UnAV-100's form, with `UNAV_FILE`, or that file under any name; or in OV-AVEBench's, `OV_AVE_FILE`.
+        labels: class names where the folder is in LLP's form and has no `LABEL_FILE`.
 
     Returns:
         The annotations. Irregularities that the published scorer tolerates are in their `notes`.
@@ -170,7 +176,7 @@ def read_annotations(folder: Path) -> Annotations:
         return _convert_unav(folder, read_unav(folder))
     if not folder.is_dir():
         raise DatasetError(f"{escape(folder)}: no such folder of annotations")
-    for file in (AVE_FILE, UNAV_FILE):
+    for file in _OTHER_FORMS:
         others = [other for other in (AVE_FILE, *SPLIT_FILES.values()) if other != file and (folder / other).exists()]
         if (folder / file).exists() and others:
             raise DatasetError(f"{escape(folder)}: holds {file} and {others[0]}: two data sets; move one of them")
@@ -178,8 +184,10 @@ def read_annotations(folder: Path) -> Annotations:
         return _convert_ave(folder, read_ave(folder))
     if (folder / UNAV_FILE).exists():
         return _convert_unav(folder, read_unav(folder / UNAV_FILE))
+    if (folder / OV_AVE_FILE).exists():
+        return _convert_unav(folder, read_ov_ave(folder))
     notices: list[str] = []
-    labels = read_labels(folder / LABEL_FILE, notices) if (folder / LABEL_FILE).exists() else LLP_LABELS
+    labels = read_labels(folder / LABEL_FILE, notices) if (folder / LABEL_FILE).exists() else tuple(labels)
     problems: list[str] = []
     splits = {
         name: _read_split(name, _read_rows(folder / file, CLIP_COLUMNS, problems, notices), labels, problems)
@@ -192,7 +200,7 @@ def read_annotations(folder: Path) -> Annotations:
         if (folder / file).exists()
     }
     if not splits and not problems:
-        problems.append(f"{escape(folder)}: holds none of {', '.join([*SPLIT_FILES.values(), AVE_FILE, UNAV_FILE])}")
+        problems.append(f"{escape(folder)}: holds none of {', '.join([*SPLIT_FILES.values(), *_OTHER_FORMS])}")
     if (folder / NOISY_TEXT).exists():
         splits |= _noisy_split(read_noisy_names(folder / NOISY_TEXT, problems, notices), len(labels))
     problems += _shared_clips(splits)
@@ -243,7 +251,11 @@ def _convert_unav(folder: Path, unav: UnavAnnotations) -> Annotations:
             splits[name] = DatasetSplit(name, tuple(clips), present)
     events = tuple(EventRow(clip, *event) for clip, video in unav.videos.items() for event in video.events)
     seconds = {clip: video.seconds for clip, video in unav.videos.items()}
-    return Annotations(folder, unav.labels, splits, dict.fromkeys(EVENT_FILES, events), seconds=seconds)
+    spans = {clip: video.spans for clip, video in unav.videos.items() if video.spans}
+    both = dict.fromkeys(EVENT_FILES, events)
+    return Annotations(
+        folder, unav.labels, splits, both, task=unav.task, seconds=seconds, spans=spans, unseen=unav.unseen
+    )
 
 
 def read_labels(path: Path, notices: list[str] | None = None) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ...models.config import MAX_LABELS
 from ...weights.messages import shown
@@ -44,6 +44,7 @@ class UnavVideo(NamedTuple):
     split: str  # "train", "val" or "test"
     seconds: int  # its duration, rounded up
     events: tuple[UnavEvent, ...]
+    spans: tuple[tuple[float, float, int], ...] = ()  # onset, offset and class of each event as it is annotated
 
 
 class UnavAnnotations(NamedTuple):
@@ -51,6 +52,8 @@ class UnavAnnotations(NamedTuple):
 
     labels: tuple[str, ...]  # C class names, by their numbers
     videos: dict[str, UnavVideo]  # id -> video
+    task: Literal["avvp", "avel"] = "avvp"  # "avel" where a video has one class
+    unseen: frozenset[str] = frozenset()  # videos whose class no training video has
 
 
 def read_unav(path: Path) -> UnavAnnotations:
@@ -128,11 +131,12 @@ def _read_video(name: str, entry: Any, indices: dict[str, int]) -> UnavVideo:
     listed = entry.get("annotations", [])
     if not isinstance(listed, list):
         raise ValueError(f"annotations is {shown(listed)}, expected a list")
-    seconds = max(1, math.ceil(duration))
-    return UnavVideo(split, seconds, tuple(_read_event(event, indices) for event in listed))
+    spans = tuple(_read_event(event, indices) for event in listed)
+    events = tuple(UnavEvent(math.floor(start), math.ceil(end), label) for start, end, label in spans)
+    return UnavVideo(split, max(1, math.ceil(duration)), events, spans)
 
 
-def _read_event(event: Any, indices: dict[str, int]) -> UnavEvent:
+def _read_event(event: Any, indices: dict[str, int]) -> tuple[float, float, int]:
     if not isinstance(event, dict) or not isinstance(event.get("label"), str):
         raise ValueError(f"an event is {shown(event)}, expected a table with label and segment")
     span = event.get("segment")
@@ -141,7 +145,7 @@ def _read_event(event: Any, indices: dict[str, int]) -> UnavEvent:
     start, end = (_read_time("segment", time) for time in span)
     if end < start:
         raise ValueError(f"segment is {shown(span)}: its end is before its start")
-    return UnavEvent(math.floor(start), math.ceil(end), indices[event["label"]])
+    return start, end, indices[event["label"]]
 
 
 def _read_time(what: str, value: Any) -> float:

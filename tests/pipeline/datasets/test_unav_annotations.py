@@ -165,3 +165,8 @@ def test_weak_labels_are_refused(tmp_path: Path) -> None:
         load_dense_clips(read_annotations(folder), "train", features)
     assert "one:" not in str(caught.value)
     assert "three:" not in str(caught.value)
+
+
+def test_times_of_events_are_kept_as_they_are_annotated(tmp_path: Path) -> None:
+    annotations = read_annotations(write(tmp_path))
+    assert annotations.spans == {"a": ((0.5, 2.0, 1), (3.01, 5.2, 0)), "b": ((0, 3, 1),)}
