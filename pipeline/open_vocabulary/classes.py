@@ -12,9 +12,12 @@ from ...weights.messages import shown
 from ..datasets.annotation_cells import label_name_error
 from ..errors import SetupError
 from ..text import escape
-from ..text_files import read_text
+from ..text_files import decode_text, read_bytes
 from .background import read_background
+from .class_files import parse_vocabulary
 from .vocabulary import OpenClass, Vocabulary, normalized
+
+CLASS_FILE_SUFFIX = ".toml"  # of files with more than names
 
 
 def read_vocabulary(classes: str | Sequence[str], *, background: str | None = None, **rule: Any) -> Vocabulary:
@@ -30,42 +33,45 @@ def read_vocabulary(classes: str | Sequence[str], *, background: str | None = No
         Classes, background and rule.
 
     Raises:
-        SetupError: a file cannot be read, a name cannot be one, or is there twice.
+        SetupError: a file cannot be read, a setting cannot be, a name cannot be one, or is there twice.
     """
-    vocabulary = _read(classes)
     found, name = read_background(background)
-    return replace(vocabulary, background=found, background_name=name).with_rule(**rule)
-
-
-def _read(classes: str | Sequence[str]) -> Vocabulary:
-    if not isinstance(classes, str):
-        return Vocabulary(check_classes(map(OpenClass.named, classes)))
-    if classes.startswith("@"):
-        return _read_file(Path(classes[1:]))
-    names = (name.strip() for name in classes.split(","))
-    return Vocabulary(check_classes(OpenClass.named(name) for name in names if name))
-
-
-def _read_file(path: Path) -> Vocabulary:
     try:
-        lines = read_text(path).text.splitlines()
+        vocabulary = _read(classes, **rule)
     except (OSError, ValueError) as error:
-        raise SetupError(f"{escape(path)}: cannot be read: {error}") from error
-    names = (line.strip() for line in lines)
-    return Vocabulary(check_classes(OpenClass.named(name) for name in names if name and not name.startswith("#")))
+        where = escape(classes[1:]) if isinstance(classes, str) and classes.startswith("@") else "--classes"
+        raise SetupError(f"{where}: {escape(error)}") from error
+    return replace(vocabulary, background=found, background_name=name)
+
+
+def _read(classes: str | Sequence[str], **rule: Any) -> Vocabulary:
+    """Return the classes without a background. Raises OSError, ValueError."""
+    if not isinstance(classes, str):
+        named = classes
+    elif not classes.startswith("@"):
+        named = [name.strip() for name in classes.split(",") if name.strip()]
+    else:
+        content = read_bytes(path := Path(classes[1:]))
+        if path.suffix.lower() == CLASS_FILE_SUFFIX:
+            vocabulary = parse_vocabulary(content, **rule)
+            return replace(vocabulary, classes=check_classes(vocabulary.classes))
+        lines = (line.strip() for line in decode_text(content).lines())
+        named = [line for line in lines if line and not line.startswith("#")]
+    return Vocabulary(check_classes(map(OpenClass.named, named))).with_rule(**rule)
 
 
 def check_classes(classes: Iterable[OpenClass]) -> tuple[OpenClass, ...]:
-    """Return the classes. Raises SetupError for none, too many, a name that cannot be one, and one named twice."""
+    """Return the classes. Raises ValueError for none, too many, a name that cannot be one, and one named twice."""
     found: dict[str, OpenClass] = {}
     for item in classes:
-        if fault := label_name_error(item.label):
-            raise SetupError(f"--classes: {shown(item.label)} cannot be the name of a class: {fault}")
+        if fault := label_name_error(item.label, commas=True):
+            raise ValueError(f"{shown(item.label)} cannot be the name of a class: {fault}")
         if (key := normalized(item.label)) in found:
-            raise SetupError(f"--classes: {shown(item.label)} is named twice")
+            same = "" if (first := found[key].label) == item.label else f", as {shown(first)}"
+            raise ValueError(f"{shown(item.label)} is named twice{same}")
         found[key] = item
     if not found:
-        raise SetupError('--classes: name at least one, such as --classes "dog barking, applause"')
+        raise ValueError('name at least one class, such as --classes "dog barking, applause"')
     if len(found) > MAX_LABELS:
-        raise SetupError(f"--classes: {len(found):,} classes are more than {MAX_LABELS:,}")
+        raise ValueError(f"{len(found):,} classes are more than {MAX_LABELS:,}")
     return tuple(found.values())

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from ...weights.messages import shown
+from ...weights.toml import toml_string
+from .rule_settings import METHODS, RULE_NAMES, RuleSettings
 
-Origin = Literal["default", "given", "calibrated"]
-RULE_NAMES = ("av2a", "scope", "fixed")
-METHODS = ("bbse-cosine", "bbse", "cosine")
-DEFAULT_THRESHOLDS = {"av2a": 0.75, "scope": 0.75, "fixed": 0.75}  # of scores, by rule
+__all__ = ["METHODS", "RULE_NAMES", "OpenClass", "RuleSettings", "Vocabulary", "default_sentences", "normalized"]
+
+Origin = Literal["default", "given", "calibrated", "valor"]
+SCALES = ("relative", "logits")
+LOGIT_THRESHOLD = 0.5  # of the scores, which are the sigmoid of a logit minus the threshold of its class
+# Modality -> key of its sentences in files; that of its threshold is <key>_threshold.
+MODALITY_KEYS = {"visual": "seen", "audio": "heard"}
+TEMPLATES = {"visual": ("A photo of {}.",), "audio": ("This is a sound of {}.",)}
 
 
 @dataclass(frozen=True)
@@ -22,8 +31,8 @@ class OpenClass:
         label: the name that events have.
         seen: sentences for pictures, whose embeddings are averaged; none where the class is not looked for in them.
         heard: the same for sounds.
-        seen_threshold: of the scores of pictures, in [0, 1]; None for the rule's.
-        heard_threshold: of the scores of sounds.
+        seen_threshold: of the scores of pictures, in [0, 1], or of their logits; None for the rule's.
+        heard_threshold: of the scores of sounds, or of their logits.
     """
 
     label: str
@@ -35,12 +44,7 @@ class OpenClass:
     @classmethod
     def named(cls, label: str, *names: str) -> OpenClass:
         """Make a class of its name and other names for the same, with the usual sentences around them."""
-        texts = [name.replace("_", " ") for name in (label, *names)]
-        return cls(
-            label,
-            tuple(f"A photo of {text}." for text in texts),
-            tuple(f"This is a sound of {text}." for text in texts),
-        )
+        return cls(label, default_sentences("visual", label, *names), default_sentences("audio", label, *names))
 
     def sentences(self, modality: str) -> tuple[str, ...]:
         """Return the sentences for "audio" or "visual"."""
@@ -50,39 +54,18 @@ class OpenClass:
         """Return the threshold of "audio" or "visual"."""
         return self.heard_threshold if modality == "audio" else self.seen_threshold
 
-
-@dataclass(frozen=True)
-class RuleSettings:
-    """How scores and decisions come from similarities.
-
-    Attributes:
-        name: one of `RULE_NAMES`.
-        window: seconds after which av2a begins anew.
-        method: of the shift of thresholds, av2a.
-        gamma: how fast the shift of a class fades with each second that has it, av2a.
-        refine_threshold: of an event's own score, av2a.
-        published_audio: one embedding of sound for a whole window, as AV2A's program, av2a.
-        penalty: of the weights, scope.
-        kappa: weight of the other modality, scope.
-        eta: how much the other modality lowers the penalty, scope.
-        min_seconds: classes with fewer seconds in a window are dropped, scope.
-    """
-
-    name: str = RULE_NAMES[0]
-    window: int = 60
-    method: str = METHODS[0]
-    gamma: float = 1.0
-    refine_threshold: float = 0.75
-    published_audio: bool = False
-    penalty: float = 0.3
-    kappa: float = 4.0
-    eta: float = 1.0
-    min_seconds: int = 2
-
-    @property
-    def threshold(self) -> float:
-        """Threshold of scores where nothing else is known."""
-        return DEFAULT_THRESHOLDS[self.name]
+    def to_toml(self) -> list[str]:
+        """Return the lines of its table; sentences that follow from its name are left out."""
+        lines = ["[[class]]", f"label = {toml_string(self.label)}"]
+        for modality, key in MODALITY_KEYS.items():
+            sentences, threshold = self.sentences(modality), self.threshold(modality)
+            if not sentences:
+                lines.append(f"{key} = false")
+            elif sentences != default_sentences(modality, self.label):
+                lines.append(f"{key} = [{', '.join(map(toml_string, sentences))}]")
+            if threshold is not None:
+                lines.append(f"{key}_threshold = {float(threshold)!r}")
+        return lines
 
 
 @dataclass(frozen=True)
@@ -95,6 +78,10 @@ class Vocabulary:
         rule: how events are decided.
         origin: where thresholds come from.
         background_name: "shipped", "none", or the name of the user's file.
+        scale: "relative": scores compare the classes with each other and the background; "logits", with the rule fixed:
+            thresholds are of the teachers' logits, as VALOR's, and a score is the sigmoid of a logit minus its
+            threshold.
+        calibrated_with: what calibrated thresholds are good for, see `conditions`; empty for others.
     """
 
     classes: tuple[OpenClass, ...]
@@ -102,6 +89,8 @@ class Vocabulary:
     rule: RuleSettings = field(default_factory=RuleSettings)
     origin: Origin = "default"
     background_name: str = "none"
+    scale: str = SCALES[0]
+    calibrated_with: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -114,13 +103,50 @@ class Vocabulary:
         own = {normalized(item.label) for item in self.classes}
         return (*self.classes, *(item for item in self.background if normalized(item.label) not in own))
 
+    @property
+    def background_hash(self) -> str:
+        """First digits of the sha256 of the names and sentences of the background."""
+        background = [(item.label, item.seen, item.heard) for item in self.background]
+        return hashlib.sha256(json.dumps(background).encode()).hexdigest()[:16]
+
     def thresholds(self, modality: str) -> list[float]:
-        """Return the thresholds of "audio" or "visual", one for each class."""
+        """Return the thresholds of the scores of "audio" or "visual", one for each class."""
+        if self.scale == "logits":
+            return [LOGIT_THRESHOLD] * len(self.classes)
         return [self.rule.threshold if (own := item.threshold(modality)) is None else own for item in self.classes]
 
+    def logit_thresholds(self, modality: str) -> list[float]:
+        """Return the thresholds of the logits of "audio" or "visual"; 0 where none is known."""
+        return [item.threshold(modality) or 0.0 for item in self.classes]
+
     def with_rule(self, **changes: Any) -> Vocabulary:
-        """Return it with other settings of the rule."""
+        """Return it with other settings of the rule. Raises ValueError for one that cannot be."""
         return replace(self, rule=replace(self.rule, **changes))
+
+    def with_thresholds(
+        self, thresholds: Mapping[str, Sequence[float]], origin: Origin = "given", **weights: str
+    ) -> Vocabulary:
+        """Return it with other thresholds of its scores.
+
+        Args:
+            thresholds: modality -> one for each class, in [0, 1]; of modalities that it lacks, nothing changes.
+            origin: where they come from; "calibrated" keeps in what conditions.
+            weights: extractor -> what identifies its weights, for the conditions.
+
+        Returns:
+            The vocabulary.
+        """
+        columns = {f"{MODALITY_KEYS[modality]}_threshold": values for modality, values in thresholds.items()}
+        classes = tuple(
+            replace(item, **{key: float(values[index]) for key, values in columns.items()})
+            for index, item in enumerate(self.classes)
+        )
+        with_origin = replace(self, classes=classes, origin=origin, scale=SCALES[0])
+        return replace(with_origin, calibrated_with=self.conditions(**weights) if origin == "calibrated" else {})
+
+    def conditions(self, **weights: str) -> dict[str, str]:
+        """Return what thresholds depend on beside the classes: the rule, the background, and the teachers' weights."""
+        return {"rule": self.rule.name, "background": self.background_hash, **weights}
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready mapping that `from_dict` reads."""
@@ -131,10 +157,48 @@ class Vocabulary:
         """Return what `to_dict` has described. Raises ValueError for anything else."""
         try:
             lists = {key: tuple(_class(item) for item in values[key]) for key in ("classes", "background")}
-            rule = RuleSettings(**values["rule"])
-            return cls(**lists, rule=rule, origin=values["origin"], background_name=values["background_name"])
+            return cls(**{**values, **lists, "rule": RuleSettings(**values["rule"])})
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a list of classes: {shown(error)}") from error
+
+    def to_toml(self) -> str:
+        """Return the content of a file that `--classes @FILE` reads; the background is not part of it."""
+        lines = [f"thresholds = {toml_string(self.origin)}"] if self.origin in {"given", "calibrated"} else []
+        if self.scale != SCALES[0]:
+            lines.append(f"scale = {toml_string(self.scale)}")
+        defaults = asdict(RuleSettings())
+        settings = {key: value for key, value in asdict(self.rule).items() if key == "name" or value != defaults[key]}
+        lines += ["", "[rule]", *(f"{key} = {_toml_value(value)}" for key, value in settings.items())]
+        if self.calibrated_with:
+            conditions = self.calibrated_with.items()
+            lines += [
+                "",
+                "[calibrated_with]",
+                *(f"{toml_string(key)} = {toml_string(value)}" for key, value in conditions),
+            ]
+        for item in self.classes:
+            lines += ["", *item.to_toml()]
+        return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def default_sentences(modality: str, *names: str, templates: Sequence[str] = ()) -> tuple[str, ...]:
+    """Put names of a class into the usual sentences.
+
+    Args:
+        modality: "audio" or "visual".
+        names: of the class; underscores become spaces.
+        templates: sentences with {} for the name, in place of the usual ones.
+
+    Returns:
+        Each sentence with each name.
+    """
+    texts = [name.replace("_", " ") for name in names]
+    found = (template.replace("{}", text) for text in texts for template in templates or TEMPLATES[modality])
+    return tuple(dict.fromkeys(found))
+
+
+def _toml_value(value: object) -> str:
+    return toml_string(value) if isinstance(value, str) else str(value).lower()
 
 
 def _class(values: Mapping[str, Any]) -> OpenClass:
@@ -144,4 +208,4 @@ def _class(values: Mapping[str, Any]) -> OpenClass:
 
 def normalized(name: str) -> str:
     """Return a name in the form in which two names for the same class are equal."""
-    return " ".join(name.replace("_", " ").casefold().split())
+    return " ".join(unicodedata.normalize("NFC", name.replace("_", " ")).casefold().split())
