@@ -49,6 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline.datasets": _DATA,
     "pipeline.open_vocabulary": {*_GROUND, "extractors.texts", "models", "weights", "pipeline.datasets"},
     "pipeline.inference": _INFERENCE,
+    "pipeline.embeddings": _INFERENCE,
     "pipeline.sharing": {*_GROUND, *_MODELS, "weights", "weights.remote"},
     "pipeline.synthetic": {*_GROUND, *_MODELS, "weights", "pipeline.datasets", "pipeline.decode"},
     "pipeline.outputs": {"pipeline"},
@@ -85,7 +86,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline.reproduction": {*_INFERENCE, "pipeline.evaluation", "pipeline.training", "pipeline.training.stages"},
     "pipeline.diagnosis": {"pipeline.computing", *_GROUND, *_DECODE, "weights", "weights.remote", "pipeline.training"},
     "pipeline.batch.monitor": {"pipeline", "pipeline.batch"},
-    "pipeline.batch": {*_INFERENCE, "pipeline.outputs", "pipeline.outputs.formats"},
+    "pipeline.batch": {*_INFERENCE, "pipeline.embeddings", "pipeline.outputs", "pipeline.outputs.formats"},
     "pipeline.download": {"pipeline", "pipeline.batch", "pipeline.datasets", *_DECODE, "weights"},
     "pipeline.serve.jobs": {
         *_INFERENCE,

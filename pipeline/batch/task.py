@@ -20,8 +20,8 @@ from ...weights.parts import trusted_packages
 from ...weights.source import ANYWHERE, DownloadProgress, WeightSource
 from ..decode.options import DecodeOptions
 from ..decode.process import available_cores
-from ..decode.resampling import DEFAULT_RESAMPLER
 from ..devices import FP32, ComputePrecision
+from ..embeddings.identity import stream_parameters
 from ..errors import MediaError
 from ..features.batch_memory import check_batch_memory
 from ..features.npy_folders import join_frames
@@ -47,7 +47,6 @@ from .work import PendingVideo, VideoOutputs
 
 Rows = NDArray[np.float32]
 _BLOCK_SECONDS = 512  # of features in memory at a time
-_PARAMETERS_VERSION = 1  # increases when the same parameters produce other features
 
 
 class HasNetworks(Protocol):
@@ -251,31 +250,8 @@ class BundleTask(Task[Loaded]):
 
     def stream_parameters(self, loaded: LoadedExtractors) -> dict[str, str]:
         """Return for each stream a hash of everything that determines its features."""
-        spec, settings = loaded.spec, self.settings
-        common: dict[str, Any] = {
-            "version": _PARAMETERS_VERSION,
-            "profile": [spec.profile, spec.profile_version],
-            "decoder": settings.decoding.decoder,
-        }
-        common |= loaded.precision.parameters
-        if loaded.precision.compiled:
-            common["compiled"] = True
-        if spec.calibration:
-            common["calibration"] = spec.calibration
-        resampler = settings.decoding.resampler
-        # Omitted where it is the default, so that journals from before the option existed stay valid.
-        of_stream: dict[str, dict[str, Any]] = {
-            "audio": {} if resampler == DEFAULT_RESAMPLER else {"resampler": resampler}
-        }
-        if spec.similar_pictures:
-            of_stream |= {stream: {"similar_pictures": spec.similar_pictures} for stream in spec.streams[1:]}
-        extractors = dict[str, str](zip(spec.streams, spec.extractors, strict=True))
-        return {
-            stream: hash_values(
-                {**common, **of_stream.get(stream, {}), "extractor": extractors[stream], "weights": weights}
-            )
-            for stream, weights in loaded.weight_ids.items()
-        }
+        parameters = stream_parameters(loaded, self.settings.decoding)
+        return {stream: hash_values(values) for stream, values in parameters.items()}
 
 
 def _absolute(path: Path | None) -> Path | None:
