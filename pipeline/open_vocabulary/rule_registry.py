@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .av2a import Av2a
 from .fixed import Fixed
 from .similarities import Similarities
 from .vocabulary import RuleSettings
@@ -31,4 +32,4 @@ class Rule(Protocol):
         ...
 
 
-RULES: dict[str, Rule] = {"av2a": Fixed(), "scope": Fixed(), "fixed": Fixed()}
+RULES: dict[str, Rule] = {"av2a": Av2a(), "scope": Fixed(), "fixed": Fixed()}
