@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import pickle
 import warnings
 from collections.abc import Callable
@@ -47,7 +49,9 @@ _NUMBERS: list[Any] = [
 _NETWORKS = ("state_dict", "model")  # entries of the files of training runs
 
 
-def read_state_dict(path: Path, *, rounded: bool = False) -> dict[str, Tensor]:
+def read_state_dict(
+    path: Path, *, rounded: bool = False, keep: Callable[[str], bool] | None = None
+) -> dict[str, Tensor]:
     """Read the tensors of a weight file, or those of the network in a training run's file.
 
     The network of such a file is its entry `state_dict` or `model`. Only tensors are unpickled; NumPy numbers and the
@@ -57,6 +61,7 @@ def read_state_dict(path: Path, *, rounded: bool = False) -> dict[str, Tensor]:
     Args:
         path: a .safetensors, .pt or .pth file, or Keras' of the manifest.
         rounded: accept float64 numbers that float32 does not hold, and round them.
+        keep: whether the tensor of a name is wanted; the others of a safetensors file are not read. None for all.
 
     Returns:
         Key -> tensor on the CPU; floating-point tensors are float32, which holds each number of the file exactly unless
@@ -71,13 +76,15 @@ def read_state_dict(path: Path, *, rounded: bool = False) -> dict[str, Tensor]:
         verify_file(known, path)
         content = _READERS[known.form](path)
     else:
-        content = _read_tensors(path)
+        content = _read_tensors(path, keep)
     if isinstance(content, dict):
         content = next((content[name] for name in _NETWORKS if isinstance(content.get(name), dict)), content)
     if not isinstance(content, dict) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
     ):
         raise WeightsError(f"{escape(path)}: not a plain dictionary of tensors")
+    if keep is not None:
+        content = {key: value for key, value in content.items() if keep(key)}
     try:
         _check_sizes(content)
         return {key: _to_float32(key, value, rounded=rounded) for key, value in content.items()}
@@ -100,20 +107,42 @@ def _known_file(path: Path) -> WeightFile | None:
 _READERS: dict[str, Callable[[Path], dict[str, Tensor]]] = {"module": read_module_file, "keras": read_keras}
 
 
-def _read_tensors(path: Path) -> Any:
+def _read_tensors(path: Path, keep: Callable[[str], bool] | None) -> Any:
     check_tensor_file(path)
     try:
-        return _read(path)
+        return _read(path, keep)
     except _DAMAGED as error:
         raise WeightsError(f"{escape(path)}: damaged, or not a weight file: {first_line(error)}") from error
 
 
-def _read(path: Path) -> Any:
-    if path.suffix == ".safetensors":
-        return load(path.read_bytes())  # not mapped: a file that is cut later would end the program by a signal
+def _read(path: Path, keep: Callable[[str], bool] | None) -> Any:
+    if path.suffix == ".safetensors":  # not mapped: a file that is cut later would end the program by a signal
+        return load(path.read_bytes() if keep is None else _read_wanted(path, keep))
     with torch.serialization.safe_globals(_NUMBERS), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about pickle protocols and storages of old files
         return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _read_wanted(path: Path, keep: Callable[[str], bool]) -> bytes:
+    """Return a safetensors file of some of the tensors of another, whose sizes have been checked."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        size = os.fstat(file.fileno()).st_size - 8 - length
+        wanted: dict[str, dict[str, Any]] = {}
+        values = bytearray()
+        for name, entry in header.items():
+            if name == "__metadata__" or not keep(name):
+                continue
+            first, last = entry["data_offsets"]
+            if not 0 <= first <= last <= size or len(values) + last - first > size:
+                raise ValueError(f"{shown_name(name)} is said to be outside of the file")
+            file.seek(8 + length + first)
+            begin = len(values)
+            values += file.read(last - first)
+            wanted[name] = {**entry, "data_offsets": [begin, len(values)]}
+    described = json.dumps(wanted).encode()
+    return b"".join((len(described).to_bytes(8, "little"), described, values))
 
 
 def _check_sizes(tensors: dict[str, Tensor]) -> None:

@@ -9,7 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_BATCH = 64  # sentences
+# Sentences in a batch, and the multiples of tokens that they are filled up to: the same in every list, so that the
+# embedding of a sentence is the same to the bit.
+_BATCH = 16
+_LENGTHS = 8
 
 
 class TextEncoder(Protocol):
@@ -51,7 +54,7 @@ class TransformerTextEncoder(nn.Module):
         tokenizer: of the model.
         max_tokens: longer sentences are cut to as many, the mark of their end included.
         padding: token that fills up shorter sentences.
-        pad_to: tokens that every sentence is filled up to; None for those of the longest of a batch.
+        pad_to: tokens that every sentence is filled up to; None for the next multiple of `_LENGTHS`.
     """
 
     def __init__(
@@ -69,18 +72,27 @@ class TransformerTextEncoder(nn.Module):
     @torch.inference_mode()
     def encode(self, sentences: Sequence[str]) -> Tensor:
         """Return (N, dim) float32 embeddings of length 1."""
-        rows = [torch.zeros(0, self.dim)]
-        for first in range(0, len(sentences), _BATCH):
-            tokens = [self._cut(self.tokenizer.encode(text)) for text in sentences[first : first + _BATCH]]
-            length = self.pad_to or max(map(len, tokens))
-            ids = torch.full((len(tokens), length), self.padding)
-            mask = torch.zeros_like(ids)
-            for row, found in enumerate(tokens):
-                ids[row, : len(found)] = torch.tensor(found)
-                mask[row, : len(found)] = 1
-            embeddings = self.model(input_ids=ids, attention_mask=mask).text_embeds
-            rows.append(F.normalize(embeddings.float(), dim=-1))
-        return torch.cat(rows).clone()
+        tokens = [self._cut(self.tokenizer.encode(sentence)) for sentence in sentences]
+        rows = torch.zeros(len(tokens), self.dim)
+        by_length: dict[int, list[int]] = {}
+        for place, found in enumerate(tokens):
+            length = self.pad_to or min(self.max_tokens, -(-len(found) // _LENGTHS) * _LENGTHS)
+            by_length.setdefault(length, []).append(place)
+        for length, places in by_length.items():
+            for first in range(0, len(places), _BATCH):
+                batch = places[first : first + _BATCH]
+                rows[batch] = self._embed([tokens[place] for place in batch], length)
+        return rows
+
+    def _embed(self, tokens: list[list[int]], length: int) -> Tensor:
+        ids = torch.full((_BATCH, length), self.padding)
+        mask = torch.zeros_like(ids)
+        for row in range(_BATCH):
+            found = tokens[min(row, len(tokens) - 1)]  # the last one again in a batch that is not full
+            ids[row, : len(found)] = torch.tensor(found)
+            mask[row, : len(found)] = 1
+        embeddings = self.model(input_ids=ids, attention_mask=mask).text_embeds
+        return F.normalize(embeddings.float(), dim=-1)[: len(tokens)]
 
     def _cut(self, tokens: list[int]) -> list[int]:
         return tokens if len(tokens) <= self.max_tokens else [*tokens[: self.max_tokens - 1], tokens[-1]]

@@ -24,7 +24,7 @@ class TextModel:
 
     Attributes:
         build: returns a model of transformers with random parameters.
-        prefixes: of its keys in the file.
+        prefixes: of its keys in the file, and after `rename`.
         rename: from the keys of a file to those of transformers.
         max_tokens: that it reads of a sentence.
         padding: token that fills sentences up.
@@ -82,6 +82,7 @@ def _same(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 _CLIP_BEGIN, _CLIP_END = 49_406, 49_407
 _COMPUTED = ("position_ids", "token_type_ids")  # in some files
 _PREFIXES = ("text_model.", "text_projection.")
+_LAION_PREFIXES = (*_PREFIXES, "text_branch.")
 _CLIP_BYTES = ByteTokenizer(_CLIP_BEGIN, _CLIP_END, 0)
 _CLAP_BYTES = ByteTokenizer(0, 2, 4)
 TEXT_MODELS: dict[str, TextModel] = {
@@ -89,7 +90,7 @@ TEXT_MODELS: dict[str, TextModel] = {
         lambda: _clip(768, feedforward=3072, layers=12, heads=12, dim=768),
         _PREFIXES, _same, 77, _CLIP_END, False, _CLIP_BYTES,
     ),
-    "clap": TextModel(_clap, _PREFIXES, convert_clap, 77, 1, True, _CLAP_BYTES),
+    "clap": TextModel(_clap, _LAION_PREFIXES, convert_clap, 77, 1, True, _CLAP_BYTES),
     "clip_tiny": TextModel(
         lambda: _clip(16, feedforward=16, layers=1, heads=2, dim=12),
         _PREFIXES, _same, 77, _CLIP_END, False, _CLIP_BYTES,
@@ -98,9 +99,22 @@ TEXT_MODELS: dict[str, TextModel] = {
         lambda: _clap(
             hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, projection_dim=12
         ),
-        _PREFIXES, convert_clap, 77, 1, True, _CLAP_BYTES,
+        _LAION_PREFIXES, convert_clap, 77, 1, True, _CLAP_BYTES,
     ),
 }  # fmt: skip
+
+
+def is_of_text(name: str, key: str) -> bool:
+    """Return whether a text encoder needs a tensor of its extractor's file, which may have ten times as many.
+
+    Args:
+        name: of the extractor, a key in `TEXT_MODELS`.
+        key: of the tensor.
+
+    Raises:
+        ValueError: the extractor has no text encoder.
+    """
+    return key.removeprefix("module.").startswith(_find(name).prefixes)
 
 
 def build_text_encoder(name: str, state: Mapping[str, Tensor], tokenizer: Path) -> TransformerTextEncoder:
@@ -108,7 +122,7 @@ def build_text_encoder(name: str, state: Mapping[str, Tensor], tokenizer: Path) 
 
     Args:
         name: of the extractor, a key in `TEXT_MODELS`.
-        state: tensors of the extractor's file, under the published keys.
+        state: tensors of the extractor's file, under the published keys; only those of `is_of_text` are needed.
         tokenizer: path of its `tokenizer.json`.
 
     Returns:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from ...extractors.base import Extractor
 from ...extractors.profiles import FeatureSpec
 from ...extractors.texts.base import TextEncoder
-from ...extractors.texts.registry import build_text_encoder, untrained_text_encoder
+from ...extractors.texts.registry import build_text_encoder, is_of_text, untrained_text_encoder
 from ...weights.load import read_state_dict
 from ...weights.manifest import Bundle
 from ..errors import SetupError
@@ -84,4 +85,5 @@ def load_text_encoder(bundle: Bundle, name: str, paths: Mapping[str, Path], trus
         return extractor  # pyright: ignore[reportReturnType] - it has what a text encoder needs
     if bundle.seed is not None:
         return untrained_text_encoder(name, bundle.seed)
-    return build_text_encoder(name, read_state_dict(paths[bundle.extractors[name]]), paths[bundle.texts[name]])
+    state = read_state_dict(paths[bundle.extractors[name]], keep=partial(is_of_text, name))
+    return build_text_encoder(name, state, paths[bundle.texts[name]])
