@@ -16,6 +16,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
+from mmap import mmap
 from pathlib import Path
 from typing import Any
 
@@ -140,11 +141,11 @@ def write_embeddings(path: Path, embeddings: Embeddings) -> None:
             file.write(table.data)
 
 
-def parse_embeddings(content: bytes, path: Path | str, *, verify: bool = True) -> Embeddings:
+def parse_embeddings(content: bytes | mmap, path: Path | str, *, verify: bool = True) -> Embeddings:
     """Read the content of a file of embeddings.
 
     Args:
-        content: of the file.
+        content: of the file, or the file mapped into memory.
         path: of the file, for messages.
         verify: compare the hash.
 
@@ -161,7 +162,7 @@ def parse_embeddings(content: bytes, path: Path | str, *, verify: bool = True) -
         raise DatasetError(f"{escape(path)}: damaged, or not a file of embeddings: {reason[:300]}") from error
 
 
-def _parse(content: bytes, *, verify: bool) -> Embeddings:
+def _parse(content: bytes | mmap, *, verify: bool) -> Embeddings:
     length = int.from_bytes(content[:8], "little")
     if length > min(MAX_HEADER_BYTES, len(content) - 8):
         raise ValueError(f"its header claims {length:,} bytes")
