@@ -5,12 +5,14 @@ level they count events, the maximal runs of a class, and events match from an i
 averaged over the classes present in ground truth or prediction (1 if there is none), then over videos. Audio-visual is
 audio AND visual; Type@AV is the mean of audio, visual and audio-visual; Event@AV pools the counts of audio and visual.
 
-Event localization has one class a second, the background included; its score is the share of right seconds.
+Event localization has one class a second, the background included; its score is the share of right seconds. For an
+open vocabulary, F of its segments and events come beside it, over the classes of a clip and then over clips.
 
 Source:
     Tian, Li, Xu: Unified Multisensory Perception: Weakly-Supervised Audio-Visual Video Parsing, ECCV 2020, and LLP's
     scorer, github.com/YapengTian/AVVP-ECCV20: `segment_level` and `event_level` in utils/eval_metrics.py, Type@AV in
-    main_avvp.py. The scores are equal; the tests compare them. Accuracy: `compute_acc` of AVE, PSP and CMBS.
+    main_avvp.py. The scores are equal; the tests compare them. Accuracy: `compute_acc` of AVE, PSP and CMBS. Open
+    vocabularies: the three metrics of OV-AVEL (CVPR 2025).
 """
 
 from __future__ import annotations
@@ -219,6 +221,52 @@ def segment_accuracy(predicted: ArrayLike, truth: ArrayLike) -> float:
     return float(100 * (predicted == truth)[counts].mean())
 
 
+@dataclass(frozen=True)
+class OpenVocabularyScores:
+    """Scores of event localization with an open vocabulary, in [0, 1]."""
+
+    accuracy: float  # share of right seconds
+    segment: float  # F of the seconds of each class, the background among them
+    event: float  # F of its runs of seconds
+
+    @property
+    def mean(self) -> float:
+        """Mean of the three."""
+        return (self.accuracy + self.segment + self.event) / 3
+
+
+def open_vocabulary_scores(predicted: ArrayLike, truth: ArrayLike, background: int) -> OpenVocabularyScores:
+    """Compute the three scores of OV-AVEL: each of every clip first, then the mean over clips.
+
+    F is averaged over the classes that a clip has in prediction or truth; the background is a class as any other.
+
+    Args:
+        predicted: (N, T) int, class of each second of N clips.
+        truth: (N, T) int; `NO_SECOND` past the end of a clip, unless this is the background: these do not count.
+        background: the class of seconds without an event.
+
+    Returns:
+        The scores. A clip without a second that counts has none, and does not count.
+
+    Raises:
+        ValueError: the arrays are not integers of one shape (N, T), or no second counts.
+
+    Source:
+        OV-AVEL (CVPR 2025): accuracy, segment-level and event-level F1. Runs match from an intersection over union of
+        0.5 on; as the runs of a class never touch, none has two matches.
+    """
+    predicted, truth, counts = _check_classes(predicted, truth, (NO_SECOND,) if background != NO_SECOND else ())
+    scores: list[list[float]] = []
+    for pred, true, real in zip(predicted, truth, counts, strict=True):
+        if not real.any():
+            continue
+        classes = np.union1d(pred[real], true[real])  # of the clip: few, where all clips may have many
+        tables = [((row[:, None] == classes) & real[:, None])[None] for row in (pred, true)]
+        levels = [float(count(*tables).video_scores()[0]) for count in _LEVEL_COUNTS.values()]
+        scores.append([float((pred == true)[real].mean()), *levels])
+    return OpenVocabularyScores(*np.mean(scores, axis=0).tolist())
+
+
 def class_confusion(predicted: ArrayLike, truth: ArrayLike, classes: int) -> NDArray[np.int64]:
     """Count the seconds of each pair of true and predicted class.
 
@@ -241,7 +289,7 @@ def class_confusion(predicted: ArrayLike, truth: ArrayLike, classes: int) -> NDA
 
 
 def _check_classes(
-    predicted: ArrayLike, truth: ArrayLike
+    predicted: ArrayLike, truth: ArrayLike, not_seconds: tuple[int, ...] = (NO_SECOND,)
 ) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.bool_]]:
     """Return two arrays of classes, and which seconds count. Raises ValueError."""
     arrays = np.asarray(predicted), np.asarray(truth)
@@ -249,7 +297,7 @@ def _check_classes(
         raise ValueError(f"expected two arrays of one shape (N, T), got {[array.shape for array in arrays]}")
     if any(array.dtype.kind not in "iu" for array in arrays):
         raise ValueError(f"expected integers, got {[str(array.dtype) for array in arrays]}")
-    counts = arrays[1] != NO_SECOND
+    counts = ~np.isin(arrays[1], not_seconds)
     if not counts.any():
         raise ValueError("there is no second to score")
     return *arrays, counts

@@ -28,6 +28,8 @@ def relative_scores(raw: ArrayLike) -> NDArray[np.float64]:
         (T, C): the sigmoid of z over the classes of a second, with n - 1 in the deviation. NaN for one class.
     """
     values = np.asarray(raw, np.float64)
+    if not values.size:
+        return values
     with np.errstate(invalid="ignore", divide="ignore"):
         deviation = values.std(axis=-1, ddof=1, keepdims=True) if values.shape[-1] > 1 else np.nan
         z = (values - values.mean(axis=-1, keepdims=True)) / deviation
