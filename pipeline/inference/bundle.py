@@ -28,7 +28,7 @@ from ..precisions import OPENVINO
 from ..text import escape
 from .compiled_network import CompiledNetwork, compile_network
 from .decisions import Decision, decide_by_thresholds, decide_open, load_decision
-from .extractors import DeviceNetworks, LoadedExtractors, arrange_all
+from .extractors import DeviceNetworks, LoadedExtractors, arrange_all, outline_all
 from .networks import BundleNetwork, Network, NetworkConfig, check_network_features, describe_network
 from .open_network import load_open_network
 from .other_profile import add_warning, approximation_warning
@@ -161,6 +161,7 @@ def load_networks(
     source: WeightSource = ANYWHERE,
     device: str = "auto",
     precision: ComputePrecision = FP32,
+    outline: bool = False,
 ) -> LoadedBundle:
     """Load all networks of a bundle, in evaluation mode.
 
@@ -169,6 +170,7 @@ def load_networks(
         source: where weight files may come from.
         device: `auto`, `cpu`, `cuda`, `cuda:N`, or several GPUs (`cuda:0,cuda:1`), each of which gets the extractors.
         precision: of the extractors; the parser computes in float32.
+        outline: leave out the parameters of the extractors, which then compute nothing: for features that are kept.
 
     Returns:
         The networks.
@@ -186,7 +188,9 @@ def load_networks(
         raise SetupError(str(error)) from error
     devices = resolve_devices(device)
     paths, hashes = gather_files(bundle, source)
-    extractors = arrange_all(bundle, paths, hashes, devices, precision, trust=source.trust)
+    extractors = (outline_all if outline else arrange_all)(
+        bundle, paths, hashes, devices, precision, trust=source.trust
+    )
     try:
         if bundle.is_open:
             return _with_open_network(bundle, extractors, paths, hashes, source.trust)
@@ -221,7 +225,8 @@ def _with_open_network(
     trust: Sequence[str],
 ) -> LoadedBundle:
     """Return an open bundle with its classes encoded. Raises SetupError, ValueError."""
-    network = load_open_network(bundle, paths, extractors.by_name, extractors.spec, trust)
+    weight_ids = extractors.weight_ids
+    network = load_open_network(bundle, paths, extractors.by_name, extractors.spec, trust, weight_ids=weight_ids)
     return LoadedBundle(
         name=bundle.name,
         extractors=extractors,
@@ -233,6 +238,32 @@ def _with_open_network(
         parts=tuple(extractor.part for extractor in extractors.by_name.values() if extractor.part is not None),
         notes=extractors.notes,
     )
+
+
+def with_other_classes(loaded: LoadedBundle, bundle: Bundle, source: WeightSource) -> LoadedBundle:
+    """Return an open bundle's networks, loaded, for other classes.
+
+    Args:
+        loaded: the networks.
+        bundle: theirs, with the other classes.
+        source: of its files, which are on disk.
+
+    Returns:
+        The same extractors with the other classes.
+
+    Raises:
+        SetupError: a file does not fit.
+        WeightsError: a file cannot be read.
+    """
+    paths, _ = bundle_paths(bundle, source.folder)
+    extractors = loaded.extractors
+    try:
+        network = load_open_network(
+            bundle, paths, extractors.by_name, extractors.spec, source.trust, weight_ids=extractors.weight_ids
+        )
+    except ValueError as error:
+        raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
+    return replace(loaded, parser=network, decision=decide_open(network))
 
 
 def load_parser(

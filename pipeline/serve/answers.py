@@ -139,6 +139,7 @@ def describe_job(job: Job, progress: Progress | None = None, ahead: int = 0) -> 
         "events": None,
         "timeline": None,
         "page": None,
+        "classes": list(job.classes) or None,
     }
     if job.status == "running" and progress is not None:
         described["progress"] = {"stage": progress.stage, "done": progress.done, "total": progress.total}

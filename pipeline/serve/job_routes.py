@@ -50,7 +50,7 @@ def job_routes(desk: Desk) -> APIRouter:
         openapi_extra=schemas.PARSE_BODY,
     )
     async def parse(request: Request) -> Response:
-        """Parse a file: send it in a form, or name one of the folder in JSON."""
+        """Parse a file: send it in a form, or name one of the folder in JSON. Of an open bundle, name classes."""
         content_type = request.headers.get("content-type", "")
         desk.queue.check_space()
         if content_type.partition(";")[0].strip().lower() == "multipart/form-data":
@@ -59,13 +59,15 @@ def job_routes(desk: Desk) -> APIRouter:
                 raise RequestError(503, f"{MAX_UPLOADS} files are being sent already; try again in a moment")
             async with uploads:
                 job_id = new_id()
-                upload = await desk.uploads.receive(job_id, body_chunks(request), content_type)
+                upload = await desk.uploads.receive(
+                    job_id, body_chunks(request), content_type, check=desk.check_classes
+                )
             job = await asyncio.to_thread(desk.submit_upload, job_id, upload)
         else:
             named = await read_object(request, MAX_REQUEST_BYTES)
-            if named.keys() != {"path"}:
-                raise RequestError(400, 'expected an object with "path", or a form with a file')
-            job = await asyncio.to_thread(desk.submit_named, named["path"])
+            if not {"path"} <= named.keys() <= {"path", "classes"}:
+                raise RequestError(400, 'expected an object with "path" and perhaps "classes", or a form with a file')
+            job = await asyncio.to_thread(desk.submit_named, named["path"], named.get("classes"))
         return answer(find(job.id), 202, Location=f"/jobs/{job.id}")
 
     @router.get("/jobs", response_model=schemas.JobList, responses=refusals(422))

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 from ..outputs.html.page import fill_template, read_web
 from .access import Access
 from .answers import RequestError, answer, read_body
+from .jobs.classes import names_of
 from .jobs.desk import Desk
 
 _WEB = Path(__file__).with_name("web")
@@ -73,7 +74,7 @@ def page_routes(desk: Desk, access: Access, *, title: str) -> APIRouter:
 
     @router.get("/state")
     def show_state() -> Response:
-        return answer({"max_upload": desk.uploads.max_bytes})
+        return answer({"max_upload": desk.uploads.max_bytes, "classes": names_of(desk.vocabulary)})
 
     return router
 

@@ -97,7 +97,8 @@ class Predictions:
         wanted = ("folder", media.name, status.st_size, status.st_mtime_ns)
         jobs, _ = self._desk.queue.snapshot()
         for job in reversed(jobs):
-            if (job.source, job.path, job.size, job.mtime_ns) == wanted and job.status in _USABLE:
+            known = (job.source, job.path, job.size, job.mtime_ns)
+            if known == wanted and not job.classes and job.status in _USABLE:
                 return job
         return self._desk.submit_named(media.name)
 

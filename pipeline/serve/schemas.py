@@ -9,6 +9,10 @@ from pydantic import BaseModel, Field
 EVENTS = {
     "application/json": {"schema": {"type": "object", "description": "A document of events, see docs/events.md."}}
 }
+_CLASSES = {
+    "type": "string",
+    "description": "Names with commas between them: what to look for, of a server with an open bundle.",
+}
 PARSE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -17,14 +21,17 @@ PARSE_BODY: dict[str, Any] = {
                 "schema": {
                     "type": "object",
                     "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary"}},
+                    "properties": {"file": {"type": "string", "format": "binary"}, "classes": _CLASSES},
                 }
             },
             "application/json": {
                 "schema": {
                     "type": "object",
                     "required": ["path"],
-                    "properties": {"path": {"type": "string", "description": "Name of a file, from GET /files."}},
+                    "properties": {
+                        "path": {"type": "string", "description": "Name of a file, from GET /files."},
+                        "classes": {"oneOf": [_CLASSES, {"type": "array", "items": {"type": "string"}}]},
+                    },
                 }
             },
         },
@@ -59,6 +66,7 @@ class JobStatus(BaseModel):
     events: int | None
     timeline: str | None = Field(description="address of the timeline")
     page: str | None = Field(description="address of its page")
+    classes: list[str] | None = Field(description="that the request named; null for those of the server")
 
 
 class JobList(BaseModel):

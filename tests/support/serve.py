@@ -10,8 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +53,14 @@ class FakeEngine(Engine):
         self.model = "fake-1"
         self.release = threading.Event()
         self.parsed: list[str] = []
+        self.classes: list[tuple[str, ...]] = []  # that requests named, in the order of `parsed`
 
     def start(self, is_stopped: Callable[[], bool] = lambda: False) -> None:
         """Load nothing."""
 
     def parse(
         self, path: Path, name: str, target: Path, *, report: Callable[[Progress], None],
-        is_stopped: Callable[[], bool], seconds: float,  # noqa: ARG002
+        is_stopped: Callable[[], bool], seconds: float, classes: Sequence[str] = (),  # noqa: ARG002
     ) -> Parsed:  # fmt: skip
         report(Progress("video", 3.0, 10.0))
         while "slow" in name and not self.release.wait(0.01):
@@ -68,6 +69,7 @@ class FakeEngine(Engine):
         if not path.read_bytes().startswith(b"media"):
             raise MediaError(path, "is not a media file")
         self.parsed.append(name)
+        self.classes.append(tuple(classes))
         write_atomic(target, to_json(make_timeline(name)))
         return Parsed(10.0, 2)
 
@@ -120,9 +122,10 @@ def running(
     allowed: tuple[str, ...] = (),
     label_studio: LabelStudioHost | None = None,
     max_upload: int = 1 << 20,
+    vocabulary: Mapping[str, Any] | None = None,
 ) -> Iterator[Running]:
     """Run a server in a thread of this process, with a fake engine."""
-    settings = DeskSettings(results, media, max_upload, SETTINGS)
+    settings = DeskSettings(results, media, max_upload, replace(SETTINGS, vocabulary=vocabulary))
     with listen("127.0.0.1", 0) as listening, open_desk(settings, make_engine=FakeEngine) as desk:
         port = listening.getsockname()[1]
         access = Access(token, port)

@@ -6,9 +6,10 @@ import contextlib
 import os
 import socket
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -40,6 +41,7 @@ from ..options.groups import (
     DownloadOptions,
     RunningOptions,
 )
+from ..options.open_options import OpenOptions
 from ..parse_options import require_parser
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ _EXTRA = "avvp serve needs FastAPI and uvicorn: pip install 'avvp[serve]'"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeOptions(PrecisionOptions, DecodeTimeoutOptions, DownloadOptions, RunningOptions):
+class ServeOptions(OpenOptions, PrecisionOptions, DecodeTimeoutOptions, DownloadOptions, RunningOptions):
     """Options of avvp serve."""
 
     heading: ClassVar[str] = "Options"
@@ -127,6 +129,7 @@ class ServeOptions(PrecisionOptions, DecodeTimeoutOptions, DownloadOptions, Runn
     examples=(
         "avvp serve videos/ --weights demo",
         "avvp serve videos/ -o corrections/ --port 0",
+        'avvp serve videos/ --classes "dog barking, applause"',
         "avvp serve videos/ --host 0.0.0.0 --token-file token.txt",
         "avvp serve videos/ --label-studio http://localhost:8080",
     ),
@@ -137,11 +140,12 @@ def serve(options: ServeOptions) -> int:
     """Parse and correct videos in the browser; a JSON API, and a backend of Label Studio.
 
     Files of FOLDER can be chosen on the start page, others are dropped on it. Timelines are corrected on their page and
-    saved with a history. The same addresses are a JSON API, described at /openapi.json, and an ML backend of Label
-    Studio.
+    saved with a history. With --classes, the page takes other classes for the next videos. The same addresses are a
+    JSON API, described at /openapi.json, and an ML backend of Label Studio.
     """
     with exit_2_on_error(debug=options.debug):
-        bundle = with_profile(load_bundle(options.weights, options.source()), options.profile)
+        named = load_bundle(options.bundle_name(options.weights), options.source())
+        bundle = options.with_classes(with_profile(named, options.profile))
         require_parser(bundle)
         check_quantized(bundle, options)
         _check_extra()
@@ -166,7 +170,7 @@ def serve(options: ServeOptions) -> int:
                 run_server(
                     listening,
                     settings,
-                    _desk_settings(options),
+                    _desk_settings(options, bundle),
                     announce=announce,
                     report=lambda error: _report(options, error),
                 )
@@ -223,12 +227,12 @@ def _server_settings(options: ServeOptions, bundle: Bundle, token: str | None) -
     )
 
 
-def _desk_settings(options: ServeOptions) -> DeskSettings:
+def _desk_settings(options: ServeOptions, bundle: Bundle) -> DeskSettings:
     from ...serve.jobs.desk import DeskSettings
     from ...serve.jobs.engine import EngineSettings
 
     engine = EngineSettings(
-        weights=options.weights,
+        weights=options.bundle_name(options.weights),
         weights_dir=None if options.weights_dir is None else str(options.weights_dir),
         device=options.device,
         threads=options.threads,
@@ -241,10 +245,22 @@ def _desk_settings(options: ServeOptions) -> DeskSettings:
         max_media=options.max_hours * 3600,
         debug=options.debug,
         trust=options.source().trust,
+        vocabulary=_vocabulary(bundle, options),
     )
     return DeskSettings(
         results=options.results, media=options.folder, max_upload=options.max_upload << 20, engine=engine
     )
+
+
+def _vocabulary(bundle: Bundle, options: ServeOptions) -> Mapping[str, Any] | None:
+    """Return what an open bundle looks for, None for a trained one. Raises SetupError."""
+    if bundle.classes is not None or "classes" not in bundle.parser:
+        return bundle.classes
+    from ....weights.locate import bundle_paths
+    from ...open_vocabulary.classes import read_vocabulary
+
+    paths, _ = bundle_paths(bundle, options.weights_dir)
+    return read_vocabulary(f"@{paths[bundle.parser['classes']]}").to_dict()
 
 
 def _announce(options: ServeOptions, port: int, access: Access, token: str | None, unreadable: int) -> None:

@@ -13,6 +13,7 @@ from ...batch.local_storage import LocalStorage
 from ...errors import AVVPError, MediaError
 from ...files import check_writable, exclusive_lock, make_folder
 from ...text import escape
+from .classes import read_classes
 from .engine import Engine, EngineSettings, JobStoppedError
 from .job import Job, new_id, now
 from .job_journal import JOURNAL_FOLDER, JobJournal
@@ -49,6 +50,7 @@ class Desk:
         timelines: of the jobs that are done.
         queue: all jobs.
         engine: the networks; used by the thread only.
+        vocabulary: of an open bundle, see `EngineSettings`.
         unreadable: lines of the journal that were ignored.
     """
 
@@ -62,6 +64,7 @@ class Desk:
         self.queue = JobQueue(journal, self._forget)
         self.unreadable = journal.unreadable
         self.engine = engine
+        self.vocabulary = settings.engine.vocabulary
         self._debug = settings.engine.debug
         self._thread = threading.Thread(target=self._run_jobs, name="jobs", daemon=True)
 
@@ -96,8 +99,12 @@ class Desk:
             self._thread.join()
         self.engine.close()
 
-    def submit_named(self, name: object) -> Job:
-        """Add a job for a file of the folder. Raises MediaError, QueueFullError, OutputError."""
+    def submit_named(self, name: object, classes: object = None) -> Job:
+        """Add a job for a file of the folder, see `read_classes`.
+
+        Raises MediaError, ClassesError, QueueFullError, OutputError.
+        """
+        named = read_classes(classes, self.vocabulary)
         if self.media is None:
             raise MediaError(Path(str(name)[:200]), "this server was started without a folder; send the file itself")
         path = self.media.find(name)
@@ -114,11 +121,15 @@ class Desk:
                 size=status.st_size,
                 mtime_ns=status.st_mtime_ns,
                 created=now(),
+                classes=named,
             )
         )
 
     def submit_upload(self, job_id: str, upload: Upload, *, url: str = "") -> Job:
-        """Add a job for a file that was sent. Raises QueueFullError, OutputError; then the file is removed."""
+        """Add a job for a file that was sent.
+
+        Raises ClassesError, QueueFullError, OutputError; then the file is removed.
+        """
         try:
             return self.queue.submit(
                 Job(
@@ -130,11 +141,16 @@ class Desk:
                     mtime_ns=upload.path.stat().st_mtime_ns,
                     created=now(),
                     url=url,
+                    classes=read_classes(upload.classes, self.vocabulary),
                 )
             )
         except BaseException:
             self.uploads.remove(job_id)
             raise
+
+    def check_classes(self, classes: object) -> None:
+        """Raise ClassesError for classes of a request that cannot be looked for."""
+        read_classes(classes, self.vocabulary)
 
     def done_job(self, job_id: str) -> Job:
         """Return the job of a timeline. Raises UnknownTimelineError."""
@@ -201,6 +217,7 @@ class Desk:
             report=self.queue.report,
             is_stopped=lambda: self.queue.is_cancelled(job.id),
             seconds=MAX_JOB_SECONDS,
+            classes=job.classes,
         )
         self.timelines.add_first(job.id, job.name, parsed.events)
         return replace(job, status="done", duration=parsed.duration, events=parsed.events)

@@ -12,7 +12,7 @@ import os
 import select
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ class EngineSettings:
         max_media: seconds of media that a job may have.
         debug: show tracebacks on standard error.
         trust: packages whose parts the bundle may name, see `WeightSource`.
+        vocabulary: of an open bundle, see `Vocabulary.to_dict`; None for a trained one.
     """
 
     weights: str
@@ -63,6 +64,7 @@ class EngineSettings:
     backend: str | None = None
     debug: bool = False
     trust: tuple[str, ...] = ()
+    vocabulary: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,12 +96,13 @@ class Engine:
             return
         self.close()
         self._process = subprocess.Popen(
-            python_program("serve.jobs.engine_main", json.dumps(asdict(self._settings))),
+            python_program("serve.jobs.engine_main"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if self._settings.debug else subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C goes to the server only
         )
+        self._send(asdict(self._settings))  # not as an argument: thousands of classes are too long for one
         while True:
             message = self._receive()
             if is_stopped():
@@ -123,6 +126,7 @@ class Engine:
         report: Callable[[Progress], None],
         is_stopped: Callable[[], bool],
         seconds: float,
+        classes: Sequence[str] = (),
     ) -> Parsed:
         """Parse a file and write its timeline.
 
@@ -133,6 +137,7 @@ class Engine:
             report: called with the progress.
             is_stopped: whether the job is to be stopped; asked several times a second.
             seconds: that the job may take.
+            classes: to look for in place of those of the vocabulary; none for those.
 
         Returns:
             Duration and number of events.
@@ -145,7 +150,7 @@ class Engine:
         """
         end = time.monotonic() + seconds
         self.start(is_stopped)
-        self._send({"parse": {"path": str(path), "name": name, "target": str(target)}})
+        self._send({"parse": {"path": str(path), "name": name, "target": str(target), "classes": list(classes)}})
         while True:
             message = self._receive()
             if is_stopped():

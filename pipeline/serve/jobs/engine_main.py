@@ -1,6 +1,7 @@
 """Main function of the engine: a process that loads the networks of a bundle, then parses one file after another.
 
-It reads commands from standard input, one JSON object per line: ``{"parse": {"path", "name", "target"}}`` and
+It reads standard input, one JSON object per line: the fields of `EngineSettings`, then commands. These are ``{"parse":
+{"path", "name", "target", "classes"}}``, with the classes that are looked for in place of those of the settings, and
 ``{"cancel": true}`` for the file that is parsed. It answers in the same format: ``{"ready": model, "choice": lines}``,
 where the lines say why backend and precision were chosen and what computes the networks, or ``{"failed": cause}`` at
 first; then ``{"progress": [stage, done, total]}``, and for each file ``{"done": {"duration", "events"}}``, ``{"failed":
@@ -18,13 +19,14 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ....weights.errors import WeightsError
+from ....weights.manifest import Bundle
 from ....weights.remote.bundles import load_bundle
 from ....weights.source import WeightSource
 from ...batch.compute_workers import file_batches, warm_up_lanes
@@ -36,7 +38,7 @@ from ...devices import FP32, ComputePrecision, resolve_device
 from ...errors import AVVPError, MediaError, OutputError, SetupError
 from ...features.compute_lanes import Batches, one_core
 from ...files import write_atomic
-from ...inference.bundle import LoadedBundle, load_networks
+from ...inference.bundle import LoadedBundle, load_networks, with_other_classes
 from ...inference.bundle_precision import check_named, precision_of
 from ...inference.other_profile import with_profile
 from ...inference.parse_video import extract_with, make_timeline
@@ -48,10 +50,12 @@ from ...outputs.html.bands import media_bands
 from ...precisions import default_backend
 from ...preprocess.worker_process import shared_worker
 from ...text import escape
+from .classes import other_vocabulary
 from .engine import EngineSettings
 from .timeline_store import BANDS
 
 _PROGRESS_INTERVAL = 0.1  # seconds
+_OTHERS = 16  # lists of classes of requests whose embeddings are kept
 
 
 class _StoppedError(Exception):
@@ -67,19 +71,31 @@ class _Loaded:
     decoding: DecodeOptions
     batches: Batches
     notes: str  # lines: why backend and precision were chosen, and of what computes the networks
+    named: Bundle
+    source: WeightSource
+    others: dict[tuple[str, ...], LoadedBundle] = field(default_factory=dict)  # with other classes, the last ones
+
+    def looking_for(self, classes: tuple[str, ...]) -> LoadedBundle:
+        """Return the networks for classes of a request; none for those of the settings. Raises SetupError."""
+        if not classes:
+            return self.bundle
+        if classes not in self.others:
+            assert self.named.classes is not None
+            vocabulary = other_vocabulary(classes, self.named.classes)
+            found = with_other_classes(self.bundle, replace(self.named, classes=vocabulary.to_dict()), self.source)
+            if len(self.others) >= _OTHERS:
+                del self.others[next(iter(self.others))]
+            self.others[classes] = found
+        return self.others[classes]
 
 
-def main(settings: str) -> None:
-    """Load the networks, then parse files until standard input ends.
-
-    Args:
-        settings: JSON object with the fields of `EngineSettings`.
-    """
+def main() -> None:
+    """Load the networks, then parse files until standard input ends."""
     writer = MessageWriter()
+    options = EngineSettings(**json.loads(sys.stdin.readline()))
     commands: queue.Queue[dict[str, Any]] = queue.Queue()
     cancelled = threading.Event()
     threading.Thread(target=_read_commands, args=(commands, cancelled), daemon=True).start()
-    options = EngineSettings(**json.loads(settings))
     try:
         with converting_out_of_memory(lambda _: SetupError("there is not enough memory for these networks")):
             loaded = _load(options)
@@ -107,7 +123,7 @@ def _load(options: EngineSettings) -> _Loaded:
     source = WeightSource(
         folder, offline=True, trust=tuple(options.trust)
     )  # the command has downloaded what was missing
-    named = with_profile(load_bundle(options.weights, source), options.profile)
+    named = replace(with_profile(load_bundle(options.weights, source), options.profile), classes=options.vocabulary)
     check_named(named, precision=options.precision, backend=options.backend)
     precision = options.precision or FP32.name
     wanted = ComputePrecision(precision, backend=options.backend or default_backend(precision))
@@ -118,7 +134,12 @@ def _load(options: EngineSettings) -> _Loaded:
     thresholds = bundle.thresholds.changed(tables, segment=options.threshold, video=options.threshold)
     decoding = DecodeOptions(timeout=options.decode_timeout, debug=options.debug)
     notes = "\n".join(filter(None, (choice.reason, *bundle.notes)))
-    return _Loaded(bundle, thresholds, decoding, file_batches(bundle.extractors), notes)
+    return _Loaded(bundle, thresholds, decoding, file_batches(bundle.extractors), notes, named, source)
+
+
+def _other_thresholds(bundle: LoadedBundle, options: EngineSettings) -> Thresholds:
+    """Return the thresholds of classes of a request; those of the settings by class are of the server's classes."""
+    return bundle.thresholds.changed(segment=options.threshold, video=options.threshold)
 
 
 def _warm_up(loaded: _Loaded) -> None:
@@ -133,17 +154,18 @@ def _warm_up(loaded: _Loaded) -> None:
         predict_video(bundle.predictor, streams, bundle.device)
 
 
-def _parse(command: dict[str, str], loaded: _Loaded, options: EngineSettings, progress: _Progress) -> dict[str, Any]:
+def _parse(command: dict[str, Any], loaded: _Loaded, options: EngineSettings, progress: _Progress) -> dict[str, Any]:
     """Parse a file and return the message about it."""
     path = Path(command["path"])
+    classes = tuple(command["classes"])
     try:
-        features = extract_with(
-            loaded.bundle, path, decoding=loaded.decoding, batches=loaded.batches, progress=progress
-        )
+        bundle = loaded.looking_for(classes)
+        features = extract_with(bundle, path, decoding=loaded.decoding, batches=loaded.batches, progress=progress)
         progress.check(features.duration)
         progress("events", features.duration, features.duration)
         with one_core():
-            timeline = make_timeline(features, loaded.bundle, loaded.thresholds)
+            thresholds = _other_thresholds(bundle, options) if classes else loaded.thresholds
+            timeline = make_timeline(features, bundle, thresholds)
         progress("film", features.duration, features.duration)
         target = Path(command["target"])
         bands, warnings = _bands(path, features.duration, options)
@@ -158,7 +180,7 @@ def _parse(command: dict[str, str], loaded: _Loaded, options: EngineSettings, pr
         return {"failed": error.cause}
     except OutputError as error:
         return {"output": str(error)}
-    except (AVVPError, MemoryError) as error:
+    except (AVVPError, WeightsError, MemoryError) as error:
         return {"failed": escape(error) or "there is not enough memory for this file"}
     except Exception as error:  # a bug must not end the other jobs
         if options.debug:

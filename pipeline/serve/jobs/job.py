@@ -20,6 +20,7 @@ from ...batch.journal_fields import (
     read_text,
 )
 from ...batch.storage import MAX_LINE_BYTES
+from .limits import MAX_CLASSES
 
 Status = Literal["queued", "running", "done", "failed", "cancelled", "removed"]
 Source = Literal["upload", "folder"]
@@ -45,6 +46,7 @@ class Job:
         url: address in Label Studio that an upload was fetched from; else empty.
         duration: of the media in seconds, once it is known; else 0.
         events: number of events that were found.
+        classes: that are looked for in place of those of the server; none for those of the server.
     """
 
     id: str
@@ -60,6 +62,7 @@ class Job:
     url: str = ""
     duration: float = 0.0
     events: int = 0
+    classes: tuple[str, ...] = ()
 
     @property
     def has_ended(self) -> bool:
@@ -83,7 +86,7 @@ class Job:
             values = json.loads(line)
         except RecursionError as error:
             raise ValueError("nested too deeply") from error
-        return cls(**read_fields(values, _FIELDS))
+        return cls(**read_fields(values, _FIELDS, optional=_NEWER))
 
 
 def new_id() -> str:
@@ -116,6 +119,12 @@ def _read_id(value: Any) -> str:
     return value
 
 
+def _read_classes(value: Any) -> tuple[str, ...]:
+    if type(value) is not list or len(value) > MAX_CLASSES:
+        raise ValueError("not a list of classes")
+    return tuple(read_text(name) for name in value)
+
+
 _FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "id": _read_id,
     "name": read_text,
@@ -130,4 +139,6 @@ _FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "url": read_text,
     "duration": read_duration,
     "events": integer_between(0),
+    "classes": _read_classes,
 }
+_NEWER = frozenset({"classes"})  # fields that lines of earlier versions do not have

@@ -7,7 +7,7 @@ import contextlib
 import re
 import shutil
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -40,6 +40,7 @@ class Upload:
     name: str  # as it was sent, made safe
     path: Path
     size: int  # bytes
+    classes: str = ""  # a field of the form
 
 
 class UploadFolder:
@@ -69,13 +70,16 @@ class UploadFolder:
             self.remove(job_id)
         return len(unknown)
 
-    async def receive(self, job_id: str, chunks: AsyncIterator[bytes], content_type: str) -> Upload:
-        """Receive a form with one file.
+    async def receive(
+        self, job_id: str, chunks: AsyncIterator[bytes], content_type: str, *, check: Callable[[str], object]
+    ) -> Upload:
+        """Receive a form with one file, and perhaps a field `classes`.
 
         Args:
             job_id: of the job that the file will belong to.
             chunks: the body of the request.
             content_type: of the request, with the boundary.
+            check: called with the field `classes` before the file is written; what it raises ends the request.
 
         Returns:
             The file, on disk.
@@ -85,10 +89,11 @@ class UploadFolder:
             OutputError: the disk is full, or refuses.
         """
         with _Receiver(self._root / job_id, self.max_bytes) as receiver:
-            form = _Form(content_type, receiver)
+            form = _Form(content_type, receiver, check)
             await _each(chunks, form.write)
-            form.finish()
-            return await asyncio.to_thread(receiver.keep)  # fsync of gigabytes takes seconds
+            classes = form.finish()
+            kept = await asyncio.to_thread(receiver.keep)  # fsync of gigabytes takes seconds
+            return replace(kept, classes=classes)
 
     async def store(self, job_id: str, name: str, chunks: AsyncIterator[bytes]) -> Upload:
         """Store a file that is fetched from elsewhere, see `receive`.
@@ -185,13 +190,16 @@ class _Receiver:
 
 @dataclass
 class _Form:
-    """A form in `multipart/form-data` with one file; fields without a file name are refused."""
+    """A form in `multipart/form-data` with one file; of fields without a file name, only `classes` is taken."""
 
     content_type: str
     receiver: _Receiver
+    check: Callable[[str], object]
     _around: int = 0  # bytes that are not the file's
     _header: bytearray = field(default_factory=bytearray)
     _value: bytearray = field(default_factory=bytearray)
+    _classes: bytearray = field(default_factory=bytearray)
+    _is_file: bool = False  # the part that is read
     _ended: bool = False
 
     def __post_init__(self) -> None:
@@ -206,7 +214,7 @@ class _Form:
                 "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
                 "on_header_end": self._header_ended,
                 "on_headers_finished": self._headers_ended,
-                "on_part_data": lambda data, start, end: self.receiver.write(data[start:end]),
+                "on_part_data": lambda data, start, end: self._write_part(data[start:end]),
                 "on_end": self._form_ended,
             },
         )
@@ -223,10 +231,23 @@ class _Form:
         if self._around > MAX_FORM_BYTES:
             raise UploadError(f"the form has more than {MAX_FORM_BYTES:,} bytes beside the file")
 
-    def finish(self) -> None:
-        """Check that the form was complete. Raises UploadError."""
+    def finish(self) -> str:
+        """Check that the form was complete, and return the field `classes`. Raises UploadError."""
         if not self._ended or not self.receiver.name:
             raise UploadError("the form ended before its file was complete, or has no file")
+        return self._read_classes()
+
+    def _read_classes(self) -> str:
+        try:
+            return self._classes.decode()
+        except UnicodeDecodeError as error:
+            raise UploadError('the field "classes" is not UTF-8') from error
+
+    def _write_part(self, data: bytes) -> None:
+        if self._is_file:
+            self.receiver.write(data)
+        else:
+            self._classes.extend(data)
 
     def _header_ended(self) -> None:
         if self._header.lower() == b"content-disposition":
@@ -236,8 +257,12 @@ class _Form:
 
     def _headers_ended(self) -> None:
         _, options = parse_options_header(self._disposition)
-        if b"filename" not in options:
-            raise UploadError('the form has a field without a file name; send only the field "file"')
+        self._is_file = b"filename" in options
+        if not self._is_file:
+            if options.get(b"name") != b"classes" or self._classes:
+                raise UploadError('the form has a field without a file name; send only "file", and "classes" once')
+            return
+        self.check(self._read_classes())  # where it is before the file, nobody sends the file in vain
         self.receiver.begin(options[b"filename"].decode("utf-8", "replace"))
 
     def _form_ended(self) -> None:

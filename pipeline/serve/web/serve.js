@@ -45,10 +45,11 @@ class Sending {
     Object.assign(this, { changed, entries: [], request: null, number: 0, most: Infinity }); // most: bytes of a file
   }
 
-  add(files) {
+  /** classes: to look for in them; empty for those of the server. */
+  add(files, classes) {
     for (const file of files) {
       this.number += 1;
-      const entry = { id: `sending-${this.number}`, name: file.name, file, status: "waiting", done: 0 };
+      const entry = { id: `sending-${this.number}`, name: file.name, file, classes, status: "waiting", done: 0 };
       if (file.size > this.most) Object.assign(entry, { status: "failed", cause: `larger than ${size(this.most)}, the most that is taken` });
       this.entries.push(entry);
     }
@@ -73,6 +74,7 @@ class Sending {
       this.next();
     };
     const form = new FormData();
+    if (entry.classes) form.append("classes", entry.classes);
     form.append("file", entry.file, entry.name);
     request.open("POST", "/parse");
     request.send(form);
@@ -184,7 +186,7 @@ class Start {
   prepareDrop() {
     const drop = byId("drop-zone");
     const send = (files) => {
-      this.sending.add(files);
+      this.sending.add(files, this.classes());
       say(`${count(files.length, "file")} to send`);
     };
     byId("file").onchange = (event) => {
@@ -202,10 +204,31 @@ class Start {
       const files = [...event.dataTransfer.files];
       if (files.length) send(files);
     });
-    ask("/state").then(({ max_upload: most }) => {
+    ask("/state").then(({ max_upload: most, classes }) => {
       this.sending.most = most;
+      if (classes) this.prepareClasses(classes.join(", "));
       byId("drop-hint").textContent = `up to ${(most / 2 ** 30).toFixed(most < 2 ** 30 ? 1 : 0)} GiB each, or`;
     }, () => {});
+  }
+
+  /** Ask for classes, of a server that finds any; at first they are those that it was started with. */
+  prepareClasses(own) {
+    this.own = own;
+    const [input, reset] = [byId("classes"), byId("classes-reset")];
+    input.value = own;
+    input.oninput = () => (reset.hidden = !this.classes());
+    reset.onclick = () => {
+      input.value = own;
+      reset.hidden = true;
+      input.focus();
+    };
+    byId("classes-part").hidden = false;
+  }
+
+  /** The classes that were typed in place of those of the server; empty where there are none. */
+  classes() {
+    const typed = byId("classes").value.trim();
+    return typed === this.own ? "" : typed;
   }
 
   prepareFolder() {
@@ -253,9 +276,10 @@ class Start {
   }
 
   async parse(names) {
+    const classes = this.classes();
     for (const path of names) {
       try {
-        await sendJson("/parse", { path });
+        await sendJson("/parse", classes ? { path, classes } : { path });
       } catch (error) {
         this.failed(path, error.message);
         break;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -124,7 +125,10 @@ def test_networks_that_do_not_fit_into_memory(tiny_bundle: Path, monkeypatch: py
     monkeypatch.setattr(engine_main, "warm_up_lanes", fail)
     monkeypatch.setattr(engine_main, "MessageWriter", lambda: SimpleNamespace(send=sent.append))
     monkeypatch.setattr(engine_main, "_read_commands", lambda *_: None)
-    engine_main.main(json.dumps(asdict(replace(SETTINGS, weights=str(tiny_bundle)))))
+    monkeypatch.setattr(
+        "sys.stdin", io.StringIO(json.dumps(asdict(replace(SETTINGS, weights=str(tiny_bundle)))) + "\n")
+    )
+    engine_main.main()
     assert sent == [{"failed": "there is not enough memory for these networks"}]
 
 
