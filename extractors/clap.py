@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from .base import Extractor
 from .clap_keys import convert_clap
-from .inputs import CLAP_MEL
+from .inputs import CLAP_MEL, CLAP_MEL_SLANEY
 from .transformers_import import import_transformers
 
 _POSITIONS = "relative_position_index"  # computed, and in files all the same
@@ -57,23 +57,45 @@ class CLAP(Extractor):
         return F.normalize(self.audio_projection(pooled).float(), dim=-1)
 
 
+class UnfusedCLAP(CLAP):
+    """Audio half of CLAP without fusion: other spectrograms, and no layers that fusion needs.
+
+    Source:
+        AV2A's program uses what laion_clap loads by default, `630k-audioset-best.pt`.
+    """
+
+    input_format = CLAP_MEL_SLANEY
+
+
 def clap_fusion() -> CLAP:
     """Build LAION's HTSAT-tiny with fusion: 512 values per chunk."""
-    return _build()
+    return CLAP(_model())
+
+
+def clap_unfused() -> UnfusedCLAP:
+    """Build LAION's HTSAT-tiny without fusion: 512 values per chunk."""
+    return UnfusedCLAP(_model(fusion=False))
 
 
 def clap_tiny() -> CLAP:
     """Build a network of a size for tests: 12 values."""
-    return _build(
-        hidden_size=16, patch_embeds_hidden_size=8, depths=[1, 1], num_attention_heads=[1, 2], num_hidden_layers=2,
-        projection_dim=12, aff_block_r=2,
-    )  # fmt: skip
+    return CLAP(_model(**_TINY))
 
 
-def _build(**sizes: Any) -> CLAP:
+def clap_unfused_tiny() -> UnfusedCLAP:
+    """Build a network of a size for tests: 12 values."""
+    return UnfusedCLAP(_model(fusion=False, **_TINY))
+
+
+_TINY: dict[str, Any] = {
+    "hidden_size": 16, "patch_embeds_hidden_size": 8, "depths": [1, 1], "num_attention_heads": [1, 2],
+    "num_hidden_layers": 2, "projection_dim": 12, "aff_block_r": 2,
+}  # fmt: skip
+
+
+def _model(*, fusion: bool = True, **sizes: Any) -> Any:
     transformers = import_transformers()
-    config = transformers.ClapAudioConfig(enable_fusion=True, **sizes)
-    return CLAP(transformers.ClapAudioModelWithProjection(config))
+    return transformers.ClapAudioModelWithProjection(transformers.ClapAudioConfig(enable_fusion=fusion, **sizes))
 
 
 def _relative_positions(rows: int, columns: int) -> Tensor:

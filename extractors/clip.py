@@ -80,6 +80,11 @@ def clip_l14() -> CLIP:
     return _build(1024, feedforward=4096, layers=24, heads=16, patch=14, dim=768)
 
 
+def clip_b32() -> CLIP:
+    """Build CLIP ViT-B/32 as OpenAI published it: 512 values; 87,849,216 parameters."""
+    return _build(768, feedforward=3072, layers=12, heads=12, patch=32, dim=512)
+
+
 def clip_tiny() -> CLIP:
     """Build a network of a size for tests: 12 values."""
     return _build(16, feedforward=16, layers=1, heads=2, patch=56, dim=12)

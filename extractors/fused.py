@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from .base import Extractor
-from .clap import CLAP
+from .clap import CLAP, UnfusedCLAP
 from .clip import CLIP
 from .r2plus1d import R2Plus1D, VideoBlock
 from .resnet import BasicBlock, Bottleneck, ResNet
@@ -374,4 +374,5 @@ _FUSED_NETWORKS: dict[type[Extractor], Callable[[Any], nn.Module]] = {
     VGG19: _FusedVGG19,
     CLIP: CLIP.fold,
     CLAP: copy.deepcopy,  # its batch norms are not beside convolutions
+    UnfusedCLAP: copy.deepcopy,
 }

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from .clap_mel import BANDS, FRAMES, clap_mel
 from .mel import EXAMPLE_FRAMES, MEL_BANDS, log_mel
-from .opencv_resize import opencv_resize
-from .resize import interpolate, resize, resize_and_crop
+from .resize import interpolate, opencv_resize, resize, resize_and_crop
 from .sampling import FRAMES_PER_SEGMENT, Stream
 
 
@@ -24,7 +23,7 @@ class InputFormat:
     """One kind of network input.
 
     Attributes:
-        name: key in `INPUT_FORMATS` or `TEACHER_FORMATS`.
+        name: key in `INPUT_FORMATS`, `TEACHER_FORMATS` or `UNFUSED_FORMATS`.
         stream: of the features made from it; it fixes the decoded media that `reduce` takes:
             visual_2d: frames (N, H, W, 3) uint8 RGB;
             visual_3d: frames (8N, H, W, 3) uint8 RGB;
@@ -71,6 +70,10 @@ def _reduce_to_clap_mel(chunks: NDArray[Any]) -> NDArray[np.float32]:
     return np.stack([*map(clap_mel, chunks)])
 
 
+def _reduce_to_slaney_mel(chunks: NDArray[Any]) -> NDArray[np.float32]:
+    return np.stack([clap_mel(chunk, slaney=True) for chunk in chunks])
+
+
 CLIP_SIZE = 224  # pixels; width and height of CLIP's input
 
 # One frame: short side to 256, central crop of 224. The transform of torchvision's ResNet-152, IMAGENET1K_V1.
@@ -88,6 +91,10 @@ INPUT_FORMATS = {input_format.name: input_format for input_format in (LOG_MEL, F
 CLIP_FRAME = InputFormat("clip_frame", "visual_2d", (CLIP_SIZE, CLIP_SIZE, 3), np.float32, _reduce_to_clip_frames)
 # A chunk of audio, about a second, repeated to the ten seconds that CLAP takes.
 CLAP_MEL = InputFormat("clap_mel", "audio", (FRAMES, BANDS), np.float32, _reduce_to_clap_mel)
+# The same with the bands that CLAP without fusion takes.
+CLAP_MEL_SLANEY = InputFormat("clap_mel_slaney", "audio", (FRAMES, BANDS), np.float32, _reduce_to_slaney_mel)
 
 # What CLIP and CLAP take, and R(2+1)D beside them.
 TEACHER_FORMATS = {input_format.name: input_format for input_format in (CLAP_MEL, CLIP_FRAME, FRAME_CLIP)}
+# What CLIP and CLAP without fusion take, AV2A's pair.
+UNFUSED_FORMATS = {input_format.name: input_format for input_format in (CLAP_MEL_SLANEY, CLIP_FRAME)}

@@ -57,7 +57,7 @@ class Profile:
     # Mean absolute difference, in levels of 255, up to which a picture counts as the one before. Users may change it.
     similar_pictures: float = 0.0
     approximates: tuple[str, ...] = ()  # profiles whose parsers may read its features, with a warning
-    inputs: Literal["networks", "teachers"] = "networks"  # the reader of files, a key of `input_kinds.KINDS`
+    inputs: Literal["networks", "teachers", "unfused"] = "networks"  # the reader of files, a key of `input_kinds.KINDS`
     bundle: str = DEFAULT_BUNDLE  # of the extractors that are meant where none is named
 
     @property
@@ -131,6 +131,18 @@ PROFILES = {
             CLAP_RATE,
             inputs="teachers",
             bundle="clip-clap-3d",
+        ),
+        Profile(
+            "clip-clap-unfused",
+            1,
+            "jpeg",
+            "ffmpeg",
+            "clip-clap with the spectrograms of CLAP without fusion, for AV2A's pair of networks",
+            CLIP_CLAP_STREAMS,
+            1,
+            CLAP_RATE,
+            inputs="unfused",
+            bundle="open-av2a",
         ),
     )
 }

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..weights.parts import Part
 from .base import Extractor
-from .clap import clap_fusion, clap_tiny
-from .clip import clip_l14, clip_tiny
+from .clap import clap_fusion, clap_tiny, clap_unfused, clap_unfused_tiny
+from .clip import clip_b32, clip_l14, clip_tiny
 from .parts import build_part, extractor_part, try_part
 from .r2plus1d import r2plus1d_18, r2plus1d_small, r2plus1d_tiny
 from .resnet import resnet152, resnet_small, resnet_tiny
@@ -26,6 +26,8 @@ EXTRACTORS: dict[str, Callable[[], Extractor]] = {
     "vgg19": vgg19,
     "clip": clip_l14,
     "clap": clap_fusion,
+    "clip_b32": clip_b32,
+    "clap_unfused": clap_unfused,
     "vggish_small": vggish_small,
     "resnet_small": resnet_small,
     "r2plus1d_small": r2plus1d_small,
@@ -36,6 +38,7 @@ EXTRACTORS: dict[str, Callable[[], Extractor]] = {
     "vgg19_tiny": vgg19_tiny,
     "clip_tiny": clip_tiny,
     "clap_tiny": clap_tiny,
+    "clap_unfused_tiny": clap_unfused_tiny,
 }
 
 

@@ -90,7 +90,12 @@ TEXT_MODELS: dict[str, TextModel] = {
         lambda: _clip(768, feedforward=3072, layers=12, heads=12, dim=768),
         _PREFIXES, _same, 77, _CLIP_END, False, _CLIP_BYTES,
     ),
+    "clip_b32": TextModel(
+        lambda: _clip(512, feedforward=2048, layers=12, heads=8, dim=512),
+        _PREFIXES, _same, 77, _CLIP_END, False, _CLIP_BYTES,
+    ),
     "clap": TextModel(_clap, _LAION_PREFIXES, convert_clap, 77, 1, True, _CLAP_BYTES),
+    "clap_unfused": TextModel(_clap, _LAION_PREFIXES, convert_clap, 77, 1, True, _CLAP_BYTES),
     "clip_tiny": TextModel(
         lambda: _clip(16, feedforward=16, layers=1, heads=2, dim=12),
         _PREFIXES, _same, 77, _CLIP_END, False, _CLIP_BYTES,

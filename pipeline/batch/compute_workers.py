@@ -61,7 +61,7 @@ def batch_sizes(device: torch.device, seconds: int | None = None, profile: str =
     Returns:
         Stream -> inputs.
     """
-    if get_profile(profile).inputs == "teachers":
+    if get_profile(profile).inputs != "networks":
         suitable = _GPU_TEACHER_SECONDS if device.type == "cuda" else _CPU_TEACHER_SECONDS
         return dict.fromkeys(ALL_STREAMS, seconds or suitable)
     seconds = seconds or (_GPU_SECONDS if device.type == "cuda" else _CPU_SECONDS)

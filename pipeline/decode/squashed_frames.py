@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ...extractors.opencv_resize import opencv_resize
+from ...extractors.resize import opencv_resize
 from ..errors import MediaError
 from ..segments import segment_count
 from .base import Frames, repeated_chunks

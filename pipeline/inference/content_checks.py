@@ -118,6 +118,8 @@ CONTENT_CHECKS: dict[str, Callable[[Path], str]] = {
     "vgg19_caffe": partial(_check_visual, "vgg19"),
     "clip": lambda path: f"matches the published hash; {_check_features('clip', path)}",
     "clap": lambda path: f"{_check_features('clap', path)}; its hash is not known here",
+    "clip_b32": lambda path: f"matches the published hash; {_check_features('clip_b32', path)}",
+    "clap_unfused": lambda path: f"matches the published hash; {_check_features('clap_unfused', path)}",
     "vggish": _check_vggish,
     "leap_llp": _check_leap,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ...extractors.inputs import INPUT_FORMATS, TEACHER_FORMATS, InputFormat
+from ...extractors.inputs import INPUT_FORMATS, TEACHER_FORMATS, UNFUSED_FORMATS, InputFormat
 from ...extractors.sampling import Stream
 from .base import InputReader
 from .network_inputs import NetworkInputs
@@ -24,5 +24,6 @@ KINDS = {
     for name, formats, reader in (
         ("networks", INPUT_FORMATS, NetworkInputs),
         ("teachers", TEACHER_FORMATS, TeacherInputs),
+        ("unfused", UNFUSED_FORMATS, TeacherInputs),
     )
 }

@@ -42,7 +42,7 @@ class TeacherInputs(InputReader):
     default_profile = "clip-clap"
 
     def _check(self, profile: Profile, options: DecodeOptions) -> None:
-        if profile.inputs != "teachers":
+        if profile.inputs == "networks":
             raise ValueError(f"profile {profile.name!r} is not one of CLIP and CLAP")
         super()._check(profile, options)
 

@@ -22,15 +22,13 @@ from torch import nn
 from torchvision import transforms
 
 RNG = np.random.default_rng(3)
-TINY = ("resnet_tiny", "r2plus1d_tiny", "vggish_tiny", "vgg19_tiny", "clip_tiny", "clap_tiny")
+TINY = ("resnet_tiny", "r2plus1d_tiny", "vggish_tiny", "vgg19_tiny", "clip_tiny", "clap_tiny", "clap_unfused_tiny")
 
 
-@pytest.mark.parametrize(
-    "name", ["resnet_tiny", "r2plus1d_tiny", "vggish_tiny", "vgg19_tiny", "clip_tiny", "clap_tiny"]
-)
+@pytest.mark.parametrize("name", TINY)
 class TestContract:
     def media(self, name: str) -> np.ndarray:
-        if name in {"vggish_tiny", "clap_tiny"}:
+        if name in {"vggish_tiny", "clap_tiny", "clap_unfused_tiny"}:
             return RNG.uniform(-1, 1, (2, 16_000 if name == "vggish_tiny" else 48_000))
         return RNG.integers(0, 256, (16, 40, 50, 3), dtype=np.uint8)
 
@@ -76,9 +74,7 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize("kind", UNUSABLE)
-@pytest.mark.parametrize(
-    "name", ["resnet_tiny", "r2plus1d_tiny", "vggish_tiny", "vgg19_tiny", "clip_tiny", "clap_tiny"]
-)
+@pytest.mark.parametrize("name", TINY)
 def test_build_extractor_refuses_what_cannot_be_parameters(name: str, kind: str) -> None:
     state = build_extractor(name).state_dict()
     spoil, message = UNUSABLE[kind]

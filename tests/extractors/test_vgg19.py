@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from avvp.extractors.inputs import MAP_PICTURE
-from avvp.extractors.opencv_resize import opencv_resize
 from avvp.extractors.registry import build_extractor, extractor_shapes
+from avvp.extractors.resize import opencv_resize
 from avvp.extractors.vgg19 import VGG19
 from support.golden import MEDIA, load_npz, needs_golden
 from torchvision.models import vgg19

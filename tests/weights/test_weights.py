@@ -300,6 +300,7 @@ def test_manifest_is_complete() -> None:
         "clip-clap-3d",
         "untrained-clip-clap",
         "open",
+        "open-av2a",
         "untrained-open",
         "demo",
         "demo-avel",

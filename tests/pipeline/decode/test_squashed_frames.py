@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from avvp.extractors.opencv_resize import opencv_resize
 from avvp.extractors.profiles import get_profile
+from avvp.extractors.resize import opencv_resize
 from avvp.pipeline.decode.ffmpeg import ffmpeg_binary
 from avvp.pipeline.decode.media_seconds import MediaSeconds
 from avvp.pipeline.decode.options import DecodeOptions
