@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .av2a import Av2a
 from .fixed import Fixed
+from .scope import Scope
 from .similarities import Similarities
 from .vocabulary import RuleSettings
 
@@ -32,4 +33,4 @@ class Rule(Protocol):
         ...
 
 
-RULES: dict[str, Rule] = {"av2a": Av2a(), "scope": Fixed(), "fixed": Fixed()}
+RULES: dict[str, Rule] = {"av2a": Av2a(), "scope": Scope(), "fixed": Fixed()}
