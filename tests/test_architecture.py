@@ -50,6 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline.open_vocabulary": {*_GROUND, "extractors.texts", "models", "weights", "pipeline.datasets"},
     "pipeline.inference": _INFERENCE,
     "pipeline.embeddings": _INFERENCE,
+    "pipeline.embeddings.search": {*_INFERENCE, "pipeline.embeddings"},
     "pipeline.sharing": {*_GROUND, *_MODELS, "weights", "weights.remote"},
     "pipeline.synthetic": {*_GROUND, *_MODELS, "weights", "pipeline.datasets", "pipeline.decode"},
     "pipeline.outputs": {"pipeline"},

@@ -41,6 +41,7 @@ EXTRAS = {
     "web": "http addresses as inputs, avvp download",
     "onnx": "export to ONNX",
     "openvino": "--backend openvino, export to OpenVINO",
+    "search": "avvp search over more than a million seconds",
     "int8": "--precision int8, avvp weights quantize",
 }
 
