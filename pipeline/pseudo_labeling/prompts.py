@@ -52,6 +52,11 @@ class Prompts:
         """Return the logit thresholds of "audio" or "visual"."""
         return getattr(self, f"{modality}_thresholds")
 
+    @property
+    def origin(self) -> str:
+        """Where the thresholds come from, for the record."""
+        return "as given"
+
     def with_thresholds(self, thresholds: Mapping[str, Sequence[float]]) -> Prompts:
         """Return the same text prompts with other thresholds, by modality."""
         return replace(self, **{f"{modality}_thresholds": tuple(values) for modality, values in thresholds.items()})

@@ -19,6 +19,8 @@ from ..text import escape
 from ..text_files import parse_json
 
 REVIEW = "review"  # folder of the pages that `review_pages` writes
+OPEN_VOCABULARY = "open_vocabulary"  # key, of labels by a rule: the rule, the sentences, the background
+DECIDED_BY = "decision_thresholds"  # key, of the same: the thresholds of the scores, as in timelines
 _PAGE = re.compile(rf"{REVIEW}/[^/\0]+\.html")
 
 

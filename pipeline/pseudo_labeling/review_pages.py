@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,8 @@ from ..outputs.html.page import write_page
 from ..text import escape
 from ..timeline import SegmentLabels, SegmentProbabilities, Timeline, all_events
 from .prompts import PROMPTS_FILE, parse_prompts
-from .record import REVIEW, read_record, write_record
-from .score_files import read_scores
+from .record import DECIDED_BY, OPEN_VOCABULARY, REVIEW, read_record, write_record
+from .score_files import read_labels, read_scores
 from .threshold_scores import ScoredClips, decide_labels
 from .weak_labels import WeakLabels
 
@@ -48,7 +49,7 @@ def sample_labels(
     """Sample labelled clips evenly and build their timelines.
 
     Args:
-        storage: of the run; its prompts.toml has the thresholds.
+        storage: of the run; its prompts.toml has the thresholds, or its record those of a rule.
         weak: clip -> its classes; None if unknown.
         scored: clips that have labels.
         named: clip -> its media file; other clips are not sampled.
@@ -57,20 +58,49 @@ def sample_labels(
     Returns:
         Clip -> its media file, and its labels as a timeline.
     """
-    prompts = parse_prompts(storage.read(PROMPTS_FILE) or b"", PROMPTS_FILE)
+    record = read_record(storage)
+    timeline_of = _by_rule(storage, record) if OPEN_VOCABULARY in record else _by_logits(storage)
     candidates = [name for name in scored if name in named and (weak is None or name in weak)]
     indices = np.linspace(0, len(candidates) - 1, min(count, len(candidates))).round().astype(int).tolist()
     sampled = {}
     for name in (candidates[index] for index in dict.fromkeys(indices)):
-        scores = read_scores(storage, len(prompts.labels), name)
         classes = None if weak is None else weak[name]
-        labels = decide_labels(prompts, scores, scored[name], classes)
+        sampled[name] = (named[name], timeline_of(name, str(named[name]), scored[name], classes))
+    return sampled
+
+
+def _by_logits(storage: Storage) -> Callable[[str, str, Mapping[str, Any], NDArray[np.bool_] | None], Timeline]:
+    """Return what makes the timeline of a clip whose labels thresholds of logits decide."""
+    prompts = parse_prompts(storage.read(PROMPTS_FILE) or b"", PROMPTS_FILE)
+
+    def make(name: str, path: str, media: Mapping[str, Any], classes: NDArray[np.bool_] | None) -> Timeline:
+        scores = read_scores(storage, len(prompts.labels), name)
+        labels = decide_labels(prompts, scores, media, classes)
         audio, visual = (
             TeacherScores(scores[modality], prompts.thresholds(modality), labels.of(modality))
             for modality in ("audio", "visual")
         )
-        sampled[name] = (named[name], to_timeline(prompts.labels, str(named[name]), audio, visual, classes))
-    return sampled
+        return to_timeline(prompts.labels, path, audio, visual, classes)
+
+    return make
+
+
+def _by_rule(
+    storage: Storage, record: Mapping[str, Any]
+) -> Callable[[str, str, Mapping[str, Any], NDArray[np.bool_] | None], Timeline]:
+    """Return what makes the timeline of a clip whose labels a rule has decided; it says by which."""
+    names = record["prompts"]["labels"]
+    provenance = {"thresholds": record[DECIDED_BY], OPEN_VOCABULARY: record[OPEN_VOCABULARY]}
+
+    def make(name: str, path: str, _: Mapping[str, Any], classes: NDArray[np.bool_] | None) -> Timeline:
+        scores = read_scores(storage, len(names), name)
+        audio, visual = (
+            TeacherScores(table, [0.0] * len(names), read_labels(storage, modality, table.shape, name))
+            for modality, table in scores.items()
+        )
+        return replace(to_timeline(names, path, audio, visual, classes), provenance=provenance)
+
+    return make
 
 
 def write_review(storage: Storage, root: Path, clips: Mapping[str, tuple[Path, Timeline]]) -> Path:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..batch.storage import Storage
+from ..datasets.pseudo_labels import FOLDERS
 from ..errors import SetupError
 from ..features.npy_files import parse_array
 from ..text import escape
@@ -38,6 +39,33 @@ def read_scores(storage: Storage, classes: int, name: str) -> dict[str, NDArray[
         where = f"{escape(storage.where)}: the scores of {escape(name)}"
         raise SetupError(f"{where} are {found}, expected (T, {classes}); {_ADVICE}")
     return tables
+
+
+def read_labels(storage: Storage, modality: str, shape: tuple[int, ...], name: str) -> NDArray[np.bool_]:
+    """Read the labels of a clip.
+
+    Args:
+        storage: of the run.
+        modality: "audio" or "visual".
+        shape: (T, C), of the scores.
+        name: of the clip.
+
+    Returns:
+        (T, C).
+
+    Raises:
+        SetupError: the file is missing or damaged.
+    """
+    path = f"{FOLDERS[modality].as_posix()}/{name}.npy"
+    try:
+        table = parse_array(storage.read(path) or b"")
+        if table.shape != shape or not np.isin(table, (0, 1)).all():
+            raise ValueError("not the labels of a clip")
+    except ValueError as error:
+        raise SetupError(
+            f"{escape(f'{storage.where}/{path}')}: missing or damaged; repeat the command to make the labels again"
+        ) from error
+    return table.astype(bool)
 
 
 def save_table(table: NDArray[Any], path: Path) -> None:

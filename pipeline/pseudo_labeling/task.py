@@ -83,9 +83,9 @@ class PseudoLabelTask(Task[LoadedTeachers]):
     def for_other_machines(self) -> PseudoLabelTask:
         return replace(
             self,
-            clip=_absolute(self.clip),
-            clap=_absolute(self.clap),
-            temporal=self.temporal and _absolute(self.temporal),
+            clip=absolute_model(self.clip),
+            clap=absolute_model(self.clap),
+            temporal=self.temporal and absolute_model(self.temporal),
         )
 
     def batch_sizes(self, device: torch.device) -> dict[Stream, int]:
@@ -146,16 +146,17 @@ class PseudoLabelTask(Task[LoadedTeachers]):
 
 
 def find_scored(specs: Mapping[str, OutputSpec], journal: Journal) -> ScoredClips:
-    """Find the clips whose scores are up to date.
+    """Find the clips whose scores are up to date; of a task without scores, those whose features are.
 
     Args:
-        specs: of the task; the hashes of their parameters must be those in the journal.
+        specs: of the task; the hashes of their parameters must be those in the journal. Features beside scores may be
+            missing.
         journal: of the run.
 
     Returns:
         Clip -> facts of its media file, sorted by clip.
     """
-    expected = {output: spec for output, spec in specs.items() if output.endswith("scores")}
+    expected = {output: spec for output, spec in specs.items() if not output.endswith("features")}
     return {
         name: entry.media
         for name, entry in sorted(journal.entries.items())
@@ -168,6 +169,6 @@ def find_scored(specs: Mapping[str, OutputSpec], journal: Journal) -> ScoredClip
     }
 
 
-def _absolute(model: str) -> str:
+def absolute_model(model: str) -> str:
     """Return an absolute path for a path that exists; a name on the hub stays as it is."""
     return str(Path(model).absolute()) if Path(model).exists() else model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ..datasets.annotation_cells import MAX_PROBLEMS, split_labels
 from ..datasets.annotations import CLIP_COLUMNS, EVENT_COLUMNS, SPLIT_FILES, Annotations
 from ..datasets.clip_names import clip_id
-from ..errors import DatasetError
-from ..files import MEDIA_SUFFIXES
+from ..errors import DatasetError, SetupError
+from ..files import MEDIA_SUFFIXES, without_media_suffix
 from ..tables import parse_table
 from ..text import escape, shorten
 from ..text_files import read_text
@@ -126,6 +126,40 @@ def match_videos(videos: Iterable[str], clips: Iterable[str], others: Iterable[s
                 both = f"{escape(rival)} and {escape(video)}"
                 raise DatasetError(f"{both}: both names fit the clip {escape(candidates[0])}; rename one")
     return {video: clip_of[video] for video in (*required, *others) if video in clip_of}
+
+
+def match_named_videos(
+    named: Mapping[str, Path], annotated: Collection[str], scored: Collection[str], *, keep_suffix: bool
+) -> dict[str, str]:
+    """Match videos of this run and of earlier ones with clips. Clips are called by names without media suffix.
+
+    Args:
+        named: name -> file, of this run.
+        annotated: names of clips.
+        scored: names of earlier runs' videos.
+        keep_suffix: names of videos may have a media suffix.
+
+    Returns:
+        Video -> clip, one to one.
+
+    Raises:
+        DatasetError, SetupError: see `match_videos`; or two names differ in their suffixes alone.
+    """
+    others = [name for name in scored if name not in named]
+    if not keep_suffix:
+        return match_videos(named, annotated, others)
+    plain = {video: video if video in annotated else without_media_suffix(video) for video in (*named, *others)}
+    videos: dict[str, str] = {}
+    rivals: dict[str, str] = {}
+    for video, name in plain.items():
+        if videos.setdefault(name, video) != video and video in named:
+            rivals[name] = video
+    required = {plain[video] for video in named}
+    clips = match_videos(filter(required.__contains__, videos), annotated, videos.keys() - required)
+    if rival := next((name for name in rivals if name in clips), None):
+        both = f"{escape(videos[rival])} and {escape(rivals[rival])}"
+        raise SetupError(f"{both}: both names fit the clip {escape(clips[rival])}; name one of them alone")
+    return {videos[name]: clip for name, clip in clips.items()}
 
 
 def matching_names(names: Iterable[str], clips: Iterable[str]) -> set[str]:

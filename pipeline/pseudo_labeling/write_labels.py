@@ -52,7 +52,7 @@ def make_labels(storage: Storage, config: LabelingConfig, scored: ScoredClips, p
     labels = label_clips(config, prompts, scored, read)
     missing = {modality: [name for name in labels if not has_stream(modality, scored[name])] for modality in TEACHERS}
     written = write_labels(storage, config, prompts, labels, {**provenance, MISSING_STREAMS: missing})
-    return "; ".join(_summarize(config, scored, labels, written))
+    return "; ".join(summarize(config, scored, labels, written))
 
 
 def label_clips(
@@ -139,7 +139,7 @@ def write_labels(
         **provenance,
         "origin": dict(config.origin),
         "prompts": prompts.to_record(),
-        "thresholds": config.calibration or "as given",
+        "thresholds": config.calibration or prompts.origin,
         "weak_labels": config.weak is not None,
         "clips": len(labels),
         "active_seconds": count_active_seconds(prompts.labels, labels),
@@ -204,16 +204,32 @@ def _label_file(modality: str, name: str) -> str:
     return f"{FOLDERS[modality].as_posix()}/{name}.npy"
 
 
-def _summarize(
-    config: LabelingConfig, scored: ScoredClips, labels: Mapping[str, SegmentLabels], written: WrittenLabels
+def summarize(
+    config: LabelingConfig,
+    scored: ScoredClips,
+    labels: Mapping[str, SegmentLabels],
+    written: WrittenLabels,
+    kept: str = "scores",
 ) -> Iterator[str]:
+    """Say what was written.
+
+    Args:
+        config: its weak labels.
+        scored: clips with scores.
+        labels: clip -> labels.
+        written: side results.
+        kept: what the other clips have.
+
+    Yields:
+        Parts of a line for the user.
+    """
     yield f"{len(labels)} clips have pseudo labels"
     yield from written.notes
     if unlabelled := len(scored) - len(labels):
-        yield f"{unlabelled} others have scores alone"
+        yield f"{unlabelled} others have {kept} alone"
     outdated = {name for name in written.removed if config.weak is None or name in config.weak}
     if outdated:
-        why = "their scores are from other teachers or prompts; run again on their videos"
+        why = f"their {kept} are from other teachers or prompts; run again on their videos"
         yield f"labels of {count_of(outdated, 'clip')} were removed: {why}"
     if dropped := written.removed - outdated:
         yield f"labels of {count_of(dropped, 'clip')} were removed: no longer in the annotations"

@@ -86,7 +86,7 @@ class HeardPitches(_StandIn):
         edges = torch.tensor([[0.0, 0.3], [0.3, 0.6], [0.6, 1.01]])
         near = torch.stack([power[:, (bands >= low) & (bands < high)].amax(dim=1) for low, high in edges], dim=1)
         rest = torch.full((len(x), 1), 0.05)
-        near = near / near.sum(dim=1, keepdim=True).clamp(min=1e-6)
+        near = near / near.sum(dim=1, keepdim=True).clamp(min=0.05)  # what a codec leaves of a tone in silence is none
         return (
             F.normalize(torch.cat([near**4, rest, torch.zeros(len(x), DIM - len(PITCHES) - 1)], dim=1), dim=-1)
             * self.scale

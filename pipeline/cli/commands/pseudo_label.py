@@ -9,26 +9,41 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ....weights.manifest import OPEN_BUNDLE
 from ....weights.source import WeightSource
 from ...errors import SetupError
-from ...files import without_media_suffix
 from ...text import count_of, escape
 from ..batch_run import run_batch
+from ..calibrated_run import settle_precision
+from ..missing_weights import provide_weights
 from ..options.batch_options import BatchOptions, collect_named_inputs, read_settings
-from ..options.command import EXISTING_FILE, EXISTING_PATH, argument, command, exit_2_on_error, option
-from ..options.groups import OfflineOptions
+from ..options.command import (
+    EXISTING_FILE,
+    EXISTING_PATH,
+    argument,
+    command,
+    exit_2_on_error,
+    given_flags,
+    is_given,
+    option,
+)
+from ..options.groups import DownloadOptions, WeightOptions
+from ..options.open_options import OpenOptions
 
 if TYPE_CHECKING:
+    from ....weights.manifest import Bundle
     from ...batch.storage import Storage
+    from ...pseudo_labeling.open_task import OpenLabelTask
     from ...pseudo_labeling.prompts import Prompts
     from ...pseudo_labeling.task import PseudoLabelTask
     from ...pseudo_labeling.threshold_scores import LabelingConfig
     from ...pseudo_labeling.weak_labels import WeakLabels
     from ...timeline import SegmentLabels
+    from ..console import Console
 
 
 @dataclass(frozen=True, kw_only=True)
-class PseudoLabelOptions(BatchOptions, OfflineOptions):
+class PseudoLabelOptions(BatchOptions, OpenOptions, DownloadOptions):
     """Options of avvp pseudo-label."""
 
     inputs: tuple[str, ...] = field(metadata=argument(nargs=-1, metavar="VIDEOS..."))
@@ -85,7 +100,19 @@ class PseudoLabelOptions(BatchOptions, OfflineOptions):
         )
     )
     save_features: bool = field(
-        metadata=option("--save-features", is_flag=True, help="Also save the features of CLIP and CLAP.")
+        metadata=option(
+            "--save-features",
+            is_flag=True,
+            help="Also save the features of CLIP and CLAP; with --classes they always are.",
+        )
+    )
+    weights: str | None = field(
+        metadata=option(
+            "--weights",
+            metavar="NAME|FOLDER",
+            show_default=OPEN_BUNDLE,
+            help="With --classes, bundle of the teachers, in place of --clip-model and --clap-model.",
+        )
     )
     clip_model: str | None = field(
         metadata=option(
@@ -114,6 +141,7 @@ class PseudoLabelOptions(BatchOptions, OfflineOptions):
         "avvp pseudo-label clips/ --annotations labels.csv --prompts mine.toml --calibrate distribution -o data/",
         "avvp pseudo-label clips/ --no-weak-labels -o data/ --review 20",
         "avvp pseudo-label clips/ --annotations llp/ --teacher runs/teacher --calibrate dense -o data/",
+        'avvp pseudo-label clips/ --no-weak-labels --classes "dog barking, applause" -o data/ --review 20',
     ),
     notes="To resume an interrupted run, repeat the command; with other thresholds or weak labels it reuses the scores"
     " and takes seconds. Exit status: 0 success; 1 an input failed (listed at the end); 2 wrong usage, or the run"
@@ -127,18 +155,17 @@ def pseudo_label(options: PseudoLabelOptions) -> int:
 
     With --teacher, a temporal teacher scores their features, as UWAV does. Its logits are 0 where a class is as likely
     as not, which is the threshold without --calibrate and --prompts.
+
+    With --classes, the classes are any that you name, and --rule decides them as in avvp parse --classes. The folder
+    then has the features, too: avvp train --features FOLDER --pseudo-labels FOLDER.
     """
     with exit_2_on_error(debug=options.debug):
         _check_usage(options)
         from ...batch.journal import Journal
         from ...batch.open_storage import open_storage
-        from ...pseudo_labeling.prompts import VALOR, read_prompts
         from ...pseudo_labeling.review_pages import check_review
 
-        prompts = read_prompts(options.prompts or VALOR)
-        if options.teacher is not None and options.prompts is None:  # VALOR's thresholds are of CLIP and CLAP
-            zeros = (0.0,) * len(prompts.labels)
-            prompts = prompts.with_thresholds({"audio": zeros, "visual": zeros})
+        prompts = _read_prompts(options)
         named = collect_named_inputs(options.inputs, options)
         labels = _read_known_labels(prompts, options)
         storage = open_storage(options.output)
@@ -153,16 +180,39 @@ def pseudo_label(options: PseudoLabelOptions) -> int:
             if options.review is not None:
                 check_review(storage)
             inputs = replace(named, files=videos)
-            with console:
-                console.busy("loading networks")
-                task = _make_task(config, options)
+            task = _make_task(config, options, console)
             status = run_batch(task, inputs, storage, options, console)
             if options.review is not None and not options.plans_only:
                 console.info(_write_review(config.weak, videos, storage, options.output, options.review))
         return status
 
 
+def _read_prompts(options: PseudoLabelOptions) -> Prompts:
+    if options.classes is not None:
+        from ...open_vocabulary.vocabulary import Vocabulary
+        from ...pseudo_labeling.open_prompts import OpenPrompts
+
+        bundle = _open_bundle(options)
+        assert bundle.classes is not None
+        return OpenPrompts.of(Vocabulary.from_dict(bundle.classes))
+    from ...pseudo_labeling.prompts import VALOR, read_prompts
+
+    prompts = read_prompts(options.prompts or VALOR)
+    if options.teacher is not None and options.prompts is None:  # VALOR's thresholds are of CLIP and CLAP
+        zeros = (0.0,) * len(prompts.labels)
+        prompts = prompts.with_thresholds({"audio": zeros, "visual": zeros})
+    return prompts
+
+
+def _open_bundle(options: PseudoLabelOptions) -> Bundle:
+    """Return the bundle of --weights, with the classes of --classes."""
+    from ....weights.remote.bundles import load_bundle
+
+    return options.with_classes(load_bundle(options.bundle_name(options.weights), options.source()))
+
+
 def _check_usage(options: PseudoLabelOptions) -> None:
+    _check_classes(options)
     if (options.annotations is None) != options.no_weak_labels:
         raise click.UsageError("name the classes of the videos with --annotations, or say --no-weak-labels")
     is_folder = options.annotations is not None and options.annotations.is_dir()
@@ -174,6 +224,25 @@ def _check_usage(options: PseudoLabelOptions) -> None:
         raise click.UsageError("--review needs the labels of all inputs: leave out --shard, once all shards are done")
     if options.review is not None and "://" in options.output:
         raise click.UsageError("--review needs a folder on this machine")
+
+
+def _check_classes(options: PseudoLabelOptions) -> None:
+    """Raise click.UsageError for options that go with --classes alone, or without it."""
+    if options.classes is None:
+        flags = given_flags(OpenOptions, DownloadOptions, WeightOptions)
+        if flags := [*flags, *(["--weights"] if is_given("weights") else [])]:
+            raise click.UsageError(f"{flags[0]} goes with --classes")
+        return
+    if options.prompts is not None:
+        raise click.UsageError("--classes and --prompts exclude each other: --classes @FILE reads sentences, too")
+    if options.teacher is not None:
+        raise click.UsageError("--teacher scores by --prompts: leave out --classes")
+    if options.calibrate is not None:
+        raise click.UsageError("--calibrate is for --prompts; avvp calibrate finds the thresholds of --classes")
+    models = {"--clip-model": options.clip_model, "--clap-model": options.clap_model}
+    given = [flag for flag, model in models.items() if model is not None]
+    if given and options.weights is not None:
+        raise click.UsageError(f"--weights has teachers of its own: leave out {' and '.join(given)}")
 
 
 @dataclass(frozen=True)
@@ -210,7 +279,8 @@ def _read_known_labels(prompts: Prompts, options: PseudoLabelOptions) -> _KnownL
     annotations = read_user_annotations(path, quiet=options.quiet)
     labels = annotations.labels
     if unknown := [label for label in labels if label not in prompts.labels]:
-        raise SetupError(f"{escape(path)}: no prompt for the class {escape(unknown[0])}; add it to --prompts")
+        flag = "--prompts" if options.classes is None else "--classes"
+        raise SetupError(f"{escape(path)}: no prompt for the class {escape(unknown[0])}; add it to {flag}")
     unused = set(prompts.labels).difference(labels)
     notes = (f"{count_of(unused, 'class')} of the prompts not in {escape(path)}: ignored",) if unused else ()
     dense = {}
@@ -228,13 +298,14 @@ def _select_videos(
     """Select the annotated videos and build the labelling configuration. scored: videos with scores in the output."""
     from ...datasets.annotation_cells import usable_clip_name
     from ...pseudo_labeling.threshold_scores import LabelingConfig
+    from ...pseudo_labeling.weak_labels import match_named_videos
 
     weak, dense, notes, videos = labels.weak, labels.dense, list(labels.notes), dict(named)
     if options.teacher is not None and options.prompts is None and options.calibrate is None:
         notes.append("every threshold of the temporal teacher is 0; better ones are chosen by --calibrate dense")
     if weak is not None:
         annotated = weak.keys() | dense.keys()
-        clips = _match_videos(named, annotated, scored, keep_suffix=options.keep_suffix)
+        clips = match_named_videos(named, annotated, scored, keep_suffix=options.keep_suffix)
         videos = {video: path for video, path in named.items() if video in clips}
         if not videos:
             raise SetupError("no video is named like a clip of the annotations")
@@ -263,43 +334,53 @@ def _select_videos(
     )
 
 
-def _match_videos(
-    named: Mapping[str, Path], annotated: Collection[str], scored: Collection[str], *, keep_suffix: bool
-) -> dict[str, str]:
-    """Match videos of this run and of earlier ones with clips. Clips are called by names without media suffix."""
-    from ...pseudo_labeling.weak_labels import match_videos
+def _make_task(
+    config: LabelingConfig, options: PseudoLabelOptions, console: Console
+) -> PseudoLabelTask | OpenLabelTask:
+    if options.classes is not None:
+        return _make_open_task(config, options, console)
+    with console:
+        console.busy("loading networks")
+        from ...pseudo_labeling.clap_teacher import CLAP_MODEL
+        from ...pseudo_labeling.clip_teacher import CLIP_MODEL
+        from ...pseudo_labeling.task import PseudoLabelTask
 
-    others = [name for name in scored if name not in named]
-    if not keep_suffix:
-        return match_videos(named, annotated, others)
-    plain = {video: video if video in annotated else without_media_suffix(video) for video in (*named, *others)}
-    videos: dict[str, str] = {}
-    rivals: dict[str, str] = {}
-    for video, name in plain.items():
-        if videos.setdefault(name, video) != video and video in named:
-            rivals[name] = video
-    required = {plain[video] for video in named}
-    clips = match_videos(filter(required.__contains__, videos), annotated, videos.keys() - required)
-    if rival := next((name for name in rivals if name in clips), None):
-        both = f"{escape(videos[rival])} and {escape(rivals[rival])}"
-        raise SetupError(f"{both}: both names fit the clip {escape(clips[rival])}; name one of them alone")
-    return {videos[name]: clip for name, clip in clips.items()}
+        return PseudoLabelTask(
+            settings=read_settings("clip-clap", options),
+            source=WeightSource(offline=options.offline),
+            config=config,
+            clip=options.clip_model or CLIP_MODEL,
+            clap=options.clap_model or CLAP_MODEL,
+            features=options.save_features,
+            temporal="" if options.teacher is None else str(options.teacher),
+        )
 
 
-def _make_task(config: LabelingConfig, options: PseudoLabelOptions) -> PseudoLabelTask:
-    from ...pseudo_labeling.clap_teacher import CLAP_MODEL
-    from ...pseudo_labeling.clip_teacher import CLIP_MODEL
-    from ...pseudo_labeling.task import PseudoLabelTask
+def _make_open_task(config: LabelingConfig, options: PseudoLabelOptions, console: Console) -> OpenLabelTask:
+    bundle, models = _open_bundle(options), None
+    if options.clip_model is None and options.clap_model is None:
+        provide_weights(bundle, options, console)
+    with console:
+        console.busy("loading networks")
+        from ...pseudo_labeling.clap_teacher import CLAP_MODEL
+        from ...pseudo_labeling.clip_teacher import CLIP_MODEL
+        from ...pseudo_labeling.open_prompts import OpenPrompts
+        from ...pseudo_labeling.open_task import OpenLabelTask
 
-    return PseudoLabelTask(
-        settings=read_settings("clip-clap", options),
-        source=WeightSource(offline=options.offline),
-        config=config,
-        clip=options.clip_model or CLIP_MODEL,
-        clap=options.clap_model or CLAP_MODEL,
-        features=options.save_features,
-        temporal="" if options.teacher is None else str(options.teacher),
-    )
+        if options.clip_model is not None or options.clap_model is not None:
+            models = (options.clap_model or CLAP_MODEL, options.clip_model or CLIP_MODEL)
+        assert isinstance(config.prompts, OpenPrompts)
+        bundle = replace(
+            bundle, classes=config.prompts.vocabulary.to_dict()
+        )  # those of the annotations, in their order
+        settings = read_settings(bundle.profile, options)
+        return OpenLabelTask(
+            settings=settings if models else settle_precision(bundle, settings),
+            source=options.source(),
+            bundle=bundle,
+            config=config,
+            models=models,
+        )
 
 
 def _write_review(
