@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ...models.config import ParserConfig
+from ...weights.source import DownloadProgress
 from ..inference.bundle import LoadedBundle, load_networks
 from ..inference.parse_video import decide_timeline
 from ..inference.predict import predict_video
@@ -49,12 +50,21 @@ class ParseTask(BundleTask[LoadedBundle]):
     formats: tuple[str, ...] = ("json",)
     refinement: PostProcessing = NO_REFINEMENT
 
+    def outline(self, progress: DownloadProgress | None = None) -> LoadedBundle:
+        """Load the networks but those that compute features, for features that are kept. Raises as `load`."""
+        return self._load(progress, outline=True)
+
     def compile(self, run: RunContext[LoadedBundle]) -> RunContext[LoadedBundle]:
         return replace(run, loaded=run.loaded.compile_parser(WRITERS))
 
     def thresholds(self, loaded: LoadedBundle) -> Thresholds:
         """Return the thresholds of the bundle's classes. Raises SetupError for unknown classes."""
         return loaded.thresholds.changed(self.tables, **self.levels)
+
+    def warnings(self, loaded: LoadedBundle) -> tuple[str, ...]:
+        if not isinstance(loaded.parser, OpenVocabulary):
+            return ()
+        return loaded.parser.warnings_with(self.thresholds(loaded).of_segments())
 
     def output_specs(self, loaded: LoadedBundle) -> dict[str, OutputSpec]:
         parameters = {

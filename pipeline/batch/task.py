@@ -132,6 +132,10 @@ class Task(ABC, Generic[Loaded]):
         """Return the same task with absolute paths, for processes that run in other folders."""
         return self
 
+    def warnings(self, loaded: Loaded) -> tuple[str, ...]:  # noqa: ARG002 - most tasks have none
+        """Return what users should know of all results of the task, whatever the video."""
+        return ()
+
     @abstractmethod
     def output_specs(self, loaded: Loaded) -> dict[str, OutputSpec]:
         """Return what is written for each video, by output name."""
@@ -220,11 +224,15 @@ class BundleTask(Task[Loaded]):
 
     def load(self, progress: DownloadProgress | None = None) -> Loaded:
         """Load the bundle's networks."""
+        return self._load(progress)
+
+    def _load(self, progress: DownloadProgress | None, **options: Any) -> Loaded:
         loaded = type(self).loader(
             self.bundle,
             source=replace(self.source, progress=progress),
             device=self.settings.device,
             precision=self.settings.precision,
+            **options,
         )
         return record_similar_pictures(loaded, self.settings.decoding)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from ..download.reasons import DownloadError
+from ..embeddings.content_hashes import may_have_embeddings
 from ..errors import AVVPError, MediaError, OutputError, SetupError
 from ..files import make_folder_of
 from ..text import escape
@@ -38,6 +39,8 @@ from .single_input import SingleInput, is_local, open_input, planned_name
 if TYPE_CHECKING:
     from ...weights.manifest import Bundle
     from ..batch.parse_task import ParseTask
+    from ..embeddings.embeddings import Embeddings
+    from ..embeddings.store import EmbeddingStore
     from ..evaluation.evaluate_timelines import AnnotatedClip
     from ..features.extract import FeatureSet
     from ..inference.bundle import LoadedBundle
@@ -72,6 +75,7 @@ def parse_one(options: ParseOptions) -> int:
     planned, results = _plan_files(options)
     bundle = read_bundle(options)
     check_quantized(bundle, options)
+    options.check_embeddings(bundle)
 
     from .console import Console
 
@@ -95,7 +99,10 @@ def _parse_input(
 
     path, console = given.path, Console(quiet=options.quiet, verbose=options.verbose)
     _check_embeddable(path, options)
-    _decode_ahead(path, bundle, options)
+    store = options.embedding_store(bundle)
+    may_be_kept = store is not None and may_have_embeddings(path, store.folder)
+    if not may_be_kept:
+        _decode_ahead(path, bundle, options)
     clip = _read_annotated_clip(given.shown, options)
     try:
         provide_weights(bundle, options, console, check=lambda: _check_media(path, options))
@@ -108,13 +115,14 @@ def _parse_input(
         _check_device(options.device)
         set_torch_threads(options.threads)
         task = _choose_precision(task, console)
-        loaded = _load(task, options, console)
+        loaded, kept = _load(path, task, store if may_be_kept else None, options, console)
     if clip is not None:
         clip.check(loaded.parser.config.labels)
     started = time.monotonic()
     try:
         with console:
-            features, timeline = _parse(given, task, loaded, options, console)
+            features = kept.features() if kept else _extract(given, task, loaded, store, options, console=console)
+            timeline = _decide(given, features, task, loaded)
             written = timeline if options.segments else timeline.without_probabilities()
             console.clear()
             for target in results.targets:
@@ -174,25 +182,45 @@ def _decode_ahead(path: Path, bundle: Bundle, options: ParseOptions) -> None:
         decode_ahead(path, get_profile(bundle.profile).streams, bundle.profile, decoding)
 
 
-def _parse(
-    given: SingleInput, task: ParseTask, loaded: LoadedBundle, options: ParseOptions, console: Console
-) -> tuple[FeatureSet, Timeline]:
+def _extract(
+    given: SingleInput,
+    task: ParseTask,
+    loaded: LoadedBundle,
+    store: EmbeddingStore | None,
+    options: ParseOptions,
+    *,
+    console: Console,
+) -> FeatureSet:
+    """Compute the features of a file, and keep those of an open bundle."""
     from ..batch.compute_workers import file_batches
+    from ..inference.parse_video import extract_with
+
+    decoding = options.select(task.settings.decoding)
+
+    def extract() -> FeatureSet:
+        with file_batches(loaded.extractors, cores=options.threads, seconds=options.batch_size) as batches:
+            return extract_with(
+                loaded,
+                given.path,
+                decoding=decoding,
+                batches=batches,
+                progress=console.decode_progress(given.shown),
+            )
+
+    if store is None:
+        return extract()
+    name, tell = given.address or str(given.shown), console.info
+    return store.provide(given.path, loaded.extractors, decoding, extract, name=name, tell=tell)
+
+
+def _decide(given: SingleInput, features: FeatureSet, task: ParseTask, loaded: LoadedBundle) -> Timeline:
     from ..features.compute_lanes import one_core
-    from ..inference.parse_video import extract_with, make_timeline
+    from ..inference.parse_video import make_timeline
     from ..outputs.postprocess import refine
 
-    with file_batches(loaded.extractors, cores=options.threads, seconds=options.batch_size) as batches:
-        features = extract_with(
-            loaded,
-            given.path,
-            decoding=options.select(task.settings.decoding),
-            batches=batches,
-            progress=console.decode_progress(given.shown),
-        )
     with one_core():
         timeline = given.name_media(make_timeline(features, loaded, task.thresholds(loaded)))
-    return features, refine(timeline, task.refinement)
+    return refine(timeline, task.refinement)
 
 
 def _write_attention(path: Path, timeline: Timeline, features: FeatureSet, loaded: LoadedBundle) -> AttentionMaps:
@@ -284,12 +312,34 @@ def _choose_precision(task: ParseTask, console: Console) -> ParseTask:
     return replace(task, settings=replace(settings, precision=choice.precision))
 
 
-def _load(task: ParseTask, options: ParseOptions, console: Console) -> LoadedBundle:
-    """Load the networks and check what depends on them. Raises SetupError, WeightsError."""
+def _load(
+    path: Path, task: ParseTask, store: EmbeddingStore | None, options: ParseOptions, console: Console
+) -> tuple[LoadedBundle, Embeddings | None]:
+    """Load the networks and check what depends on them.
+
+    Args:
+        path: of the media file.
+        task: of the command.
+        store: which may have the file's embeddings; None where it has not.
+        options: of the current command.
+        console: for notes.
+
+    Returns:
+        The networks, and the embeddings if they are kept: then without the networks that would compute them.
+
+    Raises:
+        SetupError, WeightsError: they cannot be loaded, or something does not fit.
+    """
     from ..features.compute_lanes import one_core
 
+    kept = None
     with one_core():
-        loaded = task.load(console.download_progress)
+        loaded = None
+        if store is not None:
+            loaded = task.outline(console.download_progress)
+            _, kept = store.find(path, loaded.extractors, options.select(task.settings.decoding))
+        if loaded is None or kept is None:
+            loaded = task.load(console.download_progress)
     for note in loaded.notes:
         console.info(note)
     for name, digest in loaded.hashes.items():
@@ -300,4 +350,4 @@ def _load(task: ParseTask, options: ParseOptions, console: Console) -> LoadedBun
         from ..outputs.plots.attention import check_explainable
 
         check_explainable(loaded.trained_parser)
-    return loaded
+    return loaded, kept

@@ -12,6 +12,7 @@ import click
 from ..errors import SetupError
 from .options.batch_options import BatchOptions, CompileOptions, DecoderOptions, read_settings
 from .options.command import EXISTING_FOLDER, OUTPUT_FILE, FiniteRange, argument, option
+from .options.embedding_options import EmbeddingOptions
 from .options.event_outputs import FormatOptions, PlotOptions, PostProcessingOptions
 from .options.groups import (
     BUNDLE_OPTION,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class ParseOptions(
     OpenOptions,
+    EmbeddingOptions,
     FormatOptions,
     PostProcessingOptions,
     PlotOptions,

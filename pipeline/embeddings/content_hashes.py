@@ -18,6 +18,7 @@ from ..files import hash_stream, open_regular, write_atomic
 from ..text_files import parse_json
 
 MAX_HASHES = 20_000  # that are remembered; the oldest are removed
+CONTENT_DIGITS = 32  # of a file's hash, in the name of its embeddings
 _MAX_BYTES = 1 << 10
 _SETTLED = 2.0  # seconds: a file that was changed later may change again without a change of its times
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -50,6 +51,19 @@ def content_hash(path: Path, folder: Path) -> str:
     if max(status.st_mtime, status.st_ctime) < settled:
         _remember(place, {**identity, "sha256": digest})
     return digest
+
+
+def may_have_embeddings(path: Path, folder: Path) -> bool:
+    """Return whether a store has embeddings of a file's content, by any networks: a look that imports nothing slow.
+
+    Args:
+        path: of the file.
+        folder: of the store.
+    """
+    try:
+        return folder.is_dir() and any(folder.glob(f"{content_hash(path, folder)[:CONTENT_DIGITS]}-*"))
+    except OSError:
+        return False
 
 
 def file_identity(status: os.stat_result) -> dict[str, int | str]:

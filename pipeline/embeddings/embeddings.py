@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,10 @@ from ..decode.container.media_facts import MediaFacts
 from ..decode.resampling import DEFAULT_RESAMPLER
 from ..descriptions import describe
 from ..errors import MediaError
-from ..features.extract import FeatureSet
 from ..text import escape
+
+if TYPE_CHECKING:
+    from ..features.extract import FeatureSet
 
 STREAMS = ("audio", "visual_2d")  # of an open bundle
 _MAGNITUDE, _INFINITY = 0x7FFF, 0x7C00  # of float16: all bits but the sign, and the bits of infinity
@@ -109,6 +112,8 @@ class Embeddings:
 
     def features(self) -> FeatureSet:
         """Return them as features in float32, of which an open bundle makes the same timeline as of the file."""
+        from ..features.extract import FeatureSet  # which imports torch
+
         return FeatureSet(
             audio=self.audio.astype(np.float32),
             visual_2d=self.visual.astype(np.float32),

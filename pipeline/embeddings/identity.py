@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...extractors.sampling import Stream
 from ..decode.options import DecodeOptions
 from ..decode.resampling import DEFAULT_RESAMPLER
-from ..inference.extractors import LoadedExtractors
+from .content_hashes import CONTENT_DIGITS
+
+if TYPE_CHECKING:
+    from ..inference.extractors import LoadedExtractors
 
 _PARAMETERS_VERSION = 1  # increases when the same parameters produce other features
 _FORMAT = 1  # increases when files of embeddings hold something else
@@ -54,13 +57,13 @@ def embedding_key(content: str, extractors: LoadedExtractors, decoding: DecodeOp
         decoding: of the file, with the part.
 
     Returns:
-        64 hexadecimal digits.
+        Hexadecimal digits: of the file's hash, a hyphen, and of a hash of all the rest.
     """
     values = {
         "format": _FORMAT,
-        "content": content,
         "part": [decoding.part.start, decoding.part.end],
         "backend": extractors.precision.backend,  # fp32 of two backends is near enough to mix, but not bit-equal
         "streams": {**stream_parameters(extractors, decoding)},
     }
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    rest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return f"{content[:CONTENT_DIGITS]}-{rest[:CONTENT_DIGITS]}"

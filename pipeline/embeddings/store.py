@@ -1,6 +1,6 @@
 """Embeddings of files in the user's cache folder, or in another: complete or absent, checked, bounded in bytes.
 
-<cache>/avvp/embeddings/KEY.safetensors   see `files`; KEY is a hash of the media file, its part, and the networks
+<cache>/avvp/embeddings/KEY.safetensors   see `files`; KEY: hashes of the media file and of all the rest, see `identity`
                         hashes/           see `content_hashes`
 """
 
@@ -12,20 +12,23 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
 from ..decode.options import DecodeOptions
 from ..durable import PART_PREFIX
 from ..errors import DatasetError, MediaError, OutputError
-from ..features.extract import FeatureSet
 from ..files import replacing
-from ..inference.extractors import LoadedExtractors
 from ..text import escape
 from .content_hashes import content_hash
 from .embeddings import Embeddings
 from .files import SUFFIX, load_embeddings, write_embeddings
 from .identity import embedding_key
+
+if TYPE_CHECKING:
+    from ..features.extract import FeatureSet
+    from ..inference.extractors import LoadedExtractors
 
 MAX_STORE_BYTES = 8 << 30  # of all embeddings: CLIP and CLAP have 9 MB an hour
 _ABANDONED = 86_400  # seconds after which what a killed process has begun is removed

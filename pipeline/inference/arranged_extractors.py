@@ -85,13 +85,13 @@ def arrange_extractors(
     weight_ids: dict[str, str] = {}
     for name, file in bundle.extractors.items():
         _check_file(bundle, name)
+        weights = _identify(bundle, file, paths, hashes)
         if is_quantized(file):
             of_cpu = _load_quantized(bundle, name, paths, trust)
             for of_device in arranged:
                 of_device[name] = of_cpu
-            weight_ids[name] = hashes[file_name(file, paths[file])]
+            weight_ids[name] = weights
             continue
-        weights = f"untrained, seed {bundle.seed}" if bundle.seed is not None else hashes[file_name(file, paths[file])]
         load: Callable[[], Extractor] = partial(load_extractor, bundle, name, paths, trust)
         source = ExtractorSource(
             cache(load) if len(devices) > 1 else load,
@@ -103,6 +103,37 @@ def arrange_extractors(
             of_device[name] = backend.arrange(source, precision, device)
         weight_ids[name] = _with_part(weights, arranged[0][name].part)
     return arranged, weight_ids
+
+
+def outline_extractors(
+    bundle: Bundle, paths: Mapping[str, Path], hashes: Mapping[str, str], *, trust: Sequence[str]
+) -> tuple[dict[str, Extractor], dict[str, str]]:
+    """Build the extractors of a bundle without parameters: they compute nothing, and say what they would compute.
+
+    Args:
+        bundle: the bundle.
+        paths: of its files, by their names in it.
+        hashes: of its files, by the names of the files.
+        trust: packages whose parts it may name.
+
+    Returns:
+        Name -> extractor, and name -> what identifies its parameters and code, as of `arrange_extractors`.
+
+    Raises:
+        ValueError: an extractor has no file, or cannot be built.
+    """
+    outlines: dict[str, Extractor] = {}
+    weight_ids: dict[str, str] = {}
+    for name, file in bundle.extractors.items():
+        _check_file(bundle, name)
+        outlines[name] = meta_extractor(name, reference=bundle.parts.get(name), trust=trust)
+        weight_ids[name] = _with_part(_identify(bundle, file, paths, hashes), outlines[name].part)
+    return outlines, weight_ids
+
+
+def _identify(bundle: Bundle, file: str, paths: Mapping[str, Path], hashes: Mapping[str, str]) -> str:
+    """Return what identifies the parameters in a file of an extractor."""
+    return f"untrained, seed {bundle.seed}" if bundle.seed is not None else hashes[file_name(file, paths[file])]
 
 
 def _load_quantized(bundle: Bundle, name: str, paths: Mapping[str, Path], trust: Sequence[str]) -> Extractor:

@@ -17,7 +17,7 @@ from ...weights.remote.gather import gather_files
 from ...weights.source import ANYWHERE, WeightSource
 from ..devices import FP32, ComputePrecision, resolve_devices
 from ..errors import SetupError
-from .arranged_extractors import arrange_extractors, load_extractor
+from .arranged_extractors import arrange_extractors, load_extractor, outline_extractors
 from .bundle_precision import calibration_of, precision_of
 
 DeviceNetworks = tuple[torch.device, Mapping[Stream, Extractor]]
@@ -93,6 +93,39 @@ def plain_extractors(bundle: Bundle, *, source: WeightSource = ANYWHERE) -> dict
         raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
 
 
+def outline_all(
+    bundle: Bundle,
+    paths: Mapping[str, Path],
+    hashes: Mapping[str, str],
+    devices: Sequence[torch.device],
+    precision: ComputePrecision,
+    *,
+    trust: Sequence[str],
+) -> LoadedExtractors:
+    """Describe the extractors of a bundle without loading them, for features that are already there.
+
+    Args:
+        bundle: a bundle.
+        paths: of its files, by their names in it.
+        hashes: of its files, by the names of the files.
+        devices: of the extractors.
+        precision: of the extractors.
+        trust: packages whose parts it may name.
+
+    Returns:
+        What `arrange_all` returns, with networks that have no parameters.
+
+    Raises:
+        SetupError: the bundle's extractors cannot be described.
+    """
+    precision = precision_of(bundle, precision)
+    try:
+        outlines, ids = outline_extractors(bundle, paths, hashes, trust=trust)
+        return _describe(bundle, [outlines for _ in devices], ids, devices, precision)
+    except ValueError as error:
+        raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
+
+
 def arrange_all(
     bundle: Bundle,
     paths: Mapping[str, Path],
@@ -122,18 +155,30 @@ def arrange_all(
     notes: list[str] = []
     try:
         arranged, ids = arrange_extractors(bundle, paths, hashes, devices, precision, trust=trust, tell=notes.append)
-        spec = feature_spec(
-            bundle.profile,
-            arranged[0],
-            precision=precision.name,
-            backend=precision.backend,
-            calibration=calibration_of(bundle, ids),
-        )
+        loaded = _describe(bundle, arranged, ids, devices, precision)
     except ValueError as error:
         raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
+    return replace(loaded, notes=tuple(dict.fromkeys(notes)))
+
+
+def _describe(
+    bundle: Bundle,
+    arranged: Sequence[Mapping[str, Extractor]],
+    ids: Mapping[str, str],
+    devices: Sequence[torch.device],
+    precision: ComputePrecision,
+) -> LoadedExtractors:
+    """Return extractors, by name on each device, with what they compute. Raises ValueError."""
+    spec = feature_spec(
+        bundle.profile,
+        arranged[0],
+        precision=precision.name,
+        backend=precision.backend,
+        calibration=calibration_of(bundle, ids),
+    )
     networks: tuple[DeviceNetworks, ...] = tuple(
         (device, {extractor.stream: extractor for extractor in extractors.values()})
         for device, extractors in zip(devices, arranged, strict=True)
     )
     weight_ids: dict[Stream, str] = {extractor.stream: ids[name] for name, extractor in arranged[0].items()}
-    return LoadedExtractors(networks, spec, weight_ids, precision, tuple(dict.fromkeys(notes)))
+    return LoadedExtractors(networks, spec, weight_ids, precision)
