@@ -16,7 +16,6 @@ from ..inference.parse_video import decide_timeline
 from ..inference.predict import predict_video
 from ..inference.thresholds import DecisionRule, Thresholds, ThresholdTables
 from ..open_vocabulary.network import OpenVocabulary
-from ..open_vocabulary.provenance import describe_vocabulary
 from ..outputs.formats.events_json import SCHEMA_VERSION
 from ..outputs.formats.registry import FORMATS, Format
 from ..outputs.postprocess import NO_REFINEMENT, PostProcessing, refine
@@ -66,6 +65,11 @@ class ParseTask(BundleTask[LoadedBundle]):
             return ()
         return loaded.parser.warnings_with(self.thresholds(loaded).of_segments())
 
+    def warnings(self, loaded: LoadedBundle) -> tuple[str, ...]:
+        if not isinstance(loaded.parser, OpenVocabulary):
+            return ()
+        return loaded.parser.warnings_with(self.thresholds(loaded).of_segments())
+
     def output_specs(self, loaded: LoadedBundle) -> dict[str, OutputSpec]:
         parameters = {
             "features": self.stream_parameters(loaded.extractors),
@@ -79,7 +83,7 @@ class ParseTask(BundleTask[LoadedBundle]):
         if (rule := DecisionRule.of(loaded.parser.config)) != DecisionRule():
             parameters["rule"] = rule.to_dict()
         if isinstance(loaded.parser, OpenVocabulary):
-            parameters["open_vocabulary"] = describe_vocabulary(loaded.parser.config.vocabulary)
+            parameters["open_vocabulary"] = loaded.parser.describe(self.thresholds(loaded).of_segments())
         if refinement := self.refinement.to_dict():
             parameters["refinement"] = refinement
         digest, streams = hash_values(parameters), loaded.extractors.spec.streams

@@ -158,6 +158,8 @@ def _compile(
             run = task.compile(run)
         for note in run.loaded.notes:
             console.info(note)
+        for warning in task.warnings(run.loaded) if plan.todo else ():
+            console.info(f"! {warning}")
     return run
 
 

@@ -38,8 +38,7 @@ def decide_open(network: OpenVocabulary) -> Decision:
     """Return the decision of an open vocabulary: that of its rule."""
 
     def decide(probabilities: SegmentProbabilities, thresholds: Thresholds) -> SegmentLabels:
-        levels = {"audio": thresholds.audio_segment, "visual": thresholds.visual_segment}
-        return network.decide(probabilities, levels)
+        return network.decide(probabilities, thresholds.of_segments())
 
     return decide
 

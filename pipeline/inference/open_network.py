@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from ...extractors.base import Extractor
 from ...extractors.profiles import FeatureSpec
+from ...extractors.sampling import Stream
 from ...extractors.texts.base import TextEncoder
 from ...extractors.texts.registry import build_text_encoder, is_of_text, untrained_text_encoder
 from ...weights.load import read_state_dict
@@ -16,9 +18,14 @@ from ..errors import SetupError
 from ..open_vocabulary.classes import read_vocabulary
 from ..open_vocabulary.network import OpenConfig, OpenVocabulary
 from ..open_vocabulary.sentences import embed_vocabulary
+from ..open_vocabulary.valor_thresholds import with_valor_thresholds
 from ..open_vocabulary.vocabulary import Vocabulary
+from ..open_vocabulary.warnings import about_classes
 from .arranged_extractors import load_extractor
 
+_LOGIT_SCALES = ("logit_scale", "logit_scale_a")  # natural logarithms: CLIP's, and CLAP's for sounds
+_UNTRAINED_SCALE = 1 / 0.07  # that the training of both begins with
+_MAX_SCALE = 1_000.0
 _MODALITIES = {"audio": "audio", "visual_2d": "visual"}  # stream -> modality
 
 
@@ -27,7 +34,7 @@ def vocabulary_of(bundle: Bundle, paths: Mapping[str, Path]) -> Vocabulary:
     if bundle.classes is not None:
         return Vocabulary.from_dict(bundle.classes)
     if file := bundle.parser.get("classes"):
-        return read_vocabulary(f"@{paths[file]}")
+        return with_valor_thresholds(read_vocabulary(f"@{paths[file]}"), bundle.extractors)
     raise SetupError(f'--weights {bundle.name} finds the classes that you name: --classes "dog barking, applause"')
 
 
@@ -37,6 +44,8 @@ def load_open_network(
     extractors: Mapping[str, Extractor],
     spec: FeatureSpec,
     trust: Sequence[str],
+    *,
+    weight_ids: Mapping[Stream, str] = MappingProxyType({}),
 ) -> OpenVocabulary:
     """Encode the classes of an open bundle.
 
@@ -46,6 +55,7 @@ def load_open_network(
         extractors: by name, for their streams.
         spec: of their features.
         trust: packages whose parts it may name.
+        weight_ids: of its extractors; calibrated thresholds are compared with them.
 
     Returns:
         The network.
@@ -55,12 +65,17 @@ def load_open_network(
         ValueError: a file does not fit.
     """
     vocabulary = vocabulary_of(bundle, paths)
-    encoders = {
-        _MODALITIES[extractors[name].stream]: load_text_encoder(bundle, name, paths, trust) for name in bundle.texts
-    }
+    names = {_MODALITIES[extractors[name].stream]: name for name in bundle.texts}
+    encoders = {modality: load_text_encoder(bundle, name, paths, trust) for modality, name in names.items()}
     dims = dict(zip(spec.streams, spec.dims, strict=True))
     config = OpenConfig(vocabulary, dims["audio"], dims["visual_2d"])
-    return OpenVocabulary(config, embed_vocabulary(vocabulary, encoders))
+    texts = embed_vocabulary(vocabulary, encoders)
+    weights = {_MODALITIES[stream]: digest for stream, digest in weight_ids.items()}
+    warnings = about_classes(vocabulary, texts, encoders, weights)
+    scales = {}
+    if vocabulary.scale == "logits":
+        scales = {modality: _logit_scale(bundle, name, paths, encoders[modality]) for modality, name in names.items()}
+    return OpenVocabulary(config, texts, warnings, scales, weights)
 
 
 def load_text_encoder(bundle: Bundle, name: str, paths: Mapping[str, Path], trust: Sequence[str]) -> TextEncoder:
@@ -87,3 +102,22 @@ def load_text_encoder(bundle: Bundle, name: str, paths: Mapping[str, Path], trus
         return untrained_text_encoder(name, bundle.seed)
     state = read_state_dict(paths[bundle.extractors[name]], keep=partial(is_of_text, name))
     return build_text_encoder(name, state, paths[bundle.texts[name]])
+
+
+def _logit_scale(bundle: Bundle, name: str, paths: Mapping[str, Path], encoder: TextEncoder) -> float:
+    """Return what cosines of an extractor are multiplied with to be logits. Raises ValueError."""
+    if (own := getattr(encoder, "logit_scale", None)) is not None or name in bundle.parts:
+        if not isinstance(own, int | float):
+            raise ValueError(f"thresholds are of logits, and extractor {name} has no number `logit_scale`")
+        return float(own)
+    if bundle.seed is not None:
+        return _UNTRAINED_SCALE
+    found = read_state_dict(paths[bundle.extractors[name]], keep=_is_logit_scale)
+    values = [tensor.exp().item() for tensor in found.values() if tensor.numel() == 1]
+    if len(values) != 1 or not 0 < values[0] <= _MAX_SCALE:
+        raise ValueError(f"thresholds are of logits, and the file of {name} has no scale of its logits")
+    return values[0]
+
+
+def _is_logit_scale(key: str) -> bool:
+    return key.removeprefix("module.") in _LOGIT_SCALES

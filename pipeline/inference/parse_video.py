@@ -18,7 +18,6 @@ from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
 from ..decode.resampling import DEFAULT_RESAMPLER
 from ..features.extract import FeatureSet, extract_features
 from ..open_vocabulary.network import OpenVocabulary
-from ..open_vocabulary.provenance import describe_vocabulary
 from ..open_vocabulary.similarities import OpenProbabilities
 from ..timeline import AVEL, SegmentLabels, SegmentProbabilities, Timeline, all_events
 from .bundle import UNTRAINED_WARNING, LoadedBundle, load_networks
@@ -156,7 +155,7 @@ def decide_timeline(
     config = bundle.parser.config
     about_streams = _missing_for_both(media) if is_localizer(config) else ()
     if isinstance(network, OpenVocabulary):
-        about_bundle = (*about_bundle, *network.warnings)
+        about_bundle = (*about_bundle, *network.warnings_with(thresholds.of_segments()))
     warnings = (*filter(None, about_bundle), *warnings, *about_streams)
     return Timeline(
         events=all_events(active, probabilities, config.labels, task=AVEL if is_localizer(config) else ""),
@@ -213,7 +212,7 @@ def _provenance(bundle: LoadedBundle, thresholds: Thresholds, resampler: str) ->
     if is_localizer(bundle.parser.config):
         provenance["task"] = AVEL
     if isinstance(bundle.parser, OpenVocabulary):
-        provenance["open_vocabulary"] = describe_vocabulary(bundle.parser.config.vocabulary)
+        provenance["open_vocabulary"] = bundle.parser.describe(thresholds.of_segments())
     if bundle.parts:
         provenance["parts"] = [part.to_dict() for part in bundle.parts]
     return provenance if resampler == DEFAULT_RESAMPLER else provenance | {"resampler": resampler}

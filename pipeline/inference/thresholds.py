@@ -184,6 +184,10 @@ class Thresholds:
             return SegmentLabels(audio & heard, visual & seen)
         return SegmentLabels(audio & (heard | seen), visual & (heard | seen))
 
+    def of_segments(self) -> dict[str, NDArray[np.float64]]:
+        """Return those of segments, (C,), by modality."""
+        return {name: getattr(self, f"{name}_segment") for name in _MODALITIES}
+
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready mapping: one number if all classes share it, else a number for each class."""
         summary: dict[str, Any] = {}

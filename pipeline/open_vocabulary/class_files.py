@@ -12,9 +12,11 @@ from typing import Any
 
 from ...weights.messages import shown
 from ...weights.toml import parse_toml
+from ..text_files import decode_text
 from .rule_settings import RuleSettings, read_rule
 from .vocabulary import MODALITY_KEYS, SCALES, OpenClass, Vocabulary, default_sentences
 
+CLASS_FILE_SUFFIX = ".toml"  # of files with more than names
 MAX_CLASS_FILE = 4 << 20  # characters of a file of classes; ten thousand with thresholds are 1.3 million
 MAX_SENTENCES = 64  # of a class, for each modality
 MAX_SENTENCE_CHARACTERS = 1_000
@@ -25,6 +27,19 @@ _SHARED = (*_KEY_MODALITIES, *_THRESHOLDS)  # of a class; at the top of a file, 
 _CLASS_KEYS = ("label", *_SHARED, *MODALITY_KEYS)  # `audio = false` is `heard = false`
 _KEYS = ("class", "rule", "scale", "thresholds", "calibrated_with", *_SHARED)
 _CALIBRATED, _GIVEN, _DEFAULT = "calibrated", "given", "default"
+
+
+def parse_names(content: bytes) -> list[str]:
+    """Return the names of a text file, one a line; empty lines, and those that begin with #, are left out.
+
+    Args:
+        content: of the file.
+
+    Raises:
+        ValueError: it is not text.
+    """
+    lines = (line.strip() for line in decode_text(content).lines())
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def parse_vocabulary(content: bytes | str, **rule_settings: Any) -> Vocabulary:
@@ -117,7 +132,7 @@ def _read_class(number: int, table: Mapping[str, Any], shared: Mapping[str, Any]
         found[f"{key}_threshold"] = _read_threshold(f"{where}{key}_threshold", own, scale, is_asked=bool(found[key]))
     if not any(found[key] for key in _KEY_MODALITIES):
         raise ValueError(f"{where}it is neither to be seen nor heard")
-    return OpenClass(label, **found)
+    return OpenClass(label, **found, also=tuple(names[1:]))
 
 
 def _read_sentences(

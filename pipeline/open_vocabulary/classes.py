@@ -12,12 +12,10 @@ from ...weights.messages import shown
 from ..datasets.annotation_cells import label_name_error
 from ..errors import SetupError
 from ..text import escape
-from ..text_files import decode_text, read_bytes
+from ..text_files import read_bytes
 from .background import read_background
-from .class_files import parse_vocabulary
+from .class_files import CLASS_FILE_SUFFIX, parse_names, parse_vocabulary
 from .vocabulary import OpenClass, Vocabulary, normalized
-
-CLASS_FILE_SUFFIX = ".toml"  # of files with more than names
 
 
 def read_vocabulary(classes: str | Sequence[str], *, background: str | None = None, **rule: Any) -> Vocabulary:
@@ -55,8 +53,7 @@ def _read(classes: str | Sequence[str], **rule: Any) -> Vocabulary:
         if path.suffix.lower() == CLASS_FILE_SUFFIX:
             vocabulary = parse_vocabulary(content, **rule)
             return replace(vocabulary, classes=check_classes(vocabulary.classes))
-        lines = (line.strip() for line in decode_text(content).lines())
-        named = [line for line in lines if line and not line.startswith("#")]
+        named = parse_names(content)
     return Vocabulary(check_classes(map(OpenClass.named, named))).with_rule(**rule)
 
 
@@ -64,8 +61,9 @@ def check_classes(classes: Iterable[OpenClass]) -> tuple[OpenClass, ...]:
     """Return the classes. Raises ValueError for none, too many, a name that cannot be one, and one named twice."""
     found: dict[str, OpenClass] = {}
     for item in classes:
-        if fault := label_name_error(item.label, commas=True):
-            raise ValueError(f"{shown(item.label)} cannot be the name of a class: {fault}")
+        for name in (item.label, *item.also):
+            if fault := label_name_error(name, commas=True):
+                raise ValueError(f"{shown(name)} cannot be the name of a class: {fault}")
         if (key := normalized(item.label)) in found:
             same = "" if (first := found[key].label) == item.label else f", as {shown(first)}"
             raise ValueError(f"{shown(item.label)} is named twice{same}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,12 @@ from numpy.typing import NDArray
 
 from ...weights.parts import Part
 from ..timeline import SINGLE_MODALITIES, SegmentLabels, SegmentProbabilities
+from .logits import score_logits
+from .provenance import describe_vocabulary, origin_of
 from .rule_registry import RULES
 from .similarities import OpenProbabilities, Similarities
 from .vocabulary import Vocabulary
+from .warnings import default_thresholds_warning
 
 
 @dataclass(frozen=True)
@@ -50,18 +54,32 @@ class OpenVocabulary:
     Args:
         config: classes, background, rule.
         texts: modality -> (K, D) embeddings of the vocabulary's entries, of length 1; NaN without a sentence.
+        warnings: for users of the results.
+        logit_scales: modality -> what a cosine is multiplied with to be a logit; for thresholds of logits.
+        weights: modality -> what identifies its extractor's weights, for `Vocabulary.with_thresholds`.
 
     Attributes:
         parts: of other packages; there are none.
-        warnings: about the classes, for users of the results.
+        warnings: about the classes, see `about_classes`.
+        weights: modality -> what identifies its extractor's weights; empty where it is not known.
+
+    Raises:
+        ValueError: thresholds are of logits, and a modality has no scale of its logits.
     """
 
     parts: tuple[Part, ...] = ()
 
     def __init__(
-        self, config: OpenConfig, texts: Mapping[str, NDArray[np.float32]], warnings: Sequence[str] = ()
+        self,
+        config: OpenConfig,
+        texts: Mapping[str, NDArray[np.float32]],
+        warnings: Sequence[str] = (),
+        logit_scales: Mapping[str, float] = MappingProxyType({}),
+        weights: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self.config, self.warnings = config, tuple(warnings)
+        self.config, self.warnings, self.weights, self._scales = config, tuple(warnings), weights, logit_scales
+        if config.vocabulary.scale == "logits" and (missing := [m for m in SINGLE_MODALITIES if m not in logit_scales]):
+            raise ValueError(f"thresholds are of logits, and the teacher for {missing[0]} has no scale of its logits")
         self.texts = {modality: np.asarray(texts[modality], np.float64) for modality in SINGLE_MODALITIES}
 
     def to(self, device: object) -> OpenVocabulary:  # noqa: ARG002 - it computes in NumPy
@@ -86,6 +104,25 @@ class OpenVocabulary:
         rounded = {modality: values.astype(np.float16) for modality, values in rows.items()}
         return self._score(Similarities.of(rounded, self.texts, len(self.config.labels)))
 
+    def warnings_with(self, thresholds: Mapping[str, NDArray[np.float64]]) -> tuple[str, ...]:
+        """Return what users of the results should know about the classes and the thresholds.
+
+        Args:
+            thresholds: modality -> (C,), that decide.
+        """
+        vocabulary = self.config.vocabulary
+        if origin_of(vocabulary, thresholds) == "default":
+            return (default_thresholds_warning(vocabulary), *self.warnings)
+        return self.warnings
+
+    def describe(self, thresholds: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
+        """Return what a timeline records of the classes, JSON-ready, see `describe_vocabulary`.
+
+        Args:
+            thresholds: modality -> (C,), that decide.
+        """
+        return describe_vocabulary(self.config.vocabulary, texts=self.texts, thresholds=thresholds)
+
     def without_streams(self, probabilities: OpenProbabilities, *, audio: bool, visual: bool) -> OpenProbabilities:
         """Score a video again whose file lacks a stream: scores of silence or of no picture are no scores."""
         assert probabilities.similarities is not None
@@ -109,8 +146,11 @@ class OpenVocabulary:
         return SegmentLabels(**RULES[rule.name].decide(scores, probabilities.similarities, thresholds, rule))
 
     def _score(self, similarities: Similarities) -> OpenProbabilities:
-        rule = self.config.vocabulary.rule
-        scores = RULES[rule.name].score(similarities, rule)
+        vocabulary = self.config.vocabulary
+        if vocabulary.scale == "logits":
+            scores = score_logits(similarities, vocabulary, self._scales)
+        else:
+            scores = RULES[vocabulary.rule.name].score(similarities, vocabulary.rule)
         tables = [scores[modality].astype(np.float32) for modality in SINGLE_MODALITIES]
         videos = [np.broadcast_to(table.max(axis=0, keepdims=True), table.shape) for table in tables]
         return OpenProbabilities(*tables, *videos, similarities=similarities)

@@ -10,6 +10,7 @@ from ...weights.manifest import OPEN_BUNDLE, Bundle
 from ...weights.messages import shown
 from ..errors import SetupError
 from .classes import read_vocabulary
+from .valor_thresholds import with_valor_thresholds
 
 
 def with_classes(bundle: Bundle, classes: str | Sequence[str], *, background: str | None = None, **rule: Any) -> Bundle:
@@ -33,4 +34,5 @@ def with_classes(bundle: Bundle, classes: str | Sequence[str], *, background: st
             f" --weights {OPEN_BUNDLE}, and --keep-classes keeps some of its own"
         )
     vocabulary = read_vocabulary(classes, background=background, **rule)
+    vocabulary = with_valor_thresholds(vocabulary, bundle.extractors)
     return replace(bundle, classes=vocabulary.to_dict())

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from ...extractors.texts.base import TextEncoder
 from .vocabulary import Vocabulary
 
+SAME = 0.95  # cosine of two sentences from which on they mean the same to a teacher
+
 
 def embed_vocabulary(vocabulary: Vocabulary, encoders: Mapping[str, TextEncoder]) -> dict[str, NDArray[np.float32]]:
     """Encode the sentences of all classes and of the background.
@@ -19,7 +21,8 @@ def embed_vocabulary(vocabulary: Vocabulary, encoders: Mapping[str, TextEncoder]
         encoders: modality -> text encoder.
 
     Returns:
-        Modality -> (K, D), of length 1; rows of entries without a sentence are NaN.
+        Modality -> (K, D), of length 1. Rows of entries without a sentence are NaN, and so are those of the background
+        that mean the same as a class: the class takes their place.
     """
     tables = {}
     for modality, encoder in encoders.items():
@@ -31,5 +34,13 @@ def embed_vocabulary(vocabulary: Vocabulary, encoders: Mapping[str, TextEncoder]
             if texts:
                 mean = np.mean([rows[text] for text in texts], axis=0, dtype=np.float64)
                 table[place] = mean / max(np.linalg.norm(mean), 1e-12)
+        count = len(vocabulary.classes)
+        table[count:][_mean_the_same(table[count:], table[:count])] = np.nan
         tables[modality] = table
     return tables
+
+
+def _mean_the_same(background: NDArray[np.float32], classes: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return which rows of the background have a cosine above `SAME` with a row of a class."""
+    known = classes[~np.isnan(classes[:, 0])]
+    return (background @ known.T > SAME).any(axis=1)  # NaN is not above

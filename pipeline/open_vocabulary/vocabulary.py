@@ -33,6 +33,7 @@ class OpenClass:
         heard: the same for sounds.
         seen_threshold: of the scores of pictures, in [0, 1], or of their logits; None for the rule's.
         heard_threshold: of the scores of sounds, or of their logits.
+        also: other names for the same.
     """
 
     label: str
@@ -40,11 +41,18 @@ class OpenClass:
     heard: tuple[str, ...]
     seen_threshold: float | None = None
     heard_threshold: float | None = None
+    also: tuple[str, ...] = ()
 
     @classmethod
-    def named(cls, label: str, *names: str) -> OpenClass:
+    def named(cls, label: str, *also: str) -> OpenClass:
         """Make a class of its name and other names for the same, with the usual sentences around them."""
-        return cls(label, default_sentences("visual", label, *names), default_sentences("audio", label, *names))
+        seen, heard = (default_sentences(modality, label, *also) for modality in ("visual", "audio"))
+        return cls(label, seen, heard, also=also)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Its names, normalized."""
+        return frozenset(map(normalized, (self.label, *self.also)))
 
     def sentences(self, modality: str) -> tuple[str, ...]:
         """Return the sentences for "audio" or "visual"."""
@@ -56,12 +64,13 @@ class OpenClass:
 
     def to_toml(self) -> list[str]:
         """Return the lines of its table; sentences that follow from its name are left out."""
-        lines = ["[[class]]", f"label = {toml_string(self.label)}"]
+        names = f"[{', '.join(map(toml_string, (self.label, *self.also)))}]" if self.also else toml_string(self.label)
+        lines = ["[[class]]", f"label = {names}"]
         for modality, key in MODALITY_KEYS.items():
             sentences, threshold = self.sentences(modality), self.threshold(modality)
             if not sentences:
                 lines.append(f"{key} = false")
-            elif sentences != default_sentences(modality, self.label):
+            elif sentences != default_sentences(modality, self.label, *self.also):
                 lines.append(f"{key} = [{', '.join(map(toml_string, sentences))}]")
             if threshold is not None:
                 lines.append(f"{key}_threshold = {float(threshold)!r}")
@@ -99,9 +108,9 @@ class Vocabulary:
 
     @property
     def everything(self) -> tuple[OpenClass, ...]:
-        """The classes, and the background after them without those that are classes."""
-        own = {normalized(item.label) for item in self.classes}
-        return (*self.classes, *(item for item in self.background if normalized(item.label) not in own))
+        """The classes, and the background after them without entries that have a name of a class."""
+        own = frozenset[str]().union(*(item.names for item in self.classes))
+        return (*self.classes, *(item for item in self.background if own.isdisjoint(item.names)))
 
     @property
     def background_hash(self) -> str:
@@ -131,7 +140,7 @@ class Vocabulary:
         Args:
             thresholds: modality -> one for each class, in [0, 1]; of modalities that it lacks, nothing changes.
             origin: where they come from; "calibrated" keeps in what conditions.
-            weights: extractor -> what identifies its weights, for the conditions.
+            weights: modality -> what identifies its extractor's weights, for the conditions.
 
         Returns:
             The vocabulary.
@@ -202,7 +211,7 @@ def _toml_value(value: object) -> str:
 
 
 def _class(values: Mapping[str, Any]) -> OpenClass:
-    texts: dict[str, Sequence[str]] = {key: tuple(values[key]) for key in ("seen", "heard")}
+    texts: dict[str, Sequence[str]] = {key: tuple(values.get(key, ())) for key in ("seen", "heard", "also")}
     return OpenClass(**{**values, **texts})
 
 

@@ -83,6 +83,7 @@ def test_toml_in_full(write: Write) -> None:
             ("a sound of dog barking", "dog barking can be heard", "a sound of woof", "woof can be heard"),
             0.9,
             0.25,
+            ("woof",),
         ),
         OpenClass("logo", ("A photo of logo.",), (), 1.0, None),
         OpenClass("wind, strong", (), ("a sound of wind, strong", "wind, strong can be heard"), 0.9, None),
