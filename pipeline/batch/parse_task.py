@@ -65,11 +65,6 @@ class ParseTask(BundleTask[LoadedBundle]):
             return ()
         return loaded.parser.warnings_with(self.thresholds(loaded).of_segments())
 
-    def warnings(self, loaded: LoadedBundle) -> tuple[str, ...]:
-        if not isinstance(loaded.parser, OpenVocabulary):
-            return ()
-        return loaded.parser.warnings_with(self.thresholds(loaded).of_segments())
-
     def output_specs(self, loaded: LoadedBundle) -> dict[str, OutputSpec]:
         parameters = {
             "features": self.stream_parameters(loaded.extractors),

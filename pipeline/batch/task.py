@@ -136,10 +136,6 @@ class Task(ABC, Generic[Loaded]):
         """Return what users should know of all results of the task, whatever the video."""
         return ()
 
-    def warnings(self, loaded: Loaded) -> tuple[str, ...]:  # noqa: ARG002 - most tasks have none
-        """Return what users should know of all results of the task, whatever the video."""
-        return ()
-
     @abstractmethod
     def output_specs(self, loaded: Loaded) -> dict[str, OutputSpec]:
         """Return what is written for each video, by output name."""
