@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, overload
 
-from ...weights.manifest import DEFAULT_BUNDLE, Bundle
+from ...weights.manifest import DEFAULT_BUNDLE, OPEN_BUNDLE, Bundle
+from ...weights.messages import shown
 from ...weights.remote.bundles import load_bundle
 from ...weights.source import DownloadProgress, WeightSource
 from ..computing.choose import choose
 from ..decode.container.media_file import open_media_file
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
 from ..devices import ComputePrecision, resolve_device
-from ..errors import MediaError
+from ..errors import MediaError, SetupError
 from ..features.compute_lanes import one_core
 from ..features.extract import FeatureSet
-from ..inference.bundle import load_networks
+from ..inference.bundle import LoadedBundle, load_networks, with_other_classes
 from ..inference.bundle_precision import check_named, precision_of
 from ..inference.extractors import LoadedExtractors, load_extractors
 from ..inference.other_profile import with_profile
 from ..inference.similar_pictures import record_similar_pictures
 from ..open_vocabulary.open_bundle import with_classes
+from ..open_vocabulary.vocabulary import Vocabulary
 from ..precisions import default_backend
 from ..timeline import Timeline
 from .arrays import MediaArrays
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 Weights = str | os.PathLike[str]
+_FOR_INSTANCE = 'classes=["dog barking", "applause"]'
 
 
 class LoadOptions(TypedDict, total=False):
@@ -84,9 +87,11 @@ class _Loading:
         folder = None if self.weights_dir is None else Path(self.weights_dir)
         return WeightSource(folder, self.offline, self.download_progress, tuple(self.trust_parts))
 
-    def bundle(self, weights: Weights) -> Bundle:
+    def bundle(self, weights: Weights | None) -> Bundle:
         """Return the bundle of this name, under the profile and with the classes that are wanted."""
-        bundle = with_profile(load_bundle(os.fspath(weights), self.source), self.profile)
+        default = DEFAULT_BUNDLE if self.classes is None else OPEN_BUNDLE
+        name = default if weights is None else os.fspath(weights)
+        bundle = with_profile(load_bundle(name, self.source), self.profile)
         if self.classes is not None:
             rule = {} if self.rule is None else {"name": self.rule}
             return with_classes(bundle, self.classes, background=self.background, **rule)
@@ -114,7 +119,7 @@ class _Loading:
 
 
 def load(
-    weights: Weights = DEFAULT_BUNDLE,
+    weights: Weights | None = None,
     *,
     profile: str | None = None,
     device: str = "auto",
@@ -138,9 +143,12 @@ def load(
     Examples:
         >>> with avvp.load("demo") as parser:
         ...     timeline = parser.parse("video.mp4")
+        >>> with avvp.load(classes=["dog barking", "applause"]) as parser:
+        ...     timeline = parser.parse("video.mp4")
 
     Args:
-        weights: name or folder of a bundle. `demo` ships with the package and knows generated clips alone.
+        weights: name or folder of a bundle; None is `leap-llp`, or with `classes` the bundle `open`. `demo` ships with
+            the package and knows generated clips alone.
         profile: under which files are decoded: `fast` or `clean-fast`, which approximate `clean` and `llp` with less
             work; timelines have a warning. None is that of the bundle.
         device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
@@ -165,8 +173,8 @@ def load(
         A context manager; `close` releases the networks.
 
     Raises:
-        SetupError: the device or the precision is unknown, weights do not fit their network, or the profile does not
-            approximate the bundle's.
+        SetupError: the device or the precision is unknown, weights do not fit their network, the profile does not
+            approximate the bundle's, or classes are named for a trained bundle, or none for an open one.
         ValueError: the profile is unknown, a number is not positive, or the decoding options do not fit the profile.
         WeightsError: the bundle is unknown, or files are missing or damaged.
     """
@@ -175,17 +183,26 @@ def load(
         download_progress, trust_parts, classes, rule, background,
     )  # fmt: skip
     named = loading.bundle(weights)
+    try:
+        named.check_has_classes()
+    except ValueError as error:
+        raise SetupError(f"{shown(named.name)} finds the classes that you name: {_FOR_INSTANCE}") from error
     networks = loading.networks(named)
     with one_core():
         bundle = record_similar_pictures(load_networks(named, **networks), decoding).compile_parser()
-    return Parser(bundle, loading.session(bundle.extractors))
+
+    def look_for(vocabulary: Vocabulary) -> LoadedBundle:
+        with one_core():
+            return with_other_classes(bundle, replace(named, classes=vocabulary.to_dict()), loading.source)
+
+    return Parser(bundle, loading.session(bundle.extractors), look_for if named.is_open else None)
 
 
 @overload
 def parse(
     source: Source,
     *,
-    weights: Weights = ...,
+    weights: Weights | None = ...,
     thresholds: ThresholdChoice | None = ...,
     start: float | None = ...,
     end: float | None = ...,
@@ -198,7 +215,7 @@ def parse(
 def parse(
     source: Iterable[Source],
     *,
-    weights: Weights = ...,
+    weights: Weights | None = ...,
     thresholds: ThresholdChoice | None = ...,
     start: float | None = ...,
     end: float | None = ...,
@@ -212,7 +229,7 @@ def parse(
 def parse(
     source: Iterable[Source],
     *,
-    weights: Weights = ...,
+    weights: Weights | None = ...,
     thresholds: ThresholdChoice | None = ...,
     start: float | None = ...,
     end: float | None = ...,
@@ -225,7 +242,7 @@ def parse(
 def parse(
     source: Source | Iterable[Source],
     *,
-    weights: Weights = DEFAULT_BUNDLE,
+    weights: Weights | None = None,
     thresholds: ThresholdChoice | None = None,
     start: float | None = None,
     end: float | None = None,
@@ -280,7 +297,7 @@ def parse(
 def extract(
     source: Source,
     *,
-    weights: Weights = ...,
+    weights: Weights | None = ...,
     start: float | None = ...,
     end: float | None = ...,
     progress: ProgressCallback | bool = ...,
@@ -292,7 +309,7 @@ def extract(
 def extract(
     source: Iterable[Source],
     *,
-    weights: Weights = ...,
+    weights: Weights | None = ...,
     start: float | None = ...,
     end: float | None = ...,
     progress: ProgressCallback | bool = ...,
@@ -305,7 +322,7 @@ def extract(
 def extract(
     source: Iterable[Source],
     *,
-    weights: Weights = ...,
+    weights: Weights | None = ...,
     start: float | None = ...,
     end: float | None = ...,
     progress: ProgressCallback | bool = ...,
@@ -317,7 +334,7 @@ def extract(
 def extract(
     source: Source | Iterable[Source],
     *,
-    weights: Weights = DEFAULT_BUNDLE,
+    weights: Weights | None = None,
     start: float | None = None,
     end: float | None = None,
     progress: ProgressCallback | bool = False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -11,13 +11,15 @@ from typing import Literal, overload
 
 from ...extractors.profiles import FeatureSpec
 from ..descriptions import describe
-from ..errors import MediaError
+from ..errors import MediaError, SetupError
 from ..features.compute_lanes import one_core
 from ..features.extract import FeatureSet
 from ..inference.bundle import UNTRAINED_WARNING, LoadedBundle
 from ..inference.other_profile import approximation_warning
 from ..inference.parse_video import make_timeline
 from ..inference.thresholds import Thresholds, read_thresholds
+from ..open_vocabulary.classes import read_vocabulary
+from ..open_vocabulary.vocabulary import Vocabulary
 from ..outputs.plots.attention import check_explainable, explain_features
 from ..outputs.plots.attention_maps import AttentionMaps
 from ..text import escape
@@ -37,14 +39,21 @@ class Parser:
     and every result equals, bit for bit, that of a call alone. After `close`, every use is a ParserClosedError.
     """
 
-    def __init__(self, bundle: LoadedBundle, session: FeatureSession) -> None:
+    def __init__(
+        self,
+        bundle: LoadedBundle,
+        session: FeatureSession,
+        look_for: Callable[[Vocabulary], LoadedBundle] | None = None,
+    ) -> None:
         """Use loaded networks; `avvp.load` does this.
 
         Args:
             bundle: extractors and parser.
             session: of its extractors.
+            look_for: of an open bundle, returns its networks for other classes.
         """
         self._bundle: LoadedBundle | None = bundle
+        self._look_for = look_for
         self._session = session
         self._name = bundle.name
 
@@ -261,6 +270,35 @@ class Parser:
             features = replace(features, warnings=(warning, *features.warnings))
         return self._timelines(self._decide(thresholds))(features)
 
+    def with_classes(
+        self, classes: Sequence[str] | str, *, rule: str | None = None, background: str | None = None
+    ) -> Parser:
+        """Make a parser with the same networks that looks for other classes. Only their sentences are computed.
+
+        Examples:
+            >>> with avvp.load(classes=["dog barking"]) as parser:
+            ...     features = parser.extract("video.mp4")
+            ...     rain = parser.with_classes(["rain", "thunder"]).parse_features(features)
+
+        Args:
+            classes: names, or "@FILE", as for `avvp.load`.
+            rule: how they are decided; None is that of the file of classes, else `av2a`.
+            background: a file of what they are compared with, or "none"; None is the shipped one.
+
+        Returns:
+            A parser that is closed with this one.
+
+        Raises:
+            ParserClosedError: the parser is closed.
+            SetupError: its networks were trained for classes of their own, or these cannot be looked for.
+        """
+        loaded = self._loaded
+        if self._look_for is None:
+            raise SetupError(f"the classes of {escape(loaded.name)} are those that it was trained on")
+        settings = {} if rule is None else {"name": rule}
+        bundle = self._look_for(read_vocabulary(classes, background=background, **settings))
+        return Parser(bundle, self._session, self._look_for)
+
     def attention(self, features: FeatureSet) -> AttentionMaps:
         """Compute LEAP's attention over the seconds, for each class, block and modality.
 
@@ -286,7 +324,7 @@ class Parser:
 
     @property
     def _loaded(self) -> LoadedBundle:
-        if (bundle := self._bundle) is None:
+        if (bundle := self._bundle) is None or self._session.is_closed:
             raise ParserClosedError
         return bundle
 
