@@ -125,6 +125,8 @@ class OpenVocabulary:
 
     def without_streams(self, probabilities: OpenProbabilities, *, audio: bool, visual: bool) -> OpenProbabilities:
         """Score a video again whose file lacks a stream: scores of silence or of no picture are no scores."""
+        if audio and visual:
+            return probabilities
         assert probabilities.similarities is not None
         return self._score(probabilities.similarities.of_streams(audio=audio, visual=visual))
 

@@ -26,15 +26,15 @@ class RuleSettings:
 
     Attributes:
         name: one of `RULE_NAMES`.
-        window: seconds after which av2a begins anew.
+        window: seconds after which av2a begins anew; of scope, in which modalities help each other.
         method: of the shift of thresholds, av2a.
         gamma: how fast the shift of a class fades with each second that has it, av2a.
         refine_threshold: of an event's own score, av2a.
         published_audio: one embedding of sound for a whole window, as AV2A's program, av2a.
-        penalty: of the weights, scope.
+        penalty: share of the nearest entry's similarity that an entry needs for a weight, scope.
         kappa: weight of the other modality, scope.
         eta: how much the other modality lowers the penalty, scope.
-        min_seconds: classes with fewer seconds in a window are dropped, scope.
+        min_seconds: classes with fewer active seconds in the ten around one are dropped there, scope.
 
     Raises:
         ValueError: a setting has the wrong type, or is out of range.

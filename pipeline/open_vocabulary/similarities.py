@@ -52,19 +52,6 @@ class Similarities:
         """Return whether a modality has seconds, and two entries to compare."""
         return self.has[modality] and len(self.embeddings[modality]) > 0 and int(self.known(modality).sum()) > 1
 
-    def table(self, modality: str, embeddings: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-        """Compute the cosines with all entries.
-
-        Args:
-            modality: "audio" or "visual".
-            embeddings: (N, D), of length 1; None for those of all seconds.
-
-        Returns:
-            (N, K); of an entry without a sentence for the modality, NaN.
-        """
-        rows = self.embeddings[modality] if embeddings is None else embeddings
-        return rows @ self.texts[modality].T
-
     def relative(self, modality: str, embeddings: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         """Compute scores that compare the entries with each other, see `relative_scores`.
 
