@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...extractors.texts.base import TextEncoder
 from .vocabulary import Vocabulary
+
+if TYPE_CHECKING:  # files of thresholds need no torch, whose import takes seconds
+    from ...extractors.texts.base import TextEncoder
 
 SAME = 0.95  # cosine of two sentences from which on they mean the same to a teacher
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...extractors.texts.base import TextEncoder
 from ...weights.messages import shown
 from .sentences import SAME
 from .vocabulary import Vocabulary
+
+if TYPE_CHECKING:  # files of thresholds need no torch, whose import takes seconds
+    from ...extractors.texts.base import TextEncoder
 
 FEW_CLASSES = 4  # without a background, fewer cannot reach the usual thresholds: z is below (C - 1) / sqrt(C)
 _WORDS = {"visual": "seen", "audio": "heard"}
