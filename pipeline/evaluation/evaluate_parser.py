@@ -18,9 +18,12 @@ from ..inference.networks import is_localizer
 from ..inference.predict import predict_clips
 from ..inference.thresholds import Thresholds
 from ..text import escape
-from ..timeline import SegmentLabels, SegmentProbabilities
+from ..timeline import SINGLE_MODALITIES, SegmentLabels, SegmentProbabilities
 from .evaluate import Evaluation, evaluate
 from .localization import LocalizationEvaluation, classes_of_seconds, evaluate_localization
+from .open_evaluation import evaluate_rankings
+from .ov_avel import OvAvelEvaluation, score_ov_avel, unseen_rows
+from .ranking import RankingEvaluation
 from .tune_thresholds import choose_visual_thresholds, tune_localization_thresholds, tune_thresholds
 
 
@@ -86,6 +89,24 @@ class ParserEvaluator:
             decisions, clips.segment_labels, split=split, source=self.loaded.name, labels=self.annotations.labels,
             notes=notes,
         )  # fmt: skip
+
+    def rank(self, split: str) -> RankingEvaluation:
+        """Rank the seconds of a split by the probabilities; thresholds have no part. Raises as `evaluate`."""
+        clips = self._load(split)
+        found = self._predict(clips)
+        scores = [
+            {modality: getattr(found, modality)[row, :length] for modality in SINGLE_MODALITIES}
+            for row, length in enumerate(clips.lengths)
+        ]
+        rows = range(len(clips))
+        return evaluate_rankings(self.annotations, split, rows, scores, source=self.loaded.name, notes=self.warnings)
+
+    def evaluate_ov_avel(self, split: str, thresholds: Thresholds, notes: Sequence[str] = ()) -> OvAvelEvaluation:
+        """Score the decisions by OV-AVEL's measures; arguments and errors as for `evaluate`."""
+        _, decisions = self.decide(split, thresholds)
+        truth = self.annotations.segment_labels(self.annotations.split(split), decisions.audio.shape[1])
+        parts = score_ov_avel(decisions, truth, unseen_rows(self.annotations, split))
+        return OvAvelEvaluation(split, self.loaded.name, parts, (*self.warnings, *notes))
 
     def decide(self, split: str, thresholds: Thresholds) -> tuple[SplitDataset, SegmentLabels]:
         """Parse the clips of a split.

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...weights.messages import first_line
-from ...weights.unicode import decode_unicode
 from ..datasets.annotations import Annotations
-from ..datasets.clip_names import clip_id, find_name, name_of_results, names_with_suffix, video_of
+from ..datasets.clip_names import clip_id
 from ..datasets.localization import find_event_targets
 from ..errors import DatasetError
-from ..event_limits import parse_event_json, read_event_bytes
-from ..files import list_files, without_media_suffix
 from ..metrics import score
 from ..text import escape
-from ..timeline import MAX_EVENTS, SINGLE_MODALITIES, GroundTruth, SegmentLabels, Timeline, per_second_labels
+from ..timeline import SINGLE_MODALITIES, GroundTruth, SegmentLabels, Timeline, per_second_labels
 from .evaluate import Evaluation, evaluate
 from .localization import LocalizationEvaluation, classes_of_seconds, evaluate_localization
+from .scored_classes import class_names, select_classes
+from .timeline_files import invalid_timeline, read_clips, read_document, read_events
 
-_TIMELINE_SUFFIX = ".events.json"
+Find = Callable[[str], "str | None"]  # name of a class -> class that is scored
 
 
 class TimelineDecisions(NamedTuple):
@@ -38,7 +35,12 @@ class TimelineDecisions(NamedTuple):
 
 
 def evaluate_timelines(
-    folder: Path, annotations: Annotations, split: str, *, allow_missing: bool = False
+    folder: Path,
+    annotations: Annotations,
+    split: str,
+    *,
+    allow_missing: bool = False,
+    classes: Sequence[str] | None = None,
 ) -> Evaluation | LocalizationEvaluation:
     """Score the timelines in a folder: by accuracy where the data set, or all timelines, have one event a second.
 
@@ -47,6 +49,7 @@ def evaluate_timelines(
         annotations: of the data set; seconds past its last annotated second are not scored.
         split: "val" or "test".
         allow_missing: score only the clips that have a timeline; `notes` states their number.
+        classes: names of those to score; None for all of the annotations.
 
     Returns:
         The scores.
@@ -54,28 +57,29 @@ def evaluate_timelines(
     Raises:
         DatasetError: timelines are missing or invalid; the message lists all of them.
     """
-    found = read_decisions(folder, annotations, split, allow_missing=allow_missing)
+    annotations, about_classes = select_classes(annotations, classes)
+    found = read_decisions(folder, annotations, split, allow_missing=allow_missing, others=classes is not None)
+    found = found._replace(notes=(*about_classes, *found.notes))
     truth = annotations.segment_labels(annotations.split(split), annotations.segments).select(list(found.rows))
     source = escape(folder.resolve().name)
     if annotations.task == "avel" or found.localized:
         lengths = np.full(len(found.rows), annotations.segments)
-        classes = classes_of_seconds(find_event_targets(truth, lengths), lengths)
-        return evaluate_localization(found.labels, classes, annotations, split=split, source=source, notes=found.notes)
+        true = classes_of_seconds(find_event_targets(truth, lengths), lengths)
+        return evaluate_localization(found.labels, true, annotations, split=split, source=source, notes=found.notes)
     return evaluate(found.labels, truth, split=split, source=source, labels=annotations.labels, notes=found.notes)
 
 
 def read_decisions(
-    folder: Path, annotations: Annotations, split: str, *, allow_missing: bool = False
+    folder: Path, annotations: Annotations, split: str, *, allow_missing: bool = False, others: bool = False
 ) -> TimelineDecisions:
     """Read what the timelines in a folder say of the clips of a split.
 
     Args:
-        folder: with a JSON file for each clip, see `read_timeline`: called `<filename>` or `<id>` (the suffix of a
-            media file may follow, then `.events.json` or `.json`), or stating the clip as its media file, by which data
-            sets name it.
+        folder: with a JSON file for each clip, see `read_timeline` and `timeline_files.read_clips`.
         annotations: of the data set; T is its last annotated second, and later events are cut.
         split: "val" or "test".
         allow_missing: leave out the clips that have no timeline; `notes` states the number of the others.
+        others: leave out events of classes that the annotations do not have; else they are an error.
 
     Returns:
         The labels of the clips.
@@ -83,109 +87,16 @@ def read_decisions(
     Raises:
         DatasetError: timelines are missing or invalid; the message lists all of them.
     """
-    clips = annotations.split(split)
-    rows: list[int] = []
-    decisions: list[SegmentLabels] = []
-    missing: list[str] = []
-    problems: list[str] = []
-    tasks: set[bool] = set()  # whether timelines are of localizers
-    found, ambiguous = _find_timelines(folder, clips.filenames, annotations.videos)
-    problems += ambiguous
-    clips_by_name = {name: filename for filename in clips.filenames for name in (clip_id(filename), filename)}
+    find = class_names(annotations.labels, others=others)
 
-    def of_video(filename: str) -> str:
-        return clip_id(video_of(filename, annotations.videos))
+    def read(path: Path, document: Mapping[str, Any], _: int) -> tuple[SegmentLabels, bool]:
+        labels = _read_labels(path, document, annotations.labels, annotations.segments, find)
+        return labels, _is_localized(document)
 
-    for index, filename in enumerate(clips.filenames):
-        path = found.get(filename)
-        if path is None:
-            missing.append(f"{escape(filename)}{_TIMELINE_SUFFIX}")
-            continue
-        try:
-            document = _read_document(path)
-            stated = _stated_name(path, document)
-            other = None if stated is None else clips_by_name.get(stated)
-            if other is not None and of_video(other) != of_video(filename):
-                raise DatasetError(f"{escape(path)}: called like one clip, but states that it is of {escape(stated)}")
-            labels = _read_labels(path, document, annotations.labels, annotations.segments)
-        except DatasetError as error:
-            problems.append(str(error))
-            continue
-        tasks.add(_is_localized(document))
-        rows.append(index)
-        decisions.append(labels)
-    if missing and (not allow_missing or not rows):
-        problems += [f"missing: {name}" for name in missing]
-    if problems:
-        hint = "" if allow_missing or not missing else " (--allow-missing scores the others)"
-        raise DatasetError.listing(f"the timelines in {escape(folder)} cannot be scored{hint}", problems)
-    notes = [f"{len(rows)} of {len(clips)} clips: the others have no timeline"] if missing else []
-    predicted = SegmentLabels(*map(np.stack, zip(*decisions, strict=True)))
-    return TimelineDecisions(tuple(rows), predicted, tasks == {True}, tuple(notes))
-
-
-def _find_timelines(
-    folder: Path, filenames: Sequence[str], videos: Mapping[str, str]
-) -> tuple[dict[str, Path], list[str]]:
-    """Find the file of each clip: by its name, and where there is none of the clip's name by the media that it states.
-
-    Args:
-        folder: of the files, and of folders with others; hidden ones are left out.
-        filenames: of the clips.
-        videos: of `Annotations`.
-
-    Returns:
-        Clip -> file, and a line for each clip of which several files state that they are its timeline.
-    """
-    files = _list_timelines(folder)
-    found = _match(filenames, files, videos)
-    rest = [filename for filename in filenames if filename not in found]
-    if not rest:
-        return found, []
-    used = set(found.values())
-    by_media: dict[str, Path] = {}
-    rivals: dict[str, Path] = {}
-    for path in sorted(set(files.values()) - used):
-        with contextlib.suppress(DatasetError):  # JSON of another kind
-            if name := _stated_name(path, _read_document(path)):
-                (rivals if name in by_media else by_media)[name] = path
-    matched = _match(rest, by_media, videos)
-    problems = [
-        f"{escape(by_media[name])} and {escape(rivals[name])}: both state that they are of {escape(name)}"
-        for name in rivals
-        if by_media[name] in matched.values()
-    ]
-    return found | matched, problems
-
-
-def _match(filenames: Sequence[str], files: Mapping[str, Path], videos: Mapping[str, str]) -> dict[str, Path]:
-    with_suffix = names_with_suffix(files)
-    names = {filename: find_name(filename, files.keys(), with_suffix, videos) for filename in filenames}
-    return {filename: files[name] for filename, name in names.items() if name is not None}
-
-
-def _list_timelines(folder: Path) -> dict[str, Path]:
-    """Return name -> file of the JSON files in a folder and below it; `NAME.events.json` goes before `NAME.json`."""
-    try:
-        files = list_files(folder, recursive=True)
-    except OSError as error:
-        raise DatasetError(f"{escape(folder)}: cannot be listed: {error.strerror}") from error
-    named: dict[str, Path] = {}
-    for suffix in (".json", _TIMELINE_SUFFIX):
-        for file in files:
-            if file.name.endswith(suffix):
-                named[file.relative_to(folder).as_posix().removesuffix(suffix)] = file
-    return named
-
-
-def _stated_name(path: Path, document: Any) -> str | None:
-    """Return the name of the media file that a timeline states, None where it states none."""
-    media = document.get("media")
-    stated = media.get("path") if isinstance(media, dict) and "events" in document else None
-    if not isinstance(stated, str) or not stated:
-        return None
-    base = path.name.removesuffix(_TIMELINE_SUFFIX).removesuffix(".json")
-    return name_of_results(base, without_media_suffix(PurePath(stated).name)) or None
+    found = read_clips(folder, annotations, split, read, allow_missing=allow_missing)
+    labels, localized = zip(*found.values, strict=True)
+    predicted = SegmentLabels(*map(np.stack, zip(*labels, strict=True)))
+    return TimelineDecisions(found.rows, predicted, all(localized), found.notes)
 
 
 def _localization_agreement(timeline: Timeline, truth: SegmentLabels) -> str:
@@ -304,19 +215,7 @@ def read_timeline(path: Path, labels: Sequence[str], segments: int) -> SegmentLa
     Raises:
         DatasetError: the file cannot be read or is not a timeline of these classes.
     """
-    return _read_labels(path, _read_document(path), labels, segments)
-
-
-def _read_document(path: Path) -> Any:
-    """Read a JSON object. Raises DatasetError."""
-    try:
-        # An event that is not an interval is named as such.
-        document = parse_event_json(decode_unicode(read_event_bytes(path)), finite=False)
-        if not isinstance(document, dict):
-            raise TypeError("not a JSON object")
-    except (ValueError, TypeError) as error:
-        raise DatasetError(f"{escape(path)}: not a timeline: {first_line(error)}") from error
-    return document
+    return _read_labels(path, read_document(path), labels, segments, class_names(labels))
 
 
 def _is_localized(document: Any) -> bool:
@@ -325,13 +224,11 @@ def _is_localized(document: Any) -> bool:
     return isinstance(provenance, dict) and provenance.get("task") == "avel"
 
 
-def _read_labels(path: Path, document: Any, labels: Sequence[str], segments: int) -> SegmentLabels:
+def _read_labels(
+    path: Path, document: Mapping[str, Any], labels: Sequence[str], segments: int, find: Find
+) -> SegmentLabels:
+    events = read_events(path, document, find)
     try:
-        events = document["events"]
-        if len(events) > MAX_EVENTS:
-            raise ValueError(f"more than {MAX_EVENTS:,} events")
-        rows = ((e["modality"], e["label"], float(e["onset"]), float(e["offset"])) for e in events)
-        return per_second_labels(rows, labels, segments)
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
-        cause = f"no {error}" if isinstance(error, KeyError) else first_line(error)
-        raise DatasetError(f"{escape(path)}: not a timeline: {cause}") from error
+        return per_second_labels(events, labels, segments)
+    except (ValueError, TypeError) as error:
+        raise invalid_timeline(path, error) from error

@@ -58,6 +58,18 @@ class OpenOptions(CommandOptions):
             return OPEN_BUNDLE
         return weights or DEFAULT_BUNDLE
 
+    def rule_flags(self) -> list[str]:
+        """Return the flags that are given beside --classes."""
+        return [flag for name, flag in _RULE_FLAGS.items() if is_given(name)]
+
+    def labels(self) -> tuple[str, ...] | None:
+        """Return the names of --classes, None where there are none. Raises SetupError if they cannot be read."""
+        if self.classes is None:
+            return None
+        from ...open_vocabulary.classes import read_vocabulary
+
+        return read_vocabulary(self.classes, background="none").labels
+
     def with_classes(self, bundle: Bundle) -> Bundle:
         """Return a bundle that looks for the classes of --classes.
 
@@ -74,7 +86,7 @@ class OpenOptions(CommandOptions):
             if value is not None
         }
         if self.classes is None:
-            if flags := [flag for name, flag in _RULE_FLAGS.items() if is_given(name)]:
+            if flags := self.rule_flags():
                 raise click.UsageError(f"{flags[0]} goes with --classes")
             return bundle
         from ...open_vocabulary.open_bundle import with_classes

@@ -20,14 +20,15 @@ def read_user_annotations(folder: Path, *, quiet: bool = False) -> Annotations:
         quiet: report nothing.
 
     Returns:
-        The annotations.
+        The annotations; without a list of classes, of the classes that their files name, see `find_labels`.
 
     Raises:
         DatasetError: the annotations cannot be used.
     """
     from ...datasets.annotations import read_annotations
+    from ...datasets.named_labels import find_labels
 
-    annotations = read_annotations(folder)
+    annotations = read_annotations(folder, labels=find_labels(folder))
     print_notices(annotations.notices, quiet=quiet)
     return annotations
 
