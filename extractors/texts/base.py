@@ -91,7 +91,10 @@ class TransformerTextEncoder(nn.Module):
             found = tokens[min(row, len(tokens) - 1)]  # the last one again in a batch that is not full
             ids[row, : len(found)] = torch.tensor(found)
             mask[row, : len(found)] = 1
-        embeddings = self.model(input_ids=ids, attention_mask=mask).text_embeds
+        try:
+            embeddings = self.model(input_ids=ids, attention_mask=mask).text_embeds
+        except IndexError as error:
+            raise ValueError("a token is not in the table of the text model: the tokenizer is another's") from error
         return F.normalize(embeddings.float(), dim=-1)[: len(tokens)]
 
     def _cut(self, tokens: list[int]) -> list[int]:

@@ -4,36 +4,39 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...weights.messages import escape, first_line
+from ...weights.messages import escape, first_line, shown
+from ...weights.unicode import read_bytes
+from .tokenizer_files import MAX_TOKENIZER_BYTES, check_tokenizer
 
-MAX_TOKENIZER_BYTES = 16 << 20  # of a file
+MAX_SENTENCE_TOKENS = 10_000
 
 
 class FileTokenizer:
     """Tokenizer of a `tokenizer.json`, by the library tokenizers.
 
     Args:
-        path: of the file; it holds only data.
+        path: of the file; it holds only data, which is checked.
 
     Raises:
-        ValueError: the file is not a tokenizer, or too large.
+        ValueError: the file is not a tokenizer, is too large, or does what is not known to be harmless.
     """
 
     def __init__(self, path: Path) -> None:
         from tokenizers import Tokenizer
 
         try:
-            if path.stat().st_size > MAX_TOKENIZER_BYTES:
-                raise ValueError(f"has more than {MAX_TOKENIZER_BYTES >> 20} MiB")
-            self._tokenizer = Tokenizer.from_file(str(path))
+            self._tokenizer = Tokenizer.from_str(check_tokenizer(read_bytes(path, limit=MAX_TOKENIZER_BYTES)))
         except Exception as error:  # the library raises bare Exception
             raise ValueError(f"{escape(path)}: not a tokenizer.json: {first_line(error)}") from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
 
     def encode(self, sentence: str) -> list[int]:
-        """Return the tokens of a sentence, with its marks."""
-        return self._tokenizer.encode(sentence).ids
+        """Return the tokens of a sentence, with its marks. Raises ValueError if they are none, or too many."""
+        tokens = self._tokenizer.encode(sentence).ids
+        if not 0 < len(tokens) <= MAX_SENTENCE_TOKENS:
+            raise ValueError(f"{shown(sentence)} has {len(tokens):,} tokens, expected 1 to {MAX_SENTENCE_TOKENS:,}")
+        return tokens
 
 
 class ByteTokenizer:
