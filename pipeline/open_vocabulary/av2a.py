@@ -22,6 +22,7 @@ from .vocabulary import RuleSettings
 
 # No threshold falls below this, unless it began there: the score of an entry that is as near as entries are on average.
 _LEAST_THRESHOLD = 0.5
+_Events = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]  # class, onset and offset of each
 
 
 class Av2a:
@@ -50,7 +51,9 @@ class Av2a:
                 shifted = _decide_windows(table[:, own], levels[own], heard.embeddings[modality], settings)
                 active[:, own] = _join(shifted)
                 certain = _join(table > levels)
-                for owner, onset, offset in _weak_events(active, heard, modality, levels, settings):
+                events = _events_in_doubt(active, certain)
+                weak = _own_scores(events, heard, modality) <= np.minimum(levels, settings.refine_threshold)[events[0]]
+                for owner, onset, offset in zip(*(part[weak].tolist() for part in events), strict=True):
                     active[onset:offset, owner] = certain[onset:offset, owner]
             found[modality] = active
         return found
@@ -94,30 +97,28 @@ def _decide_windows(
     return active
 
 
-def _weak_events(
-    active: NDArray[np.bool_],
-    similarities: Similarities,
-    modality: str,
-    thresholds: NDArray[np.float64],
-    settings: RuleSettings,
-) -> list[tuple[int, int, int]]:
-    """Return (class, onset, offset) of events whose own score, that of their mean embedding, is not above its level.
-
-    The level is `RuleSettings.refine_threshold`, but no higher than the threshold of the class.
-    """
-    edges = np.diff(active.T.astype(np.int8), axis=1, prepend=0, append=0)  # (C, T + 1)
-    owners, onsets = np.nonzero(edges == 1)
+def _events_in_doubt(active: NDArray[np.bool_], certain: NDArray[np.bool_]) -> _Events:
+    """Return the events of (T, C) decisions that are not certain from their first to their last second."""
+    doubt = active & ~certain
+    classes = np.flatnonzero(doubt.any(axis=0))
+    edges = np.diff(active[:, classes].T.astype(np.int8), axis=1, prepend=0, append=0)  # (classes, T + 1)
+    places, onsets = np.nonzero(edges == 1)
     offsets = np.nonzero(edges == -1)[1]
+    doubts = np.cumsum(doubt[:, classes], axis=0, dtype=np.int32)
+    doubted = doubts[offsets - 1, places] > np.where(onsets > 0, doubts[onsets - 1, places], 0)
+    return classes[places[doubted]], onsets[doubted], offsets[doubted]
+
+
+def _own_scores(events: _Events, similarities: Similarities, modality: str) -> NDArray[np.float64]:
+    """Return (E,) scores of events as a whole: of the class of each, by the mean of its embeddings."""
+    owners, onsets, offsets = events
     rows = similarities.embeddings[modality]
     sums = np.concatenate([np.zeros((1, rows.shape[1])), np.cumsum(rows, axis=0)])
-    levels = np.minimum(thresholds, settings.refine_threshold)
-    weak: list[tuple[int, int, int]] = []
+    scores = np.empty(len(owners))
     for part in blocks(len(owners), max(len(similarities.texts[modality]), rows.shape[1])):
         means = unit_rows(sums[offsets[part]] - sums[onsets[part]])
-        own = similarities.relative(modality, means)[np.arange(len(means)), owners[part]]
-        found = np.flatnonzero(own <= levels[owners[part]]) + part.start
-        weak += zip(owners[found].tolist(), onsets[found].tolist(), offsets[found].tolist(), strict=True)
-    return weak
+        scores[part] = similarities.relative(modality, means)[np.arange(len(means)), owners[part]]
+    return scores
 
 
 def _join(active: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -204,3 +204,52 @@ def test_scores_do_not_depend_on_other_seconds() -> None:
     whole = RULE.score(similarities, RuleSettings())
     for modality, scores in RULE.score(part, RuleSettings()).items():
         np.testing.assert_allclose(scores, whole[modality][30:50], atol=1e-12)
+
+
+def test_decisions_are_those_of_each_class_written_out() -> None:
+    """A plain implementation, class by class and event by event, for thresholds that differ by class."""
+    similarities = scene(130, EVENTS, noise=0.08)
+    settings = RuleSettings(gamma=0.2)
+    levels = {modality: np.array([0.7, 0.8, 0.9]) for modality in ("audio", "visual")}
+    scores = RULE.score(similarities, settings)
+    found = RULE.decide(scores, similarities, levels, settings)
+    shortened = 0
+    for modality, rows in similarities.embeddings.items():
+        active = np.zeros((130, 3), bool)
+        for start in range(0, 130, 60):
+            part = slice(start, start + 60)
+            moved = shifted_thresholds(scores[modality][part], levels[modality], 0.2, embeddings=rows[part])
+            active[part] = scores[modality][part] > np.maximum(moved, 0.5)
+        expected = np.zeros_like(active)
+        for c, level in enumerate(levels[modality]):
+            certain = merge_seconds(scores[modality][:, c] > level)
+            for onset, offset in merge_seconds(active[:, c]):
+                mean = rows[onset:offset].mean(axis=0)
+                own = similarities.relative(modality, mean[None] / np.linalg.norm(mean))[0, c]
+                kept = [(onset, offset)] if own > min(level, 0.75) else certain
+                shortened += own <= min(level, 0.75)
+                for first, last in kept:
+                    expected[max(first, onset) : min(last, offset), c] = True
+        np.testing.assert_array_equal(found[modality], expected)
+    assert shortened  # the case is among them
+
+
+def test_any_embeddings_give_finite_scores() -> None:
+    random = np.random.default_rng(5)
+    for case in range(60):
+        seconds, entries = int(random.integers(1, 80)), int(random.integers(1, 7))
+        classes = int(random.integers(1, entries + 1))
+        scale = 10.0 ** random.integers(-20, 5)
+        rows = {m: scale * random.choice([0.0, 1.0, random.standard_normal()], (seconds, 4)) for m in levels_of(1)}
+        texts = {m: random.choice([0.0, 1.0, -1.0], (entries, 4)) for m in rows}
+        similarities = Similarities.of(rows, texts, classes)
+        settings = RuleSettings(window=int(random.integers(1, 70)), gamma=float(random.choice([0, 1, 1e6])))
+        scores = RULE.score(similarities, settings)
+        for modality, table in RULE.decide(scores, similarities, levels_of(classes), settings).items():
+            assert table.shape == (seconds, classes), case
+            assert np.isfinite(scores[modality]).all(), case
+            assert ((scores[modality] >= 0) & (scores[modality] <= 1)).all(), case
+
+
+def levels_of(classes: int) -> dict[str, NDArray[np.float64]]:
+    return {modality: np.full(classes, 0.75) for modality in ("audio", "visual")}
