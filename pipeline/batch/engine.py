@@ -13,11 +13,15 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING
 
 from ...extractors.inputs import InputFormat
 from ...extractors.sampling import Stream
+from ..errors import DatasetError
 from ..inference.extractors import DeviceNetworks
 from ..preprocess.worker_process import DecodeWorker
 from .batch_filler import BatchFiller
@@ -29,9 +33,13 @@ from .engine_stages import (
     decode_videos,
     forward_errors,
     write_videos,
+    written_result,
 )
 from .stoppable_queue import TICK
 from .work import PendingVideo, Result, VideoJob, VideoOutputs
+
+if TYPE_CHECKING:
+    from .run_plan import Executor
 
 
 class Engine:
@@ -110,3 +118,51 @@ class Engine:
                     raise result
                 self._running -= 1
                 yield result
+
+
+class KeptFirst:
+    """Makes outputs of kept ones, then gives all other jobs to an engine. A context manager.
+
+    The engine is made for the first job that needs it, so that networks are not loaded where there is none.
+    """
+
+    def __init__(
+        self,
+        remake: Callable[[VideoJob], VideoOutputs],
+        compute: Callable[[VideoJob], VideoJob],
+        make_engine: Callable[[], contextlib.AbstractContextManager[Executor]],
+        *,
+        journal_batch: int = 1,
+    ) -> None:
+        """Prepare; nothing is started.
+
+        Args:
+            remake: makes the outputs of a job with a source; DatasetError where the source is damaged.
+            compute: returns the job that makes the same outputs, and the damaged source, from the input.
+            make_engine: makes the engine, which is started in a context.
+            journal_batch: jobs that are best journalled together.
+        """
+        self.journal_batch = journal_batch
+        self._remake, self._compute, self._make_engine = remake, compute, make_engine
+        self._started = contextlib.ExitStack()
+
+    def __enter__(self) -> KeptFirst:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._started.close()
+
+    def run(self, jobs: Iterable[VideoJob]) -> Iterator[Result]:
+        """Yield one result per job: of those with a source first, as far as they are first among the jobs."""
+        waiting, computed = iter(jobs), list[VideoJob]()
+        for job in waiting:
+            if not job.source:
+                computed.append(job)
+                break
+            try:
+                yield written_result(job, time.monotonic(), partial(self._remake, job))
+            except DatasetError:
+                computed.append(self._compute(job))
+        if computed:
+            engine = self._started.enter_context(self._make_engine())
+            yield from engine.run(chain(computed, waiting))

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -127,22 +128,42 @@ def write_videos(
 ) -> None:
     """Write the outputs of complete videos and queue their results, until stopped."""
     while (video := queues.complete.get()) is not None:
-        outputs, failure = None, video.failure
-        if failure is None:
-            try:
-                outputs = write_outputs(video)
-            except MediaError as error:
-                failure = error
-            except OutputError as error:
-                if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.ENAMETOOLONG:
-                    raise
-                failure = MediaError(video.job.path, _TOO_LONG, "name")
-        seconds = time.monotonic() - video.started
-        if failure is None:
-            queues.results.put(Result(video.job, seconds, outputs))
-        else:
-            queues.results.put(Result(video.job, seconds, cause=failure.cause, category=failure.category))
+        queues.results.put(written_result(video.job, video.started, partial(_write, write_outputs, video)))
         videos.remove(video)
+
+
+def _write(write_outputs: Callable[[PendingVideo], VideoOutputs], video: PendingVideo) -> VideoOutputs:
+    """Write the outputs of a complete video. Raises MediaError, also where it could not be decoded; OutputError."""
+    if video.failure is not None:
+        raise video.failure
+    return write_outputs(video)
+
+
+def written_result(job: VideoJob, started: float, write: Callable[[], VideoOutputs]) -> Result:
+    """Write the outputs of a job and return its result.
+
+    Args:
+        job: the job.
+        started: when its work began, of `time.monotonic`.
+        write: writes the outputs.
+
+    Returns:
+        The result; a failure for a MediaError, and for a name that is too long for an output.
+
+    Raises:
+        OutputError: an output cannot be written.
+    """
+    try:
+        outputs = write()
+    except MediaError as error:
+        failure = error
+    except OutputError as error:
+        if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.ENAMETOOLONG:
+            raise
+        failure = MediaError(job.path, _TOO_LONG, "name")
+    else:
+        return Result(job, time.monotonic() - started, outputs)
+    return Result(job, time.monotonic() - started, cause=failure.cause, category=failure.category)
 
 
 def forward_errors(loop: Callable[[], None], results: queue.Queue[Result | BaseException]) -> None:

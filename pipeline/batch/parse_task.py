@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...models.config import ParserConfig
 from ...weights.source import DownloadProgress
+from ..decode.container.media_facts import MediaFacts
+from ..embeddings.embeddings import Embeddings
+from ..embeddings.files import FOLDER, MAX_FILE_BYTES, SUFFIX, parse_embeddings, write_embeddings
+from ..errors import DatasetError
 from ..inference.bundle import LoadedBundle, load_networks
 from ..inference.parse_video import decide_timeline
 from ..inference.predict import predict_video
@@ -19,15 +24,19 @@ from ..open_vocabulary.network import OpenVocabulary
 from ..outputs.formats.events_json import SCHEMA_VERSION
 from ..outputs.formats.registry import FORMATS, Format
 from ..outputs.postprocess import NO_REFINEMENT, PostProcessing, refine
+from ..text import escape
 from ..timeline import MODALITY_WORDS, Timeline
 from .engine_stages import WRITERS
 from .journal import hash_values
 from .plan import OutputSpec
+from .storage import OutputFingerprint
 from .task import BundleTask, RunContext, per_second_features
-from .work import PendingVideo, VideoOutputs
+from .work import PendingVideo, VideoJob, VideoOutputs
 
 EVENTS = "events"
 EVENTS_SUFFIX = "events.json"
+EMBEDDINGS = "embeddings"
+_EMBEDDINGS_TEMPLATE = f"{FOLDER}/{{id}}{SUFFIX}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +49,7 @@ class ParseTask(BundleTask[LoadedBundle]):
         segments: include per-second probabilities in the JSON.
         formats: keys of `FORMATS`.
         refinement: post-processing of the events.
+        embeddings: keep those of an open bundle, and make timelines of those that are kept.
     """
 
     loader = staticmethod(load_networks)
@@ -48,10 +58,21 @@ class ParseTask(BundleTask[LoadedBundle]):
     segments: bool = False
     formats: tuple[str, ...] = ("json",)
     refinement: PostProcessing = NO_REFINEMENT
+    embeddings: bool = True
 
     def outline(self, progress: DownloadProgress | None = None) -> LoadedBundle:
         """Load the networks but those that compute features, for features that are kept. Raises as `load`."""
         return self._load(progress, outline=True)
+
+    def identify(self, progress: DownloadProgress | None = None) -> LoadedBundle:
+        return self.outline(progress) if self.bundle.is_open and self.embeddings else self.load(progress)
+
+    def complete(
+        self, run: RunContext[LoadedBundle], progress: DownloadProgress | None = None
+    ) -> RunContext[LoadedBundle]:
+        if not run.loaded.extractors.is_outline:
+            return run
+        return self.start(self.load(progress), run.storage)
 
     def compile(self, run: RunContext[LoadedBundle]) -> RunContext[LoadedBundle]:
         return replace(run, loaded=run.loaded.compile_parser(WRITERS))
@@ -83,10 +104,17 @@ class ParseTask(BundleTask[LoadedBundle]):
             parameters["refinement"] = refinement
         digest, streams = hash_values(parameters), loaded.extractors.spec.streams
         files = _files(self.formats)
-        return {name: OutputSpec(_template(suffix), digest, streams) for name, (suffix, _, _) in files.items()}
+        kept = isinstance(loaded.parser, OpenVocabulary) and self.embeddings
+        source = EMBEDDINGS if kept else ""
+        specs = {name: OutputSpec(_template(suffix), digest, streams, source) for name, (suffix, _, _) in files.items()}
+        if kept:
+            of_features = {"features": parameters["features"], "spec": loaded.extractors.spec.to_dict()}
+            specs[EMBEDDINGS] = OutputSpec(_EMBEDDINGS_TEMPLATE, hash_values(of_features), streams)
+        return specs
 
     def path_templates(self, loaded: LoadedBundle) -> dict[str, str]:  # noqa: ARG002 - the same for every bundle
-        return {name: _template(suffix) for name, (suffix, _, _) in _files(FORMATS).items()}
+        own = {name: _template(suffix) for name, (suffix, _, _) in _files(FORMATS).items()}
+        return {**own, EMBEDDINGS: _EMBEDDINGS_TEMPLATE}
 
     def write_outputs(self, run: RunContext[LoadedBundle], video: PendingVideo) -> VideoOutputs:
         assert video.summary is not None
@@ -96,6 +124,50 @@ class ParseTask(BundleTask[LoadedBundle]):
         blocks = per_second_features(video, spec, frames=needs_frames)
         parts = zip(*blocks, strict=True)
         streams = [np.concatenate(rows).reshape(-1, width) for rows, width in zip(parts, spec.dims, strict=True)]
+        files = {}
+        if EMBEDDINGS in video.job.output_names:
+            files[EMBEDDINGS] = self._keep(run, video, streams)
+        return self._write(run, video.job, streams, facts, warnings=warnings, files=files)
+
+    def remake_outputs(self, run: RunContext[LoadedBundle], job: VideoJob) -> VideoOutputs:
+        content = run.storage.read(job.source, limit=MAX_FILE_BYTES)
+        if content is None:
+            raise DatasetError(f"{escape(job.source)}: the embeddings are gone")
+        kept = parse_embeddings(content, job.source)
+        if kept.spec != run.loaded.extractors.spec:
+            raise DatasetError(f"{escape(job.source)}: the embeddings are of other networks")
+        facts = replace(kept.media, path=str(job.path))
+        return self._write(run, job, [kept.audio, kept.visual], facts, warnings=kept.warnings, files={})
+
+    def _keep(
+        self, run: RunContext[LoadedBundle], video: PendingVideo, streams: Sequence[NDArray[np.float32]]
+    ) -> OutputFingerprint:
+        """Write the embeddings of a video. Raises MediaError, OutputError."""
+        assert video.summary is not None
+        extractors, job = run.loaded.extractors, video.job
+        embeddings = Embeddings.of_rows(
+            *streams,
+            name=job.id,
+            spec=extractors.spec,
+            media=video.summary.facts,
+            warnings=video.summary.warnings,
+            teachers={**extractors.weight_ids},
+            resampler=self.settings.decoding.resampler,
+        )
+        path = run.specs[EMBEDDINGS].path(job.id)
+        return run.storage.store(path, partial(write_embeddings, embeddings=embeddings))
+
+    def _write(
+        self,
+        run: RunContext[LoadedBundle],
+        job: VideoJob,
+        streams: Sequence[NDArray[np.floating]],
+        facts: MediaFacts,
+        *,
+        warnings: tuple[str, ...],
+        files: Mapping[str, OutputFingerprint],
+    ) -> VideoOutputs:
+        """Write the timeline of a video in all formats; `files` are written already."""
         probabilities = predict_video(run.loaded.predictor, streams, run.loaded.device)
         timeline = decide_timeline(
             probabilities,
@@ -109,14 +181,12 @@ class ParseTask(BundleTask[LoadedBundle]):
         timeline = refine(timeline, self.refinement)
         kept = timeline if self.segments else timeline.without_probabilities()
         contents = {name: FORMATS[name].write(kept) for name in self.formats}
-        files = {
-            output: run.storage.store(
-                run.specs[output].path(video.job.id), partial(_write_bytes, contents[form.name][place])
-            )
+        written = {
+            output: run.storage.store(run.specs[output].path(job.id), partial(_write_bytes, contents[form.name][place]))
             for output, (_, form, place) in _files(self.formats).items()
-            if output in video.job.output_names
+            if output in job.output_names
         }
-        return VideoOutputs(files, warnings, facts.to_dict(), _note(timeline))
+        return VideoOutputs({**files, **written}, warnings, facts.to_dict(), _note(timeline))
 
 
 def _files(formats: Iterable[str]) -> dict[str, tuple[str, Format, int]]:

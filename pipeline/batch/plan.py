@@ -32,11 +32,13 @@ class OutputSpec:
         path_template: relative to the storage, with {id} for the input's id.
         parameters: hash of everything that determines its content.
         streams: whose features it is made of.
+        source: name of the output that it can be made of again, without the input; empty where there is none.
     """
 
     path_template: str
     parameters: str
     streams: tuple[Stream, ...]
+    source: str = ""
 
     def path(self, name: str) -> str:
         """Return the path for the input with this id, relative to the storage."""
@@ -101,6 +103,7 @@ class PlannedVideo(NamedTuple):
     output_names: tuple[str, ...]
     reason: str  # of computing; for an earlier failure or an unusable input, its cause
     category: str = ""  # of that cause
+    source: str = ""  # the output that the others are made of, in place of the input
 
 
 @dataclass
@@ -108,7 +111,7 @@ class Plan:
     """All inputs of a job, each in one of four lists.
 
     Attributes:
-        todo: to be computed.
+        todo: to be computed; first what is made of outputs that are kept.
         done: computed before.
         failed: in an earlier run, not to be retried.
         unusable: they lead to no file.
@@ -123,6 +126,11 @@ class Plan:
     unusable: list[PlannedVideo] = field(default_factory=list)
     moved: list[JournalEntry] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
+
+    @property
+    def remade(self) -> int:
+        """Number of inputs whose outputs are made of one that is kept: nothing of them is decoded."""
+        return sum(bool(planned.source) for planned in self.todo)
 
 
 def make_plan(job: BatchJob, journal: Journal) -> Plan:
@@ -163,6 +171,7 @@ def make_plan(job: BatchJob, journal: Journal) -> Plan:
             if entry is not None and status == "todo":
                 own = job.own_outputs(entry)
                 plan.strays += [file.path for output, file in entry.outputs.items() if output not in own]
+    plan.todo.sort(key=lambda planned: not planned.source)
     if id_clashes:
         headline = "there are results already of another file of the same name (--overwrite replaces them):"
         raise SetupError("\n  ".join([headline, *id_clashes[:_MAX_LISTED]]))
@@ -230,7 +239,9 @@ def _plan_unchanged(
         reason = "other parameters, or not made yet"
     else:
         reason = "an output is missing or was changed"
-    return PlannedVideo(name, path, missing, reason), "todo"
+    sources = {job.specs[output].source for output in missing}
+    source = next(iter(sources)) if len(sources) == 1 and sources <= found.keys() else ""
+    return PlannedVideo(name, path, missing, reason, source=source), "todo"
 
 
 def _same_input(job: BatchJob, path: Path, entry: JournalEntry) -> bool:

@@ -142,6 +142,11 @@ def _start_jobs(
             entries.append(_start_entry(job, planned, inputs[planned.id], journal.entries.get(planned.id)))
         journal.append(*entries)
         for planned in batch:
+            if planned.source:
+                yield VideoJob(
+                    planned.id, planned.path, (), planned.output_names, job.specs[planned.source].path(planned.id)
+                )
+                continue
             needed = {stream for output in planned.output_names for stream in job.specs[output].streams}
             streams: tuple[Stream, ...] = tuple(stream for stream in ALL_STREAMS if stream in needed)
             yield VideoJob(planned.id, planned.path, streams, planned.output_names)

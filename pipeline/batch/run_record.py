@@ -34,6 +34,7 @@ class RunRecord:
         log: name of its log in the folder of the journal, without number and suffix.
         inputs: of all shards.
         todo: inputs of this run that it had to compute.
+        remade: those of them whose outputs it could make of others, without decoding.
         done: inputs of this run that an earlier run had computed.
         failures: category -> inputs of this run that failed before, or lead to no file.
         shard: "3/16"; empty for a run without shards.
@@ -51,6 +52,7 @@ class RunRecord:
     todo: int
     done: int
     failures: Mapping[str, int]
+    remade: int = 0
     shard: str = ""
     machine: str = field(default_factory=platform.node)
     process: int = field(default_factory=os.getpid)
@@ -102,7 +104,7 @@ def read_records(storage: Storage) -> list[RunRecord]:
     for name in storage.names(JOURNAL_FOLDER, ".json"):
         with contextlib.suppress(ValueError, RecursionError):
             content = storage.read(name, limit=MAX_RECORD_BYTES)
-            record = RunRecord(**read_fields(json.loads(content or b""), _FIELDS))
+            record = RunRecord(**read_fields(json.loads(content or b""), _FIELDS, frozenset({"remade"})))
             if name == _name(record.shard):
                 found.append(record)
     return sorted(found, key=lambda record: record.started, reverse=True)
@@ -152,6 +154,7 @@ _FIELDS = {
     "log": read_name,
     "inputs": _COUNT,
     "todo": _COUNT,
+    "remade": _COUNT,
     "done": _COUNT,
     "failures": _failures,
     "shard": _shard,

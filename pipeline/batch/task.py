@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...extractors.profiles import FeatureSpec
-from ...extractors.sampling import Stream
+from ...extractors.sampling import ALL_STREAMS, Stream
 from ...weights.manifest import Bundle
 from ...weights.parts import trusted_packages
 from ...weights.source import ANYWHERE, DownloadProgress, WeightSource
@@ -43,7 +43,7 @@ from .engine import Engine
 from .journal import Journal, hash_values
 from .plan import OutputSpec
 from .storage import Storage
-from .work import PendingVideo, VideoOutputs
+from .work import PendingVideo, VideoJob, VideoOutputs
 
 Rows = NDArray[np.float32]
 _BLOCK_SECONDS = 512  # of features in memory at a time
@@ -124,6 +124,14 @@ class Task(ABC, Generic[Loaded]):
     def load(self, progress: DownloadProgress | None = None) -> Loaded:
         """Load the networks onto this machine's devices. Raises SetupError, WeightsError."""
 
+    def identify(self, progress: DownloadProgress | None = None) -> Loaded:
+        """Load what a plan needs, and what makes outputs of kept ones: all networks, or fewer. Raises as `load`."""
+        return self.load(progress)
+
+    def complete(self, run: RunContext[Loaded], progress: DownloadProgress | None = None) -> RunContext[Loaded]:  # noqa: ARG002
+        """Return the context with what `identify` has left out. Raises as `load`."""
+        return run
+
     def as_computed(self, loaded: Loaded) -> Loaded:
         """Return networks that were loaded in any precision, described as the task's precision computes."""
         return loaded
@@ -155,6 +163,23 @@ class Task(ABC, Generic[Loaded]):
     @abstractmethod
     def write_outputs(self, run: RunContext[Loaded], video: PendingVideo) -> VideoOutputs:
         """Write the outputs that the video's job asks for. Raises MediaError, OutputError."""
+
+    def remake_outputs(self, run: RunContext[Loaded], job: VideoJob) -> VideoOutputs:
+        """Write the outputs of a job from the one that it names as their source.
+
+        Raises:
+            DatasetError: the source is damaged.
+            MediaError, OutputError: as of `write_outputs`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} makes no output of another")
+
+    def computed(self, run: RunContext[Loaded], job: VideoJob) -> VideoJob:
+        """Return the job that makes the outputs of a job with a source, and the source again, from the input."""
+        source = next(spec.source for name, spec in run.specs.items() if name in job.output_names)
+        names = (*job.output_names, source)
+        needed = {stream for name in names for stream in run.specs[name].streams}
+        streams: tuple[Stream, ...] = tuple(stream for stream in ALL_STREAMS if stream in needed)
+        return replace(job, streams=streams, output_names=names, source="")
 
     def check(self, run: RunContext[Loaded], *, overwrite: bool) -> None:
         """Before planning: raise SetupError where the storage holds results that do not fit this task's."""

@@ -28,12 +28,14 @@ class VideoJob:
         path: the media file.
         streams: whose features are computed.
         output_names: the outputs to write, keys of the task's output specs.
+        source: file in the storage that they are made of, in place of the input; empty where the input is decoded.
     """
 
     id: str
     path: Path
     streams: tuple[Stream, ...]
     output_names: tuple[str, ...] = ()
+    source: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import time
 from dataclasses import replace
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -69,7 +70,7 @@ def run_batch(task: Task[Any], named: NamedInputs, storage: Storage, options: Ba
         if reason:
             console.info(reason)
         console.busy("loading networks")
-        loaded = _identify(task, console) if options.engine == "ray" else task.load(console.download_progress)
+        loaded = _identify(task, console) if options.engine == "ray" else task.identify(console.download_progress)
     run = task.start(loaded, storage)
     task.check(run, overwrite=options.overwrite)
     job = BatchJob(
@@ -96,12 +97,13 @@ def run_batch(task: Task[Any], named: NamedInputs, storage: Storage, options: Ba
         log=journal.name,
         inputs=count,
         todo=len(plan.todo),
+        remade=plan.remade,
         done=len(plan.done),
         failures=count_categories(planned.category for planned in (*plan.failed, *plan.unusable)),
         shard=str(options.shard or ""),
     )
     run = _compile(task, run, plan, options, console)
-    with _make_executor(task, run, plan, options) as executor, exit_1_on_error(debug=options.debug):
+    with _make_executor(task, run, plan, options, console) as executor, exit_1_on_error(debug=options.debug):
         try:
             with recorded(storage, record), console, contextlib.closing(journal):
                 keep_precision(storage, wanted, task.settings.precision)
@@ -145,7 +147,7 @@ def _identify(task: Task[Any], console: Console) -> Any:
 
     precision = task.settings.precision if task.settings.precision.name in QUANTIZED else FP32
     on_cpu = replace(task, settings=replace(task.settings, device="cpu", precision=precision))
-    return task.as_computed(on_cpu.load(console.download_progress))
+    return task.as_computed(on_cpu.identify(console.download_progress))
 
 
 def _compile(
@@ -153,9 +155,9 @@ def _compile(
 ) -> RunContext[Any]:
     """Return the context of a run with what is compiled for many videos, if this machine has any to compute."""
     with console:
-        if plan.todo and options.engine == "local":
+        if len(plan.todo) > plan.remade and options.engine == "local":
             console.busy("loading networks")
-            run = task.compile(run)
+            run = task.compile(task.complete(run, console.download_progress))
         for note in run.loaded.notes:
             console.info(note)
         for warning in task.warnings(run.loaded) if plan.todo else ():
@@ -164,11 +166,30 @@ def _compile(
 
 
 def _make_executor(
-    task: Task[Any], run: RunContext[Any], plan: Plan, options: BatchOptions
+    task: Task[Any], run: RunContext[Any], plan: Plan, options: BatchOptions, console: Console
 ) -> contextlib.AbstractContextManager[Executor | None]:
-    """Make the engine of a run, None when nothing is left to compute: an engine starts processes and threads."""
+    """Make what runs the jobs of a plan, None when nothing is left to do: an engine starts processes and threads."""
     if not plan.todo:
         return contextlib.nullcontext()
+    if not plan.remade:
+        return _make_engine(task, run, plan, options)
+
+    from ..batch.engine import KeptFirst
+    from ..batch.ray_engine import RayEngine
+
+    def make_engine() -> contextlib.AbstractContextManager[Executor]:
+        # Where nothing was to be computed, and a kept output is damaged, the networks are loaded now.
+        ready = task.complete(run, console.download_progress) if options.engine == "local" else run
+        return _make_engine(task, ready, plan, options)
+
+    batch = RayEngine.journal_batch if options.engine == "ray" else 1
+    return KeptFirst(partial(task.remake_outputs, run), partial(task.computed, run), make_engine, journal_batch=batch)
+
+
+def _make_engine(
+    task: Task[Any], run: RunContext[Any], plan: Plan, options: BatchOptions
+) -> contextlib.AbstractContextManager[Executor]:
+    """Make the engine of a run."""
     if options.engine == "local":
         return task.engine(run, videos=len(plan.todo))
     from ..batch.ray_engine import RayEngine

@@ -46,10 +46,13 @@ def _summarize(plan: Plan, storage: Storage) -> Iterator[str]:
     from ..batch.monitor.read_status import StatusReader
 
     unusable = f", {len(plan.unusable)} cannot be used" if plan.unusable else ""
-    yield f"{len(plan.todo)} to compute, {len(plan.done)} done before, {len(plan.failed)} failed before{unusable}"
-    size = sum(_sizes(plan.todo))
-    if plan.todo:
-        reasons = Counter(planned.reason for planned in plan.todo)
+    compute = [planned for planned in plan.todo if not planned.source]
+    remade = f", {plan.remade} to make again from kept embeddings" if plan.remade else ""
+    counts = f"{len(plan.done)} done before, {len(plan.failed)} failed before{unusable}"
+    yield f"{len(compute)} to compute{remade}, {counts}"
+    size = sum(_sizes(compute))
+    if compute:
+        reasons = Counter(planned.reason for planned in compute)
         yield f"  to compute: {describe_categories(count_categories(reasons.elements()))}; {file_size(size)}"
     for name, inputs, hint in (
         ("failed before", plan.failed, " (--retry-failed tries again)"),
@@ -59,14 +62,15 @@ def _summarize(plan: Plan, storage: Storage) -> Iterator[str]:
             counts = count_categories(planned.category for planned in inputs)
             yield f"  {name}: {describe_categories(counts)}{hint}"
     speed = StatusReader(storage).bytes_per_second()
-    if plan.todo and speed:
+    if compute and speed:
         rate = f"at the rate of the last run, {file_size(round(speed))} per second"
         yield f"  about {describe_duration(size / speed)}, {rate}"
 
 
 def _list_inputs(plan: Plan) -> Iterator[str]:
     for planned in plan.todo:
-        yield f"compute  {escape(planned.id)}  {', '.join(planned.output_names)}  ({planned.reason})"
+        what = "remake " if planned.source else "compute"
+        yield f"{what}  {escape(planned.id)}  {', '.join(planned.output_names)}  ({planned.reason})"
     for planned in plan.failed:
         yield f"failed   {escape(planned.id)}  {escape(planned.reason)} (--retry-failed tries again)"
     for planned in plan.unusable:

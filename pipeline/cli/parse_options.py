@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import SetupError
+from ..text import escape
 from .options.batch_options import BatchOptions, CompileOptions, DecoderOptions, read_settings
 from .options.command import EXISTING_FOLDER, OUTPUT_FILE, FiniteRange, argument, option
 from .options.embedding_options import EmbeddingOptions
@@ -176,10 +177,24 @@ def read_decisions(bundle: Bundle, options: ParseOptions) -> Decisions:
     video = options.threshold if options.video_threshold is None else options.video_threshold
     asked = {"segment": options.threshold, "video": video}
     levels = {level: threshold for level, threshold in asked.items() if threshold is not None}
+    if bundle.is_open:
+        _check_per_second(options, tables)
+        levels.pop("video", None)
     decisions = Decisions(formats, post_processing, tables, levels)
     if bundle.labels in LABEL_SETS:
         decisions.check(LABEL_SETS[bundle.labels])
     return decisions
+
+
+def _check_per_second(options: ParseOptions, tables: ThresholdTables) -> None:
+    """Raise SetupError for thresholds per video of classes by their names, which are decided per second."""
+    if options.video_threshold is not None:
+        raise SetupError("--video-threshold: classes by their names are decided per second; set --threshold")
+    if wrong := sorted(name for name in tables if not name.endswith("_segment")):
+        assert options.thresholds is not None
+        table = wrong[0].replace("_", ".")
+        known = "audio.segment and visual.segment"
+        raise SetupError(f"{escape(options.thresholds)}: {table} is not for classes by their names, but {known} are")
 
 
 def make_parse_task(bundle: Bundle, options: ParseOptions, decisions: Decisions) -> ParseTask:
@@ -214,4 +229,5 @@ def make_parse_task(bundle: Bundle, options: ParseOptions, decisions: Decisions)
         segments=options.segments,
         formats=decisions.formats,
         refinement=decisions.post_processing,
+        embeddings=not options.no_embeddings,
     )

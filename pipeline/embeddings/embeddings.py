@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,13 +95,9 @@ class Embeddings:
         """
         if features.media is None:
             raise ValueError("features that were not extracted from a file are not kept")
-        with np.errstate(over="ignore"):  # looked at below
-            rows = [features.arrays()[stream].astype(np.float16) for stream in STREAMS]
-        if not all(map(_is_finite, rows)):
-            raise MediaError(Path(features.media.path), "its embeddings are too large for float16", "not-finite")
-        return cls(
-            name or features.media.path,
-            *rows,
+        return cls.of_rows(
+            *(features.arrays()[stream] for stream in STREAMS),
+            name=name or features.media.path,
             spec=features.spec,
             media=features.media,
             warnings=features.warnings,
@@ -109,6 +105,22 @@ class Embeddings:
             resampler=features.resampler,
             content=content,
         )
+
+    @classmethod
+    def of_rows(
+        cls, audio: NDArray[np.float32], visual: NDArray[np.float32], *, name: str, media: MediaFacts, **fields: Any
+    ) -> Embeddings:
+        """Make them of rows in float32, (T, A) and (T, V), which are rounded; `fields` are the other attributes.
+
+        Raises:
+            MediaError: float16 does not hold the rows.
+            ValueError: they are of other streams.
+        """
+        with np.errstate(over="ignore"):  # looked at below
+            rows = audio.astype(np.float16), visual.astype(np.float16)
+        if not all(np.isfinite(values).all() for values in rows):
+            raise MediaError(Path(media.path), "its embeddings are too large for float16", "not-finite")
+        return cls(name, *rows, media=media, **fields)
 
     def features(self) -> FeatureSet:
         """Return them as features in float32, of which an open bundle makes the same timeline as of the file."""

@@ -32,6 +32,7 @@ class LoadedExtractors:
     weight_ids: Mapping[Stream, str]  # identifies the parameters: sha256 of the file, or the seed of random ones
     precision: ComputePrecision
     notes: tuple[str, ...] = ()  # of what computes them, for the user
+    is_outline: bool = False  # they have no parameters and compute nothing, see `outline_all`
 
     @property
     def device(self) -> torch.device:
@@ -121,9 +122,10 @@ def outline_all(
     precision = precision_of(bundle, precision)
     try:
         outlines, ids = outline_extractors(bundle, paths, hashes, trust=trust)
-        return _describe(bundle, [outlines for _ in devices], ids, devices, precision)
+        described = _describe(bundle, [outlines for _ in devices], ids, devices, precision)
     except ValueError as error:
         raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
+    return replace(described, is_outline=True)
 
 
 def arrange_all(

@@ -70,6 +70,7 @@ class RunStatus:
         shards: the runs, by shard.
         missing: shards that have not been started.
         unreadable: lines of logs that are no entries.
+        remade: inputs whose outputs these runs make of kept embeddings, without decoding.
     """
 
     where: str
@@ -85,6 +86,7 @@ class RunStatus:
     shards: Sequence[ShardStatus] = ()
     missing: Sequence[str] = ()
     unreadable: int = 0
+    remade: int = 0
 
     @property
     def failed(self) -> int:
@@ -164,15 +166,19 @@ class StatusReader:
             shards=[run.status for run in runs],
             missing=missing,
             unreadable=sum(run.totals.unreadable for run in runs),
+            remade=sum(run.record.remade for run in runs),
         )
 
     def bytes_per_second(self) -> float | None:
         """Return how many bytes of inputs the last run has computed per second; None where nothing is known.
 
+        Runs that made outputs of kept embeddings do not count: they read no inputs.
+
         Raises:
             OutputError: a file cannot be read.
         """
-        speeds = [self._progress(record).input_bytes_per_second for record in read_records(self.storage)]
+        records = [record for record in read_records(self.storage) if not record.remade]
+        speeds = [self._progress(record).input_bytes_per_second for record in records]
         return next(filter(None, speeds), None)
 
     def _progress(self, record: RunRecord) -> _Progress:

@@ -120,6 +120,8 @@ def describe_status(read: RunStatus) -> Iterator[str]:
     yield f"  done         {read.done:,}"
     causes = f": {describe_categories(read.failures)}" if read.failures else ""
     yield f"  failed       {read.failed:,}{causes}"
+    if read.remade:
+        yield f"  remade       {read.remade:,} of the last run, from kept embeddings, without decoding"
     if read.left is not None:
         yield f"  left         {read.left:,}" + (f", {read.in_progress:,} in progress" if read.in_progress else "")
     if read.recent is not None:
