@@ -73,7 +73,7 @@ def open_kept(file: KeptFile) -> Embeddings:
         with os.fdopen(open_regular(file.path), "rb") as opened:
             if not 0 < os.fstat(opened.fileno()).st_size <= MAX_FILE_BYTES:
                 raise DatasetError(f"{escape(file.path)}: empty, or larger than {MAX_FILE_BYTES >> 20} MiB")
-            content = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+            content = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY)  # PyTorch takes no others
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DatasetError(f"{escape(file.path)}: cannot be read: {escape(reason)}") from error

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...decode.process import available_cores
+from ...features.compute_lanes import one_core
 from ...timeline import Modality
 from ..embeddings import Embeddings
 from .kept import Archive, KeptFile, rows_of
 from .query import SearchQuery, SearchSettings
 from .scores import file_scores, join_seconds, sense_scores
 
+_AHEAD = 32  # files
 Progress = Callable[[int, int], None]  # called with what is done, and in total
 TOGETHER = " + "  # between the texts of a moment that has all of them
 
@@ -87,6 +92,15 @@ class SearchOutcome:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Searched:
+    """The z of the texts in the seconds of one video: modality -> (T, Q)."""
+
+    source: Path
+    embeddings: Embeddings
+    tables: Mapping[Modality, NDArray[np.float32]]
+
+
 @dataclass
 class Ranking:
     """The best moments of the files that were searched so far."""
@@ -98,15 +112,14 @@ class Ranking:
     _moments: list[FoundMoment] = field(default_factory=list)
     _least: float = -math.inf  # z that a further moment needs
 
-    def add(self, source: Path, embeddings: Embeddings) -> None:
-        """Search one video."""
-        tables = file_scores(rows_of(embeddings), self.query, self.settings)
-        if not tables:
+    def add(self, searched: Searched) -> None:
+        """Take the moments of one video."""
+        if not searched.tables:
             return
-        scores = sense_scores(tables, self.settings)
+        scores = sense_scores(searched.tables, self.settings)
         self.best = max(self.best, float(scores.max()))
         for place in np.flatnonzero(scores.max(axis=0) >= self.settings.min_z).tolist():
-            self._add_text(source, embeddings, place, scores[:, place], tables)
+            self._add_text(searched, place, scores[:, place])
         if len(self._moments) > 2 * self.settings.top + 1000:
             self._moments = list(self.moments())
             self._least = self._moments[-1].z
@@ -119,47 +132,41 @@ class Ranking:
         }
         return tuple(sorted(unique.values(), key=lambda moment: moment.key)[: self.settings.top])
 
-    @staticmethod
-    def _end(embeddings: Embeddings, onset: int, offset: int) -> float:
-        """Return the end of a moment on the clock of its file: the last second of a file may be cut short."""
-        end = min(float(offset), embeddings.media.duration)
-        return embeddings.first_second + (end if end > onset else offset)
-
-    def _add_text(
-        self,
-        source: Path,
-        embeddings: Embeddings,
-        place: int,
-        scores: NDArray[np.float32],
-        tables: Mapping[Modality, NDArray[np.float32]],
-    ) -> None:
-        settings, first = self.settings, embeddings.first_second
-        texts = self.query.texts
+    def _add_text(self, searched: Searched, place: int, scores: NDArray[np.float32]) -> None:
+        settings, texts, embeddings = self.settings, self.query.texts, searched.embeddings
         text = TOGETHER.join(texts) if settings.together else texts[place]
         columns = slice(None) if settings.together else slice(place, place + 1)
-        for onset, offset in join_seconds(scores >= settings.min_z, settings.gap):
-            self.total += 1
+        intervals = join_seconds(scores >= settings.min_z, settings.gap)
+        self.total += len(intervals)
+        highest = np.maximum.reduceat(scores, intervals[:, 0])  # the seconds between intervals have less
+        for onset, offset in intervals[highest >= self._least].tolist():
             best = onset + int(scores[onset:offset].argmax())
-            if (z := float(scores[best])) < self._least:
-                continue
-            values: dict[Modality, NDArray[np.float32]] = {name: table[best, columns] for name, table in tables.items()}
+            values: dict[Modality, NDArray[np.float32]] = {
+                name: table[best, columns] for name, table in searched.tables.items()
+            }
             found: list[Modality] = [name for name, of_texts in values.items() if of_texts.max() >= settings.min_z]
             lowest = {modality: float(of_texts.min()) for modality, of_texts in values.items()}
             self._moments.append(
                 FoundMoment(
                     embeddings.name,
-                    source,
+                    searched.source,
                     embeddings.media.path,
                     text,
                     found[0] if len(found) == 1 else "audio_visual",
-                    float(first + onset),
-                    self._end(embeddings, onset, offset),
-                    float(first + best),
-                    z,
+                    float(embeddings.first_second + onset),
+                    _end(embeddings, onset, offset),
+                    float(embeddings.first_second + best),
+                    float(scores[best]),
                     lowest.get("audio"),
                     lowest.get("visual"),
                 )
             )
+
+
+def _end(embeddings: Embeddings, onset: int, offset: int) -> float:
+    """Return the end of a moment on the clock of its file: the last second of a file may be cut short."""
+    end = min(float(offset), embeddings.media.duration)
+    return embeddings.first_second + (end if end > onset else offset)
 
 
 def scaled_query(query: SearchQuery, archive: Archive) -> SearchQuery:
@@ -185,10 +192,10 @@ def search_all(
         The best moments.
     """
     ranking, count, seconds = Ranking(query, settings), 0, 0
-    for done, file in enumerate(archive.files, 1):
-        if (embeddings := archive.open(file)) is not None:
-            ranking.add(file.path, embeddings)
-            count, seconds = count + 1, seconds + embeddings.seconds
+    for done, searched in enumerate(_search_each(archive, archive.files, query, settings), 1):
+        if searched is not None:
+            ranking.add(searched)
+            count, seconds = count + 1, seconds + searched.embeddings.seconds
         progress(done, len(archive.files))
     return SearchOutcome(ranking.moments(), ranking.total, count, seconds, ranking.best)
 
@@ -196,7 +203,26 @@ def search_all(
 def search_files(archive: Archive, files: Iterable[KeptFile], query: SearchQuery, settings: SearchSettings) -> Ranking:
     """Return the best moments of some files of an archive."""
     ranking = Ranking(query, settings)
-    for file in files:
-        if (embeddings := archive.open(file)) is not None:
-            ranking.add(file.path, embeddings)
+    for searched in filter(None, _search_each(archive, files, query, settings)):
+        ranking.add(searched)
     return ranking
+
+
+def _search_each(
+    archive: Archive, files: Iterable[KeptFile], query: SearchQuery, settings: SearchSettings
+) -> Iterator[Searched | None]:
+    """Yield the z of files in order, None for one that cannot be used; some files are read ahead."""
+
+    def search(file: KeptFile) -> Searched | None:
+        if (embeddings := archive.open(file)) is None:
+            return None
+        return Searched(file.path, embeddings, file_scores(rows_of(embeddings), query, settings))
+
+    with one_core(), ThreadPoolExecutor(available_cores()) as pool:
+        waiting: deque[Future[Searched | None]] = deque()
+        for file in files:
+            waiting.append(pool.submit(search, file))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -105,10 +105,11 @@ def test_senses_are_combined_in_each_second(sense: str, together: bool, expected
 
 def test_seconds_with_a_short_gap_are_one_moment() -> None:
     active = np.array([1, 1, 0, 1, 0, 0, 1, 0], bool)
-    assert join_seconds(active, 0) == [(0, 2), (3, 4), (6, 7)]
-    assert join_seconds(active, 1) == [(0, 4), (6, 7)]
-    assert join_seconds(active, 2) == [(0, 7)]
-    assert join_seconds(np.zeros(3, bool), 1) == []
+    assert join_seconds(active, 0).tolist() == [[0, 2], [3, 4], [6, 7]]
+    assert join_seconds(active, 1).tolist() == [[0, 4], [6, 7]]
+    assert join_seconds(active, 2).tolist() == [[0, 7]]
+    assert join_seconds(np.zeros(3, bool), 1).tolist() == []
+    assert join_seconds(np.ones(3, bool), 1).tolist() == [[0, 3]]
 
 
 def test_settings_are_checked() -> None:
