@@ -47,6 +47,10 @@ def check_quantized(bundle: Bundle, options: PrecisionOptions) -> None:
     """
     if options.precision != _INT8:
         return
+    if bundle.is_open:
+        from ..quantization.write import check_quantizable
+
+        check_quantizable(bundle)
     from ...weights.quantized import is_quantized
 
     if not any(map(is_quantized, bundle.extractors.values())):

@@ -73,7 +73,7 @@ class LoadedBundle:
     def trained_parser(self) -> Network:
         """The parser or localizer. Raises SetupError for an open bundle, which has none."""
         if isinstance(self.parser, OpenVocabulary):
-            raise SetupError(f"bundle {shown(self.name)} finds classes by their names: it has no parser for this")
+            raise SetupError(_no_parser(self.name))
         return self.parser
 
     @property
@@ -290,6 +290,8 @@ def load_parser(
     FP32.prepare(resolved)  # a GPU's LSTMs would use TF32 otherwise
     if isinstance(bundle, str):
         bundle = load_bundle(bundle, source)
+    if bundle.is_open:
+        raise SetupError(_no_parser(bundle.name))
     paths, _ = gather_files(bundle.without_extractors(), source)
     try:
         known = part_names("extractor", EXTRACTORS)
@@ -334,6 +336,10 @@ def check_features(loaded: LoadedParser, spec: FeatureSpec, where: object) -> tu
     if not loaded.spec.approximated_by(spec.profile):
         return ()
     return (approximation_warning(loaded.spec.profile, spec.profile),)
+
+
+def _no_parser(name: str) -> str:
+    return f"bundle {shown(name)} finds classes by their names: it has no parser for this"
 
 
 def _read_own_thresholds(bundle: Bundle, config: NetworkConfig, paths: Mapping[str, Path]) -> Thresholds | None:

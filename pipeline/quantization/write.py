@@ -62,8 +62,14 @@ def check_quantizable(bundle: Bundle) -> None:
         bundle: the bundle.
 
     Raises:
-        SetupError: they are quantized already or of other packages, or OpenVINO or NNCF is not installed.
+        SetupError: they are quantized already or of other packages, or share their files with text encoders, or
+            OpenVINO or NNCF is not installed.
     """
+    if bundle.is_open:
+        raise SetupError(
+            f"bundle {shown(bundle.name)}: its files hold the text encoders of any classes, too, and are not quantized;"
+            " --precision bf16 computes in half the bytes"
+        )
     if any(map(is_quantized, bundle.extractors.values())):
         raise SetupError(f"bundle {shown(bundle.name)}: its networks are quantized already; name the original bundle")
     for name in bundle.extractors:
