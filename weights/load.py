@@ -100,7 +100,7 @@ _DAMAGED = (
 
 def _known_file(path: Path) -> WeightFile | None:
     """Return the file of the manifest that has this name and is not read like all others."""
-    files = (file for file in list_files().values() if file.form != "tensors")
+    files = (file for file in list_files().values() if file.form in _READERS)
     return next((file for file in files if file.name == path.name), None)
 
 

@@ -23,6 +23,8 @@ from .safe_paths import inside, is_file
 
 SHIPPED = Path(__file__).resolve().parent
 MAX_FILE_BYTES = 4 << 30  # of a weight file: 1,000 million parameters in float32
+# Of PyTorch's files: the magic bytes of a zip archive and of pickle protocol 2; of JSON of an object.
+_BEGINNINGS = ((b"PK", b"\x80\x02"), (b"{",))
 _BLOCK = 1 << 20  # bytes per read
 _HUB_FILE = re.compile(r"https://huggingface\.co/([\w.-]+)/([\w.-]+)/resolve/[^/]+/([\w.-]+)")  # user, repository, file
 
@@ -105,11 +107,10 @@ def _digest(path: Path, *digests: hashlib._Hash) -> str:
     return digests[0].hexdigest()
 
 
-def _looks_like_tensors(path: Path) -> bool:
-    """Return whether a file starts like PyTorch's: with the magic bytes of a zip archive or of pickle protocol 2."""
+def _starts_with(path: Path, *beginnings: bytes) -> bool:
     try:
         with path.open("rb") as stream:
-            return stream.read(4).startswith((b"PK", b"\x80\x02"))
+            return stream.read(4).startswith(beginnings)
     except OSError as error:
         raise WeightsError(f"{escape(path)}: cannot be read: {first_line(error)}") from error
 
@@ -117,7 +118,7 @@ def _looks_like_tensors(path: Path) -> bool:
 def verify_file(file: WeightFile, path: Path) -> str:
     """Check the size and the hash of a file against the manifest.
 
-    A file without a published hash must at least start like a PyTorch file.
+    A file without a published hash must at least start like a PyTorch file, or like JSON if it holds tokens.
 
     Args:
         file: the expected file.
@@ -136,8 +137,9 @@ def verify_file(file: WeightFile, path: Path) -> str:
         raise WeightsError(f"{where}: cannot be read: {first_line(error)}") from error
     if file.bytes is not None and size != file.bytes:
         raise WeightsError(f"{where}: {size} bytes, expected {file.bytes}: {advice}")
-    if not file.is_hashed and not _looks_like_tensors(path):
-        raise WeightsError(f"{where}: not a PyTorch file (perhaps a web page): {advice}")
+    if not file.is_hashed and not _starts_with(path, *_BEGINNINGS[file.form == "tokenizer"]):
+        kind = "JSON" if file.form == "tokenizer" else "a PyTorch file"
+        raise WeightsError(f"{where}: not {kind} (perhaps a web page): {advice}")
     # git hashes a header and the content. Neither it nor md5 is asked for by choice: nothing better is published.
     expected = {
         "sha256": (hashlib.sha256(), file.sha256),
@@ -173,14 +175,13 @@ def bundle_paths(bundle: Bundle, weights_dir: Path | None = None) -> tuple[dict[
     paths: dict[str, Path] = {}
     missing: list[WeightFile] = []
     known = list_files()
-    texts = {bundle.parser.get("thresholds"), bundle.parser.get("classes"), *bundle.texts.values()}
     for name in bundle.files:
         try:
             path = None if bundle.root is None else inside(bundle.root, name)
         except ValueError as error:
             raise WeightsError(f"bundle {shown(bundle.name)}: {error}") from error
         if path is not None and is_file(path):
-            if path.suffix.lower() not in WEIGHT_SUFFIXES and name not in texts:
+            if path.suffix.lower() not in WEIGHT_SUFFIXES and bundle.most_bytes(name) is None:
                 raise WeightsError(
                     f"bundle {shown(bundle.name)}: {shown(name)} is not a weight file;"
                     f" their names end with {', '.join(WEIGHT_SUFFIXES)}"

@@ -14,7 +14,7 @@ from .errors import WeightsError
 from .messages import MAX_SHOWN, escape, first_line, shown
 from .parts import is_reference
 from .safe_paths import inside, is_file, is_folder
-from .toml import parse_toml, read_toml, toml_string
+from .toml import MAX_TOML, parse_toml, read_toml, toml_string
 
 DEFAULT_BUNDLE = "leap-llp"
 OPEN_BUNDLE = "open"  # any classes by their names
@@ -29,6 +29,7 @@ FORMS = {
     "tensors": "tensors by name",
     "module": "a whole pickled module, of which the tensors are read in a process of its own",
     "keras": "Keras' weights of VGG19",
+    "tokenizer": "the tokens of a text encoder, in JSON",
 }
 SUPERVISIONS = ("full", "weak")  # of localizers
 # Extractors give files and folders their names: no separators, no hidden files, at most 64 characters.
@@ -36,6 +37,10 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .+-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PARSER_FILES = ("checkpoint", "file", "label_embeddings", "thresholds", "classes")
 THRESHOLDS_SUFFIX = ".toml"  # of the file of thresholds that a bundle may have
+CLASSES_SUFFIXES = (".toml", ".txt")  # of the file of classes that an open bundle may have
+TOKENS_SUFFIX = ".json"
+MAX_TOKENS_FILE = 16 << 20  # bytes of a tokenizer.json
+MAX_CLASSES_FILE = 16 << 20  # bytes of a file of classes; fewer characters of it are read
 _PARSER_KEYS = ("family", "supervision", "decision", *_PARSER_FILES)
 
 
@@ -160,8 +165,7 @@ class Bundle:
         """Raise ValueError for an entry of the parser that cannot be."""
         if self.texts and set(self.parser) - {"classes"}:
             raise ValueError("it has `texts`, to find any classes, and a parser of its own; leave one of them out")
-        if unknown := sorted(set(self.texts) - set(self.extractors)):
-            raise ValueError(f"texts has {shown(unknown[0])}, which is not one of its extractors")
+        self._check_texts()
         if unknown := sorted(set(self.parser) - set(_PARSER_KEYS)):
             raise ValueError(f"parser has an unknown key {shown(unknown[0])}; known: {', '.join(_PARSER_KEYS)}")
         if not self.parser.get("thresholds", THRESHOLDS_SUFFIX).endswith(THRESHOLDS_SUFFIX):
@@ -170,6 +174,44 @@ class Bundle:
         supervision = self.parser.get("supervision", SUPERVISIONS[0])
         if supervision not in SUPERVISIONS:
             raise ValueError(f"supervision is {shown(supervision)}, expected {' or '.join(SUPERVISIONS)}")
+
+    def _check_texts(self) -> None:
+        """Raise ValueError for text encoders, or a file of classes, that cannot be."""
+        if unknown := sorted(set(self.texts) - set(self.extractors)):
+            raise ValueError(f"texts has {shown(unknown[0])}, which is not one of its extractors")
+        classes = self.parser.get("classes")
+        if not self.texts:
+            if classes is not None:
+                raise ValueError("its parser has a file of classes, which goes with `texts`, to find any classes")
+            return
+        if missing := sorted(set(self.extractors) - set(self.texts)):
+            raise ValueError(f"texts lacks {shown(missing[0])}: to find any classes, every extractor encodes sentences")
+        if self.labels is not None:
+            raise ValueError("it has `texts`, to find any classes, and `labels` of its own; leave one of them out")
+        if classes is not None and not classes.endswith(CLASSES_SUFFIXES):
+            raise ValueError(f"classes is {shown(classes)}, expected a file with the suffix .toml or .txt")
+        for name, tokens in self.texts.items():
+            if name in self.parts or self.seed is not None:
+                if tokens:
+                    raise ValueError(f"texts names a file for {name}, which needs none")
+            elif not tokens:
+                raise ValueError(f"texts names no file of tokens for {name}, its tokenizer.json")
+            elif self.root is not None and "." in tokens and not tokens.endswith(TOKENS_SUFFIX):
+                raise ValueError(f"the tokens of {name} are {shown(tokens)}, expected a file with the suffix .json")
+
+    def most_bytes(self, file: str) -> int | None:
+        """Return how large a file of text may be: of thresholds, classes or tokens; None for weight files.
+
+        Args:
+            file: one of `files`.
+        """
+        if file in self.extractors.values():
+            return None
+        if file == self.parser.get("thresholds"):
+            return 4 * MAX_TOML  # of as many characters
+        if file == self.parser.get("classes"):
+            return MAX_CLASSES_FILE
+        return MAX_TOKENS_FILE if file in self.texts.values() else None
 
     def _names(self) -> list[tuple[str, str]]:
         """Return what is named, and its name: extractors, the profile, the label set, the parser's family."""
@@ -212,8 +254,11 @@ class Bundle:
             )
 
     def without_extractors(self) -> Bundle:
-        """Return the bundle with its parser alone: what scores need, of features that are already extracted."""
-        return replace(self, extractors={}, parts={})
+        """Return the bundle with its parser alone: what scores need, of features that are already extracted.
+
+        Of an open one nothing is left out: its text encoders are in the files of its extractors.
+        """
+        return self if self.is_open else replace(self, extractors={}, parts={})
 
 
 _KEYS = {entry.name for entry in fields(Bundle)} - {"name", "root", "downloads", "classes"}  # of a bundle.toml

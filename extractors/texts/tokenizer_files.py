@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from ...weights.manifest import MAX_TOKENS_FILE
 from ...weights.messages import shown
 
-MAX_TOKENIZER_BYTES = 16 << 20  # of a file
 MAX_STEPS = 64  # normalizers, splits and others of one file
 _MODELS = ("BPE", "WordLevel", "WordPiece")
 _STEPS = {
@@ -49,8 +49,8 @@ def check_tokenizer(content: bytes) -> str:
     Raises:
         ValueError: it is not such a file, or does something to sentences that is not known to be harmless.
     """
-    if len(content) > MAX_TOKENIZER_BYTES:
-        raise ValueError(f"larger than {MAX_TOKENIZER_BYTES >> 20} MiB")
+    if len(content) > MAX_TOKENS_FILE:
+        raise ValueError(f"larger than {MAX_TOKENS_FILE >> 20} MiB")
     try:
         values = json.loads(content)
     except (ValueError, RecursionError) as error:

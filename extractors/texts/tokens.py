@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ...weights.manifest import MAX_TOKENS_FILE
 from ...weights.messages import escape, first_line, shown
 from ...weights.unicode import read_bytes
-from .tokenizer_files import MAX_TOKENIZER_BYTES, check_tokenizer
+from .tokenizer_files import check_tokenizer
 
 MAX_SENTENCE_TOKENS = 10_000
 
@@ -25,7 +26,7 @@ class FileTokenizer:
         from tokenizers import Tokenizer
 
         try:
-            self._tokenizer = Tokenizer.from_str(check_tokenizer(read_bytes(path, limit=MAX_TOKENIZER_BYTES)))
+            self._tokenizer = Tokenizer.from_str(check_tokenizer(read_bytes(path, limit=MAX_TOKENS_FILE)))
         except Exception as error:  # the library raises bare Exception
             raise ValueError(f"{escape(path)}: not a tokenizer.json: {first_line(error)}") from error
         self._tokenizer.no_truncation()

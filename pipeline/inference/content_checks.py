@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -111,6 +111,25 @@ def _check_visual(name: str, path: Path) -> str:
     return f"{matches}; features are those of torchvision's network (they differ by {difference:.2g})"
 
 
+def _check_tokens(sentences: Mapping[str, Sequence[int]], path: Path) -> str:
+    """Compare the tokens of sentences with published ones. Raises WeightsError if they differ."""
+    from ...extractors.texts.tokens import FileTokenizer
+
+    try:
+        tokenizer = FileTokenizer(path)
+        wrong = [text for text, tokens in sentences.items() if tokenizer.encode(text) != list(tokens)]
+    except ValueError as error:
+        raise WeightsError(str(error)) from error
+    if wrong:
+        raise WeightsError(
+            f"{escape(path)}: does not give the published tokens of {wrong[0]!r}: it is another tokenizer"
+        )
+    return "gives the published tokens; its hash is not known here"
+
+
+# In the documentation of transformers, of CLIPTokenizer and RobertaTokenizer.
+_CLIP_TOKENS = {"a photo of a cat": (49406, 320, 1125, 539, 320, 2368, 49407)}
+_ROBERTA_TOKENS = {"Hello world": (0, 31414, 232, 2), " Hello world": (0, 20920, 232, 2)}
 CONTENT_CHECKS: dict[str, Callable[[Path], str]] = {
     "resnet152": partial(_check_visual, "resnet152"),
     "r2plus1d_18": partial(_check_visual, "r2plus1d_18"),
@@ -120,6 +139,8 @@ CONTENT_CHECKS: dict[str, Callable[[Path], str]] = {
     "clap": lambda path: f"{_check_features('clap', path)}; its hash is not known here",
     "clip_b32": lambda path: f"matches the published hash; {_check_features('clip_b32', path)}",
     "clap_unfused": lambda path: f"matches the published hash; {_check_features('clap_unfused', path)}",
+    "clip_tokenizer": partial(_check_tokens, _CLIP_TOKENS),
+    "roberta_tokenizer": partial(_check_tokens, _ROBERTA_TOKENS),
     "vggish": _check_vggish,
     "leap_llp": _check_leap,
 }

@@ -19,6 +19,7 @@ from ...weights.toml import toml_string
 from ..descriptions import describe_decision
 from ..errors import SetupError
 from ..metrics import LEVELS, SCORE_NAMES
+from ..open_vocabulary.classes import read_vocabulary
 from ..text import escape
 from ..text_files import read_json
 from .quantization_record import format_quantization, read_record
@@ -32,6 +33,7 @@ _DESCRIPTIONS = {
     False: "A model for audio-visual video parsing.",
     True: "A model for audio-visual event localization.",
 }
+_OPEN_DESCRIPTION = "A pair of networks that finds any classes by their names in videos."
 _SETTINGS = ("model", "objective", "training")  # tables of a recipe
 
 
@@ -119,10 +121,11 @@ def format_card(
     """
     about = _read_parser(bundle)
     localizes = about is not None and isinstance(about.config, LocalizerConfig)
+    description = _OPEN_DESCRIPTION if bundle.is_open else _DESCRIPTIONS[localizes]
     title = address.subfolder.rpartition("/")[2] or address.repo.partition("/")[2]
     sections = [
         _metadata(licence, tag=_TAGS[localizes]),
-        f"# {_text(title)}\n\n{_text(bundle.description or _DESCRIPTIONS[localizes])}",
+        f"# {_text(title)}\n\n{_text(bundle.description or description)}",
     ]
     if bundle.warning:
         sections.append(f"> **Warning:** {_text(bundle.warning)}")
@@ -133,7 +136,9 @@ def format_card(
         sections.append("## Classes\n\n" + ", ".join(map(_text, about.config.labels)))
         sections.append("## Scores\n\n" + _scores(about, scores))
         sections.append("## Training\n\n" + _training(about.record))
-    sections.append("## Use\n\n" + _usage(address, has_parser=about is not None))
+    if bundle.is_open and about is None:
+        sections.append("## Classes\n\n" + _open_classes(bundle))
+    sections.append("## Use\n\n" + _usage(address, bundle, has_parser=about is not None))
     sections.append("## Licence\n\n" + _licences(bundle, licence))
     return "\n\n".join(sections) + "\n"
 
@@ -277,7 +282,24 @@ def _toml(value: object) -> str:
     return str(value) if isinstance(value, (int, float)) else toml_string(str(value))
 
 
-def _usage(address: HubAddress, *, has_parser: bool) -> str:
+def _open_classes(bundle: Bundle) -> str:
+    """Return what an open bundle looks for."""
+    file = bundle.parser.get("classes")
+    if not file:
+        return "Whatever the user names: sentences with the names are compared with pictures and sounds."
+    assert bundle.root is not None  # of `format_card`
+    vocabulary = read_vocabulary(f"@{bundle.root / file}")
+    origins = {"default": "are the defaults of the rule", "given": "are given", "calibrated": "were calibrated"}
+    return (
+        f"{', '.join(map(_text, vocabulary.labels))}\n\nThey are found by sentences with their names, by the rule"
+        f" {vocabulary.rule.name}; the thresholds {origins[vocabulary.origin]}. `--classes` finds others."
+    )
+
+
+def _usage(address: HubAddress, bundle: Bundle, *, has_parser: bool) -> str:
+    if bundle.is_open:
+        classes = "" if {"classes", "checkpoint"} & set(bundle.parser) else ' --classes "dog barking, applause"'
+        return f"With avvp and its extra `hub`:\n\n```bash\navvp-parse --weights {address}{classes} video.mp4\n```"
     if not has_parser:
         return f"```bash\navvp extract videos/ -o features/ --weights {address}\n```"
     return (

@@ -8,9 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ...extractors.texts.tokenizer_files import check_tokenizer
 from ...weights.errors import WeightsError
 from ...weights.locate import sha256_of
-from ...weights.manifest import BUNDLE_FILE, Bundle, format_bundle, list_files, read_named_bundle
+from ...weights.manifest import (
+    BUNDLE_FILE,
+    MAX_TOKENS_FILE,
+    Bundle,
+    format_bundle,
+    list_files,
+    read_named_bundle,
+)
 from ...weights.messages import shown
 from ...weights.remote.bundles import HUB_SUFFIX
 from ...weights.remote.hub import DEFAULT_REVISION, LOG_IN, HubAddress, ask, library, list_hub_files, resolve_commit
@@ -18,8 +26,10 @@ from ...weights.remote.pace import MAX_SECONDS
 from ...weights.safe_paths import is_file
 from ...weights.tensor_files import check_tensor_file
 from ...weights.toml import read_toml
+from ...weights.unicode import read_bytes
 from ..errors import SetupError
 from ..files import exclusive_lock
+from ..open_vocabulary.classes import read_vocabulary
 from ..text import escape
 from .model_card import CARD_FILE, format_card, read_scores
 
@@ -54,8 +64,8 @@ def _own_files(bundle: Bundle, root: Path) -> dict[str, Path]:
             if name in list_files():
                 continue  # whoever loads the bundle gets it from its publisher
             raise SetupError(f"{escape(path)}: no such file, but the bundle names it; has the run an epoch yet?")
-        if name == bundle.parser.get("thresholds"):
-            _check_text(path)
+        if bundle.most_bytes(name) is not None:
+            _check_text(bundle, name, path)
         elif not name.endswith(HUB_SUFFIX):
             raise SetupError(f"{escape(path)}: not a file of safetensors; others are not read from a hub")
         else:
@@ -64,12 +74,20 @@ def _own_files(bundle: Bundle, root: Path) -> dict[str, Path]:
     return files
 
 
-def _check_text(path: Path) -> None:
-    """Raise SetupError unless a file of thresholds can be read from a hub."""
+def _check_text(bundle: Bundle, name: str, path: Path) -> None:
+    """Raise SetupError unless a file of thresholds, classes or tokens can be read from a hub."""
+    if name == bundle.parser.get("classes"):
+        read_vocabulary(f"@{path}")
+        return
+    is_tokens = name in bundle.texts.values()
     try:
-        read_toml(path)
+        if is_tokens:
+            check_tokenizer(read_bytes(path, limit=MAX_TOKENS_FILE))
+        else:
+            read_toml(path)
     except ValueError as error:
-        raise SetupError(f"{escape(path)}: not a readable file of thresholds: {error}") from error
+        kind = "tokens" if is_tokens else "thresholds"
+        raise SetupError(f"{escape(path)}: not a readable file of {kind}: {error}") from error
 
 
 @contextlib.contextmanager

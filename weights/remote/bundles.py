@@ -22,7 +22,6 @@ from ..manifest import BUNDLE_FILE, MAX_BUNDLE, Bundle, WeightFile, read_bundle,
 from ..messages import escape, first_line, shown
 from ..safe_paths import is_file
 from ..source import ANYWHERE, WeightSource
-from ..toml import MAX_TOML
 from .fetch import fetch_file
 from .hub import (
     HubAddress,
@@ -37,7 +36,6 @@ from .hub import (
 )
 
 HUB_SUFFIX = ".safetensors"  # of weight files that are read from a hub
-_THRESHOLDS_BYTES = 4 * MAX_TOML  # of a file of thresholds, of as many characters
 _HUB_FOLDER = "hub"
 _RECORD = "hub.json"
 _MAX_RECORD = 1 << 16  # characters
@@ -122,10 +120,10 @@ def _fetch_description(address: HubAddress, place: Path, source: WeightSource) -
     bundle = read_bundle(place)
     files = list_hub_files(address, commit, sorted(set(bundle.files)))
     for name, file in files.items():
-        is_text = name == bundle.parser.get("thresholds")
-        if not is_text and not name.endswith(HUB_SUFFIX):
+        most = bundle.most_bytes(name)
+        if most is None and not name.endswith(HUB_SUFFIX):
             raise WeightsError(f"{address}: {shown(name)} is not read from a hub: only files of safetensors are")
-        if file.size > (_THRESHOLDS_BYTES if is_text else MAX_FILE_BYTES):
+        if file.size > (MAX_FILE_BYTES if most is None else most):
             raise WeightsError(f"{address}: {shown(name)} has {file.size} bytes, more than such a file may have")
     record = {"repository": address.repo, "commit": commit, "files": {k: list(v) for k, v in files.items()}}
     _write(place / _RECORD, json.dumps(record, indent=1) + "\n")

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from avvp.extractors.texts.registry import build_text_encoder, untrained_text_encoder
-from avvp.extractors.texts.tokenizer_files import MAX_TOKENIZER_BYTES, check_tokenizer
+from avvp.extractors.texts.tokenizer_files import check_tokenizer
 from avvp.extractors.texts.tokens import FileTokenizer
+from avvp.weights.manifest import MAX_TOKENS_FILE
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
 CLIP_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
@@ -100,7 +101,7 @@ def test_a_file_that_says_things_twice_is_read_as_it_was_checked() -> None:
 
 def test_large_files_are_refused(tmp_path: Path) -> None:
     with (tmp_path / "t.json").open("wb") as file:
-        file.truncate(MAX_TOKENIZER_BYTES + 1)
+        file.truncate(MAX_TOKENS_FILE + 1)
     with pytest.raises(ValueError, match="larger than 16 MiB"):
         FileTokenizer(tmp_path / "t.json")
     with pytest.raises(ValueError, match="No such file"):
