@@ -177,8 +177,8 @@ def _events(active: NDArray[np.bool_], classes: NDArray[np.intp]) -> list[ClipEv
 def _refine(
     events: list[ClipEvent], clip: PublishedClip, kind: str, classes: NDArray[np.intp], settings: PublishedSettings
 ) -> list[ClipEvent]:
-    """Return the events whose seconds alone are like their class; the most alike if none is. One event stays."""
-    if settings.refinement is None or len(events) < 2:
+    """Return the events whose seconds alone are like their class; the most alike if none is."""
+    if settings.refinement is None or not events:
         return events
     kept, own_scores = [], []
     for event in events:

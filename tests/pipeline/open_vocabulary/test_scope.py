@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from avvp.pipeline.open_vocabulary import scope as module
+from avvp.pipeline.open_vocabulary import sparse
 from avvp.pipeline.open_vocabulary.scope import Scope, score_weights
 from avvp.pipeline.open_vocabulary.similarities import Similarities
 from avvp.pipeline.open_vocabulary.sparse import sparse_weights
@@ -75,6 +76,17 @@ def test_texts_that_are_the_same_share_a_weight() -> None:
     np.testing.assert_allclose(weights[:, :6] + weights[:, 6:], sparse_weights(rows, table, 0.1), atol=1e-5)
 
 
+@pytest.mark.parametrize("start", [0.0, 1.0])
+def test_the_exact_solution_is_found_from_anywhere(start: float) -> None:
+    rows, table = problem(40, 64, alike=0.1)
+    gains = 2 * rows @ table.T - 0.1
+    gram = table @ table.T
+    expected = sparse_weights(rows, table, 0.1)
+    for row, weights in zip(gains[:20], expected, strict=False):
+        found = sparse._exact(gram, row, np.full(40, start))  # pyright: ignore[reportPrivateUsage]
+        np.testing.assert_allclose(found, weights, atol=1e-10)
+
+
 def test_a_text_that_another_explains_has_no_weight() -> None:
     table = unit(np.array([[1.0, 0, 0], [1, 0.6, 0], [0, 0, 1]]))
     weights = sparse_weights(table[:1], table, 0.3)
@@ -122,6 +134,34 @@ def test_the_other_modality_makes_a_class_cheaper() -> None:
     np.testing.assert_array_equal(
         scores(with_sound, eta=0.0)["visual"], scores(alone, eta=0.0)["visual"]
     )  # without its help
+
+
+def test_scores_are_those_of_the_equations_written_out() -> None:
+    """Second by second, with scikit-learn's Lasso, whose penalty is made equal for all by scaling the texts."""
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    similarities = scene(12, [("visual", 0, 2, 6), ("audio", 0, 4, 9), ("audio", 1, 0, 3)], entries=12, noise=0.03)
+    texts = {m: unit(rows - rows.mean(axis=0)) for m, rows in similarities.texts.items()}
+    lasso = linear_model.Lasso(alpha=1 / 128, positive=True, fit_intercept=False, tol=1e-13, max_iter=1_000_000)
+
+    def solve(modality: str, t: int, factors: NDArray[Any]) -> NDArray[Any]:
+        z = similarities.embeddings[modality][t]
+        penalty = 2 * (texts[modality] @ z).max() * 0.3 * factors  # |z - wC|^2 + penalty w, of 64 dimensions
+        return lasso.fit((texts[modality] / penalty[:, None]).T, z).coef_ / penalty
+
+    first = {m: np.array([solve(m, t, np.ones(12)) for t in range(12)]) for m in texts}
+    s = {m: w / w.max(axis=1, keepdims=True) for m, w in first.items()}
+    found = scores(similarities)
+    for modality, other in (("audio", "visual"), ("visual", "audio")):
+        for t in range(12):
+            near = texts[other] @ similarities.embeddings[other][t]
+            explained = texts[other] @ (first[other][t] @ texts[other])
+            q = max(0, near @ explained / np.linalg.norm(near) / np.linalg.norm(explained))
+            support = s[other].max(axis=0) * (1 + 4 * s[other][t] * q)
+            w = solve(modality, t, np.clip(np.exp(-support), 0.1, 1))
+            present = np.append(w[w > 1e-10], 0)
+            scale = present.std(ddof=1) * np.clip((len(present) - 1) / 16, 0.25, 1.25)
+            expected = np.where(w > 1e-10, 1 / (1 + np.exp(-(w - present.mean()) / scale)), 0)
+            np.testing.assert_allclose(found[modality][t], expected[:3], atol=1e-6)
 
 
 def test_order_of_the_list_changes_nothing() -> None:
@@ -185,7 +225,8 @@ def test_a_class_without_a_sentence_for_a_modality_has_no_events_in_it() -> None
 def test_seconds_that_are_alike_to_all_entries_have_no_events() -> None:
     same = np.tile(np.ones(8) / np.sqrt(8), (10, 1))
     texts = {modality: np.tile(same[:1], (5, 1)) for modality in ("audio", "visual")}
-    similarities = Similarities.of({"audio": same, "visual": np.zeros((10, 8))}, texts, 2)
+    texts["audio"] = unit(texts["audio"] + 1e-4 * np.eye(5, 8))  # what rounding may leave
+    similarities = Similarities.of({"audio": same + 1e-4 * np.eye(10, 8), "visual": np.zeros((10, 8))}, texts, 2)
     for table in scores(similarities).values():
         assert not table.any()
     alone = scene(20, [("visual", 0, 1, 9)], classes=1, entries=1)
