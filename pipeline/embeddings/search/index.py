@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,7 +31,7 @@ from ...timeline import SINGLE_MODALITIES, Modality
 from .kept import Archive, KeptFile, rows_of
 from .query import SearchQuery, SearchSettings
 from .scores import unit_rows
-from .search import Progress, SearchOutcome, search_files
+from .search import Progress, Ranking, SearchOutcome, search_each
 
 INDEX_SECONDS = 1_000_000  # of fewer seconds, all are compared
 PART_BYTES = 1 << 30  # of files of a part: 420,000 seconds of CLIP and CLAP
@@ -72,9 +73,15 @@ class _Part:
     indexes: Mapping[Modality, Any]
     counts: tuple[int, int]  # files that are in it, and their seconds
 
-    def files_of(self, modality: Modality, rows: NDArray[np.int64]) -> Iterator[KeptFile]:
-        for place in np.unique(np.searchsorted(self.firsts[modality], rows, side="right") - 1).tolist():
-            yield self.files[place]
+    def best_of_files(
+        self, modality: Modality, scores: NDArray[np.float32], rows: NDArray[np.int64]
+    ) -> dict[KeptFile, float]:
+        """Return file -> its highest z, of rows with their z, the highest first."""
+        places = np.searchsorted(self.firsts[modality], rows, side="right") - 1
+        known, first = np.unique(places, return_index=True)
+        return {
+            self.files[place]: float(scores[row]) for place, row in zip(known.tolist(), first.tolist(), strict=True)
+        }
 
 
 class SearchIndex:
@@ -90,7 +97,7 @@ class SearchIndex:
 
     def nearest(
         self, vector: NDArray[np.float32], modality: Modality, count: int, *, exact: bool
-    ) -> tuple[list[KeptFile], float]:
+    ) -> tuple[dict[KeptFile, float], float]:
         """Find the seconds with the highest z.
 
         Args:
@@ -100,15 +107,17 @@ class SearchIndex:
             exact: compare all groups of rows, in place of the nearest.
 
         Returns:
-            The files that have them, and the lowest z among them; minus infinity if the groups have no others.
+            The files that have them, with their highest z; and the lowest z among the seconds, minus infinity if the
+            groups have no others.
         """
         found = [_search_part(part, vector, modality, count, exact=exact) for part in self._parts]
         values = np.concatenate([scores for scores, _ in found]) if found else np.empty(0, np.float32)
-        lowest = float(np.partition(values, -count)[-count]) if len(values) >= count else float("-inf")
-        files: dict[KeptFile, None] = {}
+        lowest = float(np.partition(values, -count)[-count]) if len(values) >= count else -math.inf
+        files: dict[KeptFile, float] = {}
         for part, (scores, rows) in zip(self._parts, found, strict=True):
-            files |= dict.fromkeys(part.files_of(modality, rows[scores >= lowest]))
-        return list(files), lowest
+            chosen = scores >= lowest
+            files |= part.best_of_files(modality, scores[chosen], rows[chosen])
+        return files, lowest
 
 
 def _search_part(
@@ -118,7 +127,7 @@ def _search_part(
     if (index := part.indexes.get(modality)) is None:
         return np.empty(0, np.float32), np.empty(0, np.int64)
     index.nprobe = index.nlist if exact else max(_LEAST_GROUPS, -(-index.nlist // _GROUPS_READ))
-    scores, rows = index.search(vector[None], min(count, index.ntotal))
+    scores, rows = index.search(vector[None], min(count, index.ntotal))  # the highest first
     known = rows[0] >= 0
     return scores[0][known], rows[0][known]
 
@@ -330,17 +339,38 @@ def search_index(
     rounding = _HALF_ROUNDING * max(float(np.linalg.norm(table, axis=0).max()) for table in vectors.values())
     count = max(_FIRST_ROWS, 10 * settings.top)
     while True:
-        found = [
-            index.nearest(table[:, place], modality, count, exact=exact)
-            for modality, table in vectors.items()
-            for place in range(len(texts))
-        ]
-        lowest = max(bound for _, bound in found) + rounding  # moments above it are complete
-        files = dict.fromkeys(file for files, _ in found for file in files)
-        ranking = search_files(archive, files, query, settings)
-        moments = ranking.moments()
+        best: dict[KeptFile, float] = {}  # no second of a file has a higher z
+        lowest = -math.inf  # no second of another file
+        for modality, table in vectors.items():
+            for place in range(len(texts)):
+                files, bound = index.nearest(table[:, place], modality, count, exact=exact)
+                lowest = max(lowest, bound + rounding)
+                for file, z in files.items():
+                    best[file] = max(best.get(file, -math.inf), z + rounding)
+        ranking, enough = _search_best(archive, best, query, settings, lowest)
         complete = lowest < settings.min_z
-        if sum(moment.z >= lowest for moment in moments) >= settings.top or (complete and exact):
-            return SearchOutcome(moments, ranking.total if complete and exact else None, *index.counts, ranking.best)
+        if enough or (complete and exact):
+            total = ranking.total if complete and exact and not enough else None
+            return SearchOutcome(ranking.moments(), total, *index.counts, ranking.best)
         exact = exact or complete  # the groups that are nearest to the texts have too few
         count *= _GROWTH
+
+
+def _search_best(
+    archive: Archive, best: Mapping[KeptFile, float], query: SearchQuery, settings: SearchSettings, lowest: float
+) -> tuple[Ranking, bool]:
+    """Compare files in the order of the highest z that they can have, until no other can have a better moment.
+
+    Returns:
+        The moments, and whether the best ones are among them.
+    """
+    ranking = Ranking(query, settings)
+    ordered = sorted(best, key=lambda file: -best[file])
+    bounds = [max(best[file], lowest) for file in ordered[1:]] + [lowest]
+    for searched, bound in zip(search_each(archive, ordered, query, settings), bounds, strict=False):
+        if searched is not None:
+            ranking.add(searched)
+        moments = ranking.moments()
+        if len(moments) == settings.top and moments[-1].z >= bound:
+            return ranking, True
+    return ranking, False

@@ -20,7 +20,7 @@ from .kept import Archive, KeptFile, rows_of
 from .query import SearchQuery, SearchSettings
 from .scores import file_scores, join_seconds, sense_scores
 
-_AHEAD = 32  # files
+_AHEAD = 8  # files
 Progress = Callable[[int, int], None]  # called with what is done, and in total
 TOGETHER = " + "  # between the texts of a moment that has all of them
 
@@ -192,7 +192,7 @@ def search_all(
         The best moments.
     """
     ranking, count, seconds = Ranking(query, settings), 0, 0
-    for done, searched in enumerate(_search_each(archive, archive.files, query, settings), 1):
+    for done, searched in enumerate(search_each(archive, archive.files, query, settings), 1):
         if searched is not None:
             ranking.add(searched)
             count, seconds = count + 1, seconds + searched.embeddings.seconds
@@ -200,15 +200,7 @@ def search_all(
     return SearchOutcome(ranking.moments(), ranking.total, count, seconds, ranking.best)
 
 
-def search_files(archive: Archive, files: Iterable[KeptFile], query: SearchQuery, settings: SearchSettings) -> Ranking:
-    """Return the best moments of some files of an archive."""
-    ranking = Ranking(query, settings)
-    for searched in filter(None, _search_each(archive, files, query, settings)):
-        ranking.add(searched)
-    return ranking
-
-
-def _search_each(
+def search_each(
     archive: Archive, files: Iterable[KeptFile], query: SearchQuery, settings: SearchSettings
 ) -> Iterator[Searched | None]:
     """Yield the z of files in order, None for one that cannot be used; some files are read ahead."""
