@@ -115,6 +115,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 MAY_IMPORT["pipeline.api"] = {
     *_INFERENCE,
+    "pipeline.embeddings",
     "pipeline.computing",
     "pipeline.batch",
     "pipeline.outputs.formats",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,8 @@ from ..text import escape
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from ..preprocess.media_summary import MediaSummary
 
 ARRAYS = "arrays"  # the format of media in memory
 MAX_CHANNELS = 8
@@ -189,3 +191,15 @@ def _to_numpy(array: Any) -> NDArray[Any]:
 
 def _type_name(array: Any) -> str:
     return str(array.dtype).removeprefix("torch.")
+
+
+def of_arrays(source: MediaArrays, summary: MediaSummary) -> MediaSummary:
+    """Replace what the facts say of the temporary file by what the caller knows."""
+    facts = replace(
+        summary.facts,
+        path=source.name,
+        format=ARRAYS,
+        audio_codec=None if summary.facts.audio_codec is None else "array",
+        video_codec=None if summary.facts.video_codec is None else "array",
+    )
+    return replace(summary, facts=facts)

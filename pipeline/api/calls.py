@@ -4,118 +4,34 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
-from ...weights.manifest import DEFAULT_BUNDLE, OPEN_BUNDLE, Bundle
 from ...weights.messages import shown
-from ...weights.remote.bundles import load_bundle
-from ...weights.source import DownloadProgress, WeightSource
-from ..computing.choose import choose
+from ...weights.source import DownloadProgress
 from ..decode.container.media_file import open_media_file
 from ..decode.options import DEFAULT_OPTIONS, DecodeOptions
-from ..devices import ComputePrecision, resolve_device
 from ..errors import MediaError, SetupError
 from ..features.compute_lanes import one_core
 from ..features.extract import FeatureSet
 from ..inference.bundle import LoadedBundle, load_networks, with_other_classes
-from ..inference.bundle_precision import check_named, precision_of
-from ..inference.extractors import LoadedExtractors, load_extractors
-from ..inference.other_profile import with_profile
+from ..inference.extractors import load_extractors
 from ..inference.similar_pictures import record_similar_pictures
-from ..open_vocabulary.open_bundle import with_classes
 from ..open_vocabulary.vocabulary import Vocabulary
-from ..precisions import default_backend
 from ..timeline import Timeline
 from .arrays import MediaArrays
+from .kept_files import KeptFiles
+from .loading import Loading, LoadOptions, Weights
 from .parser import Parser, ThresholdChoice
 from .progress import ProgressCallback
-from .session import Errors, FeatureSession, Part, Source, check_sources, is_single, unchanged
+from .session import Errors, FeatureSession, unchanged
+from .sources import Part, Source, check_sources, is_single
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-Weights = str | os.PathLike[str]
 _FOR_INSTANCE = 'classes=["dog barking", "applause"]'
-
-
-class LoadOptions(TypedDict, total=False):
-    """Keyword arguments of `load`, which `parse` and `extract` take, too."""
-
-    profile: str | None
-    device: str
-    precision: str
-    backend: str | None
-    compile: bool
-    threads: int | None
-    batch_size: int | None
-    workers: int | None
-    decoding: DecodeOptions
-    weights_dir: str | os.PathLike[str] | None
-    offline: bool
-    download_progress: DownloadProgress | None
-    trust_parts: Sequence[str]
-    classes: Sequence[str] | str | None
-    rule: str | None
-    background: str | None
-
-
-@dataclass(frozen=True)
-class _Loading:
-    """The fields of `LoadOptions`, with defaults."""
-
-    profile: str | None = None
-    device: str = "auto"
-    precision: str = "fp32"
-    backend: str | None = None
-    compile: bool = False
-    threads: int | None = None
-    batch_size: int | None = None
-    workers: int | None = None
-    decoding: DecodeOptions = DEFAULT_OPTIONS
-    weights_dir: str | os.PathLike[str] | None = None
-    offline: bool = False
-    download_progress: DownloadProgress | None = None
-    trust_parts: Sequence[str] = ()
-    classes: Sequence[str] | str | None = None
-    rule: str | None = None
-    background: str | None = None
-
-    @property
-    def source(self) -> WeightSource:
-        folder = None if self.weights_dir is None else Path(self.weights_dir)
-        return WeightSource(folder, self.offline, self.download_progress, tuple(self.trust_parts))
-
-    def bundle(self, weights: Weights | None) -> Bundle:
-        """Return the bundle of this name, under the profile and with the classes that are wanted."""
-        default = DEFAULT_BUNDLE if self.classes is None else OPEN_BUNDLE
-        name = default if weights is None else os.fspath(weights)
-        bundle = with_profile(load_bundle(name, self.source), self.profile)
-        if self.classes is not None:
-            rule = {} if self.rule is None else {"name": self.rule}
-            return with_classes(bundle, self.classes, background=self.background, **rule)
-        if self.rule is not None or self.background is not None:
-            raise ValueError("rule and background go with classes")
-        return bundle
-
-    def networks(self, bundle: Bundle) -> dict[str, Any]:
-        """Return arguments of `load_networks` and `load_extractors` beside the bundle."""
-        check_named(bundle, backend=self.backend)
-        wanted = ComputePrecision(self.precision, self.compile, self.backend or default_backend(self.precision))
-        precision = precision_of(bundle, wanted)
-        if not precision.is_chosen:
-            precision = choose(precision, resolve_device(self.device), self.threads).precision
-        return {"source": self.source, "device": self.device, "precision": precision}
-
-    def session(self, extractors: LoadedExtractors) -> FeatureSession:
-        return FeatureSession(
-            extractors,
-            decoding=self.decoding,
-            batch_size=self.batch_size,
-            threads=self.threads,
-            workers=self.workers,
-        )
 
 
 def load(
@@ -137,6 +53,7 @@ def load(
     classes: Sequence[str] | str | None = None,
     rule: str | None = None,
     background: str | None = None,
+    embeddings: str | os.PathLike[str] | Literal[False] | None = None,
 ) -> Parser:
     """Load the networks of a bundle, to parse many files.
 
@@ -168,6 +85,8 @@ def load(
         classes: of an open bundle, what to look for: names, or "@FILE", see `avvp parse --classes`.
         rule: how they are decided: `av2a`, `scope` or `fixed`; None is that of the file of classes, else `av2a`.
         background: a file of what they are compared with besides each other, or "none"; None is the shipped one.
+        embeddings: of an open bundle, folder in which those of files are kept, so that other classes decode nothing;
+            None is one in the user's cache, False keeps none.
 
     Returns:
         A context manager; `close` releases the networks.
@@ -178,9 +97,9 @@ def load(
         ValueError: the profile is unknown, a number is not positive, or the decoding options do not fit the profile.
         WeightsError: the bundle is unknown, or files are missing or damaged.
     """
-    loading = _Loading(
+    loading = Loading(
         profile, device, precision, backend, compile, threads, batch_size, workers, decoding, weights_dir, offline,
-        download_progress, trust_parts, classes, rule, background,
+        download_progress, trust_parts, classes, rule, background, embeddings,
     )  # fmt: skip
     named = loading.bundle(weights)
     try:
@@ -195,7 +114,10 @@ def load(
         with one_core():
             return with_other_classes(bundle, replace(named, classes=vocabulary.to_dict()), loading.source)
 
-    return Parser(bundle, loading.session(bundle.extractors), look_for if named.is_open else None)
+    session = loading.session(bundle.extractors)
+    store = loading.store(named)
+    kept = None if store is None else KeptFiles(store, bundle.extractors)
+    return Parser(bundle, session, look_for if named.is_open else None, kept)
 
 
 @overload
@@ -285,6 +207,8 @@ def parse(
         WeightsError: the bundle is unknown, or files are missing or damaged.
     """
     _check_source(source)
+    if (kept := _parse_kept(source, weights, Part(start, end), thresholds, Loading(**options))) is not None:
+        return kept
     parser = load(weights, **options)
     choices: dict[str, Any] = {"thresholds": thresholds, "start": start, "end": end, "progress": progress}
     if is_single(source):
@@ -362,7 +286,7 @@ def extract(
         WeightsError: the bundle is unknown, or files are missing or damaged.
     """
     _check_source(source)
-    loading = _Loading(**options)
+    loading = Loading(**options)
     bundle = loading.bundle(weights)
     networks = loading.networks(bundle)
     with one_core():
@@ -374,6 +298,27 @@ def extract(
         with session:
             return session.run(cast("Source", source), unchanged, **choices)
     return _closing(session, session.run_many(cast("Iterable[Source]", source), unchanged, errors=errors, **choices))
+
+
+def _parse_kept(
+    source: Source | Iterable[Source],
+    weights: Weights | None,
+    part: Part,
+    thresholds: ThresholdChoice | None,
+    loading: Loading,
+) -> Timeline | None:
+    """Parse a single file whose embeddings are kept, without loading what would compute them; None for all others."""
+    if not isinstance(source, str | os.PathLike):
+        return None
+    named = loading.bundle(weights)
+    if loading.store(named) is None:
+        return None
+    found = loading.find_kept(named, loading.networks(named), Path(source), part)
+    if found is None:
+        return None
+    bundle, embeddings = found
+    with Parser(bundle, loading.session(bundle.extractors)) as parser:
+        return parser.parse_features(embeddings.features(), thresholds=thresholds)
 
 
 def _closing(resource: Parser | FeatureSession, results: Iterator[Any]) -> Iterator[Any]:

@@ -25,8 +25,10 @@ from ..outputs.plots.attention_maps import AttentionMaps
 from ..text import escape
 from ..timeline import Timeline
 from .arrays import ARRAYS
+from .kept_files import KeptFiles
 from .progress import ProgressCallback
-from .session import Errors, FeatureSession, Part, Source, run, unchanged
+from .session import Errors, FeatureSession, run, unchanged
+from .sources import Part, Source
 from .workers import ParserClosedError
 
 ThresholdChoice = Thresholds | float | str | PathLike[str]
@@ -44,6 +46,7 @@ class Parser:
         bundle: LoadedBundle,
         session: FeatureSession,
         look_for: Callable[[Vocabulary], LoadedBundle] | None = None,
+        kept: KeptFiles | None = None,
     ) -> None:
         """Use loaded networks; `avvp.load` does this.
 
@@ -51,9 +54,10 @@ class Parser:
             bundle: extractors and parser.
             session: of its extractors.
             look_for: of an open bundle, returns its networks for other classes.
+            kept: features of files that are not computed again; None where none are kept.
         """
         self._bundle: LoadedBundle | None = bundle
-        self._look_for = look_for
+        self._look_for, self._kept = look_for, kept
         self._session = session
         self._name = bundle.name
 
@@ -188,7 +192,8 @@ class Parser:
             ValueError: a threshold, `start`, `end` or `errors` is out of range, or the thresholds are of other classes.
         """
         finish = self._timelines(self._decide(thresholds))
-        return run(self._session, source, finish, part=Part(start, end), progress=progress, errors=errors)
+        part = Part(start, end)
+        return run(self._session, source, finish, part=part, progress=progress, errors=errors, kept=self._kept)
 
     @overload
     def extract(
@@ -297,7 +302,7 @@ class Parser:
             raise SetupError(f"the classes of {escape(loaded.name)} are those that it was trained on")
         settings = {} if rule is None else {"name": rule}
         bundle = self._look_for(read_vocabulary(classes, background=background, **settings))
-        return Parser(bundle, self._session, self._look_for)
+        return Parser(bundle, self._session, self._look_for, self._kept)
 
     def attention(self, features: FeatureSet) -> AttentionMaps:
         """Compute LEAP's attention over the seconds, for each class, block and modality.

@@ -8,12 +8,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, replace
 from functools import partial
-from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 from weakref import finalize
 
-import numpy as np
 import torch
 
 from ...extractors.profiles import get_profile
@@ -25,50 +23,16 @@ from ..features.compute_lanes import ComputeLanes, LanesClosedError
 from ..features.extract import FeatureComputation, FeatureSet, decode_inputs
 from ..inference.extractors import LoadedExtractors
 from ..preprocess.media_summary import MediaSummary
-from .arrays import ARRAYS, MediaArrays, written
+from .arrays import MediaArrays, of_arrays, written
+from .kept_files import KeptFiles
 from .progress import FileProgress, ProgressCallback, follow
+from .sources import Part, Source, check_sources, is_single, source_name
 from .workers import DecodeAhead, ParserClosedError, Put, WorkerPool
 
-Source = str | PathLike[str] | MediaArrays
 Errors = Literal["return", "raise"]
 Output = TypeVar("Output")
 
 _ERRORS = ("return", "raise")
-
-
-@dataclass(frozen=True)
-class Part:
-    """The part of every file of a call: seconds on its clock; None for that of the parser's own options."""
-
-    start: float | None = None
-    end: float | None = None
-
-    def apply(self, decoding: DecodeOptions) -> DecodeOptions:
-        """Return the options for this part. Raises ValueError if it is not an interval."""
-        if self.start is None and self.end is None:
-            return decoding
-        start = decoding.start if self.start is None else self.start
-        return replace(decoding, start=start, end=decoding.end if self.end is None else self.end)
-
-
-def is_single(source: object) -> bool:
-    """Return whether a call has one source, not several."""
-    return isinstance(source, str | PathLike | MediaArrays)
-
-
-def check_sources(source: object) -> None:
-    """Raise TypeError for what is neither a path, nor arrays, nor an iterable of them."""
-    if is_single(source) or (isinstance(source, Iterable) and not isinstance(source, bytes | bytearray | np.ndarray)):
-        return
-    raise TypeError(
-        f"{type(source).__name__} is neither a path nor MediaArrays (avvp.MediaArrays(frames, frame_rate)), nor an"
-        " iterable of them"
-    )
-
-
-def source_name(source: Source) -> str:
-    """Return the path of a file, or the name of arrays."""
-    return source.name if isinstance(source, MediaArrays) else str(Path(source))
 
 
 class FeatureSession:
@@ -165,6 +129,7 @@ class FeatureSession:
         *,
         part: Part,
         progress: ProgressCallback | bool,
+        kept: KeptFiles | None = None,
     ) -> Output:
         """Compute the features of one source, and a result from them.
 
@@ -173,6 +138,7 @@ class FeatureSession:
             finish: computes the result.
             part: of the file.
             progress: as for `progress.follow`.
+            kept: features of files that are not computed again; None where none are kept.
 
         Returns:
             The result.
@@ -185,16 +151,24 @@ class FeatureSession:
         decoding = part.apply(self.decoding)
         with follow(progress, 1) as reports:
             name = source_name(source)
-            computation = self._computation()
-            with computation.cancelling():
-                summary = self._decode(
-                    source,
-                    lambda stream, inputs: computation.add(stream, inputs.copy()),
-                    computation,
-                    decoding,
-                    reports.of_decoding(name, 1),
-                )
-                features = self._finish(computation, source, summary, decoding, reports.of_decoding(name, 1))
+
+            def extract() -> FeatureSet:
+                computation = self._computation()
+                with computation.cancelling():
+                    summary = self._decode(
+                        source,
+                        lambda stream, inputs: computation.add(stream, inputs.copy()),
+                        computation,
+                        decoding,
+                        reports.of_decoding(name, 1),
+                    )
+                    return self._finish(computation, source, summary, decoding, reports.of_decoding(name, 1))
+
+            key, features = (None, None) if kept is None else kept.find(source, decoding)
+            if features is None:
+                features = extract()
+                if kept is not None:
+                    kept.keep(features, source, key, decoding)
             output = finish(features)
             reports.finish(name, 1)
         return output
@@ -207,6 +181,7 @@ class FeatureSession:
         part: Part,
         progress: ProgressCallback | bool,
         errors: Errors,
+        kept: KeptFiles | None = None,
     ) -> Iterator[tuple[Source, Output | MediaError]]:
         """Compute features and results of many sources, in their order.
 
@@ -218,6 +193,7 @@ class FeatureSession:
             part: of every file.
             progress: as for `progress.follow`.
             errors: `return`: a file that cannot be decoded yields its MediaError; `raise`: it raises it.
+            kept: as for `run`.
 
         Returns:
             An iterator over (source, result).
@@ -229,7 +205,7 @@ class FeatureSession:
         if errors not in _ERRORS:
             raise ValueError(f"errors is {errors!r}, expected one of {', '.join(_ERRORS)}")
         self._check_open()
-        return self._run_many(sources, finish, part.apply(self.decoding), progress, errors)
+        return self._run_many(sources, finish, part.apply(self.decoding), progress, errors, kept=kept)
 
     def _run_many(
         self,
@@ -238,29 +214,22 @@ class FeatureSession:
         decoding: DecodeOptions,
         progress: ProgressCallback | bool,
         errors: Errors,
+        *,
+        kept: KeptFiles | None,
     ) -> Iterator[tuple[Source, Output | MediaError]]:
         files = len(sources) if isinstance(sources, Sized) else None
-        waiting: deque[_Ahead] = deque()
+        waiting: deque[_Ahead | _Kept] = deque()
         started = enumerate(sources, 1)
         try:
             with follow(progress, files) as reports:
                 while True:
                     while len(waiting) < self._workers and (entry := next(started, None)) is not None:
-                        waiting.append(self._start(entry[1], entry[0], decoding, reports))
+                        waiting.append(self._start(entry[1], entry[0], decoding, reports, kept))
                     if not waiting:
                         return
                     ahead = waiting.popleft()
                     try:
-                        with ahead.computation.cancelling(), _noticing_closed_lanes():
-                            summary = ahead.file.read(ahead.computation.add)
-                            features = self._finish(
-                                ahead.computation,
-                                ahead.source,
-                                summary,
-                                decoding,
-                                reports.of_decoding(source_name(ahead.source), ahead.number),
-                            )
-                        output: Output | MediaError = finish(features)
+                        output: Output | MediaError = finish(self._read(ahead, decoding, reports, kept))
                     except MediaError as error:
                         reports.finish(source_name(ahead.source), ahead.number, failed=True)
                         if errors == "raise":
@@ -269,19 +238,43 @@ class FeatureSession:
                     else:
                         reports.finish(source_name(ahead.source), ahead.number)
                     finally:
-                        ahead.file.close()
+                        ahead.close()
                     yield ahead.source, output
         finally:
             for ahead in waiting:
-                ahead.file.close()
+                ahead.close()
 
-    def _start(self, source: Source, number: int, decoding: DecodeOptions, reports: FileProgress) -> _Ahead:
+    def _start(
+        self,
+        source: Source,
+        number: int,
+        decoding: DecodeOptions,
+        reports: FileProgress,
+        kept: KeptFiles | None,
+    ) -> _Ahead | _Kept:
         self._check_open()
         if not is_single(source):
             raise TypeError(f"{type(source).__name__} is neither a path nor MediaArrays")
+        key, features = (None, None) if kept is None else kept.find(source, decoding)
+        if features is not None:
+            return _Kept(source, number, features)
         computation, progress = self._computation(), reports.of_decoding(source_name(source), number)
         decode = partial(self._decode, source, computation=computation, decoding=decoding, progress=progress)
-        return _Ahead(source, number, computation, DecodeAhead(decode))
+        return _Ahead(source, number, key, computation, DecodeAhead(decode))
+
+    def _read(
+        self, ahead: _Ahead | _Kept, decoding: DecodeOptions, reports: FileProgress, kept: KeptFiles | None
+    ) -> FeatureSet:
+        """Return the features of a source that `_start` has started."""
+        if isinstance(ahead, _Kept):
+            return ahead.features
+        progress = reports.of_decoding(source_name(ahead.source), ahead.number)
+        with ahead.computation.cancelling(), _noticing_closed_lanes():
+            summary = ahead.file.read(ahead.computation.add)
+            features = self._finish(ahead.computation, ahead.source, summary, decoding, progress)
+        if kept is not None:
+            kept.keep(features, ahead.source, ahead.key, decoding)
+        return features
 
     def _computation(self) -> FeatureComputation:
         with self.computing():  # it may try the networks, to learn how much memory they need
@@ -304,7 +297,7 @@ class FeatureSession:
         if isinstance(source, MediaArrays):
             with written(source) as path:
                 try:
-                    return _of_arrays(source, self._decode(path, put, computation, decoding, progress))
+                    return of_arrays(source, self._decode(path, put, computation, decoding, progress))
                 except MediaError as error:
                     raise type(error)(Path(source.name), error.cause, error.category) from error
         return decode_inputs(
@@ -342,8 +335,25 @@ class _Ahead:
 
     source: Source
     number: int
+    key: str | None  # of its embeddings
     computation: FeatureComputation
     file: DecodeAhead
+
+    def close(self) -> None:
+        """Stop decoding."""
+        self.file.close()
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """A source whose features are kept."""
+
+    source: Source
+    number: int
+    features: FeatureSet
+
+    def close(self) -> None:
+        """Do nothing: nothing was started."""
 
 
 @contextlib.contextmanager
@@ -361,18 +371,6 @@ def _end(pool: WorkerPool, lanes: ComputeLanes | None) -> None:
         lanes.close()
 
 
-def _of_arrays(source: MediaArrays, summary: MediaSummary) -> MediaSummary:
-    """Replace what the facts say of the temporary file by what the caller knows."""
-    facts = replace(
-        summary.facts,
-        path=source.name,
-        format=ARRAYS,
-        audio_codec=None if summary.facts.audio_codec is None else "array",
-        video_codec=None if summary.facts.video_codec is None else "array",
-    )
-    return replace(summary, facts=facts)
-
-
 def run(
     session: FeatureSession,
     source: Source | Iterable[Source],
@@ -381,13 +379,14 @@ def run(
     part: Part,
     progress: ProgressCallback | bool,
     errors: Errors,
+    kept: KeptFiles | None = None,
 ) -> Any:
     """Run one source or many; arguments and results as for `FeatureSession.run` and `FeatureSession.run_many`."""
     check_sources(source)
     if not is_single(source):
         sources = cast("Iterable[Source]", source)
-        return session.run_many(sources, finish, part=part, progress=progress, errors=errors)
-    return session.run(cast("Source", source), finish, part=part, progress=progress)
+        return session.run_many(sources, finish, part=part, progress=progress, errors=errors, kept=kept)
+    return session.run(cast("Source", source), finish, part=part, progress=progress, kept=kept)
 
 
 def unchanged(features: FeatureSet) -> FeatureSet:

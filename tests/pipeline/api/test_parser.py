@@ -15,7 +15,8 @@ import avvp
 import numpy as np
 import pytest
 import torch
-from avvp.pipeline.api.session import FeatureSession, Part
+from avvp.pipeline.api.session import FeatureSession
+from avvp.pipeline.api.sources import Part
 from avvp.pipeline.api.workers import DecodeAhead, WorkerPool
 from avvp.pipeline.decode.options import DEFAULT_OPTIONS
 from support.bundles import LABELS
