@@ -55,3 +55,12 @@ def test_one_sound_for_a_window_has_no_time(run: Run, film: Path, bundle: Path, 
         ("visual", "red", 0, 65),
         ("visual", "blue", 65, 69),
     }
+
+
+@pytest.mark.parametrize("rule", ["fixed", "av2a", "scope"])
+@pytest.mark.parametrize("stream", ["audio", "video"])
+def test_a_missing_stream_has_no_events(run: Run, bundle: Path, tmp_path: Path, rule: str, stream: str) -> None:
+    scenes = [("red", "low tone", 3), (None, None, 3)]
+    half = make_film(tmp_path / "half.mp4", scenes, **{stream: False})
+    found = events(parse(run, half, bundle, tmp_path, "--rule", rule))
+    assert found == {("visual", "red", 0, 3) if stream == "audio" else ("audio", "low tone", 0, 3)}
