@@ -18,7 +18,7 @@ PACKAGES = ("weights", "models", "extractors", "pipeline")
 # `pipeline` stands for the modules directly in it: data types and pure arithmetic.
 _GROUND = {"pipeline", "extractors"}
 _DECODE = {"pipeline.decode", "pipeline.decode.container"}
-_MODELS = {"models", "models.files", "models.localizers", "models.loss_terms"}
+_MODELS = {"models", "models.files", "models.localizers", "models.loss_terms", "models.open"}
 _DATA = {*_GROUND, *_MODELS, "weights", "pipeline.features", "pipeline.datasets"}
 _INFERENCE = {
     *_DATA,
@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"models.loss_terms", "weights"},
     "models.files": {*_MODELS, "weights"},
     "models.localizers": {"models", "models.loss_terms", "weights"},
+    "models.open": {"models", "weights"},
     "extractors": {"weights"},
     "extractors.texts": {"extractors", "weights"},
     "pipeline": {"extractors", "weights", "weights.remote"},
@@ -101,6 +102,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *_INFERENCE,
         "pipeline.batch",
         "pipeline.computing",
+        "pipeline.embeddings",
         "pipeline.outputs.formats",
         "pipeline.outputs.html",
     },

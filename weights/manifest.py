@@ -104,7 +104,8 @@ class Bundle:
     extractors: Mapping[str, str]  # extractor name -> file
     parser: Mapping[str, str]  # "checkpoint" -> file; or "family" -> name, "file" and "label_embeddings" -> files;
     # with "supervision" -> "full" or "weak" for localizers; "decision" -> part in place of the checkpoint's; and
-    # "thresholds" -> file of thresholds in place of the configuration's; open: "classes" -> file of classes
+    # "thresholds" -> file of thresholds in place of the configuration's; open: "classes" -> file of classes,
+    # and "checkpoint" -> file of an adapter
     parts: Mapping[str, str] = field(default_factory=dict)  # extractor name -> "module:Name" of another package
     labels: str | None = None  # name of the label set, when the parser's file does not hold its labels
     seed: int | None = None  # of random parameters; there are no files then
@@ -163,7 +164,7 @@ class Bundle:
 
     def _check_parser(self) -> None:
         """Raise ValueError for an entry of the parser that cannot be."""
-        if self.texts and set(self.parser) - {"classes"}:
+        if self.texts and set(self.parser) - {"classes", "checkpoint"}:
             raise ValueError("it has `texts`, to find any classes, and a parser of its own; leave one of them out")
         self._check_texts()
         if unknown := sorted(set(self.parser) - set(_PARSER_KEYS)):
@@ -229,6 +230,11 @@ class Bundle:
     def is_open(self) -> bool:
         """Whether it finds any classes by their names."""
         return bool(self.texts)
+
+    @property
+    def is_adapted(self) -> bool:
+        """Whether it finds any classes with a temporal adapter, which was trained on some."""
+        return self.is_open and "checkpoint" in self.parser
 
     def check_worth_loading(self) -> None:
         """Raise ValueError if it has extractors alone, before anybody waits for its files, which may be large.

@@ -1,9 +1,10 @@
 """Checkpoints of this program: one safetensors file that holds a network and everything needed to rebuild it.
 
-The network is a parser, a localizer or a temporal teacher. The tensors include the label embeddings, of teachers the
-text features. The file's metadata holds, as JSON, the network's configuration, the specification of the features it was
-trained on, a record of the training, and which parts are of other packages. Loading executes no code, unless the
-configuration names a part of another package that the user trusts or has installed, see `weights/parts.py`.
+The network is a parser, a localizer, a temporal teacher or a temporal adapter. The tensors include the label
+embeddings, of teachers and adapters the text features. The file's metadata holds, as JSON, the network's configuration,
+the specification of the features it was trained on, a record of the training, and which parts are of other packages.
+Loading executes no code, unless the configuration names a part of another package that the user trusts or has
+installed, see `weights/parts.py`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ...weights.tensor_files import check_safetensors
 from ..config import ParserConfig
 from ..localizers.config import LocalizerConfig
 from ..localizers.localizer import EventLocalizer, localizer_shapes, restore_localizer
+from ..open.adapter import AdapterConfig, TemporalAdapter, adapter_shapes, restore_adapter
 from ..parser import AVParser, parser_shapes, restore_parser
 from ..teacher import TeacherConfig, TemporalTeacher, restore_teacher, teacher_shapes
 
@@ -32,6 +34,7 @@ _METADATA_KEY = "avvp"
 FORMAT_VERSION = 1
 _LOCALIZER = "localizer"  # kind of network in a description; parsers have none, as in files of earlier versions
 _TEACHER = "teacher"
+_ADAPTER = "adapter"
 
 
 class Checkpoint(NamedTuple):
@@ -50,21 +53,31 @@ class TeacherCheckpoint(NamedTuple):
     record: dict[str, Any]  # of the training: plain JSON
 
 
+class AdapterCheckpoint(NamedTuple):
+    """A temporal adapter read from a checkpoint, with the metadata stored beside it."""
+
+    adapter: TemporalAdapter  # in eval mode, on the CPU
+    feature_spec: dict[str, Any]  # `FeatureSpec.to_dict` of the features it was trained on
+    record: dict[str, Any]  # of the training: plain JSON
+
+
 class Description(NamedTuple):
     """The metadata of a checkpoint, without its tensors."""
 
-    config: ParserConfig | LocalizerConfig
+    config: ParserConfig | LocalizerConfig | AdapterConfig
     feature_spec: dict[str, Any]  # `FeatureSpec.to_dict` of the features it was trained on
     record: dict[str, Any]  # of the training: plain JSON
 
 
 def dump_checkpoint(
-    parser: AVParser | EventLocalizer | TemporalTeacher, feature_spec: Mapping[str, Any], record: Mapping[str, Any]
+    parser: AVParser | EventLocalizer | TemporalTeacher | TemporalAdapter,
+    feature_spec: Mapping[str, Any],
+    record: Mapping[str, Any],
 ) -> bytes:
     """Serialize a network as the content of a checkpoint file.
 
     Args:
-        parser: or a localizer, or a temporal teacher; on any device.
+        parser: or a localizer, a temporal teacher or a temporal adapter; on any device.
         feature_spec: JSON-ready mapping, `FeatureSpec.to_dict` of the features that the parser was trained on.
         record: JSON-ready mapping that describes the training.
 
@@ -81,8 +94,8 @@ def dump_checkpoint(
         "feature_spec": dict(feature_spec),
         "record": dict(record),
     }
-    if isinstance(parser, EventLocalizer | TemporalTeacher):
-        description["kind"] = _LOCALIZER if isinstance(parser, EventLocalizer) else _TEACHER
+    if (kind := next((kind for kind, network in _NETWORKS.items() if isinstance(parser, network)), None)) is not None:
+        description["kind"] = kind
     if parser.parts:
         description["parts"] = [part.to_dict() for part in parser.parts]
     tensors = {key: tensor.detach().cpu().float().contiguous() for key, tensor in state.items()}
@@ -120,7 +133,7 @@ def _open(path: Path) -> Iterator[Any]:
 
 
 def _description(metadata: Mapping[str, str] | None) -> Description:
-    """Check the metadata of a file with a parser or a localizer. Raises ValueError without the file's name."""
+    """Check the metadata of a file with a network of a bundle. Raises ValueError without the file's name."""
     kind, config, *others = _read_metadata(metadata)
     if isinstance(config, TeacherConfig):
         raise ValueError(f"it holds a {kind}, for avvp pseudo-label --teacher; expected a parser or a localizer")
@@ -129,7 +142,7 @@ def _description(metadata: Mapping[str, str] | None) -> Description:
 
 def _read_metadata(
     metadata: Mapping[str, str] | None,
-) -> tuple[str | None, ParserConfig | LocalizerConfig | TeacherConfig, dict[str, Any], dict[str, Any]]:
+) -> tuple[str | None, ParserConfig | LocalizerConfig | TeacherConfig | AdapterConfig, dict[str, Any], dict[str, Any]]:
     """Return kind, configuration, features and record of a network. Raises ValueError without the file's name."""
     text = (metadata or {}).get(_METADATA_KEY)
     if text is None:
@@ -152,7 +165,10 @@ def _read_metadata(
         raise ValueError(f"invalid description in its metadata: {error}") from error
 
 
-_CONFIGS: dict[str, type[LocalizerConfig | TeacherConfig]] = {_LOCALIZER: LocalizerConfig, _TEACHER: TeacherConfig}
+_CONFIGS: dict[str, type[LocalizerConfig | TeacherConfig | AdapterConfig]] = {
+    _LOCALIZER: LocalizerConfig, _TEACHER: TeacherConfig, _ADAPTER: AdapterConfig,
+}  # fmt: skip
+_NETWORKS = {_LOCALIZER: EventLocalizer, _TEACHER: TemporalTeacher, _ADAPTER: TemporalAdapter}
 
 
 def load_checkpoint(path: Path, trust: Iterable[str] = ()) -> Checkpoint:
@@ -176,12 +192,15 @@ def load_checkpoint(path: Path, trust: Iterable[str] = ()) -> Checkpoint:
     with _open(path) as file:
         try:
             description = _description(file.metadata())
-            shapes = _shapes(description.config, trust)
+            config = description.config
+            if isinstance(config, AdapterConfig):
+                raise ValueError(f"it holds an {_ADAPTER} of an open bundle, expected a parser or a localizer")
+            shapes = _shapes(config, trust)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         tensors = _read_tensors(file, path, shapes)
         try:
-            parser = _restore(description.config, tensors, trust)
+            parser = _restore(config, tensors, trust)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
     return Checkpoint(parser, description.feature_spec, description.record)
@@ -209,6 +228,30 @@ def load_teacher(path: Path) -> TeacherCheckpoint:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         return TeacherCheckpoint(restore_teacher(config, _read_tensors(file, path, shapes)), spec, record)
+
+
+def load_adapter(path: Path) -> AdapterCheckpoint:
+    """Load a temporal adapter and its metadata from a checkpoint, with the checks of `load_checkpoint`.
+
+    Args:
+        path: a file written from `dump_checkpoint`.
+
+    Returns:
+        The adapter in eval mode on the CPU, the feature specification and the training record.
+
+    Raises:
+        ValueError: the file is damaged, not a checkpoint of an adapter, or of a newer format; or its tensors are not
+            those of its description, not float32, or not finite. The message names the file.
+    """
+    with _open(path) as file:
+        try:
+            kind, config, spec, record = _read_metadata(file.metadata())
+            if not isinstance(config, AdapterConfig):
+                raise ValueError(f"it holds a {kind or 'parser'}, expected an {_ADAPTER} (avvp train --recipe ov-avel)")
+            shapes = adapter_shapes(config)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        return AdapterCheckpoint(restore_adapter(config, _read_tensors(file, path, shapes)), spec, record)
 
 
 def _read_tensors(file: Any, path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 from .options.command import exit_1_on_error, exit_2_on_error
 
 if TYPE_CHECKING:
-    from ..training.setup import TrainingPlan
+    from torch import Tensor
+
+    from ...weights.source import WeightSource
+    from ..training.setup import PlanData, TrainingPlan
     from ..training.stages.run_stages import StageRuns
     from ..training.train_parser import RestoredRun, TrainingCallbacks, TrainingJob
     from ..training.training_state import TrainingState
@@ -73,3 +76,45 @@ def choose_precision(
     if choice:
         console.info(choice)
     return plan, job
+
+
+def encode_classes(plan: TrainingPlan, data: PlanData, source: WeightSource, console: Console) -> Tensor:
+    """Encode the classes of a temporal adapter by the text encoders of the bundle that made its features.
+
+    Args:
+        plan: of the adapter.
+        data: of the plan.
+        source: of the bundle's weight files.
+        console: for the progress.
+
+    Returns:
+        Embeddings of the sentences of all classes and of "other", (C + 1, A + V).
+
+    Raises:
+        SetupError: the bundle has no text encoders, or a file does not fit.
+        WeightsError: files are missing or damaged.
+    """
+    from ...models.open.adapter import OTHER
+    from ...weights.remote.bundles import load_bundle
+    from ..inference.open_network import encode_labels
+    from ..training.setup import extractors_of
+
+    console.busy("encoding the classes")
+    bundle = load_bundle(extractors_of(plan, data.clips["train"].features.spec), source)
+    return encode_labels(bundle, (*data.annotations.labels, OTHER), source)
+
+
+def print_data(data: PlanData, console: Console) -> None:
+    """Print notes on the annotations, and how many clips and classes there are."""
+    from ..datasets.localization import describe_targets
+
+    for note in (*data.annotations.notices, *data.annotations.notes):
+        console.info(f"note: {note}")
+    for split, clips in data.clips.items():
+        for note in () if clips.events is None else describe_targets(clips.events, clips.filenames):
+            console.info(f"note: {split}: {note}")
+    counts = ", ".join(f"{split} {len(clips)} clips" for split, clips in data.clips.items())
+    spec = data.clips["train"].features.spec
+    computed = "" if spec.precision == "fp32" else f" in {spec.precision} by {spec.backend}"
+    names = ", ".join(spec.extractors)
+    console.info(f"{counts}; {len(data.annotations.labels)} classes; {spec.profile} features of {names}{computed}")

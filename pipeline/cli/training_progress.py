@@ -118,7 +118,10 @@ def table_callbacks(estimate: TimeEstimate, console: Console) -> Callable[[str, 
 def _epoch_line(record: Mapping[str, Any], epochs: int) -> str:
     validation = record["validation"]
     scores = ""
-    if validation is not None and "accuracy" in validation:
+    if validation is not None and "total" in validation:  # of an adapter
+        averages = (f"{part} {found['average']:.1f}" for part, found in validation.items())
+        scores = f"  mean of accuracy, segment and event: {', '.join(averages)}"
+    elif validation is not None and "accuracy" in validation:
         parts = ("accuracy", "events", "background")
         scores = "  " + " ".join(f"{part} {validation[part]:.1f}" for part in parts if validation[part] is not None)
     elif validation is not None and "type_av" not in validation["segment"]:  # of a teacher

@@ -8,6 +8,7 @@ from ...models.config import ParserConfig
 from ...models.localizers.config import LocalizerConfig
 from ...models.localizers.localizer import EventLocalizer
 from ...models.localizers.output import LocalizerOutput
+from ...models.open.adapter import AdapterConfig, TemporalAdapter
 from ...models.parser import AVParser, ParserOutput
 from ...models.teacher import TeacherConfig, TemporalTeacher
 from ...weights.messages import shown
@@ -20,9 +21,10 @@ NetworkConfig = ParserConfig | LocalizerConfig
 BundleNetwork = Network | OpenVocabulary
 BundleConfig = NetworkConfig | OpenConfig
 NetworkOutput = ParserOutput | LocalizerOutput
-# What the training loop trains: a temporal teacher only makes pseudo labels, it decides nothing.
-TrainedNetwork = Network | TemporalTeacher
-TrainedConfig = NetworkConfig | TeacherConfig
+# What the training loop trains: a temporal teacher only makes pseudo labels, it decides nothing; a temporal adapter
+# computes the embeddings that an open vocabulary decides from.
+TrainedNetwork = Network | TemporalTeacher | TemporalAdapter
+TrainedConfig = NetworkConfig | TeacherConfig | AdapterConfig
 
 
 def is_localizer(config: BundleConfig) -> bool:
@@ -35,7 +37,7 @@ def network_features(config: TrainedConfig | OpenConfig) -> dict[Stream, int]:
     if isinstance(config, LocalizerConfig):
         widths = (config.audio_dim, config.positions * config.visual_dim)
         return dict(zip(AVE_STREAMS, widths, strict=True))
-    if isinstance(config, TeacherConfig | OpenConfig):
+    if isinstance(config, TeacherConfig | AdapterConfig | OpenConfig):
         return {"audio": config.audio_dim, "visual_2d": config.visual_dim}
     return {stream: config.stream_dims[stream] for stream in LLP_STREAMS if stream in config.stream_dims}
 

@@ -7,21 +7,35 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
 from ...extractors.base import Extractor
 from ...extractors.profiles import FeatureSpec
+from ...extractors.registry import meta_extractor
 from ...extractors.sampling import Stream
 from ...extractors.texts.base import TextEncoder
 from ...extractors.texts.registry import build_text_encoder, is_of_text, untrained_text_encoder
+from ...models.files.checkpoint import load_adapter
+from ...models.open.adapter import TemporalAdapter
 from ...weights.load import read_state_dict
-from ...weights.manifest import Bundle
+from ...weights.manifest import OPEN_BUNDLE, Bundle
+from ...weights.messages import shown
+from ...weights.remote.gather import gather_files
+from ...weights.source import WeightSource
 from ..errors import SetupError
 from ..open_vocabulary.classes import read_vocabulary
 from ..open_vocabulary.network import OpenConfig, OpenVocabulary
+from ..open_vocabulary.open_bundle import as_trained
 from ..open_vocabulary.sentences import embed_vocabulary
 from ..open_vocabulary.valor_thresholds import with_valor_thresholds
-from ..open_vocabulary.vocabulary import Vocabulary
+from ..open_vocabulary.vocabulary import OpenClass, Vocabulary
 from ..open_vocabulary.warnings import about_classes
+from ..timeline import SINGLE_MODALITIES
 from .arranged_extractors import load_extractor
+from .output_tables import to_finite_array
+from .predict import average_windows
 
 _LOGIT_SCALES = ("logit_scale", "logit_scale_a")  # natural logarithms: CLIP's, and CLAP's for sounds
 _UNTRAINED_SCALE = 1 / 0.07  # that the training of both begins with
@@ -34,7 +48,8 @@ def vocabulary_of(bundle: Bundle, paths: Mapping[str, Path]) -> Vocabulary:
     if bundle.classes is not None:
         return Vocabulary.from_dict(bundle.classes)
     if file := bundle.parser.get("classes"):
-        return with_valor_thresholds(read_vocabulary(f"@{paths[file]}"), bundle.extractors)
+        vocabulary = read_vocabulary(f"@{paths[file]}")
+        return with_valor_thresholds(as_trained(vocabulary) if bundle.is_adapted else vocabulary, bundle.extractors)
     raise SetupError(f'--weights {bundle.name} finds the classes that you name: --classes "dog barking, applause"')
 
 
@@ -75,7 +90,75 @@ def load_open_network(
     scales = {}
     if vocabulary.scale == "logits":
         scales = {modality: _logit_scale(bundle, name, paths, encoders[modality]) for modality, name in names.items()}
-    return OpenVocabulary(config, texts, warnings, scales, weights)
+    adapt = None
+    if bundle.is_adapted:
+        adapter, trained_on, _ = load_adapter(paths[bundle.parser["checkpoint"]])
+        if differences := FeatureSpec.from_dict(trained_on).differences(spec):
+            raise ValueError(
+                f"its adapter was trained on other features (adapter / extractors): {'; '.join(differences)}"
+            )
+        adapt = partial(adapt_features, adapter, device="cpu")
+    return OpenVocabulary(config, texts, warnings, scales, weights, adapt=adapt)
+
+
+def adapt_features(
+    adapter: TemporalAdapter, features: Mapping[str, NDArray[np.floating]], device: torch.device | str
+) -> dict[str, NDArray[np.float32]]:
+    """Compute the embeddings of a video by a temporal adapter.
+
+    A video that is longer than the longest clip of training is computed in windows of that length, which overlap by
+    half; the embeddings of each second are averaged over the windows that contain it.
+
+    Args:
+        adapter: in evaluation mode, on `device`.
+        features: modality -> (T, D) of the extractors.
+        device: where the features are moved to.
+
+    Returns:
+        Modality -> (T, D).
+
+    Raises:
+        SetupError: the embeddings are not finite.
+    """
+
+    def compute(modality: str, windows: torch.Tensor) -> NDArray[np.float32]:
+        return to_finite_array(adapter.adapt(modality, windows)[:, None])
+
+    window, target = adapter.config.segments, torch.device(device)
+    return {
+        modality: average_windows(partial(compute, modality), [rows.astype(np.float32)], window, target)[0]
+        for modality, rows in features.items()
+    }
+
+
+def encode_labels(bundle: Bundle, labels: Sequence[str], source: WeightSource) -> torch.Tensor:
+    """Encode the usual sentences of classes by the text encoders of an open bundle.
+
+    Args:
+        bundle: an open bundle.
+        labels: N class names.
+        source: where its weight files may come from.
+
+    Returns:
+        (N, A + V) float32: the embeddings of the sentences for sounds and, after them, of those for pictures.
+
+    Raises:
+        SetupError: the bundle has no text encoders, or a file does not fit.
+        WeightsError: files are missing or damaged.
+    """
+    if not bundle.is_open:
+        raise SetupError(f"bundle {shown(bundle.name)} has no text encoders; name an open one, such as {OPEN_BUNDLE}")
+    paths, _ = gather_files(bundle, source)
+    vocabulary = Vocabulary(tuple(map(OpenClass.named, labels)))
+    encoders = {}
+    try:
+        for name in bundle.texts:
+            stream = meta_extractor(name, reference=bundle.parts.get(name), trust=source.trust).stream
+            encoders[_MODALITIES[stream]] = load_text_encoder(bundle, name, paths, source.trust)
+        tables = embed_vocabulary(vocabulary, encoders)
+    except ValueError as error:
+        raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
+    return torch.from_numpy(np.concatenate([tables[modality] for modality in SINGLE_MODALITIES], axis=1))
 
 
 def load_text_encoder(bundle: Bundle, name: str, paths: Mapping[str, Path], trust: Sequence[str]) -> TextEncoder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +18,8 @@ from .rule_registry import RULES
 from .similarities import OpenProbabilities, Similarities
 from .vocabulary import Vocabulary
 from .warnings import default_thresholds_warning
+
+Adapt = Callable[[Mapping[str, NDArray[np.floating]]], Mapping[str, NDArray[np.floating]]]
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class OpenVocabulary:
         warnings: for users of the results.
         logit_scales: modality -> what a cosine is multiplied with to be a logit; for thresholds of logits.
         weights: modality -> what identifies its extractor's weights, for `Vocabulary.with_thresholds`.
+        adapt: modality -> features (T, D), to features that are compared with the sentences in their place.
 
     Attributes:
         parts: of other packages; there are none.
@@ -76,7 +79,10 @@ class OpenVocabulary:
         warnings: Sequence[str] = (),
         logit_scales: Mapping[str, float] = MappingProxyType({}),
         weights: Mapping[str, str] = MappingProxyType({}),
+        *,
+        adapt: Adapt | None = None,
     ) -> None:
+        self._adapt = adapt
         self.config, self.warnings, self.weights, self._scales = config, tuple(warnings), weights, logit_scales
         if config.vocabulary.scale == "logits" and (missing := [m for m in SINGLE_MODALITIES if m not in logit_scales]):
             raise ValueError(f"thresholds are of logits, and the teacher for {missing[0]} has no scale of its logits")
@@ -102,7 +108,8 @@ class OpenVocabulary:
         """
         rows = dict(zip(SINGLE_MODALITIES, streams, strict=True))
         rounded = {modality: values.astype(np.float16) for modality, values in rows.items()}
-        return self._score(Similarities.of(rounded, self.texts, len(self.config.labels)))
+        found = rounded if self._adapt is None else self._adapt(rounded)
+        return self._score(Similarities.of(found, self.texts, len(self.config.labels)))
 
     def warnings_with(self, thresholds: Mapping[str, NDArray[np.float64]]) -> tuple[str, ...]:
         """Return what users of the results should know about the classes and the thresholds.

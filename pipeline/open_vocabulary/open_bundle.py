@@ -11,6 +11,10 @@ from ...weights.messages import shown
 from ..errors import SetupError
 from .classes import read_vocabulary
 from .valor_thresholds import with_valor_thresholds
+from .vocabulary import OpenClass, RuleSettings, Vocabulary
+
+ADAPTED_RULE = "ov-avel"  # that temporal adapters are trained for
+OTHER = "other"  # that they are trained with, in the place of a background
 
 
 def with_classes(bundle: Bundle, classes: str | Sequence[str], *, background: str | None = None, **rule: Any) -> Bundle:
@@ -19,7 +23,7 @@ def with_classes(bundle: Bundle, classes: str | Sequence[str], *, background: st
     Args:
         bundle: an open one.
         classes: as `read_vocabulary` takes them.
-        background: file of the background, or "none"; None for the shipped one.
+        background: file of the background, or "none"; None for the shipped one, or for that of its training.
         **rule: settings of `RuleSettings`.
 
     Returns:
@@ -34,5 +38,24 @@ def with_classes(bundle: Bundle, classes: str | Sequence[str], *, background: st
             f" --weights {OPEN_BUNDLE}, and --keep-classes keeps some of its own"
         )
     vocabulary = read_vocabulary(classes, background=background, **rule)
+    if bundle.is_adapted:
+        vocabulary = as_trained(vocabulary, background)
     vocabulary = with_valor_thresholds(vocabulary, bundle.extractors)
     return replace(bundle, classes=vocabulary.to_dict())
+
+
+def as_trained(vocabulary: Vocabulary, background: str | None = None) -> Vocabulary:
+    """Return a vocabulary as a temporal adapter was trained: by the rule ov-avel, compared with "other" alone.
+
+    Args:
+        vocabulary: whose rule is kept where it is not the default one.
+        background: that the user names; None for that of the training.
+
+    Returns:
+        The vocabulary.
+    """
+    if vocabulary.rule == RuleSettings():
+        vocabulary = vocabulary.with_rule(name=ADAPTED_RULE)
+    if background is not None:
+        return vocabulary
+    return replace(vocabulary, background=(OpenClass.named(OTHER),), background_name=OTHER)

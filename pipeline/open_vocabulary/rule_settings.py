@@ -10,9 +10,9 @@ from typing import Any
 from ...weights.messages import shown
 from ..segments import MAX_MEDIA_SECONDS
 
-RULE_NAMES = ("av2a", "scope", "fixed")
+RULE_NAMES = ("av2a", "scope", "fixed", "ov-avel")
 METHODS = ("bbse-cosine", "bbse", "cosine")
-DEFAULT_THRESHOLDS = {"av2a": 0.75, "scope": 0.75, "fixed": 0.75}  # of scores, by rule
+DEFAULT_THRESHOLDS = {"av2a": 0.75, "scope": 0.75, "fixed": 0.75, "ov-avel": 0.5}  # of scores, by rule
 MAX_FACTOR = 1_000_000.0  # setting of a rule that scores and thresholds are multiplied with
 _CHOICES = {"name": RULE_NAMES, "method": METHODS}
 _UNIT = frozenset({"refine_threshold"})  # in [0, 1]

@@ -17,6 +17,7 @@ from ...extractors.sampling import rows_per_segment
 from ...models.config import ParserConfig
 from ...models.localizers.config import LocalizerConfig
 from ...models.localizers.localizer import meta_localizer
+from ...models.open.adapter import AdapterConfig, meta_adapter
 from ...models.parser import meta_parser
 from ...models.teacher import TeacherConfig, meta_teacher
 from ..errors import SetupError
@@ -97,6 +98,8 @@ def _meta_network(config: TrainedConfig) -> nn.Module:
     """Build a network without allocating its tensors."""
     if isinstance(config, TeacherConfig):
         return meta_teacher(config)
+    if isinstance(config, AdapterConfig):
+        return meta_adapter(config)
     return meta_localizer(config) if isinstance(config, LocalizerConfig) else meta_parser(config)
 
 
@@ -114,6 +117,9 @@ def _most_bytes(config: TrainedConfig, batch_size: int) -> int:
     elif isinstance(config, TeacherConfig):
         layers, heads, maps = 2 * (config.layers + 2), config.heads, 0
         width = max(2 * config.hidden_dim, config.feedforward_dim, config.audio_dim, config.visual_dim)
+    elif isinstance(config, AdapterConfig):
+        layers, heads, maps = 2 * config.layers, config.heads, 8 * len(config.embedding_labels)
+        width = max(config.attention_dim, config.feedforward_dim, config.audio_dim, config.visual_dim)
     else:
         layers = 3 * config.levels + 2 if config.encoder == "mmpyr" else 4 * config.layers
         layers *= 2 if config.cross_share < 1 else 1  # with and without cross-attention

@@ -18,6 +18,7 @@ from ...models.config import ParserConfig
 from ...models.labels import AVE_LABELS, LLP_LABELS
 from ...models.layers import Dropout
 from ...models.localizers.config import LocalizerConfig
+from ...models.open.adapter import AdapterConfig
 from ...models.teacher import TeacherConfig
 from ..descriptions import describe_decision
 from ..evaluation.tables import Table
@@ -32,6 +33,7 @@ _SEGMENTS = 10  # of a clip in LLP and in AVE
 _AVE_SPEC = FeatureSpec("ave", 1, ("vggish", "vgg19"), (128, 7 * 7 * 512), frames_per_segment=16, streams=AVE_STREAMS)
 _TEACHER_SPEC = FeatureSpec("clip-clap", 1, ("clap", "clip"), (512, 768), 1, streams=("audio", "visual_2d"))
 _SPECS = {"avel": (AVE_LABELS, _AVE_SPEC), "teacher": (LLP_LABELS, _TEACHER_SPEC)}
+_SPECS["open"] = _SPECS["teacher"]
 # Parameters that the published programs of localizers store and never read, with their own sizes and classes: extra
 # classifiers and projections (PSP), templates of layers, unused attention and norms (CMBS).
 _UNUSED_OF_LOCALIZERS = {
@@ -54,7 +56,7 @@ class ModuleStats(NamedTuple):
 
 
 def recipe_network(recipe: str, changes: Iterable[str] = ()) -> TrainedNetwork:
-    """Build the network that a recipe trains on LLP or, for the task avel, on AVE. A teacher has the classes of LLP.
+    """Build the network that a recipe trains on LLP or, for the task avel, on AVE. Others have LLP's classes.
 
     Args:
         recipe: name or file.
@@ -68,7 +70,7 @@ def recipe_network(recipe: str, changes: Iterable[str] = ()) -> TrainedNetwork:
     """
     loaded = load_recipe(recipe, changes)
     labels, spec = _SPECS.get(loaded.task, (LLP_LABELS, PUBLISHED_SPEC))
-    width = sum(spec.dims) if loaded.task == "teacher" else _GLOVE_DIM
+    width = sum(spec.dims) if loaded.task in {"teacher", "open"} else _GLOVE_DIM
     config = network_config(loaded, labels, spec, _SEGMENTS, width)
     return build_recipe_network(loaded, config, torch.zeros(len(embedding_labels(config)), width))
 
@@ -85,7 +87,7 @@ def count_parts(network: TrainedNetwork, segments: int | None = None) -> list[Mo
     """
     config = network.config
     length = segments or config.segments
-    frames = _TEACHER_SPEC if isinstance(config, TeacherConfig) else PUBLISHED_SPEC
+    frames = _TEACHER_SPEC if isinstance(config, TeacherConfig | AdapterConfig) else PUBLISHED_SPEC
     rates = {"visual_2d": frames.frames_per_segment}
     # The counter does not see into the LSTMs of oneDNN, which float64 does not use.
     dtype = torch.float64 if isinstance(config, LocalizerConfig) else torch.float32
@@ -120,7 +122,7 @@ def unused_when_published(config: TrainedConfig) -> dict[str, int]:
     layers are copied; and a norm inside each attention. HAN: three further encoders and two norms; MA: two attention
     layers and a classifier besides. Other systems built on HAN: two norms; CMPAE's evidence: a second global branch;
     CVCMS's class-wise decoder: a second classifier, co-attention and two encoders. Localizers: known for the published
-    sizes and AVE's classes. Teachers: none.
+    sizes and AVE's classes. Teachers and adapters: none.
 
     Args:
         config: of the network.
@@ -132,7 +134,7 @@ def unused_when_published(config: TrainedConfig) -> dict[str, int]:
         published = LocalizerConfig(labels=AVE_LABELS, system=config.system, supervision=config.supervision)
         is_published = replace(config, labels=AVE_LABELS, segments=published.segments) == published
         return {"encoder": _UNUSED_OF_LOCALIZERS.get((config.system, config.supervision), 0)} if is_published else {}
-    if isinstance(config, TeacherConfig):
+    if isinstance(config, TeacherConfig | AdapterConfig):
         return {}
     if config.modality_networks:
         each = sum(unused_when_published(replace(config, modality_networks=False)).values())
@@ -194,6 +196,8 @@ def info_table(name: str, network: TrainedNetwork, parts: list[ModuleStats], seg
     config = network.config
     if isinstance(config, TeacherConfig):
         kind = "temporal teacher"
+    elif isinstance(config, AdapterConfig):
+        kind = "temporal adapter"
     elif isinstance(config, LocalizerConfig):
         kind = f"{config.system} ({config.supervision}) + {config.decoder}"
     else:

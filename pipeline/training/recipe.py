@@ -12,6 +12,7 @@ from ...models.config import PARTS, ParserConfig
 from ...models.localizers.config import LocalizerConfig
 from ...models.localizers.losses import LocalizationObjective
 from ...models.losses import Objective
+from ...models.open.adapter import AdapterConfig, AdapterObjective
 from ...models.teacher import TeacherConfig, TeacherObjective
 from ...weights.messages import shown
 from ...weights.parts import is_reference, module_of
@@ -44,8 +45,8 @@ class _Task(NamedTuple):
         from_data: settings of the model that follow from the data.
     """
 
-    model: type[ParserConfig | LocalizerConfig | TeacherConfig]
-    objective: type[Objective | LocalizationObjective | TeacherObjective]
+    model: type[ParserConfig | LocalizerConfig | TeacherConfig | AdapterConfig]
+    objective: type[Objective | LocalizationObjective | TeacherObjective | AdapterObjective]
     from_data: set[str]
 
 
@@ -53,6 +54,7 @@ _TASKS = {
     "avvp": _Task(ParserConfig, Objective, {*_FROM_DATA, "visual_2d_dim", "visual_3d_dim"}),
     "avel": _Task(LocalizerConfig, LocalizationObjective, {*_FROM_DATA, "visual_dim"}),
     "teacher": _Task(TeacherConfig, TeacherObjective, {"labels", "audio_dim", "visual_dim", "segments"}),
+    "open": _Task(AdapterConfig, AdapterObjective, {"labels", "trained", "audio_dim", "visual_dim", "segments"}),
 }
 
 
@@ -62,11 +64,14 @@ class Recipe:
 
     name: str
     description: str = ""  # one line for the list of recipes
-    # "avvp", video parsing; "avel", localization of one audio-visual event a clip; "teacher", temporal teachers
+    # "avvp", video parsing; "avel", localization of one audio-visual event a clip; "teacher", temporal teachers;
+    # "open", temporal adapters, which find classes by their names
     task: str = "avvp"
-    # Fields of ParserConfig, LocalizerConfig or TeacherConfig that do not follow from the data.
+    # Fields of ParserConfig, LocalizerConfig, TeacherConfig or AdapterConfig that do not follow from the data.
     model: Mapping[str, Any] = field(default_factory=dict)
-    objective: Objective | LocalizationObjective | TeacherObjective = field(default_factory=Objective)
+    objective: Objective | LocalizationObjective | TeacherObjective | AdapterObjective = field(
+        default_factory=Objective
+    )
     training: TrainingConfig = field(default_factory=TrainingConfig)
     stages: tuple[Stage, ...] = ()  # the last one trains by the tables above
     # Packages whose parts it may name by "module:Name"; not in its file.
@@ -138,6 +143,37 @@ def load_recipe(name_or_file: str, changes: Iterable[str] = ()) -> Recipe:
         losses = [one.objective.loss] if isinstance(one.objective, Objective) else []
         named += [*losses, *(one.model.get(part, "") for part in PARTS)]
     return replace(recipe, trust=tuple(dict.fromkeys(module_of(name) for name in named if is_reference(name))))
+
+
+def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
+    """Change the number of epochs of a run.
+
+    Args:
+        recipe: of the run.
+        epochs: in total.
+
+    Returns:
+        The changed recipe.
+
+    Raises:
+        SetupError: the learning rates of earlier epochs depend on the number of epochs, or it is out of range.
+    """
+    if recipe.training.schedule == "cosine" and epochs != recipe.training.epochs:
+        raise SetupError(f"a {recipe.training.schedule} schedule depends on the number of epochs; start a new run")
+    stages = recipe.stages
+    if stages:  # those before the last keep their number
+        kept = {"epochs": recipe.training.epochs}
+        pinned = (
+            replace(stage, tables={**stage.tables, "training": kept | dict(stage.tables.get("training", {}))})
+            if stage.kind == "train"
+            else stage
+            for stage in stages[:-1]
+        )
+        stages = (*pinned, stages[-1])
+    try:
+        return replace(recipe, training=replace(recipe.training, epochs=epochs), stages=stages)
+    except ValueError as error:
+        raise SetupError(f"recipe {escape(recipe.name)}: {error}") from error
 
 
 def make_recipe(document: Mapping[str, Any], trust: tuple[str, ...] = ()) -> Recipe:
@@ -226,7 +262,9 @@ def _check_task(task: str, training: TrainingConfig, stages: tuple[Stage, ...]) 
 _NO_SETTINGS: frozenset[str] = frozenset()
 
 
-def _required(kind: type[ParserConfig | LocalizerConfig | TeacherConfig], excluded: set[str]) -> list[str]:
+def _required(
+    kind: type[ParserConfig | LocalizerConfig | TeacherConfig | AdapterConfig], excluded: set[str]
+) -> list[str]:
     """Return the names of settings without a default."""
     entries = (entry for entry in fields(kind) if entry.name not in excluded)
     return [entry.name for entry in entries if entry.default is MISSING and entry.default_factory is MISSING]

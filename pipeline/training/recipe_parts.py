@@ -10,6 +10,7 @@ from torch import Tensor
 from ...models.config import ParserConfig
 from ...models.localizers.config import LocalizerConfig
 from ...models.losses import OWN_LOSSES, Objective, objective_terms
+from ...models.open.adapter import AdapterConfig
 from ...models.teacher import TeacherConfig
 from ...weights.parts import Part
 from ..errors import SetupError
@@ -26,7 +27,7 @@ class RecipeParts(NamedTuple):
     """Loss and decision of a recipe."""
 
     loss: Loss
-    decision: Decision | None  # of the scores on the validation clips; teachers have none
+    decision: Decision | None  # of the scores on the validation clips; teachers and adapters have none
     others: tuple[Part, ...]  # those that are of other packages
     hooks: BatchHooks = NO_HOOKS  # what it does to batches
 
@@ -46,8 +47,9 @@ def load_parts(recipe: Recipe, config: TrainedConfig) -> RecipeParts:
     """
     try:
         loss, loss_part = task_of(recipe).load_loss(recipe, config)
-        is_teacher = isinstance(config, TeacherConfig)
-        decision, decision_part = (None, None) if is_teacher else load_decision(config, recipe.trust)
+        decision, decision_part = None, None
+        if not isinstance(config, TeacherConfig | AdapterConfig):
+            decision, decision_part = load_decision(config, recipe.trust)
     except (ValueError, SetupError) as error:
         raise SetupError(f"recipe {escape(recipe.name)}: {error}") from error
     parts = tuple(part for part in (loss_part, decision_part) if part is not None)
@@ -63,13 +65,13 @@ def loss_of_epoch(recipe: Recipe, loss: Loss, epoch: int) -> Loss:
 
 
 def build_recipe_network(recipe: Recipe, config: TrainedConfig, label_embeddings: Tensor | None) -> TrainedNetwork:
-    """Build the network of a recipe, see `build_parser`, `build_localizer` and `TemporalTeacher`.
+    """Build the network of a recipe, see `build_parser`, `build_localizer`, `TemporalTeacher` and `TemporalAdapter`.
 
     Args:
         recipe: with the packages that it may name.
         config: of its network.
         label_embeddings: float, required when `config.needs_label_embeddings`: (C, W), for localizers a row for each
-            of `config.embedding_labels`, for teachers the text features.
+            of `config.embedding_labels`, for teachers and adapters the text features.
 
     Returns:
         The network, in training mode on the CPU.
@@ -91,5 +93,5 @@ def check_parts(recipe: Recipe, config: TrainedConfig, label_embeddings: Tensor 
 
 
 def embedding_labels(config: TrainedConfig) -> tuple[str, ...]:
-    """Return the names of a network's label embeddings: its classes, for localizers also the background."""
-    return config.embedding_labels if isinstance(config, LocalizerConfig) else config.labels
+    """Return the names of a network's label embeddings: its classes; also the background, or "other"."""
+    return config.embedding_labels if isinstance(config, LocalizerConfig | AdapterConfig) else config.labels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from ...models.config import FRAME_STEMS
 from ...models.labels import LLP_LABELS
 from ...models.localizers.config import BACKGROUND, LocalizerConfig
 from ...models.losses import Objective
+from ...models.open.adapter import AdapterConfig
 from ...models.teacher import TeacherConfig
 from ...weights.errors import WeightsError
-from ...weights.manifest import BUNDLE_FILE, DEFAULT_BUNDLE, Bundle
+from ...weights.manifest import BUNDLE_FILE, DEFAULT_BUNDLE, OPEN_BUNDLE, Bundle
 from ...weights.messages import shown
 from ...weights.remote.bundles import load_bundle
 from ...weights.remote.gather import gather_files
@@ -126,37 +127,6 @@ class PlanData:
     clips: dict[str, SplitDataset]  # split -> clips
 
 
-def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
-    """Change the number of epochs of a run.
-
-    Args:
-        recipe: of the run.
-        epochs: in total.
-
-    Returns:
-        The changed recipe.
-
-    Raises:
-        SetupError: the learning rates of earlier epochs depend on the number of epochs, or it is out of range.
-    """
-    if recipe.training.schedule == "cosine" and epochs != recipe.training.epochs:
-        raise SetupError(f"a {recipe.training.schedule} schedule depends on the number of epochs; start a new run")
-    stages = recipe.stages
-    if stages:  # those before the last keep their number
-        kept = {"epochs": recipe.training.epochs}
-        pinned = (
-            replace(stage, tables={**stage.tables, "training": kept | dict(stage.tables.get("training", {}))})
-            if stage.kind == "train"
-            else stage
-            for stage in stages[:-1]
-        )
-        stages = (*pinned, stages[-1])
-    try:
-        return replace(recipe, training=replace(recipe.training, epochs=epochs), stages=stages)
-    except ValueError as error:
-        raise SetupError(f"recipe {escape(recipe.name)}: {error}") from error
-
-
 def open_data(plan: TrainingPlan, splits: tuple[str, ...] | None = None) -> PlanData:
     """Read annotations and labels, and check that all features exist.
 
@@ -255,7 +225,7 @@ def prepare_job(
         device: for training.
         source: of the published label embeddings.
         ranks: the processes that train together.
-        text: (C, A + V), text features of a teacher's classes, CLAP's and CLIP's; None reads those in the folder.
+        text: (C, A + V), text features of the classes of a teacher or an adapter; None reads those in the folder.
 
     Returns:
         A job for `train`.
@@ -270,13 +240,14 @@ def prepare_job(
     config = network_config(recipe, labels, spec, segments, None)
     embeddings = None
     if config.needs_label_embeddings:
-        if not isinstance(config, TeacherConfig):
+        if not isinstance(config, TeacherConfig | AdapterConfig):
             embeddings = _embeddings(plan, config, source)
         elif text is None:
-            embeddings = torch.cat(read_text_features(root / TEXT_FILE, labels), dim=1)
+            embeddings = torch.cat(read_text_features(root / TEXT_FILE, embedding_labels(config)), dim=1)
         else:
             embeddings = text
         config = network_config(recipe, labels, spec, segments, embeddings.shape[1])
+    config = task_of(recipe).fit(config, clips)
     job = TrainingJob(recipe, config, embeddings, clips, data.clips.get(plan.select), root, device, ranks)
     check_job(job)
     if device.type == "cpu":
@@ -288,6 +259,11 @@ def prepare_job(
 def default_extractors(spec: FeatureSpec) -> str:
     """Return the bundle of the published extractors of features: that of their profile, else LLP's."""
     return PROFILES[spec.profile].bundle if spec.profile in PROFILES else DEFAULT_BUNDLE
+
+
+def extractors_of(plan: TrainingPlan, spec: FeatureSpec) -> str:
+    """Return the bundle of a plan's extractors: the one that it names, else the published one of the features."""
+    return plan.extractors or (OPEN_BUNDLE if plan.recipe.task == "open" else default_extractors(spec))
 
 
 @contextlib.contextmanager
@@ -308,26 +284,27 @@ def start_run(job: TrainingJob, plan: TrainingPlan, source: WeightSource = ANYWH
     """
     spec = job.clips.features.spec
     if isinstance(job.config, TeacherConfig):  # it parses nothing, so its folder is no bundle
-        assert job.label_embeddings is not None
-        audio, visual = job.label_embeddings.split([job.config.audio_dim, job.config.visual_dim], dim=1)
         with lock_new_folder(job.root, [TEXT_FILE]):
-            write_text_features(job.root / TEXT_FILE, job.config.labels, audio, visual)
+            _write_text(job)
             write_environment(job.root, job.ranks.count)
             write_config(job.root, plan.to_dict())
             yield []
         return
-    extractors = load_bundle(plan.extractors or default_extractors(spec), source)
+    extractors = load_bundle(extractors_of(plan, spec), source)
     missing = [name for name in spec.extractors if name not in extractors.extractors]
     if missing and plan.extractors is not None:
         raise SetupError(
             f"bundle {escape(extractors.name)!r} lacks {', '.join(map(escape, missing))}, which these features were"
             " extracted with"
         )
-    with lock_new_folder(job.root):
+    is_adapter = isinstance(job.config, AdapterConfig)
+    with lock_new_folder(job.root, [TEXT_FILE] if is_adapter else []):
         try:
+            if is_adapter:
+                _write_text(job)
             write_environment(job.root, job.ranks.count)
             write_config(job.root, plan.to_dict())  # from here on a killed run can be resumed
-            write_bundle(job.root, spec, extractors, source)
+            write_bundle(job.root, spec, extractors, source, job.config.labels if is_adapter else ())
         except BaseException:
             (job.root / CONFIG_FILE).unlink(missing_ok=True)
             raise
@@ -347,7 +324,16 @@ def complete_bundle(job: TrainingJob, plan: TrainingPlan, source: WeightSource =
     """
     if not isinstance(job.config, TeacherConfig) and not (job.root / BUNDLE_FILE).exists():
         spec = job.clips.features.spec
-        write_bundle(job.root, spec, load_bundle(plan.extractors or default_extractors(spec), source), source)
+        labels = job.config.labels if isinstance(job.config, AdapterConfig) else ()
+        write_bundle(job.root, spec, load_bundle(extractors_of(plan, spec), source), source, labels)
+
+
+def _write_text(job: TrainingJob) -> None:
+    """Write the text features of a teacher's or an adapter's classes. Raises OutputError."""
+    config, embeddings = job.config, job.label_embeddings
+    assert isinstance(config, TeacherConfig | AdapterConfig) and embeddings is not None
+    audio, visual = embeddings.split([config.audio_dim, config.visual_dim], dim=1)
+    write_text_features(job.root / TEXT_FILE, embedding_labels(config), audio, visual)
 
 
 def _load_embeddings(file: str, config: TrainedConfig, labels: tuple[str, ...], source: WeightSource) -> Tensor:

@@ -1,13 +1,14 @@
-"""What training does differently for video parsing ("avvp"), event localization ("avel") and temporal teachers."""
+"""What training does differently for video parsing ("avvp"), event localization ("avel"), teachers and adapters."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from ...models.localizers.localizer import build_localizer, localizer_shapes
 from ...models.localizers.losses import LocalizationObjective, localization_terms
 from ...models.loss_parts import load_loss, try_loss
 from ...models.losses import OWN_LOSSES, Objective
+from ...models.open.adapter import AdapterConfig, AdapterObjective, TemporalAdapter, adapter_loss, adapter_shapes
 from ...models.parser import build_parser, parser_shapes
 from ...models.teacher import (
     TeacherConfig,
@@ -32,6 +34,7 @@ from ..datasets.annotations import Annotations
 from ..datasets.clips import SplitDataset, load_clips, load_event_clips
 from ..datasets.dense_clips import load_dense_clips
 from ..errors import SetupError
+from ..evaluation.adapter import score_adapter
 from ..evaluation.evaluate import score_clips
 from ..evaluation.localization import score_event_clips
 from ..evaluation.teacher import score_teacher
@@ -74,6 +77,7 @@ class Task:
         means: configuration -> terms of the loss that are means over seconds or pairs of seconds; others over clips.
         check: recipe, configuration, training clips. Raises SetupError if they do not fit.
         score: network, clips, device, decision (None of networks that have none) -> scores.
+        fit: configuration, training clips -> configuration with what follows from the clips.
     """
 
     streams: tuple[tuple[Stream, ...], ...]
@@ -86,6 +90,7 @@ class Task:
     means: Callable[[TrainedConfig], Mapping[str, Mean]]
     check: Callable[[Recipe, Any, SplitDataset], None]
     score: Callable[[TrainedNetwork, SplitDataset, torch.device, Decision | None], ValidationScores]
+    fit: Callable[[Any, SplitDataset], TrainedConfig] = lambda config, _: config
 
 
 def task_of(recipe: Recipe) -> Task:
@@ -312,6 +317,35 @@ def _score_teacher(
     return ValidationScores(scores.segment, scores.to_dict())
 
 
+# Temporal adapters: one class a second, or "other"; classes that no training clip has are only scored.
+def _adapter_config(
+    recipe: Recipe, labels: Sequence[str], spec: FeatureSpec, segments: int, width: int | None
+) -> AdapterConfig:
+    audio, visual = spec.dims
+    if width not in {None, audio + visual}:
+        raise ValueError(f"sentences have embeddings of {width} values, the features {audio} + {visual}")
+    return AdapterConfig(labels=tuple(labels), segments=segments, audio_dim=audio, visual_dim=visual, **recipe.model)
+
+
+def _load_adapter_loss(recipe: Recipe, config: AdapterConfig) -> tuple[Loss, Part | None]:
+    objective = recipe.objective
+    assert isinstance(objective, AdapterObjective)
+    return lambda output, targets: {"event": adapter_loss(output, targets.segments, config, objective)}, None
+
+
+def _score_adapter(adapter: Any, clips: SplitDataset, device: torch.device, _: Decision | None) -> ValidationScores:
+    document = score_adapter(adapter, clips, device)
+    return ValidationScores(document["total"]["average"], document)
+
+
+def _with_trained_classes(config: AdapterConfig, clips: SplitDataset) -> AdapterConfig:
+    found = np.unique(clips.event_targets.segments).tolist()
+    trained = tuple(label for index, label in enumerate(config.labels) if index in found)
+    if not trained:
+        raise SetupError("no class is heard and seen in the same second of a training clip: there is nothing to learn")
+    return replace(config, trained=trained)
+
+
 TASKS = {
     "avvp": Task(
         streams=(LLP_STREAMS, CLIP_CLAP_STREAMS),
@@ -348,5 +382,18 @@ TASKS = {
         means=lambda _: {"event": "seconds"},
         check=_check_teacher,
         score=_score_teacher,
+    ),
+    "open": Task(
+        streams=(CLIP_CLAP_STREAMS,),
+        score_name="mean of accuracy, segments and events",
+        load_clips=_load_event_clips,
+        make_config=_adapter_config,
+        shapes=lambda config, _: adapter_shapes(config),
+        build=lambda _, config, text: TemporalAdapter(config, text),
+        load_loss=_load_adapter_loss,
+        means=lambda _: {"event": "seconds"},
+        check=lambda *_: None,
+        score=_score_adapter,
+        fit=_with_trained_classes,
     ),
 }

@@ -180,15 +180,14 @@ def epoch_values(record: Mapping[str, Any]) -> dict[str, float]:
         record: of the epoch, as in log.jsonl.
 
     Returns:
-        "learning_rate", "loss/TERM", and of parsers "validation LEVEL/NAME", of localizers "validation/NAME" -> value;
-        scores that are not defined are absent.
+        "learning_rate", "loss/TERM", and of parsers and adapters "validation LEVEL/NAME", of localizers
+        "validation/NAME" -> value; scores that are not defined are absent.
     """
     values = {"learning_rate": record["learning_rate"]}
     values |= {f"loss/{name}": value for name, value in record["losses"].items()}
     validation = record["validation"] or {}
-    levels = {f" {level}": validation[level] for level in ("segment", "event") if level in validation} or {
-        "": validation
-    }
+    names = ("segment", "event", "seen", "unseen", "total")  # of parsers and teachers, and of adapters
+    levels = {f" {name}": validation[name] for name in names if name in validation} or {"": validation}
     for level, scores in levels.items():
         values |= {f"validation{level}/{name}": value for name, value in scores.items() if value is not None}
     return values

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 from avvp.pipeline.errors import SetupError
-from avvp.pipeline.training.recipe import load_recipe, make_recipe
+from avvp.pipeline.training.recipe import load_recipe, make_recipe, with_epochs
 from avvp.pipeline.training.settings.stage import MAX_STAGES
 from avvp.pipeline.training.settings.training_config import TrainingConfig
-from avvp.pipeline.training.setup import with_epochs
 from avvp.weights.toml import parse_toml
 from support.paths import ROOT
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .....extractors.profiles import FeatureSpec
     from ....training.distributed import Ranks
     from ....training.recipe import Recipe
-    from ....training.setup import PlanData, TrainingPlan
+    from ....training.setup import TrainingPlan
     from ...console import Console
     from ...started_run import StartedRun
 
@@ -206,6 +206,7 @@ class TrainOptions(PlanOptions, SettingOptions, RunningOptions):
         "avvp train --annotations llp/ --features feats/ --pseudo-labels valor/ -o runs/leap",
         "avvp train --annotations llp/ --features feats.packed --recipe han -o runs/han",
         "avvp train --annotations AVE/ --features ave.packed --recipe psp -o runs/psp",
+        "avvp train --annotations OV-AVEBench/ --features clip-clap.packed --recipe ov-avel -o runs/open",
         "avvp train -o runs/leap --resume",
         "avvp-parse --weights runs/leap video.mp4",
     ),
@@ -253,11 +254,11 @@ def _start(
     """Prepare a run; the first of several processes locks and writes its folder. Returns None after --check."""
     from ....devices import resolve_device
     from ....training.run_folder import lock_run, note_other_environment, write_config
-    from ....training.setup import check_data, complete_bundle, default_extractors, open_data, prepare_job, start_run
+    from ....training.setup import check_data, complete_bundle, extractors_of, open_data, prepare_job, start_run
     from ....training.stages.run_stages import StageRuns
     from ....training.trackers import check_trackers, start_trackers
     from ....training.train_parser import restore_run
-    from ...started_run import StartedRun, choose_precision
+    from ...started_run import StartedRun, choose_precision, encode_classes, print_data
     from ...training_progress import training_callbacks
 
     root = options.output or Path()
@@ -269,7 +270,8 @@ def _start(
     data = open_data(plan, ("train", "val", "test") if options.check else None)
     print_data(data, console)
     source = options.source()
-    job = prepare_job(plan, data, root, device=resolved, source=source, ranks=ranks)
+    text = None if options.resume or plan.recipe.task != "open" else encode_classes(plan, data, source, console)
+    job = prepare_job(plan, data, root, device=resolved, source=source, ranks=ranks, text=text)
     plan, job = choose_precision(plan, job, console, only_checks=options.check)
     stages = StageRuns(job, plan, data, source)
     if stages.earlier:
@@ -292,8 +294,8 @@ def _start(
     elif missing := lock.enter_context(start_run(job, plan, source)):
         names, spec = ", ".join(map(escape, missing)), job.clips.features.spec
         console.info(
-            f"note: {default_extractors(spec)} has no {names}: the run can be scored, but cannot parse videos; name the"
-            f" bundle that extracted the features{_similar_bundle(spec)} with --extractors"
+            f"note: {extractors_of(plan, spec)} has no {names}: the run can be scored, but cannot parse videos; name"
+            f" the bundle that extracted the features{_similar_bundle(spec)} with --extractors"
         )
     restored = None
     if not stages.earlier:
@@ -350,8 +352,9 @@ def _check_usage(options: TrainOptions) -> None:
 
 def _make_plan(options: TrainOptions) -> tuple[TrainingPlan, bool]:
     """Return the plan, and whether it is a run's with another number of epochs than the run's folder has."""
+    from ....training.recipe import with_epochs
     from ....training.run_folder import CONFIG_FILE, read_config
-    from ....training.setup import TrainingPlan, with_epochs
+    from ....training.setup import TrainingPlan
 
     if not options.resume or options.output is None:
         plan = options.training_plan(options.all_changes())
@@ -377,19 +380,3 @@ def check_command(recipe: Recipe, command: str) -> None:
     expected = "train-teacher" if recipe.task == "teacher" else "train"
     if command != expected:
         raise SetupError(f"recipe {escape(recipe.name)} is for avvp {expected}, not for avvp {command}")
-
-
-def print_data(data: PlanData, console: Console) -> None:
-    """Print notes on the annotations, and how many clips and classes there are."""
-    from ....datasets.localization import describe_targets
-
-    for note in (*data.annotations.notices, *data.annotations.notes):
-        console.info(f"note: {note}")
-    for split, clips in data.clips.items():
-        for note in () if clips.events is None else describe_targets(clips.events, clips.filenames):
-            console.info(f"note: {split}: {note}")
-    counts = ", ".join(f"{split} {len(clips)} clips" for split, clips in data.clips.items())
-    spec = data.clips["train"].features.spec
-    computed = "" if spec.precision == "fp32" else f" in {spec.precision} by {spec.backend}"
-    names = ", ".join(spec.extractors)
-    console.info(f"{counts}; {len(data.annotations.labels)} classes; {spec.profile} features of {names}{computed}")

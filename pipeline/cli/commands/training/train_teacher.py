@@ -26,7 +26,7 @@ from ...options.command import (
     option,
 )
 from ...options.groups import DeviceOptions, MessageOptions, OfflineOptions, set_torch_threads
-from .train import TRACKERS, SettingOptions, check_command, print_data
+from .train import TRACKERS, SettingOptions, check_command
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -227,7 +227,7 @@ def _start(
     from ....training.setup import check_data, open_data, prepare_job, start_run
     from ....training.trackers import check_trackers, start_trackers
     from ....training.train_parser import restore_run
-    from ...started_run import choose_precision
+    from ...started_run import choose_precision, print_data
     from ...training_progress import training_callbacks
 
     root = options.output or Path()
@@ -263,9 +263,9 @@ def _start(
 
 def _make_plan(options: TrainTeacherOptions) -> tuple[TrainingPlan, bool]:
     """Return the plan, and whether it is a run's with another number of epochs than the run's folder has."""
-    from ....training.recipe import load_recipe
+    from ....training.recipe import load_recipe, with_epochs
     from ....training.run_folder import CONFIG_FILE, read_config
-    from ....training.setup import TrainingPlan, with_epochs
+    from ....training.setup import TrainingPlan
 
     if not options.resume or options.output is None:
         recipe = load_recipe(options.recipe, [*options.changes, *options.shortcut_changes(options.epochs)])
