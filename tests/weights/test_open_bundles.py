@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -162,7 +163,8 @@ def test_without_classes_the_card_says_how_to_name_them(run: Run, made: Path, tm
     assert result.status == 0, result.err
     assert "Whatever the user names: sentences with the names are compared" in result.out + result.err
     assert (
-        'avvp-parse --weights hf://alice/small@main --classes "dog barking, applause" video.mp4' in result.out + result.err
+        'avvp-parse --weights hf://alice/small@main --classes "dog barking, applause" video.mp4'
+        in result.out + result.err
     )
 
 
@@ -201,3 +203,27 @@ def test_damaged_tokens_end_in_one_line(run: Run, made: Path, clips: Clips, tmp_
     assert result.status == 2
     assert "not a tokenizer.json" in result.err
     assert "Traceback" not in result.err
+
+
+def test_model_info_counts_both_halves_of_the_networks(run: Run, made: Path) -> None:
+    result = run("model-info", "--weights", made, "-f", "json")
+    assert result.status == 0, result.err
+    parts = {part["name"]: part for part in json.loads(result.out)["parts"]}
+    assert list(parts) == ["clap_tiny", "clap_tiny, text", "clip_tiny", "clip_tiny, text"]
+    # Of CLIP's text half: tokens, positions, a layer with its norms, the last norm, the projection.
+    layer = 4 * (16 * 16 + 16) + 2 * (16 * 16 + 16) + 2 * 2 * 16
+    assert parts["clip_tiny, text"]["parameters"] == (49_408 + 77) * 16 + layer + 2 * 16 + 16 * 12
+    assert all(part["multiply_adds"] > 0 for part in parts.values())
+    result = run("model-info", "--weights", made)
+    assert "2 classes in classes.toml, by the rule av2a; the thresholds are given. --classes finds others." in " ".join(
+        result.out.split()
+    )
+
+
+def test_model_info_without_classes(run: Run, tmp_path: Path) -> None:
+    names = '{ clap_tiny = "", clip_tiny = "" }'
+    text = f'profile = "clip-clap"\nseed = 1\nextractors = {names}\ntexts = {names}\nparser = {{}}\n'
+    (tmp_path / "bundle.toml").write_text(text)
+    result = run("model-info", "--weights", tmp_path)
+    assert result.status == 0, result.err
+    assert "It finds the classes that --classes names." in result.out

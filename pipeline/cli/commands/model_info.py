@@ -46,10 +46,13 @@ class ModelInfoOptions(TableFileOptions, DownloadOptions):
         "avvp model-info --recipe leap-paper --set model.leap_blocks=4",
         "avvp model-info --recipe psp-leap",
         "avvp model-info --weights runs/leap -f markdown",
+        "avvp model-info --weights open",
     ),
 )
 def model_info(options: ModelInfoOptions) -> int:
     """Print parameters and multiply-adds of a parser or a localizer, per module.
+
+    Of a bundle that finds any classes: of its extractors and their text encoders.
 
     Of a recipe of a published system, also the licence of its program, how that chooses the best epoch, and what is
     known against its figures.
@@ -71,16 +74,20 @@ def model_info(options: ModelInfoOptions) -> int:
         from ...training.model_info import count_parts, info_table, recipe_network
         from ...training.recipe import DEFAULT_RECIPE
 
-        if options.weights and bundle is not None:
-            from ...inference.bundle import load_parser
+        name = options.weights or options.recipe or DEFAULT_RECIPE
+        if bundle is not None and bundle.is_open and "checkpoint" not in bundle.parser:
+            from ..open_info import open_info
 
-            name = options.weights
-            network = load_parser(bundle, source=options.source(), device="cpu").parser
+            modules, table = open_info(name, bundle, options.source())
         else:
-            name = options.recipe or DEFAULT_RECIPE
-            network = recipe_network(name, options.changes)
-        modules = count_parts(network, options.segments)
-        table = info_table(name, network, modules, options.segments)
+            if bundle is not None:
+                from ...inference.bundle import load_parser
+
+                network = load_parser(bundle, source=options.source(), device="cpu").parser
+            else:
+                network = recipe_network(name, options.changes)
+            modules = count_parts(network, options.segments)
+            table = info_table(name, network, modules, options.segments)
         if bundle is not None and (file := bundle.parser.get("thresholds")):
             table = replace(table, notes=(*table.notes, f"The bundle's {escape(file)} replaces these thresholds."))
         other = any(change.strip().startswith(("model.encoder", "model.decoder")) for change in options.changes)
