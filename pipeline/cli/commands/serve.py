@@ -32,6 +32,7 @@ from ..options.command import (
     is_given,
     option,
 )
+from ..options.embedding_options import EmbeddingOptions
 from ..options.groups import (
     BUNDLE_OPTION,
     PROFILE_OPTION,
@@ -56,7 +57,9 @@ _EXTRA = "avvp serve needs FastAPI and uvicorn: pip install 'avvp[serve]'"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeOptions(OpenOptions, PrecisionOptions, DecodeTimeoutOptions, DownloadOptions, RunningOptions):
+class ServeOptions(
+    OpenOptions, EmbeddingOptions, PrecisionOptions, DecodeTimeoutOptions, DownloadOptions, RunningOptions
+):
     """Options of avvp serve."""
 
     heading: ClassVar[str] = "Options"
@@ -147,6 +150,7 @@ def serve(options: ServeOptions) -> int:
         named = load_bundle(options.bundle_name(options.weights), options.source())
         bundle = options.with_classes(with_profile(named, options.profile))
         require_parser(bundle)
+        options.check_embeddings(bundle)
         check_quantized(bundle, options)
         _check_extra()
         token = _token(options)
@@ -231,6 +235,7 @@ def _desk_settings(options: ServeOptions, bundle: Bundle) -> DeskSettings:
     from ...serve.jobs.desk import DeskSettings
     from ...serve.jobs.engine import EngineSettings
 
+    store = options.embedding_store(bundle)
     engine = EngineSettings(
         weights=options.bundle_name(options.weights),
         weights_dir=None if options.weights_dir is None else str(options.weights_dir),
@@ -246,6 +251,7 @@ def _desk_settings(options: ServeOptions, bundle: Bundle) -> DeskSettings:
         debug=options.debug,
         trust=options.source().trust,
         vocabulary=_vocabulary(bundle, options),
+        embeddings=None if store is None else str(store.folder.absolute()),
     )
     return DeskSettings(
         results=options.results, media=options.folder, max_upload=options.max_upload << 20, engine=engine

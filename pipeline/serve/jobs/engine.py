@@ -49,6 +49,7 @@ class EngineSettings:
         debug: show tracebacks on standard error.
         trust: packages whose parts the bundle may name, see `WeightSource`.
         vocabulary: of an open bundle, see `Vocabulary.to_dict`; None for a trained one.
+        embeddings: folder in which those of an open bundle are kept; None where they are not.
     """
 
     weights: str
@@ -65,6 +66,7 @@ class EngineSettings:
     debug: bool = False
     trust: tuple[str, ...] = ()
     vocabulary: Mapping[str, Any] | None = None
+    embeddings: str | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ import threading
 import time
 import traceback
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,10 @@ from ...clock import format_clock
 from ...computing.choose import choose
 from ...decode.options import DecodeOptions
 from ...devices import FP32, ComputePrecision, resolve_device
+from ...embeddings.store import EmbeddingStore
 from ...errors import AVVPError, MediaError, OutputError, SetupError
 from ...features.compute_lanes import Batches, one_core
+from ...features.extract import FeatureSet
 from ...files import write_atomic
 from ...inference.bundle import LoadedBundle, load_networks, with_other_classes
 from ...inference.bundle_precision import check_named, precision_of
@@ -73,6 +76,7 @@ class _Loaded:
     notes: str  # lines: why backend and precision were chosen, and of what computes the networks
     named: Bundle
     source: WeightSource
+    store: EmbeddingStore | None  # of an open bundle
     others: dict[tuple[str, ...], LoadedBundle] = field(default_factory=dict)  # with other classes, the last ones
 
     def looking_for(self, classes: tuple[str, ...]) -> LoadedBundle:
@@ -134,7 +138,8 @@ def _load(options: EngineSettings) -> _Loaded:
     thresholds = bundle.thresholds.changed(tables, segment=options.threshold, video=options.threshold)
     decoding = DecodeOptions(timeout=options.decode_timeout, debug=options.debug)
     notes = "\n".join(filter(None, (choice.reason, *bundle.notes)))
-    return _Loaded(bundle, thresholds, decoding, file_batches(bundle.extractors), notes, named, source)
+    store = EmbeddingStore(Path(options.embeddings)) if options.embeddings is not None and named.is_open else None
+    return _Loaded(bundle, thresholds, decoding, file_batches(bundle.extractors), notes, named, source, store)
 
 
 def _other_thresholds(bundle: LoadedBundle, options: EngineSettings) -> Thresholds:
@@ -160,7 +165,7 @@ def _parse(command: dict[str, Any], loaded: _Loaded, options: EngineSettings, pr
     classes = tuple(command["classes"])
     try:
         bundle = loaded.looking_for(classes)
-        features = extract_with(bundle, path, decoding=loaded.decoding, batches=loaded.batches, progress=progress)
+        features = _features(path, command["name"], bundle, loaded, progress)
         progress.check(features.duration)
         progress("events", features.duration, features.duration)
         with one_core():
@@ -187,6 +192,18 @@ def _parse(command: dict[str, Any], loaded: _Loaded, options: EngineSettings, pr
             traceback.print_exc()
         return {"failed": f"internal error, please report it: {type(error).__name__}: {escape(error)[:500]}"}
     return {"done": {"duration": features.duration, "events": len(timeline.events)}}
+
+
+def _features(path: Path, name: str, bundle: LoadedBundle, loaded: _Loaded, progress: _Progress) -> FeatureSet:
+    """Return the features of a file; those of an open bundle are kept. Raises as `extract_with`."""
+
+    def extract() -> FeatureSet:
+        return extract_with(bundle, path, decoding=loaded.decoding, batches=loaded.batches, progress=progress)
+
+    if loaded.store is None:
+        return extract()
+    tell = partial(print, file=sys.stderr)  # which is shown with --debug
+    return loaded.store.provide(path, bundle.extractors, loaded.decoding, extract, name=name, tell=tell)
 
 
 def _bands(path: Path, duration: float, options: EngineSettings) -> tuple[dict[str, Any], list[str]]:
