@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,18 +31,24 @@ def code(language: str) -> list[str]:
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The files that the page mentions."""
     write_stand_ins(tmp_path / "stand-ins")
-    make_film(tmp_path / "video.mp4", [("red", "low tone", 4), (None, None, 2), ("blue", "high tone", 4)])
+    film = make_film(tmp_path / "video.mp4", [("red", "low tone", 4), (None, None, 2), ("blue", "high tone", 4)])
+    for folder, name in (("clips", "one"), ("clips", "two"), ("checked", "three")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        shutil.copy(film, tmp_path / folder / f"{name}.mp4")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def with_stand_ins(words: list[str]) -> list[str]:
-    """The words of a command, with the stand-ins where it takes a bundle."""
+    """The words of a command, with the stand-ins where it takes a bundle, and without much training."""
+    words = ["stand-ins" if word == "open" else word for word in words]
     command: click.Command = subcommands(main.avvp)[words[0]]
     options = {option for parameter in command.params for option in parameter.opts}
-    if "--trust-parts" in options and "--weights" in options and "--weights" not in words:
-        return [*words, "--weights", "stand-ins", *TRUST]
-    return words
+    if "--trust-parts" in options:
+        words += TRUST
+        if "--weights" in options and "--weights" not in words:
+            words += ["--weights", "stand-ins"]
+    return [*words, "--epochs", "2"] if words[0] == "train" else words
 
 
 def test_the_page_from_top_to_bottom(run: Callable[..., Result], desk: Path) -> None:
