@@ -32,12 +32,14 @@ class Extractor(nn.Module):
     Attributes:
         input_format: the input that the network takes.
         memory_format: the layout that its convolutions are fastest in.
+        float32_inputs: whether what `prepare` makes stays float32 where the network has another precision.
         unused_prefixes: of keys in the published file that features do not need, such as the classifier's.
         part: what it was built by, if that is of another package.
     """
 
     input_format: ClassVar[InputFormat]
     memory_format: ClassVar[torch.memory_format] = torch.contiguous_format
+    float32_inputs: ClassVar[bool] = False
     unused_prefixes: ClassVar[tuple[str, ...]] = ()
     part: Part | None = None
 

@@ -25,6 +25,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from .base import Extractor
 from .clap import CLAP, UnfusedCLAP
 from .clip import CLIP
+from .pe_av import PEAVAudio, PEAVVideo
 from .r2plus1d import R2Plus1D, VideoBlock
 from .resnet import BasicBlock, Bottleneck, ResNet
 from .vgg19 import VGG19, flatten_maps, shrink_pictures
@@ -44,7 +45,7 @@ def fuse(
     """Build a faster extractor that computes the same rows within rounding.
 
     Args:
-        extractor: a plain `ResNet`, `R2Plus1D`, `VGGish`, `VGG19`, `CLIP` or `CLAP`; it is not changed.
+        extractor: a plain `ResNet`, `R2Plus1D`, `VGGish`, `VGG19`, `CLIP`, `CLAP` or one of PE-AV; it is not changed.
         dtype: of weights and computation; rows stay float32.
         onednn: whether to call oneDNN directly. None: when the extractor is on a CPU, PyTorch has oneDNN and
             `compiled` is off.
@@ -114,7 +115,8 @@ class FusedExtractor(Extractor):
         self._prepare: Callable[[Tensor], Tensor] = type(plain).prepare.__get__(self)
 
     def prepare(self, reduced: Tensor) -> Tensor:
-        return self._prepare(reduced).to(self.dtype)
+        prepared = self._prepare(reduced)
+        return prepared if self.network.float32_inputs else prepared.to(self.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x).float()
@@ -375,4 +377,6 @@ _FUSED_NETWORKS: dict[type[Extractor], Callable[[Any], nn.Module]] = {
     CLIP: CLIP.fold,
     CLAP: copy.deepcopy,  # its batch norms are not beside convolutions
     UnfusedCLAP: copy.deepcopy,
+    PEAVAudio: PEAVAudio.fold,
+    PEAVVideo: copy.deepcopy,
 }

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .clap_mel import BANDS, FRAMES, clap_mel
 from .mel import EXAMPLE_FRAMES, MEL_BANDS, log_mel
 from .resize import interpolate, opencv_resize, resize, resize_and_crop
-from .sampling import FRAMES_PER_SEGMENT, Stream
+from .sampling import CLAP_RATE, FRAMES_PER_SEGMENT, Stream
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class InputFormat:
     """One kind of network input.
 
     Attributes:
-        name: key in `INPUT_FORMATS`, `TEACHER_FORMATS` or `UNFUSED_FORMATS`.
+        name: key in `INPUT_FORMATS`, `TEACHER_FORMATS`, `UNFUSED_FORMATS` or `PE_AV_FORMATS`.
         stream: of the features made from it; it fixes the decoded media that `reduce` takes:
-            visual_2d: frames (N, H, W, 3) uint8 RGB;
+            visual_2d: frames (N, H, W, 3) uint8 RGB, for PE-AV two for each input;
             visual_3d: frames (8N, H, W, 3) uint8 RGB;
             visual_map: frames (N, H, W, 3) uint8 RGB;
-            audio: seconds of mono waveform (N, 16000) float in [-1, 1]; for CLAP at 48 kHz.
+            audio: seconds of mono waveform (N, 16000) float in [-1, 1]; for CLAP and PE-AV at 48 kHz.
         shape: of one input.
         dtype: of one input.
         reduce: converts decoded media to N inputs, (N, *shape).
@@ -39,6 +39,11 @@ class InputFormat:
     shape: tuple[int, ...]
     dtype: type[np.generic]
     reduce: Callable[[NDArray[Any]], NDArray[Any]]
+
+    @property
+    def frames(self) -> int:
+        """How many frames one input of a visual stream has."""
+        return self.shape[0] if len(self.shape) > 3 else 1  # (F, H, W, 3) or (H, W, 3)
 
     @property
     def nbytes(self) -> int:
@@ -74,7 +79,27 @@ def _reduce_to_slaney_mel(chunks: NDArray[Any]) -> NDArray[np.float32]:
     return np.stack([clap_mel(chunk, slaney=True) for chunk in chunks])
 
 
+def _reduce_to_waveform(chunks: NDArray[Any]) -> NDArray[np.float32]:
+    return np.stack([_fit(np.asarray(chunk, np.float32)) for chunk in chunks])
+
+
+def _fit(chunk: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cut a chunk of audio to a second, or fill it up by its reflection."""
+    missing = CLAP_RATE - len(chunk)
+    if missing <= 0 or not len(chunk):
+        return chunk[:CLAP_RATE] if len(chunk) else np.zeros(CLAP_RATE, np.float32)
+    return np.pad(chunk, (0, missing), "reflect") if len(chunk) > 1 else np.full(CLAP_RATE, chunk[0])
+
+
+def _reduce_to_pe_av_frames(frames: NDArray[Any]) -> NDArray[np.uint8]:
+    resized = resize(cast("NDArray[np.uint8]", frames), PE_AV_SIZE, PE_AV_SIZE)
+    return resized.reshape(-1, PE_AV_FRAMES_PER_SECOND, PE_AV_SIZE, PE_AV_SIZE, 3)
+
+
 CLIP_SIZE = 224  # pixels; width and height of CLIP's input
+PE_AV_SIZE = 336  # pixels; width and height of PE-AV's input
+# The published models for 16 frames of a clip have 1.6 a second where it lasts ten.
+PE_AV_FRAMES_PER_SECOND = 2
 
 # One frame: short side to 256, central crop of 224. The transform of torchvision's ResNet-152, IMAGENET1K_V1.
 FRAME = InputFormat("frame", "visual_2d", (224, 224, 3), np.uint8, _reduce_to_frames)
@@ -98,3 +123,15 @@ CLAP_MEL_SLANEY = InputFormat("clap_mel_slaney", "audio", (FRAMES, BANDS), np.fl
 TEACHER_FORMATS = {input_format.name: input_format for input_format in (CLAP_MEL, CLIP_FRAME, FRAME_CLIP)}
 # What CLIP and CLAP without fusion take, AV2A's pair.
 UNFUSED_FORMATS = {input_format.name: input_format for input_format in (CLAP_MEL_SLANEY, CLIP_FRAME)}
+
+# A second of waveform at 48 kHz. PE-AV's codec has 25 steps in it.
+PE_AV_WAVEFORM = InputFormat("pe_av_waveform", "audio", (CLAP_RATE,), np.float32, _reduce_to_waveform)
+# The frames of a second, squashed by PIL without a crop: one row for all of them.
+PE_AV_FRAMES = InputFormat(
+    "pe_av_frames",
+    "visual_2d",
+    (PE_AV_FRAMES_PER_SECOND, PE_AV_SIZE, PE_AV_SIZE, 3),
+    np.uint8,
+    _reduce_to_pe_av_frames,
+)
+PE_AV_FORMATS = {input_format.name: input_format for input_format in (PE_AV_WAVEFORM, PE_AV_FRAMES)}

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..weights.parameters import check_count
 from ..weights.parts import Part, load_part
 from .base import Extractor
-from .inputs import INPUT_FORMATS, TEACHER_FORMATS, UNFUSED_FORMATS
+from .inputs import INPUT_FORMATS, PE_AV_FORMATS, TEACHER_FORMATS, UNFUSED_FORMATS
 from .profiles import MAX_FEATURE_WIDTH
 
 _INPUTS = 2  # that an extractor is tried with
@@ -58,7 +58,7 @@ def build_part(part: Part) -> Extractor:
     extractor = part.call()
     if not isinstance(extractor, Extractor):
         raise ValueError(f"the {part} returned {type(extractor).__name__}, expected an avvp.extractors.Extractor")
-    formats = INPUT_FORMATS | TEACHER_FORMATS | UNFUSED_FORMATS
+    formats = INPUT_FORMATS | TEACHER_FORMATS | UNFUSED_FORMATS | PE_AV_FORMATS
     if getattr(extractor, "input_format", None) not in formats.values():
         known = ", ".join(formats)
         raise ValueError(f"the {part} has no input_format of avvp.extractors.inputs.INPUT_FORMATS ({known})")

@@ -57,7 +57,9 @@ class Profile:
     # Mean absolute difference, in levels of 255, up to which a picture counts as the one before. Users may change it.
     similar_pictures: float = 0.0
     approximates: tuple[str, ...] = ()  # profiles whose parsers may read its features, with a warning
-    inputs: Literal["networks", "teachers", "unfused"] = "networks"  # the reader of files, a key of `input_kinds.KINDS`
+    inputs: Literal["networks", "teachers", "unfused", "pe-av"] = (
+        "networks"  # the reader of files, a key of `input_kinds.KINDS`
+    )
     bundle: str = DEFAULT_BUNDLE  # of the extractors that are meant where none is named
 
     @property
@@ -143,6 +145,18 @@ PROFILES = {
             CLAP_RATE,
             inputs="unfused",
             bundle="open-av2a",
+        ),
+        Profile(
+            "pe-av",
+            1,
+            "jpeg",
+            "ffmpeg",
+            "two frames and 48 kHz audio of each second, for PE-AV",
+            CLIP_CLAP_STREAMS,
+            1,
+            CLAP_RATE,
+            inputs="pe-av",
+            bundle="open-pe-av",
         ),
     )
 }

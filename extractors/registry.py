@@ -14,6 +14,7 @@ from .base import Extractor
 from .clap import clap_fusion, clap_tiny, clap_unfused, clap_unfused_tiny
 from .clip import clip_b32, clip_l14, clip_tiny
 from .parts import build_part, extractor_part, try_part
+from .pe_av import PEAVAudio, PEAVVideo, pe_av_audio, pe_av_audio_tiny, pe_av_video, pe_av_video_tiny
 from .r2plus1d import r2plus1d_18, r2plus1d_small, r2plus1d_tiny
 from .resnet import resnet152, resnet_small, resnet_tiny
 from .vgg19 import vgg19, vgg19_small, vgg19_tiny
@@ -28,6 +29,8 @@ EXTRACTORS: dict[str, Callable[[], Extractor]] = {
     "clap": clap_fusion,
     "clip_b32": clip_b32,
     "clap_unfused": clap_unfused,
+    "pe_av_audio": pe_av_audio,
+    "pe_av_video": pe_av_video,
     "vggish_small": vggish_small,
     "resnet_small": resnet_small,
     "r2plus1d_small": r2plus1d_small,
@@ -39,7 +42,29 @@ EXTRACTORS: dict[str, Callable[[], Extractor]] = {
     "clip_tiny": clip_tiny,
     "clap_tiny": clap_tiny,
     "clap_unfused_tiny": clap_unfused_tiny,
+    "pe_av_audio_tiny": pe_av_audio_tiny,
+    "pe_av_video_tiny": pe_av_video_tiny,
 }
+# Extractors that are a small part of their published file, by the prefixes of its keys that are theirs.
+_PARTS = {
+    "pe_av_audio": PEAVAudio.wanted_prefixes,
+    "pe_av_audio_tiny": PEAVAudio.wanted_prefixes,
+    "pe_av_video": PEAVVideo.wanted_prefixes,
+    "pe_av_video_tiny": PEAVVideo.wanted_prefixes,
+}
+
+
+def choose_wanted(name: str) -> Callable[[str], bool] | None:
+    """Return which tensors of its published file an extractor needs, where these are a small part of it.
+
+    Args:
+        name: of the extractor.
+
+    Returns:
+        Whether the tensor of a key is needed; None for extractors whose files are read as a whole.
+    """
+    prefixes = _PARTS.get(name)
+    return None if prefixes is None else lambda key: key.startswith(prefixes)
 
 
 def extractor_shapes(

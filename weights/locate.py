@@ -22,7 +22,7 @@ from .messages import escape, first_line, shown
 from .safe_paths import inside, is_file
 
 SHIPPED = Path(__file__).resolve().parent
-MAX_FILE_BYTES = 4 << 30  # of a weight file: 1,000 million parameters in float32
+MAX_FILE_BYTES = 8 << 30  # of a weight file: 2,000 million numbers in float32; PE-AV's has 1,459 million
 # Of PyTorch's files: the magic bytes of a zip archive and of pickle protocol 2; of JSON of an object.
 _BEGINNINGS = ((b"PK", b"\x80\x02"), (b"{",))
 _BLOCK = 1 << 20  # bytes per read

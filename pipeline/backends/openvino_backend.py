@@ -59,4 +59,5 @@ class OpenVINOBackend(Backend):
             lambda: convert(source.load() if plain is outline else plain),
             source.tell,
         )
-        return OpenVINOExtractor(plain, model, precision.name).eval()
+        # What keeps its inputs in float32 would lose them in bf16, which OpenVINO has for a whole network only.
+        return OpenVINOExtractor(plain, model, "fp32" if plain.float32_inputs else precision.name).eval()

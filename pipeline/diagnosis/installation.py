@@ -28,6 +28,7 @@ SHOWN = ("torch", "torchvision", "torchaudio", "numpy", "av", "decord", "imageio
 EXTRAS = {
     "text": "label embeddings from BERT and CLIP",
     "pseudo": "avvp pseudo-label",
+    "pe-av": "avvp parse --weights open-pe-av",
     "tensorboard": "avvp train --tensorboard",
     "trackio": "training metrics in trackio",
     "wandb": "training metrics in Weights & Biases",

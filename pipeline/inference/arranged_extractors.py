@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from ...extractors.base import Extractor
-from ...extractors.registry import build_extractor, extractor_shapes, meta_extractor
+from ...extractors.registry import build_extractor, choose_wanted, extractor_shapes, meta_extractor
 from ...weights.load import read_state_dict
 from ...weights.manifest import Bundle
 from ...weights.messages import shown
@@ -47,7 +47,8 @@ def load_extractor(bundle: Bundle, name: str, paths: Mapping[str, Path], trust: 
         shapes = extractor_shapes(name, reference=reference, trust=trust)
         return build_extractor(name, untrained_state(shapes, bundle.seed), reference=reference, trust=trust)
     try:
-        return build_extractor(name, read_state_dict(paths[file]), reference=reference, trust=trust)
+        state = read_state_dict(paths[file], keep=choose_wanted(name))
+        return build_extractor(name, state, reference=reference, trust=trust)
     except ValueError as error:
         raise ValueError(f"{escape(paths[file])}: {error}") from error
 

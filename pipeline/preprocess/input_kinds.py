@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ...extractors.inputs import INPUT_FORMATS, TEACHER_FORMATS, UNFUSED_FORMATS, InputFormat
+from ...extractors.inputs import INPUT_FORMATS, PE_AV_FORMATS, TEACHER_FORMATS, UNFUSED_FORMATS, InputFormat
 from ...extractors.sampling import Stream
 from .base import InputReader
 from .network_inputs import NetworkInputs
@@ -25,5 +25,6 @@ KINDS = {
         ("networks", INPUT_FORMATS, NetworkInputs),
         ("teachers", TEACHER_FORMATS, TeacherInputs),
         ("unfused", UNFUSED_FORMATS, TeacherInputs),
+        ("pe-av", PE_AV_FORMATS, TeacherInputs),
     )
 }

@@ -1,4 +1,4 @@
-"""Decode a media file and build the inputs of CLIP and CLAP: one frame and one chunk of audio per segment. No torch."""
+"""Decode a media file and build the inputs of CLIP and CLAP, or PE-AV: frames and audio of each segment. No torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...extractors.profiles import Profile
-from ...extractors.sampling import CLAP_RATE, FRAMES_PER_SEGMENT, Stream
+from ...extractors.sampling import CLAP_RATE, Stream
 from ..decode.container.media_facts import NO_AUDIO, NO_VIDEO, conclude
 from ..decode.container.media_info import MediaInfo
 from ..decode.container.outcome import finish_report
@@ -32,9 +32,10 @@ class TeacherInputs(InputReader):
     """Reader of the teachers' inputs: one frame and one chunk of audio for each of the T segments of a file.
 
     The frames are those of LLP's features (8 per second, through JPEG); segment t takes number
-    ``round(linspace(0, n - 1, T))[t]`` of n, and R(2+1)D, where it is asked for, the clips of LLP's features. The
-    audio, mono at 48 kHz, is cut into T equal chunks. A stream that is more than a second shorter than T keeps its own
-    timing: its last frame or clip is repeated, silence is added. A missing stream is black or silent.
+    ``round(linspace(0, n - 1, T))[t]`` of n, for PE-AV two of ``round(linspace(0, n - 1, 2 T))``, and R(2+1)D, where it
+    is asked for, the clips of LLP's features. The audio, mono at 48 kHz, is cut into T equal chunks. A stream that is
+    more than a second shorter than T keeps its own timing: its last frame or clip is repeated, silence is added. A
+    missing stream is black or silent.
 
     All of a file is decoded, also where inputs of a part are asked for.
     """
@@ -73,9 +74,9 @@ class TeacherInputs(InputReader):
             part = range(options.part.start, segment_count(facts.duration))
             rows: dict[Stream, list[int]] = {stream: list(range(len(part))) for stream in self._formats}
             if "visual_2d" in self._formats:
-                yield from self._frame_inputs(frames, total, part)
+                yield from self._frame_inputs("visual_2d", frames, total, part)
             if "visual_3d" in self._formats:
-                yield from self._clip_inputs(frames, total, part)
+                yield from self._frame_inputs("visual_3d", frames, total, part)
             if "audio" in self._formats:
                 yield from self._audio_inputs(audio, audio_report, total, part)
         self.summary = MediaSummary(rows, facts, warnings)
@@ -85,28 +86,18 @@ class TeacherInputs(InputReader):
             self._progress(stage, seconds, self._duration)
 
     def _frame_inputs(
-        self, frames: JpegFrames | None, total: int, part: range
+        self, stream: Stream, frames: JpegFrames | None, total: int, part: range
     ) -> Iterator[tuple[Stream, NDArray[Any]]]:
-        input_format = self._formats["visual_2d"]
+        input_format = self._formats[stream]
         if frames is None:
             for _ in part:
-                yield "visual_2d", np.zeros((1, *input_format.shape), input_format.dtype)
+                yield stream, np.zeros((1, *input_format.shape), input_format.dtype)
             return
-        indices = pad_or_trim(spread_indices(len(frames), _covered_seconds(frames, total)), total)
-        for second in part:
-            yield "visual_2d", input_format.reduce(frames.read([int(indices[second])]))
-            self._report_progress("video", frames.report.end)
-
-    def _clip_inputs(self, frames: JpegFrames | None, total: int, part: range) -> Iterator[tuple[Stream, NDArray[Any]]]:
-        input_format = self._formats["visual_3d"]
-        if frames is None:
-            for _ in part:
-                yield "visual_3d", np.zeros((1, *input_format.shape), input_format.dtype)
-            return
+        count = input_format.frames
         seconds = _covered_seconds(frames, total)
-        indices = spread_indices(len(frames), seconds * FRAMES_PER_SEGMENT).reshape(seconds, FRAMES_PER_SEGMENT)
-        for clip in pad_or_trim(indices, total)[part.start : part.stop]:
-            yield "visual_3d", input_format.reduce(frames.read(clip))
+        indices = spread_indices(len(frames), seconds * count).reshape(seconds, count)
+        for row in pad_or_trim(indices, total)[part.start : part.stop]:
+            yield stream, input_format.reduce(frames.read(row))
             self._report_progress("video", frames.report.end)
 
     def _audio_inputs(

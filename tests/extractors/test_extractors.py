@@ -22,20 +22,22 @@ from torch import nn
 from torchvision import transforms
 
 RNG = np.random.default_rng(3)
-TINY = ("resnet_tiny", "r2plus1d_tiny", "vggish_tiny", "vgg19_tiny", "clip_tiny", "clap_tiny", "clap_unfused_tiny")
+SOUNDS = {"vggish_tiny": 16_000, "clap_tiny": 48_000, "clap_unfused_tiny": 48_000, "pe_av_audio_tiny": 48_000}  # Hz
+TINY = ("resnet_tiny", "r2plus1d_tiny", "vgg19_tiny", "clip_tiny", "pe_av_video_tiny", *SOUNDS)
 
 
 @pytest.mark.parametrize("name", TINY)
 class TestContract:
     def media(self, name: str) -> np.ndarray:
-        if name in {"vggish_tiny", "clap_tiny", "clap_unfused_tiny"}:
-            return RNG.uniform(-1, 1, (2, 16_000 if name == "vggish_tiny" else 48_000))
+        if name in SOUNDS:
+            return RNG.uniform(-1, 1, (2, SOUNDS[name]))
         return RNG.integers(0, 256, (16, 40, 50, 3), dtype=np.uint8)
 
     def test_extractor_rows_have_their_shape_and_type(self, name: str) -> None:
         extractor = build_extractor(name)
         rows = extractor(extractor.preprocess(self.media(name)))
-        assert rows.shape == (16 if extractor.stream in {"visual_2d", "visual_map"} else 2, extractor.dim)
+        per_frame = extractor.stream in {"visual_2d", "visual_map"}
+        assert rows.shape == (16 // extractor.input_format.frames if per_frame else 2, extractor.dim)
         assert rows.dtype == torch.float32
         assert not rows.requires_grad
         assert not extractor.training

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,8 +44,8 @@ def test_clap_without_fusion_equals_transformers() -> None:
     front = transformers.ClapFeatureExtractor(frequency_min=50, frequency_max=14_000, truncation="rand_trunc")
     inputs = front(list(waveforms), sampling_rate=48_000, return_tensors="pt")
     with torch.no_grad():
-        output = model.get_audio_features(**inputs)
-    output = output if isinstance(output, torch.Tensor) else output.pooler_output
+        features: Any = model.get_audio_features(**inputs)
+    output = features if isinstance(features, torch.Tensor) else features.pooler_output
     extractor = build_extractor("clap_unfused_tiny", model.state_dict())
     rows = extractor(extractor.preprocess(waveforms))
     torch.testing.assert_close(rows, torch.nn.functional.normalize(output, dim=-1), atol=1e-5, rtol=0)

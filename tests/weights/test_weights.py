@@ -301,6 +301,7 @@ def test_manifest_is_complete() -> None:
         "untrained-clip-clap",
         "open",
         "open-av2a",
+        "open-pe-av",
         "untrained-open",
         "demo",
         "demo-avel",

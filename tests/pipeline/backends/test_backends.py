@@ -21,7 +21,10 @@ from avvp.weights.untrained import untrained_state
 from torch import Tensor
 
 CPU = torch.device("cpu")
-FULL = ("vggish", "resnet152", "r2plus1d_18", "vgg19", "clip", "clap", "clip_b32", "clap_unfused")
+FULL = (
+    *("vggish", "resnet152", "r2plus1d_18", "vgg19", "clip", "clap"),
+    *("clip_b32", "clap_unfused", "pe_av_audio", "pe_av_video"),
+)
 SMALL = tuple(name for name in EXTRACTORS if name not in FULL)
 FLOATS = tuple((backend, precision) for backend in BACKENDS for precision in ("fp32", "bf16"))
 LEAST_COSINE = 0.99  # of rows in bf16

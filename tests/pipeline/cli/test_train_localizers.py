@@ -126,7 +126,7 @@ def test_features_of_the_other_task_are_named_before_anything_is_loaded(
     text = " ".join(result.err.split())
     assert result.status == 2
     streams = "audio, visual_2d, visual_3d or audio, visual_2d"
-    profiles = "llp, clean, clean-fast, fast, clip-clap, clip-clap-3d, clip-clap-unfused"
+    profiles = "llp, clean, clean-fast, fast, clip-clap, clip-clap-3d, clip-clap-unfused, pe-av"
     assert f"recipe han reads the streams {streams} (profiles {profiles}), but" in text
     assert "holds audio, visual_map of profile ave" in text
 
