@@ -28,6 +28,7 @@ _EXAMPLES = (
     "avvp parse clips/ --output-dir events/",
     "avvp convert events.json -f vtt,csv -o video",
     "avvp find events/ --audio Dog --min-score 0.6 --sort score",
+    'avvp search events/ "glass breaking" --top 20',
     "avvp clips events/ --media clips/ --class Dog --pad 1 -o cuts/",
     "avvp report events.json --html report.html --plot timeline.png",
     "avvp extract clips/ -o feats/",
@@ -44,6 +45,7 @@ _EXAMPLES = (
 
 # Command -> the first line of its --help; the module of a command is imported when the command is run.
 _SUMMARIES = {
+    "calibrate": "Choose thresholds of classes that were never trained, by annotated clips.",
     "clips": "Cut events out of their videos, with a list and a contact sheet.",
     "compare": "Compare runs, bundles and folders of event files on the same clips.",
     "convert": "Convert event files to other formats, or to a data set.",
@@ -60,6 +62,7 @@ _SUMMARIES = {
     "recipes": "List the recipes for --recipe and the folder of their files.",
     "report": "Draw events as a plot, a page, or a folder of pages.",
     "reproduce": "Train and score the runs of a table of the LEAP paper.",
+    "search": "Search kept embeddings of videos for what texts say.",
     "serve": "Parse and correct videos in the browser; a JSON API, and a backend of Label Studio.",
     "status": "Show what batch runs over a folder have done, what failed and what is left.",
     "synth": "Generate labelled clips of the 25 LLP classes.",

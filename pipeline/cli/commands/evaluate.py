@@ -319,7 +319,8 @@ def _evaluate_open(
     from ..options.user_annotations import read_user_annotations
 
     data = read_user_annotations(annotations, quiet=options.quiet)
-    loaded = load_networks(bundle, source=options.source(console.download_progress), device=options.device)
+    source = options.source(console.download_progress)
+    loaded = load_networks(bundle, source=source, device=options.device, outline=True)
     thresholds = loaded.thresholds.changed(_tables(options), segment=options.threshold)
     progress = console.count_progress(f"scoring {options.split}")
     evaluator = OpenEvaluator(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -70,11 +71,12 @@ class OpenOptions(CommandOptions):
 
         return read_vocabulary(self.classes, background="none").labels
 
-    def with_classes(self, bundle: Bundle) -> Bundle:
+    def with_classes(self, bundle: Bundle, otherwise: Sequence[str] | None = None) -> Bundle:
         """Return a bundle that looks for the classes of --classes.
 
         Args:
             bundle: of --weights.
+            otherwise: names of classes where there is no --classes; None leaves the bundle as it is.
 
         Raises:
             click.UsageError: another option needs --classes.
@@ -85,10 +87,11 @@ class OpenOptions(CommandOptions):
             for name, value in (("name", self.rule), ("published_audio", self.published_audio or None))
             if value is not None
         }
-        if self.classes is None:
+        classes = otherwise if self.classes is None else self.classes
+        if classes is None:
             if flags := self.rule_flags():
                 raise click.UsageError(f"{flags[0]} goes with --classes")
             return bundle
         from ...open_vocabulary.open_bundle import with_classes
 
-        return with_classes(bundle, self.classes, background=self.background, **rule)
+        return with_classes(bundle, classes, background=self.background, **rule)

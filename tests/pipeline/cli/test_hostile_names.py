@@ -20,6 +20,8 @@ _READERS = (
 )  # fmt: skip
 _REPRODUCE = ("reproduce", "table2", "--annotations", "{}/annotations", "--features", "{}/features", "--dry-run")
 _EVENTS = "{}/events/val00000000.events.json"
+# Without weights that could be downloaded: paths are read before those are asked for.
+_OPEN = ("--classes", "@{}/annotations/labels.txt", "--offline", "--weights-dir", "{}/empty")
 COMMANDS = {
     **{f"{name} {number}": command for name in _READERS for number, command in enumerate(KINDS[name].commands)},
     "find": ("find", _EVENTS, "-o", "{}/out/found.csv"),
@@ -30,6 +32,7 @@ COMMANDS = {
     "train-extractors": ("train-extractors", "{}/empty", "--annotations", "{}/annotations", "-o", "{}/out/bundle"),
     "reproduce": (*_REPRODUCE, "--pseudo-labels", "{}/pseudo_labels", "-o", "{}/out/runs"),
     "status": ("status", "{}/features"),
+    "calibrate": ("calibrate", "{}/clip.mp4", "--annotations", "{}/annotations", *_OPEN, "-o", "{}/out/classes.toml"),
     "export": ("export", "{}/bundle", "--parser-only", "-o", "{}/out/exported"),
     "weights": ("weights", "verify", "--weights-dir", "{}/bundle", "demo"),
     "quantize": ("weights", "quantize", "{}/bundle", "--clips", "{}/empty", "-o", "{}/out/int8"),
