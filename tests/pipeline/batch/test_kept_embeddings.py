@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,15 @@ def test_other_storages(batch: Batch, decoded: list[Path], tmp_path: Path) -> No
     batch("red, blue", output=address)
     assert len(decoded) == 2
     assert all(item["events"] for item in timelines(tmp_path / "far").values())
+
+
+def test_a_cluster_is_not_started_for_kept_embeddings(batch: Batch, decoded: list[Path], tmp_path: Path) -> None:
+    batch("blue")
+    decoded.clear()
+    batch("red, blue", "--engine", "ray")
+    assert decoded == []
+    assert "ray" not in sys.modules or not sys.modules["ray"].is_initialized()
+    assert all(item["events"] for item in timelines(tmp_path / "out").values())
 
 
 def test_embeddings_of_a_folder_are_beside_its_results(batch: Batch, tmp_path: Path) -> None:
