@@ -16,6 +16,7 @@ from avvp.pipeline.features.npy_folders import FeatureFolders
 from avvp.pipeline.features.packing import pack_features
 from avvp.pipeline.inference.bundle import load_networks
 from avvp.pipeline.inference.thresholds import Thresholds
+from avvp.pipeline.open_vocabulary.classes import read_vocabulary
 from avvp.pipeline.outputs.formats.registry import FORMATS, write_events
 from avvp.pipeline.outputs.postprocess import with_audio_visual
 from avvp.pipeline.timeline import Event, Timeline
@@ -34,6 +35,7 @@ from support.hostile_values import (
     render_toml,
 )
 from support.llp_like import Recipe, generate
+from support.open_bundles import write_open_bundle
 from support.teachers import PROMPTS
 
 Edit = Callable[[bytes, random.Random], bytes]
@@ -117,6 +119,8 @@ _ANY_EVALUATED = ("bundle", "features", "annotations")
 _TEACHERS = ("--clip-model", "{}/none", "--offline", "-o", "{}/out/labels")
 _LABEL = ("pseudo-label", "{}/clip.mp4", "--prompts", "{}/prompts.toml", *_TEACHERS)
 _LISTED = ("extract", "--weights", "{}/bundle", "--dry-run", "-o", "{}/out/results", "--list")
+_OPEN = ("parse", "{}/clip.mp4", "--weights", "{}/open", "--dry-run", "--output-dir", "{}/out/open")
+_MINE = ("--classes", "a, b", "--background", "{}/background.toml")
 _GLOVE = tuple(part.replace("vectors.npy", "glove.txt") for part in _CHECK)
 _VAL = "val00000000"
 
@@ -128,6 +132,11 @@ KINDS: dict[str, Kind] = {
         (_toml,),
     ),
     "prompts": Kind("prompts.toml", ((*_LABEL, "--no-weak-labels"),), (_toml,), ("/none: ",)),
+    "classes": Kind("classes.toml", ((*_OPEN, "--classes", "@{}/classes.toml"),), (_toml,)),
+    "list of classes": Kind("classes.txt", ((*_OPEN, "--classes", "@{}/classes.txt"),), (edit_text,)),
+    "background": Kind("background.toml", ((*_OPEN, *_MINE),), (_toml,)),
+    "open bundle": Kind("open/bundle.toml", ((*_OPEN, "--classes", "a"),), (_toml,), ("open", "extractor")),
+    "tokenizer": Kind("open/clip.json", ((*_OPEN, "--classes", "a"),), (_json, edit_text), ("open",)),
     "weak labels": Kind("weak.csv", ((*_LABEL, "--annotations", "{}/weak.csv"),), (edit_text,), _NO_TEACHER),
     "thresholds (TOML)": Kind("thresholds.toml", ((*_EVALUATE, "--thresholds", "{}/thresholds.toml"),), (_toml,)),
     "thresholds (JSON)": Kind("thresholds.json", ((*_EVALUATE, "--thresholds", "{}/thresholds.json"),), (_json,)),
@@ -209,6 +218,11 @@ def write_workspace(root: Path, tiny_bundle: Path) -> Path:
     (root / "thresholds.json").write_text(json.dumps(read_toml(root / "thresholds.toml")))
     (root / "recipe.toml").write_bytes((RECIPES_FOLDER / "leap-published.toml").read_bytes())
     (root / "prompts.toml").write_text(PROMPTS)
+    write_open_bundle(root / "open")
+    vocabulary = read_vocabulary(["dog barking", "siren"]).with_thresholds({"audio": [0.25, 0.5]}, "calibrated")
+    (root / "classes.toml").write_text(vocabulary.to_toml())
+    (root / "classes.txt").write_text("# of mine\ndog barking\nsiren\n")
+    (root / "background.toml").write_text('both = ["other", ["a room", "a hall"]]\nheard = ["a hum"]\n')
     (root / "weak.csv").write_text('filename,event_labels\nclip.mp4,Dog\nother,"Dog,Speech"\n')
     (root / "clip.mp4").write_bytes(b"not a video")
     (root / "list.txt").write_text(f"{root}/clip.mp4\n{root}/lost.mp4\n")
