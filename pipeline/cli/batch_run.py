@@ -92,6 +92,8 @@ def run_batch(task: Task[Any], named: NamedInputs, storage: Storage, options: Ba
     if options.plans_only:
         print_plan(plan, storage, listed=options.dry_run_list)
         return 1 if plan.failed or plan.unusable else 0
+    if plan.remade:
+        console.info(f"{plan.remade} of {len(plan.todo)} from kept embeddings, without decoding")
     record = RunRecord(
         command=click.get_current_context().command.name or "",
         log=journal.name,

@@ -338,6 +338,8 @@ def _load(
         if store is not None:
             loaded = task.outline(console.download_progress)
             _, kept = store.find(path, loaded.extractors, options.select(task.settings.decoding))
+        if kept is not None:
+            console.detail(f"embeddings of {kept.seconds} s are kept: nothing is decoded")
         if loaded is None or kept is None:
             loaded = task.load(console.download_progress)
     for note in loaded.notes:

@@ -92,7 +92,7 @@ def test_other_classes_are_found_without_decoding(batch: Batch, decoded: list[Pa
     assert "0 to compute, 2 to make again from kept embeddings" in planned.out
     listed = batch("red, low tone", "--dry-run-list")
     assert listed.out.count("remake") == 2
-    batch("red, low tone")
+    assert "2 of 2 from kept embeddings, without decoding" in batch("red, low tone").err
     assert len(decoded) == 2
     status = run("status", tmp_path / "out")
     assert "remade       2 of the last run, from kept embeddings" in status.out
