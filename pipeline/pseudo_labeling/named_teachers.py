@@ -18,6 +18,7 @@ from ..inference.extractors import DeviceNetworks, LoadedExtractors
 from ..open_vocabulary.network import OpenConfig, OpenVocabulary
 from ..open_vocabulary.sentences import embed_vocabulary
 from ..open_vocabulary.vocabulary import Vocabulary
+from ..open_vocabulary.warnings import about_classes
 from .prompts import MODALITY_KEYS, Prompts
 from .teachers import load_teachers
 from .threshold_scores import TEACHERS
@@ -73,10 +74,12 @@ def load_named_teachers(
     teachers = load_teachers(prompts, clip=clip, clap=clap, offline=offline, device=device, precision=precision)
     networks: list[DeviceNetworks] = []
     texts: dict[str, Tensor] = {}
+    scales: dict[str, float] = {}
     for target, of_device in teachers.networks:
         copied: Any = of_device  # `Teacher`s, in the place of extractors
         networks.append((target, {stream: copied[stream].extractor for stream in _STREAMS.values()}))
         texts = {modality: copied[stream].text_embeddings.float().cpu() for modality, stream in _STREAMS.items()}
+        scales = {modality: float(copied[stream].scale) for modality, stream in _STREAMS.items()}
     encoders = {}
     for modality, rows in texts.items():
         encoders[modality] = _Encoded(dict(zip(sentences[modality], rows, strict=True)), rows.shape[1])
@@ -84,7 +87,10 @@ def load_named_teachers(
     spec = feature_spec(_PROFILE, by_name, precision=precision.name, backend=precision.backend)
     ids: dict[Stream, str] = {stream: teachers.hashes[TEACHERS[modality]] for modality, stream in _STREAMS.items()}
     config = OpenConfig(vocabulary, encoders["audio"].dim, encoders["visual"].dim)
-    network = OpenVocabulary(config, embed_vocabulary(vocabulary, encoders))
+    embedded = embed_vocabulary(vocabulary, encoders)
+    weights = {modality: ids[stream] for modality, stream in _STREAMS.items()}
+    warnings = about_classes(vocabulary, embedded, encoders, weights)
+    network = OpenVocabulary(config, embedded, warnings, scales, weights)
     return LoadedBundle(
         name=_PROFILE,
         extractors=LoadedExtractors(tuple(networks), spec, ids, precision, teachers.notes),

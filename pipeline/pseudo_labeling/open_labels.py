@@ -17,7 +17,6 @@ from ..features.npy_files import parse_array
 from ..features.npy_folders import folder_name
 from ..inference.bundle import LoadedBundle
 from ..open_vocabulary.network import OpenVocabulary
-from ..open_vocabulary.provenance import describe_vocabulary
 from ..open_vocabulary.similarities import OpenProbabilities
 from ..text import escape
 from ..timeline import SegmentLabels
@@ -81,11 +80,11 @@ def make_open_labels(
             scores = to_logits(getattr(probabilities, modality))
             storage.store(f"{teacher}/scores/{name}.npy", partial(save_table, scores))
     missing = {m: [name for name in labels if not has_stream(m, extracted[name])] for m in TEACHERS}
-    config = replace(config, notes=(*config.notes, *network.warnings))
+    config = replace(config, notes=(*config.notes, *warnings_of(loaded)))
     about = {
         **provenance,
         MISSING_STREAMS: missing,
-        OPEN_VOCABULARY: describe_vocabulary(network.config.vocabulary),
+        OPEN_VOCABULARY: network.describe(loaded.thresholds.of_segments()),
         DECIDED_BY: loaded.thresholds.to_dict(),
     }
     written = write_labels(storage, config, config.prompts, labels, about)
@@ -93,6 +92,13 @@ def make_open_labels(
         for teacher in TEACHERS.values():
             storage.remove(f"{teacher}/scores/{name}.npy")
     return "; ".join(summarize(config, extracted, labels, written, "features"))
+
+
+def warnings_of(loaded: LoadedBundle) -> tuple[str, ...]:
+    """Return what users of the labels should know about the classes and the thresholds."""
+    network = loaded.parser
+    assert isinstance(network, OpenVocabulary)
+    return network.warnings_with(loaded.thresholds.of_segments())
 
 
 def _decide(

@@ -28,7 +28,7 @@ from ..inference.bundle import LoadedBundle, load_networks
 from ..inference.extractors import LoadedExtractors
 from ..inference.similar_pictures import record_similar_pictures
 from .named_teachers import load_named_teachers
-from .open_labels import check_kind, make_open_labels
+from .open_labels import check_kind, make_open_labels, warnings_of
 from .open_prompts import OpenPrompts
 from .task import absolute_model, find_scored
 from .threshold_scores import TEACHERS, LabelingConfig
@@ -55,17 +55,18 @@ class OpenLabelTask(BundleTask[LoadedBundle]):
 
     def load(self, progress: DownloadProgress | None = None) -> LoadedBundle:
         if self.models is None:
-            loaded = super().load(progress)
-        else:
-            prompts = self.config.prompts
-            assert isinstance(prompts, OpenPrompts)
-            clap, clip = self.models
-            loaded = load_named_teachers(
-                prompts.vocabulary, clip=clip, clap=clap, offline=self.source.offline, device=self.settings.device,
-                precision=self.settings.precision,
-            )  # fmt: skip
-            loaded = record_similar_pictures(loaded, self.settings.decoding)
-        return replace(loaded, notes=(*loaded.notes, *getattr(loaded.parser, "warnings", ())))
+            return super().load(progress)
+        prompts = self.config.prompts
+        assert isinstance(prompts, OpenPrompts)
+        clap, clip = self.models
+        loaded = load_named_teachers(
+            prompts.vocabulary, clip=clip, clap=clap, offline=self.source.offline, device=self.settings.device,
+            precision=self.settings.precision,
+        )  # fmt: skip
+        return record_similar_pictures(loaded, self.settings.decoding)
+
+    def warnings(self, loaded: LoadedBundle) -> tuple[str, ...]:
+        return warnings_of(loaded)
 
     def for_other_machines(self) -> OpenLabelTask:
         task = super().for_other_machines()

@@ -11,6 +11,7 @@ from typing import Any
 from ...models.config import PARTS, ParserConfig
 from ...models.files.checkpoint import Description, read_description
 from ...models.localizers.config import DECISIONS, LocalizerConfig
+from ...models.open.adapter import AdapterConfig
 from ...weights.manifest import Bundle, list_files
 from ...weights.messages import shown
 from ...weights.quantized import is_quantized
@@ -27,6 +28,7 @@ from .quantization_record import format_quantization, read_record
 CARD_FILE = "README.md"
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,60}")  # as hubs name licences: "mit", "cc-by-4.0"
 _SHORT_NAMES = ("A", "V", "AV", "Type@AV", "Event@AV")
+_OF_ADAPTERS = {"accuracy": "seconds", "segment": "F of seconds", "event": "F of events", "average": "mean"}
 _ACCURACIES = {"accuracy": "all seconds", "events": "seconds with an event", "background": "seconds without"}
 _TAGS = {False: "audio-visual-video-parsing", True: "audio-visual-event-localization"}  # by whether it is a localizer
 _DESCRIPTIONS = {
@@ -186,8 +188,12 @@ def _quantization(bundle: Bundle) -> str:
     return format_quantization(read_record(bundle.root), {name: file.stat().st_size for name, file in files.items()})
 
 
-def _network(config: ParserConfig | LocalizerConfig) -> tuple[str, str]:
+def _network(config: ParserConfig | LocalizerConfig | AdapterConfig) -> tuple[str, str]:
     """Return what kind of network it is, and its facts."""
+    if isinstance(config, AdapterConfig):
+        trained = len(config.trained or config.labels)
+        facts = f"{config.layers} layers of each modality, trained on {trained} of {len(config.labels)} classes"
+        return "temporal adapter: any classes by their names, one a second, both heard and seen", facts
     size = f"width {config.hidden_dim}, {len(config.labels)} classes"
     if isinstance(config, LocalizerConfig):
         others = [] if config.decision in DECISIONS else ["decision"]
@@ -208,7 +214,9 @@ def _extractors(bundle: Bundle) -> list[str]:
 
 
 def _scores(about: Description, measured: Sequence[MeasuredScores]) -> str:
-    """Return a table of what was measured: F-scores of a parser, accuracies of a localizer."""
+    """Return a table of what was measured: F-scores of a parser, accuracies of a localizer, and those of an adapter."""
+    if isinstance(about.config, AdapterConfig):
+        return _scores_of_adapter(about.record.get("validation"))
     is_localizer = isinstance(about.config, LocalizerConfig)
     columns = _ACCURACIES if is_localizer else dict(zip(SCORE_NAMES, _SHORT_NAMES, strict=True))
     levels = {"": ""} if is_localizer else {level: f": {level} level" for level in LEVELS}
@@ -237,6 +245,23 @@ def _scores(about: Description, measured: Sequence[MeasuredScores]) -> str:
     if len(rows) > len(levels) * len(measured):
         lines += ["", "The scores on the validation clips are those by which `avvp train` chose the epoch."]
     return "\n".join([*lines, *(f"\n{note}" for note in dict.fromkeys(notes))])
+
+
+def _scores_of_adapter(validation: object) -> str:
+    """Return a table of the scores on the validation clips: of trained classes, of others, and of all."""
+    parts = validation if isinstance(validation, Mapping) else {}
+    rows = [(name, parts[name]) for name in ("seen", "unseen", "total") if isinstance(parts.get(name), Mapping)]
+    if not rows:
+        return "None were measured."
+    lines = [
+        "Scores of OV-AVEL on the validation clips, in percent, by which `avvp train` chose the epoch: of clips with"
+        " trained classes (seen), with others (unseen), and of all.",
+        "",
+        f"| | {' | '.join(_OF_ADAPTERS.values())} |",
+        f"|---|{'---:|' * len(_OF_ADAPTERS)}",
+    ]
+    lines += [f"| {name} | {' | '.join(_score(scores.get(key)) for key in _OF_ADAPTERS)} |" for name, scores in rows]
+    return "\n".join(lines)
 
 
 def _score(value: object) -> str:

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from avvp.pipeline.cli import main as cli
 from avvp.pipeline.pseudo_labeling.open_prompts import to_logits
+from avvp.pipeline.pseudo_labeling.prompts import parse_prompts
 from support.command import Result
 from support.stand_in_teachers import TRUST, make_film, write_stand_ins
-from support.teachers import write_teachers
+from support.teachers import PROMPTS, write_teachers
 
 Run = Callable[..., Result]
 FILMS = {
@@ -96,6 +97,7 @@ def test_labels_are_where_the_classes_are(labelled: Path) -> None:
     assert record["open_vocabulary"]["rule"]["name"] == "fixed"
     assert record["thresholds"] == record["open_vocabulary"]["thresholds"] == "default"
     assert record["decision_thresholds"]["visual_segment"] == 0.75
+    assert any("calibrate" in note for note in record["notes"])  # that nobody checked the scores on these videos
     assert record["prompts"]["labels"] == CLASSES.split(",")
     assert record["active_seconds"]["visual"] == {"red": 17, "blue": 13, "low tone": 0, "high tone": 0}
     assert "one\tred,blue,low tone,high tone" in (data / "AVVP_train.csv").read_text()
@@ -196,6 +198,32 @@ def test_teachers_by_their_folders_are_those_of_a_bundle(run: Run, desk: Path, t
     record = json.loads((tmp_path / "data/pseudo_labels.json").read_text())
     assert record["teachers"] == {"audio": str(clap), "visual": str(clip)}
     assert set(record["hashes"]) == {"CLIP", "CLAP"}
+
+
+def test_thresholds_of_logits_give_the_labels_of_prompts(run: Run, desk: Path, tmp_path: Path) -> None:
+    """Read as classes, by the rule fixed, a file of prompts decides the same; scores are logits minus thresholds."""
+    pytest.importorskip("transformers")
+    clip, clap = write_teachers(tmp_path / "teachers")
+    (tmp_path / "prompts.toml").write_text(PROMPTS)
+    (tmp_path / "classes.toml").write_text('scale = "logits"\n' + PROMPTS)
+    models = ("--clip-model", clip, "--clap-model", clap, "--offline", "--device", "cpu", "--no-weak-labels")
+    film = desk / "films/one.mp4"
+    named = ("--classes", f"@{tmp_path / 'classes.toml'}", "--rule", "fixed", "-o", tmp_path / "named")
+    assert (
+        run("pseudo-label", film, *models, "--prompts", tmp_path / "prompts.toml", "-o", tmp_path / "old").status == 0
+    )
+    result = run("pseudo-label", film, *models, *named)
+    assert result.status == 0, result.err
+    prompts = parse_prompts(PROMPTS.encode(), "x")
+    for modality, teacher in (("audio", "CLAP"), ("visual", "CLIP")):
+        above = load(tmp_path / "old", f"{teacher}/scores/one.npy") - np.array(prompts.thresholds(modality))
+        scores = load(tmp_path / "named", f"{teacher}/scores/one.npy")
+        np.testing.assert_allclose(scores, above, atol=0.02)  # of features in float16
+        sure = np.abs(above) > 0.02
+        labels = load(tmp_path / "named", f"{teacher}/segment_pseudo_labels/one.npy")
+        np.testing.assert_array_equal(labels[sure], (above > 0)[sure])
+    record = json.loads((tmp_path / "named/pseudo_labels.json").read_text())
+    assert record["thresholds"] == "given"
 
 
 def test_from_names_to_a_trained_parser(run: Run, desk: Path, tmp_path: Path) -> None:
