@@ -59,14 +59,17 @@ def _about_few_classes(vocabulary: Vocabulary) -> Iterator[str]:
     """Without a background, scores of few classes stay below the thresholds."""
     if vocabulary.background or vocabulary.scale != "relative":
         return
+    few: dict[int, list[str]] = {}
     for modality, word in _WORDS.items():
         count = sum(bool(item.sentences(modality)) for item in vocabulary.classes)
         if 0 < count < FEW_CLASSES:
-            classes = "1 class" if count == 1 else f"{count} classes"
-            yield (
-                f"no background, and {classes} to be {word}: scores compare the classes with each other, and those of"
-                f" fewer than {FEW_CLASSES} hardly reach a threshold; name more, or leave out --background none"
-            )
+            few.setdefault(count, []).append(word)
+    for count, words in few.items():
+        classes = "1 class" if count == 1 else f"{count} classes"
+        yield (
+            f"no background, and {classes} to be {' and '.join(words)}: scores compare the classes with each other, and"
+            f" those of fewer than {FEW_CLASSES} hardly reach a threshold; name more, or leave out --background none"
+        )
 
 
 def _about_conditions(vocabulary: Vocabulary, weights: Mapping[str, str]) -> Iterator[str]:
@@ -81,13 +84,17 @@ def _about_conditions(vocabulary: Vocabulary, weights: Mapping[str, str]) -> Ite
 
 def _about_same(vocabulary: Vocabulary, texts: Mapping[str, NDArray[np.float32]]) -> Iterator[str]:
     """Two classes that say the same to a teacher cannot be told from one another."""
+    labels, words_of = vocabulary.labels, dict[str, list[str]]()
     for modality, word in _WORDS.items():
-        pairs, count = same_pairs(np.asarray(texts[modality][: len(vocabulary.classes)], np.float32))
+        pairs, count = same_pairs(np.asarray(texts[modality][: len(labels)], np.float32))
         if pairs:
-            labels = vocabulary.labels
             named = "; ".join(f"{shown(labels[first])} and {shown(labels[second])}" for first, second in pairs)
             more = f", and {count - len(pairs):,} more pairs," if count > len(pairs) else ""
-            yield f"{named}{more} can hardly be told apart when they are {word}: their sentences mean nearly the same"
+            words_of.setdefault(named + more, []).append(word)
+    for names, words in words_of.items():
+        yield (
+            f"{names} can hardly be told apart when they are {' or '.join(words)}: their sentences mean nearly the same"
+        )
 
 
 def same_pairs(rows: NDArray[np.float32]) -> tuple[list[tuple[int, int]], int]:

@@ -98,6 +98,16 @@ def test_classes_that_mean_the_same_are_named() -> None:
     assert found == ("'a' and 'b' can hardly be told apart when they are seen: their sentences mean nearly the same",)
 
 
+def test_what_goes_for_pictures_and_sounds_is_said_once() -> None:
+    classes = (OpenClass.named("a"), OpenClass.named("b"))
+    degrees = {text: 0.0 for item in classes for text in (*item.seen, *item.heard)}
+    found = warn(Vocabulary(classes), Directions(degrees, max_tokens=None))
+    assert [line.split(":")[0] for line in found] == [
+        "no background, and 2 classes to be seen and heard",
+        "'a' and 'b' can hardly be told apart when they are seen or heard",
+    ]
+
+
 def test_of_many_classes_that_mean_the_same_three_pairs_are_named() -> None:
     rows = np.full((2000, 4), 0.5, np.float32)
     rows[3] = np.nan
@@ -228,7 +238,7 @@ def test_without_a_background_one_class_is_warned_of(run: Run, bundle: Path, fil
     assert timeline["warnings"][0].startswith(
         "the thresholds are defaults: scores compare the classes with each other;"
     )
-    assert timeline["warnings"][1].startswith("no background, and 1 class to be seen")
+    assert timeline["warnings"][1].startswith("no background, and 1 class to be seen and heard: ")
     assert timeline["provenance"]["open_vocabulary"]["background"]["name"] == "none"
 
 
