@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 
@@ -25,10 +26,12 @@ from ...weights.messages import shown
 from ...weights.remote.gather import gather_files
 from ...weights.source import WeightSource
 from ..errors import SetupError
+from ..files import hash_file
 from ..open_vocabulary.classes import read_vocabulary
 from ..open_vocabulary.network import OpenConfig, OpenVocabulary
 from ..open_vocabulary.open_bundle import as_trained
 from ..open_vocabulary.sentences import embed_vocabulary
+from ..open_vocabulary.text_memory import RememberedTexts, text_key
 from ..open_vocabulary.valor_thresholds import with_valor_thresholds
 from ..open_vocabulary.vocabulary import OpenClass, Vocabulary
 from ..open_vocabulary.warnings import about_classes
@@ -70,7 +73,7 @@ def load_open_network(
         extractors: by name, for their streams.
         spec: of their features.
         trust: packages whose parts it may name.
-        weight_ids: of its extractors; calibrated thresholds are compared with them.
+        weight_ids: of its extractors; calibrated thresholds are compared with them, and sentences are kept under them.
 
     Returns:
         The network.
@@ -81,11 +84,14 @@ def load_open_network(
     """
     vocabulary = vocabulary_of(bundle, paths)
     names = {_MODALITIES[extractors[name].stream]: name for name in bundle.texts}
-    encoders = {modality: load_text_encoder(bundle, name, paths, trust) for modality, name in names.items()}
+    weights = {_MODALITIES[stream]: digest for stream, digest in weight_ids.items()}
+    encoders = {
+        modality: load_text_encoder(bundle, name, paths, trust, weights=weights.get(modality, ""))
+        for modality, name in names.items()
+    }
     dims = dict(zip(spec.streams, spec.dims, strict=True))
     config = OpenConfig(vocabulary, dims["audio"], dims["visual_2d"])
     texts = embed_vocabulary(vocabulary, encoders)
-    weights = {_MODALITIES[stream]: digest for stream, digest in weight_ids.items()}
     warnings = about_classes(vocabulary, texts, encoders, weights)
     scales = {}
     if vocabulary.scale == "logits":
@@ -99,6 +105,27 @@ def load_open_network(
             )
         adapt = partial(adapt_features, adapter, device="cpu")
     return OpenVocabulary(config, texts, warnings, scales, weights, adapt=adapt)
+
+
+def load_bundle_adapter(bundle: Bundle, source: WeightSource) -> TemporalAdapter:
+    """Load the temporal adapter of an open bundle alone.
+
+    Args:
+        bundle: whose `is_adapted` is true.
+        source: where weight files may come from.
+
+    Returns:
+        The adapter in evaluation mode, on the CPU.
+
+    Raises:
+        SetupError: its file does not fit.
+        WeightsError: its file is missing or damaged.
+    """
+    paths, _ = gather_files(bundle.without_extractors(), source)
+    try:
+        return load_adapter(paths[bundle.parser["checkpoint"]]).adapter
+    except ValueError as error:
+        raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
 
 
 def adapt_features(
@@ -161,7 +188,9 @@ def encode_labels(bundle: Bundle, labels: Sequence[str], source: WeightSource) -
     return torch.from_numpy(np.concatenate([tables[modality] for modality in SINGLE_MODALITIES], axis=1))
 
 
-def load_text_encoder(bundle: Bundle, name: str, paths: Mapping[str, Path], trust: Sequence[str]) -> TextEncoder:
+def load_text_encoder(
+    bundle: Bundle, name: str, paths: Mapping[str, Path], trust: Sequence[str], *, weights: str = ""
+) -> TextEncoder:
     """Load the text encoder of an extractor of an open bundle.
 
     Args:
@@ -169,6 +198,8 @@ def load_text_encoder(bundle: Bundle, name: str, paths: Mapping[str, Path], trus
         name: of the extractor; one of another package encodes sentences itself, see `TextEncoder`.
         paths: of the bundle's files.
         trust: packages whose parts it may name.
+        weights: identifies its parameters, so that it is only loaded for sentences that are new, see `RememberedTexts`;
+            empty to load it now.
 
     Returns:
         The encoder, on the CPU.
@@ -181,6 +212,14 @@ def load_text_encoder(bundle: Bundle, name: str, paths: Mapping[str, Path], trus
         if not hasattr(extractor, "encode"):
             raise ValueError(f"extractor {name} has no function `encode` for sentences")
         return extractor  # pyright: ignore[reportReturnType] - it has what a text encoder needs
+    load = partial(_load_own_encoder, bundle, name, paths)
+    if not weights:
+        return load()
+    tokens = hash_file(paths[bundle.texts[name]]) if bundle.seed is None else ""
+    return RememberedTexts(text_key(name, weights, tokens, version("avvp"), version("transformers")), load)
+
+
+def _load_own_encoder(bundle: Bundle, name: str, paths: Mapping[str, Path]) -> TextEncoder:
     if bundle.seed is not None:
         return untrained_text_encoder(name, bundle.seed)
     state = read_state_dict(paths[bundle.extractors[name]], keep=partial(is_of_text, name))

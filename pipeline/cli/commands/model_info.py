@@ -75,12 +75,16 @@ def model_info(options: ModelInfoOptions) -> int:
         from ...training.recipe import DEFAULT_RECIPE
 
         name = options.weights or options.recipe or DEFAULT_RECIPE
-        if bundle is not None and bundle.is_open and "checkpoint" not in bundle.parser:
+        if bundle is not None and bundle.is_open and not bundle.is_adapted:
             from ..open_info import open_info
 
             modules, table = open_info(name, bundle, options.source())
         else:
-            if bundle is not None:
+            if bundle is not None and bundle.is_adapted:
+                from ...inference.open_network import load_bundle_adapter
+
+                network = load_bundle_adapter(bundle, options.source())
+            elif bundle is not None:
                 from ...inference.bundle import load_parser
 
                 network = load_parser(bundle, source=options.source(), device="cpu").parser

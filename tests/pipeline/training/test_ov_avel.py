@@ -17,7 +17,9 @@ from avvp.pipeline.inference.open_network import adapt_features
 from avvp.pipeline.open_vocabulary.rule_registry import RULES
 from avvp.pipeline.open_vocabulary.similarities import Similarities
 from avvp.pipeline.open_vocabulary.vocabulary import RuleSettings, Vocabulary
+from avvp.pipeline.sharing.model_card import format_card
 from avvp.weights.manifest import read_bundle
+from avvp.weights.remote.hub import HubAddress
 from support.command import Result
 from support.stand_in_teachers import TRUST, make_film, write_stand_ins
 
@@ -181,3 +183,14 @@ def test_the_rule_by_hand(thresholds: dict[str, np.ndarray]) -> None:
 
 def test_the_rule_has_its_own_default_threshold() -> None:
     assert Vocabulary(()).with_rule(name="ov-avel").rule.threshold == 0.5
+
+
+def test_model_info_and_the_card_describe_the_adapter(run: Run, trained: Path) -> None:
+    result = run("model-info", "--weights", trained, *TRUST)
+    assert result.status == 0, result.err
+    assert "temporal adapter, 3 classes" in result.out
+    address = HubAddress("somebody/open")
+    card = format_card(read_bundle(trained), address, size=1000, licence=None)
+    assert "trained on 2 of 3 classes" in card
+    assert "| unseen | " in card
+    assert f"avvp-parse --weights {address} video.mp4" in card
