@@ -222,9 +222,9 @@ class Bundle:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Names of all files that the bundle needs."""
+        """Names of all files that the bundle needs, each once: networks may be in one file."""
         parser = (self.parser.get(part, "") for part in _PARSER_FILES)
-        return tuple(file for file in (*self.extractors.values(), *self.texts.values(), *parser) if file)
+        return tuple(file for file in dict.fromkeys((*self.extractors.values(), *self.texts.values(), *parser)) if file)
 
     @property
     def is_open(self) -> bool:

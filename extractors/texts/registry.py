@@ -102,6 +102,9 @@ _CLIP_BYTES = ByteTokenizer(_CLIP_BEGIN, _CLIP_END, 0)
 _CLAP_BYTES = ByteTokenizer(0, 2, 4)
 _PE_AV_BYTES = ByteTokenizer(PE_AV_BEGIN, PE_AV_END, 0)
 _TINY_PE_AV = (12, 16, 3)
+_TINY_CLAP = {
+    "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "projection_dim": 12,
+}  # fmt: skip
 
 
 def _pe_av(kind: str, build: Callable[[Shapes | None], Any]) -> TextModel:
@@ -128,11 +131,9 @@ TEXT_MODELS: dict[str, TextModel] = {
         lambda _: _clip(16, feedforward=16, layers=1, heads=2, dim=12),
         _PREFIXES, _same, 77, _CLIP_END, False, _CLIP_BYTES,
     ),
-    "clap_tiny": TextModel(
-        lambda _: _clap(
-            hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, projection_dim=12
-        ),
-        _LAION_PREFIXES, convert_clap, 77, 1, True, _CLAP_BYTES,
+    "clap_tiny": TextModel(lambda _: _clap(**_TINY_CLAP), _LAION_PREFIXES, convert_clap, 77, 1, True, _CLAP_BYTES),
+    "clap_unfused_tiny": TextModel(
+        lambda _: _clap(**_TINY_CLAP), _LAION_PREFIXES, convert_clap, 77, 1, True, _CLAP_BYTES
     ),
 }  # fmt: skip
 

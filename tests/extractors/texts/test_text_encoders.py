@@ -12,26 +12,12 @@ from avvp.extractors.texts.registry import TEXT_MODELS, build_text_encoder, is_o
 from avvp.weights.load import read_state_dict
 from safetensors.torch import save_file
 from support.teachers import transformers
+from support.text_models import write_byte_tokens
 from torch import Tensor
 
 SENTENCES = ("a dog", "a dog barks in the street", "Straße, naïve", "applause", "a" * 200, "")
 SMALL = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 CLIP_ENDS, CLAP_ENDS = (49_406, 49_407), (0, 2)
-
-
-def write_tokenizer(path: Path, ends: tuple[int, int]) -> Path:
-    """A `tokenizer.json` of bytes whose marks have the numbers of the published one."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    first = 300  # no number of a mark
-    vocabulary = {token: first + index for index, token in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    vocabulary |= {"<begin>": ends[0], "<end>": ends[1]}
-    made = Tokenizer(models.BPE(vocabulary, []))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    marks = [("<begin>", ends[0]), ("<end>", ends[1])]
-    made.post_processor = processors.TemplateProcessing(single="<begin> $A <end>", special_tokens=marks)
-    made.save(str(path))
-    return path
 
 
 def whole_clip(*, eos: int = 49_407) -> Any:
@@ -82,12 +68,12 @@ def laion_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def clip_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tokenizer(tmp_path_factory.mktemp("clip") / "tokenizer.json", CLIP_ENDS)
+    return write_byte_tokens(tmp_path_factory.mktemp("clip") / "tokenizer.json", CLIP_ENDS)
 
 
 @pytest.fixture(scope="module")
 def clap_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tokenizer(tmp_path_factory.mktemp("clap") / "tokenizer.json", CLAP_ENDS)
+    return write_byte_tokens(tmp_path_factory.mktemp("clap") / "tokenizer.json", CLAP_ENDS)
 
 
 @pytest.mark.parametrize("eos", [49_407, 2])  # OpenAI's files on the hub have 2 in their config, which is another rule
