@@ -128,6 +128,10 @@ class Vocabulary:
         """Return the thresholds of the logits of "audio" or "visual"; 0 where none is known."""
         return [item.threshold(modality) or 0.0 for item in self.classes]
 
+    def with_classes(self, classes: tuple[OpenClass, ...]) -> Vocabulary:
+        """Return it with other classes, which have the rule's thresholds, whatever those of the present ones are of."""
+        return replace(self, classes=classes, origin="default", scale=SCALES[0], calibrated_with={})
+
     def with_rule(self, **changes: Any) -> Vocabulary:
         """Return it with other settings of the rule. Raises ValueError for one that cannot be."""
         return replace(self, rule=replace(self.rule, **changes))

@@ -11,6 +11,7 @@ VIDEO_FILTERS = ("default", "pooled", "own", "union")  # those of `ParserConfig`
 _LEVELS = ("second", "video")
 _MAX_WORD = 60  # characters of what files say
 _RULE_BY_SCORES = "fixed"  # of the rules of open vocabularies, the one that the page's program has
+_OF_LOGITS = "Scores say how far the logit of a class is above its threshold; they are no probabilities."
 _RELATIVE = "Scores compare the classes with each other and with a background; they are no probabilities."
 
 
@@ -35,7 +36,9 @@ def summarize(provenance: Mapping[str, Any]) -> str:
     rule = "" if opened is None else f"rule {_rule_name(opened)}"
     details = [rule, _thresholds(stated_thresholds(provenance), opened), _device(device)]
     sentence = ", ".join([f"Parsed{author}{weights}", *filter(None, details)]) + "."
-    return sentence if opened is None else f"{sentence} {_RELATIVE}"
+    if opened is None:
+        return sentence
+    return f"{sentence} {_OF_LOGITS if opened.get('scale') == 'logits' else _RELATIVE}"
 
 
 def why_not_decided(provenance: Mapping[str, Any]) -> str:

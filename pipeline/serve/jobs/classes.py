@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from ...errors import AVVPError, SetupError
@@ -58,7 +57,7 @@ def other_vocabulary(classes: tuple[str, ...], vocabulary: Mapping[str, Any]) ->
         vocabulary: of the server.
     """
     known = Vocabulary.from_dict(vocabulary)
-    return replace(known, classes=read_vocabulary(classes).classes, origin="default")
+    return known.with_classes(read_vocabulary(classes).classes)
 
 
 def names_of(vocabulary: Mapping[str, Any] | None) -> list[str] | None:

@@ -19,6 +19,7 @@ from avvp.pipeline.open_vocabulary.similarities import Similarities
 from avvp.pipeline.open_vocabulary.valor_thresholds import with_valor_thresholds
 from avvp.pipeline.open_vocabulary.vocabulary import OpenClass, Vocabulary
 from avvp.pipeline.open_vocabulary.warnings import about_classes, same_pairs
+from avvp.pipeline.outputs.html.summary import summarize
 from numpy.typing import NDArray
 from support.command import Result
 from support.stand_in_teachers import TRUST, make_film, write_stand_ins
@@ -304,3 +305,24 @@ def test_logits_of_random_parameters(run: Run, film: Path, tmp_path: Path) -> No
     about = timeline["provenance"]["open_vocabulary"]
     assert about["scale"] == "logits"
     assert about["logit_thresholds"] == {"visual": [-20], "audio": [20]}
+
+
+def test_what_scores_of_logits_are_is_said_on_the_page() -> None:
+    vocabulary = with_valor_thresholds(read_vocabulary(["dog"], name="fixed"), ["clap", "clip"])
+    network = make_network(vocabulary, logit_scales={"audio": 1, "visual": 1})
+    provenance = {
+        "bundle": "open",
+        "thresholds": {"audio_segment": 0.5},
+        "open_vocabulary": network.describe(levels(vocabulary)),
+    }
+    said = summarize(provenance)
+    assert said.startswith("Parsed with the bundle open, rule fixed, threshold 0.50 (valor).")
+    assert said.endswith("Scores say how far the logit of a class is above its threshold; they are no probabilities.")
+
+
+def test_other_classes_have_none_of_the_thresholds_of_the_list() -> None:
+    vocabulary = with_valor_thresholds(read_vocabulary(["dog"], name="fixed"), ["clap", "clip"])
+    other = vocabulary.with_classes(read_vocabulary("a").classes)
+    assert (other.scale, other.origin, other.thresholds("audio")) == ("relative", "default", [0.75])
+    calibrated = read_vocabulary("a").with_thresholds({"audio": [0.5]}, "calibrated")
+    assert calibrated.with_classes(other.classes).calibrated_with == {}
