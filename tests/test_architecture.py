@@ -72,6 +72,13 @@ MAY_IMPORT: dict[str, set[str]] = {
         "pipeline.outputs.plots",
         "pipeline.outputs.search",
     },
+    "pipeline.outputs.found": {
+        "pipeline",
+        "pipeline.embeddings.search",
+        "pipeline.outputs.html",
+        "pipeline.outputs.plots",
+        "pipeline.outputs.search",
+    },
     "pipeline.outputs.html": {"pipeline", "pipeline.outputs", "pipeline.outputs.formats", "pipeline.outputs.plots"},
     "pipeline.export": {*_INFERENCE, "pipeline.synthetic"},
     "pipeline.quantization": {*_INFERENCE, "pipeline.sharing"},

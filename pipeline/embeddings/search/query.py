@@ -110,6 +110,11 @@ class SearchQuery:
             background[modality] = np.ascontiguousarray((entries - mean).T, np.float32)
         return cls(tuple(texts), directions, background, dict.fromkeys(SINGLE_MODALITIES, 1.0))
 
+    @property
+    def width(self) -> int:
+        """Numbers that a second has in all modalities."""
+        return sum(len(table) for table in self.directions.values())
+
     def scaled(self, samples: Mapping[Modality, NDArray[np.float32]]) -> SearchQuery:
         """Return it with the deviation of the background, measured on seconds.
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...decode.process import available_cores
 from ...features.compute_lanes import one_core
-from ...timeline import Modality
+from ...timeline import MAX_LABEL_LENGTH, Modality
 from ..embeddings import Embeddings
 from .kept import Archive, KeptFile, rows_of
 from .query import SearchQuery, SearchSettings
@@ -134,7 +134,7 @@ class Ranking:
 
     def _add_text(self, searched: Searched, place: int, scores: NDArray[np.float32]) -> None:
         settings, texts, embeddings = self.settings, self.query.texts, searched.embeddings
-        text = TOGETHER.join(texts) if settings.together else texts[place]
+        text = TOGETHER.join(texts)[:MAX_LABEL_LENGTH] if settings.together else texts[place]
         columns = slice(None) if settings.together else slice(place, place + 1)
         intervals = join_seconds(scores >= settings.min_z, settings.gap)
         self.total += len(intervals)

@@ -25,6 +25,7 @@ _OPEN = ("--classes", "@{}/annotations/labels.txt", "--offline", "--weights-dir"
 COMMANDS = {
     **{f"{name} {number}": command for name in _READERS for number, command in enumerate(KINDS[name].commands)},
     "find": ("find", _EVENTS, "-o", "{}/out/found.csv"),
+    "search": ("search", "{}/events", "--text", "x", "--weights", "{}/bundle", "-o", "{}/out/found.csv"),
     "clips": ("clips", _EVENTS, "--media", "{}/clip.mp4", "--no-sheet", "-o", "{}/out/cuts"),
     "parse": ("parse", "{}/clip.mp4", "--weights", "{}/bundle", "-o", "{}/out/events.json"),
     "download": ("download", "--annotations", "{}/annotations/AVVP_test_pd.csv", "-o", "{}/out/videos", "--dry-run"),
