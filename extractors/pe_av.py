@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from .base import Extractor, normalize
 from .inputs import PE_AV_FRAMES, PE_AV_SIZE, PE_AV_WAVEFORM
-from .transformers_import import fill_buffers, import_transformers
+from .transformers_import import fill_buffers, import_pe_av
 
 _MEAN = _STD = (0.5, 0.5, 0.5)  # of pixels in [0, 1]
 _ARCHITECTURE = "vit_pe_core_large_patch14_336"  # timm's name of the encoder of single frames
@@ -173,7 +173,7 @@ class PEAVAudio(_PEAV):
     float32_inputs = True
 
     def _encoder(self) -> Any:
-        transformers = import_transformers()
+        transformers = import_pe_av()
         codec = {"encoder_hidden_size": self.sizes.inner, "codebook_dim": self.sizes.code}
         return transformers.PeAudioEncoder(transformers.PeAudioEncoderConfig(dac_config=codec, **self._time_sizes()))
 
@@ -200,7 +200,7 @@ class PEAVVideo(_PEAV):
     unused_prefixes = (*_PEAV.unused_prefixes, "audio_model.")
 
     def _encoder(self) -> Any:
-        transformers = import_transformers(timm=True)
+        transformers = import_pe_av()
         sizes = self.sizes
         model = {
             "embed_dim": sizes.inner, "depth": sizes.blocks, "num_heads": max(1, sizes.inner // 64),

@@ -10,21 +10,12 @@ from torch import nn
 
 from .torchaudio_import import import_torchaudio
 
-NEEDED_TIMM = "PE-AV needs timm; install it with: pip install 'avvp[pe-av]'"
+NEEDED_PE_AV = "PE-AV needs transformers 5 and timm; install them with: pip install 'avvp[pe-av]'"
 NEEDED = "CLIP and CLAP need transformers; install it with: pip install 'avvp[pseudo]'"
 
 
-def import_transformers(*, timm: bool = False) -> Any:
-    """Return the module transformers.
-
-    Args:
-        timm: whether networks of timm are needed, too.
-
-    Raises:
-        ValueError: it is not installed.
-    """
-    if timm and importlib.util.find_spec("timm") is None:
-        raise ValueError(NEEDED_TIMM)
+def import_transformers() -> Any:
+    """Return the module transformers. Raises ValueError if it is not installed."""
     if importlib.util.find_spec("transformers") is None:
         raise ValueError(NEEDED)
     import_torchaudio()
@@ -32,6 +23,15 @@ def import_transformers(*, timm: bool = False) -> Any:
 
     transformers.utils.logging.disable_progress_bar()  # for reading parameters from a file, which takes a second
     return transformers
+
+
+def import_pe_av() -> Any:
+    """Return the module transformers, with PE-AV's networks. Raises ValueError if it or timm is not installed."""
+    if importlib.util.find_spec("timm") is not None and importlib.util.find_spec("transformers") is not None:
+        transformers = import_transformers()
+        if hasattr(transformers, "PeAudioEncoder"):  # since 5.0
+            return transformers
+    raise ValueError(NEEDED_PE_AV)
 
 
 def fill_buffers(network: nn.Module) -> None:

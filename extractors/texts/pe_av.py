@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..transformers_import import import_transformers
+from ..transformers_import import import_pe_av
 
 PE_AV_BEGIN, PE_AV_END, PE_AV_PADDING = 50_281, 50_282, 50_283  # tokens
 PE_AV_MAX_TOKENS = 512  # that are read here; the model itself takes 8192
@@ -29,7 +29,7 @@ class PEAVText(nn.Module):
 
     def __init__(self, sizes: tuple[int, int, int], vocabulary: int) -> None:
         super().__init__()
-        transformers = import_transformers()
+        transformers = import_pe_av()
         width, feedforward, layers = sizes
         config = transformers.ModernBertConfig(
             vocab_size=vocabulary, hidden_size=width, intermediate_size=feedforward, num_hidden_layers=layers,

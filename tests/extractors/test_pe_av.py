@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from avvp.extractors import build_extractor
+from avvp.extractors import build_extractor, transformers_import
 from avvp.extractors.inputs import PE_AV_FRAMES, PE_AV_WAVEFORM
 from avvp.extractors.registry import choose_wanted
 from avvp.extractors.texts.registry import TEXT_MODELS, is_of_text
@@ -187,10 +188,12 @@ def test_two_frames_make_one_input() -> None:
     assert PE_AV_FRAMES.frames == 2
 
 
-def test_timm_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    import importlib.util
-
+@pytest.mark.parametrize("name", ["pe_av_video_tiny", "pe_av_audio_tiny"])
+@pytest.mark.parametrize("missing", ["timm", "transformers", "PE-AV of transformers"])
+def test_what_is_missing_is_named(name: str, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "timm" else found(name))
-    with pytest.raises(ValueError, match=r"PE-AV needs timm; install it with: pip install 'avvp\[pe-av\]'"):
-        build_extractor("pe_av_video_tiny")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda package: None if package == missing else found(package))
+    if missing.startswith("PE-AV"):  # version 4
+        monkeypatch.setattr(transformers_import, "import_transformers", object)
+    with pytest.raises(ValueError, match=r"PE-AV needs transformers 5 and timm; .* pip install 'avvp\[pe-av\]'"):
+        build_extractor(name)
