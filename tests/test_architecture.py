@@ -125,6 +125,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 MAY_IMPORT["pipeline.api"] = {
     *_INFERENCE,
     "pipeline.embeddings",
+    "pipeline.embeddings.search",
     "pipeline.computing",
     "pipeline.batch",
     "pipeline.outputs.formats",

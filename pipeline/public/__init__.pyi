@@ -8,9 +8,11 @@ from .pipeline.api.arrays import MediaArrays
 from .pipeline.api.calls import extract, load, parse
 from .pipeline.api.parser import Parser
 from .pipeline.api.progress import Progress
+from .pipeline.api.search import search
 from .pipeline.api.workers import ParserClosedError
 from .pipeline.decode.open_media import OpenMedia, Second, open_media
 from .pipeline.decode.options import DecodeOptions
+from .pipeline.embeddings.search.search import FoundMoment, SearchOutcome
 from .pipeline.errors import AVVPError, DecodeTimeoutError, FormatError, MediaError, OutputError, SetupError
 from .pipeline.features.extract import FeatureSet, extract_features
 from .pipeline.inference.parse_video import parse_video
@@ -34,6 +36,7 @@ __all__ = [
     "FeatureSet",
     "FeatureSpec",
     "FormatError",
+    "FoundMoment",
     "MediaArrays",
     "MediaError",
     "OpenMedia",
@@ -45,6 +48,7 @@ __all__ = [
     "Picture",
     "Progress",
     "Scores",
+    "SearchOutcome",
     "Second",
     "SegmentProbabilities",
     "SetupError",
@@ -62,4 +66,5 @@ __all__ = [
     "parse",
     "parse_video",
     "score",
+    "search",
 ]
