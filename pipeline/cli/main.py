@@ -25,6 +25,7 @@ INTERRUPTED = 130
 
 _EXAMPLES = (
     "avvp parse video.mp4 -o events.json",
+    'avvp parse video.mp4 --classes "dog barking, applause" -o events.json',
     "avvp parse clips/ --output-dir events/",
     "avvp convert events.json -f vtt,csv -o video",
     "avvp find events/ --audio Dog --min-score 0.6 --sort score",

@@ -22,6 +22,7 @@ from ..parse_options import ParseOptions, make_parse_task, read_bundle, read_dec
     ParseOptions,
     examples=(
         "avvp-parse video.mp4 -o events.json",
+        'avvp-parse video.mp4 --classes "dog barking, applause" -o events.json',
         "avvp-parse video.mp4 --segments -q | jq .events",
         "avvp-parse video.mp4 -o events.json -f json,csv,vtt --merge-gap 1",
         "avvp-parse video.mp4 -o events.json --plot timeline.png --html report.html",
@@ -40,9 +41,9 @@ def parse(options: ParseOptions) -> int:
     INPUT is a media file, "-" for media on standard input, or an address, which yt-dlp downloads; with --output-dir
     also a folder, a pattern, or several of them. The result is JSON unless --format names another format: events with
     modality (audio, visual, audio_visual), label, onset, offset and score, facts about the file, and the weights and
-    settings that were used. The timeline of a single file is printed on the terminal, in place of a result that neither
-    a file nor a program is to get. With --output-dir, a journal records finished videos, so a repeated command skips
-    them.
+    settings that were used. --classes finds any classes by their names, without training. The timeline of a single file
+    is printed on the terminal, in place of a result that neither a file nor a program is to get. With --output-dir, a
+    journal records finished videos, so a repeated command skips them.
     """
     with exit_2_on_error(debug=options.debug):
         if options.output_dir is not None:
