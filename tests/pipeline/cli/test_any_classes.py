@@ -54,7 +54,7 @@ def test_every_format_holds_the_classes(parse: Run, films: Path, tmp_path: Path)
             assert (tmp_path / f"e.{suffix}").is_file()
         if form.read is not None and len(form.suffixes) == 1:
             [timeline] = read_events(tmp_path / f"e.{form.suffixes[0]}")
-            assert {event.label for event in timeline.events} <= {"red", "blue", "low tone"}
+            assert {event.label.casefold() for event in timeline.events} <= {"red", "blue", "low tone"}
 
 
 def test_pictures_of_it(parse: Run, films: Path, tmp_path: Path) -> None:
