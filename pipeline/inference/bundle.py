@@ -30,7 +30,7 @@ from .compiled_network import CompiledNetwork, compile_network
 from .decisions import Decision, decide_by_thresholds, decide_open, load_decision
 from .extractors import DeviceNetworks, LoadedExtractors, arrange_all, outline_all
 from .networks import BundleNetwork, Network, NetworkConfig, check_network_features, describe_network
-from .open_network import load_open_network
+from .open_network import load_open_network, vocabulary_of
 from .other_profile import add_warning, approximation_warning
 from .read_network import read_network
 from .thresholds import Thresholds, read_thresholds
@@ -148,6 +148,8 @@ def known_labels(bundle: Bundle, folder: Path | None = None) -> tuple[str, ...] 
     if bundle.labels is not None:
         return LABEL_SETS.get(bundle.labels)
     paths, _ = bundle_paths(bundle, folder)
+    if bundle.is_open:
+        return vocabulary_of(bundle, paths).labels if bundle.parser.get("classes", "") in paths else None
     path = paths.get(bundle.parser.get("checkpoint", ""))
     try:
         return None if path is None else read_description(path).config.labels

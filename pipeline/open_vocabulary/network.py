@@ -118,7 +118,7 @@ class OpenVocabulary:
             thresholds: modality -> (C,), that decide.
         """
         vocabulary = self.config.vocabulary
-        if origin_of(vocabulary, thresholds) == "default":
+        if self._adapt is None and origin_of(vocabulary, thresholds) == "default":  # an adapter was trained for them
             return (default_thresholds_warning(vocabulary), *self.warnings)
         return self.warnings
 

@@ -92,6 +92,7 @@ def test_it_finds_the_classes_of_its_annotations(run: Run, desk: Path, trained: 
     about = found["document"]["provenance"]["open_vocabulary"]
     assert about["rule"]["name"] == "ov-avel"
     assert (about["background"]["name"], about["background"]["entries"]) == ("other", 1)
+    assert found["document"]["warnings"] == []  # that nobody chose the thresholds is said of networks without training
 
 
 def test_it_finds_any_class_by_its_name(run: Run, desk: Path, trained: Path, tmp_path: Path) -> None:
