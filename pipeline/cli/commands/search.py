@@ -61,7 +61,9 @@ class MomentOptions(MessageOptions):
         metadata=option("--top", type=click.IntRange(1, 100_000), default=20, help="Most moments to list.")
     )
     min_z: float = field(
-        metadata=option("--min-z", type=FiniteRange(), default=2.0, help="Least z of the seconds of a moment.")
+        metadata=option(
+            "--min-z", type=FiniteRange(-100, 100), default=2.0, metavar="Z", help="Least z of the seconds of a moment."
+        )
     )
     merge_gap: int = field(
         metadata=option(

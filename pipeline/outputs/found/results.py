@@ -39,7 +39,7 @@ def describe_count(outcome: SearchOutcome, settings: SearchSettings) -> str:
     shown = len(outcome.moments)
     if not shown:
         highest = ""
-        if math.isfinite(outcome.best):
+        if outcome.best > 0:
             least = math.floor(10 * outcome.best) / 10
             highest = f"; the highest z is {outcome.best:.1f}: --min-z={least:g} finds it"
         return f"nothing in {where} has z {settings.min_z:g} or more{highest}"

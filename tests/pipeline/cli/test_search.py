@@ -7,12 +7,14 @@ import io
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import avvp.pipeline.embeddings.search.run as search_run
 import pytest
 import torch
+from avvp.pipeline.embeddings.files import load_embeddings, write_embeddings
 from avvp.pipeline.embeddings.search.search import search_all
 from avvp.pipeline.inference.bundle import load_networks
 from safetensors.torch import save_file
@@ -111,11 +113,33 @@ def test_json_says_what_was_searched_and_z_of_both_senses(search: Run, folder: P
 
 
 def test_nothing_found_says_what_would_be(search: Run, folder: Path) -> None:
-    result = search(folder, "an elephant")
+    result = search(folder, "blue", "--min-z", "50")
     assert result.status == 0
-    assert "nothing in 19 s of 3 videos has z 2 or more; the highest z is " in result.out
+    assert "nothing in 19 s of 3 videos has z 50 or more; the highest z is " in result.out
     least = result.out.rsplit("--min-z=", 1)[1].split()[0]
-    assert "moment" in search(folder, "an elephant", f"--min-z={least}").out
+    assert "moment" in search(folder, "blue", f"--min-z={least}").out
+    assert search(folder, "an elephant").out.startswith("nothing in 19 s")
+
+
+def test_hostile_names_in_embeddings_are_text(search: Run, folder: Path, videos: Path, tmp_path: Path) -> None:
+    kept = load_embeddings(folder / "embeddings" / "one.safetensors")
+    place = tmp_path / "events" / "embeddings"
+    place.mkdir(parents=True)
+    for number, (name, path) in enumerate((
+        ("\x1b[31m../\ud800\n", "/etc/passwd"), ("", "x" * 5_000), ("c", "<script>/\0.mp4"), ("/", "..")
+    )):  # fmt: skip
+        media = replace(kept.media, path=path)
+        write_embeddings(place / f"{number}.safetensors", replace(kept, name=name, media=media))
+    for form in ("text", "csv", "json"):
+        page = tmp_path / f"{form}.html"
+        result = search(tmp_path / "events", "red", "-f", form, "--html", page, "--media", videos)
+        assert result.status == 0, result.err
+        assert find_faults(result) == []
+        assert "\x1b" not in result.out
+        assert "<script>/" not in page.read_text()
+    result = search(tmp_path / "events", "red", "--clips", tmp_path / "cuts", "--media", videos)
+    assert result.status == 2
+    assert "there are no videos of these moments" in result.err
 
 
 def test_neither_frames_are_decoded_nor_teachers_loaded(

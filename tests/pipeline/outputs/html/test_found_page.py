@@ -88,5 +88,6 @@ def test_counts_in_words() -> None:
     assert describe_count(one, settings) == "1 moment in 60 s of 1 video"
     assert describe_count(replace(one, total=5), settings) == "1 of 5 moments in 60 s of 1 video"
     assert describe_count(replace(one, total=None), settings) == "the best 1 moment in 60 s of 1 video"
-    nothing = SearchOutcome((), 0, 1, 60, -math.inf)
-    assert describe_count(nothing, settings) == "nothing in 60 s of 1 video has z 2 or more"
+    for best in (-math.inf, -0.01):
+        nothing = SearchOutcome((), 0, 1, 60, best)
+        assert describe_count(nothing, settings) == "nothing in 60 s of 1 video has z 2 or more"
