@@ -11,6 +11,7 @@ import avvp
 import numpy as np
 import pytest
 import torch
+from avvp.pipeline.inference.bundle import load_networks
 from avvp.pipeline.open_vocabulary.classes import read_vocabulary
 from avvp.pipeline.open_vocabulary.logits import score_logits
 from avvp.pipeline.open_vocabulary.network import OpenConfig, OpenVocabulary
@@ -22,6 +23,7 @@ from avvp.pipeline.open_vocabulary.warnings import about_classes, same_pairs
 from avvp.pipeline.outputs.html.summary import summarize
 from numpy.typing import NDArray
 from support.command import Result
+from support.open_bundles import LOGIT_SCALE, write_open_bundle
 from support.stand_in_teachers import TRUST, make_film, write_stand_ins
 from torch import Tensor
 
@@ -126,6 +128,7 @@ def test_a_sentence_that_is_cut_is_named() -> None:
     assert warn(vocabulary, Directions(degrees)) == (
         "a sentence of 'a' to be seen has 5 tokens, of which the teacher reads 4: shorten it",
     )
+    assert warn(vocabulary, Directions(degrees, max_tokens=5)) == ()  # read to its end
     assert warn(vocabulary, Directions(degrees, max_tokens=None)) == ()
 
 
@@ -305,6 +308,19 @@ def test_logits_of_random_parameters(run: Run, film: Path, tmp_path: Path) -> No
     about = timeline["provenance"]["open_vocabulary"]
     assert about["scale"] == "logits"
     assert about["logit_thresholds"] == {"visual": [-20], "audio": [20]}
+
+
+def test_the_scale_of_logits_is_that_of_the_files(tmp_path: Path) -> None:
+    """A picture in the direction of its sentence has the cosine 1, and the logit 10; a sound 5."""
+    classes = (
+        'scale = "logits"\n[rule]\nname = "fixed"\n[[class]]\nlabel = "a"\nseen_threshold = 9\nheard_threshold = 5'
+    )
+    folder = write_open_bundle(tmp_path / "tiny", classes=classes)
+    network = load_networks(str(folder), device="cpu").parser
+    assert isinstance(network, OpenVocabulary)
+    found = network.predict([network.texts[name][:1] for name in ("audio", "visual")])
+    assert found.visual == pytest.approx(np.array([[1 / (1 + np.exp(9 - LOGIT_SCALE))]]), abs=1e-3)
+    assert found.audio == pytest.approx(np.array([[0.5]]), abs=1e-3)
 
 
 def test_what_scores_of_logits_are_is_said_on_the_page() -> None:
