@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-OFFSETS = np.arange(-24, 57) / 8  # of the logits of thresholds
+OFFSETS = np.arange(-15, 36) / 5  # of the logits of thresholds
 MIN_SECONDS = 20  # annotated, from which on a class gets a threshold of its own
 _UNCHANGED = int(np.flatnonzero(OFFSETS == 0)[0])
 _LEAST = 1e-3  # from 0 and 1, of thresholds that are moved: their logits are finite

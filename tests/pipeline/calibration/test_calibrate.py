@@ -65,12 +65,12 @@ def load(bundle: Path, classes: list[str], **rule: object) -> LoadedBundle:
     return load_networks(opened, source=SOURCE, outline=True)
 
 
-def video(row: int, red: list[float]) -> OpenClip:
-    """Pictures that are more or less red, and silence."""
-    rows = np.zeros((len(red), DIM), np.float16)
-    rows[:, 0] = red
-    rows[:, len(COLOURS)] = np.sqrt(1 - np.square(red))
-    return OpenClip(row, np.zeros((len(red), DIM), np.float16), rows, has_audio=False)
+def video(row: int, colours: list[tuple[float, float]]) -> OpenClip:
+    """Pictures that are more or less red and green, and silence."""
+    rows = np.zeros((len(colours), DIM), np.float16)
+    rows[:, :2] = colours
+    rows[:, len(COLOURS)] = np.sqrt(1 - np.square(colours).sum(axis=1))
+    return OpenClip(row, np.zeros((len(colours), DIM), np.float16), rows, has_audio=False)
 
 
 def data_of(videos: list[list[int]], folder: Path) -> object:
@@ -88,58 +88,68 @@ def data_of(videos: list[list[int]], folder: Path) -> object:
     )
 
 
-def run_calibration(bundle: Path, folder: Path, videos: list[list[float]], truth: list[list[int]]) -> Calibration:
+Colours = list[tuple[float, float]]  # red and green of each second
+CLASSES = ["red", "green", "blue", "yellow", "elephant"]
+
+
+def run_calibration(bundle: Path, folder: Path, videos: list[Colours], truth: list[list[int]]) -> Calibration:
     data_of(truth, folder)
-    loaded = load(bundle, ["red", "green", "blue", "yellow", "elephant"], name="fixed")
-    clips = [video(row, reds) for row, reds in enumerate(videos)]
-    return calibrate(loaded, read_annotations(folder), "val", clips)
+    clips = [video(row, colours) for row, colours in enumerate(videos)]
+    return calibrate(load(bundle, CLASSES, name="fixed"), read_annotations(folder), "val", clips)
+
+
+def random_colours(seed: int, clips: int) -> tuple[list[Colours], list[list[int]]]:
+    """Colours, and annotations that have nothing to do with them."""
+    random = np.random.default_rng(seed)
+    videos = [[tuple(pair) for pair in random.uniform(0.1, 0.6, (10, 2)).tolist()] for _ in range(clips)]
+    return videos, [sorted(random.choice(10, 4, replace=False).tolist()) for _ in range(clips)]
 
 
 def test_thresholds_separate_what_clips_say(bundle: Path, tmp_path: Path) -> None:
-    """A little red is no red here, though it is the only colour: the threshold rises above its score."""
-    strong, weak = 0.9, 0.2  # both stand out among five classes: z of 1.8
-    found = run_calibration(bundle, tmp_path / "a", [[strong] * 5 + [weak] * 5] * 6, [list(range(5))] * 6)
+    """Red beside as much green is no red here, though its score is above the rule's threshold."""
+    # Of five classes, z of a lone one is 1.79, and that of (.55, .5, 0, 0, 0) 1.18: scores .857 and .765.
+    videos = [[(0.55, 0.5)] * 5 + [(0.9, 0.0)] * 5] * 6
+    found = run_calibration(bundle, tmp_path / "a", videos, [list(range(5, 10))] * 6)
     assert found.clips == 6
     np.testing.assert_array_equal(found.annotated, [True, True, False, False, False])
     assert found.choices["visual"].seconds[0] == 30 >= MIN_SECONDS
-    assert found.kind("visual", 0) == "own"
-    assert found.kind("visual", 2) == "shared"
-    assert found.kind("audio", 0) == "unchanged"
+    assert (found.kind("visual", 0), found.kind("visual", 2), found.kind("audio", 0)) == ("own", "shared", "unchanged")
+    assert 0.765 < found.vocabulary.thresholds("visual")[0] < 0.857
     assert found.vocabulary.thresholds("audio") == [0.75] * 5
     assert "Nothing is annotated as heard: these thresholds stay as they were." in found.notes
+    assert found.held_out is not None
+    assert found.before.segment.visual == pytest.approx(200 / 3)  # five of ten red seconds are
+    assert found.fitted.segment.visual == found.held_out.segment.visual == 100
 
 
 def test_scores_of_clips_left_out_are_not_those_of_the_clips_that_chose(bundle: Path, tmp_path: Path) -> None:
-    """Annotations that follow nothing: each fifth is scored by what the others chose, and chance does not survive."""
-    random = np.random.default_rng(3)
-    reds = [random.uniform(0.1, 0.9, 10).tolist() for _ in range(12)]
-    truth = [sorted(random.choice(10, 4, replace=False).tolist()) for _ in range(12)]
-    found = run_calibration(bundle, tmp_path / "a", reds, truth)
+    found = run_calibration(bundle, tmp_path / "a", *random_colours(3, 10))
     assert found.held_out is not None
-    assert found.fitted.segment.visual >= found.held_out.segment.visual
-    one = run_calibration(bundle, tmp_path / "b", reds[:1], truth[:1])
+    assert found.fitted.segment.visual > found.held_out.segment.visual
+    videos, truth = random_colours(3, 1)
+    one = run_calibration(bundle, tmp_path / "b", videos, truth)
     assert one.held_out is None
     assert one.notes[0].startswith("One video chooses all thresholds")
 
 
 def test_order_of_clips_changes_nothing(bundle: Path, tmp_path: Path) -> None:
-    random = np.random.default_rng(4)
-    reds = [random.uniform(0.1, 0.9, 8).tolist() for _ in range(7)]
-    truth = [sorted(random.choice(8, 3, replace=False).tolist()) for _ in range(7)]
+    videos, truth = random_colours(4, 7)
     data_of(truth, tmp_path / "a")
-    loaded, data = load(bundle, ["red", "green"], name="fixed"), read_annotations(tmp_path / "a")
-    clips = [video(row, values) for row, values in enumerate(reds)]
-    forward, backward = (calibrate(loaded, data, "val", part).to_dict() for part in (clips, clips[::-1]))
-    assert forward == backward
+    loaded, data = load(bundle, CLASSES, name="fixed"), read_annotations(tmp_path / "a")
+    clips = [video(row, colours) for row, colours in enumerate(videos)]
+    forward, backward = (calibrate(loaded, data, "val", part) for part in (clips, clips[::-1]))
+    assert forward.vocabulary == backward.vocabulary
+    assert forward.held_out is not None and backward.held_out is not None
+    assert forward.held_out.mean == pytest.approx(backward.held_out.mean)
 
 
 def test_what_cannot_choose_is_refused(bundle: Path, tmp_path: Path) -> None:
     data_of([[0], []], tmp_path / "a")
     data = read_annotations(tmp_path / "a")
     with pytest.raises(DatasetError, match="none of the classes is annotated"):
-        calibrate(load(bundle, ["elephant"]), data, "val", [video(0, [0.5])])
+        calibrate(load(bundle, ["elephant"]), data, "val", [video(0, [(0.5, 0)])])
     with pytest.raises(DatasetError, match="the 1 clips of val have no annotated second of the classes"):
-        calibrate(load(bundle, ["red"]), data, "val", [video(1, [0.5])])
+        calibrate(load(bundle, ["red"]), data, "val", [video(1, [(0.5, 0)])])
 
 
 def test_thresholds_of_logits_are_refused_and_those_of_valor_left_out(bundle: Path) -> None:

@@ -38,10 +38,10 @@ def test_a_class_with_enough_seconds_gets_an_offset_of_its_own() -> None:
     choice = choose_offsets(counts_of(scores, truth), ALL)
     np.testing.assert_array_equal(choice.seconds, [MIN_SECONDS, 3])
     np.testing.assert_array_equal(choice.own, [True, False])
-    assert choice.offsets[0] == pytest.approx(3, abs=0.13)  # half-way between 2 and 4
+    assert choice.offsets[0] == pytest.approx(3, abs=0.21)  # half-way between 2 and 4
     # Class 1 alone has too few seconds, so both choose the shared offset by their seconds together: at 1 to 2, 10 of 33
     # are wrong; at 2 to 4, 3 are missed.
-    assert choice.shared == choice.offsets[1] == pytest.approx(3, abs=0.13)
+    assert choice.shared == choice.offsets[1] == pytest.approx(3, abs=0.21)
 
 
 def test_classes_with_few_seconds_choose_together_where_they_have_enough() -> None:
@@ -50,8 +50,8 @@ def test_classes_with_few_seconds_choose_together_where_they_have_enough() -> No
     truth = [[1, 1, 0]] * 11 + [[1, 0, 1]] * 11 + [[0, 0, 0]] * 11
     choice = choose_offsets(counts_of(scores, truth), few)
     np.testing.assert_array_equal(choice.own, [True, False, False])
-    assert choice.offsets[0] == pytest.approx(5, abs=0.13)
-    assert choice.offsets[1] == choice.offsets[2] == choice.shared == pytest.approx(1, abs=0.13)
+    assert choice.offsets[0] == pytest.approx(5, abs=0.21)
+    assert choice.offsets[1] == choice.offsets[2] == choice.shared == pytest.approx(1, abs=0.21)
 
 
 def test_classes_that_are_not_annotated_say_nothing_and_get_the_shared_offset() -> None:
@@ -59,7 +59,7 @@ def test_classes_that_are_not_annotated_say_nothing_and_get_the_shared_offset() 
     truth = [[1, 0]] * 30 + [[0, 0]] * 30
     choice = choose_offsets(counts_of(scores, truth), np.array([True, False]))
     np.testing.assert_array_equal(choice.own, [True, False])
-    assert choice.offsets[0] == choice.offsets[1] == pytest.approx(2, abs=0.13)
+    assert choice.offsets[0] == choice.offsets[1] == pytest.approx(2, abs=0.21)
 
 
 def test_nothing_annotated_changes_nothing() -> None:
