@@ -95,10 +95,9 @@ class TextMemory:
                 question = f"SELECT sentence, tokens, embedding FROM sentences WHERE key = ? AND sentence IN ({marks})"  # noqa: S608 - question marks
                 rows = database.execute(question, (key, *some)).fetchall()
                 found |= {names[name]: (tokens, _row(values, facts[0])) for name, tokens, values in rows}
-                database.execute(
-                    f"UPDATE sentences SET used = ? WHERE key = ? AND sentence IN ({marks})",  # noqa: S608
-                    (time.time(), key, *some),
-                )
+            # Last, because a process that writes may forbid it.
+            used = [(time.time(), key, name) for name in asked if names[name] in found]
+            database.executemany("UPDATE sentences SET used = ? WHERE key = ? AND sentence = ?", used)
         return found
 
     def write(self, key: str, facts: tuple[int, int | None], sentences: dict[str, tuple[int, Tensor]]) -> None:
@@ -130,15 +129,15 @@ class TextMemory:
     @contextlib.contextmanager
     def _opened(self, *, create: bool = False) -> Iterator[sqlite3.Connection | None]:
         """Open the file for one transaction; None where it cannot be. Errors of the file end the context in silence."""
-        database = self._connect(create=create)
+        database = self._begin(create=create)
         if database is None:
             yield None
             return
         with contextlib.suppress(Exception), contextlib.closing(database), self._removed_if_damaged(), database:
-            database.execute("BEGIN IMMEDIATE" if create else "BEGIN")
             yield database
 
-    def _connect(self, *, create: bool) -> sqlite3.Connection | None:
+    def _begin(self, *, create: bool) -> sqlite3.Connection | None:
+        """Open the file and begin a transaction, one that writes if the file may be created; None where it cannot."""
         if not create and not self.path.is_file():
             return None
         with contextlib.suppress(Exception), self._removed_if_damaged():
@@ -148,6 +147,7 @@ class TextMemory:
             with contextlib.ExitStack() as stack:
                 database = stack.enter_context(contextlib.closing(sqlite3.connect(self.path, timeout=_WAIT)))
                 database.executescript(_TABLES)
+                database.execute("BEGIN IMMEDIATE" if create else "BEGIN")
                 stack.pop_all()
                 return database
         return None

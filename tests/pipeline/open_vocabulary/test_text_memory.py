@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from avvp.extractors.texts.registry import untrained_text_encoder
+from avvp.pipeline.open_vocabulary import text_memory
 from avvp.pipeline.open_vocabulary.text_memory import RememberedTexts, TextMemory, text_key
 from torch import Tensor
 
@@ -101,6 +103,19 @@ def test_a_folder_that_cannot_be_written_costs_only_time(tmp_path: Path) -> None
     (tmp_path / "cache").write_text("a file")
     memory = TextMemory(tmp_path / "cache" / "texts.sqlite")
     assert RememberedTexts(KEY, Counting, memory).encode(LISTS[0]).shape == (2, 12)
+
+
+def test_a_process_that_writes_for_long_costs_only_time(memory: TextMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = RememberedTexts(KEY, Counting, memory).encode(LISTS[0])
+    monkeypatch.setattr(text_memory, "_WAIT", 0.01)
+    monkeypatch.setattr(text_memory, "_ASKED", 1)  # sentences in a question
+    with contextlib.closing(sqlite3.connect(memory.path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert torch.equal(RememberedTexts(KEY, never, memory).encode(LISTS[0]), expected)
+        assert RememberedTexts(KEY, Counting, memory).encode(LISTS[1]).shape == (3, 12)
+        other.rollback()
+        other.execute("BEGIN EXCLUSIVE")
+        assert torch.equal(RememberedTexts(KEY, Counting, memory).encode(LISTS[0]), expected)
 
 
 def fill(path: Path, name: str) -> None:
