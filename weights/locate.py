@@ -23,8 +23,7 @@ from .safe_paths import inside, is_file
 
 SHIPPED = Path(__file__).resolve().parent
 MAX_FILE_BYTES = 8 << 30  # of a weight file: 2,000 million numbers in float32; PE-AV's has 1,459 million
-# Of PyTorch's files: the magic bytes of a zip archive and of pickle protocol 2; of JSON of an object.
-_BEGINNINGS = ((b"PK", b"\x80\x02"), (b"{",))
+_HEADER = 8  # bytes before the JSON that a file of safetensors begins with
 _BLOCK = 1 << 20  # bytes per read
 _HUB_FILE = re.compile(r"https://huggingface\.co/([\w.-]+)/([\w.-]+)/resolve/[^/]+/([\w.-]+)")  # user, repository, file
 
@@ -107,18 +106,27 @@ def _digest(path: Path, *digests: hashlib._Hash) -> str:
     return digests[0].hexdigest()
 
 
-def _starts_with(path: Path, *beginnings: bytes) -> bool:
+def _check_beginning(file: WeightFile, path: Path, advice: str) -> None:
+    """Raise WeightsError for a file that does not begin as its kind does: a web page, most often."""
     try:
         with path.open("rb") as stream:
-            return stream.read(4).startswith(beginnings)
+            begin = stream.read(_HEADER + 1)
     except OSError as error:
         raise WeightsError(f"{escape(path)}: cannot be read: {first_line(error)}") from error
+    if file.form == "tokenizer":
+        kind, is_right = "JSON", begin.startswith(b"{")
+    elif file.name.endswith(".safetensors"):
+        kind, is_right = "a file of safetensors", begin[_HEADER:] == b"{"
+    else:  # the magic bytes of a zip archive, and of pickle protocol 2
+        kind, is_right = "a PyTorch file", begin.startswith((b"PK", b"\x80\x02"))
+    if not is_right:
+        raise WeightsError(f"{escape(path)}: not {kind} (perhaps a web page): {advice}")
 
 
 def verify_file(file: WeightFile, path: Path) -> str:
     """Check the size and the hash of a file against the manifest.
 
-    A file without a published hash must at least start like a PyTorch file, or like JSON if it holds tokens.
+    A file without a published hash must at least begin as its kind does: of PyTorch, of safetensors, or JSON of tokens.
 
     Args:
         file: the expected file.
@@ -137,9 +145,8 @@ def verify_file(file: WeightFile, path: Path) -> str:
         raise WeightsError(f"{where}: cannot be read: {first_line(error)}") from error
     if file.bytes is not None and size != file.bytes:
         raise WeightsError(f"{where}: {size} bytes, expected {file.bytes}: {advice}")
-    if not file.is_hashed and not _starts_with(path, *_BEGINNINGS[file.form == "tokenizer"]):
-        kind = "JSON" if file.form == "tokenizer" else "a PyTorch file"
-        raise WeightsError(f"{where}: not {kind} (perhaps a web page): {advice}")
+    if not file.is_hashed:
+        _check_beginning(file, path, advice)
     # git hashes a header and the content. Neither it nor md5 is asked for by choice: nothing better is published.
     expected = {
         "sha256": (hashlib.sha256(), file.sha256),

@@ -30,7 +30,7 @@ def check_content(file: WeightFile, path: Path) -> str:
         if bundle.parser.get("file") == file.key and "supervision" in bundle.parser:
             held = _check_localizer(bundle.parser["family"], bundle.parser["supervision"], path)
             return f"matches the published hash; {held}" if file.is_hashed else f"{held}; no hash is published"
-    return "matches the published hash"
+    return "matches the published hash" if file.is_hashed else "no hash is published"
 
 
 def _check_vggish(path: Path) -> str:
@@ -112,7 +112,7 @@ def _check_visual(name: str, path: Path) -> str:
 
 
 def _check_tokens(sentences: Mapping[str, Sequence[int]], path: Path) -> str:
-    """Compare the tokens of sentences with published ones. Raises WeightsError if they differ."""
+    """Compare the tokens of sentences with published ones, if any are. Raises WeightsError if they differ."""
     from ...extractors.texts.tokens import FileTokenizer
 
     try:
@@ -124,7 +124,8 @@ def _check_tokens(sentences: Mapping[str, Sequence[int]], path: Path) -> str:
         raise WeightsError(
             f"{escape(path)}: does not give the published tokens of {wrong[0]!r}: it is another tokenizer"
         )
-    return "gives the published tokens; its hash is not known here"
+    held = "gives the published tokens" if sentences else "is a tokenizer"
+    return f"{held}; its hash is not known here"
 
 
 # In the documentation of transformers, of CLIPTokenizer and RobertaTokenizer.
@@ -141,6 +142,7 @@ CONTENT_CHECKS: dict[str, Callable[[Path], str]] = {
     "clap_unfused": lambda path: f"matches the published hash; {_check_features('clap_unfused', path)}",
     "clip_tokenizer": partial(_check_tokens, _CLIP_TOKENS),
     "roberta_tokenizer": partial(_check_tokens, _ROBERTA_TOKENS),
+    "pe_av_tokenizer": partial(_check_tokens, {}),
     "pe_av": lambda path: (
         f"{_check_features('pe_av_audio', path)}; {_check_features('pe_av_video', path)}; its hash is not known here"
     ),

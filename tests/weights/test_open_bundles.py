@@ -8,14 +8,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from avvp.weights import WeightsError, load_bundle
 from avvp.weights.locate import bundle_paths, verify_file
 from avvp.weights.manifest import Bundle, format_bundle, list_bundles, list_files, read_bundle
 from huggingface_hub import constants
+from safetensors.torch import save_file
 from support.command import Result
 from support.hub import TOKEN, Hub, Repository
 from support.media import Clips
 from support.open_bundles import write_open_bundle
+from support.text_models import write_byte_tokens
 
 Run = Callable[..., Result]
 
@@ -117,6 +120,24 @@ def test_tokens_without_a_hash_begin_like_json(tmp_path: Path) -> None:
     path.write_text("<html>")
     with pytest.raises(WeightsError, match=r"not JSON \(perhaps a web page\)"):
         verify_file(file, path)
+
+
+def test_safetensors_without_a_hash_begin_with_the_length_of_their_json(tmp_path: Path) -> None:
+    file, path = list_files()["pe_av"], tmp_path / "pe-av-large.safetensors"
+    save_file({"a": torch.ones(2)}, path)
+    assert len(verify_file(file, path)) == 64
+    path.write_text("<html>quota exceeded</html>")
+    with pytest.raises(WeightsError, match=r"not a file of safetensors \(perhaps a web page\)"):
+        verify_file(file, path)
+
+
+def test_verify_says_where_neither_a_hash_nor_tokens_are_published(run: Run, tmp_path: Path) -> None:
+    write_byte_tokens(tmp_path / "pe-av-tokenizer.json", (1, 2))
+    result = run("weights", "verify", "pe_av_tokenizer", "--weights-dir", tmp_path)
+    assert result.status == 0, result.err
+    assert "is a tokenizer; its hash is not known here" in result.out
+    (tmp_path / "pe-av-tokenizer.json").write_text("{}")
+    assert "has no model" in run("weights", "verify", "pe_av_tokenizer", "--weights-dir", tmp_path).err
 
 
 def test_verify_compares_tokens_with_published_ones(run: Run, made: Path, tmp_path: Path) -> None:
