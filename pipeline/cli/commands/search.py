@@ -125,6 +125,14 @@ class SearchOptions(MomentOptions, DecodeTimeoutOptions, DownloadOptions):
     overwrite: bool = field(
         metadata=option("--overwrite", is_flag=True, help="Replace existing files in the folder of --clips.")
     )
+    embeddings: Path | None = field(
+        metadata=option(
+            "--embeddings",
+            type=OUTPUT_FOLDER,
+            show_default="in the user's cache",
+            help="Folder of avvp parse --embeddings, searched where no FOLDER is named.",
+        )
+    )
     weights: str = field(
         metadata=option(
             "--weights", default=OPEN_BUNDLE, metavar="NAME|FOLDER", help="Bundle whose networks made the embeddings."
@@ -184,6 +192,10 @@ def _divide_inputs(options: SearchOptions) -> tuple[list[Path], list[str]]:
     is_path = [bool(options.texts) or os.sep in item or _is_folder(item) for item in options.inputs]
     folders = [Path(item) for item, path in zip(options.inputs, is_path, strict=True) if path]
     texts = [*options.texts, *(item for item, path in zip(options.inputs, is_path, strict=True) if not path)]
+    if folders and is_given("embeddings"):
+        raise click.UsageError("--embeddings is the folder that is searched where no other is named")
+    if not folders and options.embeddings is not None:
+        folders = [options.embeddings]
     for folder in folders:
         if not _is_folder(folder):
             raise click.UsageError(

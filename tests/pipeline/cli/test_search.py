@@ -170,6 +170,17 @@ def test_single_files_are_searched_without_a_folder(
     assert [path.name for path in (tmp_path / "cuts").glob("*.mp4")] == ["one_0.00-3.00_red_visual.mp4"]
 
 
+def test_a_folder_of_kept_embeddings_can_be_the_default(
+    search: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AVVP_SEARCH_EMBEDDINGS", str(folder / "embeddings"))
+    assert found(search("red", "-f", "csv").out) == {("one", "red", "visual", 0, 3)}
+    assert "no kept embeddings" in search(tmp_path, "red").err
+    both = search(folder, "red", "--embeddings", folder)
+    assert both.status == 2
+    assert "--embeddings is the folder that is searched where no other is named" in both.err
+
+
 def test_the_csv_is_events_of_other_commands(search: Run, run: Run, folder: Path, videos: Path, tmp_path: Path) -> None:
     search(folder, "red", "-o", tmp_path / "found.csv")
     again = run("find", tmp_path / "found.csv", "--visual", "red", "-f", "json", "-q")
