@@ -40,10 +40,11 @@ def describe_vocabulary(
         A JSON-ready mapping: the rule, the sentences, what scores are relative to, where the thresholds come from, and
         the background, with its entries that were not compared, because a class has the same name or meaning.
     """
-    compared = {item.label for item in vocabulary.everything}
+    number = len(vocabulary.classes)
+    compared = frozenset(vocabulary.everything[number:])
     if texts is not None:
-        known = np.any([~np.isnan(rows[:, 0]) for rows in texts.values()], axis=0)
-        compared = {item.label for item, is_known in zip(vocabulary.everything, known, strict=True) if is_known}
+        known = np.any([~np.isnan(rows[number:, 0]) for rows in texts.values()], axis=0)
+        compared = {item for item, is_known in zip(vocabulary.everything[number:], known, strict=True) if is_known}
     described: dict[str, Any] = {
         "rule": asdict(vocabulary.rule),
         "scale": vocabulary.scale,
@@ -52,7 +53,7 @@ def describe_vocabulary(
         "background": {
             "name": vocabulary.background_name,
             "entries": len(vocabulary.background),
-            "left_out": [item.label for item in vocabulary.background if item.label not in compared],
+            "left_out": [item.label for item in vocabulary.background if item not in compared],
             "hash": vocabulary.background_hash,
         },
     }

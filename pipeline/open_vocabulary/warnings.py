@@ -15,7 +15,9 @@ from .vocabulary import Vocabulary
 if TYPE_CHECKING:  # files of thresholds need no torch, whose import takes seconds
     from ...extractors.texts.base import TextEncoder
 
-FEW_CLASSES = 4  # without a background, fewer cannot reach the usual thresholds: z is below (C - 1) / sqrt(C)
+# Without a background, fewer cannot reach the usual thresholds of scores by deviations: z is below (C - 1) / sqrt(C).
+FEW_CLASSES = 4
+_RULES_OF_MANY = ("av2a", "fixed")  # whose scores are
 _WORDS = {"visual": "seen", "audio": "heard"}
 _MOST = 3  # names in a warning
 _BLOCK = 512  # classes that are compared with the others at a time
@@ -56,20 +58,28 @@ def about_classes(
 
 
 def _about_few_classes(vocabulary: Vocabulary) -> Iterator[str]:
-    """Without a background, scores of few classes stay below the thresholds."""
+    """Without a background, one class has nothing to be compared with, and most rules need more than a few."""
     if vocabulary.background or vocabulary.scale != "relative":
         return
+    least = FEW_CLASSES if vocabulary.rule.name in _RULES_OF_MANY else 2
     few: dict[int, list[str]] = {}
     for modality, word in _WORDS.items():
         count = sum(bool(item.sentences(modality)) for item in vocabulary.classes)
-        if 0 < count < FEW_CLASSES:
+        if 0 < count < least:
             few.setdefault(count, []).append(word)
     for count, words in few.items():
-        classes = "1 class" if count == 1 else f"{count} classes"
-        yield (
-            f"no background, and {classes} to be {' and '.join(words)}: scores compare the classes with each other, and"
-            f" those of fewer than {FEW_CLASSES} hardly reach a threshold; name more, or leave out --background none"
-        )
+        asked = " and ".join(words)
+        if count == 1:
+            yield (
+                f"no background, and 1 class to be {asked}: it has nothing to be compared with, and is never found;"
+                " name more, or leave out --background none"
+            )
+        else:
+            yield (
+                f"no background, and {count} classes to be {asked}: scores compare the classes with each other, and"
+                f" those of fewer than {FEW_CLASSES} hardly reach a threshold; name more, or leave out --background"
+                " none"
+            )
 
 
 def _about_conditions(vocabulary: Vocabulary, weights: Mapping[str, str]) -> Iterator[str]:

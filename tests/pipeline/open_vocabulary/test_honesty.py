@@ -140,6 +140,11 @@ def test_few_classes_without_a_background() -> None:
     assert warn(Vocabulary(classes), Directions(degrees)) == ()
     assert warn(Vocabulary(classes[:3], classes[3:]), Directions(degrees)) == ()
     assert warn(Vocabulary(classes[:3], scale="logits"), Directions(degrees)) == ()
+    alone = "no background, and 1 class to be seen: it has nothing to be compared with, and is never found; name more,"
+    for rule in ("scope", "ov-avel"):  # an entry without a weight, or the least one, is compared, too
+        assert warn(Vocabulary(classes[:2]).with_rule(name=rule), Directions(degrees)) == ()
+        (found,) = warn(Vocabulary(classes[:1]).with_rule(name=rule), Directions(degrees))
+        assert found.startswith(alone)
 
 
 def test_calibrated_thresholds_are_good_for_the_same_rule_background_and_teachers() -> None:
@@ -162,15 +167,16 @@ def read_vocabulary_with_background(vocabulary: Vocabulary) -> Vocabulary:
 
 def test_an_entry_of_the_background_that_means_the_same_as_a_class_is_not_compared() -> None:
     """Else a dog would compete with itself."""
-    vocabulary = Vocabulary((seen("dog"),), (seen("a dog"), seen("cat"), seen("DOG")), background_name="mine.toml")
+    background = (seen("a dog"), seen("cat"), seen("DOG"), seen("dog"))
+    vocabulary = Vocabulary((seen("dog"),), background, background_name="mine.toml")
     texts = embed(vocabulary, Directions({"dog": 0, "a dog": 17, "cat": 80}))
     assert np.isnan(texts["visual"][:, 0]).tolist() == [False, True, False]
     network = OpenVocabulary(OpenConfig(vocabulary, 2, 2), texts)
     about = network.describe(levels(vocabulary))["background"]
     assert about == {
         "name": "mine.toml",
-        "entries": 3,
-        "left_out": ["a dog", "DOG"],
+        "entries": 4,
+        "left_out": ["a dog", "DOG", "dog"],
         "hash": vocabulary.background_hash,
     }
 
