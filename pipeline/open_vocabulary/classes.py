@@ -37,7 +37,8 @@ def read_vocabulary(classes: str | Sequence[str], *, background: str | None = No
     try:
         vocabulary = _read(classes, **rule)
     except (OSError, ValueError) as error:
-        where = escape(classes[1:]) if isinstance(classes, str) and classes.startswith("@") else "--classes"
+        is_file = isinstance(classes, str) and classes.startswith("@")
+        where = escape(classes[1:] or "@") if is_file else "--classes"
         raise SetupError(f"{where}: {escape(error)}") from error
     return replace(vocabulary, background=found, background_name=name)
 
@@ -45,7 +46,9 @@ def read_vocabulary(classes: str | Sequence[str], *, background: str | None = No
 def _read(classes: str | Sequence[str], **rule: Any) -> Vocabulary:
     """Return the classes without a background. Raises OSError, ValueError."""
     if not isinstance(classes, str):
-        named = classes
+        named = list(classes)
+        if wrong := [name for name in named if not isinstance(name, str)]:
+            raise ValueError(f"{shown(wrong[0])} is not the name of a class: expected a text")
     elif not classes.startswith("@"):
         named = [name.strip() for name in classes.split(",") if name.strip()]
     else:

@@ -222,11 +222,13 @@ def test_bad_files_are_named_with_the_fault(write: Write, content: str | bytes, 
         (["a\x1b[2J"], "control character"),
         (["x" * 1001], "longer than 1,000 characters"),
         ("@/no/such/file", "/no/such/file: No such file or directory"),
-        ("@", "directory"),
+        ("@", "^@: .*directory"),
+        (["a", 1], "1 is not the name of a class: expected a text"),
+        ([None], "None is not the name of a class"),
         ("@/dev\x00", "embedded null byte"),
     ],
 )
-def test_bad_arguments_are_named_with_the_fault(classes: str | list[str], message: str) -> None:
+def test_bad_arguments_are_named_with_the_fault(classes: str | list[Any], message: str) -> None:
     with pytest.raises(SetupError, match=message):
         read(classes)
 
