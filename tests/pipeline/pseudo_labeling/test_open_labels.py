@@ -6,16 +6,24 @@ The films are generated, the teachers stand-ins that know colours and pitches.
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from avvp.pipeline.batch.task import ComputeSettings
 from avvp.pipeline.cli import main as cli
-from avvp.pipeline.pseudo_labeling.open_prompts import to_logits
+from avvp.pipeline.decode.options import DecodeOptions
+from avvp.pipeline.open_vocabulary.classes import read_vocabulary
+from avvp.pipeline.pseudo_labeling.open_prompts import OpenPrompts, to_logits
+from avvp.pipeline.pseudo_labeling.open_task import OpenLabelTask
 from avvp.pipeline.pseudo_labeling.prompts import parse_prompts
+from avvp.pipeline.pseudo_labeling.threshold_scores import LabelingConfig
+from avvp.weights.manifest import read_named_bundle
 from support.command import Result
 from support.stand_in_teachers import TRUST, make_film, write_stand_ins
 from support.teachers import PROMPTS, write_teachers
@@ -253,3 +261,20 @@ def test_from_names_to_a_trained_parser(run: Run, desk: Path, tmp_path: Path) ->
     assert {(e["modality"], e["label"], e["onset"], e["offset"]) for e in events} == {
         ("visual", "red", 0, 5), ("visual", "blue", 5, 10), ("audio", "low tone", 0, 5), ("audio", "high tone", 5, 10),
     }  # fmt: skip
+
+
+def test_the_task_can_be_sent_to_other_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders of models become absolute, names on a hub stay."""
+    (tmp_path / "clip").mkdir()
+    monkeypatch.chdir(tmp_path)
+    vocabulary = read_vocabulary("dog, cat")
+    task = OpenLabelTask(
+        settings=ComputeSettings(DecodeOptions()),
+        bundle=replace(read_named_bundle("open"), classes=vocabulary.to_dict()),
+        config=LabelingConfig(prompts=OpenPrompts.of(vocabulary)),
+        models=("laion/clap", "clip"),
+    )
+    sent = pickle.loads(pickle.dumps(task.for_other_machines()))  # noqa: S301 - of this process
+    assert sent.models == ("laion/clap", str(tmp_path / "clip"))
+    assert sent.config.prompts == task.config.prompts
+    assert sent.config.prompts.select(["cat"]).labels == ("cat",)
