@@ -54,15 +54,12 @@ class TransformerTextEncoder(nn.Module):
         tokenizer: of the model.
         max_tokens: longer sentences are cut to as many, the mark of their end included.
         padding: token that fills up shorter sentences.
-        pad_to: tokens that every sentence is filled up to; None for the next multiple of `_LENGTHS`.
     """
 
-    def __init__(
-        self, model: Any, tokenizer: Tokenizer, *, max_tokens: int, padding: int, pad_to: int | None = None
-    ) -> None:
+    def __init__(self, model: Any, tokenizer: Tokenizer, *, max_tokens: int, padding: int) -> None:
         super().__init__()
         self.model, self.tokenizer = model, tokenizer
-        self.max_tokens, self.padding, self.pad_to = max_tokens, padding, pad_to
+        self.max_tokens, self.padding = max_tokens, padding
         self.dim = int(model.config.projection_dim)
 
     def count_tokens(self, sentences: Sequence[str]) -> list[int]:
@@ -76,7 +73,7 @@ class TransformerTextEncoder(nn.Module):
         rows = torch.zeros(len(tokens), self.dim)
         by_length: dict[int, list[int]] = {}
         for place, found in enumerate(tokens):
-            length = self.pad_to or min(self.max_tokens, -(-len(found) // _LENGTHS) * _LENGTHS)
+            length = min(self.max_tokens, -(-len(found) // _LENGTHS) * _LENGTHS)
             by_length.setdefault(length, []).append(place)
         for length, places in by_length.items():
             for first in range(0, len(places), _BATCH):

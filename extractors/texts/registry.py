@@ -41,7 +41,6 @@ class TextModel:
         rename: from the keys of a file to those of transformers.
         max_tokens: that it reads of a sentence.
         padding: token that fills sentences up.
-        fills: whether every sentence is filled up to `max_tokens`.
         bytes: tokenizer where the parameters are random.
     """
 
@@ -50,7 +49,6 @@ class TextModel:
     rename: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
     max_tokens: int
     padding: int
-    fills: bool
     bytes: Tokenizer
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -72,8 +70,7 @@ class TextModel:
                     module.register_buffer(name, values.long(), persistent=False)
         fill_buffers(model)
         model.eval().requires_grad_(False)
-        pad_to = self.max_tokens if self.fills else None
-        return TransformerTextEncoder(model, tokenizer, max_tokens=self.max_tokens, padding=self.padding, pad_to=pad_to)
+        return TransformerTextEncoder(model, tokenizer, max_tokens=self.max_tokens, padding=self.padding)
 
 
 def _clip(width: int, *, feedforward: int, layers: int, heads: int, dim: int) -> Any:
@@ -109,31 +106,31 @@ _TINY_CLAP = {
 
 def _pe_av(kind: str, build: Callable[[Shapes | None], Any]) -> TextModel:
     rename = partial(rename_pe_av_text, kind=kind)
-    return TextModel(build, pe_av_prefixes(kind), rename, PE_AV_MAX_TOKENS, PE_AV_PADDING, False, _PE_AV_BYTES)
+    return TextModel(build, pe_av_prefixes(kind), rename, PE_AV_MAX_TOKENS, PE_AV_PADDING, _PE_AV_BYTES)
 
 
 TEXT_MODELS: dict[str, TextModel] = {
     "clip": TextModel(
         lambda _: _clip(768, feedforward=3072, layers=12, heads=12, dim=768),
-        _PREFIXES, _same, 77, _CLIP_END, False, _CLIP_BYTES,
+        _PREFIXES, _same, 77, _CLIP_END, _CLIP_BYTES,
     ),
     "clip_b32": TextModel(
         lambda _: _clip(512, feedforward=2048, layers=12, heads=8, dim=512),
-        _PREFIXES, _same, 77, _CLIP_END, False, _CLIP_BYTES,
+        _PREFIXES, _same, 77, _CLIP_END, _CLIP_BYTES,
     ),
-    "clap": TextModel(lambda _: _clap(), _LAION_PREFIXES, convert_clap, 77, 1, True, _CLAP_BYTES),
-    "clap_unfused": TextModel(lambda _: _clap(), _LAION_PREFIXES, convert_clap, 77, 1, True, _CLAP_BYTES),
+    "clap": TextModel(lambda _: _clap(), _LAION_PREFIXES, convert_clap, 77, 1, _CLAP_BYTES),
+    "clap_unfused": TextModel(lambda _: _clap(), _LAION_PREFIXES, convert_clap, 77, 1, _CLAP_BYTES),
     "pe_av_audio": _pe_av("audio", build_pe_av_text),
     "pe_av_video": _pe_av("video", build_pe_av_text),
     "pe_av_audio_tiny": _pe_av("audio", partial(build_pe_av_text, sizes=_TINY_PE_AV)),
     "pe_av_video_tiny": _pe_av("video", partial(build_pe_av_text, sizes=_TINY_PE_AV)),
     "clip_tiny": TextModel(
         lambda _: _clip(16, feedforward=16, layers=1, heads=2, dim=12),
-        _PREFIXES, _same, 77, _CLIP_END, False, _CLIP_BYTES,
+        _PREFIXES, _same, 77, _CLIP_END, _CLIP_BYTES,
     ),
-    "clap_tiny": TextModel(lambda _: _clap(**_TINY_CLAP), _LAION_PREFIXES, convert_clap, 77, 1, True, _CLAP_BYTES),
+    "clap_tiny": TextModel(lambda _: _clap(**_TINY_CLAP), _LAION_PREFIXES, convert_clap, 77, 1, _CLAP_BYTES),
     "clap_unfused_tiny": TextModel(
-        lambda _: _clap(**_TINY_CLAP), _LAION_PREFIXES, convert_clap, 77, 1, True, _CLAP_BYTES
+        lambda _: _clap(**_TINY_CLAP), _LAION_PREFIXES, convert_clap, 77, 1, _CLAP_BYTES
     ),
 }  # fmt: skip
 
