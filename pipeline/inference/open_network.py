@@ -17,6 +17,7 @@ from ...extractors.profiles import FeatureSpec
 from ...extractors.registry import meta_extractor
 from ...extractors.sampling import Stream
 from ...extractors.texts.base import TextEncoder
+from ...extractors.texts.parts import PartTextEncoder
 from ...extractors.texts.registry import build_text_encoder, is_of_text, untrained_text_encoder
 from ...models.files.checkpoint import load_adapter
 from ...models.open.adapter import TemporalAdapter
@@ -195,7 +196,7 @@ def load_text_encoder(
 
     Args:
         bundle: an open bundle.
-        name: of the extractor; one of another package encodes sentences itself, see `TextEncoder`.
+        name: of the extractor; one of another package encodes sentences itself, see `PartTextEncoder`.
         paths: of the bundle's files.
         trust: packages whose parts it may name.
         weights: identifies its parameters, so that it is only loaded for sentences that are new, see `RememberedTexts`;
@@ -208,10 +209,7 @@ def load_text_encoder(
         ValueError: there is none, or a file does not fit.
     """
     if name in bundle.parts:
-        extractor = load_extractor(bundle, name, paths, trust)
-        if not hasattr(extractor, "encode"):
-            raise ValueError(f"extractor {name} has no function `encode` for sentences")
-        return extractor  # pyright: ignore[reportReturnType] - it has what a text encoder needs
+        return PartTextEncoder(load_extractor(bundle, name, paths, trust))
     load = partial(_load_own_encoder, bundle, name, paths)
     if not weights:
         return load()
@@ -228,9 +226,12 @@ def _load_own_encoder(bundle: Bundle, name: str, paths: Mapping[str, Path]) -> T
 
 def _logit_scale(bundle: Bundle, name: str, paths: Mapping[str, Path], encoder: TextEncoder) -> float:
     """Return what cosines of an extractor are multiplied with to be logits. Raises ValueError."""
-    if (own := getattr(encoder, "logit_scale", None)) is not None or name in bundle.parts:
-        if not isinstance(own, int | float):
-            raise ValueError(f"thresholds are of logits, and extractor {name} has no number `logit_scale`")
+    if isinstance(encoder, PartTextEncoder):
+        own = encoder.logit_scale
+        if not isinstance(own, int | float) or not 0 < own <= _MAX_SCALE:
+            raise ValueError(
+                f"thresholds are of logits, and extractor {name} has no number `logit_scale` up to {_MAX_SCALE:,g}"
+            )
         return float(own)
     if bundle.seed is not None:
         return _UNTRAINED_SCALE

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...weights.parts import Part
+from ..errors import SetupError
 from ..timeline import SINGLE_MODALITIES, SegmentLabels, SegmentProbabilities
 from .logits import score_logits
 from .provenance import describe_vocabulary, origin_of
@@ -105,9 +106,15 @@ class OpenVocabulary:
         Returns:
             (T, C) scores, with the similarities that they come from. They are those of features in float16, as these
             are kept, so that kept features give the same.
+
+        Raises:
+            SetupError: features are not finite in float16.
         """
         rows = dict(zip(SINGLE_MODALITIES, streams, strict=True))
-        rounded = {modality: values.astype(np.float16) for modality, values in rows.items()}
+        with np.errstate(over="ignore"):  # what is beyond float16 is told below
+            rounded = {modality: values.astype(np.float16) for modality, values in rows.items()}
+        if wrong := [modality for modality, values in rounded.items() if not np.isfinite(values).all()]:
+            raise SetupError(f"features for {wrong[0]} are not finite, or too large for float16")
         found = rounded if self._adapt is None else self._adapt(rounded)
         return self._score(Similarities.of(found, self.texts, len(self.config.labels)))
 
