@@ -31,7 +31,7 @@ def embed_vocabulary(vocabulary: Vocabulary, encoders: Mapping[str, TextEncoder]
     for modality, encoder in encoders.items():
         sentences = [item.sentences(modality) for item in vocabulary.everything]
         unique = list(dict.fromkeys(text for texts in sentences for text in texts))
-        rows = dict(zip(unique, encoder.encode(unique).numpy(), strict=True))
+        rows = dict(zip(unique, encoder.encode(unique).numpy(), strict=True)) if unique else {}
         table = np.full((len(sentences), encoder.dim), np.nan, np.float32)
         for place, texts in enumerate(sentences):
             if texts:
