@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ...weights.messages import shown
-from ..segments import MAX_MEDIA_SECONDS
 
 RULE_NAMES = ("av2a", "scope", "fixed", "ov-avel")
 METHODS = ("bbse-cosine", "bbse", "cosine")
@@ -80,6 +79,8 @@ def _check(name: str, value: object, kind: type) -> None:
         raise ValueError(f"rule: {name} is {shown(value)}; known: {', '.join(choices)}")
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
+    from ..segments import MAX_MEDIA_SECONDS  # which imports NumPy; the options of commands import this module
+
     low, high = (0, 1) if name in _UNIT else (1, MAX_MEDIA_SECONDS) if name in _SECONDS else (0, MAX_FACTOR)
     if not math.isfinite(value) or not low <= value <= high:
         raise ValueError(f"rule: {name} is {shown(value)}, not from {low:g} to {high:g}")

@@ -60,3 +60,17 @@ def test_a_file_is_decoded_by_the_worker_that_began_with_it(imported: dict[str, 
 def test_never_imported_for_one_file(imported: dict[str, Any], module: str) -> None:
     assert "torch" in imported["end"]
     assert not [name for name in imported["end"] if name == module or name.startswith(f"{module}.")]
+
+
+def test_help_imports_nothing_slow() -> None:
+    """All commands in one process: what one of them imports, another would find imported."""
+    code = """
+import contextlib, os, sys
+from avvp.pipeline.cli.main import avvp
+with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+    for name in avvp.list_commands(None):
+        avvp.main([name, "--help"], prog_name="avvp", standalone_mode=False)
+        if slow := {"torch", "numpy"} & sys.modules.keys():
+            sys.exit(f"avvp {name} --help imports {slow}")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
