@@ -88,10 +88,13 @@ class Annotations:
     # Clip -> onset, offset and class of its events, where they are annotated more finely than in seconds.
     spans: Mapping[str, Sequence[tuple[float, float, int]]] = field(default_factory=dict)
     unseen: frozenset[str] = frozenset()  # clips whose class no training clip has
+    table: Path | None = None  # file that lists the clips of all splits, where they have no files of their own
 
     def split(self, name: str) -> DatasetSplit:
-        """Return a split. Raises DatasetError if the folder has no file of it."""
+        """Return a split. Raises DatasetError if there is none of that name."""
         if name not in self.splits:
+            if self.table is not None:
+                raise DatasetError(f"{escape(self.table)}: lists no clip of the {name} split")
             files = " or ".join(escape(self.folder / file) for file in _split_files(self.task, name))
             raise DatasetError(f"{files}: no such file, so there is no {name} split")
         return self.splits[name]
@@ -173,19 +176,20 @@ def read_annotations(folder: Path, *, labels: Sequence[str] = LLP_LABELS) -> Ann
         SetupError: the files are HDF5 files, and h5py is not installed.
     """
     if folder.is_file() and folder.suffix.lower() == ".json":
-        return _convert_unav(folder, read_unav(folder))
+        return _convert_unav(folder, folder, read_unav(folder))
     if not folder.is_dir():
         raise DatasetError(f"{escape(folder)}: no such folder of annotations")
     for file in _OTHER_FORMS:
-        others = [other for other in (AVE_FILE, *SPLIT_FILES.values()) if other != file and (folder / other).exists()]
+        forms = (other for other in (*_OTHER_FORMS, *SPLIT_FILES.values()) if other != file)
+        others = [other for other in forms if (folder / other).exists()]
         if (folder / file).exists() and others:
             raise DatasetError(f"{escape(folder)}: holds {file} and {others[0]}: two data sets; move one of them")
     if (folder / AVE_FILE).exists():
         return _convert_ave(folder, read_ave(folder))
     if (folder / UNAV_FILE).exists():
-        return _convert_unav(folder, read_unav(folder / UNAV_FILE))
+        return _convert_unav(folder, folder / UNAV_FILE, read_unav(folder / UNAV_FILE))
     if (folder / OV_AVE_FILE).exists():
-        return _convert_unav(folder, read_ov_ave(folder))
+        return _convert_unav(folder, folder / OV_AVE_FILE, read_ov_ave(folder))
     notices: list[str] = []
     labels = read_labels(folder / LABEL_FILE, notices) if (folder / LABEL_FILE).exists() else tuple(labels)
     problems: list[str] = []
@@ -239,7 +243,7 @@ def _convert_ave(folder: Path, ave: AveAnnotations) -> Annotations:
     return Annotations(folder, ave.labels, splits, both, ave.notes, ave.notices, "avel", videos)
 
 
-def _convert_unav(folder: Path, unav: UnavAnnotations) -> Annotations:
+def _convert_unav(folder: Path, table: Path, unav: UnavAnnotations) -> Annotations:
     """Return annotations in which every event is heard and seen, also those of train."""
     splits: dict[str, DatasetSplit] = {}
     for name in SPLIT_FILES:
@@ -254,7 +258,7 @@ def _convert_unav(folder: Path, unav: UnavAnnotations) -> Annotations:
     spans = {clip: video.spans for clip, video in unav.videos.items() if video.spans}
     both = dict.fromkeys(EVENT_FILES, events)
     return Annotations(
-        folder, unav.labels, splits, both, task=unav.task, seconds=seconds, spans=spans, unseen=unav.unseen
+        folder, unav.labels, splits, both, task=unav.task, seconds=seconds, spans=spans, unseen=unav.unseen, table=table
     )
 
 

@@ -54,9 +54,9 @@ def read_ov_ave(folder: Path) -> UnavAnnotations:
         seconds = read_json(file)
         if not isinstance(seconds, dict):
             raise ValueError(f"is {shown(seconds)}, expected a table of clips")
-        labels = _read_classes(folder / CLASS_FILE, {label for _, label, _ in rows.values()})
     except ValueError as error:
         raise DatasetError(f"{escape(file)}: {escape(error)}") from error
+    labels = _read_classes(folder / CLASS_FILE, {label for _, label, _ in rows.values()})
     indices = {label: index for index, label in enumerate(labels)}
     videos: dict[str, UnavVideo] = {}
     problems: list[str] = []
@@ -110,16 +110,21 @@ def _read_rows(path: Path) -> dict[str, tuple[str, str, bool]]:
 
 
 def _read_classes(path: Path, named: set[str]) -> tuple[str, ...]:
-    """Return the classes in the order of the file, without "other". Raises ValueError."""
-    if not path.exists():
-        labels = sorted(named)
-    else:
-        lines = (line.strip() for line in read_text(path, legacy=True).lines())
-        labels = list(dict.fromkeys(line for line in lines if line and (line != OTHER or line in named)))
+    """Return the classes in the order of the file, without "other". Raises DatasetError."""
+    labels = sorted(named)
+    try:
+        if path.exists():
+            lines = (line.strip() for line in read_text(path, legacy=True).lines())
+            labels = list(dict.fromkeys(line for line in lines if line and (line != OTHER or line in named)))
+        for label in labels:
+            if cause := label_name_error(label, commas=True):
+                raise ValueError(f"class {shown(label)}: {cause}")
         if missing := sorted(named.difference(labels)):
-            raise ValueError(f"class {shown(missing[0])} of a clip is not in {path.name}")
-    if len(labels) > MAX_LABELS:
-        raise ValueError(f"{len(labels):,} classes are more than {MAX_LABELS:,}")
+            raise ValueError(f"lacks the class {shown(missing[0])}, which a clip in {OV_AVE_FILE} has")
+        if len(labels) > MAX_LABELS:
+            raise ValueError(f"{len(labels):,} classes are more than {MAX_LABELS:,}")
+    except ValueError as error:
+        raise DatasetError(f"{escape(path)}: {escape(error)}") from error
     return tuple(labels)
 
 

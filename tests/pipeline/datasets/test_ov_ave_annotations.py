@@ -11,6 +11,7 @@ import pytest
 from avvp.pipeline.datasets.annotations import read_annotations
 from avvp.pipeline.datasets.localization import annotated_targets
 from avvp.pipeline.datasets.ov_ave_annotations import CLASS_FILE, OV_AVE_FILE, SECONDS_FILES
+from avvp.pipeline.datasets.unav_annotations import UNAV_FILE
 from avvp.pipeline.errors import DatasetError
 
 ROWS = (
@@ -108,3 +109,26 @@ def test_a_folder_of_two_data_sets_is_refused(tmp_path: Path) -> None:
     (tmp_path / "AVVP_test_pd.csv").write_text("filename\tevent_labels\nx\tDog\n")
     with pytest.raises(DatasetError, match="two data sets"):
         read_annotations(tmp_path)
+
+
+def test_two_forms_of_the_same_kind_are_two_data_sets(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / UNAV_FILE).write_text("{}")
+    with pytest.raises(DatasetError, match=f"holds {UNAV_FILE} and {OV_AVE_FILE}: two data sets"):
+        read_annotations(tmp_path)
+
+
+def test_a_split_without_clips_is_said_of_the_file_that_lists_them(tmp_path: Path) -> None:
+    annotations = read_annotations(write(tmp_path, rows=ROWS[:3]))
+    with pytest.raises(DatasetError, match=rf"{OV_AVE_FILE}: lists no clip of the test split$"):
+        annotations.split("test")
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [("dog barking\nother\n", "lacks the class 'people burping'"), ("default\n", "class 'default': it stands for all classes")],
+)
+def test_a_faulty_list_of_classes_is_named(tmp_path: Path, classes: str, said: str) -> None:
+    with pytest.raises(DatasetError) as error:
+        read_annotations(write(tmp_path, classes=classes))
+    assert f"{CLASS_FILE}: {said}" in str(error.value)
