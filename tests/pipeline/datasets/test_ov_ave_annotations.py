@@ -126,7 +126,10 @@ def test_a_split_without_clips_is_said_of_the_file_that_lists_them(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("classes", "said"),
-    [("dog barking\nother\n", "lacks the class 'people burping'"), ("default\n", "class 'default': it stands for all classes")],
+    [
+        ("dog barking\nother\n", "lacks the class 'people burping'"),
+        ("default\n", "class 'default': it stands for all classes"),
+    ],
 )
 def test_a_faulty_list_of_classes_is_named(tmp_path: Path, classes: str, said: str) -> None:
     with pytest.raises(DatasetError) as error:
