@@ -207,6 +207,10 @@ def _without_unfit_defaults(options: EvaluateOptions) -> EvaluateOptions:
     thresholds = ("threshold", "thresholds", "tuned", "tune_by")
     if any(map(is_given, thresholds)):
         options = drop_defaults(options, *thresholds)
+    if options.metrics == "ranking":  # has none
+        options = drop_defaults(options, *thresholds)
+    if options.metrics == "ov-avel":
+        options = drop_defaults(options, "per_class")
     if is_given("weights"):
         return drop_defaults(options, "timelines", "pseudo_labels")
     if options.classes is not None and options.weights is None and not options.timelines and not options.pseudo_labels:
@@ -228,11 +232,7 @@ def _check_usage(options: EvaluateOptions) -> Path:
             "--pseudo-labels": options.pseudo_labels,
         }
     )
-    thresholds = {
-        "--threshold": options.threshold,
-        "--thresholds": options.thresholds,
-        "--tune-thresholds": options.tuned,
-    }
+    thresholds = _thresholds(options)
     if len(subjects) != 1:
         raise click.UsageError("name what to score: --weights and --features, or --timelines, or --pseudo-labels")
     if options.weights is None:
@@ -247,8 +247,6 @@ def _check_usage(options: EvaluateOptions) -> Path:
             raise click.UsageError(f"{subjects[0]} are decided already; leave out {flags[0]}")
     elif options.features is None:
         raise click.UsageError("--weights needs --features")
-    elif options.allow_missing and options.classes is None:
-        raise click.UsageError("--allow-missing is for --timelines, --pseudo-labels and --classes")
     if len(_given(thresholds)) > 1:
         raise click.UsageError("--threshold, --thresholds and --tune-thresholds exclude each other")
     if options.tune_by is not None and options.tuned is None:
@@ -269,6 +267,10 @@ def _check_metrics(options: EvaluateOptions) -> None:
         raise click.UsageError("--classes is for --timelines and open bundles")
     if options.tuned is not None and options.metrics != METRICS[0]:
         raise click.UsageError(f"--tune-thresholds is by scores; leave out --metrics {options.metrics}")
+    if options.metrics == "ranking" and (flags := _given(_thresholds(options))):
+        raise click.UsageError(f"--metrics ranking has no thresholds; leave out {flags[0]}")
+    if options.metrics == "ov-avel" and options.per_class:
+        raise click.UsageError("--metrics ov-avel has no scores of single classes; leave out --per-class")
 
 
 def _read_bundle(options: EvaluateOptions, name: str) -> Bundle:
@@ -280,6 +282,15 @@ def _read_bundle(options: EvaluateOptions, name: str) -> Bundle:
         raise click.UsageError("--allow-missing is for --timelines, --pseudo-labels and open bundles")
     bundle.check_has_classes()
     return bundle
+
+
+def _thresholds(options: EvaluateOptions) -> dict[str, object]:
+    """Return flag -> value of what sets thresholds."""
+    return {
+        "--threshold": options.threshold,
+        "--thresholds": options.thresholds,
+        "--tune-thresholds": options.tuned,
+    }
 
 
 def _given(values: dict[str, object]) -> list[str]:

@@ -330,7 +330,7 @@ def test_timelines_that_avvp_parse_wrote_are_scored(
         (["--annotations", ".", "--weights", "x"], "--weights needs --features"),
         (["--annotations", ".", "--timelines", ".", "--features", "."], "leave out --features"),
         (["--annotations", ".", "--timelines", ".", "--tune-thresholds", "t"], "leave out --tune-thresholds"),
-        (["--annotations", ".", "--weights", "x", "--features", ".", "--allow-missing"], "--allow-missing is for"),
+        (["--annotations", ".", "--weights", "demo", "--features", ".", "--allow-missing"], "--allow-missing is for"),
         (["--annotations", ".", "--weights", "nonsense", "--features", "."], "unknown bundle 'nonsense'"),
     ],
 )

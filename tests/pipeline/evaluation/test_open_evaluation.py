@@ -280,6 +280,8 @@ def test_timelines_of_an_open_bundle_are_scored(
         (("--classes", "red", "--features", ".", "--tune-thresholds", "t.toml"), "avvp calibrate chooses"),
         (("--weights", "demo", "--classes", "red", "--features", "."), "the classes of bundle 'demo' are those"),
         (("--timelines", ".", "--classes", "red", "--rule", "fixed"), "--rule goes with --weights of an open bundle"),
+        (("--classes", "red", "--features", ".", "--metrics", "ranking", "--threshold", "0.9"), "has no thresholds"),
+        (("--timelines", ".", "--metrics", "ov-avel", "--per-class"), "has no scores of single classes"),
     ],
 )
 def test_options_that_do_not_go_together(run: Run, data_set: Path, arguments: tuple[str, ...], said: str) -> None:
