@@ -178,8 +178,9 @@ class AnnotationOptions(CommandOptions):
             "--annotations",
             type=EXISTING_FOLDER,
             help="Folder with AVVP_train.csv, AVVP_val_pd.csv, AVVP_test_pd.csv, AVVP_eval_audio.csv,"
-            " AVVP_eval_visual.csv; and labels.txt if the classes are not those of LLP. Or, for recipes of event"
-            " localization, with AVE's Annotations.txt and the files of its splits.",
+            " AVVP_eval_visual.csv; and labels.txt if the classes are not those of LLP. Or with AVE's Annotations.txt"
+            " and the files of its splits; with unav100_annotations.json of UnAV-100; or with the files of"
+            " OV-AVEBench, ovave_dataset_meta.csv and ovavel_dataset_anno.json.",
         )
     )
 
