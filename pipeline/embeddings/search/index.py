@@ -25,7 +25,7 @@ import platformdirs
 from numpy.typing import NDArray
 
 from ...errors import SetupError
-from ...files import make_folder, replacing, write_atomic
+from ...files import exclusive_lock, make_folder, replacing, write_atomic
 from ...text import escape
 from ...timeline import SINGLE_MODALITIES, Modality
 from .kept import Archive, KeptFile, rows_of
@@ -44,6 +44,7 @@ _TRAINED_ROWS = 40  # rows for each centroid
 _FIRST_ROWS = 1000  # that are asked for at first
 _GROWTH = 8
 _HALF_ROUNDING = 2.0**-11  # of float16, relative
+_ATTEMPTS = 3  # to open an index that another process changes at the same time, or that is damaged
 _PART_KEYS = {"files", "seconds", "others", "damaged", *SINGLE_MODALITIES}
 _SUFFIXES: Mapping[Modality, str] = {modality: f".{modality}.faiss" for modality in SINGLE_MODALITIES}
 
@@ -57,10 +58,10 @@ def import_faiss() -> Any:
     return faiss
 
 
-def index_folder(folders: Sequence[Path]) -> Path:
-    """Return the folder of the index of folders of results, in the user's cache."""
+def index_folder(folders: Sequence[Path], teachers: Mapping[str, str]) -> Path:
+    """Return the folder of the index of what these teachers made in folders of results, in the user's cache."""
     names = sorted(os.fsdecode(folder.resolve()) for folder in folders)
-    digest = hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(json.dumps([names, {**teachers}], sort_keys=True).encode()).hexdigest()[:16]
     return Path(platformdirs.user_cache_dir("avvp")) / "search" / digest
 
 
@@ -144,23 +145,46 @@ def open_index(folder: Path, archive: Archive, progress: Progress = lambda done,
         The index.
 
     Raises:
-        SetupError: faiss is not installed.
+        SetupError: faiss is not installed, or another process makes parts.
         OutputError: the index cannot be written.
     """
     maker = _PartMaker(folder, archive, import_faiss())
     make_folder(folder)
     os.utime(folder)
-    chosen = _choose_parts(folder, archive)
-    missing = [(files, stem) for stem, files in chosen.items() if not (folder / f"{stem}.json").is_file()]
-    total = maker.steps(files for files, _ in missing)
-    for files, stem in missing:
-        maker.make(files, stem, lambda done: progress(done, total))
-    parts = [maker.open(files, stem) for stem, files in chosen.items()]
-    for path in folder.glob("part-*"):
-        if path.name.partition(".")[0] not in chosen:
-            path.unlink(missing_ok=True)
-    _remove_old(folder.parent)
-    return SearchIndex(parts)
+    for _ in range(_ATTEMPTS):
+        chosen = _choose_parts(folder, archive)
+        if _missing(folder, chosen) or _unused(folder, chosen):
+            with exclusive_lock(folder):
+                chosen = _choose_parts(folder, archive)  # as the process before has left them
+                missing = _missing(folder, chosen)
+                total = maker.steps(chosen[stem] for stem in missing)
+                for stem in missing:
+                    maker.make(chosen[stem], stem, lambda done, total=total: progress(done, total))
+                _remove(_unused(folder, chosen))
+        parts = [maker.open(files, stem) for stem, files in chosen.items()]
+        if None not in parts:
+            _remove_old(folder.parent)
+            return SearchIndex([part for part in parts if part is not None])
+    raise SetupError(
+        f"{escape(folder)}: the index is damaged, or other processes change it, each time that it is opened; --exact"
+        " compares every second without it"
+    )
+
+
+def _missing(folder: Path, chosen: Iterable[str]) -> list[str]:
+    """Return the names of the parts that are not on disk."""
+    return [stem for stem in chosen if not (folder / f"{stem}.json").is_file()]
+
+
+def _unused(folder: Path, chosen: Mapping[str, object]) -> list[Path]:
+    """Return the files of other parts."""
+    return [path for path in folder.glob("part-*") if path.name.partition(".")[0] not in chosen]
+
+
+def _remove(paths: Sequence[Path]) -> None:
+    """Remove files of parts, the lists of files first: a part that has one is complete."""
+    for path in sorted(paths, key=lambda path: path.suffix != ".json"):
+        path.unlink(missing_ok=True)
 
 
 def _choose_parts(folder: Path, archive: Archive) -> dict[str, tuple[KeptFile, ...]]:
@@ -279,13 +303,10 @@ class _PartMaker:
         index.train(trained)
         return index
 
-    def open(self, files: Sequence[KeptFile], stem: str) -> _Part:
-        """Map a part into memory."""
-        description = _read_part(self._folder / f"{stem}.json")
-        for place in description["others"]:
-            self._archive.others[files[place].path] = None
-        for place in description["damaged"]:
-            self._archive.open(files[place])  # for its error
+    def open(self, files: Sequence[KeptFile], stem: str) -> _Part | None:
+        """Map a part into memory; None for one that is damaged, and then removed, or that another process removes."""
+        place = self._folder / f"{stem}.json"
+        description = _read_part(place)
         paths: dict[Modality, Path] = {
             modality: self._folder / f"{stem}{suffix}" for modality, suffix in _SUFFIXES.items()
         }
@@ -295,11 +316,15 @@ class _PartMaker:
                 for modality, path in paths.items()
                 if path.is_file()
             }
-        except RuntimeError as error:
-            (self._folder / f"{stem}.json").unlink(missing_ok=True)
-            raise SetupError(
-                f"{escape(self._folder)}: the index was damaged; repeat the command, and it is made again"
-            ) from error
+        except RuntimeError:
+            place.unlink(missing_ok=True)
+            return None
+        if not place.is_file():  # which is removed before the others
+            return None
+        for number in description["others"]:
+            self._archive.others[files[number].path] = None
+        for number in description["damaged"]:
+            self._archive.open(files[number])  # for its error
         firsts: dict[Modality, NDArray[np.int64]] = {
             modality: np.array(description[modality], np.int64) for modality in SINGLE_MODALITIES
         }
@@ -313,8 +338,7 @@ def _remove_old(folder: Path) -> None:
         found = [path for path in folder.iterdir() if _INDEX_NAME.fullmatch(path.name) and path.is_dir()]
         found.sort(key=lambda path: path.stat().st_mtime)
         for path in found[:-MAX_INDEXES]:
-            for file in path.glob("part-*"):
-                file.unlink(missing_ok=True)
+            _remove(list(path.glob("part-*")))
             path.rmdir()
 
 

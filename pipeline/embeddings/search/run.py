@@ -67,7 +67,7 @@ def search_folders(
     if exact or not _needs_index(archive, query.width, notes):
         outcome = search_all(archive, query, settings, progress)
     else:
-        index = open_index(index_folder(folders or [user_folder()]), archive, progress)
+        index = open_index(index_folder(folders or [user_folder()], archive.teachers), archive, progress)
         outcome = search_index(index, archive, query, settings)
     if archive.others:
         names = count_of((path.stem for path in archive.others), "file")

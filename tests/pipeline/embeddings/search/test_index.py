@@ -6,6 +6,7 @@ import math
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import avvp.pipeline.embeddings.search.index as module
 import numpy as np
@@ -15,6 +16,7 @@ from avvp.pipeline.embeddings.search.kept import Archive, list_kept
 from avvp.pipeline.embeddings.search.query import SearchQuery, SearchSettings
 from avvp.pipeline.embeddings.search.search import scaled_query, search_all
 from avvp.pipeline.errors import SetupError
+from avvp.pipeline.files import exclusive_lock, write_atomic
 from support.embeddings import make_embeddings, write_folder
 
 DIMS = (16, 24)
@@ -156,9 +158,47 @@ def test_a_damaged_index_is_made_again(archive: Archive, tmp_path: Path) -> None
     assert open_index(tmp_path, archive).counts == (15, archive_seconds(archive))
     (rows,) = tmp_path.glob("*.audio.faiss")
     rows.write_bytes(b"damaged")
-    with pytest.raises(SetupError, match="damaged; repeat the command"):
+    assert open_index(tmp_path, archive).counts == (15, archive_seconds(archive))
+    assert rows.read_bytes() != b"damaged"
+
+
+def test_an_index_that_stays_damaged_is_an_error(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_and_damage(path: Path, content: bytes) -> None:
+        for rows in path.parent.glob("*.faiss"):
+            rows.write_bytes(b"damaged")
+        write_atomic(path, content)
+
+    monkeypatch.setattr(module, "write_atomic", write_and_damage)
+    with pytest.raises(SetupError, match="--exact compares every second without it"):
         open_index(tmp_path, archive)
-    assert open_index(tmp_path, archive).counts[0] == 15
+
+
+@pytest.mark.parametrize("removed", ["*", "*.json"])
+def test_parts_that_another_process_removes_are_made_again(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, removed: str
+) -> None:
+    """A search of a longer list of files makes other parts, and removes those that this one is about to open."""
+    open_index(tmp_path, archive)
+    find, calls = module._unused, list[int]()  # called after it is known that nothing is missing
+
+    def find_and_remove(*args: Any) -> list[Path]:
+        calls.append(1)
+        for path in tmp_path.glob(removed) if len(calls) == 1 else ():
+            path.unlink()
+        return find(*args)
+
+    monkeypatch.setattr(module, "_unused", find_and_remove)
+    assert open_index(tmp_path, archive).counts == (15, archive_seconds(archive))
+
+
+def test_two_processes_do_not_make_parts_at_the_same_time(archive: Archive, tmp_path: Path) -> None:
+    with exclusive_lock(tmp_path), pytest.raises(SetupError, match="in use by another process"):
+        open_index(tmp_path, archive)
+    open_index(tmp_path, archive)
+    with exclusive_lock(tmp_path):
+        assert open_index(tmp_path, archive).counts[0] == 15  # nothing is to be made
 
 
 def archive_seconds(archive: Archive) -> int:
@@ -196,7 +236,9 @@ def test_few_indexes_are_kept(archive: Archive, tmp_path: Path, monkeypatch: pyt
 
 def test_folders_in_any_order_have_one_index(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
-    assert index_folder([one, other]) == index_folder([other, one]) != index_folder([one])
+    index = index_folder([one, other], TEACHERS)
+    assert index == index_folder([other, one], dict(reversed(TEACHERS.items()))) != index_folder([one], TEACHERS)
+    assert index != index_folder([one, other], {**TEACHERS, "audio": "c" * 64})  # else each removes the other's
 
 
 def test_without_faiss_the_extra_is_named(archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
