@@ -122,7 +122,8 @@ class Ranking:
             self._add_text(searched, place, scores[:, place])
         if len(self._moments) > 2 * self.settings.top + 1000:
             self._moments = list(self.moments())
-            self._least = self._moments[-1].z
+            if len(self._moments) == self.settings.top:
+                self._least = self._moments[-1].z
 
     def moments(self) -> tuple[FoundMoment, ...]:
         """Return the best moments in order; those that several files of one video have alike once."""

@@ -12,7 +12,7 @@ from avvp.pipeline.embeddings.embeddings import Embeddings
 from avvp.pipeline.embeddings.search.kept import Archive, list_kept
 from avvp.pipeline.embeddings.search.query import SearchQuery, SearchSettings
 from avvp.pipeline.embeddings.search.scores import join_seconds, sense_scores, text_scores
-from avvp.pipeline.embeddings.search.search import scaled_query, search_all
+from avvp.pipeline.embeddings.search.search import Ranking, Searched, scaled_query, search_all
 from avvp.pipeline.timeline import Modality
 from numpy.typing import NDArray
 from support.embeddings import make_embeddings, write_folder
@@ -212,6 +212,16 @@ def test_the_same_video_in_two_folders_is_found_once(tmp_path: Path, table: dict
     assert len(archive.files) == 2
     query = scaled_query(SearchQuery.of(["glass", "dog"], table), archive)
     assert len(search_all(archive, query, SearchSettings(min_z=3.0)).moments) == 1
+
+
+def test_copies_of_a_video_leave_room_for_others(table: dict[str, NDArray[np.float64]]) -> None:
+    """Of hundreds of copies the moments are one video's, fewer than are asked for: others have a lower z and belong."""
+    ranking = Ranking(SearchQuery.of(["glass"], table), SearchSettings(top=3))
+    copied, other = (make_embeddings(seconds=1, dims=DIMS, name=name) for name in ("copied", "other"))
+    for number in range(1100):
+        ranking.add(Searched(Path(f"{number}"), copied, {"audio": np.full((1, 1), 5, np.float32)}))
+    ranking.add(Searched(Path("other"), other, {"audio": np.full((1, 1), 3, np.float32)}))
+    assert [moment.name for moment in ranking.moments()] == ["copied", "other"]
 
 
 def test_damaged_files_and_those_of_other_teachers_are_left_out(
