@@ -12,6 +12,9 @@ from ...weights.messages import shown
 RULE_NAMES = ("av2a", "scope", "fixed", "ov-avel")
 METHODS = ("bbse-cosine", "bbse", "cosine")
 DEFAULT_THRESHOLDS = {"av2a": 0.75, "scope": 0.75, "fixed": 0.75, "ov-avel": 0.5}  # of scores, by rule
+# AV2A's threshold is that of LLP's 25 classes. Of normally distributed similarities one in seven exceeds it, so beside
+# a longer list something always would; one in seventy exceeds this one, 2.2 deviations above the mean.
+LONG_LIST, LONG_LIST_THRESHOLDS = 25, {"av2a": 0.9, "fixed": 0.9}
 MAX_FACTOR = 1_000_000.0  # setting of a rule that scores and thresholds are multiplied with
 _CHOICES = {"name": RULE_NAMES, "method": METHODS}
 _UNIT = frozenset({"refine_threshold"})  # in [0, 1]
@@ -54,10 +57,14 @@ class RuleSettings:
         for entry in fields(self):
             _check(entry.name, getattr(self, entry.name), type(entry.default))
 
-    @property
-    def threshold(self) -> float:
-        """Threshold of scores where nothing else is known."""
-        return DEFAULT_THRESHOLDS[self.name]
+    def threshold(self, entries: int) -> float:
+        """Return the threshold of scores where nothing else is known.
+
+        Args:
+            entries: classes and background that are compared with each other.
+        """
+        longer = LONG_LIST_THRESHOLDS if entries > LONG_LIST else {}
+        return longer.get(self.name, DEFAULT_THRESHOLDS[self.name])
 
 
 def read_rule(values: object) -> RuleSettings:

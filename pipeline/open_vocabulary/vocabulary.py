@@ -122,7 +122,8 @@ class Vocabulary:
         """Return the thresholds of the scores of "audio" or "visual", one for each class."""
         if self.scale == "logits":
             return [LOGIT_THRESHOLD] * len(self.classes)
-        return [self.rule.threshold if (own := item.threshold(modality)) is None else own for item in self.classes]
+        default = self.rule.threshold(sum(bool(item.sentences(modality)) for item in self.everything))
+        return [default if (own := item.threshold(modality)) is None else own for item in self.classes]
 
     def logit_thresholds(self, modality: str) -> list[float]:
         """Return the thresholds of the logits of "audio" or "visual"; 0 where none is known."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,19 @@ def test_it_is_compared_and_not_reported() -> None:
     found = read_vocabulary("skateboard")
     assert found.labels == ("skateboard",)
     assert len(found.everything) == 63
-    assert found.thresholds("audio") == [0.75]
+    assert found.thresholds("audio") == [0.9]
+
+
+@pytest.mark.parametrize("rule", ["av2a", "fixed"])
+def test_more_is_asked_for_beside_a_longer_list(rule: str) -> None:
+    """AV2A's 0.75 goes for as many classes as LLP has; entries that are heard alone are not compared with pictures."""
+    names = [f"class {number}" for number in range(25)]
+    alone = read_vocabulary(names, background="none", name=rule)
+    assert alone.thresholds("visual") == [0.75] * 25
+    assert read_vocabulary([*names, "z"], background="none", name=rule).thresholds("visual") == [0.9] * 26
+    heard = replace(alone, background=(OpenClass("hum", (), ("a hum",)),))
+    assert (heard.thresholds("visual")[0], heard.thresholds("audio")[0]) == (0.75, 0.9)
+    assert read_vocabulary(["z"], name="scope").thresholds("audio") == [0.75]
 
 
 @pytest.mark.parametrize("name", ["Speech", "people_talking", "SILENCE", "A crowd"])

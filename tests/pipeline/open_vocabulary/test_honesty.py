@@ -345,6 +345,6 @@ def test_what_scores_of_logits_are_is_said_on_the_page() -> None:
 def test_other_classes_have_none_of_the_thresholds_of_the_list() -> None:
     vocabulary = with_valor_thresholds(read_vocabulary(["dog"], name="fixed"), ["clap", "clip"])
     other = vocabulary.with_classes(read_vocabulary("a").classes)
-    assert (other.scale, other.origin, other.thresholds("audio")) == ("relative", "default", [0.75])
+    assert (other.scale, other.origin, other.thresholds("audio")) == ("relative", "default", [0.9])
     calibrated = read_vocabulary("a").with_thresholds({"audio": [0.5]}, "calibrated")
     assert calibrated.with_classes(other.classes).calibrated_with == {}

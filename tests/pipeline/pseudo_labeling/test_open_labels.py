@@ -100,11 +100,11 @@ def test_labels_are_where_the_classes_are(labelled: Path) -> None:
             assert (seen if column < 2 else heard)[:, column].tolist() == expected, (name, label_name)
             assert not (heard if column < 2 else seen)[:, column].any()
         scores = load(data, f"CLIP/scores/{name}.npy")
-        np.testing.assert_array_equal(scores > np.float32(np.log(3)), seen)  # the logit of the threshold .75
+        np.testing.assert_array_equal(scores > np.float32(np.log(9)), seen)  # the logit of the threshold .9
     record = json.loads((data / "pseudo_labels.json").read_text())
     assert record["open_vocabulary"]["rule"]["name"] == "fixed"
     assert record["thresholds"] == record["open_vocabulary"]["thresholds"] == "default"
-    assert record["decision_thresholds"]["visual_segment"] == 0.75
+    assert record["decision_thresholds"]["visual_segment"] == 0.9
     assert any("calibrate" in note for note in record["notes"])  # that nobody checked the scores on these videos
     assert record["prompts"]["labels"] == CLASSES.split(",")
     assert record["active_seconds"]["visual"] == {"red": 17, "blue": 13, "low tone": 0, "high tone": 0}

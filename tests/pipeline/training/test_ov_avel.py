@@ -183,7 +183,7 @@ def test_the_rule_by_hand(thresholds: dict[str, np.ndarray]) -> None:
 
 
 def test_the_rule_has_its_own_default_threshold() -> None:
-    assert Vocabulary(()).with_rule(name="ov-avel").rule.threshold == 0.5
+    assert Vocabulary(()).with_rule(name="ov-avel").rule.threshold(99) == 0.5
 
 
 def test_model_info_and_the_card_describe_the_adapter(run: Run, trained: Path) -> None:
