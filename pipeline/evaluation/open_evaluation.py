@@ -14,13 +14,13 @@ from ..datasets.annotations import Annotations, DatasetSplit
 from ..errors import DatasetError
 from ..segments import runs
 from ..text import escape
-from ..timeline import SINGLE_MODALITIES
+from ..timeline import MODALITIES, SINGLE_MODALITIES
 from .detection import DetectionEvaluation, evaluate_detections
 from .evaluate_timelines import read_decisions
 from .ov_avel import OvAvelEvaluation, score_ov_avel, unseen_rows
 from .ranking import RankingEvaluation, rank_classes
 from .scored_classes import class_names, select_classes
-from .timeline_files import invalid_timeline, read_clips
+from .timeline_files import invalid_timeline, limited_events, read_clips
 
 Scores = dict[str, NDArray[np.floating]]  # "audio", "visual" -> (T, C)
 Found = dict[tuple[str, str], list[tuple[float, float, float]]]  # modality, class -> onset, offset, score
@@ -132,15 +132,17 @@ def detect_timelines(
     def read(path: Path, document: Mapping[str, Any], _: int) -> Found:
         found: Found = {}
         try:
-            for event in document["events"]:
+            for event in limited_events(document):
                 if (label := find(event["label"])) is None:
                     continue
                 if label not in places:
                     raise ValueError(f"unknown class {shown(label)}")
+                if (modality := event["modality"]) not in MODALITIES:
+                    raise ValueError(f"unknown modality {shown(modality)}")
                 onset, offset, score = float(event["onset"]), float(event["offset"]), float(event.get("score", 1))
                 if not 0 <= onset <= offset < np.inf or not 0 <= score <= 1:
                     raise ValueError(f"[{onset}, {offset}) with score {score} is not an event")
-                found.setdefault((event["modality"], label), []).append((onset, offset, score))
+                found.setdefault((modality, label), []).append((onset, offset, score))
         except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
             raise invalid_timeline(path, error) from error
         return found

@@ -118,10 +118,7 @@ def read_events(
         DatasetError: it is not a timeline.
     """
     try:
-        events = document["events"]
-        if len(events) > MAX_EVENTS:
-            raise ValueError(f"more than {MAX_EVENTS:,} events")
-        named = ((find(event["label"]), event) for event in events)
+        named = ((find(event["label"]), event) for event in limited_events(document))
         return [
             (event["modality"], label, float(event["onset"]), float(event["offset"]))
             for label, event in named
@@ -129,6 +126,14 @@ def read_events(
         ]
     except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
         raise invalid_timeline(path, error) from error
+
+
+def limited_events(document: Mapping[str, Any]) -> list[Any]:
+    """Return the events of a document. Raises KeyError, TypeError and ValueError, of more than a timeline may have."""
+    events = document["events"]
+    if len(events) > MAX_EVENTS:
+        raise ValueError(f"more than {MAX_EVENTS:,} events")
+    return events
 
 
 def invalid_timeline(path: Path, error: Exception) -> DatasetError:

@@ -16,7 +16,7 @@ from avvp.pipeline.errors import DatasetError
 from avvp.pipeline.evaluation.open_evaluation import detect_timelines, rank_timelines, score_timelines_ov_avel
 from avvp.pipeline.evaluation.ov_avel import OvAvelScores, score_ov_avel, unseen_rows
 from avvp.pipeline.evaluation.scored_classes import class_names, select_classes
-from avvp.pipeline.timeline import SegmentLabels
+from avvp.pipeline.timeline import MAX_EVENTS, SegmentLabels
 from numpy.typing import ArrayLike
 from support.command import Result
 from support.golden import GOLDEN, needs_golden
@@ -161,6 +161,18 @@ def test_what_is_no_event_is_refused(data_set: Path, tmp_path: Path, onset: Any,
     for name in ("a", "b"):
         write_timeline(tmp_path, name, [("visual", "red", onset, 3, score)])
     with pytest.raises(DatasetError, match="not a timeline"):
+        detect_timelines(tmp_path, data, "val")
+
+
+def test_detections_of_unknown_senses_and_too_many_are_refused(data_set: Path, tmp_path: Path) -> None:
+    data = read_annotations(data_set, labels=find_labels(data_set))
+    for name in ("a", "b"):
+        write_timeline(tmp_path, name, [("video", "red", 0, 3, 0.5)])
+    with pytest.raises(DatasetError, match="unknown modality 'video'"):
+        detect_timelines(tmp_path, data, "val")
+    for name in ("a", "b"):
+        write_timeline(tmp_path, name, [("visual", "red", 0, 3, 0.5)] * (MAX_EVENTS + 1))
+    with pytest.raises(DatasetError, match="more than 100,000 events"):
         detect_timelines(tmp_path, data, "val")
 
 
