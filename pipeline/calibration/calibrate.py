@@ -234,7 +234,7 @@ def _without(counts: dict[str, NDArray[np.int64]], fold: int) -> dict[str, Count
 
 
 def _folds(videos: Sequence[str]) -> NDArray[np.int64]:
-    """Return the fold of each clip: clips of one video are in one, and neighbours in the list in different ones."""
+    """Return the fold of each clip, by the name of its video: clips of one video are in one, in any order of clips."""
     shuffled = sorted(set(videos), key=lambda name: hashlib.sha256(name.encode(errors="surrogateescape")).digest())
     places = {name: index % min(FOLDS, len(shuffled)) for index, name in enumerate(shuffled)}
     return np.array([places[name] for name in videos])

@@ -14,7 +14,7 @@ from ..embeddings.embeddings import Embeddings
 from ..embeddings.files import embedding_files
 from ..embeddings.store import EmbeddingStore
 from ..errors import DatasetError, MediaError
-from ..evaluation.open_clips import OpenClip, read_open_clips
+from ..evaluation.open_clips import OpenClip, read_kept_clips
 from ..files import without_media_suffix
 from ..inference.bundle import LoadedBundle
 from ..inference.parse_video import extract_with
@@ -56,28 +56,35 @@ class ClipGatherer:
             The clips in the order of the split, and notes: clips that are missing, and files that cannot be decoded.
 
         Raises:
-            DatasetError: there is no annotated clip, or embeddings are damaged.
+            DatasetError: there is no annotated clip, embeddings are damaged, or several files have the name of a clip.
             FeatureMismatchError: embeddings are of other extractors.
         """
         names = annotations.split(split).filenames
         found: dict[int, OpenClip] = {}
         for folder in folders:
-            clips, _ = read_open_clips(folder, annotations, split, self.outline.extractors, allow_missing=True)
-            found |= {clip.row: clip for clip in clips}
-        paths = {without_media_suffix(path.name): path for path in files}
+            found |= read_kept_clips(folder, annotations, split, self.outline.extractors)
+        paths: dict[str, Path] = {}
+        rivals: dict[str, Path] = {}
+        for path in files:
+            called = without_media_suffix(path.name)
+            (rivals if called in paths else paths)[called] = path
         with_suffix = names_with_suffix(paths)
         named = {row: find_name(name, paths, with_suffix, annotations.videos) for row, name in enumerate(names)}
-        wanted = {row: paths[name] for row, name in named.items() if name is not None and row not in found}
+        wanted = {row: name for row, name in named.items() if name is not None and row not in found}
+        if twice := next((name for name in wanted.values() if name in rivals), None):
+            both = f"{escape(paths[twice])} and {escape(rivals[twice])}"
+            raise DatasetError(f"{both}: both names fit the clip {escape(twice)}; name one of them alone")
         failed: list[str] = []
         load = cache(self.load)
-        for done, (row, path) in enumerate(wanted.items(), 1):
+        for done, (row, name) in enumerate(wanted.items(), 1):
+            path = paths[name]
             try:
                 found[row] = OpenClip.of(row, self._embed(path, load))
             except MediaError as error:
                 failed.append(f"{path.name}: {error.cause}")
             self.progress(done, len(wanted))
         if not found:
-            reason = f"none can be decoded: {failed[0]}" if failed else "called like the annotations call them"
+            reason = f"none can be decoded: {escape(failed[0])}" if failed else "called like the annotations call them"
             raise DatasetError(
                 f"no clip of the {split} split is among CLIPS ({reason}), such as {escape(names[0])}.mp4"
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...extractors.profiles import FeatureSpec
-from ..datasets.annotations import Annotations, DatasetSplit
+from ..datasets.annotations import Annotations
 from ..datasets.clip_names import find_name, names_with_suffix
 from ..datasets.clips import find_features
 from ..embeddings.embeddings import Embeddings
@@ -91,7 +91,7 @@ def read_open_clips(
     """
     clips = annotations.split(split)
     if path.is_dir() and embedding_files(path):
-        found = dict(match_clips(_kept(path, extractors), clips, annotations))
+        found = read_kept_clips(path, annotations, split, extractors)
         missing = [name for row, name in enumerate(clips.filenames) if row not in found]
         if missing and (not allow_missing or not found):
             hint = "" if allow_missing else " (--allow-missing scores the others)"
@@ -107,37 +107,45 @@ def read_open_clips(
     return [OpenClip(row, audio, visual) for row, (audio, visual) in enumerate(read)], ()
 
 
-def match_clips(
-    named: Iterable[tuple[str, Callable[[int], OpenClip]]], clips: DatasetSplit, annotations: Annotations
-) -> Iterator[tuple[int, OpenClip]]:
-    """Find the clips of a split among named embeddings.
+def read_kept_clips(
+    folder: Path, annotations: Annotations, split: str, extractors: LoadedExtractors
+) -> dict[int, OpenClip]:
+    """Read the embeddings that were kept of clips of a split.
 
     Args:
-        named: name of a video, or its path, and what makes its clip of a row.
-        clips: of the split.
+        folder: of embeddings, or of results with them; those of other videos are left out.
         annotations: of the data set.
+        split: name of the split.
+        extractors: of the bundle.
 
-    Yields:
-        Row and clip.
+    Returns:
+        Row in the split -> clip, of those that have embeddings.
+
+    Raises:
+        DatasetError: embeddings are damaged, or several have the name of a clip.
+        FeatureMismatchError: they are of other extractors.
     """
-    makers = {without_media_suffix(PurePath(name).name): make for name, make in named}
-    with_suffix = names_with_suffix(makers)
-    for row, filename in enumerate(clips.filenames):
-        name = find_name(filename, makers, with_suffix, annotations.videos)
-        if name is not None:
-            yield row, makers[name](row)
-
-
-def _kept(path: Path, extractors: LoadedExtractors) -> Iterator[tuple[str, Callable[[int], OpenClip]]]:
-    for name, embeddings in iterate_embeddings(path):
-        _check_spec(extractors.spec, embeddings.spec, path)
+    kept: dict[str, Embeddings] = {}
+    repeated: set[str] = set()
+    for path, embeddings in iterate_embeddings(folder):
+        _check_spec(extractors.spec, embeddings.spec, folder)
         if dict(embeddings.teachers) != dict(extractors.weight_ids):
-            raise FeatureMismatchError(f"{escape(path)}: embeddings by other weights than the bundle's")
-        yield name, _maker(embeddings)
-
-
-def _maker(embeddings: Embeddings) -> Callable[[int], OpenClip]:
-    return lambda row: OpenClip.of(row, embeddings)
+            raise FeatureMismatchError(f"{escape(folder)}: embeddings by other weights than the bundle's")
+        name = without_media_suffix(PurePath(path).name)
+        if name in kept:
+            repeated.add(name)
+        kept[name] = embeddings
+    with_suffix = names_with_suffix(kept)
+    found: dict[int, OpenClip] = {}
+    for row, filename in enumerate(annotations.split(split).filenames):
+        name = find_name(filename, kept, with_suffix, annotations.videos)
+        if name in repeated:
+            raise DatasetError(
+                f"{escape(folder)}: embeddings of several videos are called {escape(name)}; move all but one of them"
+            )
+        if name is not None:
+            found[row] = OpenClip.of(row, kept[name])
+    return found
 
 
 def _check_spec(spec: FeatureSpec, found: FeatureSpec, path: Path) -> None:

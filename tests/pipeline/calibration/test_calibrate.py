@@ -243,6 +243,40 @@ def test_broken_clips_are_left_out_and_counted(
     assert notes[1] == "1 of 2 annotated clips of val are used: the others are not there"
 
 
+def test_one_clip_has_one_file(run: Run, bundle: Path, clips: Path, marked: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.mkv").symlink_to(clips / "a.mp4")
+    words = ("--weights", bundle, *TRUST, "--annotations", marked, "-o", tmp_path / "classes.toml")
+    result = run("calibrate", clips, clips / "a.mp4", other, *words)
+    assert result.status == 2
+    assert "a.mkv: both names fit the clip a; name one of them alone" in result.err
+    assert run("calibrate", clips, clips / "a.mp4", *words).status == 0, "a file that is named twice is one file"
+
+
+def test_folders_of_embeddings_need_not_have_a_clip_each(
+    run: Run, bundle: Path, clips: Path, marked: Path, tmp_path: Path
+) -> None:
+    words = ("--weights", bundle, *TRUST)
+    classes = (*words, "--classes", "red, blue, low tone", "--output-dir")
+    run("parse", clips, *classes, tmp_path / "kept")
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "c.mp4").symlink_to(clips / "a.mp4")
+    run("parse", tmp_path / "else", *classes, tmp_path / "others")
+    named = (*words, "--annotations", marked, "-o", tmp_path / "classes.toml")
+    result = run("calibrate", tmp_path / "others", tmp_path / "kept", *named)
+    assert result.status == 0, result.err
+    result = run("calibrate", tmp_path / "others", *named)
+    assert result.status == 2
+    assert "no clip of the val split is among CLIPS" in result.err
+    kept = tmp_path / "kept" / "embeddings"
+    (kept / "more").mkdir()
+    (kept / "more" / "a.mp4.safetensors").write_bytes(next(kept.glob("a*")).read_bytes())
+    result = run("calibrate", tmp_path / "kept", *named)
+    assert result.status == 2
+    assert "embeddings of several videos are called a; move all but one" in result.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
