@@ -94,4 +94,8 @@ class OpenOptions(CommandOptions):
             return bundle
         from ...open_vocabulary.open_bundle import with_classes
 
-        return with_classes(bundle, classes, background=self.background, **rule)
+        found = with_classes(bundle, classes, background=self.background, **rule)
+        assert found.classes is not None
+        if self.published_audio and found.classes["rule"]["name"] != RULE_NAMES[0]:
+            raise click.UsageError(f"--published-audio goes with --rule {RULE_NAMES[0]}")
+        return found

@@ -67,3 +67,10 @@ def test_classes_that_are_only_to_be_seen_need_no_sentence_for_sounds(
     result = run("parse", film, *options, "-o", tmp_path / "e.json")
     assert result.status == 0, result.err
     assert events(tmp_path / "e.json") == {("visual", "red", 0, 3), ("visual", "blue", 5, 9)}
+
+
+def test_one_sound_for_a_window_is_of_one_rule(run: Run, bundle: Path, film: Path) -> None:
+    options = ("--weights", bundle, *TRUST, "--classes", "red", "--published-audio")
+    result = run("parse", film, *options, "--rule", "fixed")
+    assert result.status == 2
+    assert "--published-audio goes with --rule av2a" in result.err
