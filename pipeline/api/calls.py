@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
@@ -18,7 +17,7 @@ from ..features.extract import FeatureSet
 from ..inference.bundle import LoadedBundle, load_networks, with_other_classes
 from ..inference.extractors import load_extractors
 from ..inference.similar_pictures import record_similar_pictures
-from ..open_vocabulary.vocabulary import Vocabulary
+from ..open_vocabulary.open_bundle import with_classes
 from ..timeline import Timeline
 from .arrays import MediaArrays
 from .kept_files import KeptFiles
@@ -83,7 +82,8 @@ def load(
         download_progress: called with the bytes so far and in total (None if unknown) while weights are downloaded.
         trust_parts: packages whose code the bundle may name by "module:Name", and so run.
         classes: of an open bundle, what to look for: names, or "@FILE", see `avvp parse --classes`.
-        rule: how they are decided: `av2a`, `scope` or `fixed`; None is that of the file of classes, else `av2a`.
+        rule: how they are decided: `av2a`, `scope`, `fixed` or `ov-avel`; None is that of the file of classes, else
+            `av2a`, or `ov-avel` for bundles that were trained with it.
         background: a file of what they are compared with besides each other, or "none"; None is the shipped one.
         embeddings: of an open bundle, folder in which those of files are kept, so that other classes decode nothing;
             None is one in the user's cache, False keeps none.
@@ -110,9 +110,10 @@ def load(
     with one_core():
         bundle = record_similar_pictures(load_networks(named, **networks), decoding).compile_parser()
 
-    def look_for(vocabulary: Vocabulary) -> LoadedBundle:
+    def look_for(classes: Sequence[str] | str, background: str | None, **settings: str) -> LoadedBundle:
         with one_core():
-            return with_other_classes(bundle, replace(named, classes=vocabulary.to_dict()), loading.source)
+            other = with_classes(named, classes, background=background, **settings)
+            return with_other_classes(bundle, other, loading.source)
 
     session = loading.session(bundle.extractors)
     store = loading.store(named)

@@ -18,8 +18,6 @@ from ..inference.bundle import UNTRAINED_WARNING, LoadedBundle
 from ..inference.other_profile import approximation_warning
 from ..inference.parse_video import make_timeline
 from ..inference.thresholds import Thresholds, read_thresholds
-from ..open_vocabulary.classes import read_vocabulary
-from ..open_vocabulary.vocabulary import Vocabulary
 from ..outputs.plots.attention import check_explainable, explain_features
 from ..outputs.plots.attention_maps import AttentionMaps
 from ..text import escape
@@ -45,7 +43,7 @@ class Parser:
         self,
         bundle: LoadedBundle,
         session: FeatureSession,
-        look_for: Callable[[Vocabulary], LoadedBundle] | None = None,
+        look_for: Callable[..., LoadedBundle] | None = None,
         kept: KeptFiles | None = None,
     ) -> None:
         """Use loaded networks; `avvp.load` does this.
@@ -53,7 +51,8 @@ class Parser:
         Args:
             bundle: extractors and parser.
             session: of its extractors.
-            look_for: of an open bundle, returns its networks for other classes.
+            look_for: of an open bundle, returns its networks for other classes; called with these, the background, and
+                settings of the rule.
             kept: features of files that are not computed again; None where none are kept.
         """
         self._bundle: LoadedBundle | None = bundle
@@ -287,7 +286,7 @@ class Parser:
 
         Args:
             classes: names, or "@FILE", as for `avvp.load`.
-            rule: how they are decided; None is that of the file of classes, else `av2a`.
+            rule: how they are decided; None as for `avvp.load`.
             background: a file of what they are compared with, or "none"; None is the shipped one.
 
         Returns:
@@ -301,7 +300,7 @@ class Parser:
         if self._look_for is None:
             raise SetupError(f"the classes of {escape(loaded.name)} are those that it was trained on")
         settings = {} if rule is None else {"name": rule}
-        bundle = self._look_for(read_vocabulary(classes, background=background, **settings))
+        bundle = self._look_for(classes, background, **settings)
         return Parser(bundle, self._session, self._look_for, self._kept)
 
     def attention(self, features: FeatureSet) -> AttentionMaps:

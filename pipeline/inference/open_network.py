@@ -28,12 +28,10 @@ from ...weights.remote.gather import gather_files
 from ...weights.source import WeightSource
 from ..errors import SetupError
 from ..files import hash_file
-from ..open_vocabulary.classes import read_vocabulary
 from ..open_vocabulary.network import OpenConfig, OpenVocabulary
-from ..open_vocabulary.open_bundle import as_trained
+from ..open_vocabulary.open_bundle import read_classes
 from ..open_vocabulary.sentences import embed_vocabulary
 from ..open_vocabulary.text_memory import RememberedTexts, text_key
-from ..open_vocabulary.valor_thresholds import with_valor_thresholds
 from ..open_vocabulary.vocabulary import OpenClass, Vocabulary
 from ..open_vocabulary.warnings import about_classes
 from ..timeline import SINGLE_MODALITIES
@@ -52,8 +50,7 @@ def vocabulary_of(bundle: Bundle, paths: Mapping[str, Path]) -> Vocabulary:
     if bundle.classes is not None:
         return Vocabulary.from_dict(bundle.classes)
     if file := bundle.parser.get("classes"):
-        vocabulary = read_vocabulary(f"@{paths[file]}")
-        return with_valor_thresholds(as_trained(vocabulary) if bundle.is_adapted else vocabulary, bundle.extractors)
+        return read_classes(bundle, f"@{paths[file]}")
     raise SetupError(f'--weights {bundle.name} finds the classes that you name: --classes "dog barking, applause"')
 
 

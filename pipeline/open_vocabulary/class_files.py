@@ -13,7 +13,7 @@ from typing import Any
 from ...weights.messages import shown
 from ...weights.toml import parse_toml
 from ..text_files import decode_text
-from .rule_settings import RuleSettings, read_rule
+from .rule_settings import RULE_NAMES, RuleSettings, read_rule
 from .vocabulary import MODALITY_KEYS, SCALES, OpenClass, Vocabulary, default_sentences
 
 CLASS_FILE_SUFFIX = ".toml"  # of files with more than names
@@ -42,11 +42,12 @@ def parse_names(content: bytes) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def parse_vocabulary(content: bytes | str, **rule_settings: Any) -> Vocabulary:
+def parse_vocabulary(content: bytes | str, *, usual_rule: str = RULE_NAMES[0], **rule_settings: Any) -> Vocabulary:
     """Parse a file of classes.
 
     Args:
         content: TOML.
+        usual_rule: name of the rule where neither the file nor `rule_settings` names one.
         **rule_settings: settings of `RuleSettings` in place of the file's.
 
     Returns:
@@ -60,7 +61,9 @@ def parse_vocabulary(content: bytes | str, **rule_settings: Any) -> Vocabulary:
     tables = values.get("class")
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise ValueError("has no tables [[class]], each with a label")
-    rule = replace(read_rule(values.get("rule", {})), **rule_settings)
+    own_rule = values.get("rule", {})
+    rule = read_rule(own_rule)  # which has checked that it is a table
+    rule = replace(rule, **{"name": own_rule.get("name", usual_rule), **rule_settings})
     scale = _read_scale(values, tables, rule)
     shared = {key: values[key] for key in _SHARED if key in values}
     classes = tuple(_read_class(number, table, shared, scale) for number, table in enumerate(tables, 1))

@@ -15,16 +15,19 @@ from ..text import escape
 from ..text_files import read_bytes
 from .background import read_background
 from .class_files import CLASS_FILE_SUFFIX, parse_names, parse_vocabulary
-from .vocabulary import OpenClass, Vocabulary, normalized
+from .vocabulary import RULE_NAMES, OpenClass, Vocabulary, normalized
 
 
-def read_vocabulary(classes: str | Sequence[str], *, background: str | None = None, **rule: Any) -> Vocabulary:
+def read_vocabulary(
+    classes: str | Sequence[str], *, background: str | None = None, usual_rule: str = RULE_NAMES[0], **rule: Any
+) -> Vocabulary:
     """Read what the user looks for.
 
     Args:
         classes: names with commas between them; "@FILE", a text file with a name a line, or a TOML file; or a sequence
             of names.
         background: file of the background, or "none"; None for the shipped one.
+        usual_rule: name of the rule where neither the file nor `rule` names one.
         **rule: settings of `RuleSettings` in place of the file's.
 
     Returns:
@@ -35,7 +38,7 @@ def read_vocabulary(classes: str | Sequence[str], *, background: str | None = No
     """
     found, name = read_background(background)
     try:
-        vocabulary = _read(classes, **rule)
+        vocabulary = _read(classes, usual_rule, **rule)
     except (OSError, ValueError) as error:
         is_file = isinstance(classes, str) and classes.startswith("@")
         where = escape(classes[1:] or "@") if is_file else "--classes"
@@ -43,7 +46,7 @@ def read_vocabulary(classes: str | Sequence[str], *, background: str | None = No
     return replace(vocabulary, background=found, background_name=name)
 
 
-def _read(classes: str | Sequence[str], **rule: Any) -> Vocabulary:
+def _read(classes: str | Sequence[str], usual_rule: str, **rule: Any) -> Vocabulary:
     """Return the classes without a background. Raises OSError, ValueError."""
     if not isinstance(classes, str):
         named = list(classes)
@@ -54,10 +57,10 @@ def _read(classes: str | Sequence[str], **rule: Any) -> Vocabulary:
     else:
         content = read_bytes(path := Path(classes[1:]))
         if path.suffix.lower() == CLASS_FILE_SUFFIX:
-            vocabulary = parse_vocabulary(content, **rule)
+            vocabulary = parse_vocabulary(content, usual_rule=usual_rule, **rule)
             return replace(vocabulary, classes=check_classes(vocabulary.classes))
         named = parse_names(content)
-    return Vocabulary(check_classes(map(OpenClass.named, named))).with_rule(**rule)
+    return Vocabulary(check_classes(map(OpenClass.named, named))).with_rule(**{"name": usual_rule, **rule})
 
 
 def check_classes(classes: Iterable[OpenClass]) -> tuple[OpenClass, ...]:

@@ -11,7 +11,7 @@ from ...weights.messages import shown
 from ..errors import SetupError
 from .classes import read_vocabulary
 from .valor_thresholds import with_valor_thresholds
-from .vocabulary import OpenClass, RuleSettings, Vocabulary
+from .vocabulary import OpenClass, Vocabulary
 
 ADAPTED_RULE = "ov-avel"  # that temporal adapters are trained for
 OTHER = "other"  # that they are trained with, in the place of a background
@@ -37,25 +37,30 @@ def with_classes(bundle: Bundle, classes: str | Sequence[str], *, background: st
             f"the classes of bundle {shown(bundle.name)} are those that it was trained on; --classes finds others with"
             f" --weights {OPEN_BUNDLE}, and --keep-classes keeps some of its own"
         )
-    vocabulary = read_vocabulary(classes, background=background, **rule)
-    if bundle.is_adapted:
-        vocabulary = as_trained(vocabulary, background)
-    vocabulary = with_valor_thresholds(vocabulary, bundle.extractors)
-    return replace(bundle, classes=vocabulary.to_dict())
+    return replace(bundle, classes=read_classes(bundle, classes, background=background, **rule).to_dict())
 
 
-def as_trained(vocabulary: Vocabulary, background: str | None = None) -> Vocabulary:
-    """Return a vocabulary as a temporal adapter was trained: by the rule ov-avel, compared with "other" alone.
+def read_classes(
+    bundle: Bundle, classes: str | Sequence[str], *, background: str | None = None, **rule: Any
+) -> Vocabulary:
+    """Read classes for an open bundle. One with a temporal adapter decides as it was trained, if nothing else is named.
 
     Args:
-        vocabulary: whose rule is kept where it is not the default one.
-        background: that the user names; None for that of the training.
+        bundle: an open one.
+        classes: as `read_vocabulary` takes them.
+        background: file of the background, or "none"; None for the shipped one, or for that of its training.
+        **rule: settings of `RuleSettings`.
 
     Returns:
-        The vocabulary.
+        What it looks for.
+
+    Raises:
+        SetupError: the classes cannot be read.
     """
-    if vocabulary.rule == RuleSettings():
-        vocabulary = vocabulary.with_rule(name=ADAPTED_RULE)
+    if not bundle.is_adapted:
+        vocabulary = read_vocabulary(classes, background=background, **rule)
+        return with_valor_thresholds(vocabulary, bundle.extractors)
+    vocabulary = read_vocabulary(classes, background=background, usual_rule=ADAPTED_RULE, **rule)
     if background is not None:
         return vocabulary
     return replace(vocabulary, background=(OpenClass.named(OTHER),), background_name=OTHER)

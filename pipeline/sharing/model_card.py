@@ -20,7 +20,7 @@ from ...weights.toml import toml_string
 from ..descriptions import describe_decision
 from ..errors import SetupError
 from ..metrics import LEVELS, SCORE_NAMES
-from ..open_vocabulary.classes import read_vocabulary
+from ..open_vocabulary.open_bundle import read_classes
 from ..text import escape
 from ..text_files import read_json
 from .quantization_record import format_quantization, read_record
@@ -313,8 +313,11 @@ def _open_classes(bundle: Bundle) -> str:
     if not file:
         return "Whatever the user names: sentences with the names are compared with pictures and sounds."
     assert bundle.root is not None  # of `format_card`
-    vocabulary = read_vocabulary(f"@{bundle.root / file}")
-    origins = {"default": "are the defaults of the rule", "given": "are given", "calibrated": "were calibrated"}
+    vocabulary = read_classes(bundle, f"@{bundle.root / file}")
+    origins = {
+        "default": "are the defaults of the rule", "given": "are given", "calibrated": "were calibrated",
+        "valor": "are VALOR's",
+    }  # fmt: skip
     return (
         f"{', '.join(map(_text, vocabulary.labels))}\n\nThey are found by sentences with their names, by the rule"
         f" {vocabulary.rule.name}; the thresholds {origins[vocabulary.origin]}. `--classes` finds others."

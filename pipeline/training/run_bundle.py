@@ -16,8 +16,8 @@ from ...weights.remote.gather import gather_files
 from ...weights.source import WeightSource
 from ..errors import OutputError, SetupError
 from ..files import hash_file, replacing, write_atomic
-from ..open_vocabulary.open_bundle import as_trained
-from ..open_vocabulary.vocabulary import OpenClass, Vocabulary
+from ..open_vocabulary.open_bundle import ADAPTED_RULE
+from ..open_vocabulary.vocabulary import OpenClass, RuleSettings, Vocabulary
 from ..text import escape
 from .run_folder import BEST_FILE, check_files
 
@@ -62,7 +62,7 @@ def write_bundle(
     parser = {"checkpoint": BEST_FILE}
     if adapted:
         parser["classes"] = CLASSES_FILE
-        classes = as_trained(Vocabulary(tuple(map(OpenClass.named, adapted))))
+        classes = Vocabulary(tuple(map(OpenClass.named, adapted)), rule=RuleSettings(ADAPTED_RULE))
         write_atomic(root / CLASSES_FILE, classes.to_toml().encode())
     name = root.resolve().name
     bundle = Bundle(

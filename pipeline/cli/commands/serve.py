@@ -263,10 +263,10 @@ def _vocabulary(bundle: Bundle, options: ServeOptions) -> Mapping[str, Any] | No
     if bundle.classes is not None or "classes" not in bundle.parser:
         return bundle.classes
     from ....weights.locate import bundle_paths
-    from ...open_vocabulary.classes import read_vocabulary
+    from ...open_vocabulary.open_bundle import read_classes
 
     paths, _ = bundle_paths(bundle, options.weights_dir)
-    return read_vocabulary(f"@{paths[bundle.parser['classes']]}").to_dict()
+    return read_classes(bundle, f"@{paths[bundle.parser['classes']]}").to_dict()
 
 
 def _announce(options: ServeOptions, port: int, access: Access, token: str | None, unreadable: int) -> None:

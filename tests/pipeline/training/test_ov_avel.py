@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import avvp
@@ -13,10 +14,12 @@ import pytest
 import torch
 from avvp.models.files.checkpoint import load_adapter
 from avvp.models.open.adapter import AdapterConfig, TemporalAdapter
+from avvp.pipeline.cli.commands.serve import _vocabulary
 from avvp.pipeline.inference.open_network import adapt_features
 from avvp.pipeline.open_vocabulary.rule_registry import RULES
 from avvp.pipeline.open_vocabulary.similarities import Similarities
 from avvp.pipeline.open_vocabulary.vocabulary import RuleSettings, Vocabulary
+from avvp.pipeline.serve.jobs.classes import other_vocabulary
 from avvp.pipeline.sharing.model_card import format_card
 from avvp.weights.manifest import read_bundle
 from avvp.weights.remote.hub import HubAddress
@@ -105,6 +108,32 @@ def test_it_finds_any_class_by_its_name(run: Run, desk: Path, trained: Path, tmp
     assert {(event.modality, event.onset, event.offset) for event in events} == {
         (modality, 4, 10) for modality in ("audio", "visual", "audio_visual")
     }
+
+
+def test_another_rule_is_obeyed_and_other_classes_have_that_of_the_training(
+    run: Run, desk: Path, trained: Path, tmp_path: Path
+) -> None:
+    named = ("--classes", "a green car with a middle tone")
+    for rule, options in {"av2a": ("--rule", "av2a"), "ov-avel": ()}.items():
+        about = parse(run, desk, trained, tmp_path, *named, *options)["document"]["provenance"]["open_vocabulary"]
+        assert (about["rule"]["name"], about["background"]["name"]) == (rule, "other")
+    (tmp_path / "a.toml").write_text("[rule]\nname = 'av2a'\n[[class]]\nlabel = 'a'\n")
+    found = parse(run, desk, trained, tmp_path, "--classes", f"@{tmp_path / 'a.toml'}", "--background", "none")
+    about = found["document"]["provenance"]["open_vocabulary"]
+    assert (about["rule"]["name"], about["background"]["name"]) == ("av2a", "none")
+    with avvp.load(trained, trust_parts=[TRUST[1]], device="cpu") as parser:
+        other = parser.with_classes(["a green car with a middle tone"])
+        timeline = other.parse(desk / "films/v2.mp4")
+    about = timeline.provenance["open_vocabulary"]
+    assert (about["rule"]["name"], about["background"]["name"]) == ("ov-avel", "other")
+    assert {(event.onset, event.offset) for event in timeline.events} == {(4, 10)}
+
+
+def test_a_server_compares_other_classes_as_the_training(trained: Path) -> None:
+    served = _vocabulary(read_bundle(trained), SimpleNamespace(weights_dir=None))  # pyright: ignore[reportArgumentType]
+    assert served is not None
+    other = other_vocabulary(("a",), served)
+    assert (other.rule.name, other.background_name, other.labels) == ("ov-avel", "other", ("a",))
 
 
 def parse(run: Run, desk: Path, bundle: Path, tmp_path: Path, *named: object) -> dict[str, Any]:
