@@ -136,7 +136,10 @@ class EmbeddingStore:
             return
         if embedding_key(content, extractors, decoding) != key:
             return
-        features = replace(features, spec=extractors.spec)  # which says how the networks compute
+        assert features.media is not None
+        media = replace(features.media, path=str(path.absolute()))  # for searches from other folders
+        name = name or features.media.path
+        features = replace(features, media=media, spec=extractors.spec)  # which says how the networks compute
         teachers: dict[str, str] = {**extractors.weight_ids}
         try:
             self.write(key, Embeddings.of(features, name=name, teachers=teachers, content=content))

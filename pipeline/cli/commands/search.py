@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _FORMS = ("text", "csv", "json")
 _LISTED = 20  # failures
+_WITHOUT = "moments without their video; name its folder with --media"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -347,7 +348,7 @@ def _write_page(
     write_found_page(outcome, settings, texts, media, options.html, timeout=options.decode_timeout)
     print_written([options.html], quiet=options.quiet)
     if not options.quiet and (missing := sum(path is None for path in media.values())):
-        click.echo(f"{missing} of {len(media)} moments without their video; name its folder with --media", err=True)
+        click.echo(f"{missing} of {len(media)} {_WITHOUT}", err=True)
 
 
 def _cut(outcome: SearchOutcome, media: Mapping[FoundMoment, Path | None], options: SearchOptions) -> int:
@@ -376,7 +377,7 @@ def _cut(outcome: SearchOutcome, media: Mapping[FoundMoment, Path | None], optio
         click.echo(f"Error: ... and {len(causes) - _LISTED} more", err=True)
     without = sum(path is None for path in media.values())
     if without:
-        click.echo(f"Error: {without} moments without their video; name its folder with --media", err=True)
+        click.echo(f"Error: {without} of {len(media)} {_WITHOUT}", err=True)
     if not options.quiet:
         click.echo(f"{escape(options.clips)}: {len(done.done)} of {len(cuts)} cuts", err=True)
     return len(done.failures) + without

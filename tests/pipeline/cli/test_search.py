@@ -170,6 +170,18 @@ def test_single_files_are_searched_without_a_folder(
     assert [path.name for path in (tmp_path / "cuts").glob("*.mp4")] == ["one_0.00-3.00_red_visual.mp4"]
 
 
+def test_single_files_are_found_from_another_folder(
+    search: Run, run: Run, videos: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(videos)
+    run("parse", "one.mp4", "--weights", bundle, *TRUST, "--classes", "x", "-o", tmp_path / "e.json")
+    monkeypatch.chdir(tmp_path)
+    result = search("red", "-f", "csv", "--clips", "cuts")
+    assert result.status == 0, result.err
+    assert found(result.out) == {("one", "red", "visual", 0, 3)}
+    assert [path.name for path in (tmp_path / "cuts").glob("*.mp4")] == ["one_0.00-3.00_red_visual.mp4"]
+
+
 def test_a_folder_of_kept_embeddings_can_be_the_default(
     search: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
