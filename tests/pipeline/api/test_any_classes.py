@@ -63,7 +63,7 @@ def test_the_parser_says_what_it_looks_for(bundle: Path, film: Path) -> None:
         assert parser.labels == ("red", "blue")
         assert parser.window == 60
         assert "2 classes" in repr(parser)
-        assert parser.thresholds.audio_segment.tolist() == [0.75, 0.75]
+        assert parser.thresholds.audio_segment.tolist() == [0.9, 0.9]
         with pytest.raises(avvp.SetupError, match="it has no parser for this"):
             parser.attention(parser.extract(film))
 
