@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...weights.parts import Part
+from ..blas_threads import one_blas_thread
 from ..errors import SetupError
 from ..timeline import SINGLE_MODALITIES, SegmentLabels, SegmentProbabilities
 from .logits import score_logits
@@ -116,7 +117,8 @@ class OpenVocabulary:
         if wrong := [modality for modality, values in rounded.items() if not np.isfinite(values).all()]:
             raise SetupError(f"features for {wrong[0]} are not finite, or too large for float16")
         found = rounded if self._adapt is None else self._adapt(rounded)
-        return self._score(Similarities.of(found, self.texts, len(self.config.labels)))
+        with one_blas_thread():
+            return self._score(Similarities.of(found, self.texts, len(self.config.labels)))
 
     def warnings_with(self, thresholds: Mapping[str, NDArray[np.float64]]) -> tuple[str, ...]:
         """Return what users of the results should know about the classes and the thresholds.
@@ -142,7 +144,8 @@ class OpenVocabulary:
         if audio and visual:
             return probabilities
         assert probabilities.similarities is not None
-        return self._score(probabilities.similarities.of_streams(audio=audio, visual=visual))
+        with one_blas_thread():
+            return self._score(probabilities.similarities.of_streams(audio=audio, visual=visual))
 
     def decide(
         self, probabilities: SegmentProbabilities, thresholds: Mapping[str, NDArray[np.float64]]
@@ -159,7 +162,8 @@ class OpenVocabulary:
         assert isinstance(probabilities, OpenProbabilities) and probabilities.similarities is not None
         rule = self.config.vocabulary.rule
         scores = {modality: getattr(probabilities, modality) for modality in SINGLE_MODALITIES}
-        return SegmentLabels(**RULES[rule.name].decide(scores, probabilities.similarities, thresholds, rule))
+        with one_blas_thread():
+            return SegmentLabels(**RULES[rule.name].decide(scores, probabilities.similarities, thresholds, rule))
 
     def _score(self, similarities: Similarities) -> OpenProbabilities:
         vocabulary = self.config.vocabulary
