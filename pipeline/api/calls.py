@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
+from ...weights.manifest import Bundle
 from ...weights.messages import shown
 from ...weights.source import DownloadProgress
 from ..decode.container.media_file import open_media_file
@@ -23,9 +24,9 @@ from .arrays import MediaArrays
 from .kept_files import KeptFiles
 from .loading import Loading, LoadOptions, Weights
 from .parser import Parser, ThresholdChoice
-from .progress import ProgressCallback
+from .progress import ProgressCallback, follow
 from .session import Errors, FeatureSession, unchanged
-from .sources import Part, Source, check_sources, is_single
+from .sources import Part, Source, check_sources, is_single, source_name
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -101,11 +102,8 @@ def load(
         profile, device, precision, backend, compile, threads, batch_size, workers, decoding, weights_dir, offline,
         download_progress, trust_parts, classes, rule, background, embeddings,
     )  # fmt: skip
-    named = loading.bundle(weights)
-    try:
-        named.check_has_classes()
-    except ValueError as error:
-        raise SetupError(f"{shown(named.name)} finds the classes that you name: {_FOR_INSTANCE}") from error
+    named = _with_parser(loading, weights)
+    store = loading.store(named)
     networks = loading.networks(named)
     with one_core():
         bundle = record_similar_pictures(load_networks(named, **networks), decoding).compile_parser()
@@ -116,7 +114,6 @@ def load(
             return with_other_classes(bundle, other, loading.source)
 
     session = loading.session(bundle.extractors)
-    store = loading.store(named)
     kept = None if store is None else KeptFiles(store, bundle.extractors)
     return Parser(bundle, session, look_for if named.is_open else None, kept)
 
@@ -208,10 +205,10 @@ def parse(
         WeightsError: the bundle is unknown, or files are missing or damaged.
     """
     _check_source(source)
-    if (kept := _parse_kept(source, weights, Part(start, end), thresholds, Loading(**options))) is not None:
+    choices: dict[str, Any] = {"thresholds": thresholds, "start": start, "end": end, "progress": progress}
+    if (kept := _parse_kept(source, weights, Loading(**options), **choices)) is not None:
         return kept
     parser = load(weights, **options)
-    choices: dict[str, Any] = {"thresholds": thresholds, "start": start, "end": end, "progress": progress}
     if is_single(source):
         with parser:
             return parser.parse(cast("Source", source), **choices)
@@ -288,6 +285,8 @@ def extract(
     """
     _check_source(source)
     loading = Loading(**options)
+    if loading.embeddings:
+        raise ValueError("embeddings goes with load and parse: features are extracted anew, and not rounded")
     bundle = loading.bundle(weights)
     networks = loading.networks(bundle)
     with one_core():
@@ -301,25 +300,40 @@ def extract(
     return _closing(session, session.run_many(cast("Iterable[Source]", source), unchanged, errors=errors, **choices))
 
 
+def _with_parser(loading: Loading, weights: Weights | None) -> Bundle:
+    """Return the bundle of this name. Raises SetupError for an open one without classes."""
+    named = loading.bundle(weights)
+    try:
+        named.check_has_classes()
+    except ValueError as error:
+        raise SetupError(f"{shown(named.name)} finds the classes that you name: {_FOR_INSTANCE}") from error
+    return named
+
+
 def _parse_kept(
     source: Source | Iterable[Source],
     weights: Weights | None,
-    part: Part,
-    thresholds: ThresholdChoice | None,
     loading: Loading,
+    *,
+    thresholds: ThresholdChoice | None,
+    start: float | None,
+    end: float | None,
+    progress: ProgressCallback | bool,
 ) -> Timeline | None:
     """Parse a single file whose embeddings are kept, without loading what would compute them; None for all others."""
     if not isinstance(source, str | os.PathLike):
         return None
-    named = loading.bundle(weights)
+    named = _with_parser(loading, weights)
     if loading.store(named) is None:
         return None
-    found = loading.find_kept(named, loading.networks(named), Path(source), part)
+    found = loading.find_kept(named, loading.networks(named), Path(source), Part(start, end))
     if found is None:
         return None
     bundle, embeddings = found
-    with Parser(bundle, loading.session(bundle.extractors)) as parser:
-        return parser.parse_features(embeddings.features(), thresholds=thresholds)
+    with follow(progress, 1) as reports, Parser(bundle, loading.session(bundle.extractors)) as parser:
+        timeline = parser.parse_features(embeddings.features(), thresholds=thresholds)
+        reports.finish(source_name(source), 1)
+    return timeline
 
 
 def _closing(resource: Parser | FeatureSession, results: Iterator[Any]) -> Iterator[Any]:

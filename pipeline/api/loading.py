@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from ...weights.manifest import DEFAULT_BUNDLE, OPEN_BUNDLE, Bundle
+from ...weights.messages import shown
 from ...weights.remote.bundles import load_bundle
 from ...weights.source import DownloadProgress, WeightSource
 from ..computing.choose import choose
@@ -103,7 +104,12 @@ class Loading:
         return {"source": self.source, "device": self.device, "precision": precision}
 
     def store(self, bundle: Bundle) -> EmbeddingStore | None:
-        """Return where the embeddings of files are kept; None where they are not."""
+        """Return where the embeddings of files are kept; None where they are not.
+
+        Raises ValueError for a folder where the bundle is no open one.
+        """
+        if self.embeddings and not bundle.is_open:
+            raise ValueError(f"embeddings goes with classes: those of {shown(bundle.name)} are not kept")
         if not bundle.is_open or self.embeddings is False:
             return None
         return EmbeddingStore(None if self.embeddings is None else Path(self.embeddings))

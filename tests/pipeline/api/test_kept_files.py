@@ -78,3 +78,33 @@ def test_a_folder_of_ones_own(bundle: Path, films: list[Path], decoded: list[Pat
         avvp.parse(films[0], weights=bundle, classes=classes, embeddings=tmp_path / "mine", **OPTIONS)
     assert len(decoded) == 1
     assert [Path(name) for name, _ in iterate_embeddings(tmp_path / "mine")] == films[:1]
+
+
+def test_progress_ends_for_a_file_that_is_kept(bundle: Path, films: list[Path], tmp_path: Path) -> None:
+    stages: list[list[str]] = []
+    for _ in range(2):
+        seen: list[str] = []
+        options: dict[str, Any] = {**OPTIONS, "classes": ["red"], "embeddings": tmp_path / "mine"}
+        avvp.parse(films[0], weights=bundle, progress=lambda state, seen=seen: seen.append(state.stage), **options)
+        stages.append(seen)
+    assert len(stages[0]) > 1
+    assert stages[0][-1:] == stages[1] == ["done"]
+
+
+def test_a_folder_of_embeddings_that_would_not_be_used_is_refused(
+    bundle: Path, films: list[Path], tmp_path: Path
+) -> None:
+    folder: dict[str, Any] = {"embeddings": tmp_path / "mine"}
+    for call in (avvp.load, lambda **options: avvp.parse(films[0], **options)):
+        with pytest.raises(ValueError, match="embeddings goes with classes: those of 'demo' are not kept"):
+            call(weights="demo", **folder)
+    with pytest.raises(ValueError, match="embeddings goes with load and parse"):
+        avvp.extract(films[0], weights=bundle, **folder, **OPTIONS)
+    with avvp.load("demo", embeddings=False) as parser:
+        assert parser.labels
+
+
+def test_a_kept_file_without_classes_says_what_is_missing(bundle: Path, films: list[Path]) -> None:
+    avvp.parse(films[0], weights=bundle, classes=["red"], **OPTIONS)
+    with pytest.raises(avvp.SetupError, match="finds the classes that you name"):
+        avvp.parse(films[0], weights=bundle, **OPTIONS)
