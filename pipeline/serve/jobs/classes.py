@@ -10,6 +10,8 @@ from ...open_vocabulary.classes import read_vocabulary
 from ...open_vocabulary.vocabulary import Vocabulary
 from .limits import MAX_CLASS_CHARACTERS, MAX_CLASSES
 
+NO_OTHERS = "this server finds the classes that its networks were trained on, and no others"
+
 
 class ClassesError(AVVPError):
     """The classes of a request cannot be looked for."""
@@ -32,7 +34,7 @@ def read_classes(value: object, vocabulary: Mapping[str, Any] | None) -> tuple[s
     if value is None or (isinstance(value, str) and not value.strip()):
         return ()
     if vocabulary is None:
-        raise ClassesError("this server finds the classes that its networks were trained on, and no others")
+        raise ClassesError(NO_OTHERS)
     names = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ClassesError('expected "classes" to be names with commas between them, or a list of names')

@@ -53,7 +53,7 @@ from ...outputs.html.bands import media_bands
 from ...precisions import default_backend
 from ...preprocess.worker_process import shared_worker
 from ...text import escape
-from .classes import other_vocabulary
+from .classes import NO_OTHERS, other_vocabulary
 from .engine import EngineSettings
 from .timeline_store import BANDS
 
@@ -84,7 +84,8 @@ class _Loaded:
         if not classes:
             return self.bundle
         if classes not in self.others:
-            assert self.named.classes is not None
+            if self.named.classes is None:  # of a job that waited for a server with another bundle
+                raise SetupError(NO_OTHERS)
             vocabulary = other_vocabulary(classes, self.named.classes)
             found = with_other_classes(self.bundle, replace(self.named, classes=vocabulary.to_dict()), self.source)
             if len(self.others) >= _OTHERS:

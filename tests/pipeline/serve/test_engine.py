@@ -162,3 +162,17 @@ def test_weights_that_cannot_be_loaded(tmp_path: Path) -> None:
     (tmp_path / "bundle.toml").write_text("profile = 1")
     with pytest.raises(SetupError, match="not a bundle description"):
         Engine(replace(SETTINGS, weights=str(tmp_path))).start()
+
+
+def test_a_job_that_waited_for_a_server_of_any_classes(engine: Engine, clips: Clips, tmp_path: Path) -> None:
+    """This one was started with a trained bundle."""
+    with pytest.raises(MediaError, match="this server finds the classes that its networks were trained on"):
+        engine.parse(
+            clips.steady,
+            "shown.mp4",
+            tmp_path / "out.json",
+            report=lambda _: None,
+            is_stopped=lambda: False,
+            seconds=60,
+            classes=["rain"],
+        )
