@@ -21,22 +21,12 @@ from ..open_vocabulary.similarities import OpenProbabilities
 from ..text import escape
 from ..timeline import SegmentLabels
 from .open_prompts import to_logits
-from .record import DECIDED_BY, OPEN_VOCABULARY, mark_unfinished, read_record
+from .record import DECIDED_BY, OPEN_VOCABULARY, mark_unfinished, read_record, write_record
 from .score_files import save_table
 from .threshold_scores import TEACHERS, LabelingConfig, ScoredClips, has_stream
 from .write_labels import summarize, write_labels
 
 _ADVICE = "run again on its video with --verify to recompute it"
-
-
-def check_kind(storage: Storage) -> None:
-    """Raise SetupError where a storage has labels of logits, whose scores those of a rule would replace."""
-    record = read_record(storage)
-    if record and OPEN_VOCABULARY not in record:
-        raise SetupError(
-            f"{escape(storage.where)}: holds labels that were made without --classes, by thresholds of logits; choose"
-            " another folder, or use --overwrite"
-        )
 
 
 def make_open_labels(
@@ -64,8 +54,9 @@ def make_open_labels(
     """
     network = loaded.parser
     assert isinstance(network, OpenVocabulary)
-    if read_record(storage):
-        mark_unfinished(storage, {}, ())  # the scores change before the labels do
+    if record := read_record(storage):  # the scores change before the labels do
+        write_record(storage, {**record, OPEN_VOCABULARY: record.get(OPEN_VOCABULARY, {})})
+        mark_unfinished(storage, {}, ())
     labels: dict[str, SegmentLabels] = {}
     for name, media in extracted.items():
         if config.weak is not None and name not in config.weak:

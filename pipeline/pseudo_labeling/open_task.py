@@ -28,8 +28,9 @@ from ..inference.bundle import LoadedBundle, load_networks
 from ..inference.extractors import LoadedExtractors
 from ..inference.similar_pictures import record_similar_pictures
 from .named_teachers import load_named_teachers
-from .open_labels import check_kind, make_open_labels, warnings_of
+from .open_labels import make_open_labels, warnings_of
 from .open_prompts import OpenPrompts
+from .record import check_kind
 from .task import absolute_model, find_scored
 from .threshold_scores import TEACHERS, LabelingConfig
 from .write_labels import check_storage
@@ -85,7 +86,7 @@ class OpenLabelTask(BundleTask[LoadedBundle]):
     def check(self, run: RunContext[LoadedBundle], *, overwrite: bool) -> None:
         check_spec(run.storage, run.loaded.extractors.spec, run.specs)
         if not overwrite:
-            check_kind(run.storage)
+            check_kind(run.storage, by_rule=True)
             check_storage(run.storage, self.config)
 
     def prepare(self, run: RunContext[LoadedBundle]) -> None:

@@ -71,6 +71,24 @@ def refuse_foreign_files(storage: Storage, files: Iterable[str]) -> None:
         raise SetupError(f"{path}: was not written by avvp pseudo-label; {advice}")
 
 
+def check_kind(storage: Storage, *, by_rule: bool) -> None:
+    """Check that a storage has no labels of the other kind, whose scores this run would replace or take for its own.
+
+    Args:
+        storage: of the run.
+        by_rule: whether a rule makes the labels of this run, or thresholds of logits.
+
+    Raises:
+        SetupError: it has.
+    """
+    record = read_record(storage)
+    if record and (OPEN_VOCABULARY in record) != by_rule:
+        other = "without --classes, by thresholds of logits" if by_rule else "with --classes, by a rule"
+        raise SetupError(
+            f"{escape(storage.where)}: holds labels that were made {other}; choose another folder, or use --overwrite"
+        )
+
+
 def mark_unfinished(storage: Storage, files: Mapping[str, bytes], labelled: Iterable[str]) -> dict[str, Any]:
     """Record what is about to be written, and that the run is unfinished.
 

@@ -31,6 +31,7 @@ from ..batch.task import RunContext, Task, check_finite
 from ..batch.work import PendingVideo, VideoOutputs
 from .clap_teacher import CLAP_MODEL
 from .clip_teacher import CLIP_MODEL
+from .record import check_kind
 from .score_files import save_table
 from .teachers import TEMPORAL, LoadedTeachers, load_teachers
 from .threshold_scores import TEACHERS, LabelingConfig, ScoredClips
@@ -71,6 +72,7 @@ class PseudoLabelTask(Task[LoadedTeachers]):
 
     def check(self, run: RunContext[LoadedTeachers], *, overwrite: bool) -> None:
         if not overwrite:
+            check_kind(run.storage, by_rule=False)
             check_storage(run.storage, self.config)
 
     def load(self, progress: DownloadProgress | None = None) -> LoadedTeachers:  # noqa: ARG002 - the hub shows its own bars

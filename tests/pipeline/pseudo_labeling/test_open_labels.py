@@ -18,6 +18,7 @@ import pytest
 from avvp.pipeline.batch.task import ComputeSettings
 from avvp.pipeline.cli import main as cli
 from avvp.pipeline.decode.options import DecodeOptions
+from avvp.pipeline.errors import SetupError
 from avvp.pipeline.open_vocabulary.classes import read_vocabulary
 from avvp.pipeline.pseudo_labeling.open_prompts import OpenPrompts, to_logits
 from avvp.pipeline.pseudo_labeling.open_task import OpenLabelTask
@@ -179,6 +180,22 @@ def test_labels_of_logits_are_not_replaced(label: Callable[..., Result], tmp_pat
     assert label("--no-weak-labels", "--overwrite").status == 0
 
 
+def test_scores_of_a_rule_are_said_to_be_its_own_before_they_replace_others(
+    label: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = tmp_path / "data/pseudo_labels.json"
+    document = json.loads(record.read_text())
+    record.write_text(json.dumps({key: value for key, value in document.items() if key != "open_vocabulary"}))
+
+    def fail(*_: object) -> None:
+        raise SetupError("killed")
+
+    monkeypatch.setattr("avvp.pipeline.pseudo_labeling.open_labels._read_features", fail)
+    assert label("--no-weak-labels", "--overwrite").status == 1
+    document = json.loads(record.read_text())
+    assert (document["unfinished"], document["open_vocabulary"]) == (True, {})
+
+
 def test_damaged_features_are_named_and_made_again(label: Callable[..., Result], desk: Path, tmp_path: Path) -> None:
     broken = tmp_path / "data/colours/one.npy"
     broken.write_bytes(b"?" * broken.stat().st_size)
@@ -232,6 +249,9 @@ def test_thresholds_of_logits_give_the_labels_of_prompts(run: Run, desk: Path, t
         np.testing.assert_array_equal(labels[sure], (above > 0)[sure])
     record = json.loads((tmp_path / "named/pseudo_labels.json").read_text())
     assert record["thresholds"] == "given"
+    # The scores of the rule are not taken for those of the prompts.
+    result = run("pseudo-label", film, *models, "--prompts", tmp_path / "prompts.toml", "-o", tmp_path / "named")
+    assert (result.status, "that were made with --classes, by a rule" in result.err) == (2, True)
 
 
 def test_from_names_to_a_trained_parser(run: Run, desk: Path, tmp_path: Path) -> None:
