@@ -45,8 +45,8 @@ class Av2a:
         found = {}
         for modality, table in scores.items():
             active = np.zeros(table.shape, bool)
-            if heard.can_score(modality):
-                own = np.flatnonzero(heard.known(modality)[: heard.classes])
+            own = np.flatnonzero(heard.known(modality)[: heard.classes])
+            if len(own) and heard.can_score(modality):
                 levels = np.asarray(thresholds[modality], np.float64)
                 shifted = _decide_windows(table[:, own], levels[own], heard.embeddings[modality], settings)
                 active[:, own] = _join(shifted)

@@ -56,15 +56,18 @@ def test_an_open_bundle_needs_classes(run: Run, bundle: Path, film: Path) -> Non
     assert "finds the classes that you name" in result.err
 
 
-def test_classes_that_are_only_to_be_seen_need_no_sentence_for_sounds(
-    run: Run, bundle: Path, film: Path, tmp_path: Path
+@pytest.mark.parametrize("background", ["shipped", "none"])
+@pytest.mark.parametrize("rule", ["av2a", "scope", "fixed"])
+def test_classes_are_only_to_be_seen(
+    run: Run, bundle: Path, film: Path, tmp_path: Path, rule: str, background: str
 ) -> None:
     (tmp_path / "seen.toml").write_text(
         "heard = false\nseen_threshold = 0.75\n"
         + "".join(f"[[class]]\nlabel = '{name}'\n" for name in ("red", "blue", "green", "a dog"))
     )
-    options = ("--weights", bundle, *TRUST, "--classes", f"@{tmp_path / 'seen.toml'}", "--background", "none")
-    result = run("parse", film, *options, "-o", tmp_path / "e.json")
+    compared = ("--background", "none") if background == "none" else ()
+    options = ("--weights", bundle, *TRUST, "--classes", f"@{tmp_path / 'seen.toml'}", "--rule", rule, *compared)
+    result = run("parse", film, *options, "--embeddings", film.parent / "kept", "-o", tmp_path / "e.json")
     assert result.status == 0, result.err
     assert events(tmp_path / "e.json") == {("visual", "red", 0, 3), ("visual", "blue", 5, 9)}
 
