@@ -41,7 +41,7 @@ def test_the_page_decides_rule_fixed_as_python_does(show: Show, tmp_path: Path, 
     write_page(timeline, tmp_path / "page.html", media=film, bands=False)
     opened = show(tmp_path / "page.html")
     assert opened.events() == plain(timeline)
-    assert opened.text("#threshold-value") == "0.75"
+    assert opened.text("#threshold-value") == "0.90"
     assert "score 0" in opened.text("#legend .shade")
     for threshold in (0.5, 0.9, 0.99):
         opened.slide("threshold", threshold)
@@ -73,8 +73,8 @@ def as_decided_by(rule: str, timeline: Timeline) -> Timeline:
 
 def test_the_origin_is_one_sentence_and_what_scores_are(film: Path, fixed: avvp.Parser) -> None:
     data = page_data(fixed.parse(film))
-    assert data["threshold"] == 0.75
-    assert "with the bundle stand-ins, rule fixed, threshold 0.75 (default), on" in data["summary"]
+    assert data["threshold"] == 0.9
+    assert "with the bundle stand-ins, rule fixed, threshold 0.90 (default), on" in data["summary"]
     assert data["summary"].endswith("they are no probabilities.")
 
 
