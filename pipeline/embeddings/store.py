@@ -148,15 +148,16 @@ class EmbeddingStore:
             tell(f"{escape(self.folder)}: embeddings cannot be kept ({escape(reason)}); other classes decode it again")
 
     def read(self, key: str) -> Embeddings | None:
-        """Return embeddings as they were written; damaged ones are removed. None where there are none."""
+        """Return embeddings as they were written; damaged ones are removed. None where there are none to be read."""
         path = self.folder / f"{key}{SUFFIX}"
         if not path.exists():
             return None
         try:
             found = load_embeddings(path)
-        except DatasetError:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
+        except DatasetError as error:
+            if not isinstance(error.__cause__, OSError):  # such as too many open files: others may read it
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
             return None
         with contextlib.suppress(OSError):  # of a folder that others may only read
             os.utime(path)  # when it was last used

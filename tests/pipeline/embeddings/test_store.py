@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -126,6 +127,26 @@ def test_damaged_embeddings_are_made_again(store: EmbeddingStore, media: Path) -
     assert extract.calls == 2
     assert store.provide(media, outline(), WHOLE, extract).audio.shape == KEPT.audio.shape
     assert extract.calls == 2
+
+
+def test_embeddings_that_cannot_be_read_now_stay(
+    store: EmbeddingStore, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extract = Extraction(media)
+    store.provide(media, outline(), WHOLE, extract)
+
+    def refuse(_: Path) -> int:
+        raise OSError(errno.ENFILE, "too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("avvp.pipeline.embeddings.files.open_regular", refuse)
+        store.provide(media, outline(), WHOLE, extract)
+        assert extract.calls == 2
+        patch.setattr(store, "write", lambda *_: None)
+        store.provide(media, outline(), WHOLE, extract)
+        assert extract.calls == 3
+    store.provide(media, outline(), WHOLE, extract)
+    assert extract.calls == 3
 
 
 def test_the_least_recently_used_are_removed(tmp_path: Path) -> None:
