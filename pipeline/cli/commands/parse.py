@@ -75,7 +75,7 @@ def _parse_batch(output_dir: str, options: ParseOptions) -> int:
 
     bundle = read_bundle(options)
     options.check_embeddings(bundle)
-    if options.embeddings is not None:
+    if is_given("embeddings"):
         raise click.UsageError("--embeddings is for one file; with --output-dir they are kept beside the results")
     storage = open_storage(output_dir)
     from ..console import Console

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from .command import OUTPUT_FOLDER, CommandOptions, given_flags, option
+from .command import OUTPUT_FOLDER, CommandOptions, given_flags, is_given, option
 
 if TYPE_CHECKING:
     from ....weights.manifest import Bundle
@@ -33,15 +33,19 @@ class EmbeddingOptions(CommandOptions):
     )
 
     def check_embeddings(self, bundle: Bundle) -> None:
-        """Raise click.UsageError for these options where they exclude each other, or nothing is kept."""
-        if self.embeddings is not None and self.no_embeddings:
+        """Raise click.UsageError for these options where they exclude each other, or nothing is kept.
+
+        Of one that is typed and one that is set for good, the typed one counts.
+        """
+        flags = given_flags(EmbeddingOptions)
+        if self.embeddings is not None and self.no_embeddings and len(flags) != 1:
             raise click.UsageError("--embeddings and --no-embeddings exclude each other")
-        if not bundle.is_open and (flags := given_flags(EmbeddingOptions)):
+        if not bundle.is_open and flags:
             raise click.UsageError(f"{flags[0]} goes with --classes: other bundles keep no embeddings")
 
     def embedding_store(self, bundle: Bundle) -> EmbeddingStore | None:
         """Return where the embeddings of single files are kept; None where they are not."""
-        if not bundle.is_open or self.no_embeddings:
+        if not bundle.is_open or (self.no_embeddings and not is_given("embeddings")):
             return None
         from ...embeddings.store import EmbeddingStore
 

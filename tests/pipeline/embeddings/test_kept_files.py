@@ -165,3 +165,23 @@ def test_options_of_embeddings_go_with_open_bundles(run: Run, film: Path, tmp_pa
     )
     assert result.status == 2
     assert "exclude each other" in result.err
+
+
+def test_a_folder_that_is_set_for_good_gives_way(
+    parse: Parse, run: Run, film: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To what is typed, and to a folder of results."""
+    mine = tmp_path / "mine"
+    monkeypatch.setenv("AVVP_PARSE_EMBEDDINGS", str(mine))
+    parse("--classes", "blue", "--no-embeddings")
+    assert not mine.exists()
+    batch = ("parse", film, "--weights", bundle, *TRUST, "--classes", "blue", "--output-dir", tmp_path / "out")
+    assert run(*batch, "--dry-run").status == 0
+    parse("--classes", "blue")
+    assert len(list(iterate_embeddings(mine))) == 1
+    monkeypatch.setenv("AVVP_PARSE_NO_EMBEDDINGS", "1")
+    parse("--classes", "blue", "--embeddings", tmp_path / "typed")
+    assert len(list(iterate_embeddings(tmp_path / "typed"))) == 1
+    both = run("parse", film, "--weights", bundle, *TRUST, "--classes", "blue")
+    assert both.status == 2
+    assert "exclude each other" in both.err
