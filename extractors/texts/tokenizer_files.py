@@ -94,5 +94,21 @@ def _check_step(key: str, step: Any, known: tuple[str, ...]) -> None:
             raise ValueError(f"the regular expression {shown(expression)} in {key} is none of a published tokenizer")
         if expression is None and not (pattern.get("String") if isinstance(pattern, dict) else pattern):
             raise ValueError(f"a {kind} in {key} finds an empty text")
+    if key == "post_processor":  # of any type: the library takes what has a template for one
+        _check_template(step)
     if kind == "Replace" and len(str(step.get("content", ""))) > 1:
         raise ValueError(f"a Replace in {key} makes text longer")
+
+
+def _check_template(step: dict[str, Any]) -> None:
+    """Raise ValueError for a mark without tokens, at which the library would end the program."""
+    marks = step.get("special_tokens")
+    entries = marks.values() if isinstance(marks, dict) else ()
+    known = {entry["id"] for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)}
+    for name in ("single", "pair"):
+        pieces = step.get(name)
+        for piece in pieces if isinstance(pieces, list) else ():
+            mark = piece.get("SpecialToken") if isinstance(piece, dict) else None
+            key = mark.get("id") if isinstance(mark, dict) else None
+            if isinstance(key, str) and key not in known:
+                raise ValueError(f"the template of post_processor has the mark {shown(key)}, and no tokens for it")

@@ -25,6 +25,7 @@ class FileTokenizer:
     def __init__(self, path: Path) -> None:
         from tokenizers import Tokenizer
 
+        self._path = path
         try:
             self._tokenizer = Tokenizer.from_str(check_tokenizer(read_bytes(path, limit=MAX_TOKENS_FILE)))
         except Exception as error:  # the library raises bare Exception
@@ -34,7 +35,10 @@ class FileTokenizer:
 
     def encode(self, sentence: str) -> list[int]:
         """Return the tokens of a sentence, with its marks. Raises ValueError if they are none, or too many."""
-        tokens = self._tokenizer.encode(sentence).ids
+        try:
+            tokens = self._tokenizer.encode(sentence).ids
+        except Exception as error:  # the library raises bare Exception
+            raise ValueError(f"{escape(self._path)}: no tokens of {shown(sentence)}: {first_line(error)}") from error
         if not 0 < len(tokens) <= MAX_SENTENCE_TOKENS:
             raise ValueError(f"{shown(sentence)} has {len(tokens):,} tokens, expected 1 to {MAX_SENTENCE_TOKENS:,}")
         return tokens

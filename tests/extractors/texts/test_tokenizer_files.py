@@ -48,6 +48,10 @@ def test_a_tokenizer_with_the_parts_of_clips_is_read(tmp_path: Path) -> None:
 
 LONGER = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
 SLOW = {"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": ""}
+TEMPLATE = {
+    "type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}], "pair": [],
+    "special_tokens": {"[CLS]": {"id": "[SEP]", "ids": [1], "tokens": ["[SEP]"]}},
+}  # fmt: skip
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "backtracking": (
         {"normalizer": SLOW},
@@ -66,6 +70,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "a Replace in normalizer finds an empty text",
     ),
     "prepend": ({"normalizer": {"type": "Prepend", "prepend": "a" * 1000}}, "'Prepend' in normalizer; known: Bert"),
+    "a mark without tokens": ({"post_processor": TEMPLATE}, r"has the mark '\[CLS\]', and no tokens for it"),
+    "a template of another type": ({"post_processor": {**TEMPLATE, "type": "Sequence"}}, "has the mark"),
     "many steps": (
         {"normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}] * 64}},
         "more than 64 steps in normalizer",
@@ -114,6 +120,15 @@ def test_a_sentence_needs_tokens_and_not_too_many(tmp_path: Path) -> None:
         found.encode("")
     with pytest.raises(ValueError, match="has 10,001 tokens"):
         found.encode("ab" * 5000 + "c")
+
+
+def test_words_that_a_tokenizer_does_not_know_are_named(tmp_path: Path) -> None:
+    model = {"type": "WordLevel", "vocab": {"dog": 0}, "unk_token": "[UNK]"}
+    path = make_file(tmp_path / "t.json", post_processor=None, pre_tokenizer=None, normalizer=None, model=model)
+    assert FileTokenizer(path).encode("dog") == [0]
+    with pytest.raises(ValueError, match=r"no tokens of 'cat': WordLevel error: Missing \[UNK\]") as raised:
+        FileTokenizer(path).encode("cat")
+    assert str(raised.value).startswith(f"{path}: ")
 
 
 def test_tokens_of_another_text_model_are_refused(tmp_path: Path) -> None:
