@@ -134,7 +134,7 @@ def read_bundle(options: ParseOptions) -> Bundle:
     from ...weights.remote.bundles import load_bundle
     from ..inference.other_profile import with_profile
 
-    bundle = load_bundle(options.bundle_name(options.weights), options.source())
+    bundle = load_bundle(options.bundle_name(options.weights, options.source()), options.source())
     return options.with_classes(with_profile(bundle, options.profile))
 
 

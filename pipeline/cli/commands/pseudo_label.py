@@ -208,7 +208,7 @@ def _open_bundle(options: PseudoLabelOptions) -> Bundle:
     """Return the bundle of --weights, with the classes of --classes."""
     from ....weights.remote.bundles import load_bundle
 
-    return options.with_classes(load_bundle(options.bundle_name(options.weights), options.source()))
+    return options.with_classes(load_bundle(options.bundle_name(options.weights, options.source()), options.source()))
 
 
 def _check_usage(options: PseudoLabelOptions) -> None:

@@ -147,7 +147,7 @@ def serve(options: ServeOptions) -> int:
     JSON API, described at /openapi.json, and an ML backend of Label Studio.
     """
     with exit_2_on_error(debug=options.debug):
-        named = load_bundle(options.bundle_name(options.weights), options.source())
+        named = load_bundle(options.bundle_name(options.weights, options.source()), options.source())
         bundle = options.with_classes(with_profile(named, options.profile))
         require_parser(bundle)
         options.check_embeddings(bundle)
@@ -237,7 +237,7 @@ def _desk_settings(options: ServeOptions, bundle: Bundle) -> DeskSettings:
 
     store = options.embedding_store(bundle)
     engine = EngineSettings(
-        weights=options.bundle_name(options.weights),
+        weights=options.bundle_name(options.weights, options.source()),
         weights_dir=None if options.weights_dir is None else str(options.weights_dir),
         device=options.device,
         threads=options.threads,

@@ -14,6 +14,7 @@ from .command import CommandOptions, is_given, option
 
 if TYPE_CHECKING:
     from ....weights.manifest import Bundle
+    from ....weights.source import WeightSource
 
 _RULE_FLAGS = {"rule": "--rule", "background": "--background", "published_audio": "--published-audio"}
 
@@ -49,15 +50,23 @@ class OpenOptions(CommandOptions):
         )
     )
 
-    def bundle_name(self, weights: str | None) -> str:
-        """Return the bundle of --weights, or the open one where classes are named and no bundle is.
+    def bundle_name(self, weights: str | None, source: WeightSource) -> str:
+        """Return the bundle of --weights, or the open one where classes are named and no bundle for them is.
 
         Args:
-            weights: of the option.
+            weights: of the option; one that is set for good counts for --classes if it is open.
+            source: where a bundle that is set for good may come from.
+
+        Raises:
+            WeightsError: there is no bundle that is set for good.
         """
-        if self.classes is not None and not is_given("weights"):
+        if self.classes is None or is_given("weights"):
+            return weights or DEFAULT_BUNDLE
+        if weights in (None, DEFAULT_BUNDLE):
             return OPEN_BUNDLE
-        return weights or DEFAULT_BUNDLE
+        from ....weights.remote.bundles import load_bundle
+
+        return weights if load_bundle(weights, source).is_open else OPEN_BUNDLE
 
     def rule_flags(self) -> list[str]:
         """Return the flags that are given beside --classes."""

@@ -130,6 +130,20 @@ def test_what_cannot_be_is_said(
     assert "Traceback" not in result.err
 
 
+def test_an_open_bundle_that_is_set_for_good_is_the_one_of_classes(
+    run: Run, bundle: Path, films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AVVP_PARSE_WEIGHTS", str(bundle))
+    output = tmp_path / "e.json"
+    result = run("parse", films / "film.mp4", *TRUST, "--classes", CLASSES, "-o", output)
+    assert result.status == 0, result.err
+    assert found_in(output) == FILM
+    monkeypatch.setenv("AVVP_PARSE_WEIGHTS", "demo")  # a trained one is for commands without --classes
+    result = run("parse", films / "film.mp4", "--classes", CLASSES, "--offline", "--weights-dir", tmp_path)
+    assert result.status == 2
+    assert "clip_tokenizer" in result.err
+
+
 def test_thresholds_per_video_are_refused(parse: Run, films: Path, tmp_path: Path) -> None:
     (tmp_path / "t.toml").write_text("[audio.segment]\ndefault = 0.5\n[visual.video]\nred = 0.5\n")
     result = parse(films / "film.mp4", "--classes", CLASSES, "--thresholds", tmp_path / "t.toml")
