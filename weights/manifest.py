@@ -189,6 +189,8 @@ class Bundle:
             raise ValueError(f"texts lacks {shown(missing[0])}: to find any classes, every extractor encodes sentences")
         if self.labels is not None:
             raise ValueError("it has `texts`, to find any classes, and `labels` of its own; leave one of them out")
+        if self.parser.get("checkpoint") == "":
+            raise ValueError("checkpoint names no file of an adapter")
         if classes is not None and not classes.endswith(CLASSES_SUFFIXES):
             raise ValueError(f"classes is {shown(classes)}, expected a file with the suffix .toml or .txt")
         for name, tokens in self.texts.items():

@@ -81,7 +81,7 @@ def load_open_network(
         ValueError: a file does not fit.
     """
     vocabulary = vocabulary_of(bundle, paths)
-    names = {_MODALITIES[extractors[name].stream]: name for name in bundle.texts}
+    names = {_modality_of(name, extractors[name].stream): name for name in bundle.texts}
     weights = {_MODALITIES[stream]: digest for stream, digest in weight_ids.items()}
     encoders = {
         modality: load_text_encoder(bundle, name, paths, trust, weights=weights.get(modality, ""))
@@ -179,11 +179,20 @@ def encode_labels(bundle: Bundle, labels: Sequence[str], source: WeightSource) -
     try:
         for name in bundle.texts:
             stream = meta_extractor(name, reference=bundle.parts.get(name), trust=source.trust).stream
-            encoders[_MODALITIES[stream]] = load_text_encoder(bundle, name, paths, source.trust)
+            encoders[_modality_of(name, stream)] = load_text_encoder(bundle, name, paths, source.trust)
         tables = embed_vocabulary(vocabulary, encoders)
     except ValueError as error:
         raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
     return torch.from_numpy(np.concatenate([tables[modality] for modality in SINGLE_MODALITIES], axis=1))
+
+
+def _modality_of(name: str, stream: Stream) -> str:
+    """Return the modality of an extractor. Raises ValueError for a stream that is not compared with sentences."""
+    if stream not in _MODALITIES:
+        raise ValueError(
+            f"extractor {name} is of the stream {stream}; sentences are compared with {' and '.join(_MODALITIES)} alone"
+        )
+    return _MODALITIES[stream]
 
 
 def load_text_encoder(

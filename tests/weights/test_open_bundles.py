@@ -77,6 +77,11 @@ BAD = {
         'parser = { checkpoint = "p.safetensors", family = "han" }',
         "a parser of its own",
     ),
+    "an adapter without a file": (
+        "parser = {}",
+        'parser = { checkpoint = "" }',
+        "checkpoint names no file of an adapter",
+    ),
     "labels, too": ("parser = {}", 'parser = {}\nlabels = "llp"', "and `labels` of its own; leave one of them out"),
     "classes of another kind": ("parser = {}", 'parser = { classes = "a.csv" }', "classes is 'a.csv', expected a file"),
     "classes that lead out": ("parser = {}", 'parser = { classes = "/etc/a.txt" }', "leads out of the folder"),

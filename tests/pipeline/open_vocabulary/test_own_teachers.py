@@ -132,3 +132,15 @@ def test_other_parameters_are_not_taken_for_the_same(
 
 def test_a_file_that_two_networks_share_is_named_once() -> None:
     assert list_bundles()["open-pe-av"].files == ("pe_av", "pe_av_tokenizer")
+
+
+def test_streams_that_no_sentence_is_compared_with_are_named(run: Run, film: Path, tmp_path: Path) -> None:
+    names = '{ vggish_tiny = "", resnet_tiny = "", r2plus1d_tiny = "" }'
+    (tmp_path / "bundle.toml").write_text(
+        f'profile = "llp"\nseed = 1\nextractors = {names}\ntexts = {names}\nparser = {{}}\n'
+    )
+    result = run("parse", film, "--weights", tmp_path, "--classes", "a, b")
+    assert result.status == 2
+    assert "extractor r2plus1d_tiny is of the stream visual_3d; sentences are compared with audio and visual_2d" in (
+        " ".join(result.err.split())
+    )
