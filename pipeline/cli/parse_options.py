@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import SetupError
-from ..text import escape
 from .options.batch_options import BatchOptions, CompileOptions, DecoderOptions, read_settings
 from .options.command import EXISTING_FOLDER, OUTPUT_FILE, FiniteRange, argument, option
 from .options.embedding_options import EmbeddingOptions
@@ -25,7 +24,7 @@ from .options.groups import (
     VerboseOptions,
 )
 from .options.media_options import PartOptions, WebOptions
-from .options.open_options import OpenOptions
+from .options.open_options import OpenOptions, check_open_thresholds
 
 if TYPE_CHECKING:
     from ...weights.manifest import Bundle
@@ -190,11 +189,8 @@ def _check_per_second(options: ParseOptions, tables: ThresholdTables) -> None:
     """Raise SetupError for thresholds per video of classes by their names, which are decided per second."""
     if options.video_threshold is not None:
         raise SetupError("--video-threshold: classes by their names are decided per second; set --threshold")
-    if wrong := sorted(name for name in tables if not name.endswith("_segment")):
-        assert options.thresholds is not None
-        table = wrong[0].replace("_", ".")
-        known = "audio.segment and visual.segment"
-        raise SetupError(f"{escape(options.thresholds)}: {table} is not for classes by their names, but {known} are")
+    if options.thresholds is not None:
+        check_open_thresholds(options.thresholds, tables)
 
 
 def make_parse_task(bundle: Bundle, options: ParseOptions, decisions: Decisions) -> ParseTask:

@@ -25,7 +25,7 @@ from ..options.command import (
 )
 from ..options.event_outputs import print_written
 from ..options.groups import AnnotationOptions, DownloadOptions, FeatureOptions, RunningOptions, set_torch_threads
-from ..options.open_options import OpenOptions
+from ..options.open_options import OpenOptions, check_open_thresholds
 from ..options.table_output import TableFileOptions, write_result
 
 if TYPE_CHECKING:
@@ -332,7 +332,10 @@ def _evaluate_open(
     data = read_user_annotations(annotations, quiet=options.quiet)
     source = options.source(console.download_progress)
     loaded = load_networks(bundle, source=source, device=options.device, outline=True)
-    thresholds = loaded.thresholds.changed(_tables(options), segment=options.threshold)
+    tables = _tables(options)
+    if options.thresholds is not None:
+        check_open_thresholds(options.thresholds, tables)
+    thresholds = loaded.thresholds.changed(tables, segment=options.threshold)
     progress = console.count_progress(f"scoring {options.split}")
     evaluator = OpenEvaluator(
         loaded, data, features, options.split, allow_missing=options.allow_missing, progress=progress

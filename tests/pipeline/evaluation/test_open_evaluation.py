@@ -260,6 +260,14 @@ def test_an_open_bundle_is_scored_on_features(
     assert json.loads(result.out)["parts"]["seen"]["clips"] == 2
 
 
+def test_thresholds_per_video_are_refused(run: Run, bundle: Path, clips: Path, data_set: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.toml").write_text("[visual.video]\ndefault = 0.9\n")
+    classes = ("--weights", bundle, *TRUST, "--classes", "red", "--thresholds", tmp_path / "t.toml")
+    result = run("evaluate", *classes, "--features", clips, "--annotations", data_set, "--split", "val")
+    assert result.status == 2
+    assert "t.toml: visual.video is not for classes by their names" in result.err
+
+
 def test_timelines_of_an_open_bundle_are_scored(
     run: Run, bundle: Path, clips: Path, data_set: Path, tmp_path: Path
 ) -> None:

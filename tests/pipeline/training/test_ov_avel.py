@@ -160,6 +160,8 @@ def test_what_it_is_not_for(run: Run, desk: Path, tmp_path: Path) -> None:
     result = run("train", *data, "--extractors", "demo", "-o", tmp_path / "run")
     assert result.status == 2
     assert "bundle 'demo' has no text encoders; name an open one, such as open" in result.err
+    result = run("train", *data, "--label-embeddings", "one-hot", "-o", tmp_path / "run")
+    assert (result.status, "takes the sentences of its classes: leave out --label-emb" in result.err) == (2, True)
     result = run("train-teacher", *data, "-o", tmp_path / "run")
     assert (result.status, "recipe ov-avel is for avvp train, not for avvp train-teacher" in result.err) == (2, True)
 

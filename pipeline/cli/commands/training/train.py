@@ -24,6 +24,7 @@ from ...options.command import (
     exit_1_on_error,
     exit_2_on_error,
     given_flags,
+    is_given,
     option,
 )
 from ...options.groups import AnnotationOptions, FeatureOptions, RunningOptions, set_torch_threads
@@ -359,6 +360,10 @@ def _make_plan(options: TrainOptions) -> tuple[TrainingPlan, bool]:
     if not options.resume or options.output is None:
         plan = options.training_plan(options.all_changes())
         check_command(plan.recipe, "train")
+        if plan.recipe.task == "open" and is_given("label_embeddings"):
+            raise click.UsageError(
+                f"recipe {escape(plan.recipe.name)} takes the sentences of its classes: leave out --label-embeddings"
+            )
         return plan, False
     config = read_config(options.output)
     try:
