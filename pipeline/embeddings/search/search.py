@@ -39,7 +39,7 @@ class FoundMoment:
         offset: its end, exclusive.
         best: start of the second with the highest z.
         z: in that second.
-        heard: z of its sound, None where the sound is not compared; of several texts the lowest.
+        heard: z of its sound, None where the sound is not compared or has no direction; of several texts the lowest.
         seen: z of its picture.
     """
 
@@ -146,7 +146,9 @@ class Ranking:
                 name: table[best, columns] for name, table in searched.tables.items()
             }
             found: list[Modality] = [name for name, of_texts in values.items() if of_texts.max() >= settings.min_z]
-            lowest = {modality: float(of_texts.min()) for modality, of_texts in values.items()}
+            lowest = {
+                modality: float(least) for modality, of_texts in values.items() if (least := of_texts.min()) > -math.inf
+            }
             self._moments.append(
                 FoundMoment(
                     embeddings.name,

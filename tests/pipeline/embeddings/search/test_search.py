@@ -214,6 +214,18 @@ def test_the_same_video_in_two_folders_is_found_once(tmp_path: Path, table: dict
     assert len(search_all(archive, query, SearchSettings(min_z=3.0)).moments) == 1
 
 
+def test_a_sound_without_direction_has_no_z(table: dict[str, NDArray[np.float64]]) -> None:
+    """Minus infinity is no number of JSON."""
+    ranking = Ranking(SearchQuery.of(["glass"], table), SearchSettings())
+    tables: dict[Modality, NDArray[np.float32]] = {
+        "audio": np.full((1, 1), -np.inf, np.float32),
+        "visual": np.full((1, 1), 3, np.float32),
+    }
+    ranking.add(Searched(Path("a"), make_embeddings(seconds=1, dims=DIMS), tables))
+    [moment] = ranking.moments()
+    assert (moment.heard, moment.seen, moment.z) == (None, 3, 3)
+
+
 def test_copies_of_a_video_leave_room_for_others(table: dict[str, NDArray[np.float64]]) -> None:
     """Of hundreds of copies the moments are one video's, fewer than are asked for: others have a lower z and belong."""
     ranking = Ranking(SearchQuery.of(["glass"], table), SearchSettings(top=3))
