@@ -15,8 +15,8 @@ from ..inference.open_network import adapt_features
 from ..inference.output_tables import to_finite_array
 from ..metrics import open_vocabulary_scores
 from ..open_vocabulary.published import open_probabilities
+from .ov_avel import PARTS
 
-ADAPTER_PARTS = ("seen", "unseen", "total")  # of the clips of a split: by whether their class was trained
 _BATCH_SIZE = 64
 _MAX_BATCH_SEGMENTS = 7200  # seconds in a batch: bounds the memory
 
@@ -78,7 +78,7 @@ def score_adapter(adapter: TemporalAdapter, clips: SplitDataset, device: torch.d
     """
     config, truth = adapter.config, clips.event_targets
     trained = set(config.trained_columns)
-    parts: dict[str, list[tuple[float, ...]]] = {part: [] for part in ADAPTER_PARTS}
+    parts: dict[str, list[tuple[float, ...]]] = {part: [] for part in PARTS}
     for index, predicted in enumerate(predict_classes(adapter, clips, device)):
         annotated = truth.segments[index, : len(predicted)]
         scores = open_vocabulary_scores(predicted[None], annotated[None], len(config.labels))
