@@ -17,7 +17,8 @@ from ..features.extract import FeatureSet
 from ..inference.bundle import UNTRAINED_WARNING, LoadedBundle
 from ..inference.other_profile import approximation_warning
 from ..inference.parse_video import make_timeline
-from ..inference.thresholds import Thresholds, read_thresholds
+from ..inference.thresholds import Thresholds, check_per_second, read_thresholds
+from ..open_vocabulary.network import OpenVocabulary
 from ..outputs.plots.attention import check_explainable, explain_features
 from ..outputs.plots.attention_maps import AttentionMaps
 from ..text import escape
@@ -337,7 +338,10 @@ class Parser:
             choice.check_labels(self.labels)
             return choice
         if isinstance(choice, str | PathLike):
-            return self._loaded.thresholds.changed(read_thresholds(Path(choice)))
+            tables = read_thresholds(Path(choice))
+            if isinstance(self._loaded.parser, OpenVocabulary):
+                check_per_second(tables, Path(choice))
+            return self._loaded.thresholds.changed(tables)
         return self._loaded.thresholds.changed(segment=choice, video=choice)
 
     def _timelines(self, thresholds: Thresholds) -> Callable[[FeatureSet], Timeline]:

@@ -24,7 +24,7 @@ from .options.groups import (
     VerboseOptions,
 )
 from .options.media_options import PartOptions, WebOptions
-from .options.open_options import OpenOptions, check_open_thresholds
+from .options.open_options import OpenOptions
 
 if TYPE_CHECKING:
     from ...weights.manifest import Bundle
@@ -190,7 +190,9 @@ def _check_per_second(options: ParseOptions, tables: ThresholdTables) -> None:
     if options.video_threshold is not None:
         raise SetupError("--video-threshold: classes by their names are decided per second; set --threshold")
     if options.thresholds is not None:
-        check_open_thresholds(options.thresholds, tables)
+        from ..inference.thresholds import check_per_second
+
+        check_per_second(tables, options.thresholds)
 
 
 def make_parse_task(bundle: Bundle, options: ParseOptions, decisions: Decisions) -> ParseTask:

@@ -239,6 +239,18 @@ def read_thresholds(path: Path) -> ThresholdTables:
     return tables
 
 
+def check_per_second(tables: ThresholdTables, path: Path) -> None:
+    """Raise SetupError for thresholds per video of classes by their names, which are decided per second.
+
+    Args:
+        tables: of `read_thresholds`.
+        path: of their file, for the message.
+    """
+    if wrong := sorted(name for name in tables if not name.endswith("_segment")):
+        table, known = wrong[0].replace("_", "."), "audio.segment and visual.segment"
+        raise SetupError(f"{escape(path)}: {table} is not for classes by their names, but {known} are")
+
+
 def _check_table(where: str, name: str, values: Any) -> dict[str, float]:
     if not isinstance(values, dict):
         raise SetupError(f"{where}: {name} is not a table; expected classes and numbers")

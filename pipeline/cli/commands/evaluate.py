@@ -25,7 +25,7 @@ from ..options.command import (
 )
 from ..options.event_outputs import print_written
 from ..options.groups import AnnotationOptions, DownloadOptions, FeatureOptions, RunningOptions, set_torch_threads
-from ..options.open_options import OpenOptions, check_open_thresholds
+from ..options.open_options import OpenOptions
 from ..options.table_output import TableFileOptions, write_result
 
 if TYPE_CHECKING:
@@ -334,7 +334,9 @@ def _evaluate_open(
     loaded = load_networks(bundle, source=source, device=options.device, outline=True)
     tables = _tables(options)
     if options.thresholds is not None:
-        check_open_thresholds(options.thresholds, tables)
+        from ...inference.thresholds import check_per_second
+
+        check_per_second(tables, options.thresholds)
     thresholds = loaded.thresholds.changed(tables, segment=options.threshold)
     progress = console.count_progress(f"scoring {options.split}")
     evaluator = OpenEvaluator(

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import click
 
 from ....weights.manifest import DEFAULT_BUNDLE, OPEN_BUNDLE
-from ...errors import SetupError
 from ...open_vocabulary.vocabulary import RULE_NAMES
-from ...text import escape
 from .command import CommandOptions, is_given, option
 
 if TYPE_CHECKING:
@@ -111,18 +108,3 @@ class OpenOptions(CommandOptions):
         if self.published_audio and found.classes["rule"]["name"] != RULE_NAMES[0]:
             raise click.UsageError(f"--published-audio goes with --rule {RULE_NAMES[0]}")
         return found
-
-
-def check_open_thresholds(path: Path, tables: Collection[str]) -> None:
-    """Check that a file of thresholds has none per video: classes by their names are decided per second.
-
-    Args:
-        path: of --thresholds.
-        tables: names of the tables in the file.
-
-    Raises:
-        SetupError: it has.
-    """
-    if wrong := sorted(name for name in tables if not name.endswith("_segment")):
-        table, known = wrong[0].replace("_", "."), "audio.segment and visual.segment"
-        raise SetupError(f"{escape(path)}: {table} is not for classes by their names, but {known} are")

@@ -82,3 +82,12 @@ def test_the_same_networks_look_for_other_classes(bundle: Path, film: Path) -> N
         other.parse_features(features)
     with avvp.load("demo") as trained, pytest.raises(avvp.SetupError, match="those that it was trained on"):
         trained.with_classes(["red"])
+
+
+def test_a_file_with_thresholds_per_video_is_refused(bundle: Path, film: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.toml").write_text("[audio.video]\nred = 0.5\n")
+    with (
+        avvp.load(bundle, trust_parts=[TRUST[1]], classes=["red"]) as parser,
+        pytest.raises(avvp.SetupError, match=r"t\.toml: audio\.video is not for classes by their names"),
+    ):
+        parser.parse(film, thresholds=tmp_path / "t.toml")
