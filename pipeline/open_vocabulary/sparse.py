@@ -13,8 +13,9 @@ Array = NDArray[np.float64]
 
 _ROWS = 64  # solved at a time, with the texts that any of them needs
 _STEPS = 2_000  # of the iteration, at most
-_CHANGE = 1e-7  # of weights, at which the iteration has found which are 0
-_ZERO = 1e-6  # a weight below it is taken for 0, and the others are solved exactly
+_NEAR = 1e-4  # change of weights, at which the iteration has nearly found which are 0
+_CHANGE = 1e-7  # at which it ends for rows whose exact solution is not found
+_ZERO = 1e-5  # a weight below it is taken for 0 at first; then it is found exactly which are, and the others
 _SLOPE = 1e-9  # of the objective, that counts as flat
 
 
@@ -52,13 +53,16 @@ def _solve(gains: Array, texts: Array) -> Array:
         used |= wanted
         chosen = texts[used]
         gram = chosen @ chosen.T
-        found = _iterate(gram, gains[:, used])
-        weights[:, used] = [_exact(gram, row, near) for row, near in zip(gains[:, used], found, strict=True)]
+        near = _iterate(gram, gains[:, used], _NEAR)
+        found = [_exact(gram, *row) for row in zip(gains[:, used], near, strict=True)]
+        if rows := [place for place, row in enumerate(found) if row is None]:
+            near[rows] = _iterate(gram, gains[rows][:, used], _CHANGE)
+        weights[:, used] = [near[place] if row is None else row for place, row in enumerate(found)]
         wanted = (gains - 2 * (weights[:, used] @ chosen) @ texts.T > _SLOPE).any(axis=0)
     return weights
 
 
-def _iterate(gram: Array, gains: Array) -> Array:
+def _iterate(gram: Array, gains: Array, least_change: float) -> Array:
     """Approach the weights of all rows by FISTA, which begins anew where it overshoots."""
     # An upper bound of the largest eigenvalue, which is cheap for many texts.
     largest = np.linalg.eigvalsh(gram)[-1] if len(gram) <= 4 * _ROWS else np.abs(gram).sum(axis=1).max()
@@ -73,21 +77,22 @@ def _iterate(gram: Array, gains: Array) -> Array:
         next_momentum = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         ahead = following + (momentum - 1) / next_momentum * change
         weights, momentum = following, next_momentum
-        if np.abs(change).max() < _CHANGE:
+        if np.abs(change).max() < least_change:
             break
     return weights
 
 
-def _exact(gram: Array, gains: Array, near: Array) -> Array:
-    """Solve for the weights of one row that are not 0, from weights near the solution; these if that fails."""
+def _exact(gram: Array, gains: Array, near: Array) -> Array | None:
+    """Solve for the weights of one row that are not 0, from weights near the solution; None if that finds no end."""
     active = near > _ZERO
     for _ in range(len(gains)):
         weights = np.zeros_like(near)
         if active.any():
+            system = 2 * gram[np.ix_(active, active)]
             try:
-                weights[active] = np.linalg.solve(2 * gram[np.ix_(active, active)], gains[active])
-            except np.linalg.LinAlgError:
-                return near  # two texts are the same: their shares are not determined
+                weights[active] = np.linalg.solve(system, gains[active])
+            except np.linalg.LinAlgError:  # two texts are the same: both get the same
+                weights[active] = np.linalg.lstsq(system, gains[active])[0]
         if (weights < 0).any():
             active &= weights > 0
             continue
@@ -96,4 +101,4 @@ def _exact(gram: Array, gains: Array, near: Array) -> Array:
         if slopes[steepest] <= _SLOPE:
             return weights
         active[steepest] = True
-    return near
+    return None

@@ -76,6 +76,23 @@ def test_texts_that_are_the_same_share_a_weight() -> None:
     np.testing.assert_allclose(weights[:, :6] + weights[:, 6:], sparse_weights(rows, table, 0.1), atol=1e-5)
 
 
+def test_rows_without_an_exact_solution_are_approached() -> None:
+    """Many texts of few dimensions that are nearly the same."""
+    random = np.random.default_rng(3)
+    table = random.standard_normal((200, 16)) + 1.5 * random.standard_normal((1, 16))
+    table /= np.linalg.norm(table, axis=1, keepdims=True)
+    rows = random.random((32, 200)) ** 6 @ table
+    gains = 2 * rows @ table.T - 0.04
+    near = np.zeros(200)
+    gram = table @ table.T
+    assert any(sparse._exact(gram, row, near) is None for row in gains)  # pyright: ignore[reportPrivateUsage]
+    weights = sparse_weights(rows, table, 0.04)
+    slopes = gains - 2 * weights @ gram
+    largest = gains.max()  # slope where all weights are 0
+    assert slopes.max() < 1e-3 * largest
+    assert np.abs(slopes[weights > 1e-6]).max() < 1e-3 * largest
+
+
 @pytest.mark.parametrize("start", [0.0, 1.0])
 def test_the_exact_solution_is_found_from_anywhere(start: float) -> None:
     rows, table = problem(40, 64, alike=0.1)
@@ -84,6 +101,7 @@ def test_the_exact_solution_is_found_from_anywhere(start: float) -> None:
     expected = sparse_weights(rows, table, 0.1)
     for row, weights in zip(gains[:20], expected, strict=False):
         found = sparse._exact(gram, row, np.full(40, start))  # pyright: ignore[reportPrivateUsage]
+        assert found is not None
         np.testing.assert_allclose(found, weights, atol=1e-10)
 
 
