@@ -291,7 +291,7 @@ def test_parse_writes_what_is_asked_for(
         (("--plot", tmp_path / "x.gif"), "ends in .png"),
         (("--embed-video",), "goes with --html"),
         (("--html", clips.steady / "x.html"), "is not a folder"),
-        (("--classes", "Cow"), "unknown class Cow"),
+        (("--keep-classes", "Cow"), "unknown class Cow"),
         (("-o", tmp_path, "-f", "csv"), "is a folder"),
         (("--segments", "-f", "csv"), "none is asked for"),
         (("-o", tmp_path / "z.svg", "-f", "csv", "--plot", tmp_path / "z.svg"), "two results"),
