@@ -78,7 +78,7 @@ def make_cues(events: Sequence[Event], modality: Modality) -> list[Cue]:
             cues.append(Cue(onset, offset, tuple(texts[event.label] for event in active)))
             size += sum(len(text) + LINE_COST for text in cues[-1].lines)
             if size > MAX_CAPTION_SIZE:
-                raise TooManyEventsError("too many events at once for captions; choose some with --classes")
+                raise TooManyEventsError("too many events at once for captions; choose some with --keep-classes")
     return cues
 
 

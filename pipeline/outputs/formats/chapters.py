@@ -57,7 +57,7 @@ def make_chapters(timeline: Timeline) -> list[Chapter]:
         chapters.append(Chapter(onset, offset, _title(active, names)))
         size += len(chapters[-1].title) + LINE_COST
         if size > MAX_CAPTION_SIZE:
-            raise TooManyEventsError("too many events at once for chapters; choose some with --classes")
+            raise TooManyEventsError("too many events at once for chapters; choose some with --keep-classes")
     first, last = (chapters[0].onset, chapters[-1].offset) if chapters else (end, end)
     before = [Chapter(0.0, first, NO_EVENTS)] if first > 0 else []
     after = [Chapter(last, end, NO_EVENTS)] if end > last else []

@@ -136,5 +136,5 @@ def test_titles_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     timeline = Timeline.of_events(nested, path="x")
     assert len(make_chapters(timeline)) == 99
     monkeypatch.setattr(chapters, "MAX_CAPTION_SIZE", 10_000)
-    with pytest.raises(TooManyEventsError, match="choose some with --classes"):
+    with pytest.raises(TooManyEventsError, match="choose some with --keep-classes"):
         make_chapters(timeline)

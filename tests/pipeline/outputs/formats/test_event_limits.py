@@ -247,7 +247,7 @@ def test_captions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     nested = [Event("audio", f"class {number}", number, 100 - number, 1.0) for number in range(50)]
     assert len(captions.make_cues(nested, "audio")) == 99
     monkeypatch.setattr(captions, "MAX_CAPTION_SIZE", 10_000)
-    with pytest.raises(TooManyEventsError, match="choose some with --classes"):
+    with pytest.raises(TooManyEventsError, match="choose some with --keep-classes"):
         captions.make_cues(nested, "audio")
 
 
