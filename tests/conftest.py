@@ -27,6 +27,7 @@ LONG_FILES = (
     "models/test_contract_of_parsers.py", "test_zoo_page.py", "stages/test_run_stages.py", "cli/test_train_stages.py",
     "cli/test_clip_clap.py", "benchmarks/test_denoising.py",
     "files/test_published.py", "html/test_page.py", "training/test_train_extractors.py", "test_golden.py",
+    "test_any_class_page.py", "cli/test_any_classes.py", "cli/test_search.py", "batch/test_kept_embeddings.py",
 )  # fmt: skip
 
 
