@@ -61,7 +61,9 @@ def build_part(part: Part) -> Extractor:
     formats = INPUT_FORMATS | TEACHER_FORMATS | UNFUSED_FORMATS | PE_AV_FORMATS
     if getattr(extractor, "input_format", None) not in formats.values():
         known = ", ".join(formats)
-        raise ValueError(f"the {part} has no input_format of avvp.extractors.inputs.INPUT_FORMATS ({known})")
+        raise ValueError(
+            f"the {part} has no input_format of avvp.extractors.inputs.INPUT_FORMATS or TEACHER_FORMATS ({known})"
+        )
     if type(extractor.dim) is not int or not 1 <= extractor.dim <= MAX_FEATURE_WIDTH:
         raise ValueError(f"the {part} has dim {extractor.dim!r}, expected an integer from 1 to {MAX_FEATURE_WIDTH}")
     check_count({key: tuple(tensor.shape) for key, tensor in extractor.state_dict().items()})
