@@ -1,7 +1,7 @@
 """Extractors of other packages: how they are loaded, tried, and run in other precisions.
 
 A part is a class or a function that is called without arguments and returns an `Extractor`: a network of one of the
-`INPUT_FORMATS` with ``forward`` (N inputs of `prepare` -> (N, dim) float) and the width `dim`. Its name in a bundle
+`INPUT_FORMATS`, or of the `TEACHER_FORMATS` of CLIP and CLAP, with ``forward`` (N inputs of `prepare` -> (N, dim) float) and the width `dim`. Its name in a bundle
 stands for one network, in features, too; variants get names of their own.
 """
 
@@ -61,9 +61,8 @@ def build_part(part: Part) -> Extractor:
     formats = INPUT_FORMATS | TEACHER_FORMATS | UNFUSED_FORMATS | PE_AV_FORMATS
     if getattr(extractor, "input_format", None) not in formats.values():
         known = ", ".join(formats)
-        raise ValueError(
-            f"the {part} has no input_format of avvp.extractors.inputs.INPUT_FORMATS or TEACHER_FORMATS ({known})"
-        )
+        where = "INPUT_FORMATS or TEACHER_FORMATS of avvp.extractors.inputs"
+        raise ValueError(f"the {part} has no input_format of {where} ({known})")
     if type(extractor.dim) is not int or not 1 <= extractor.dim <= MAX_FEATURE_WIDTH:
         raise ValueError(f"the {part} has dim {extractor.dim!r}, expected an integer from 1 to {MAX_FEATURE_WIDTH}")
     check_count({key: tuple(tensor.shape) for key, tensor in extractor.state_dict().items()})

@@ -244,7 +244,7 @@ class OfFrames(OwnExtractor):
 
 EXTRACTORS: dict[str, tuple[Callable[..., Any], str]] = {
     "a module": (lambda: nn.Linear(1, 1), "returned Linear, expected an avvp.extractors.Extractor"),
-    "unknown format": (lambda: OfUnknownFormat(2), r"no input_format of .* \(log_mel, .*, map_picture, .*clip_frame.*\)"),
+    "unknown format": (lambda: OfUnknownFormat(2), r"no input_format of .* \(log_mel, .*, clip_frame, .*\)"),
     "width": (lambda: OwnExtractor(0), "has dim 0, expected an integer from 1 to 65536"),
     "shape": (lambda: OwnExtractor(65), r"returned torch.float32 \(2, 64\) for 2 inputs of \(96, 64\), expected float"),
     "integers": (lambda: OfFrames(5), "the extractor strange_parts:Part failed: (Runtime|NotImplemented)Error: mean"),
