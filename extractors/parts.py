@@ -1,8 +1,9 @@
 """Extractors of other packages: how they are loaded, tried, and run in other precisions.
 
 A part is a class or a function that is called without arguments and returns an `Extractor`: a network of one of the
-`INPUT_FORMATS`, or of the `TEACHER_FORMATS` of CLIP and CLAP, with ``forward`` (N inputs of `prepare` -> (N, dim) float) and the width `dim`. Its name in a bundle
-stands for one network, in features, too; variants get names of their own.
+`INPUT_FORMATS`, or of the `TEACHER_FORMATS` of CLIP and CLAP, with ``forward`` (N inputs of `prepare` -> (N, dim)
+float) and the width `dim`. Its name in a bundle stands for one network, in features, too; variants get names of their
+own.
 """
 
 from __future__ import annotations
