@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from functools import cache, partial
@@ -16,6 +17,7 @@ from avvp.pipeline.backends.convert import TOLERANCE
 from avvp.pipeline.backends.openvino_backend import OpenVINOBackend
 from avvp.pipeline.backends.registry import BACKENDS
 from avvp.pipeline.devices import ComputePrecision
+from avvp.pipeline.features.compute_lanes import one_core
 from avvp.pipeline.precisions import BACKENDS as BACKEND_PRECISIONS
 from avvp.weights.untrained import untrained_state
 from torch import Tensor
@@ -99,8 +101,15 @@ def test_rows_are_those_of_the_plain_network(name: str, backend: str, precision:
 @pytest.mark.parametrize(("backend", "precision"), FLOATS)
 @pytest.mark.parametrize("name", SMALL)
 def test_a_row_does_not_depend_on_its_batch(name: str, backend: str, precision: str, arrange: Arrange) -> None:
-    """To the bit where the size is the same: files are put into batches as they come, and results must not tell."""
-    extractor, reduced = arrange(backend, name, precision), reduced_inputs(name)
+    """To the bit where the size is the same: files are put into batches as they come, and results must not tell.
+
+    PE-AV's tiny widths are no multiples of a vector, whose ends fall elsewhere with several cores; lanes have one.
+    """
+    with one_core() if name == "pe_av_video_tiny" else contextlib.nullcontext():
+        check_rows_of_batches(arrange(backend, name, precision), reduced_inputs(name), precision)
+
+
+def check_rows_of_batches(extractor: Extractor, reduced: Tensor, precision: str) -> None:
     rows = compute(extractor, reduced)
     assert torch.equal(compute(extractor, reduced.flip(0)).flip(0), rows)
     alone = torch.zeros_like(reduced)
