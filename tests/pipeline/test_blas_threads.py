@@ -10,7 +10,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 def blas_threads() -> set[int]:
     assert np.dot(np.ones(2), np.ones(2)) == 2
-    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+    libraries = [library for library in threadpool_info() if "numpy" in library["filepath"]]  # others come and go
+    return {library["num_threads"] for library in libraries if library["user_api"] == "blas"}
 
 
 def test_the_number_of_threads_is_that_of_before() -> None:
