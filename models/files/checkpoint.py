@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -35,6 +35,7 @@ FORMAT_VERSION = 1
 _LOCALIZER = "localizer"  # kind of network in a description; parsers have none, as in files of earlier versions
 _TEACHER = "teacher"
 _ADAPTER = "adapter"
+_Config = TypeVar("_Config", TeacherConfig, AdapterConfig)
 
 
 class Checkpoint(NamedTuple):
@@ -219,15 +220,10 @@ def load_teacher(path: Path) -> TeacherCheckpoint:
         ValueError: the file is damaged, not a checkpoint of a teacher, or of a newer format; or its tensors are not
             those of its description, not float32, or not finite. The message names the file.
     """
-    with _open(path) as file:
-        try:
-            kind, config, spec, record = _read_metadata(file.metadata())
-            if not isinstance(config, TeacherConfig):
-                raise ValueError(f"it holds a {kind or 'parser'}, expected a temporal teacher (avvp train-teacher)")
-            shapes = teacher_shapes(config)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
-        return TeacherCheckpoint(restore_teacher(config, _read_tensors(file, path, shapes)), spec, record)
+    config, tensors, spec, record = _read_kind(
+        path, TeacherConfig, teacher_shapes, "a temporal teacher (avvp train-teacher)"
+    )
+    return TeacherCheckpoint(restore_teacher(config, tensors), spec, record)
 
 
 def load_adapter(path: Path) -> AdapterCheckpoint:
@@ -243,15 +239,35 @@ def load_adapter(path: Path) -> AdapterCheckpoint:
         ValueError: the file is damaged, not a checkpoint of an adapter, or of a newer format; or its tensors are not
             those of its description, not float32, or not finite. The message names the file.
     """
+    config, tensors, spec, record = _read_kind(
+        path, AdapterConfig, adapter_shapes, f"an {_ADAPTER} (avvp train --recipe ov-avel)"
+    )
+    return AdapterCheckpoint(restore_adapter(config, tensors), spec, record)
+
+
+def _read_kind(
+    path: Path, kind: type[_Config], shapes: Callable[[_Config], Mapping[str, tuple[int, ...]]], expected: str
+) -> tuple[_Config, dict[str, Tensor], dict[str, Any], dict[str, Any]]:
+    """Read a checkpoint whose network has a configuration of one kind. Raises ValueError as `load_teacher`.
+
+    Args:
+        path: of the file.
+        kind: of the configuration.
+        shapes: configuration -> key and shape of each tensor.
+        expected: what the file should hold, for the message.
+
+    Returns:
+        Configuration, tensors, feature specification, training record.
+    """
     with _open(path) as file:
         try:
-            kind, config, spec, record = _read_metadata(file.metadata())
-            if not isinstance(config, AdapterConfig):
-                raise ValueError(f"it holds a {kind or 'parser'}, expected an {_ADAPTER} (avvp train --recipe ov-avel)")
-            shapes = adapter_shapes(config)
+            found, config, spec, record = _read_metadata(file.metadata())
+            if not isinstance(config, kind):
+                raise ValueError(f"it holds a {found or 'parser'}, expected {expected}")
+            expected_shapes = shapes(config)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-        return AdapterCheckpoint(restore_adapter(config, _read_tensors(file, path, shapes)), spec, record)
+        return config, _read_tensors(file, path, expected_shapes), spec, record
 
 
 def _read_tensors(file: Any, path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:

@@ -28,7 +28,7 @@ from ..precisions import OPENVINO
 from ..text import escape
 from .compiled_network import CompiledNetwork, compile_network
 from .decisions import Decision, decide_by_thresholds, decide_open, load_decision
-from .extractors import DeviceNetworks, LoadedExtractors, arrange_all, outline_all
+from .extractors import DeviceNetworks, LoadedExtractors, arrange_all
 from .networks import BundleNetwork, Network, NetworkConfig, check_network_features, describe_network
 from .open_network import load_open_network, vocabulary_of
 from .other_profile import add_warning, approximation_warning
@@ -190,9 +190,7 @@ def load_networks(
         raise SetupError(str(error)) from error
     devices = resolve_devices(device)
     paths, hashes = gather_files(bundle, source)
-    extractors = (outline_all if outline else arrange_all)(
-        bundle, paths, hashes, devices, precision, trust=source.trust
-    )
+    extractors = arrange_all(bundle, paths, hashes, devices, precision, trust=source.trust, outline=outline)
     try:
         if bundle.is_open:
             return _with_open_network(bundle, extractors, paths, hashes, source.trust)

@@ -32,7 +32,7 @@ class LoadedExtractors:
     weight_ids: Mapping[Stream, str]  # identifies the parameters: sha256 of the file, or the seed of random ones
     precision: ComputePrecision
     notes: tuple[str, ...] = ()  # of what computes them, for the user
-    is_outline: bool = False  # they have no parameters and compute nothing, see `outline_all`
+    is_outline: bool = False  # they have no parameters and compute nothing, see `arrange_all`
 
     @property
     def device(self) -> torch.device:
@@ -94,40 +94,6 @@ def plain_extractors(bundle: Bundle, *, source: WeightSource = ANYWHERE) -> dict
         raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
 
 
-def outline_all(
-    bundle: Bundle,
-    paths: Mapping[str, Path],
-    hashes: Mapping[str, str],
-    devices: Sequence[torch.device],
-    precision: ComputePrecision,
-    *,
-    trust: Sequence[str],
-) -> LoadedExtractors:
-    """Describe the extractors of a bundle without loading them, for features that are already there.
-
-    Args:
-        bundle: a bundle.
-        paths: of its files, by their names in it.
-        hashes: of its files, by the names of the files.
-        devices: of the extractors.
-        precision: of the extractors.
-        trust: packages whose parts it may name.
-
-    Returns:
-        What `arrange_all` returns, with networks that have no parameters.
-
-    Raises:
-        SetupError: the bundle's extractors cannot be described.
-    """
-    precision = precision_of(bundle, precision)
-    try:
-        outlines, ids = outline_extractors(bundle, paths, hashes, trust=trust)
-        described = _describe(bundle, [outlines for _ in devices], ids, devices, precision)
-    except ValueError as error:
-        raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
-    return replace(described, is_outline=True)
-
-
 def arrange_all(
     bundle: Bundle,
     paths: Mapping[str, Path],
@@ -136,6 +102,7 @@ def arrange_all(
     precision: ComputePrecision,
     *,
     trust: Sequence[str],
+    outline: bool = False,
 ) -> LoadedExtractors:
     """Load the extractors of a bundle from its files.
 
@@ -146,21 +113,28 @@ def arrange_all(
         devices: of the extractors.
         precision: of the extractors.
         trust: packages whose parts it may name.
+        outline: only describe them, for features that are already there: the networks have no parameters.
 
     Returns:
         The extractors, in evaluation mode.
 
     Raises:
-        SetupError: weights do not fit their network.
+        SetupError: weights do not fit their network, or it cannot be described.
     """
     precision = precision_of(bundle, precision)
     notes: list[str] = []
     try:
-        arranged, ids = arrange_extractors(bundle, paths, hashes, devices, precision, trust=trust, tell=notes.append)
+        if outline:
+            outlines, ids = outline_extractors(bundle, paths, hashes, trust=trust)
+            arranged = [outlines for _ in devices]
+        else:
+            arranged, ids = arrange_extractors(
+                bundle, paths, hashes, devices, precision, trust=trust, tell=notes.append
+            )
         loaded = _describe(bundle, arranged, ids, devices, precision)
     except ValueError as error:
         raise SetupError(f"bundle {shown(bundle.name)}: {error}") from error
-    return replace(loaded, notes=tuple(dict.fromkeys(notes)))
+    return replace(loaded, notes=tuple(dict.fromkeys(notes)), is_outline=outline)
 
 
 def _describe(
