@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -56,8 +57,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 def test_build_gives_no_warnings(built: Built) -> None:
-    lines = [line for line in built.log.lower().splitlines() if "warning" in line or "deprecat" in line]
-    assert not lines
+    words = re.sub(r"[\w.-]*/[\w./'-]*", "", built.log.lower())  # without names of files, which may be warnings.py
+    assert [line for line in words.splitlines() if "warning" in line or "deprecat" in line] == []
 
 
 def test_wheel_holds_every_file_of_the_packages(built: Built) -> None:

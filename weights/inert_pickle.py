@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 import pickletools
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -33,6 +34,25 @@ _PARAMETERS = {
 }  # fmt: skip
 _DICTIONARY = "collections OrderedDict"
 _PLAIN = (str, int, float, type(None))  # keys of dictionaries; others would have to be hashed, to any depth
+
+
+def read_operations(stream: io.BytesIO) -> Iterator[tuple[str, Any]]:
+    """Yield the name and the argument of each operation of the pickle that begins here; none is done.
+
+    Args:
+        stream: of the file; it is left behind the pickle.
+
+    Raises:
+        ValueError: it is cut off, or not a pickle.
+    """
+    operations = pickletools.genops(stream)
+    while True:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # about backslashes in texts: a file is no source code
+            operation = next(operations, None)
+        if operation is None:
+            return
+        yield operation[0].name, operation[1]
 
 
 class InertPickleError(Exception):
@@ -98,15 +118,15 @@ class Machine:
         """
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
-        for operation, argument, _ in pickletools.genops(stream):
+        for name, argument in read_operations(stream):
             self._spend(1)
-            do = _OPERATIONS.get(operation.name)
+            do = _OPERATIONS.get(name)
             if do is None:
-                raise InertPickleError(f"its pickle has the operation {operation.name}, which such files do not have")
+                raise InertPickleError(f"its pickle has the operation {name}, which such files do not have")
             try:
                 do(self, argument)
             except (IndexError, KeyError, TypeError) as error:
-                raise InertPickleError(f"its operation {operation.name} does not fit what is before it") from error
+                raise InertPickleError(f"its operation {name} does not fit what is before it") from error
         if len(self._stack) != 1 or self._stack[0] is _MARK:
             raise InertPickleError("its pickle does not make one value")
         return self._stack.pop()

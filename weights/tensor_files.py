@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import pickletools
 import struct
 import zipfile
 import zlib
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .errors import WeightsError
+from .inert_pickle import read_operations
 from .locate import MAX_FILE_BYTES
 from .messages import escape, first_line, shown
 
@@ -114,10 +114,10 @@ def _check_pickles(stream: io.BytesIO, count: int) -> None:
     """Raise ValueError unless the pickles one after another name only what weight files need. Nothing is executed."""
     problem, texts = "", set[object]()
     for _ in range(count):
-        for operation, value, _ in pickletools.genops(stream):
-            if operation.name in {"STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"}:
-                raise ValueError(f"its pickle has the operation {operation.name}, which weight files do not need")
-            if operation.name == "GLOBAL" and value not in _GLOBALS:
+        for name, value in read_operations(stream):
+            if name in {"STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"}:
+                raise ValueError(f"its pickle has the operation {name}, which weight files do not need")
+            if name == "GLOBAL" and value not in _GLOBALS:
                 problem = problem or f"its pickle names {shown(value)}, which weight files do not need"
             if problem and value in _MODULE_TABLES:
                 texts.add(value)

@@ -211,7 +211,7 @@ class FeatureComputation:
             path: of the file, for the message.
             summary: of the decoded file.
             resampler: that its audio was decoded with.
-            progress: called with the stage "features" several times a second; its exceptions are raised.
+            progress: called with the stage "features" at once and several times a second; its exceptions are raised.
 
         Returns:
             The features.
@@ -231,6 +231,7 @@ class FeatureComputation:
                 done = sum(network.batches_done for network in self._networks.values())
                 progress("features", duration * done / max(1, batches), duration)
 
+        report()  # also of a file whose rows are there before anybody waits
         rows = {stream: network.rows(report)[summary.rows[stream]] for stream, network in self._networks.items()}
         for stream, values in rows.items():
             if not np.isfinite(values).all():

@@ -104,6 +104,7 @@ PT: dict[str, Callable[[], bytes]] = {
     "pickle without end": lambda: with_pickle(b"\x80\x02" + b"]" * 1000),
     "pickle that nests deeply": lambda: with_pickle(b"\x80\x02" + b"]" * 200_000 + b"a" * 199_999 + b"."),
     "long string": lambda: with_pickle(b"\x80\x02X\xff\xff\xff\xffx."),
+    "text with a backslash": lambda: with_pickle(b"\x80\x02S'\\o'\n."),
     "stack that is empty": lambda: with_pickle(b"\x80\x02a."),
     "old format that is torn": lambda: saved({"a": torch.ones(1000)}, legacy=True)[:-100],
     "old format with a call": lambda: saved({"a": torch.ones(2)}, legacy=True).replace(

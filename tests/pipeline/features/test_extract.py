@@ -255,8 +255,10 @@ def test_progress_is_reported_in_seconds(tiny: Mapping[str, Extractor], clips: C
     assert all(total == pytest.approx(3.0, abs=0.1) for _, _, total in reports)
     passed_on: list[tuple] = []
     extract_features(clips.long, tiny, profile="clean", progress=lambda *report: passed_on.append(report))
-    assert passed_on
-    assert all(stage == "video" and 0 < done <= 60 == round(total) for stage, done, total in passed_on)
+    *decoding, (stage, done, total) = passed_on
+    assert decoding
+    assert all(stage == "video" and 0 < done <= 60 == round(total) for stage, done, total in decoding)
+    assert (stage, 0 <= done <= total) == ("features", True)
 
 
 def test_undecodable_file_is_an_error(tiny: Mapping[str, Extractor], clips: Clips) -> None:

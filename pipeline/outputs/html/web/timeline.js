@@ -65,7 +65,7 @@ class TimelineView {
     this.scale = Math.min(Math.max(this.width / (end - start), this.fitScale), this.maxScale);
     this.isFitted = this.scale === this.fitScale;
     this.layout();
-    this.scroller.scrollLeft = start * this.scale;
+    this.scrollTo(start * this.scale);
     this.schedule();
   }
 
@@ -81,8 +81,13 @@ class TimelineView {
     this.scale = factor ? Math.min(Math.max(this.scale * factor, this.fitScale), this.maxScale) : this.fitScale;
     this.isFitted = this.scale === this.fitScale;
     this.layout();
-    this.scroller.scrollLeft = seconds * this.scale - anchor;
+    this.scrollTo(seconds * this.scale - anchor);
     this.schedule();
+  }
+
+  /** Scroll to pixels from the left, at most to the end: events that are to be drawn anew still lie beyond it. */
+  scrollTo(left) {
+    this.scroller.scrollLeft = Math.min(left, this.x(this.data.duration) - this.width);
   }
 
   x(seconds) {
