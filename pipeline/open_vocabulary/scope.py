@@ -14,7 +14,8 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ Array = NDArray[np.float64]
 _LEAST_PENALTY = 0.1  # of what it is without the other modality
 _USUAL_ENTRIES = 16  # with a weight; scores are less sharp where more have one
 _SHARPNESS = (0.25, 1.25)
+_BLOCK = 1024  # seconds solved together, at least one window
 _CLIP = 10  # seconds of a published clip
 _OTHER = {"audio": "visual", "visual": "audio"}
 
@@ -41,9 +43,10 @@ class Scope:
         seconds = len(similarities.embeddings[SINGLE_MODALITIES[0]])
         scores = {modality: np.zeros((seconds, similarities.classes)) for modality in similarities.embeddings}
         texts = {modality: _centred_texts(similarities, modality) for modality in scores}
-        for window in _windows(seconds, settings.window):
-            for modality, weights in _weigh(similarities, texts, window, settings).items():
-                scores[modality][window] = score_weights(weights)[:, : similarities.classes]
+        for windows in _blocks(seconds, settings.window):
+            block = slice(windows[0].start, windows[-1].stop)
+            for modality, weights in _weigh(similarities, texts, windows, settings).items():
+                scores[modality][block] = score_weights(weights)[:, : similarities.classes]
         return scores
 
     def decide(
@@ -78,29 +81,32 @@ def score_weights(weights: Array) -> Array:
 
 
 def _weigh(
-    similarities: Similarities, texts: Mapping[str, Array], window: slice, settings: RuleSettings
+    similarities: Similarities, texts: Mapping[str, Array], windows: Sequence[slice], settings: RuleSettings
 ) -> dict[str, Array]:
-    """Return modality -> (W, K) weights of a window, of modalities that can be scored."""
+    """Return modality -> (W, K) weights of adjacent windows together, of modalities that can be scored."""
+    block = slice(windows[0].start, windows[-1].stop)
     modalities = [modality for modality in texts if similarities.can_score(modality)]
-    first = {m: _solve(similarities, texts, m, window, settings.penalty) for m in modalities}
+    first = {m: _solve(similarities, texts, m, block, settings.penalty) for m in modalities}
     shares = {m: first[m] / np.maximum(first[m].max(axis=1, keepdims=True), 1e-12) for m in modalities}
     found = {}
     for modality in modalities:
         if (other := _OTHER[modality]) in shares:
-            evidence = shares[other] * _explained(similarities, texts, other, window, first[other])
-            support = shares[other].max(axis=0) * (1 + settings.kappa * evidence)
+            evidence = shares[other] * _explained(similarities, texts, other, block, first[other])
+            lengths = [window.stop - window.start for window in windows]
+            best = np.maximum.reduceat(shares[other], np.cumsum([0, *lengths[:-1]]), axis=0)
+            support = np.repeat(best, lengths, axis=0) * (1 + settings.kappa * evidence)
             factors = np.clip(np.exp(-settings.eta * support), _LEAST_PENALTY, 1)
-            found[modality] = _solve(similarities, texts, modality, window, settings.penalty * factors)
+            found[modality] = _solve(similarities, texts, modality, block, settings.penalty * factors)
         else:
             found[modality] = first[modality]
     return found
 
 
 def _solve(
-    similarities: Similarities, texts: Mapping[str, Array], modality: str, window: slice, penalty: float | Array
+    similarities: Similarities, texts: Mapping[str, Array], modality: str, block: slice, penalty: float | Array
 ) -> Array:
     """Return (W, K) weights. The penalty 1 is where not even the nearest entry of a second has a weight."""
-    rows = similarities.embeddings[modality][window]
+    rows = similarities.embeddings[modality][block]
     known = similarities.known(modality)
     nearest = (rows @ texts[modality][known].T).max(axis=1, keepdims=True)
     penalties = 2 * np.maximum(nearest, 0) * np.broadcast_to(penalty, (len(rows), len(known)))
@@ -112,10 +118,10 @@ def _solve(
 
 
 def _explained(
-    similarities: Similarities, texts: Mapping[str, Array], modality: str, window: slice, weights: Array
+    similarities: Similarities, texts: Mapping[str, Array], modality: str, block: slice, weights: Array
 ) -> Array:
     """Return (W, 1): how well weights explain what is near the entries, as the cosine, 0 at the least."""
-    near = similarities.embeddings[modality][window] @ texts[modality].T
+    near = similarities.embeddings[modality][block] @ texts[modality].T
     explained = (weights @ texts[modality]) @ texts[modality].T
     return np.maximum((unit_rows(near) * unit_rows(explained)).sum(axis=1, keepdims=True), 0)
 
@@ -135,6 +141,13 @@ def _windows(seconds: int, window: int) -> Iterator[slice]:
     number = -(-seconds // window)
     for index in range(number):
         yield slice(index * seconds // number, (index + 1) * seconds // number)
+
+
+def _blocks(seconds: int, window: int) -> Iterator[list[slice]]:
+    """Yield adjacent windows whose seconds are solved together."""
+    windows = iter(_windows(seconds, window))
+    while block := list(itertools.islice(windows, max(1, _BLOCK // window))):
+        yield block
 
 
 def _drop_rare(active: NDArray[np.bool_], settings: RuleSettings) -> NDArray[np.bool_]:

@@ -6,16 +6,20 @@ others explain has a weight of exactly 0.
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
-_ROWS = 64  # solved at a time, with the texts that any of them needs
+_ROWS = 256  # solved at a time, with the texts that any of them needs
 _STEPS = 2_000  # of the iteration, at most
-_NEAR = 1e-4  # change of weights, at which the iteration has nearly found which are 0
-_CHANGE = 1e-7  # at which it ends for rows whose exact solution is not found
-_ZERO = 1e-5  # a weight below it is taken for 0 at first; then it is found exactly which are, and the others
+# Types of the iterations, and the change of weights at which each has nearly found which are 0. Few rows need the
+# second one; where the exact solution is not found either way, the third is the answer.
+_ITERATIONS = ((np.float32, 1e-3), (np.float64, 1e-5), (np.float64, 1e-7))
+_ZERO = 1e-4  # a weight below it is taken for 0 at first; then it is found exactly which are, and the others
 _SLOPE = 1e-9  # of the objective, that counts as flat
 
 
@@ -53,28 +57,37 @@ def _solve(gains: Array, texts: Array) -> Array:
         used |= wanted
         chosen = texts[used]
         gram = chosen @ chosen.T
-        near = _iterate(gram, gains[:, used], _NEAR)
-        found = [_exact(gram, *row) for row in zip(gains[:, used], near, strict=True)]
-        if rows := [place for place, row in enumerate(found) if row is None]:
-            near[rows] = _iterate(gram, gains[rows][:, used], _CHANGE)
-        weights[:, used] = [near[place] if row is None else row for place, row in enumerate(found)]
+        weights[:, used] = _solve_dense(gram, gains[:, used])
         wanted = (gains - 2 * (weights[:, used] @ chosen) @ texts.T > _SLOPE).any(axis=0)
     return weights
 
 
-def _iterate(gram: Array, gains: Array, least_change: float) -> Array:
-    """Approach the weights of all rows by FISTA, which begins anew where it overshoots."""
+def _solve_dense(gram: Array, gains: Array) -> Array:
+    """Find the exact weights of each row from near ones; of rows for which that fails, from nearer ones."""
+    weights, left = np.zeros_like(gains), np.arange(len(gains))
+    for dtype, least_change in _ITERATIONS:
+        near = _iterate(gram.astype(dtype), gains[left].astype(dtype), weights[left].astype(dtype), least_change)
+        found, solved = _exact(gram, gains[left], near)
+        weights[left] = np.where(solved[:, None], found, near)
+        left = left[~solved]
+        if not len(left):
+            break
+    return weights
+
+
+def _iterate(gram: NDArray[Any], gains: NDArray[Any], start: NDArray[Any], least_change: float) -> NDArray[Any]:
+    """Approach the weights of all rows by FISTA, which begins anew where it overshoots; in the type of the arrays."""
     # An upper bound of the largest eigenvalue, which is cheap for many texts.
-    largest = np.linalg.eigvalsh(gram)[-1] if len(gram) <= 4 * _ROWS else np.abs(gram).sum(axis=1).max()
+    largest = np.linalg.eigvalsh(gram)[-1] if len(gram) <= _ROWS else np.abs(gram).sum(axis=1).max()
     step = 1 / (2 * max(float(largest), 1e-12))
-    weights = ahead = np.zeros_like(gains)
+    weights = ahead = start
     momentum = 1.0
     for _ in range(_STEPS):
         following = np.maximum(ahead - step * (2 * ahead @ gram - gains), 0)
         change = following - weights
         if ((ahead - following) * change).sum() > 0:
             momentum = 1.0
-        next_momentum = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
+        next_momentum = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
         ahead = following + (momentum - 1) / next_momentum * change
         weights, momentum = following, next_momentum
         if np.abs(change).max() < least_change:
@@ -82,23 +95,42 @@ def _iterate(gram: Array, gains: Array, least_change: float) -> Array:
     return weights
 
 
-def _exact(gram: Array, gains: Array, near: Array) -> Array | None:
-    """Solve for the weights of one row that are not 0, from weights near the solution; None if that finds no end."""
-    active = near > _ZERO
-    for _ in range(len(gains)):
-        weights = np.zeros_like(near)
-        if active.any():
-            system = 2 * gram[np.ix_(active, active)]
-            try:
-                weights[active] = np.linalg.solve(system, gains[active])
-            except np.linalg.LinAlgError:  # two texts are the same: both get the same
-                weights[active] = np.linalg.lstsq(system, gains[active])[0]
-        if (weights < 0).any():
-            active &= weights > 0
-            continue
-        slopes = np.where(active, 0, gains - 2 * gram @ weights)
-        steepest = int(np.argmax(slopes))
-        if slopes[steepest] <= _SLOPE:
-            return weights
-        active[steepest] = True
-    return None
+def _exact(gram: Array, gains: Array, near: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """Solve for the weights that are not 0, from weights near the solution.
+
+    Returns:
+        (T, K) weights, and (T,) whether each row's are the solution: for some no end is found.
+    """
+    weights, solved = np.zeros_like(gains), np.zeros(len(gains), bool)
+    active, left = near > _ZERO, np.arange(len(near))
+    for _ in range(gains.shape[1]):
+        found = _equations(gram, gains[left], active[left])
+        slopes = np.where(active[left], 0, gains[left] - 2 * found @ gram)
+        steepest = slopes.argmax(axis=1)
+        falls = (found < 0).any(axis=1)
+        rises = ~falls & (slopes[np.arange(len(left)), steepest] > _SLOPE)
+        ended = ~falls & ~rises
+        weights[left[ended]], solved[left[ended]] = found[ended], True
+        active[left[falls]] &= found[falls] > 0
+        active[left[rises], steepest[rises]] = True
+        left = left[~ended]
+        if not len(left):
+            break
+    return weights, solved
+
+
+def _equations(gram: Array, gains: Array, active: NDArray[np.bool_]) -> Array:
+    """Return (T, K) weights at which those that are active have no slope; 0 for the others."""
+    counts = active.sum(axis=1)
+    places = np.argsort(~active, axis=1, kind="stable")[:, : counts.max()]  # the active ones first
+    real = np.arange(places.shape[1]) < counts[:, None]
+    systems = 2 * gram[places[:, :, None], places[:, None, :]]
+    systems = np.where(real[:, :, None] & real[:, None, :], systems, np.eye(places.shape[1]))
+    sides = np.where(real, np.take_along_axis(gains, places, axis=1), 0)[..., None]
+    try:
+        values = np.linalg.solve(systems, sides)
+    except np.linalg.LinAlgError:  # two texts are the same: both get the same
+        values = np.linalg.pinv(systems, hermitian=True) @ sides
+    weights = np.zeros_like(gains)
+    np.put_along_axis(weights, places, np.where(real, values[..., 0], 0), axis=1)
+    return weights

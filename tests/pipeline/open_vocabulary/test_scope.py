@@ -83,9 +83,9 @@ def test_rows_without_an_exact_solution_are_approached() -> None:
     table /= np.linalg.norm(table, axis=1, keepdims=True)
     rows = random.random((32, 200)) ** 6 @ table
     gains = 2 * rows @ table.T - 0.04
-    near = np.zeros(200)
     gram = table @ table.T
-    assert any(sparse._exact(gram, row, near) is None for row in gains)  # pyright: ignore[reportPrivateUsage]
+    _, solved = sparse._exact(gram, gains, np.zeros_like(gains))  # pyright: ignore[reportPrivateUsage]
+    assert not solved.all()
     weights = sparse_weights(rows, table, 0.04)
     slopes = gains - 2 * weights @ gram
     largest = gains.max()  # slope where all weights are 0
@@ -99,10 +99,9 @@ def test_the_exact_solution_is_found_from_anywhere(start: float) -> None:
     gains = 2 * rows @ table.T - 0.1
     gram = table @ table.T
     expected = sparse_weights(rows, table, 0.1)
-    for row, weights in zip(gains[:20], expected, strict=False):
-        found = sparse._exact(gram, row, np.full(40, start))  # pyright: ignore[reportPrivateUsage]
-        assert found is not None
-        np.testing.assert_allclose(found, weights, atol=1e-10)
+    found, solved = sparse._exact(gram, gains, np.full_like(gains, start))  # pyright: ignore[reportPrivateUsage]
+    assert solved.all()
+    np.testing.assert_allclose(found, expected, atol=1e-10)
 
 
 def test_a_text_that_another_explains_has_no_weight() -> None:
