@@ -36,7 +36,7 @@ class Session:
 
 
 def run_in_terminal(
-    *arguments: object, answers: tuple[str, ...] = (), environment: dict[str, str] | None = None, seconds: float = 90
+    *arguments: object, answers: tuple[str, ...] = (), environment: dict[str, str] | None = None, seconds: float = 300
 ) -> Session:
     """Run an installed program in a terminal of 100 columns.
 
@@ -44,17 +44,21 @@ def run_in_terminal(
         arguments: the program's name and its arguments.
         answers: typed one after another, each when a question ("?") is on the screen.
         environment: variables to set, beside those of this process.
-        seconds: after which it is killed.
+        seconds: after which it is aborted; the screen then has what its threads were at.
     """
     command = [str(Path(sys.executable).with_name(str(arguments[0]))), *map(str, arguments[1:])]
     started = time.monotonic()
     child, terminal = pty.fork()
     if child == 0:
-        variables = {**os.environ, "TERM": "xterm", "COLUMNS": "100", **(environment or {})}
+        own = {"TERM": "xterm", "COLUMNS": "100", "PYTHONFAULTHANDLER": "1"}
+        variables = {**os.environ, **own, **(environment or {})}
         os.execve(command[0], command, variables)  # noqa: S606 - ourselves
     waiting, written, first = list(answers), b"", 0.0
+    limits = [(seconds, signal.SIGABRT), (seconds + 10, signal.SIGKILL)]
     try:
-        while time.monotonic() - started < seconds:
+        while limits:
+            if time.monotonic() - started > limits[0][0]:
+                os.kill(child, limits.pop(0)[1])
             if not select.select([terminal], [], [], 0.2)[0]:
                 continue
             try:
@@ -65,8 +69,6 @@ def run_in_terminal(
             written += block
             if waiting and written.rstrip().endswith(b"[Y/n]:"):
                 os.write(terminal, f"{waiting.pop(0)}\n".encode())
-        else:
-            os.kill(child, signal.SIGKILL)
     finally:
         os.close(terminal)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
