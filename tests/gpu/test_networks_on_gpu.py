@@ -23,7 +23,8 @@ from torch import Tensor
 pytestmark = pytest.mark.gpu
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
 TINY = ("vggish_tiny", "resnet_tiny", "r2plus1d_tiny", "vgg19_tiny", "clip_tiny", "clap_tiny")
-FULL = ("vggish", "resnet152", "r2plus1d_18", "vgg19", "clip", "clap")
+OPEN_TINY = ("clap_unfused_tiny", "pe_av_audio_tiny", "pe_av_video_tiny")
+FULL = ("vggish", "resnet152", "r2plus1d_18", "vgg19", "clip", "clap", "clip_b32", "clap_unfused", "pe_av_audio")
 COSINES = {"fp32": 0.999999, "tf32": 0.999, "bf16": 0.99, "fp16": 0.999}
 
 
@@ -64,7 +65,9 @@ def error(rows: Tensor, expected: Tensor) -> float:
     return float((rows - expected).norm() / (expected - expected.mean(0)).norm())
 
 
-@pytest.mark.parametrize("name", [*TINY, *(pytest.param(name, marks=pytest.mark.full_size) for name in FULL)])
+@pytest.mark.parametrize(
+    "name", [*TINY, *OPEN_TINY, *(pytest.param(name, marks=pytest.mark.full_size) for name in FULL)]
+)
 def test_rows_equal_those_of_the_cpu(name: str) -> None:
     plain, reduced = make(name)
     expected = rows_of(plain, reduced)
@@ -74,7 +77,7 @@ def test_rows_equal_those_of_the_cpu(name: str) -> None:
 
 
 @pytest.mark.parametrize("precision", COSINES)
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", [*TINY, *OPEN_TINY])
 def test_rows_in_each_precision_are_close_to_those_of_the_cpu(name: str, precision: str) -> None:
     plain, reduced = make(name)
     expected = rows_of(plain, reduced)
