@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 
 import numpy as np
 import pytest
@@ -33,9 +33,16 @@ LEAST_COSINE = 0.99  # of rows in bf16
 Arrange = Callable[[str, str, str], Extractor]
 
 
-@cache
-def plain(name: str) -> Extractor:
+def build(name: str) -> Extractor:
     return build_extractor(name, untrained_state(extractor_shapes(name), 5))
+
+
+plain_small, plain_full = cache(build), lru_cache(maxsize=1)(build)
+
+
+def plain(name: str) -> Extractor:
+    """A network as it is; of those in full size only the last is kept, as together they fill the memory."""
+    return plain_full(name) if name in FULL else plain_small(name)
 
 
 def reduced_inputs(name: str, count: int = 5) -> Tensor:
@@ -65,13 +72,18 @@ def arrange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arrange]:
     """Arranged extractors by backend, name and precision; converted models are shared by the tests."""
     backends: dict[str, Backend] = {**BACKENDS, "openvino": OpenVINOBackend(tmp_path_factory.mktemp("models"))}
 
-    @cache
-    def arranged(backend: str, name: str, precision: str) -> Extractor:
+    def arrange_one(backend: str, name: str, precision: str) -> Extractor:
         source = ExtractorSource(partial(plain, name), partial(meta_extractor, name), "seed 5")
         return backends[backend].arrange(source, ComputePrecision(precision, backend=backend), CPU)
 
+    arrange_small = cache(arrange_one)
+
+    def arranged(backend: str, name: str, precision: str) -> Extractor:
+        return (arrange_one if name in FULL else arrange_small)(backend, name, precision)
+
     yield arranged
-    plain.cache_clear()
+    plain_small.cache_clear()
+    plain_full.cache_clear()
 
 
 def test_every_backend_is_in_the_table_of_precisions() -> None:
