@@ -122,7 +122,7 @@ def _explained(
 ) -> Array:
     """Return (W, 1): how well weights explain what is near the entries, as the cosine, 0 at the least."""
     near = similarities.embeddings[modality][block] @ texts[modality].T
-    explained = (weights @ texts[modality]) @ texts[modality].T
+    explained = weights @ (texts[modality] @ texts[modality].T)
     return np.maximum((unit_rows(near) * unit_rows(explained)).sum(axis=1, keepdims=True), 0)
 
 

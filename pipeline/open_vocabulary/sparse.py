@@ -123,9 +123,13 @@ def _equations(gram: Array, gains: Array, active: NDArray[np.bool_]) -> Array:
     """Return (T, K) weights at which those that are active have no slope; 0 for the others."""
     counts = active.sum(axis=1)
     places = np.argsort(~active, axis=1, kind="stable")[:, : counts.max()]  # the active ones first
-    real = np.arange(places.shape[1]) < counts[:, None]
-    systems = 2 * gram[places[:, :, None], places[:, None, :]]
-    systems = np.where(real[:, :, None] & real[:, None, :], systems, np.eye(places.shape[1]))
+    entries, size = len(gram), places.shape[1]
+    real = np.arange(size) < counts[:, None]
+    table = np.zeros((entries + size, entries + size))  # behind the entries are those that fill up shorter rows
+    table[:entries, :entries] = 2 * gram
+    np.fill_diagonal(table[entries:, entries:], 1)
+    filled = np.where(real, places, entries + np.arange(size))
+    systems = table.take(filled[:, :, None] * len(table) + filled[:, None, :])
     sides = np.where(real, np.take_along_axis(gains, places, axis=1), 0)[..., None]
     try:
         values = np.linalg.solve(systems, sides)
