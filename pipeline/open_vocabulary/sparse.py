@@ -20,6 +20,8 @@ _STEPS = 2_000  # of the iteration, at most
 # second one; where the exact solution is not found either way, the third is the answer.
 _ITERATIONS = ((np.float32, 1e-3), (np.float64, 1e-5), (np.float64, 1e-7))
 _ZERO = 1e-4  # a weight below it is taken for 0 at first; then it is found exactly which are, and the others
+_NUMBERS = 1 << 20  # of systems of equations that are solved at a time
+_SAME = 1e-12  # of the largest eigenvalue, below which one counts as 0
 _SLOPE = 1e-9  # of the objective, that counts as flat
 
 
@@ -129,12 +131,19 @@ def _equations(gram: Array, gains: Array, active: NDArray[np.bool_]) -> Array:
     table[:entries, :entries] = 2 * gram
     np.fill_diagonal(table[entries:, entries:], 1)
     filled = np.where(real, places, entries + np.arange(size))
-    systems = table.take(filled[:, :, None] * len(table) + filled[:, None, :])
-    sides = np.where(real, np.take_along_axis(gains, places, axis=1), 0)[..., None]
-    try:
-        values = np.linalg.solve(systems, sides)
-    except np.linalg.LinAlgError:  # two texts are the same: both get the same
-        values = np.linalg.pinv(systems, hermitian=True) @ sides
+    sides = np.where(real, np.take_along_axis(gains, places, axis=1), 0)
+    values = np.zeros_like(sides)
+    step = max(1, _NUMBERS // max(1, size * size))
+    for part in (slice(start, start + step) for start in range(0, len(gains), step)):
+        systems = table.take(filled[part, :, None] * len(table) + filled[part, None, :])
+        values[part] = _solve_systems(systems, sides[part, :, None])[..., 0]
     weights = np.zeros_like(gains)
-    np.put_along_axis(weights, places, np.where(real, values[..., 0], 0), axis=1)
+    np.put_along_axis(weights, places, np.where(real, values, 0), axis=1)
     return weights
+
+
+def _solve_systems(systems: Array, sides: Array) -> NDArray[Any]:
+    try:
+        return np.linalg.solve(systems, sides)
+    except np.linalg.LinAlgError:  # two texts are the same: both get the same
+        return np.linalg.pinv(systems, rcond=_SAME, hermitian=True) @ sides

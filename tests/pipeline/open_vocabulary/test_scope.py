@@ -76,6 +76,14 @@ def test_texts_that_are_the_same_share_a_weight() -> None:
     np.testing.assert_allclose(weights[:, :6] + weights[:, 6:], sparse_weights(rows, table, 0.1), atol=1e-5)
 
 
+def test_few_systems_at_a_time_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many texts take no more memory than few: as many systems of equations are solved at a time as fit."""
+    rows, table = problem(40, 64, alike=0.1)
+    expected = sparse_weights(rows, table, 0.1)
+    monkeypatch.setattr(sparse, "_NUMBERS", 300)
+    np.testing.assert_allclose(sparse_weights(rows, table, 0.1), expected, rtol=0, atol=1e-14)
+
+
 def test_rows_without_an_exact_solution_are_approached() -> None:
     """Many texts of few dimensions that are nearly the same."""
     random = np.random.default_rng(3)
