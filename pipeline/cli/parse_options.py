@@ -130,10 +130,9 @@ def read_bundle(options: ParseOptions) -> Bundle:
     Raises:
         click.UsageError, SetupError, WeightsError: there is none, or the classes cannot be read.
     """
-    from ...weights.remote.bundles import load_bundle
     from ..inference.other_profile import with_profile
 
-    bundle = load_bundle(options.bundle_name(options.weights, options.source()), options.source())
+    _, bundle = options.find_bundle(options.weights, options.source())
     return options.with_classes(with_profile(bundle, options.profile))
 
 

@@ -206,9 +206,8 @@ def _read_prompts(options: PseudoLabelOptions) -> Prompts:
 
 def _open_bundle(options: PseudoLabelOptions) -> Bundle:
     """Return the bundle of --weights, with the classes of --classes."""
-    from ....weights.remote.bundles import load_bundle
-
-    return options.with_classes(load_bundle(options.bundle_name(options.weights, options.source()), options.source()))
+    _, bundle = options.find_bundle(options.weights, options.source())
+    return options.with_classes(bundle)
 
 
 def _check_usage(options: PseudoLabelOptions) -> None:

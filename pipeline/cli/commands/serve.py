@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
-from ....weights.remote.bundles import load_bundle
 from ...errors import SetupError
 from ...inference.other_profile import with_profile
 from ...precisions import TORCH
@@ -147,7 +146,7 @@ def serve(options: ServeOptions) -> int:
     JSON API, described at /openapi.json, and an ML backend of Label Studio.
     """
     with exit_2_on_error(debug=options.debug):
-        named = load_bundle(options.bundle_name(options.weights, options.source()), options.source())
+        name, named = options.find_bundle(options.weights, options.source())
         bundle = options.with_classes(with_profile(named, options.profile))
         require_parser(bundle)
         options.check_embeddings(bundle)
@@ -174,7 +173,7 @@ def serve(options: ServeOptions) -> int:
                 run_server(
                     listening,
                     settings,
-                    _desk_settings(options, bundle),
+                    _desk_settings(options, name, bundle),
                     announce=announce,
                     report=lambda error: _report(options, error),
                 )
@@ -231,13 +230,13 @@ def _server_settings(options: ServeOptions, bundle: Bundle, token: str | None) -
     )
 
 
-def _desk_settings(options: ServeOptions, bundle: Bundle) -> DeskSettings:
+def _desk_settings(options: ServeOptions, name: str, bundle: Bundle) -> DeskSettings:
     from ...serve.jobs.desk import DeskSettings
     from ...serve.jobs.engine import EngineSettings
 
     store = options.embedding_store(bundle)
     engine = EngineSettings(
-        weights=options.bundle_name(options.weights, options.source()),
+        weights=name,
         weights_dir=None if options.weights_dir is None else str(options.weights_dir),
         device=options.device,
         threads=options.threads,

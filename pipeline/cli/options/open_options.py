@@ -50,23 +50,26 @@ class OpenOptions(CommandOptions):
         )
     )
 
-    def bundle_name(self, weights: str | None, source: WeightSource) -> str:
-        """Return the bundle of --weights, or the open one where classes are named and no bundle for them is.
+    def find_bundle(self, weights: str | None, source: WeightSource) -> tuple[str, Bundle]:
+        """Find the bundle of --weights, or the open one where classes are named and no bundle for them is.
 
         Args:
             weights: of the option; one that is set for good counts for --classes if it is open.
-            source: where a bundle that is set for good may come from.
+            source: where it may come from.
+
+        Returns:
+            Its name, as the user or the program names it, and the bundle.
 
         Raises:
-            WeightsError: there is no bundle that is set for good.
+            WeightsError: there is none.
         """
-        if self.classes is None or is_given("weights"):
-            return weights or DEFAULT_BUNDLE
-        if weights in (None, DEFAULT_BUNDLE):
-            return OPEN_BUNDLE
         from ....weights.remote.bundles import load_bundle
 
-        return weights if load_bundle(weights, source).is_open else OPEN_BUNDLE
+        name = weights or DEFAULT_BUNDLE
+        bundle = load_bundle(name, source)
+        if self.classes is None or is_given("weights") or bundle.is_open:
+            return name, bundle
+        return OPEN_BUNDLE, load_bundle(OPEN_BUNDLE, source)
 
     def rule_flags(self) -> list[str]:
         """Return the flags that are given beside --classes."""
