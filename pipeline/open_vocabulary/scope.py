@@ -14,8 +14,7 @@ Source:
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,9 +42,8 @@ class Scope:
         seconds = len(similarities.embeddings[SINGLE_MODALITIES[0]])
         scores = {modality: np.zeros((seconds, similarities.classes)) for modality in similarities.embeddings}
         texts = {modality: _centred_texts(similarities, modality) for modality in scores}
-        for windows in _blocks(seconds, settings.window):
-            block = slice(windows[0].start, windows[-1].stop)
-            for modality, weights in _weigh(similarities, texts, windows, settings).items():
+        for block, lengths in _blocks(seconds, settings.window):
+            for modality, weights in _weigh(similarities, texts, block, lengths, settings).items():
                 scores[modality][block] = score_weights(weights)[:, : similarities.classes]
         return scores
 
@@ -81,10 +79,14 @@ def score_weights(weights: Array) -> Array:
 
 
 def _weigh(
-    similarities: Similarities, texts: Mapping[str, Array], windows: Sequence[slice], settings: RuleSettings
+    similarities: Similarities,
+    texts: Mapping[str, Array],
+    block: slice,
+    lengths: NDArray[np.int64],
+    settings: RuleSettings,
 ) -> dict[str, Array]:
-    """Return modality -> (W, K) weights of adjacent windows together, of modalities that can be scored."""
-    block = slice(windows[0].start, windows[-1].stop)
+    """Return modality -> (W, K) weights of a block of windows, of modalities that can be scored."""
+    starts = np.cumsum(lengths) - lengths
     modalities = [modality for modality in texts if similarities.can_score(modality)]
     first = {m: _solve(similarities, texts, m, block, settings.penalty) for m in modalities}
     shares = {m: first[m] / np.maximum(first[m].max(axis=1, keepdims=True), 1e-12) for m in modalities}
@@ -92,8 +94,7 @@ def _weigh(
     for modality in modalities:
         if (other := _OTHER[modality]) in shares:
             evidence = shares[other] * _explained(similarities, texts, other, block, first[other])
-            lengths = [window.stop - window.start for window in windows]
-            best = np.maximum.reduceat(shares[other], np.cumsum([0, *lengths[:-1]]), axis=0)
+            best = np.maximum.reduceat(shares[other], starts, axis=0)
             support = np.repeat(best, lengths, axis=0) * (1 + settings.kappa * evidence)
             factors = np.clip(np.exp(-settings.eta * support), _LEAST_PENALTY, 1)
             found[modality] = _solve(similarities, texts, modality, block, settings.penalty * factors)
@@ -136,18 +137,14 @@ def _centred_texts(similarities: Similarities, modality: str) -> Array:
     return texts
 
 
-def _windows(seconds: int, window: int) -> Iterator[slice]:
-    """Yield windows of nearly equal length, the last of which isn't short."""
+def _blocks(seconds: int, window: int) -> Iterator[tuple[slice, NDArray[np.int64]]]:
+    """Yield what is solved together: seconds, and the lengths of their windows, nearly equal, so that none is short."""
     number = -(-seconds // window)
-    for index in range(number):
-        yield slice(index * seconds // number, (index + 1) * seconds // number)
-
-
-def _blocks(seconds: int, window: int) -> Iterator[list[slice]]:
-    """Yield adjacent windows whose seconds are solved together."""
-    windows = iter(_windows(seconds, window))
-    while block := list(itertools.islice(windows, max(1, _BLOCK // window))):
-        yield block
+    edges = np.arange(number + 1) * seconds // max(number, 1)
+    step = max(1, _BLOCK // window)
+    for first in range(0, number, step):
+        part = edges[first : first + step + 1]
+        yield slice(int(part[0]), int(part[-1])), np.diff(part)
 
 
 def _drop_rare(active: NDArray[np.bool_], settings: RuleSettings) -> NDArray[np.bool_]:

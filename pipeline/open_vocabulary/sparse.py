@@ -134,7 +134,8 @@ def _equations(gram: Array, gains: Array, active: NDArray[np.bool_]) -> Array:
     sides = np.where(real, np.take_along_axis(gains, places, axis=1), 0)
     values = np.zeros_like(sides)
     step = max(1, _NUMBERS // max(1, size * size))
-    for part in (slice(start, start + step) for start in range(0, len(gains), step)):
+    for start in range(0, len(gains), step):
+        part = slice(start, start + step)
         systems = table.take(filled[part, :, None] * len(table) + filled[part, None, :])
         values[part] = _solve_systems(systems, sides[part, :, None])[..., 0]
     weights = np.zeros_like(gains)

@@ -218,8 +218,19 @@ def test_any_length(seconds: int) -> None:
 
 
 def test_windows_are_nearly_equal() -> None:
-    spans = [(part.start, part.stop) for part in module._windows(121, 60)]  # pyright: ignore[reportPrivateUsage]
+    ((block, lengths),) = module._blocks(121, 60)  # pyright: ignore[reportPrivateUsage]
+    assert (block.start, block.stop) == (0, 121)
+    ends = np.cumsum(lengths)
+    spans = list(zip(ends - lengths, ends, strict=True))
     assert spans == [(0, 40), (40, 80), (80, 121)]
+
+
+def test_windows_that_are_solved_together_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
+    similarities = scene(150, EVENTS)
+    together = scores(similarities, window=40)
+    monkeypatch.setattr(module, "_BLOCK", 1)
+    for modality, table in scores(similarities, window=40).items():
+        np.testing.assert_allclose(table, together[modality], rtol=0, atol=1e-12)
 
 
 def test_classes_with_few_seconds_around_are_dropped() -> None:

@@ -215,7 +215,7 @@ def test_the_same_video_in_two_folders_is_found_once(tmp_path: Path, table: dict
 
 
 def test_a_sound_without_direction_has_no_z(table: dict[str, NDArray[np.float64]]) -> None:
-    """Minus infinity is no number of JSON."""
+    """JSON has no minus infinity."""
     ranking = Ranking(SearchQuery.of(["glass"], table), SearchSettings())
     tables: dict[Modality, NDArray[np.float32]] = {
         "audio": np.full((1, 1), -np.inf, np.float32),
